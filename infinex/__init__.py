@@ -1,0 +1,1 @@
+"""Infinite Expressions: bring a still portrait to life."""

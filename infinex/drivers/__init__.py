@@ -1,0 +1,1 @@
+"""Drivers: whatever says how a portrait should move, turned into one stream of motion."""

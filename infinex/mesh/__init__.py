@@ -1,0 +1,1 @@
+"""The default engine: a tracked face mesh warps the portrait's own pixels."""

@@ -1,0 +1,1 @@
+"""Network building blocks that more than one system uses (PyTorch)."""

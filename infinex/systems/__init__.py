@@ -1,0 +1,1 @@
+"""The papers' own systems, one folder each, always with the same files."""

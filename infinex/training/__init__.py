@@ -1,0 +1,1 @@
+"""Data preparation and the one trainer of every model (PyTorch)."""
