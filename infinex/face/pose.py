@@ -1,0 +1,69 @@
+"""Rigid head pose: the similarity that carries the canonical head into the picture."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.face.topology import RIGID
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class Pose:
+    """`X = scale · rotation @ Y + translation`, from canonical head units (IOD = 1) to pixels."""
+
+    scale: float
+    rotation: Array  # (3, 3)
+    translation: Array  # (3,) pixels
+
+    def to_image(self, canonical: Array) -> Array:
+        """Canonical points (N, 3) to pixels (N, 3)."""
+        return self.scale * (canonical @ self.rotation.T) + self.translation
+
+    def to_head(self, points: Array) -> Array:
+        """Pixels (N, 3) to canonical points (N, 3)."""
+        return ((points - self.translation) / self.scale) @ self.rotation
+
+    @property
+    def angles(self) -> Array:
+        """Yaw, pitch and roll in degrees; positive yaw turns to the viewer's right, positive pitch looks
+        down, positive roll leans clockwise on screen."""
+        R = self.rotation
+        return np.degrees(
+            [
+                np.arctan2(-R[2, 0], np.hypot(R[0, 0], R[1, 0])),
+                -np.arctan2(R[2, 1], R[2, 2]),
+                np.arctan2(R[1, 0], R[0, 0]),
+            ]
+        )
+
+
+def similarity(source: Array, target: Array) -> Pose:
+    """Least-squares similarity from `source` to `target`, both (N, 3) (Umeyama 1991)."""
+    ms, mt = source.mean(0), target.mean(0)
+    s, t = source - ms, target - mt
+    U, D, Vt = np.linalg.svd(t.T @ s)
+    sign = np.array([1.0, 1.0, np.sign(np.linalg.det(U @ Vt))])
+    R = (U * sign) @ Vt
+    scale = float((D * sign).sum() / max((s * s).sum(), 1e-12))
+    return Pose(scale, R, mt - scale * R @ ms)
+
+
+def fit_pose(canonical: Array, points: Array) -> Pose:
+    """Head pose of tracked `points` (478, 3) pixels against a canonical face (478, 3), over rigid points."""
+    return similarity(canonical[RIGID], points[RIGID].astype(np.float64))
+
+
+def to_vector(rotation: Array) -> Array:
+    """Rotation matrix (3, 3) to rotation vector (3,) in radians."""
+    return cv2.Rodrigues(np.asarray(rotation, np.float64))[0].ravel()
+
+
+def to_matrix(vector: Array) -> Array:
+    """Rotation vector (3,) in radians to matrix (3, 3)."""
+    return cv2.Rodrigues(np.asarray(vector, np.float64))[0]

@@ -1,0 +1,489 @@
+"""Finding faces in pictures and following one through a clip, with MediaPipe's Face Mesh.
+
+Both work on a small window around the face, so the cost does not depend on the size of the picture.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.errors import FaceNotFoundError, InputError, MissingDependencyError
+from infinex.face.topology import LEFT_EYE, OVAL, POINTS, RIGHT_EYE, SURFACE
+
+Image = NDArray[np.uint8]
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
+
+WINDOW = 384  # side of the window the mesh network sees: twice its own input, so nothing is lost
+MARGIN = 2.2  # window side over face size
+DETECT_SIDE = 1280  # longest side of the picture the detector sees
+MIN_SCORE = 0.75  # detector score below which a mesh is not believed
+MIN_FACE = 40.0  # pixels from brow to chin below which no expression can be seen
+
+
+@dataclass(frozen=True)
+class Face:
+    """A tracked face: 478 landmarks in pixels (x right, y down, z away from the viewer, same scale)."""
+
+    landmarks: NDArray[np.float64]
+    score: float = 1.0
+
+    @property
+    def box(self) -> Box:
+        """Tight box around the surface points."""
+        (x0, y0), (x1, y1) = self.landmarks[:SURFACE, :2].min(0), self.landmarks[:SURFACE, :2].max(0)
+        return float(x0), float(y0), float(x1), float(y1)
+
+    @property
+    def size(self) -> float:
+        """Longer side of the box in pixels."""
+        x0, y0, x1, y1 = self.box
+        return max(x1 - x0, y1 - y0)
+
+
+class MeshBackend(Protocol):
+    """One network that places the mesh in a small RGB window."""
+
+    def landmarks(self, window: Image) -> NDArray[np.float64] | None:
+        """Landmarks (478, 3) in window pixels, or None where there is no face."""
+
+    def reset(self) -> None:
+        """Forget the previous frame."""
+
+    def close(self) -> None:
+        """Free the network."""
+
+
+os.environ.setdefault("GLOG_minloglevel", "3")
+os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
+
+
+def _solutions() -> Any:
+    try:
+        from mediapipe.python import solutions
+    except ImportError as error:
+        if "libGL" in str(error):
+            raise MissingDependencyError(
+                "OpenCV needs the system library libGL: install it (Debian, Ubuntu: apt-get install libgl1) "
+                "or run: pip install --force-reinstall --no-deps opencv-contrib-python-headless"
+            ) from error
+        raise MissingDependencyError(
+            f"MediaPipe cannot be loaded ({error}); run: pip install mediapipe==0.10.21, or name a "
+            "face_landmarker.task file in INFINEX_FACE_TASK for a newer release"
+        ) from error
+    return solutions
+
+
+class FaceMeshBackend:
+    """MediaPipe's Face Mesh solution, whose models come inside the wheel."""
+
+    def __init__(self, still: bool) -> None:
+        self._still = still
+        self._mesh: Any = None
+
+    def landmarks(self, window: Image) -> NDArray[np.float64] | None:
+        """See `MeshBackend.landmarks`."""
+        h, w = window.shape[:2]
+        if self._mesh is None:
+            solutions = _solutions()
+            self._mesh = solutions.face_mesh.FaceMesh(
+                static_image_mode=self._still,
+                max_num_faces=1,
+                refine_landmarks=True,
+                min_detection_confidence=0.3,
+                min_tracking_confidence=0.3,
+            )
+        result = self._mesh.process(window)
+        if not result.multi_face_landmarks:
+            return None
+        points = result.multi_face_landmarks[0].landmark
+        return np.array([(p.x * w, p.y * h, p.z * w) for p in points], np.float64)
+
+    def reset(self) -> None:
+        """Forget the previous frame."""
+        if self._mesh is not None and not self._still:
+            self._mesh.reset()
+
+    def close(self) -> None:
+        """Free the network."""
+        if self._mesh is not None:
+            self._mesh.close()
+            self._mesh = None
+
+
+class TaskBackend:
+    """The Tasks API of newer MediaPipe releases, with a `face_landmarker.task` file given by path."""
+
+    def __init__(self, still: bool, model: Path) -> None:
+        if not model.is_file():
+            raise InputError(f"INFINEX_FACE_TASK names {model}, which is not a file")
+        self._still, self._model = still, model
+        self._landmarker: Any = None
+        self._time = 0
+
+    def landmarks(self, window: Image) -> NDArray[np.float64] | None:
+        """See `MeshBackend.landmarks`."""
+        import mediapipe as mp
+        from mediapipe.tasks import python as tasks
+
+        h, w = window.shape[:2]
+        if self._landmarker is None:
+            vision = tasks.vision
+            mode = vision.RunningMode.IMAGE if self._still else vision.RunningMode.VIDEO
+            options = vision.FaceLandmarkerOptions(
+                base_options=tasks.BaseOptions(model_asset_path=str(self._model)),
+                running_mode=mode,
+                num_faces=1,
+                min_face_detection_confidence=0.3,
+                min_tracking_confidence=0.3,
+            )
+            try:
+                self._landmarker = vision.FaceLandmarker.create_from_options(options)
+            except (RuntimeError, ValueError) as error:
+                raise InputError(f"{self._model} is not a face landmarker model") from error
+        picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(window))
+        if self._still:
+            result = self._landmarker.detect(picture)
+        else:
+            self._time += 33
+            result = self._landmarker.detect_for_video(picture, self._time)
+        if not result.face_landmarks or len(result.face_landmarks[0]) != POINTS:
+            return None
+        return np.array([(p.x * w, p.y * h, p.z * w) for p in result.face_landmarks[0]], np.float64)
+
+    def reset(self) -> None:
+        """Forget the previous frame."""
+        if not self._still:
+            self.close()
+
+    def close(self) -> None:
+        """Free the network."""
+        if self._landmarker is not None:
+            self._landmarker.close()
+            self._landmarker = None
+
+
+def mesh_backend(still: bool) -> MeshBackend:
+    """The Face Mesh of the wheel, or the Tasks model that the variable INFINEX_FACE_TASK names."""
+    task = os.environ.get("INFINEX_FACE_TASK")
+    return TaskBackend(still, Path(task)) if task else FaceMeshBackend(still)
+
+
+class _Detector:
+    """MediaPipe's face detector: boxes and scores, near (model 0) or far (model 1)."""
+
+    def __init__(self, far: bool) -> None:
+        self._net = _solutions().face_detection.FaceDetection(
+            model_selection=int(far), min_detection_confidence=0.3
+        )
+
+    def __call__(self, image: Image) -> list[tuple[Box, float]]:
+        h, w = image.shape[:2]
+        result = self._net.process(image)
+        out = []
+        for d in result.detections or []:
+            b = d.location_data.relative_bounding_box
+            box = (b.xmin * w, b.ymin * h, (b.xmin + b.width) * w, (b.ymin + b.height) * h)
+            out.append((box, float(d.score[0])))
+        return out
+
+
+def _cut(image: Image, box: Box, side: int = WINDOW, margin: float = MARGIN) -> tuple[Image, float, NDArray]:
+    """Square window of `margin` times the box; returns it, its pixels per picture pixel, its corner."""
+    x0, y0, x1, y1 = box
+    size = max(x1 - x0, y1 - y0) * margin
+    k = side / size
+    corner = np.array([(x0 + x1 - size) / 2, (y0 + y1 - size) / 2])
+    # Shrink the part that matters first: warpAffine alone would skip pixels of a large photo.
+    lo = np.floor(np.clip(corner, 0, None)).astype(int)
+    hi = np.ceil(np.minimum(corner + size, image.shape[1::-1])).astype(int)
+    part = image[lo[1] : hi[1], lo[0] : hi[0]]
+    if part.size == 0:
+        return np.zeros((side, side, 3), np.uint8), k, corner
+    shrink = min(1.0, 2 * k)
+    if shrink < 0.9:
+        part = cv2.resize(part, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+    else:
+        shrink = 1.0
+    m = np.array([[k / shrink, 0, (lo[0] - corner[0]) * k], [0, k / shrink, (lo[1] - corner[1]) * k]])
+    window = cv2.warpAffine(part, m, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return window, k, corner
+
+
+def _to_picture(points: NDArray, k: float, corner: NDArray) -> NDArray[np.float64]:
+    out = points / k
+    out[:, :2] += corner
+    return out
+
+
+def _overlap(a: Box, b: Box) -> float:
+    """Intersection over the smaller box."""
+    w = min(a[2], b[2]) - max(a[0], b[0])
+    h = min(a[3], b[3]) - max(a[1], b[1])
+    if w <= 0 or h <= 0:
+        return 0.0
+    return w * h / max(1e-6, min((a[2] - a[0]) * (a[3] - a[1]), (b[2] - b[0]) * (b[3] - b[1])))
+
+
+def _plausible(points: NDArray) -> bool:
+    """Whether the mesh has the proportions of a face: no needle, eyes apart and inside the oval."""
+    p = points[:, :2]
+    if not np.isfinite(points).all():
+        return False
+    oval = p[OVAL].astype(np.float32)
+    area = cv2.contourArea(oval)
+    size = float(np.ptp(p[:SURFACE], axis=0).max())
+    eyes = np.linalg.norm(p[RIGHT_EYE].mean(0) - p[LEFT_EYE].mean(0))
+    inside = cv2.pointPolygonTest(oval, tuple(map(float, p[4])), True) > -0.25 * size
+    return bool(size > 0 and area > 0.2 * size * size and eyes > 0.12 * size and inside)
+
+
+class FaceFinder:
+    """Finds every face of a picture: small ones by tiles, lying ones by turning the picture."""
+
+    def __init__(self) -> None:
+        self._near, self._far = _Detector(far=False), _Detector(far=True)
+        self._mesh = mesh_backend(still=True)
+
+    def close(self) -> None:
+        """Free the networks."""
+        self._mesh.close()
+
+    def boxes(self, image: Image) -> list[tuple[Box, float]]:
+        """Face boxes with scores, best first, without overlaps."""
+        h, w = image.shape[:2]
+        k = min(1.0, DETECT_SIDE / max(h, w))
+        small = image if k == 1.0 else cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
+        found = self._scan(small)
+        if not any(score >= MIN_SCORE for _, score in found):
+            found += self._tiles(small)
+        found = [((b[0] / k, b[1] / k, b[2] / k, b[3] / k), s) for b, s in found]
+        out: list[tuple[Box, float]] = []
+        for box, score in sorted(found, key=lambda f: -f[1]):
+            if all(_overlap(box, other) < 0.4 for other, _ in out):
+                out.append((box, score))
+        return out
+
+    def _scan(self, image: Image) -> list[tuple[Box, float]]:
+        """Both detectors on the picture and on a padded copy: close-ups fill more than they expect."""
+        h, w = image.shape[:2]
+        pad = int(0.35 * max(h, w))
+        padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+        out = self._near(image) + self._far(image)
+        for (x0, y0, x1, y1), s in self._near(padded):
+            out.append(((x0 - pad, y0 - pad, x1 - pad, y1 - pad), s))
+        return out
+
+    def _tiles(self, image: Image) -> list[tuple[Box, float]]:
+        h, w = image.shape[:2]
+        out = []
+        for part in (0.6, 0.35):
+            side = int(min(h, w) * part)
+            if side < 96:
+                break
+            for y in range(0, h - side + 1, max(1, side // 2)):
+                for x in range(0, w - side + 1, max(1, side // 2)):
+                    tile = np.ascontiguousarray(image[y : y + side, x : x + side])
+                    out += [((b[0] + x, b[1] + y, b[2] + x, b[3] + y), s) for b, s in self._near(tile)]
+            if any(s >= MIN_SCORE for _, s in out):
+                break
+        return out
+
+    def mesh(self, image: Image, box: Box) -> NDArray[np.float64] | None:
+        """Landmarks of the face in `box`, placed twice: the second time on a window centred by the first."""
+        window, k, corner = _cut(image, box, margin=2.0)
+        points = self._mesh.landmarks(window)
+        if points is None:
+            return None
+        points = _to_picture(points, k, corner)
+        window, k, corner = _cut(image, Face(points).box, side=512, margin=2.0)
+        again = self._mesh.landmarks(window)
+        return points if again is None else _to_picture(again, k, corner)
+
+    def believed(self, image: Image, points: NDArray) -> float:
+        """Detector score of the face under a mesh, seen alone and upright at a good size; 0..1."""
+        face = Face(points)
+        best = 0.0
+        for margin in (1.6, 2.2, 3.0):
+            window, k, corner = _cut(image, face.box, side=256, margin=margin)
+            centre = (points[:SURFACE, :2].mean(0) - corner) * k
+            for (x0, y0, x1, y1), score in self._near(window):
+                if x0 < centre[0] < x1 and y0 < centre[1] < y1:
+                    best = max(best, score)
+        return best
+
+    def find(self, image: Image) -> list[Face]:
+        """Every believable face of an RGB picture (H, W, 3), largest first; empty if there is none."""
+        for turns in (0, 1, 3, 2):
+            turned = np.ascontiguousarray(np.rot90(image, turns))
+            faces: list[Face] = []
+            for box, score in self.boxes(turned):
+                points = self.mesh(turned, box)
+                if points is None or not _plausible(points):
+                    continue
+                score = max(score if turns == 0 else 0.0, self.believed(turned, points))
+                face = Face(_turn_back(points, turns, image.shape[:2]), score)
+                if score >= MIN_SCORE and all(_overlap(face.box, f.box) < 0.5 for f in faces):
+                    faces.append(face)
+            if faces:
+                return sorted(faces, key=lambda f: -f.size)
+        return []
+
+    def in_box(self, image: Image, box: Box) -> Face:
+        """The face in a box given by hand, believed whatever its score.
+
+        Raises FaceNotFoundError where no mesh can be placed."""
+        for margin in (1.0, 1.3, 0.75):
+            cx, cy = (box[0] + box[2]) / 2, (box[1] + box[3]) / 2
+            hw, hh = (box[2] - box[0]) / 2 * margin, (box[3] - box[1]) / 2 * margin
+            points = self.mesh(image, (cx - hw, cy - hh, cx + hw, cy + hh))
+            if points is not None:
+                return Face(points, 0.0)
+        raise FaceNotFoundError("no face can be placed in the given --box; move it or make it larger")
+
+
+def _turn_back(points: NDArray, turns: int, shape: tuple[int, int]) -> NDArray[np.float64]:
+    """Landmarks of np.rot90(image, turns) back to the picture of `shape` (H, W)."""
+    h, w = shape
+    out = points.copy()
+    x, y = points[:, 0], points[:, 1]
+    if turns == 1:
+        out[:, 0], out[:, 1] = w - 1 - y, x
+    elif turns == 2:
+        out[:, 0], out[:, 1] = w - 1 - x, h - 1 - y
+    elif turns == 3:
+        out[:, 0], out[:, 1] = y, h - 1 - x
+    return out
+
+
+def find_faces(image: Image) -> list[Face]:
+    """Every face of an RGB picture (H, W, 3) uint8, largest first."""
+    finder = FaceFinder()
+    try:
+        return finder.find(image)
+    finally:
+        finder.close()
+
+
+def choose(faces: Sequence[Face], which: str | int, name: str) -> list[Face]:
+    """Pick faces by `largest`, `all` or a number from 1 (left to right).
+
+    Raises FaceNotFoundError where there is none, InputError for a number that does not exist."""
+    if not faces:
+        raise FaceNotFoundError(
+            f"no face found in {name}; use a clearer or larger face, or mark it with --box x,y,width,height"
+        )
+    faces = [f for f in faces if f.size >= MIN_FACE]
+    if not faces:
+        raise FaceNotFoundError(f"the face in {name} is too small; at least {MIN_FACE:.0f} pixels are needed")
+    if which == "largest":
+        return [faces[0]]
+    ordered = sorted(faces, key=lambda f: f.box[0])
+    if which == "all":
+        return ordered
+    if isinstance(which, int) or which.isdigit():
+        number = int(which)
+        if 1 <= number <= len(ordered):
+            return [ordered[number - 1]]
+    raise InputError(
+        f"--face {which}: {name} has {len(ordered)} face(s); use largest, all or 1 to {len(ordered)}"
+    )
+
+
+class FaceTracker:
+    """Follows the largest face through the frames of one clip."""
+
+    def __init__(self, box: Box | None = None) -> None:
+        self._mesh = mesh_backend(still=False)
+        self._finder: FaceFinder | None = None
+        self._given = box
+        self._window: Box | None = None
+        self._misses = 0
+
+    def close(self) -> None:
+        """Free the networks."""
+        self._mesh.close()
+        if self._finder is not None:
+            self._finder.close()
+
+    def __enter__(self) -> FaceTracker:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def __call__(self, image: Image) -> Face | None:
+        """The face in an RGB frame (H, W, 3) uint8, or None where it cannot be seen."""
+        if self._window is None and not self._search(image):
+            return None
+        assert self._window is not None
+        window, k, corner = _cut(image, self._window, margin=1.0)
+        points = self._mesh.landmarks(window)
+        if points is None:
+            self._window = None
+            self._mesh.reset()
+            # A face that jumped is found at once; one that is gone is looked for less and less often.
+            if not self._search(image):
+                return None
+            window, k, corner = _cut(image, self._window, margin=1.0)
+            points = self._mesh.landmarks(window)
+            if points is None:
+                return None
+        face = Face(_to_picture(points, k, corner))
+        if not _plausible(face.landmarks):
+            self._window = None
+            self._mesh.reset()
+            return None
+        self._misses = 0
+        self._follow(face)
+        return face
+
+    def _follow(self, face: Face) -> None:
+        """Move the window only when the face nears its rim or changes size: a still window adds no noise."""
+        x0, y0, x1, y1 = face.box
+        assert self._window is not None
+        wx0, wy0, wx1, wy1 = self._window
+        side = wx1 - wx0
+        room = min(x0 - wx0, y0 - wy0, wx1 - x1, wy1 - y1) / side
+        ratio = side / face.size
+        if room < 0.12 or not 1.6 < ratio < 3.0:
+            self._window = self._square(face.box)
+            self._mesh.reset()
+
+    @staticmethod
+    def _square(box: Box) -> Box:
+        x0, y0, x1, y1 = box
+        half = max(x1 - x0, y1 - y0) * MARGIN / 2
+        cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
+        return cx - half, cy - half, cx + half, cy + half
+
+    def _search(self, image: Image) -> bool:
+        self._misses += 1
+        if self._misses > 8 and self._misses % 8:
+            return False
+        if self._given is not None:
+            self._window = self._square(self._given)
+            return True
+        self._finder = self._finder or FaceFinder()
+        best: tuple[float, Box] | None = None
+        for box, score in self._finder.boxes(image):
+            if score < 0.5:
+                continue
+            points = self._finder.mesh(image, box)
+            if points is None or not _plausible(points) or self._finder.believed(image, points) < 0.5:
+                continue
+            face = Face(points)
+            if best is None or face.size > best[0]:
+                best = face.size, face.box
+        if best is None:
+            return False
+        self._window = self._square(best[1])
+        self._mesh.reset()
+        return True
