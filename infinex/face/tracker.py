@@ -8,6 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -168,6 +169,23 @@ class TaskBackend:
         if self._landmarker is not None:
             self._landmarker.close()
             self._landmarker = None
+
+
+class _Segmenter:
+    """MediaPipe's selfie segmentation: soft person mask (H, W) in 0..1 of an RGB picture."""
+
+    def __init__(self) -> None:
+        self._net = _solutions().selfie_segmentation.SelfieSegmentation(model_selection=0)
+
+    def __call__(self, image: Image) -> NDArray[np.float32]:
+        mask: NDArray[np.float32] = self._net.process(np.ascontiguousarray(image)).segmentation_mask
+        return mask.astype(np.float32)
+
+
+@cache
+def segmenter() -> _Segmenter:
+    """The one person segmenter of this process."""
+    return _Segmenter()
 
 
 def mesh_backend(still: bool) -> MeshBackend:

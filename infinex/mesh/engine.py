@@ -1,0 +1,137 @@
+"""The default engine: geometry first. A frame goes warp, layers, lids and lips, wrinkles, eyes, mouth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.engine import Drive, Source
+from infinex.face import topology as top
+from infinex.mesh.eyes import draw_eyes
+from infinex.mesh.layers import Layers
+from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
+from infinex.mesh.raster import composite
+from infinex.mesh.retarget import Retarget, SourceFace, Target
+from infinex.mesh.warp import Flow, Warp, WarpShape
+from infinex.mesh.wrinkles import Wrinkles
+from infinex.motion import Move, Rest
+
+Box = tuple[int, int, int, int]
+
+
+@dataclass(frozen=True)
+class MeshOptions:
+    """Choices of the mesh engine."""
+
+    mouth: Literal["driver", "own"] = "driver"  # the inside of the mouth: the driver's, or modelled
+    wrinkles: Literal["driver", "none"] = "driver"
+    absolute: bool = False
+    oversample: int = 2  # antialiasing of lids and lips
+    shape: WarpShape = WarpShape()
+
+
+@dataclass
+class Rendered:
+    """One frame: the whole picture, the box outside which it equals the source, and where it came from."""
+
+    image: NDArray[np.uint8]
+    changed: Box
+    target: Target
+    flow: Flow | None
+
+
+class PreparedFace:
+    """One face of a portrait, ready to be moved."""
+
+    def __init__(self, source: Source, options: MeshOptions) -> None:
+        self.source, self.options = source, options
+        h, w = source.image.shape[:2]
+        self.face = SourceFace(source.face.landmarks)
+        self.warp = Warp(self.face, w, h, options.shape)
+        x0, y0, x1, y1 = self.warp.reach
+        self.box: Box = (x0, y0, x1, y1)
+        part = np.ascontiguousarray(source.image[y0:y1, x0:x1])
+        self.layers = Layers(part, self.face, self.face.points[top.OVAL][:, :2] - [x0, y0])
+        self.tone = MouthTone.measure(source.image, self.face.points)
+        self.mouth = Mouth(self.face, self.tone)
+        self._retarget: Retarget | None = None
+        self._wrinkles: Wrinkles | None = None
+
+    def begin(self, rest: Rest, image: NDArray[np.uint8] | None, points: NDArray | None) -> None:
+        """Start a performance: its rest, with the reference frame and its landmarks where there are any."""
+        self._retarget = Retarget(self.face, rest, self.options.absolute)
+        self._wrinkles = None
+        if self.options.wrinkles == "driver" and image is not None and points is not None:
+            self._wrinkles = Wrinkles(image, points, rest)
+
+    def target(self, move: Move) -> Target:
+        """Where the mesh goes under a move."""
+        assert self._retarget is not None, "begin() comes first"
+        return self._retarget(move)
+
+    def draw(self, canvas: NDArray[np.uint8], drive: Drive) -> tuple[Target, Flow | None]:
+        """Draw the face under `drive` over its part of `canvas` (H, W, 3), in place."""
+        target = self.target(drive.move)
+        x0, y0, x1, y1 = self.box
+        out = canvas[y0:y1, x0:x1]
+        if target.still:
+            out[:] = self.layers.image
+            return target, None
+        flow = self.warp.flow(target)
+        layers = self.layers
+        mx, my = flow.map_x - np.float32(x0), flow.map_y - np.float32(y0)
+        warped = cv2.remap(layers.person, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        part = np.empty_like(layers.image)
+        composite(warped, layers.image, layers.fill, layers.gate(flow.map_x, flow.map_y, x0, y0), part)
+        self._antialias(part, flow)
+        if self._wrinkles is not None and drive.image is not None and drive.points is not None:
+            self._wrinkles.apply(part, (x0, y0), target, drive.move, drive.image, drive.points)
+        draw_eyes(part, layers.image, (x0, y0), self.face, target)
+        if self.options.mouth == "driver" and drive.image is not None and drive.points is not None:
+            draw_performer_mouth(part, (x0, y0), self.face, target, self.tone, drive.image, drive.points)
+        else:
+            self.mouth.draw(part, (x0, y0), target)
+        out[:] = part
+        return target, flow
+
+    def _antialias(self, part: NDArray[np.uint8], flow: Flow) -> None:
+        """Sample lids and lips again, finer: their triangles are thin and fold over."""
+        x0, y0, x1, y1 = self.box
+        k = self.options.oversample
+        unit = self.face.pose.scale
+        for ring, pad in ((top.RIGHT_EYE, 0.10), (top.LEFT_EYE, 0.10), (top.LIPS_OUTER, 0.06)):
+            p = flow.points[ring]
+            lo = np.maximum(np.floor(p.min(0) - pad * unit), [x0, y0]).astype(int)
+            hi = np.minimum(np.ceil(p.max(0) + pad * unit), [x1, y1]).astype(int)
+            w, h = int(hi[0] - lo[0]), int(hi[1] - lo[1])
+            if w < 8 or h < 8:
+                continue
+            mx, my, _ = self.warp.draw_box(flow, (int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])), k)
+            fine = cv2.remap(
+                self.layers.image, mx - np.float32(x0), my - np.float32(y0), cv2.INTER_CUBIC,
+                borderMode=cv2.BORDER_REPLICATE,
+            )  # fmt: skip
+            mean = cv2.resize(fine, (w, h), interpolation=cv2.INTER_AREA)
+            edge = np.zeros((h, w), np.float32)
+            edge[2:-2, 2:-2] = 1
+            edge = cv2.GaussianBlur(edge, (0, 0), 1.0)[..., None]
+            view = part[lo[1] - y0 : hi[1] - y0, lo[0] - x0 : hi[0] - x0]
+            view[:] = np.round(view * (1 - edge) + mean * edge).astype(np.uint8)
+
+
+class MeshEngine:
+    """See `infinex.engine.Engine`."""
+
+    name = "mesh"
+    needs: Literal["motion"] = "motion"
+
+    def __init__(self, options: MeshOptions | None = None) -> None:
+        self.options = options or MeshOptions()
+
+    def prepare(self, source: Source) -> PreparedFace:
+        """Everything that depends on the portrait alone."""
+        return PreparedFace(source, self.options)

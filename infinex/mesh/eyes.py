@@ -1,0 +1,92 @@
+"""Eyeballs: they stay round under moving lids and turn with the gaze."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.face import topology as top
+from infinex.face.shape import GAZE_ANGLE
+from infinex.mesh.layers import polygon_mask
+from infinex.mesh.raster import blend
+from infinex.mesh.retarget import SourceFace, Target
+
+EYES = (
+    (top.RIGHT_EYE, top.RIGHT_LID_UPPER, top.RIGHT_LID_LOWER, top.RIGHT_IRIS),
+    (top.LEFT_EYE, top.LEFT_LID_UPPER, top.LEFT_LID_LOWER, top.LEFT_IRIS),
+)
+TRAVEL = 0.25  # eye widths that an iris moves at most
+
+
+def _complex(points: NDArray) -> NDArray:
+    return points[..., 0] + 1j * points[..., 1]
+
+
+def draw_eyes(
+    out: NDArray[np.uint8],
+    image: NDArray[np.uint8],
+    origin: tuple[int, int],
+    face: SourceFace,
+    target: Target,
+) -> None:
+    """Paint both eyes of `target` into `out`, in place; `image` is the source, both start at `origin`.
+
+    The eyeball is sampled through the similarity of the lid corners, so that closing lids cover it
+    instead of squashing it; around the iris the sample point is shifted against the change of gaze.
+    """
+    o = np.array(origin, np.float64)
+    h, w = out.shape[:2]
+    for k, (ring, upper, lower, iris) in enumerate(EYES):
+        if target.openness[k] < 0.05:
+            continue
+        shift = target.gaze / GAZE_ANGLE
+        change = min(1.0, 12 * float(np.abs(shift).sum()) + 6 * abs(1 - float(target.openness[k])))
+        if change < 0.01:
+            continue
+        P, S = target.points[:, :2] - o, face.points[:, :2] - o
+        x0, y0 = np.maximum(np.floor(P[ring].min(0) - 4), 0).astype(int)
+        x1, y1 = np.minimum(np.ceil(P[ring].max(0) + 5), [w, h]).astype(int)
+        if x1 - x0 < 4 or y1 - y0 < 3:
+            continue
+        # Eye coordinates: 0 and 1 at the lid corners, in the source (s) and in the target (d).
+        a_s, a_d = _complex(S[upper[0]]), _complex(P[upper[0]])
+        e_s, e_d = _complex(S[upper[-1]]) - a_s, _complex(P[upper[-1]]) - a_d
+        if abs(e_d) < 3 or abs(e_s) < 3:
+            continue
+
+        def local(points: NDArray, a: complex, e: complex) -> NDArray:
+            return (_complex(points) - a) / e
+
+        top_s, low_s = (local(S[c[1:-1]], a_s, e_s).imag.mean() for c in (upper, lower))
+        top_d, low_d = (local(P[c[1:-1]], a_d, e_d).imag.mean() for c in (upper, lower))
+        yy, xx = np.mgrid[y0:y1, x0:x1]
+        z = (xx + 1j * yy - a_d) / e_d
+        u, v = z.real, z.imag
+        wide = abs(top_d - low_d) / max(abs(top_s - low_s), 1e-6)
+        if wide > 1 / 0.98:  # opened further than the source shows: keep the samples inside its eye
+            v = (top_s + low_s) / 2 + (v - (top_d + low_d) / 2) / wide * 0.98
+        centre = local(S[iris[0]], a_s, e_s)
+        radius = float(np.abs(local(S[iris[1:]], a_s, e_s) - centre).mean())
+        # The eye's own axes: for the left eye both run the other way on screen, and so does its shift.
+        turn = 1.0 if e_s.real > 0 else -1.0
+        du, dv = np.clip(shift, -TRAVEL, TRAVEL) * turn
+        du = np.clip(centre.real + du, 0.55 * radius, 1 - 0.55 * radius) - centre.real
+        away = np.hypot(u - centre.real - du, v - centre.imag - dv) - 1.05 * radius
+        reach = 0.5 * radius + 0.6 * min(centre.real, 1 - centre.real)
+        f = np.clip(away / reach, 0, 1)
+        pull = (1 - f) ** 2 * (1 + 2 * f)
+        sample = (u - du * pull + 1j * (v - dv * pull)) * e_s + a_s
+        ball = cv2.remap(
+            image,
+            sample.real.astype(np.float32),
+            sample.imag.astype(np.float32),
+            cv2.INTER_CUBIC,
+            borderMode=cv2.BORDER_REPLICATE,
+        ).astype(np.float32)
+        width = abs(e_d)
+        soft = max(0.6, width * 0.02)
+        lids = polygon_mask(y1 - y0, x1 - x0, P[ring] - [x0, y0], max(0.6, width * 0.018))
+        core = cv2.erode((lids > 0.5).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(1, int(soft)))
+        mask = cv2.GaussianBlur(core.astype(np.float32), (0, 0), soft) * change
+        blend(out, ball, mask.astype(np.float32), int(x0), int(y0))

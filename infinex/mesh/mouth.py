@@ -1,0 +1,343 @@
+"""The inside of the mouth: retrieved from the performer's frame, or a modelled one lit like the portrait.
+
+The model is analytic: two dental arches as curtains over a smooth curve, cut into teeth along the curve,
+gums above and below, a tongue and a cavity. Every pixel's ray is met with them, so the upper teeth stay
+with the skull and the lower ones with the jaw whatever the lips do, with true parallax under head turns.
+Lengths in IOD (about 90 mm); anatomical sizes are the usual textbook crown widths.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.face import topology as top
+from infinex.face.pose import to_matrix
+from infinex.mesh.layers import polygon_mask
+from infinex.mesh.raster import affines, blend, draw
+from infinex.mesh.retarget import SourceFace, Target
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+MM = 1 / 90.0
+UPPER = np.cumsum([8.5, 6.6, 7.7, 7.0, 6.8, 10.2, 9.5]) * MM  # crown widths from the midline
+LOWER = np.cumsum([5.4, 5.9, 6.9, 7.1, 7.2, 11.0, 10.5]) * MM
+CROWN_UPPER = np.array([10.2, 9.0, 10.0, 8.5, 8.0, 7.5, 7.0]) * MM
+CROWN_LOWER = np.array([9.0, 9.2, 10.5, 8.8, 8.2, 7.5, 7.0]) * MM
+HINGE = np.array([0.0, -0.02, 0.10])  # jaw joint, head coordinates
+SUN = np.array([0.12, -0.45, -0.88])  # light from the front and above, head coordinates
+LEAST = 0.010  # inner-lip gap under which the lips count as closed
+LARGEST = 288  # widest mouth modelled, in pixels; larger ones are enlarged
+STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
+
+
+def _lab(rgb: NDArray) -> NDArray[np.float32]:
+    """RGB in 0..255 to Lab with L in 0..100 and a, b around 0."""
+    return cv2.cvtColor((np.asarray(rgb, np.float32) / 255)[None], cv2.COLOR_RGB2LAB)[0]
+
+
+@dataclass(frozen=True)
+class MouthTone:
+    """How the portrait's own mouth region looks: colours in Lab, and the grain of its surface."""
+
+    skin: NDArray[np.float32]  # (3,)
+    lips: NDArray[np.float32]  # (3,)
+    grain: NDArray[np.float32]  # (n, n) log-luminance residual of the skin, one cell a pixel
+
+    @staticmethod
+    def measure(image: Image, points: Array) -> MouthTone:
+        """Measure a portrait (H, W, 3) with landmarks (478, 3) in pixels."""
+        h, w = image.shape[:2]
+        lo = np.maximum(np.floor(points[: top.SURFACE, :2].min(0)), 0).astype(int)
+        hi = np.minimum(np.ceil(points[: top.SURFACE, :2].max(0)) + 1, [w, h]).astype(int)
+        part, p = image[lo[1] : hi[1], lo[0] : hi[0]], points[:, :2] - lo
+        H, W = part.shape[:2]
+        skin = polygon_mask(H, W, p[top.SKIN]) > 0.5
+        rim = polygon_mask(H, W, p[top.LIPS_OUTER]) - polygon_mask(H, W, p[top.LIPS_INNER]) > 0.5
+        if not skin.any():
+            skin[:] = True
+        if not rim.any():
+            rim = skin
+        grey = cv2.cvtColor(part, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        logs = np.log(grey + 16)
+        residual = logs - cv2.GaussianBlur(logs, (0, 0), max(1.5, np.hypot(*(hi - lo)) * 0.012))
+        cheek = p[[205, 425]].mean(0)  # a square of cheek on the better seen side
+        side = 205 if abs(p[205, 0] - p[4, 0]) > abs(p[425, 0] - p[4, 0]) else 425
+        n = int(max(8, 0.16 * np.linalg.norm(p[33] - p[263]) * 1.4))
+        x, y = np.clip(p[side] - n / 2, 0, [max(0, W - n), max(0, H - n)]).astype(int)
+        patch = residual[y : y + n, x : x + n]
+        if min(patch.shape) < 4 or not np.isfinite(cheek).all():
+            patch = np.zeros((8, 8), np.float32)
+        limit = 2.5 * float(np.abs(patch).mean()) + 1e-6
+        patch = np.clip(patch - patch.mean(), -limit, limit)
+        patch = np.hstack([patch, patch[:, ::-1]])  # mirrored, so that it tiles without seams
+        patch = np.vstack([patch, patch[::-1]])
+        return MouthTone(_lab(part[skin]).mean(0), _lab(part[rim]).mean(0), patch.astype(np.float32))
+
+
+def _opening(face: SourceFace, target: Target) -> tuple[float, float]:
+    """How open the mouth is (IOD), and how much of the portrait's own interior can serve, 0..1."""
+    gap, mine = float(target.gap[4]), float(max(face.gaps[4], 0))
+    own = np.clip((1.6 * mine - gap) / (0.3 * mine + 1e-6), 0, 1) if mine > 0.05 else 0.0
+    return gap, float(own)
+
+
+def _lip_box(P: Array, shape: tuple[int, ...], pad: int = 6) -> tuple[int, int, int, int] | None:
+    inner = P[top.LIPS_INNER]
+    x0, y0 = np.maximum(np.floor(inner.min(0) - pad), 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(inner.max(0) + pad), [shape[1], shape[0]]).astype(int)
+    return None if x1 - x0 < 4 or y1 - y0 < 4 else (int(x0), int(y0), int(x1), int(y1))
+
+
+def draw_performer_mouth(
+    out: Image,
+    origin: tuple[int, int],
+    face: SourceFace,
+    target: Target,
+    tone: MouthTone,
+    image: Image,
+    points: Array,
+) -> None:
+    """Put the inside of the performer's mouth (frame `image`, landmarks `points`) between the portrait's lips.
+
+    Lightness follows the ratio of the skins, colour the portrait's lips: the skin's own colour would make
+    mouths grey on pale faces."""
+    gap, own = _opening(face, target)
+    if gap < LEAST + 0.002 or own >= 1:
+        return
+    P = target.points[:, :2] - np.array(origin)
+    box = _lip_box(P, out.shape)
+    if box is None:
+        return
+    x0, y0, x1, y1 = box
+    # Drawn a little larger than the lips, the performer's own lip pixels fall outside them.
+    centre = P[top.LIPS_INNER].mean(0)
+    grown = P.copy()
+    grown[top.LIPS_INNER] = centre + (P[top.LIPS_INNER] - centre) * 1.10
+    affine, area = np.zeros((len(STRIP), 6)), np.zeros(len(STRIP))
+    affines(grown, np.ascontiguousarray(points[:, :2]), STRIP, affine, area)
+    shape = (y1 - y0, x1 - x0)
+    mx, my, ids = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.full(shape, -1, np.int32)
+    draw(grown, STRIP, np.arange(len(STRIP)), affine, area, float(x0), float(y0), 1.0, mx, my, ids)
+    inside = cv2.remap(image, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    theirs = _skin_of(image, points)
+    lab = cv2.cvtColor(inside.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+    lab[..., 0] *= np.clip((tone.skin[0] / max(theirs[0], 1.0)) ** 0.9, 0.4, 1.5)
+    colour = float(np.clip(np.hypot(tone.lips[1], tone.lips[2]) / 18.0, 0, 1))
+    cast = 0.30 * (tone.skin[1:] - theirs[1:] * colour) * colour
+    lab[..., 1:] = lab[..., 1:] * colour + np.clip(cast, -7, 7)
+    layer = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255
+    covered = cv2.erode((ids >= 0).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
+    mask = polygon_mask(*shape, P[top.LIPS_INNER] - [x0, y0])
+    unit = target.pose.scale
+    mask = cv2.GaussianBlur(mask * np.maximum(covered, mask > 0.99), (0, 0), max(0.7, 0.006 * unit))
+    mask *= (1 - own) * np.clip((gap - LEAST - 0.002) / 0.03, 0, 1)
+    blend(out, layer.astype(np.float32), mask.astype(np.float32), x0, y0)
+
+
+def _skin_of(image: Image, points: Array) -> NDArray[np.float32]:
+    """Mean skin colour of a performer's frame in Lab, from a sparse sample around nose and cheeks."""
+    p = np.round(points[top.SKIN][:, :2]).astype(int)
+    p = np.clip(p, 1, np.array(image.shape[1::-1]) - 2)
+    patches = [image[y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3) for x, y in p]
+    return np.asarray(np.median(_lab(np.concatenate(patches)), 0), np.float32)
+
+
+class _Arch:
+    """One dental arch as a curtain over z = front + f(|x|), cut into teeth along its length."""
+
+    def __init__(self, front: float, edge: float, up: float, widths: Array, crowns: Array, k: float) -> None:
+        self.front, self.edge, self.up, self.k = front, edge, up, k
+        self.widths, self.crowns = widths * k, crowns
+        self._x = np.linspace(0, 0.62, 200)
+        slope = self._slope(self._x)
+        step = np.hypot(1, slope) * (self._x[1] - self._x[0])
+        self._length = np.concatenate([[0], np.cumsum(step[:-1])])
+
+    def depth(self, x: NDArray) -> NDArray:
+        """Depth behind the front teeth."""
+        q = (x / self.k) ** 2
+        return self.k * (1.55 * q + 30.0 * q * q)
+
+    def _slope(self, x: NDArray) -> NDArray:
+        q = x / self.k
+        return 3.10 * q + 120.0 * q**3
+
+    def meet(self, o: NDArray, d: Array) -> dict[str, NDArray]:
+        """Meet rays `o + t·d` (o is (..., 3)) with the curtain: depth, tooth coordinates and normal."""
+        t = (self.front - o[..., 2]) / d[2]
+        for _ in range(4):  # Newton; the rays run nearly along z
+            x = np.clip(o[..., 0] + t * d[0], -0.45, 0.45)
+            f = o[..., 2] + t * d[2] - self.front - self.depth(np.abs(x))
+            t = t - f / (d[2] - self._slope(np.abs(x)) * np.sign(x) * d[0])
+        x, y = o[..., 0] + t * d[0], o[..., 1] + t * d[1]
+        along = np.interp(np.abs(x), self._x, self._length)
+        n = np.minimum(np.searchsorted(self.widths, along), len(self.widths) - 1)
+        start = np.concatenate([[0], self.widths])[n]
+        u = np.clip(2 * (along - start) / (self.widths[n] - start) - 1, -1.2, 1.2)
+        # The line of incisal edges curves; each crown is rounded at its corners.
+        sag = 0.10 * x * x + 0.006 * (n == 1) + 0.016 * np.abs(u) ** 5 + 0.003 * (n == 2) * np.abs(u)
+        above = (y - self.edge) * self.up - sag  # > 0: into the crown, away from the edge
+        crown = self.crowns[n] * (1 - 0.22 * np.abs(u) ** 2.2)  # scalloped gum line
+        slope = self._slope(np.abs(x)) * np.sign(x)
+        bulge = -0.75 * u**3 * np.sign(x) - 0.20 * u * np.sign(x)
+        roll = 0.35 - 0.9 * np.clip(above / np.maximum(crown, 1e-6), 0, 1)  # vertical curvature of a crown
+        normal = np.stack([slope - bulge, -self.up * roll * 0.6, -np.ones_like(x)], -1)
+        normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+        return {
+            "t": t, "z": self.depth(np.abs(x)), "above": above, "crown": crown, "u": u, "x": x, "normal": normal
+        }  # fmt: skip
+
+
+class Mouth:
+    """The modelled mouth of one portrait."""
+
+    def __init__(self, face: SourceFace, tone: MouthTone) -> None:
+        f = face.face
+        self._face, self._tone = face, tone
+        mean = top.mean_face()
+        k = float(np.linalg.norm(f[61] - f[291]) / np.linalg.norm(mean[61] - mean[291]))
+        k = float(np.clip(k, 0.8, 1.25))
+        lip = f[13, 1] if face.gaps[4] < 0.03 else f[13, 1] + 0.25 * face.gaps[4]
+        front = (f[13, 2] + f[14, 2]) / 2 + 0.045
+        self._centre = (f[78, 0] + f[308, 0]) / 2
+        self._upper = _Arch(front, lip + 0.030, -1.0, UPPER, CROWN_UPPER, k)
+        self._lower = _Arch(front + 0.022, lip + 0.012, 1.0, LOWER, CROWN_LOWER, 0.93 * k)
+        self._tongue = np.array([0.0, lip + 0.125, front + 0.34]), np.array([0.23 * k, 0.085, 0.27])
+        self._colours()
+
+    def _colours(self) -> None:
+        skin, lips = self._tone.skin, self._tone.lips
+        L = float(skin[0])
+        # Of a drawing or a grey photo the lips have no colour of their own, and so has the mouth.
+        red = max(float(lips[1] - 0.6 * skin[1]), 0.0)
+        alive = float(np.clip(np.hypot(lips[1], lips[2]) / 18, 0, 1))
+        cast = skin[1:]
+        self._tooth = np.array([np.clip(0.90 * L + 11, 30, 88), *(0.30 * cast + [0, 2.5 * alive])])
+        self._gum = np.array([0.62 * L + 2, *(0.55 * cast + [10 * alive + 0.35 * red, 2 * alive])])
+        self._flesh = np.array([0.55 * L, *(0.50 * cast + [11 * alive + 0.4 * red, 2 * alive])])
+        self._dark = np.array([0.10 * L + 1.5, *(0.25 * cast + [4 * alive, 1 * alive])])
+
+    def draw(self, out: Image, origin: tuple[int, int], target: Target) -> None:
+        """Fill the opening of the lips of `target` in `out` (corner at `origin`), in place."""
+        gap, own = _opening(self._face, target)
+        if gap < LEAST or own >= 1:
+            return
+        P = target.points[:, :2] - np.array(origin)
+        box = _lip_box(P, out.shape)
+        if box is None:
+            return
+        x0, y0, x1, y1 = box
+        k = 2.0 if x1 - x0 < 90 else min(1.0, LARGEST / (x1 - x0))
+        W, H = max(4, round((x1 - x0) * k)), max(4, round((y1 - y0) * k))
+        layer = self._render(target, P, box, origin, W, H)
+        inter = cv2.INTER_AREA if k > 1 else cv2.INTER_LINEAR
+        layer = cv2.resize(layer, (x1 - x0, y1 - y0), interpolation=inter)
+        layer *= self._grain(x0, y0, x1, y1)[..., None]
+        mask = polygon_mask(y1 - y0, x1 - x0, P[top.LIPS_INNER] - [x0, y0])
+        mask = cv2.GaussianBlur(mask, (0, 0), max(0.6, 0.005 * target.pose.scale))
+        mask *= (1 - own) * np.clip((gap - LEAST) / 0.02, 0, 1)
+        blend(out, layer.astype(np.float32), mask.astype(np.float32), x0, y0)
+
+    def _grain(self, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.float32]:
+        g = self._tone.grain
+        rows, columns = np.arange(y1 - y0) % g.shape[0], np.arange(x1 - x0) % g.shape[1]
+        return np.exp(0.7 * g[np.ix_(rows, columns)])
+
+    def _render(
+        self, target: Target, P: Array, box: tuple[int, int, int, int], origin: tuple[int, int], W: int, H: int
+    ) -> NDArray[np.float32]:
+        """The interior over a box at W×H samples, (H, W, 3) RGB 0..255."""
+        x0, y0, x1, y1 = box
+        xs = x0 + origin[0] + (np.arange(W) + 0.5) * (x1 - x0) / W - 0.5
+        ys = y0 + origin[1] + (np.arange(H) + 0.5) * (y1 - y0) / H - 0.5
+        pose = target.pose
+        plane = np.stack([*np.meshgrid(xs, ys), np.zeros((H, W))], -1)
+        o = ((plane - pose.translation) / pose.scale) @ pose.rotation
+        d = pose.rotation[2]  # the viewing axis in head coordinates
+        # The cheeks' own shift carries the arches: a skewed smile keeps its teeth behind the lips.
+        o[..., 0] -= self._centre
+        upper = self._upper.meet(o, d)
+        drop = max(0.0, float(target.face[152, 1] - self._face.face[152, 1]))
+        swing = to_matrix(np.array([np.arctan2(drop, 0.95), 0.0, 0.0]))
+        o_jaw = (o - HINGE) @ swing + HINGE  # rays in the frame of the lowered jaw
+        d_jaw = d @ swing
+        lower = self._lower.meet(o_jaw, d_jaw)
+        lab = self._cavity(o, d)
+        lab = self._draw_tongue(lab, o_jaw, d_jaw)
+        lab = self._draw_arch(lab, lower, 0.74)
+        lab = self._draw_arch(lab, upper, 1.0)
+        # Lips shade what lies behind them, the upper one more; light dies towards the corners.
+        unit = pose.scale * W / (x1 - x0)
+        q = (P[top.LIPS_INNER] - [x0, y0]) * [W / (x1 - x0), H / (y1 - y0)]
+        inside = (polygon_mask(H, W, q) > 0.5).astype(np.uint8)
+        rim = cv2.distanceTransform(inside, cv2.DIST_L2, 5) / unit
+        line = np.array([q[i] for i in range(len(top.LIPS_INNER_UPPER))])
+        order = np.argsort(line[:, 0])
+        lip = np.interp(np.arange(W), line[order, 0], line[order, 1])
+        below = np.clip((np.arange(H)[:, None] - lip[None]) / unit, 0, None)
+        shade = (1 - 0.30 * np.exp(-rim / 0.018)) * (1 - 0.42 * np.exp(-below / 0.045))
+        half = max(1.0, (q[:, 0].max() - q[:, 0].min()) / 2)
+        aside = np.abs(np.arange(W) - (q[:, 0].max() + q[:, 0].min()) / 2) / half
+        shade *= (1 - 0.45 * np.clip(aside - 0.35, 0, 1) ** 1.5)[None]
+        lab[..., 0] *= shade
+        lab[..., 1:] *= (0.35 + 0.65 * shade)[..., None]
+        return cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2RGB) * 255
+
+    def _cavity(self, o: NDArray, d: Array) -> NDArray:
+        """The dark behind everything, a little lighter on the palate."""
+        lab = np.empty((*o.shape[:2], 3))
+        lab[:] = self._dark
+        palate = np.clip(1 - (o[..., 1] - self._upper.edge + 0.06) / 0.14, 0, 1)
+        lab += (self._flesh - self._dark) * (0.16 * palate)[..., None]
+        return lab
+
+    def _draw_tongue(self, lab: NDArray, o: NDArray, d: Array) -> NDArray:
+        centre, radii = self._tongue
+        p, v = (o - centre) / radii, d / radii
+        a, b, c = v @ v, (p * v).sum(-1), (p * p).sum(-1) - 1
+        disc = b * b - a * c
+        hit = 1 / (1 + np.exp(-disc / (0.10 * a)))
+        t = (-b - np.sqrt(np.maximum(disc, 0))) / a
+        n = (p + t[..., None] * v) / radii
+        n /= np.maximum(np.linalg.norm(n, axis=-1, keepdims=True), 1e-6)
+        light = np.clip(n @ SUN, 0, 1)
+        depth = np.clip((o[..., 2] + t * d[2] - self._upper.front) / 0.45, 0, 1)
+        colour = np.empty_like(lab)
+        colour[:] = self._flesh
+        groove = 1 - 0.12 * np.exp(-(((o[..., 0] + t * d[0]) / 0.02) ** 2))
+        colour[..., 0] *= (0.30 + 0.62 * light) * (1 - 0.55 * depth) * groove
+        w = (hit * np.clip(disc / (0.05 * a), 0, 1))[..., None]
+        return lab * (1 - w) + colour * w
+
+    def _draw_arch(self, lab: NDArray, m: dict[str, NDArray], bright: float) -> NDArray:
+        light = np.clip(m["normal"] @ SUN, 0, 1)
+        gloss = np.clip(m["normal"] @ (SUN + [0, 0, -1]) / np.linalg.norm(SUN + [0, 0, -1]), 0, 1) ** 40
+        fade = np.exp(-m["z"] / 0.16)  # back teeth sink into the dark of the cheeks
+        height = np.clip(m["above"] / np.maximum(m["crown"], 1e-6), 0, 1)
+        between = np.exp(-(((1 - np.abs(m["u"])) / 0.10) ** 2))
+        tooth = np.empty_like(lab)
+        tooth[:] = self._tooth
+        # Enamel is bluish and translucent at the edge, warmer towards the gum.
+        tooth[..., 0] *= (0.62 + 0.38 * light) * (1 - 0.30 * between) * (0.90 + 0.10 * np.sin(height * np.pi))
+        tooth[..., 0] += 9 * gloss
+        tooth[..., 2] += 3.0 * height * np.hypot(*self._tooth[1:]) / 8
+        gum = np.empty_like(lab)
+        gum[:] = self._gum
+        over = np.clip((m["above"] - m["crown"]) / 0.05, 0, 1)
+        gum[..., 0] *= (0.70 + 0.30 * light) * (1 - 0.45 * over)
+        soft = 0.004
+        in_gum = 1 / (1 + np.exp(-(m["above"] - m["crown"]) / soft))
+        colour = tooth * (1 - in_gum[..., None]) + gum * in_gum[..., None]
+        shown = 0.10 + 0.90 * fade
+        colour[..., 0] *= bright * shown
+        colour[..., 1:] *= (0.5 + 0.5 * shown)[..., None]
+        present = 1 / (1 + np.exp(-np.clip(m["above"] / (0.6 * soft), -40, 40)))
+        present *= np.clip((0.42 - np.abs(m["x"])) / 0.06, 0, 1)
+        # Gums end where the cheek begins.
+        present *= np.clip((m["crown"] + 0.16 - m["above"]) / 0.05, 0, 1)
+        return lab * (1 - present[..., None]) + colour * present[..., None]

@@ -1,0 +1,232 @@
+"""Carrying one face's motion onto another's shape: proportions, lids, lips and head pose."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.face import topology as top
+from infinex.face.pose import Pose, fit_pose, to_matrix, to_vector
+from infinex.face.shape import eye_openness, gaze_of, lip_gaps
+from infinex.motion import Move, Rest
+
+Array = NDArray[np.float64]
+TURN_LIMIT = np.radians(30.0)  # head turn that a soft limit approaches; larger ones would tear
+EYES = (
+    (top.RIGHT_LID_UPPER, top.RIGHT_LID_LOWER),
+    (top.LEFT_LID_UPPER, top.LEFT_LID_LOWER),
+)
+LID_REACH = (0.13, 0.08)  # IOD over which a lid's change spreads into the skin: upper, lower
+LOWER_LID_RISE = 0.12  # share of the gap that the lower lid closes
+
+
+@dataclass(frozen=True)
+class Target:
+    """The portrait's face in one output frame."""
+
+    face: Array  # (478, 3) canonical
+    points: Array  # (478, 3) pixels
+    pose: Pose
+    turn: float  # radians from the source pose
+    openness: Array  # (2,) lid opening, 1 as in the source
+    gap: Array  # (9,) inner-lip gaps in IOD
+    gaze: Array  # (2,) change of gaze in radians
+    still: bool  # exactly the source
+
+
+def smoothstep(x: Array) -> Array:
+    """Cubic ramp from 0 at 0 to 1 at 1."""
+    x = np.clip(x, 0, 1)
+    return x * x * (3 - 2 * x)
+
+
+class SourceFace:
+    """What of the source face alone is needed to move it."""
+
+    def __init__(self, landmarks: Array) -> None:
+        self.points = landmarks.astype(np.float64)
+        self.pose = fit_pose(top.mean_face(), self.points)
+        self.face = self.pose.to_head(self.points)
+        self.gaps = lip_gaps(self.face)
+        self.openness = eye_openness(self.face)
+        self.gaze = gaze_of(self.face)
+        self._lids = [(self._near(u, LID_REACH[0]), self._near(lo, LID_REACH[1])) for u, lo in EYES]
+        self._upper_lip = self._near(top.LIPS_INNER_UPPER, 0.16)
+        self._lower_lip = self._jaw()
+        tris = top.triangles()
+        self._area = _areas(self.face[: top.SURFACE], tris)
+        neighbours = np.zeros((top.SURFACE, top.SURFACE))
+        for a, b in ((0, 1), (1, 2), (2, 0)):
+            neighbours[tris[:, a], tris[:, b]] = neighbours[tris[:, b], tris[:, a]] = 1
+        self._smooth = neighbours / np.maximum(neighbours.sum(1, keepdims=True), 1)
+        self._held = np.zeros(top.SURFACE, bool)
+        self._held[top.LIPS_INNER + top.LIPS_OUTER + [62, 76, 292, 306] + top.RIGHT_EYE + top.LEFT_EYE] = True
+
+    def _near(self, ids: list[int], reach: float) -> tuple[Array, NDArray[np.intp]]:
+        """Gaussian weight of each surface point by its distance to a chain, and the chain's nearest point."""
+        p = self.face[: top.SURFACE, :2]
+        d = np.linalg.norm(p[:, None] - p[None, ids], axis=2)
+        return np.exp(-((d.min(1) / reach) ** 2)), d.argmin(1)
+
+    def _jaw(self) -> tuple[Array, NDArray[np.intp], Array]:
+        """Everything below the lower lip follows it, with lateral falloff only: weight, column, chin part."""
+        f = self.face[: top.SURFACE]
+        lower = np.array(top.LIPS_INNER_LOWER)
+        column = np.abs(f[:, None, 0] - f[None, lower, 0]).argmin(1)
+        half, centre = abs(f[308, 0] - f[78, 0]) / 2, (f[308, 0] + f[78, 0]) / 2
+        aside = np.abs(f[:, 0] - centre)
+        follow = np.exp(-((np.maximum(0, aside - 0.35 * half) / 0.32) ** 2))
+        weight, nearest = self._near(top.LIPS_INNER_LOWER, 0.30)
+        column = np.where(weight > 0.6, nearest, column)
+        weight = np.maximum(follow * np.clip((f[:, 1] - f[14, 1]) / 0.05 + 0.5, 0, 1), weight)
+        return weight, column, np.clip((f[:, 1] - f[17, 1]) / 0.10, 0, 1)
+
+    def set_lids(self, face: Array, openness: Array) -> None:
+        """Open each eye to a ratio of the source's own gap (0 shut), in place."""
+        f = self.face
+        for o, (upper, lower), near in zip(openness, EYES, self._lids):
+            gap = f[upper] - f[lower]
+            base = ((face[upper[0]] - f[upper[0]]) + (face[upper[-1]] - f[upper[-1]])) / 2
+            close = 1 - min(float(o), 1.0)
+            low = f[lower] + base + LOWER_LID_RISE * close * gap
+            high = low + o * gap * (1 - LOWER_LID_RISE * close)
+            middle = (f[upper[0], 1] + f[upper[-1], 1]) / 2
+            y = f[: top.SURFACE, 1]
+            for mine, others, new, (weight, nearest), side in (
+                (upper, lower, high, near[0], y < middle + 0.02),
+                (lower, upper, low, near[1], y > middle - 0.02),
+            ):
+                change = new - face[mine]
+                change[[0, -1]] = 0
+                mask = weight * side
+                mask[others[1:-1]] = 0
+                mask[mine] = weight[mine]
+                add = mask[:, None] * change[nearest]
+                add[:, 2] = 0
+                face[: top.SURFACE] += add
+            face[upper[1:-1]], face[lower[1:-1]] = high[1:-1], low[1:-1]
+
+    def set_lips(self, face: Array, gaps: Array) -> None:
+        """Open the inner lips to nine gaps: a third up, two thirds down with the jaw, in place."""
+        f = self.face[: top.SURFACE]
+        change = np.concatenate([[0], gaps - lip_gaps(face), [0]])
+        middle = (f[78, 1] + f[308, 1]) / 2
+        weight, nearest = self._upper_lip
+        mask = (f[:, 1] < middle).astype(float)
+        mask[top.LIPS_INNER_UPPER[1:-1]], mask[top.LIPS_INNER_LOWER[1:-1]] = 1, 0
+        face[: top.SURFACE, 1] -= 0.35 * mask * weight * change[nearest]
+        weight, column, chin = self._lower_lip
+        mask = (f[:, 1] > middle).astype(float)
+        mask[top.LIPS_INNER_LOWER[1:-1]], mask[top.LIPS_INNER_UPPER[1:-1]] = 1, 0
+        face[: top.SURFACE, 1] += 0.65 * mask * weight * (change[column] * (1 - chin) + change[5] * chin)
+
+    def unfold(self, face: Array, passes: int = 12, least: float = 0.12) -> None:
+        """Relax displacements where triangles flip or collapse in front view; lids and lips hold, in place."""
+        tris, n = top.triangles(), top.SURFACE
+        moved = face[:n] - self.face[:n]
+        sign, seen = np.sign(self._area), np.abs(self._area) > 2e-5
+        for _ in range(passes):
+            bad = seen & (_areas(self.face[:n] + moved, tris) * sign < least * np.abs(self._area))
+            if not bad.any():
+                break
+            v = np.zeros(n)
+            v[tris[bad].ravel()] = 1
+            v = np.maximum(v, 0.5 * (self._smooth @ v > 0))
+            v[self._held] = 0
+            moved += 0.8 * v[:, None] * (self._smooth @ moved - moved)
+        face[:n] = self.face[:n] + moved
+
+
+def _areas(p: Array, tris: NDArray[np.int32]) -> Array:
+    a, b, c = p[tris[:, 0]], p[tris[:, 1]], p[tris[:, 2]]
+    u, v = b - a, c - a
+    return u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
+
+
+def _dimensions(face: Array) -> dict[str, float]:
+    def length(a: int, b: int) -> float:
+        return float(np.linalg.norm(face[a] - face[b]))
+
+    return {
+        "mouth": length(61, 291),
+        "lower": length(2, 152),
+        "brow": (length(105, 159) + length(334, 386)) / 2,
+        "width": length(234, 454),
+    }
+
+
+class Retarget:
+    """Moves of one performer to targets of one portrait."""
+
+    def __init__(self, source: SourceFace, rest: Rest, absolute: bool = False) -> None:
+        self.source, self.rest, self.absolute = source, rest, absolute
+        mine, theirs = _dimensions(source.face), _dimensions(rest.face)
+        k = {n: float(np.clip(mine[n] / max(theirs[n], 1e-6), 0.6, 1.6)) for n in mine}
+        f = source.face
+        lower = np.clip((f[:, 1] - f[1, 1]) / (f[2, 1] + 0.02 - f[1, 1]), 0, 1)
+        self._scale = np.stack(
+            [
+                (1 - lower) * k["width"] + lower * k["mouth"],
+                (1 - lower) * k["brow"] + lower * k["lower"],
+                (1 - lower) * k["width"] + lower * k["lower"],
+            ],
+            1,
+        )
+        self._lip_scale = k["lower"]
+        self._closed, self._open = rest.lids
+        self._rest_openness = eye_openness(rest.face)
+        self._rest_gaps = lip_gaps(rest.face)
+        self._rest_rotation = to_matrix(rest.rotation)
+        offset = source.pose.rotation @ self._rest_rotation.T
+        self._facing = offset if absolute else np.eye(3)
+
+    def __call__(self, move: Move) -> Target:
+        """The portrait under one move. A move equal to rest gives exactly the source."""
+        src, rest = self.source, self.rest
+        still = bool(
+            not move.offsets.any()
+            and np.array_equal(move.rotation, rest.rotation)
+            and np.array_equal(move.translation, rest.translation)
+            and move.scale == rest.scale
+            and np.array_equal(move.gaze, rest.gaze)
+        )
+        if still:
+            ones = np.ones(2)
+            return Target(src.face, src.points, src.pose, 0.0, ones, np.maximum(src.gaps, 0), np.zeros(2), True)
+        performer = rest.face + move.offsets
+        face = src.face + move.offsets * self._scale
+        openness = eye_openness(performer)
+        gaps = lip_gaps(performer)
+        if self.absolute:
+            ratio = np.clip(openness / np.maximum(self._rest_openness, 1e-3), 0, 1.6)
+        else:
+            ratio = np.clip((openness - self._closed) / np.maximum(self._open - self._closed, 1e-3), 0, 1.5)
+        if self.absolute or rest.lips_closed is None:
+            gap = np.maximum(0, src.gaps + (gaps - self._rest_gaps) * self._lip_scale)
+        else:  # lips meet when the performer's do, however open the portrait's are
+            gap = np.maximum(0, gaps - rest.lips_closed) * self._lip_scale
+        src.set_lids(face, ratio)
+        src.set_lips(face, gap)
+        src.unfold(face)
+        # Head pose: the turn from rest, softly limited, laid on the source's own.
+        vector = to_vector(to_matrix(move.rotation) @ self._rest_rotation.T)
+        angle = float(np.linalg.norm(vector))
+        if not self.absolute and angle > 1e-9:
+            vector = vector * (TURN_LIMIT * np.tanh(angle / TURN_LIMIT) / angle)
+            angle = float(np.linalg.norm(vector))
+        rotation = to_matrix(vector) @ src.pose.rotation
+        log_scale = np.log(move.scale / rest.scale)
+        if not self.absolute:
+            log_scale = np.clip(log_scale, -0.2, 0.2)
+        shift = (move.translation - rest.translation) / rest.scale
+        shift = np.array([shift[0], shift[1], 0.0])
+        pose = Pose(
+            src.pose.scale * float(np.exp(log_scale)),
+            rotation,
+            src.pose.translation + src.pose.scale * shift,
+        )
+        return Target(
+            face, pose.to_image(face), pose, angle, ratio, gap, np.clip(move.gaze - rest.gaze, -0.65, 0.65), False
+        )

@@ -1,0 +1,160 @@
+"""Dense motion from the face mesh: triangles on the face, a grid around it that follows the head.
+
+The grid carries hair, ears and neck: points near the head move rigidly with it, points towards the
+shoulders stand still, and the face's oval drags its neighbourhood along.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.spatial import Delaunay
+
+from infinex.face import topology as top
+from infinex.mesh.raster import affines, draw
+from infinex.mesh.retarget import SourceFace, Target, smoothstep
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True)
+class WarpShape:
+    """How the surroundings of the face follow it; lengths in IOD."""
+
+    step: float = 0.16  # grid spacing
+    depth: float = 0.15  # depth of hair and background of the head, behind the ears
+    depth_reach: float = 0.45  # distance over which depth goes from the oval's to `depth`
+    neck: float = 0.70  # below the chin the head's motion fades out over this length
+    head: float = 0.75  # inside this ellipse the head is rigid ...
+    head_fade: float = 0.90  # ... and over this much more it fades to still
+    drag: float = 0.55  # reach of the oval's expression into the surroundings
+
+
+@dataclass
+class Flow:
+    """Where each pixel of one output frame comes from."""
+
+    map_x: NDArray[np.float32]  # (H, W) source x; with the target's own x where nothing covers
+    map_y: NDArray[np.float32]
+    ids: NDArray[np.int32]  # (H, W) triangle, -1 where nothing covers
+    points: Array  # (N, 2) target vertices: 478 of the face, then the grid
+    affine: NDArray[np.float64]
+    area: NDArray[np.float64]
+    order: NDArray[np.int64]
+    peak: float  # largest displacement of a grid point in pixels
+
+
+class Warp:
+    """The mesh over one source picture; `flow` places it under a target."""
+
+    def __init__(self, face: SourceFace, width: int, height: int, shape: WarpShape | None = None) -> None:
+        s = shape or WarpShape()
+        self.face, self.width, self.height = face, width, height
+        unit = face.pose.scale
+        oval = face.points[top.OVAL]
+        contour = oval[:, :2].astype(np.float32).reshape(-1, 1, 2)
+        self.reach = self._reach(s)
+        x0, y0, x1, y1 = self.reach
+        step = max(6.0, unit * s.step)
+        gx = np.linspace(x0, x1 - 1, max(3, round((x1 - x0) / step) + 1))
+        gy = np.linspace(y0, y1 - 1, max(3, round((y1 - y0) / step) + 1))
+        grid = np.stack(np.meshgrid(gx, gy), -1).reshape(-1, 2)
+        outside = np.array([-cv2.pointPolygonTest(contour, (float(x), float(y)), True) for x, y in grid])
+        grid, outside = grid[outside > 0.5 * step], outside[outside > 0.5 * step] / unit
+        self.grid = grid
+        tris = Delaunay(np.vstack([oval[:, :2], grid])).simplices
+        n = len(oval)
+        centres = np.vstack([oval[:, :2], grid])[tris].mean(1)
+        inside = np.array(
+            [cv2.pointPolygonTest(contour, (float(x), float(y)), False) > 0 for x, y in centres]
+        )
+        tris = tris[~(inside & (tris < n).all(1))]
+        around = np.where(tris < n, np.array(top.OVAL)[np.minimum(tris, n - 1)], tris - n + top.POINTS)
+        self._around = len(around)
+        self.tris = np.ascontiguousarray(
+            np.vstack([around, top.triangles(), top.opening_triangles()]), np.int64
+        )
+        self.source = np.ascontiguousarray(np.vstack([face.points[:, :2], grid]))
+        # Canonical place of each grid point: its pixel at a depth that leaves the oval's for the head's back.
+        apart = np.linalg.norm(grid[:, None] - oval[None, :, :2], axis=2) / unit
+        near = np.exp(-(apart - apart.min(1, keepdims=True)) / 0.12)
+        self._near = near / near.sum(1, keepdims=True)
+        rim = self._near @ (face.face[top.OVAL] @ face.pose.rotation.T)[:, 2]
+        z = rim + (s.depth - rim) * (1 - np.exp(-outside / s.depth_reach))
+        flat = (grid - face.pose.translation[:2]) / unit
+        self._canonical = np.concatenate([flat, z[:, None]], 1) @ face.pose.rotation
+        down = self._canonical[:, 1] - (face.face[152, 1] - 0.05)
+        far = np.hypot(self._canonical[:, 0] / 2.1, (self._canonical[:, 1] + 0.35) / 2.3)
+        self._rigid = (1 - smoothstep(down / s.neck)) * (1 - smoothstep((far - s.head) / s.head_fade))
+        self._drag = np.exp(-outside / s.drag) * (1 - smoothstep((outside - 0.4) / 1.2))
+        # Pixels cut off by the lower border, or where the reach ends, cannot be uncovered: hold them there.
+        edge = (grid[:, 1] > y1 - 1.5) & (down > 0)
+        inner = np.zeros(len(grid), bool)
+        for side, limit, full in ((0, x0, 0), (1, y0, 0), (0, x1 - 1, width - 1), (1, y1 - 1, height - 1)):
+            if abs(limit - full) > 0.5:
+                inner |= np.abs(grid[:, side] - limit) < 0.5
+        self._rigid[edge | inner] = 0
+        self._drag[edge | inner] = 0
+        self._affine = np.zeros((len(self.tris), 6))
+        self._area = np.zeros(len(self.tris))
+
+    def _reach(self, s: WarpShape) -> tuple[int, int, int, int]:
+        """The part of the picture that can move: x0, y0, x1, y1."""
+        pose = self.face.pose
+        corners = []
+        side, up = 2.1 * (s.head + s.head_fade) * 0.95, 2.3 * (s.head + s.head_fade) * 0.95
+        low = float(self.face.face[152, 1]) + s.neck + 0.25
+        for x in (-side, side):
+            for y in (-0.35 - up, low):
+                corners.append([x, y, 0.0])
+        px = pose.to_image(np.array(corners))[:, :2]
+        lo = np.maximum(np.floor(px.min(0)), 0).astype(int) // 2 * 2
+        hi = np.minimum(np.ceil(px.max(0)), [self.width, self.height]).astype(int)
+        return int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])
+
+    def vertices(self, target: Target) -> tuple[Array, Array]:
+        """Target vertices (N, 2) in pixels and their depth (N,)."""
+        pose = target.pose
+        moved = pose.to_image(self._canonical)
+        change = (moved[:, :2] - self.grid) * self._rigid[:, None]
+        stiff = pose.to_image(self.face.face[top.OVAL])
+        change += (self._near @ (target.points[top.OVAL] - stiff)[:, :2]) * self._drag[:, None]
+        points = np.vstack([target.points[:, :2], self.grid + change])
+        return points, np.concatenate([target.points[:, 2], moved[:, 2]])
+
+    def flow(self, target: Target) -> Flow:
+        """Dense motion of one frame over `reach`."""
+        x0, y0, x1, y1 = self.reach
+        points, depth = self.vertices(target)
+        affine, area = np.zeros((len(self.tris), 6)), np.zeros(len(self.tris))
+        affines(points, self.source, self.tris, affine, area)
+        key = -depth[self.tris].mean(1)
+        key[: self._around] -= 1e6  # the surroundings first, then the face from far to near
+        order = np.argsort(key)
+        shape = (y1 - y0, x1 - x0)
+        map_x = np.broadcast_to(np.arange(x0, x1, dtype=np.float32), shape).copy()
+        map_y = np.broadcast_to(np.arange(y0, y1, dtype=np.float32)[:, None], shape).copy()
+        ids = np.full(shape, -1, np.int32)
+        draw(points, self.tris, order, affine, area, float(x0), float(y0), 1.0, map_x, map_y, ids)
+        peak = float(np.abs(points[top.POINTS :] - self.grid).max(initial=0.0))
+        return Flow(map_x, map_y, ids, points, affine, area, order, peak)
+
+    def draw_box(
+        self, flow: Flow, box: tuple[int, int, int, int], oversample: int
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
+        """The same maps again for a small box of the frame, at `oversample` samples a pixel side."""
+        x0, y0, x1, y1 = box
+        shape = ((y1 - y0) * oversample, (x1 - x0) * oversample)
+        map_x, map_y = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
+        ids = np.full(shape, -1, np.int32)
+        step, shift = 1.0 / oversample, 0.5 / oversample - 0.5
+        p = flow.points[self.tris]
+        lo, hi = p.min(1), p.max(1)
+        keep = (hi[:, 0] >= x0 - 1) & (lo[:, 0] <= x1) & (hi[:, 1] >= y0 - 1) & (lo[:, 1] <= y1)
+        order = flow.order[keep[flow.order]]
+        draw(flow.points, self.tris, order, flow.affine, flow.area, x0 + shift, y0 + shift, step,
+             map_x, map_y, ids)  # fmt: skip
+        return map_x, map_y, ids

@@ -1,0 +1,126 @@
+"""Wrinkles and shading of the performer, laid on the portrait as an expression ratio image.
+
+The performer's luminance now, divided by that at rest, on a small fixed grid over the canonical face
+(Liu, Shan and Zhang 2001). Only creases pass: slow shading and everything near the rim is held back.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.face import topology as top
+from infinex.face.pose import to_matrix, to_vector
+from infinex.mesh.layers import polygon_mask
+from infinex.mesh.raster import affines, draw, modulate
+from infinex.mesh.retarget import Target
+from infinex.motion import Move, Rest
+
+COLUMNS, ROWS = 176, 200  # the canonical grid, about 1 cell for 1 % IOD
+STRENGTH = 0.7
+DARKEST, BRIGHTEST = -0.40, 0.18  # log gain
+FINE, SLOW = 0.022, 0.22  # IOD: below is noise, above is lighting
+TURN = np.radians(16)  # head turn over which lighting makes the ratio worthless
+
+Array = NDArray[np.float64]
+
+
+def _facing(points: Array, tris: NDArray) -> Array:
+    p = points[tris]
+    n = np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0])
+    return np.abs(n[:, 2]) / np.maximum(np.linalg.norm(n, axis=1), 1e-9)
+
+
+class Wrinkles:
+    """Ratio images of one performer."""
+
+    def __init__(self, rest_image: NDArray[np.uint8], rest_points: Array, rest: Rest) -> None:
+        """`rest_image` (H, W, 3) and `rest_points` (478, 3) pixels show the performer's reference frame."""
+        self._rest = rest
+        self._tris = np.ascontiguousarray(top.triangles(), np.int64)
+        self._all = np.arange(len(self._tris))
+        face = top.mean_face()
+        lo, hi = face[: top.SURFACE, :2].min(0) - 0.03, face[: top.SURFACE, :2].max(0) + 0.03
+        self._unit = min(COLUMNS / (hi - lo)[0], ROWS / (hi - lo)[1])
+        self._grid = (face[:, :2] - lo) * self._unit
+        self._mask, self._inside = self._masks()
+        ids = np.full((ROWS, COLUMNS), -1, np.int32)
+        self._ids = self._sample(rest_image, rest_points, ids)[1]
+        self._hit = (self._ids >= 0).astype(np.float32)
+        self._rest_light = self._light(rest_image, rest_points)
+        self._rest_facing = _facing(rest_points, self._tris)
+
+    def _masks(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """The face without eyes and lips; and how deep inside the oval each cell lies, 0..1."""
+        g, unit = self._grid, self._unit
+        oval = polygon_mask(ROWS, COLUMNS, g[top.OVAL])
+        mask = oval.copy()
+        for ring, reach in ((top.LIPS_OUTER, 0.06), (top.RIGHT_EYE, 0.04), (top.LEFT_EYE, 0.04)):
+            hole = (polygon_mask(ROWS, COLUMNS, g[ring]) > 0.3).astype(np.uint8)
+            size = 2 * max(1, int(unit * reach)) + 1
+            mask *= 1 - cv2.dilate(hole, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+        deep = cv2.distanceTransform((oval > 0.5).astype(np.uint8), cv2.DIST_L2, 3) / unit
+        return mask, np.clip((deep - 0.14) / 0.22, 0, 1).astype(np.float32)
+
+    def _sample(self, image: NDArray, points: Array, ids: NDArray) -> tuple[NDArray, NDArray]:
+        affine, area = np.zeros((len(self._tris), 6)), np.zeros(len(self._tris))
+        affines(self._grid, np.ascontiguousarray(points[:, :2]), self._tris, affine, area)
+        mx, my = np.zeros((ROWS, COLUMNS), np.float32), np.zeros((ROWS, COLUMNS), np.float32)
+        draw(self._grid, self._tris, self._all, affine, area, 0.0, 0.0, 1.0, mx, my, ids)
+        return cv2.remap(image, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), ids
+
+    def _light(self, image: NDArray[np.uint8], points: Array) -> NDArray[np.float32]:
+        texture, _ = self._sample(image, points, np.empty((ROWS, COLUMNS), np.int32))
+        grey = cv2.cvtColor(texture, cv2.COLOR_RGB2GRAY).astype(np.float32)
+        return self._blur(grey, FINE)
+
+    def _blur(self, x: NDArray, reach: float) -> NDArray[np.float32]:
+        """Gaussian blur over the masked face only."""
+        s = self._unit * reach
+        m = self._mask * (self._ids >= 0) if hasattr(self, "_ids") else self._mask
+        weight = np.maximum(cv2.GaussianBlur(m.astype(np.float32), (0, 0), s), 1e-3)
+        return cv2.GaussianBlur((x * m).astype(np.float32), (0, 0), s) / weight
+
+    def apply(
+        self,
+        out: NDArray[np.uint8],
+        origin: tuple[int, int],
+        target: Target,
+        move: Move,
+        image: NDArray[np.uint8],
+        points: Array,
+    ) -> None:
+        """Shade `out`, whose corner lies at `origin`, by the performer's frame `image` and landmarks, in place."""
+        turn = np.linalg.norm(to_vector(to_matrix(move.rotation) @ to_matrix(self._rest.rotation).T))
+        strength = STRENGTH * float(np.exp(-((turn / TURN) ** 2)))
+        if strength < 0.02:
+            return
+        ratio = np.log((self._light(image, points) + 8) / (self._rest_light + 8))
+        ratio = np.clip(ratio - self._blur(ratio, SLOW), DARKEST, BRIGHTEST)
+        facing = np.minimum(_facing(points, self._tris), self._rest_facing)
+        facing = np.minimum(facing, _facing(target.points, self._tris))
+        gate = np.clip((facing - 0.45) / 0.3, 0, 1).astype(np.float32)[np.maximum(self._ids, 0)] * self._hit
+        core = cv2.erode(self._mask, np.ones((3, 3), np.uint8), iterations=max(1, int(self._unit * 0.03)))
+        gate = cv2.GaussianBlur(core * gate, (0, 0), self._unit * 0.03) * self._inside
+        ratio = (ratio * gate * strength).astype(np.float32)
+        # Onto the portrait: at the grid's own resolution, then enlarged.
+        h, w = out.shape[:2]
+        P = np.ascontiguousarray(target.points[:, :2] - np.array(origin))
+        x0, y0 = np.maximum(np.floor(P[: top.SURFACE].min(0)), 0).astype(int)
+        x1, y1 = np.minimum(np.ceil(P[: top.SURFACE].max(0)) + 1, [w, h]).astype(int)
+        if x1 - x0 < 8 or y1 - y0 < 8:
+            return
+        step = max(1.0, (x1 - x0) / COLUMNS)
+        shape = (int(np.ceil((y1 - y0) / step)), int(np.ceil((x1 - x0) / step)))
+        affine, area = np.zeros((len(self._tris), 6)), np.zeros(len(self._tris))
+        affines(P, self._grid, self._tris, affine, area)
+        mx, my = np.full(shape, -9, np.float32), np.full(shape, -9, np.float32)
+        ids = np.full(shape, -1, np.int32)
+        order = np.argsort(-target.points[:, 2][self._tris].mean(1))
+        shift = step / 2 - 0.5
+        draw(P, self._tris, order, affine, area, x0 + shift, y0 + shift, step, mx, my, ids)
+        small = cv2.remap(ratio, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+        full = cv2.resize(small, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
+        gain = np.exp(full[: y1 - y0, : x1 - x0])
+        modulate(out, gain, int(x0), int(y0))
