@@ -126,7 +126,7 @@ class Motion:
 
     def save(self, path: str | Path) -> None:
         """Write `.motion.npz`: plain arrays, no pickle. The file appears whole or not at all."""
-        from infinex.media.sink import atomic_path
+        from infinex.media.files import atomic_path
 
         arrays: dict[str, NDArray] = {
             "format": np.array(FORMAT),

@@ -1,0 +1,81 @@
+"""Paths that users give: checked on the way in, whole or absent on the way out."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import secrets
+import shutil
+from collections.abc import Iterator
+from pathlib import Path
+
+from infinex.errors import InputError, OutputError
+
+
+def readable_file(path: str | Path) -> Path:
+    """The path, if it is a file with content that may be read. Raises InputError otherwise."""
+    path = Path(path)
+    try:
+        if path.is_dir():
+            raise InputError(f"{path} is a folder; a file is wanted")
+        if not path.exists():
+            raise InputError(f"{path}: no such file")
+        if path.stat().st_size == 0:
+            raise InputError(f"{path.name} is empty")
+        with path.open("rb"):
+            pass
+    except OSError as error:
+        raise InputError(f"{path} cannot be read: {error.strerror or error}") from None
+    return path
+
+
+def writable_target(path: Path, folder: bool = False) -> None:
+    """Check before any work that `path` can be created. Raises OutputError otherwise."""
+    parent = path.parent
+    if not parent.is_dir():
+        raise OutputError(f"the folder {parent} does not exist; create it first")
+    if not os.access(parent, os.W_OK):
+        raise OutputError(f"the folder {parent} is not writable")
+    if not folder and path.is_dir():
+        raise OutputError(f"{path} is a folder; name a file")
+    if folder and path.exists() and (not path.is_dir() or any(path.iterdir())):
+        raise OutputError(f"{path} exists and is not an empty folder")
+
+
+def write_error(path: Path, error: OSError) -> OutputError:
+    """One line for a failed write."""
+    if error.errno == errno.ENOSPC:
+        return OutputError(f"the disk is full; {path.name} was not written")
+    return OutputError(f"{path} cannot be written: {error.strerror or error}")
+
+
+@contextlib.contextmanager
+def atomic_path(path: Path, folder: bool = False) -> Iterator[Path]:
+    """A temporary path beside `path` that takes its name on success and vanishes on any failure.
+
+    Raises OutputError where the target cannot be written."""
+    writable_target(path, folder)
+    temporary = path.parent / f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}"
+    try:
+        if folder:
+            temporary.mkdir()
+        yield temporary
+        if folder and path.is_dir():
+            path.rmdir()
+        os.replace(temporary, path)
+    except OSError as error:
+        raise write_error(path, error) from error
+    finally:
+        if temporary.is_dir():
+            shutil.rmtree(temporary, ignore_errors=True)
+        else:
+            temporary.unlink(missing_ok=True)
+
+
+def same_file(a: str | Path, b: str | Path) -> bool:
+    """Whether two paths are the same existing file."""
+    try:
+        return os.path.samefile(a, b)
+    except OSError:
+        return False
