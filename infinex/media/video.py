@@ -60,12 +60,20 @@ class VideoReader:
     """Streams one video file; memory does not grow with its length.
 
     Iterating yields `VideoFrame`s at a constant rate: frames of a variable-rate file are repeated or
-    dropped by their timestamps. Frames are turned upright. `max_side` shrinks them while converting.
+    dropped by their timestamps, as they are where `fps` asks for another rate. Frames are turned upright.
+    `max_side` shrinks them while converting.
     A file that breaks off raises InputError with the time, unless `keep_readable`."""
 
-    def __init__(self, path: str | Path, keep_readable: bool = False, max_side: int | None = None) -> None:
+    def __init__(
+        self,
+        path: str | Path,
+        keep_readable: bool = False,
+        max_side: int | None = None,
+        fps: float | None = None,
+    ) -> None:
         self.path = readable_file(path)
         self.keep_readable, self.max_side = keep_readable, max_side
+        self._fps = Fraction(fps).limit_denominator(1001) if fps else None
         self._container = self._open()
         self.info = self._probe()
 
@@ -114,6 +122,7 @@ class VideoReader:
             real = Fraction(stream.frames / duration).limit_denominator(100000)
             if abs(real - guess) / guess > Fraction(1, 20) and real >= 1:
                 fps = _snap(real)
+        fps = self._fps or fps
         frames = round(duration * float(fps)) if duration else (stream.frames or None)
         return VideoInfo(self.path, w, h, fps, frames, duration, bool(self._container.streams.audio))
 

@@ -110,6 +110,9 @@ class PreparedFace:
             w, h = int(hi[0] - lo[0]), int(hi[1] - lo[1])
             if w < 8 or h < 8:
                 continue
+            moved = float(np.abs(p - self.warp.source[ring]).max())
+            if moved < 0.02:
+                continue
             mx, my, _ = self.warp.draw_box(flow, (int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])), k)
             fine = cv2.remap(
                 self.layers.image, mx - np.float32(x0), my - np.float32(y0), cv2.INTER_CUBIC,
@@ -118,7 +121,7 @@ class PreparedFace:
             mean = cv2.resize(fine, (w, h), interpolation=cv2.INTER_AREA)
             edge = np.zeros((h, w), np.float32)
             edge[2:-2, 2:-2] = 1
-            edge = cv2.GaussianBlur(edge, (0, 0), 1.0)[..., None]
+            edge = cv2.GaussianBlur(edge, (0, 0), 1.0)[..., None] * min(1.0, moved / 0.5)
             view = part[lo[1] - y0 : hi[1] - y0, lo[0] - x0 : hi[0] - x0]
             view[:] = np.round(view * (1 - edge) + mean * edge).astype(np.uint8)
 

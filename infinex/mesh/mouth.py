@@ -82,7 +82,7 @@ class MouthTone:
 def _opening(face: SourceFace, target: Target) -> tuple[float, float]:
     """How open the mouth is (IOD), and how much of the portrait's own interior can serve, 0..1."""
     gap, mine = float(target.gap[4]), float(max(face.gaps[4], 0))
-    own = np.clip((1.6 * mine - gap) / (0.3 * mine + 1e-6), 0, 1) if mine > 0.05 else 0.0
+    own = np.clip((1.6 * mine + 0.006 - gap) / (0.3 * mine + 0.006), 0, 1)
     return gap, float(own)
 
 
@@ -301,7 +301,7 @@ class Mouth:
         p, v = (o - centre) / radii, d / radii
         a, b, c = v @ v, (p * v).sum(-1), (p * p).sum(-1) - 1
         disc = b * b - a * c
-        hit = 1 / (1 + np.exp(-disc / (0.10 * a)))
+        hit = 1 / (1 + np.exp(-np.clip(disc / (0.10 * a), -40, 40)))
         t = (-b - np.sqrt(np.maximum(disc, 0))) / a
         n = (p + t[..., None] * v) / radii
         n /= np.maximum(np.linalg.norm(n, axis=-1, keepdims=True), 1e-6)
@@ -331,7 +331,7 @@ class Mouth:
         over = np.clip((m["above"] - m["crown"]) / 0.05, 0, 1)
         gum[..., 0] *= (0.70 + 0.30 * light) * (1 - 0.45 * over)
         soft = 0.004
-        in_gum = 1 / (1 + np.exp(-(m["above"] - m["crown"]) / soft))
+        in_gum = 1 / (1 + np.exp(-np.clip((m["above"] - m["crown"]) / soft, -40, 40)))
         colour = tooth * (1 - in_gum[..., None]) + gum * in_gum[..., None]
         shown = 0.10 + 0.90 * fade
         colour[..., 0] *= bright * shown

@@ -1,0 +1,210 @@
+"""From tracked landmarks to motion: the performer's rest, head coordinates, smoothing, lost frames."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.face import topology as top
+from infinex.face.pose import Pose, fit_pose, to_matrix, to_vector
+from infinex.face.shape import eye_openness, gaze_of, lip_gaps
+from infinex.motion import Move, Rest
+
+Array = NDArray[np.float64]
+T = TypeVar("T")
+BRIDGE = 12  # frames without a face that are interpolated; longer gaps hold the last pose
+RETURN = 6  # frames over which a face that was long gone is taken up again
+NOISE = np.array([0.004, 0.004, 0.010])  # IOD: tracking noise of a point; depth is the least certain
+NOISE_POSE = np.array([0.006, 0.006, 0.006, 0.003, 0.003, 0.003, 0.003, 0.03, 0.03])  # rad, IOD, log, gaze
+REACH = 7  # frames of look-ahead that smoothing uses
+
+
+@dataclass(frozen=True)
+class Sighting:
+    """Landmarks (478, 3) of one frame, or None where no face was seen."""
+
+    points: Array | None
+
+
+def choose_rest(
+    tracks: Sequence[Array],
+    near: Pose | None = None,
+    match: Array | None = None,
+    reference: int | None = None,
+    penalty: Sequence[float] | None = None,
+) -> tuple[Rest, int]:
+    """The performer's rest, and which of the landmark sets (478, 3) in `tracks` it was read from.
+
+    The reference is the most neutral frame, closest to the pose `near` of the portrait; or, with `match`
+    (478, 3 canonical), the one most alike to the portrait's own face; or `reference` itself."""
+    mean = top.mean_face()
+    poses = [fit_pose(mean, x) for x in tracks]
+    faces = np.stack([p.to_head(x) for p, x in zip(poses, tracks)])
+    openness, gaps = eye_openness(faces), lip_gaps(faces)
+    middle = np.median(faces, axis=0)
+    if reference is None:
+        aim = near.angles if near is not None else np.zeros(3)
+        turn = np.array([np.abs(p.angles - aim).sum() for p in poses])
+        if match is not None:
+            unlike = np.sqrt(((faces - match)[:, : top.SURFACE, :2] ** 2).sum(-1).mean(1))
+            cost = unlike + 0.002 * turn
+        else:
+            wide = np.percentile(openness.mean(1), 70)
+            odd = np.sqrt(((faces - middle)[:, : top.SURFACE] ** 2).sum(-1).mean(1))
+            cost = 2 * np.maximum(0, gaps[:, 4] - 0.02) + np.abs(openness.mean(1) - wide) + 1.5 * odd
+            cost = cost + 0.004 * turn
+        reference = int(np.argmin(cost + (np.asarray(penalty) if penalty is not None else 0)))
+    pose, face = poses[reference], faces[reference]
+    lids_open = np.percentile(openness, 55, axis=0)
+    low = np.percentile(openness, 1, axis=0)
+    closed = np.where(low < 0.55 * lids_open, np.minimum(low + 0.02, 0.45 * lids_open), 0.28 * lids_open)
+    alive = float(np.ptp(openness.mean(1))) > 0.03
+    least = np.percentile(gaps, 4, axis=0)
+    shut = np.where(least < 0.035, np.maximum(least, 0) + 0.004, 0.004)
+    speaks = float(np.ptp(gaps[:, 4])) > 0.02
+    rest = Rest(
+        face,
+        to_vector(pose.rotation),
+        pose.translation / pose.scale,
+        1.0,
+        gaze_of(face),
+        lids_open if alive else openness[reference],
+        closed if alive else None,
+        shut if speaks else None,
+    )
+    return rest, reference
+
+
+class Capture:
+    """Landmarks of one performer to moves; `unit` is the IOD of the reference frame in pixels."""
+
+    def __init__(self, rest: Rest, unit: float, fps: float, smooth: float = 0.5) -> None:
+        self.rest, self.unit, self.fps, self.smooth = rest, unit, fps, smooth
+        self._back = to_matrix(rest.rotation).T
+
+    def state(self, points: Array) -> Array:
+        """One frame as a flat vector: turn from rest (3), translation (3), log scale, gaze (2), offsets."""
+        pose = fit_pose(self.rest.face, points)
+        face = pose.to_head(points)
+        turn = to_vector(pose.rotation @ self._back)
+        shift = pose.translation / self.unit - self.rest.translation
+        head = [*turn, *shift, np.log(pose.scale / self.unit), *(gaze_of(face) - self.rest.gaze)]
+        state = np.concatenate([head, (face - self.rest.face).ravel()])
+        return np.where(np.abs(state) < 1e-7, 0.0, state)  # rest is rest, free of rounding
+
+    def move(self, state: Array, time: float, valid: bool) -> Move:
+        """The inverse of `state`."""
+        rotation = self.rest.rotation if not state[:3].any() else to_vector(to_matrix(state[:3]) @ self._back.T)
+        shift, gaze = self.rest.translation + state[3:6], self.rest.gaze + state[7:9]
+        return Move(time, rotation, shift, float(np.exp(state[6])), state[9:].reshape(-1, 3), gaze, valid)
+
+    def moves(self, seen: Iterable[tuple[Sighting, T]]) -> Iterator[tuple[Move, Array, T]]:
+        """Stream sightings, each with a companion, into smoothed moves; also yields the landmarks used."""
+        states = ((self.state(p), (p, valid, other)) for p, valid, other in bridge(seen))
+        for i, (state, (points, valid, other)) in enumerate(smooth(states, self.fps, self.smooth)):
+            yield self.move(state, i / self.fps, valid), points, other
+
+
+def bridge(seen: Iterable[tuple[Sighting, T]]) -> Iterator[tuple[Array, bool, T]]:
+    """Fill frames without a face: short gaps by interpolation, long ones by holding the last pose."""
+    last: Array | None = None
+    waiting: list[T] = []
+    long_gone = False
+    for sighting, other in seen:
+        points = sighting.points
+        if points is None:
+            waiting.append(other)
+            if last is not None and len(waiting) > BRIDGE:
+                long_gone = True
+                yield last, False, waiting.pop(0)
+            continue
+        if waiting:
+            start = points if last is None else last
+            n = len(waiting)
+            for k, held in enumerate(waiting):
+                w = (k + 1) / (n + 1)
+                if long_gone:
+                    w = max(0.0, 1 - (n - k) / (RETURN + 1))
+                yield start * (1 - w) + points * w, False, held
+            waiting, long_gone = [], False
+        last = points
+        yield points, True, other
+    if last is not None:
+        for held in waiting:
+            yield last, False, held
+
+
+def _weights(left: int, right: int, narrow: int, wide: float) -> tuple[Array, Array]:
+    """Weights over frames -left..right of the value at 0: local cubic fit, and a Gaussian mean."""
+    t = np.arange(-left, right + 1, dtype=float)
+    inside = np.abs(t) <= narrow
+    a = np.vander(t[inside], min(4, int(inside.sum())), increasing=True)
+    fit = np.zeros(len(t))
+    fit[inside] = np.linalg.pinv(a)[0]
+    mean = np.exp(-0.5 * (t / wide) ** 2)
+    return fit, mean / mean.sum()
+
+
+def smooth(states: Iterable[tuple[Array, T]], fps: float, amount: float) -> Iterator[tuple[Array, T]]:
+    """Smooth a stream of states without lag.
+
+    A local cubic fit (Savitzky and Golay) keeps the course of a movement; where it differs from a wider
+    mean by no more than the tracker's noise, nothing moves and the mean is taken. `amount` 0..1."""
+    if amount <= 0:
+        yield from states
+        return
+    narrow = max(1, round((1 + 4 * amount) * fps / 30))
+    noise = np.concatenate([NOISE_POSE, np.tile(NOISE, top.POINTS)]) * (2 * amount)
+    window: deque[tuple[Array, T]] = deque()
+    at = 0  # position in the window of the frame to be yielded next
+
+    def out() -> tuple[Array, T]:
+        left, right = min(at, REACH), min(len(window) - 1 - at, REACH)
+        part = np.stack([window[i][0] for i in range(at - left, at + right + 1)])
+        fit, mean = _weights(left, right, narrow, 3.0)
+        fine, calm = fit @ part, mean @ part
+        change = fine - calm
+        keep = np.clip(np.abs(change) / noise - 0.5, 0, 1)
+        # All that stood still stays exactly still, free of rounding.
+        still = (part == part[0]).all(0)
+        return np.where(still, part[0], calm + keep * change), window[at][1]
+
+    for item in states:
+        window.append(item)
+        if len(window) - 1 - at >= REACH:
+            yield out()
+            at += 1
+            if at > REACH:
+                window.popleft()
+                at -= 1
+    while at < len(window):
+        yield out()
+        at += 1
+
+
+def with_strength(move: Move, rest: Rest, strength: float, weight: Array | None, parts: Sequence[str]) -> Move:
+    """A move `strength` times as far from rest, of which only some parts are kept (see `part_weights`)."""
+    offsets = move.offsets * strength if strength != 1 else move.offsets
+    if weight is not None:
+        offsets = offsets * weight[:, None]
+    pose, gaze = "pose" in parts, "gaze" in parts
+    rotation, translation, scale, look = move.rotation, move.translation, move.scale, move.gaze
+    if not pose:
+        rotation, translation, scale = rest.rotation, rest.translation, rest.scale
+    elif strength != 1:
+        turn = to_vector(to_matrix(rotation) @ to_matrix(rest.rotation).T) * strength
+        rotation = to_vector(to_matrix(turn) @ to_matrix(rest.rotation))
+        translation = rest.translation + (translation - rest.translation) * strength
+        scale = rest.scale * (scale / rest.scale) ** strength
+    if not gaze:
+        look = rest.gaze
+    elif strength != 1:
+        look = rest.gaze + (look - rest.gaze) * strength
+    return replace(
+        move, offsets=offsets, rotation=rotation, translation=translation, scale=float(scale), gaze=look
+    )

@@ -1,0 +1,102 @@
+"""Driving by a saved performance, a bundled one or a still picture."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from importlib import resources
+from pathlib import Path
+
+import numpy as np
+
+from infinex.engine import Drive
+from infinex.errors import InputError
+from infinex.face import topology as top
+from infinex.face.pose import Pose, fit_pose, to_vector
+from infinex.face.shape import eye_openness, gaze_of, lip_gaps
+from infinex.face.tracker import Face
+from infinex.motion import Motion, Move, Rest
+
+
+class MotionDriver:
+    """Plays a `Motion`."""
+
+    audio: Path | None = None
+    rest_image = None
+    rest_points = None
+
+    def __init__(self, motion: Motion) -> None:
+        self.motion = motion
+        self.fps, self.frames, self.rest = motion.fps, len(motion), motion.rest
+        self.lost: list[tuple[float, float]] = []
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    def __iter__(self) -> Iterator[Drive]:
+        for move in self.motion:
+            yield Drive(move)
+
+
+def bundled_motions() -> dict[str, Path]:
+    """Names and files of the performances that come with Infinex."""
+    folder = resources.files("infinex").joinpath("motions")
+    return {
+        p.name.removesuffix(".motion.npz"): Path(str(p))
+        for p in sorted(folder.iterdir(), key=lambda p: p.name)
+        if p.name.endswith(".motion.npz")
+    }
+
+
+def load_motion(name: str) -> Motion:
+    """A bundled performance by name, or one by file. Raises InputError where there is none."""
+    known = bundled_motions()
+    if name in known:
+        return Motion.load(known[name])
+    if Path(name).suffix or Path(name).exists():
+        return Motion.load(name)
+    raise InputError(f"no motion called {name!r}; there are {', '.join(known)}, or name a .motion.npz file")
+
+
+def still_motion(face: Face, fps: float = 25.0, ease: float = 1.0, hold: float = 1.5) -> Motion:
+    """The expression and pose of one tracked face, taken on from neutral over `ease` seconds and held.
+
+    A single picture does not show its person at rest, so the expression is what Action Units explain of
+    its difference from the mean face; proportions stay out of it."""
+    from infinex.face.units import basis
+    from infinex.mesh.retarget import SourceFace
+
+    mean = top.mean_face()
+    pose = fit_pose(mean, face.landmarks)
+    shape = pose.to_head(face.landmarks)
+    b = basis()
+    amounts = b.estimate((shape - mean)[None])[0]
+    model = SourceFace(mean)
+    target = mean + b.offsets(amounts)
+    wide = eye_openness(mean)
+    model.set_lids(target, np.clip(eye_openness(shape) / wide, 0, 1.5))
+    model.set_lips(target, np.maximum(0, lip_gaps(shape) - 0.004))
+    offsets = target - mean
+    t = np.clip(np.arange(round((ease + hold) * fps)) / (ease * fps), 0, 1)
+    ramp = t * t * (3 - 2 * t)
+    gaze = gaze_of(shape) - gaze_of(mean)
+    turn = to_vector(pose.rotation)
+    moves = (
+        Move(i / fps, turn * r, np.zeros(3), 1.0, offsets * r, gaze * r) for i, r in enumerate(ramp)
+    )
+    return Motion.collect(moves, Rest.neutral(), fps)
+
+
+def pose_free(motion: Motion) -> Motion:
+    """The performance with the head kept at rest."""
+    n = len(motion)
+    r = motion.rest
+    return replace(
+        motion,
+        rotation=np.tile(r.rotation, (n, 1)),
+        translation=np.tile(r.translation, (n, 1)),
+        scale=np.full(n, r.scale),
+    )
+
+
+__all__ = ["MotionDriver", "Pose", "bundled_motions", "load_motion", "pose_free", "still_motion"]

@@ -1,0 +1,143 @@
+"""Driving by a video: its face is tracked as it streams by."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.drivers.capture import Capture, Sighting, choose_rest
+from infinex.engine import Drive
+from infinex.errors import FaceNotFoundError, InputError
+from infinex.face.pose import Pose, fit_pose
+from infinex.face.tracker import Box, FaceFinder, FaceTracker
+from infinex.face.topology import mean_face
+from infinex.media.video import VideoReader
+
+AHEAD = 150  # frames tracked before the first is rendered
+GLANCES = 36  # further frames looked at, spread over the rest of a long clip
+SIDE = 1280  # longest side of the frames that tracking and mouth retrieval see
+GLANCE_PENALTY = 0.02  # a frame from the tracked stretch serves better as reference
+LONG = 0.7  # seconds without a face that are worth a word
+
+
+class VideoDriver:
+    """A driving video. Iterating yields one `Drive` for each frame, in constant memory.
+
+    `near` is the portrait's pose and `match` its canonical face, both to choose the reference frame."""
+
+    def __init__(
+        self,
+        path: str | Path,
+        near: Pose | None = None,
+        match: NDArray[np.float64] | None = None,
+        reference: int | None = None,
+        smooth: float = 0.5,
+        keep_readable: bool = False,
+        box: Box | None = None,
+        fps: float | None = None,
+    ) -> None:
+        self.path = Path(path)
+        self._box = box
+        self._reader = VideoReader(path, keep_readable, SIDE, fps)
+        self.info = self._reader.info
+        self.fps = float(self.info.fps)
+        self.frames = self.info.frames
+        self.audio = self.path if self.info.has_audio else None
+        self.lost: list[tuple[float, float]] = []
+        self._known: list[NDArray[np.float64] | None] = []
+        self._scout(near, match, reference)
+        self._capture = Capture(self.rest, self._unit, self.fps, smooth)
+
+    def close(self) -> None:
+        """Close the file."""
+        self._reader.close()
+
+    def _scout(self, near: Pose | None, match: NDArray[np.float64] | None, reference: int | None) -> None:
+        """Track the first frames and glance at the others; choose the performer's rest."""
+        tracks: list[NDArray[np.float64]] = []
+        places: list[float] = []
+        penalty: list[float] = []
+        wanted: NDArray[np.uint8] | None = None
+        for frame, points in self._tracked():
+            self._known.append(points)
+            if points is not None:
+                tracks.append(points)
+                places.append(frame.index)
+                penalty.append(0.0)
+            if frame.index == reference:
+                wanted = frame.image
+                if points is None:
+                    raise FaceNotFoundError(f"--reference {reference}: no face in that frame of {self.path.name}")
+            if len(self._known) >= AHEAD and (reference is None or reference < len(self._known)):
+                break
+        del wanted
+        images: dict[int, NDArray[np.uint8]] = {}
+        seen = len(self._known) / self.fps
+        total = self.info.duration or 0
+        if len(self._known) >= AHEAD and total > seen + 1:
+            finder = FaceFinder()
+            for frame in self._reader.sample(list(np.linspace(seen, total, GLANCES + 2)[1:-1])):
+                found = finder.boxes(frame.image)
+                points = finder.mesh(frame.image, found[0][0]) if found and found[0][1] > 0.5 else None
+                if points is not None:
+                    images[len(tracks)] = frame.image
+                    tracks.append(points)
+                    places.append(-1)
+                    penalty.append(GLANCE_PENALTY)
+            finder.close()
+        if not tracks:
+            raise FaceNotFoundError(
+                f"no face found in {self.path.name}; use a clip with a clear face, or mark it with --box"
+            )
+        chosen = None
+        if reference is not None:
+            if reference not in places:
+                raise InputError(f"--reference {reference}: {self.path.name} has only {len(self._known)} frames")
+            chosen = places.index(reference)
+        self.rest, index = choose_rest(tracks, near, match, chosen, penalty)
+        self.rest_points = tracks[index]
+        self.reference = places[index]
+        self._unit = fit_pose(mean_face(), self.rest_points).scale
+        self.rest_image = images.get(index)
+        if self.rest_image is None:
+            for frame in self._reader:
+                if frame.index == self.reference:
+                    self.rest_image = frame.image
+                    break
+
+    def _tracked(self):  # type: ignore[no-untyped-def]
+        """Frames with landmarks or None; what is known already is not tracked again."""
+        with FaceTracker(self._box) as tracker:
+            last_image: NDArray[np.uint8] | None = None
+            last: NDArray[np.float64] | None = None
+            for frame in self._reader:
+                if frame.index < len(self._known):
+                    points = self._known[frame.index]
+                elif last_image is not None and np.array_equal(frame.image, last_image):
+                    points = last  # a still picture has a still face
+                else:
+                    face = tracker(frame.image)
+                    points = None if face is None else face.landmarks
+                last_image, last = frame.image, points
+                yield frame, points
+
+    def __iter__(self) -> Iterator[Drive]:
+        def sightings():  # type: ignore[no-untyped-def]
+            gone: float | None = None
+            for frame, points in self._tracked():
+                if points is None and gone is None:
+                    gone = frame.time
+                elif points is not None and gone is not None:
+                    if frame.time - gone >= LONG:
+                        self.lost.append((gone, frame.time))
+                    gone = None
+                yield Sighting(points), frame
+            if gone is not None and frame.time - gone >= LONG:
+                self.lost.append((gone, frame.time))
+
+        self.lost = []
+        for move, points, frame in self._capture.moves(sightings()):
+            yield Drive(move, frame.image if move.valid else None, points if move.valid else None)
