@@ -153,8 +153,9 @@ def _weights(left: int, right: int, narrow: int, wide: float) -> tuple[Array, Ar
 def smooth(states: Iterable[tuple[Array, T]], fps: float, amount: float) -> Iterator[tuple[Array, T]]:
     """Smooth a stream of states without lag.
 
-    A local cubic fit (Savitzky and Golay) keeps the course of a movement; where it differs from a wider
-    mean by no more than the tracker's noise, nothing moves and the mean is taken. `amount` 0..1."""
+    A local cubic fit (Savitzky and Golay) keeps the course of a movement. Where it differs from a wider
+    mean by no more than the tracker's noise, nothing moves and the mean is taken; where the frame itself
+    differs from the fit by much more, it is believed. `amount` 0..1."""
     if amount <= 0:
         yield from states
         return
@@ -170,9 +171,12 @@ def smooth(states: Iterable[tuple[Array, T]], fps: float, amount: float) -> Iter
         fine, calm = fit @ part, mean @ part
         change = fine - calm
         keep = np.clip(np.abs(change) / noise - 0.5, 0, 1)
+        # What is faster than the fit, as lips that meet for one frame, is let through: it is no noise.
+        fast = part[left] - fine
+        fast *= np.clip(np.abs(fast) / (2 * noise) - 0.5, 0, 1)
         # All that stood still stays exactly still, free of rounding.
         still = (part == part[0]).all(0)
-        return np.where(still, part[0], calm + keep * change), window[at][1]
+        return np.where(still, part[0], calm + keep * change + fast), window[at][1]
 
     for item in states:
         window.append(item)

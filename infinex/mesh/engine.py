@@ -31,6 +31,7 @@ class MeshOptions:
     wrinkles: Literal["driver", "none"] = "driver"
     absolute: bool = False
     oversample: int = 2  # antialiasing of lids and lips
+    layers: Literal["matte", "flat"] = "matte"  # flat: no background behind the person, for heads that stay
     shape: WarpShape = WarpShape()
 
 
@@ -55,7 +56,7 @@ class PreparedFace:
         x0, y0, x1, y1 = self.warp.reach
         self.box: Box = (x0, y0, x1, y1)
         part = np.ascontiguousarray(source.image[y0:y1, x0:x1])
-        self.layers = Layers(part, self.face, self.face.points[top.OVAL][:, :2] - [x0, y0])
+        self.layers = Layers(part, self.face, self.face.points[top.OVAL][:, :2] - [x0, y0], options.layers)
         self.tone = MouthTone.measure(source.image, self.face.points)
         self.mouth = Mouth(self.face, self.tone)
         self._retarget: Retarget | None = None

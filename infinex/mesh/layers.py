@@ -55,10 +55,18 @@ def push_pull(image: NDArray, weight: NDArray) -> NDArray[np.float32]:
 class Layers:
     """The person with alpha, and the background without the person; all over one part of the picture."""
 
-    def __init__(self, image: Image, face: SourceFace, oval: NDArray) -> None:
-        """`image` (H, W, 3) is the part that moves, `oval` (36, 2) the face's contour in it."""
+    def __init__(self, image: Image, face: SourceFace, oval: NDArray, kind: str = "matte") -> None:
+        """`image` (H, W, 3) is the part that moves, `oval` (36, 2) the face's contour in it.
+
+        The kind `flat` takes all of it for the person."""
         unit = face.pose.scale
+        self._unit = unit
         self.image = np.ascontiguousarray(image)
+        if kind == "flat":
+            self.alpha = np.ones(image.shape[:2], np.float32)
+            self.person = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
+            self.fill, self._near = self.image, np.zeros(image.shape[:2], np.float32)
+            return
         alpha = person_matte(image, face, oval)
         self.person = np.dstack([image, np.round(alpha * 255).astype(np.uint8)])
         self.alpha = alpha
@@ -77,7 +85,6 @@ class Layers:
         near = cv2.dilate((a > 0.03).astype(np.float32), ring)
         near = cv2.GaussianBlur(near, (0, 0), max(0.8, unit * k * 0.012))
         self._near = cv2.resize(near, (w, h), interpolation=cv2.INTER_LINEAR)
-        self._unit = unit
 
     def gate(self, map_x: NDArray[np.float32], map_y: NDArray[np.float32], x0: int, y0: int) -> NDArray[np.uint8]:
         """Where the background behind the person's old place shows, (H, W) 0..255: only where it moved."""

@@ -18,6 +18,7 @@ EYES = (
     (top.RIGHT_LID_UPPER, top.RIGHT_LID_LOWER),
     (top.LEFT_LID_UPPER, top.LEFT_LID_LOWER),
 )
+NARROWING = 1.4  # how much less than in proportion lids follow while they are nearly open
 LID_REACH = (0.13, 0.08)  # IOD over which a lid's change spreads into the skin: upper, lower
 LOWER_LID_RISE = 0.12  # share of the gap that the lower lid closes
 
@@ -203,6 +204,8 @@ class Retarget:
             ratio = np.clip(openness / np.maximum(self._rest_openness, 1e-3), 0, 1.6)
         else:
             ratio = np.clip((openness - self._closed) / np.maximum(self._open - self._closed, 1e-3), 0, 1.5)
+            # Large-eyed portraits look asleep where a performer merely smiles: narrow lids less than shut ones.
+            ratio = np.where(ratio < 1, 1 - np.abs(1 - ratio) ** NARROWING, ratio)
         if self.absolute or rest.lips_closed is None:
             gap = np.maximum(0, src.gaps + (gaps - self._rest_gaps) * self._lip_scale)
         else:  # lips meet when the performer's do, however open the portrait's are

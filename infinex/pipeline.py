@@ -1,0 +1,543 @@
+"""From a source and a driver to a file: reading, rendering and encoding overlap, in constant memory."""
+
+from __future__ import annotations
+
+import contextlib
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import asdict, dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex._version import __version__
+from infinex.drivers.capture import with_strength
+from infinex.drivers.motion import MotionDriver, load_motion, still_motion
+from infinex.drivers.video import VideoDriver
+from infinex.engine import Drive, Source
+from infinex.errors import FaceNotFoundError, InputError
+from infinex.face.tracker import Box, Face, FaceFinder, FaceTracker, choose
+from infinex.media.files import same_file
+from infinex.media.image import is_image, read_image
+from infinex.media.sink import check_output, open_sink, supports_audio
+from infinex.media.video import VideoReader
+from infinex.mesh.engine import MeshOptions, PreparedFace
+from infinex.mesh.warp import WarpShape
+from infinex.motion import PARTS, Motion, Rest, part_weights
+from infinex.panel import panel_frame, panel_size
+
+RGB = NDArray[np.uint8]
+Progress = Callable[[int, int | None], None]
+DEPTH = 6  # frames that wait between two stages
+
+
+@dataclass(frozen=True)
+class Options:
+    """Choices of one animation; see `infinex animate --help`."""
+
+    engine: str = "mesh"
+    face: str = "largest"
+    parts: Sequence[str] = PARTS
+    strength: float = 1.0
+    absolute: bool = False
+    reference: int | None = None
+    smooth: float = 0.5
+    mouth: Literal["driver", "own"] = "driver"
+    wrinkles: Literal["driver", "none"] = "driver"
+    box: Box | None = None  # x, y, width, height in the source
+    size: int | None = None
+    fps: float | None = None
+    audio: str = "keep"
+    panel: bool = False
+    keep_readable: bool = False
+
+    def check(self) -> None:
+        """Raise InputError for a choice that does not exist."""
+        if self.engine != "mesh":
+            raise InputError(f"unknown engine {self.engine!r}; there is mesh")
+        part_weights(self.parts)
+        if not 0 <= self.strength <= 3:
+            raise InputError(f"--strength {self.strength}: it goes from 0 to 3")
+        if not 0 <= self.smooth <= 1:
+            raise InputError(f"--smooth {self.smooth}: it goes from 0 to 1")
+        if self.size is not None and not 64 <= self.size <= 8192:
+            raise InputError(f"--size {self.size}: it goes from 64 to 8192 pixels")
+        if self.fps is not None and not 1 <= self.fps <= 120:
+            raise InputError(f"--fps {self.fps}: it goes from 1 to 120")
+        if self.mouth not in ("driver", "own"):
+            raise InputError(f"--mouth {self.mouth}: it is driver or own")
+        if self.wrinkles not in ("driver", "none"):
+            raise InputError(f"--wrinkles {self.wrinkles}: it is driver or none")
+
+    @property
+    def mesh(self) -> MeshOptions:
+        """What concerns the mesh engine."""
+        return MeshOptions(self.mouth, self.wrinkles, self.absolute)
+
+
+@dataclass
+class Summary:
+    """What was done."""
+
+    output: str
+    frames: int
+    seconds: float
+    fps: float
+    duration: float
+    width: int
+    height: int
+    faces: int
+    engine: str
+    warnings: list[str] = field(default_factory=list)
+
+    def as_dict(self) -> dict[str, Any]:
+        """For JSON."""
+        return asdict(self)
+
+
+class Driver(Protocol):
+    """Whatever says how a portrait should move: a stream of drives at a constant rate."""
+
+    fps: float
+    frames: int | None
+    rest: Rest
+    rest_image: RGB | None
+    rest_points: NDArray | None
+    audio: Path | None
+    lost: list[tuple[float, float]]
+
+    def __iter__(self) -> Iterator[Drive]: ...
+
+    def close(self) -> None: ...
+
+
+# -- sources --------------------------------------------------------------------------------------
+
+
+def _resized(image: RGB, size: int | None) -> RGB:
+    if size is None:
+        return image
+    k = size / max(image.shape[:2])
+    inter = cv2.INTER_AREA if k < 1 else cv2.INTER_CUBIC
+    h, w = (max(2, round(s * k)) for s in image.shape[:2])
+    return image if (h, w) == image.shape[:2] else cv2.resize(image, (w, h), interpolation=inter)
+
+
+def load_source(
+    path: str | Path, face: str = "largest", box: Box | None = None, size: int | None = None
+) -> list[Source]:
+    """The portraits in a picture file, one for each chosen face, all over the same image.
+
+    `box` is x, y, width, height in pixels of the file. Raises InputError or FaceNotFoundError."""
+    original = read_image(path)
+    image = _resized(original, size)
+    finder = FaceFinder()
+    try:
+        if box is not None:
+            k = image.shape[1] / original.shape[1]
+            x, y, w, h = (v * k for v in box)
+            if w <= 0 or h <= 0 or x + w < 0 or y + h < 0 or x >= image.shape[1] or y >= image.shape[0]:
+                raise InputError(f"--box lies outside {Path(path).name} ({original.shape[1]}x{original.shape[0]})")
+            faces = [finder.in_box(image, (x, y, x + w, y + h))]
+        else:
+            faces = choose(finder.find(image), face, Path(path).name)
+    finally:
+        finder.close()
+    return [Source(image, f) for f in faces]
+
+
+class Stage:
+    """One or several faces of one picture, drawn into the same canvas."""
+
+    def __init__(self, sources: list[Source], options: MeshOptions) -> None:
+        self.image = sources[0].image
+        self.faces = []
+        for s in sources:
+            shape = _room(s.face, [o.face for o in sources if o is not s])
+            self.faces.append(PreparedFace(s, replace(options, shape=shape)))
+        boxes = np.array([f.box for f in self.faces])
+        lo, hi = boxes[:, :2].min(0), boxes[:, 2:].max(0)
+        self.box = int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])
+        self.canvas = self.image.copy()
+
+    def begin(self, rest: Rest, image: RGB | None, points: NDArray | None) -> None:
+        """Start a performance on every face."""
+        for f in self.faces:
+            f.begin(rest, image, points)
+
+    def render(self, drive: Drive) -> tuple[RGB, list[Any]]:
+        """The picture under one drive; the canvas is the same array every time."""
+        if len(self.faces) == 1:
+            return self.canvas, [self.faces[0].draw(self.canvas, drive)]
+        x0, y0, x1, y1 = self.box
+        self.canvas[y0:y1, x0:x1] = self.image[y0:y1, x0:x1]
+        own = self.image.copy()
+        out = []
+        for f in self.faces:  # each where it differs from the still picture
+            a, b, c, d = f.box
+            out.append(f.draw(own, drive))
+            changed = (own[b:d, a:c] != self.image[b:d, a:c]).any(-1)
+            self.canvas[b:d, a:c][changed] = own[b:d, a:c][changed]
+            own[b:d, a:c] = self.image[b:d, a:c]
+        return self.canvas, out
+
+
+def _room(face: Face, others: list[Face]) -> WarpShape:
+    """How far the head may carry its surroundings before it meets the next face."""
+    shape = WarpShape()
+    if not others:
+        return shape
+    p = face.landmarks
+    unit = float(np.linalg.norm(p[33] - p[263]))
+    centre = p[:468, :2].mean(0)
+    gap = min(float(np.linalg.norm(o.landmarks[:468, :2].mean(0) - centre)) - o.size / 2 for o in others) / unit
+    k = float(np.clip(gap / (2.1 * (shape.head + shape.head_fade)), 0.35, 1.0))
+    return replace(shape, head=max(0.45, shape.head * k), head_fade=max(0.2, shape.head_fade * k))
+
+
+# -- drivers --------------------------------------------------------------------------------------
+
+
+def open_driver(
+    driving: str | Path | Motion, stage: Stage | None = None, options: Options | None = None
+) -> Driver:
+    """The driver for a video, a still picture, a `.motion.npz` file, a bundled motion's name or a Motion."""
+    o = options or Options()
+    if isinstance(driving, Motion):
+        return MotionDriver(driving.resample(o.fps) if o.fps else driving)
+    text = str(driving)
+    if text.endswith(".npz") or (not Path(text).exists() and not Path(text).suffix):
+        return open_driver(load_motion(text), stage, o)
+    if is_image(driving):
+        finder = FaceFinder()
+        try:
+            faces = choose(finder.find(read_image(driving)), "largest", Path(text).name)
+        finally:
+            finder.close()
+        return MotionDriver(still_motion(faces[0], o.fps or 25.0))
+    near = stage.faces[0].face.pose if stage else None
+    match = stage.faces[0].face.face if stage and o.absolute else None
+    return VideoDriver(driving, near, match, o.reference, o.smooth, o.keep_readable, None, o.fps)
+
+
+def _adjusted(driver: Driver, o: Options) -> Iterator[Drive]:
+    """The driver's stream with strength and parts applied."""
+    whole = set(o.parts) >= set(PARTS)
+    if whole and o.strength == 1:
+        yield from driver
+        return
+    weight = None if whole else part_weights(o.parts)
+    for drive in driver:
+        move = with_strength(drive.move, driver.rest, o.strength, weight, o.parts)
+        keep_image = "lips" in o.parts
+        yield replace(drive, move=move, image=drive.image if keep_image else None)
+
+
+# -- the job --------------------------------------------------------------------------------------
+
+
+class _Ahead:
+    """Runs an iterator in a thread, a few items ahead of its consumer."""
+
+    _END = object()
+
+    def __init__(self, items: Iterator[Any], depth: int = DEPTH) -> None:
+        self._queue: queue.Queue[Any] = queue.Queue(depth)
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._run, args=(items,), daemon=True)
+        self._thread.start()
+
+    def _put(self, item: Any) -> bool:
+        while not self._stop.is_set():
+            with contextlib.suppress(queue.Full):
+                self._queue.put(item, timeout=0.1)
+                return True
+        return False
+
+    def _run(self, items: Iterator[Any]) -> None:
+        try:
+            for item in items:
+                if not self._put((item, None)):
+                    return
+            self._put((self._END, None))
+        except BaseException as error:  # handed to the consumer, which raises it
+            self._put((self._END, error))
+
+    def __iter__(self) -> Iterator[Any]:
+        while True:
+            item, error = self._queue.get()
+            if error is not None:
+                raise error
+            if item is self._END:
+                return
+            yield item
+
+    def close(self) -> None:
+        """Stop the thread."""
+        self._stop.set()
+        self._thread.join(timeout=10)
+
+
+class _Behind:
+    """Runs a function in a thread on items given to it, in order."""
+
+    def __init__(self, work: Callable[[Any], None], depth: int = DEPTH) -> None:
+        self._queue: queue.Queue[Any] = queue.Queue(depth)
+        self._error: BaseException | None = None
+        self._work = work
+        self._thread = threading.Thread(target=self._run, daemon=True)
+        self._thread.start()
+
+    def _run(self) -> None:
+        while (item := self._queue.get()) is not None:
+            if self._error is None:
+                try:
+                    self._work(item)
+                except BaseException as error:  # raised to the producer at its next item
+                    self._error = error
+
+    def put(self, item: Any) -> None:
+        """Queue an item; raises what the work raised."""
+        if self._error is not None:
+            raise self._error
+        self._queue.put(item)
+
+    def finish(self) -> None:
+        """Wait until all is done; raises what the work raised."""
+        self._queue.put(None)
+        self._thread.join()
+        if self._error is not None:
+            raise self._error
+
+    def close(self) -> None:
+        """End the thread whatever happened."""
+        if self._thread.is_alive():
+            self._error = self._error or RuntimeError("stopped")
+            self._queue.put(None)
+            self._thread.join(timeout=30)
+
+
+def provenance(source: str | Path, driving: str, options: Options) -> dict[str, str]:
+    """Metadata that says how a file was made."""
+    return {
+        "comment": f"Made with Infinex {__version__}: an animated still portrait, not a recording.",
+        "description": f"source: {Path(source).name}; driver: {Path(driving).name}; engine: {options.engine}",
+    }
+
+
+def animate(
+    source: str | Path,
+    driving: str | Path | Motion,
+    output: str | Path,
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Animate the portrait in `source` by `driving` and write `output`.
+
+    `source` is a picture, or a video whose own head motion stays. `progress(done, total)` is called after
+    every frame. Raises an InfinexError for whatever the user can mend; nothing is left half-written."""
+    o = options or Options()
+    o.check()
+    out = check_output(output)
+    for path in (source, driving):
+        if not isinstance(path, Motion) and same_file(path, out):
+            raise InputError(f"the output {out} would overwrite an input")
+    audio = _check_audio(o.audio)
+    started = time.perf_counter()
+    if _is_video(source):
+        return _animate_video(Path(source), driving, out, o, audio, progress, started)
+    sources = load_source(source, o.face, o.box, o.size)
+    stage = Stage(sources, o.mesh)
+    driver = open_driver(driving, stage, o)
+    try:
+        stage.begin(driver.rest, driver.rest_image, driver.rest_points)
+        name = "motion" if isinstance(driving, Motion) else str(driving)
+        h, w = stage.image.shape[:2]
+        size = panel_size(w, h) if o.panel else (w, h)
+        sound = audio if audio is not None else driver.audio
+        sound = sound if o.audio != "none" and supports_audio(out) else None
+
+        def frames() -> Iterator[tuple[RGB, Any]]:
+            ahead = _Ahead(_adjusted(driver, o))
+            try:
+                for drive in ahead:
+                    canvas, drawn = stage.render(drive)
+                    yield (panel_frame(stage, drive, canvas, drawn), None) if o.panel else (canvas, stage.box)
+            finally:
+                ahead.close()
+
+        count = _write(frames(), out, size, driver.fps, sound, provenance(source, name, o), progress, driver.frames)
+    finally:
+        driver.close()
+    return _summary(out, count, driver, size, len(sources), o, started)
+
+
+def _write(
+    frames: Iterator[tuple[RGB, Any]],
+    out: Path,
+    size: tuple[int, int],
+    fps: float,
+    sound: Path | None,
+    metadata: dict[str, str],
+    progress: Progress | None,
+    total: int | None,
+) -> int:
+    """Encode frames in a thread of its own; each is copied where it changed, so the canvas can go on."""
+    count = 0
+    with open_sink(out, size, fps, sound, metadata) as sink:
+        spare: queue.Queue[RGB] = queue.Queue()
+        buffers = 0
+
+        def work(item: tuple[RGB, Any]) -> None:
+            picture, box = item
+            sink.write(picture, box)
+            spare.put(picture)
+
+        behind = _Behind(work)
+        try:
+            for picture, box in frames:
+                if buffers < DEPTH + 2:
+                    copy = picture.copy()
+                    buffers += 1
+                else:
+                    copy = _recycle(spare, behind)
+                    if box is None:
+                        copy[:] = picture
+                    else:
+                        x0, y0, x1, y1 = box
+                        copy[y0:y1, x0:x1] = picture[y0:y1, x0:x1]
+                behind.put((copy, box))
+                count += 1
+                if progress:
+                    progress(count, total)
+            behind.finish()
+        finally:
+            behind.close()
+    return count
+
+
+def _recycle(spare: queue.Queue[RGB], behind: _Behind) -> RGB:
+    while True:
+        try:
+            return spare.get(timeout=0.2)
+        except queue.Empty:
+            if behind._error is not None:
+                raise behind._error from None
+
+
+def _summary(
+    out: Path, count: int, driver: Driver, size: tuple[int, int], faces: int, o: Options, started: float
+) -> Summary:
+    seconds = time.perf_counter() - started
+    warnings = [f"no face from {a:.1f} s to {b:.1f} s of the driver; the last pose was held" for a, b in driver.lost]
+    return Summary(
+        str(out), count, round(seconds, 3), round(count / seconds, 2), round(count / driver.fps, 3),
+        size[0], size[1], faces, o.engine, warnings,
+    )  # fmt: skip
+
+
+def _check_audio(audio: str) -> Path | None:
+    from infinex.media.audio import has_audio
+
+    if audio in ("keep", "none"):
+        return None
+    path = Path(audio)
+    if not path.is_file() or not has_audio(path):
+        raise InputError(f"--audio {audio}: keep, none or a file with sound")
+    return path
+
+
+def _is_video(path: str | Path) -> bool:
+    """Whether a source is a clip; anything else is left to the picture reader and its messages."""
+    if not Path(path).is_file() or is_image(path):
+        return False
+    try:
+        with VideoReader(path) as reader:
+            return (reader.info.frames or 2) > 1 and Path(path).suffix.lower() not in (".gif", ".webp", ".apng", ".png")
+    except InputError:
+        return Path(path).suffix.lower() in (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+
+
+def _animate_video(
+    source: Path,
+    driving: str | Path | Motion,
+    out: Path,
+    o: Options,
+    audio: Path | None,
+    progress: Progress | None,
+    started: float,
+) -> Summary:
+    """Video to video: the source's own head motion stays, the driver's expression is laid on it."""
+    parts = [p for p in o.parts if p != "pose"]
+    if o.panel:
+        raise InputError("--panel needs a still picture as source")
+    driver = open_driver(driving, None, o)
+    reader = VideoReader(source, o.keep_readable, o.size, fps=driver.fps)
+    info = reader.info
+    total = min(info.frames or 1 << 40, driver.frames or 1 << 40)
+    lost = [0]
+
+    def frames() -> Iterator[tuple[RGB, Any]]:
+        weight = part_weights(parts)
+        ahead = _Ahead(iter(driver))
+        face: Face | None = None
+        try:
+            with FaceTracker() as tracker:
+                for frame, drive in zip(reader, ahead):
+                    seen = tracker(frame.image)
+                    if seen is None:
+                        lost[0] += 1
+                        yield frame.image, None
+                        continue
+                    face = seen
+                    prepared = PreparedFace(Source(frame.image, face), replace(o.mesh, layers="flat"))
+                    prepared.begin(driver.rest, driver.rest_image, driver.rest_points)
+                    canvas = frame.image.copy()
+                    move = with_strength(drive.move, driver.rest, o.strength, weight, parts)
+                    prepared.draw(canvas, replace(drive, move=move))
+                    yield canvas, None
+            if face is None:
+                raise FaceNotFoundError(f"no face found in {source.name}")
+        finally:
+            ahead.close()
+
+    sound = (audio or driver.audio or (source if info.has_audio else None)) if o.audio != "none" else None
+    try:
+        name = "motion" if isinstance(driving, Motion) else str(driving)
+        count = _write(
+            frames(), out, (info.width, info.height), driver.fps,
+            sound if supports_audio(out) else None, provenance(source, name, o), progress, total,
+        )  # fmt: skip
+    finally:
+        driver.close()
+        reader.close()
+    summary = _summary(out, count, driver, (info.width, info.height), 1, o, started)
+    if lost[0]:
+        summary.warnings.append(f"no face in {lost[0]} frames of {source.name}; they were left as they are")
+    return summary
+
+
+def track(
+    video: str | Path, keep_readable: bool = False, smooth: float = 0.5, progress: Progress | None = None
+) -> tuple[Motion, list[tuple[float, float]]]:
+    """Capture the performance in a video: its motion with Action Units, and where the face was lost."""
+    from infinex.face.units import basis
+
+    driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable)
+    try:
+        moves = []
+        for drive in driver:
+            moves.append(replace(drive.move, offsets=drive.move.offsets.astype(np.float32)))
+            if progress:
+                progress(len(moves), driver.frames)
+    finally:
+        driver.close()
+    motion = Motion.collect(moves, driver.rest, driver.fps)
+    b = basis()
+    units = np.concatenate([b.estimate(motion.offsets[i : i + 256]) for i in range(0, len(motion), 256)])
+    return replace(motion, units=units, unit_names=b.names), driver.lost
