@@ -1,1 +1,37 @@
-"""Infinite Expressions: bring a still portrait to life."""
+"""Infinite Expressions: bring a still portrait to life.
+
+    import infinex
+
+    infinex.animate("portrait.jpg", "clip.mp4", "out.mp4")
+
+The names below are loaded when they are first used, so that `import infinex` costs nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from infinex._version import __version__
+
+if TYPE_CHECKING:
+    from infinex.drivers.motion import load_motion
+    from infinex.engine import Drive, Source
+    from infinex.errors import InfinexError, InputError
+    from infinex.motion import Motion, Rest
+    from infinex.pipeline import Options, animate, load_source, open_driver, render, track
+
+_HOMES = {
+    "Drive": "engine", "InfinexError": "errors", "InputError": "errors", "Motion": "motion", "Options": "pipeline",
+    "Rest": "motion", "Source": "engine", "animate": "pipeline", "load_motion": "drivers.motion",
+    "load_source": "pipeline", "open_driver": "pipeline", "render": "pipeline", "track": "pipeline",
+}  # fmt: skip
+
+__all__ = ["Drive", "InfinexError", "InputError", "Motion", "Options", "Rest", "Source", "__version__", "animate",
+           "load_motion", "load_source", "open_driver", "render", "track"]  # fmt: skip
+
+
+def __getattr__(name: str) -> Any:
+    if name in _HOMES:
+        return getattr(import_module(f"infinex.{_HOMES[name]}"), name)
+    raise AttributeError(f"module 'infinex' has no attribute {name!r}")

@@ -141,7 +141,16 @@ class Motion:
         if self.units is not None:
             arrays["units"] = self.units.astype(np.float16)
             arrays["unit_names"] = np.array(self.unit_names)
-        for name in ("face", "rotation", "translation", "scale", "gaze", "lids_open", "lids_closed", "lips_closed"):
+        for name in (
+            "face",
+            "rotation",
+            "translation",
+            "scale",
+            "gaze",
+            "lids_open",
+            "lids_closed",
+            "lips_closed",
+        ):
             value = getattr(self.rest, name)
             if value is not None:
                 arrays[f"rest_{name}"] = np.asarray(value, np.float32)
@@ -165,7 +174,9 @@ class Motion:
         if missing:
             raise InputError(f"{path} is not a motion file: it lacks {', '.join(missing)}")
         if int(a["format"]) > FORMAT:
-            raise InputError(f"{path} was written by a newer Infinex (format {int(a['format'])}); update Infinex")
+            raise InputError(
+                f"{path} was written by a newer Infinex (format {int(a['format'])}); update Infinex"
+            )
         frames, fps = len(a["scale"]), float(a["fps"])
         for name, shape in shapes.items():
             want = tuple(frames if s == -1 else s for s in shape)
@@ -219,7 +230,9 @@ class Motion:
         i = max(0, round(start * self.fps))
         j = len(self) if end is None else min(len(self), round(end * self.fps))
         if i >= j:
-            raise InputError(f"nothing lies between {start} s and {end} s of a motion of {self.duration:.2f} s")
+            raise InputError(
+                f"nothing lies between {start} s and {end} s of a motion of {self.duration:.2f} s"
+            )
         return self._map(lambda x: x[i:j])
 
     def smooth(self, seconds: float) -> Motion:
@@ -265,7 +278,9 @@ class Motion:
             translation=(self.translation - self.rest.translation) / self.rest.scale,
             scale=self.scale / self.rest.scale,
             gaze=self.gaze - self.rest.gaze,
-            rest=replace(self.rest, rotation=np.zeros(3), translation=np.zeros(3), scale=1.0, gaze=np.zeros(2)),
+            rest=replace(
+                self.rest, rotation=np.zeros(3), translation=np.zeros(3), scale=1.0, gaze=np.zeros(2)
+            ),
         )
 
     def only(self, parts: Sequence[str]) -> Motion:

@@ -142,7 +142,9 @@ def load_source(
             k = image.shape[1] / original.shape[1]
             x, y, w, h = (v * k for v in box)
             if w <= 0 or h <= 0 or x + w < 0 or y + h < 0 or x >= image.shape[1] or y >= image.shape[0]:
-                raise InputError(f"--box lies outside {Path(path).name} ({original.shape[1]}x{original.shape[0]})")
+                raise InputError(
+                    f"--box lies outside {Path(path).name} ({original.shape[1]}x{original.shape[0]})"
+                )
             faces = [finder.in_box(image, (x, y, x + w, y + h))]
         else:
             faces = choose(finder.find(image), face, Path(path).name)
@@ -195,7 +197,9 @@ def _room(face: Face, others: list[Face]) -> WarpShape:
     p = face.landmarks
     unit = float(np.linalg.norm(p[33] - p[263]))
     centre = p[:468, :2].mean(0)
-    gap = min(float(np.linalg.norm(o.landmarks[:468, :2].mean(0) - centre)) - o.size / 2 for o in others) / unit
+    gap = (
+        min(float(np.linalg.norm(o.landmarks[:468, :2].mean(0) - centre)) - o.size / 2 for o in others) / unit
+    )
     k = float(np.clip(gap / (2.1 * (shape.head + shape.head_fade)), 0.35, 1.0))
     return replace(shape, head=max(0.45, shape.head * k), head_fade=max(0.2, shape.head_fade * k))
 
@@ -371,10 +375,28 @@ def animate(
             finally:
                 ahead.close()
 
-        count = _write(frames(), out, size, driver.fps, sound, provenance(source, name, o), progress, driver.frames)
+        count = _write(
+            frames(), out, size, driver.fps, sound, provenance(source, name, o), progress, driver.frames
+        )
     finally:
         driver.close()
     return _summary(out, count, driver, size, len(sources), o, started)
+
+
+def render(
+    sources: Source | Sequence[Source], driving: str | Path | Motion, options: Options | None = None
+) -> Iterator[RGB]:
+    """Frames (H, W, 3) uint8 of the portrait under a driver, one by one; each is a new array."""
+    o = options or Options()
+    o.check()
+    stage = Stage([sources] if isinstance(sources, Source) else list(sources), o.mesh)
+    driver = open_driver(driving, stage, o)
+    try:
+        stage.begin(driver.rest, driver.rest_image, driver.rest_points)
+        for drive in _adjusted(driver, o):
+            yield stage.render(drive)[0].copy()
+    finally:
+        driver.close()
 
 
 def _write(
@@ -434,7 +456,9 @@ def _summary(
     out: Path, count: int, driver: Driver, size: tuple[int, int], faces: int, o: Options, started: float
 ) -> Summary:
     seconds = time.perf_counter() - started
-    warnings = [f"no face from {a:.1f} s to {b:.1f} s of the driver; the last pose was held" for a, b in driver.lost]
+    warnings = [
+        f"no face from {a:.1f} s to {b:.1f} s of the driver; the last pose was held" for a, b in driver.lost
+    ]
     return Summary(
         str(out), count, round(seconds, 3), round(count / seconds, 2), round(count / driver.fps, 3),
         size[0], size[1], faces, o.engine, warnings,
@@ -458,7 +482,12 @@ def _is_video(path: str | Path) -> bool:
         return False
     try:
         with VideoReader(path) as reader:
-            return (reader.info.frames or 2) > 1 and Path(path).suffix.lower() not in (".gif", ".webp", ".apng", ".png")
+            return (reader.info.frames or 2) > 1 and Path(path).suffix.lower() not in (
+                ".gif",
+                ".webp",
+                ".apng",
+                ".png",
+            )
     except InputError:
         return Path(path).suffix.lower() in (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 

@@ -81,9 +81,7 @@ def still_motion(face: Face, fps: float = 25.0, ease: float = 1.0, hold: float =
     ramp = t * t * (3 - 2 * t)
     gaze = gaze_of(shape) - gaze_of(mean)
     turn = to_vector(pose.rotation)
-    moves = (
-        Move(i / fps, turn * r, np.zeros(3), 1.0, offsets * r, gaze * r) for i, r in enumerate(ramp)
-    )
+    moves = (Move(i / fps, turn * r, np.zeros(3), 1.0, offsets * r, gaze * r) for i, r in enumerate(ramp))
     return Motion.collect(moves, Rest.neutral(), fps)
 
 

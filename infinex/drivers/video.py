@@ -70,7 +70,9 @@ class VideoDriver:
             if frame.index == reference:
                 wanted = frame.image
                 if points is None:
-                    raise FaceNotFoundError(f"--reference {reference}: no face in that frame of {self.path.name}")
+                    raise FaceNotFoundError(
+                        f"--reference {reference}: no face in that frame of {self.path.name}"
+                    )
             if len(self._known) >= AHEAD and (reference is None or reference < len(self._known)):
                 break
         del wanted
@@ -90,12 +92,14 @@ class VideoDriver:
             finder.close()
         if not tracks:
             raise FaceNotFoundError(
-                f"no face found in {self.path.name}; use a clip with a clear face, or mark it with --box"
+                f"no face found in {self.path.name}; use a clip that shows a face clearly"
             )
         chosen = None
         if reference is not None:
             if reference not in places:
-                raise InputError(f"--reference {reference}: {self.path.name} has only {len(self._known)} frames")
+                raise InputError(
+                    f"--reference {reference}: {self.path.name} has only {len(self._known)} frames"
+                )
             chosen = places.index(reference)
         self.rest, index = choose_rest(tracks, near, match, chosen, penalty)
         self.rest_points = tracks[index]

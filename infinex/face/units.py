@@ -62,7 +62,9 @@ class Basis:
         Least squares over x and y, eyes and lips weighted up, by projected accelerated gradient."""
         weight = _weights()
         A = (self.fields[:, : top.SURFACE, :2] * weight[None, :, None]).reshape(len(self.names), -1)
-        b = (np.asarray(offsets, np.float64)[:, : top.SURFACE, :2] * weight[None, :, None]).reshape(len(offsets), -1)
+        b = (np.asarray(offsets, np.float64)[:, : top.SURFACE, :2] * weight[None, :, None]).reshape(
+            len(offsets), -1
+        )
         gram = A @ A.T
         gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
         aim = b @ A.T

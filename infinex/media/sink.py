@@ -95,7 +95,9 @@ class _FolderSink:
     def write(self, frame: RGB, changed: Box | None = None) -> None:
         self._count += 1
         name = self._folder / f"frame_{self._count:06d}.png"
-        ok, data = cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 3])
+        ok, data = cv2.imencode(
+            ".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 3]
+        )
         if not ok:
             raise OSError(f"frame {self._count} could not be encoded")
         name.write_bytes(data.tobytes())
@@ -152,9 +154,19 @@ class _VideoSink:
         context.color_primaries, context.color_trc = 1, 1
         if mp4:
             preset = "veryfast" if w * h <= 1 << 21 else "ultrafast"
-            stream.options = {"crf": str(quality), "preset": preset, "profile": "high" if preset != "ultrafast" else "baseline"}
+            stream.options = {
+                "crf": str(quality),
+                "preset": preset,
+                "profile": "high" if preset != "ultrafast" else "baseline",
+            }
         else:
-            stream.options = {"crf": str(quality + 12), "b": "0", "deadline": "realtime", "cpu-used": "6", "row-mt": "1"}
+            stream.options = {
+                "crf": str(quality + 12),
+                "b": "0",
+                "deadline": "realtime",
+                "cpu-used": "6",
+                "row-mt": "1",
+            }
         self._stream = stream
         self._canvas = [
             np.zeros((h, w), np.uint8), np.zeros((h // 2, w // 2), np.uint8), np.zeros((h // 2, w // 2), np.uint8)
@@ -168,7 +180,12 @@ class _VideoSink:
         if (w, h) != (self._w, self._h):
             frame = cv2.copyMakeBorder(frame, 0, h - self._h, 0, w - self._w, cv2.BORDER_REPLICATE)
         x0, y0, x1, y1 = changed if changed is not None and self._count else (0, 0, w, h)
-        x0, y0, x1, y1 = max(0, x0 // 2 * 2), max(0, y0 // 2 * 2), min(w, (x1 + 1) // 2 * 2), min(h, (y1 + 1) // 2 * 2)
+        x0, y0, x1, y1 = (
+            max(0, x0 // 2 * 2),
+            max(0, y0 // 2 * 2),
+            min(w, (x1 + 1) // 2 * 2),
+            min(h, (y1 + 1) // 2 * 2),
+        )
         if x1 > x0 and y1 > y0:
             _to_i420(frame, x0, y0, x1, y1, *self._canvas)
         picture = av.VideoFrame(w, h, "yuv420p")
@@ -213,7 +230,11 @@ class _Sound:
         if self._copied:
             self._stream: Any = out.add_stream_from_template(source)
         else:
-            rate = 48000 if not mp4 or source.rate not in (44100, 48000, 32000, 24000, 22050, 16000) else source.rate
+            rate = (
+                48000
+                if not mp4 or source.rate not in (44100, 48000, 32000, 24000, 22050, 16000)
+                else source.rate
+            )
             self._stream = out.add_stream("aac" if mp4 else "libopus", rate=rate)
             layout = "mono" if source.channels == 1 else "stereo"
             self._stream.codec_context.layout = layout

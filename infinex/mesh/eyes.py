@@ -87,6 +87,8 @@ def draw_eyes(
         width = abs(e_d)
         soft = max(0.6, width * 0.02)
         lids = polygon_mask(y1 - y0, x1 - x0, P[ring] - [x0, y0], max(0.6, width * 0.018))
-        core = cv2.erode((lids > 0.5).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(1, int(soft)))
+        core = cv2.erode(
+            (lids > 0.5).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(1, int(soft))
+        )
         mask = cv2.GaussianBlur(core.astype(np.float32), (0, 0), soft) * change
         blend(out, ball, mask.astype(np.float32), int(x0), int(y0))

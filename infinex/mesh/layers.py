@@ -86,7 +86,9 @@ class Layers:
         near = cv2.GaussianBlur(near, (0, 0), max(0.8, unit * k * 0.012))
         self._near = cv2.resize(near, (w, h), interpolation=cv2.INTER_LINEAR)
 
-    def gate(self, map_x: NDArray[np.float32], map_y: NDArray[np.float32], x0: int, y0: int) -> NDArray[np.uint8]:
+    def gate(
+        self, map_x: NDArray[np.float32], map_y: NDArray[np.float32], x0: int, y0: int
+    ) -> NDArray[np.uint8]:
         """Where the background behind the person's old place shows, (H, W) 0..255: only where it moved."""
         h, w = map_x.shape
         q = 4

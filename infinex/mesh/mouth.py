@@ -249,7 +249,13 @@ class Mouth:
         return np.exp(0.7 * g[np.ix_(rows, columns)])
 
     def _render(
-        self, target: Target, P: Array, box: tuple[int, int, int, int], origin: tuple[int, int], W: int, H: int
+        self,
+        target: Target,
+        P: Array,
+        box: tuple[int, int, int, int],
+        origin: tuple[int, int],
+        W: int,
+        H: int,
     ) -> NDArray[np.float32]:
         """The interior over a box at W×H samples, (H, W, 3) RGB 0..255."""
         x0, y0, x1, y1 = box

@@ -195,7 +195,9 @@ class Retarget:
         )
         if still:
             ones = np.ones(2)
-            return Target(src.face, src.points, src.pose, 0.0, ones, np.maximum(src.gaps, 0), np.zeros(2), True)
+            return Target(
+                src.face, src.points, src.pose, 0.0, ones, np.maximum(src.gaps, 0), np.zeros(2), True
+            )
         performer = rest.face + move.offsets
         face = src.face + move.offsets * self._scale
         openness = eye_openness(performer)
@@ -231,5 +233,12 @@ class Retarget:
             src.pose.translation + src.pose.scale * shift,
         )
         return Target(
-            face, pose.to_image(face), pose, angle, ratio, gap, np.clip(move.gaze - rest.gaze, -0.65, 0.65), False
+            face,
+            pose.to_image(face),
+            pose,
+            angle,
+            ratio,
+            gap,
+            np.clip(move.gaze - rest.gaze, -0.65, 0.65),
+            False,
         )

@@ -1,0 +1,40 @@
+"""Animate Rear Admiral Grace Hopper, whose public-domain portrait comes with Matplotlib."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import infinex
+
+
+def portrait() -> Path:
+    """The picture inside the installed Matplotlib (a dependency of MediaPipe)."""
+    import matplotlib
+
+    return Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+
+
+def show(path: Path) -> None:
+    """Open a file with the desktop's player where there is a screen."""
+    if sys.platform == "darwin":
+        subprocess.run(["open", str(path)], check=False)
+    elif sys.platform == "win32":
+        os.startfile(path)  # type: ignore[attr-defined]
+    elif os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"):
+        subprocess.Popen(["xdg-open", str(path)], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+
+def main() -> None:
+    out = Path("demo.mp4").resolve()
+    print("animating Grace Hopper with a smile ...", flush=True)
+    summary = infinex.animate(portrait(), "smile", out)
+    print(f"{summary.frames} frames of {summary.width}x{summary.height} in {summary.seconds:.1f} s")
+    print(f"the video is at {out}")
+    show(out)
+
+
+if __name__ == "__main__":
+    main()
