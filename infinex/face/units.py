@@ -85,6 +85,21 @@ def _weights() -> Array:
     return w
 
 
+def _side_of_mouth(ids: list[int]) -> Array:
+    """Mask (468,) that keeps a lip's field off the other lip; ones where `ids` are not on one lip."""
+    face = top.mean_face()[: top.SURFACE]
+    upper = set(top.LIPS_INNER_UPPER[1:-1] + top.LIPS_OUTER_UPPER[1:-1])
+    lower = set(top.LIPS_INNER_LOWER[1:-1] + top.LIPS_OUTER_LOWER[1:-1])
+    middle = (face[13, 1] + face[14, 1]) / 2
+    mask = np.ones(top.SURFACE)
+    for mine, other, below in ((upper, lower, False), (lower, upper, True)):
+        if mine.intersection(ids) and not other.intersection(ids) and 61 not in ids and 291 not in ids:
+            far = face[:, 1] < middle if below else face[:, 1] > middle
+            mask[far] = 0
+            mask[list(other)], mask[list(mine)] = 0, 1
+    return mask
+
+
 def _field(parts: list[tuple[list[int], tuple[float, float, float], float]]) -> Array:
     face, mirror = top.mean_face()[: top.SURFACE], top.mirror()
     out = np.zeros((top.POINTS, 3))
@@ -92,7 +107,7 @@ def _field(parts: list[tuple[list[int], tuple[float, float, float], float]]) -> 
         sides = []
         for side, members in ((-1, ids), (1, [int(mirror[i]) for i in ids])):
             d = np.linalg.norm(face[:, None, :2] - face[None, members, :2], axis=2).min(1)
-            w = np.exp(-((d / reach) ** 2))
+            w = np.exp(-((d / reach) ** 2)) * _side_of_mouth(members)
             out[: top.SURFACE] += w[:, None] * np.array([side * outward, down, back])
             sides.append(w)
         twice = np.minimum(*sides)  # points that both sides reach move once

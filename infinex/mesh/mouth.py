@@ -205,9 +205,9 @@ class Mouth:
         lip = f[13, 1] if face.gaps[4] < 0.03 else f[13, 1] + 0.25 * face.gaps[4]
         front = (f[13, 2] + f[14, 2]) / 2 + 0.045
         self._centre = (f[78, 0] + f[308, 0]) / 2
-        self._upper = _Arch(front, lip + 0.030, -1.0, UPPER, CROWN_UPPER, k)
-        self._lower = _Arch(front + 0.022, lip + 0.012, 1.0, LOWER, CROWN_LOWER, 0.93 * k)
-        self._tongue = np.array([0.0, lip + 0.125, front + 0.34]), np.array([0.23 * k, 0.085, 0.27])
+        self._upper = _Arch(front, lip + 0.048, -1.0, UPPER, CROWN_UPPER, k)
+        self._lower = _Arch(front + 0.025, lip + 0.050, 1.0, LOWER, CROWN_LOWER, 0.93 * k)
+        self._tongue = np.array([0.0, lip + 0.135, front + 0.36]), np.array([0.23 * k, 0.085, 0.29])
         self._colours()
 
     def _colours(self) -> None:
@@ -217,10 +217,10 @@ class Mouth:
         red = max(float(lips[1] - 0.6 * skin[1]), 0.0)
         alive = float(np.clip(np.hypot(lips[1], lips[2]) / 18, 0, 1))
         cast = skin[1:]
-        self._tooth = np.array([np.clip(0.90 * L + 11, 30, 88), *(0.30 * cast + [0, 2.5 * alive])])
+        self._tooth = np.array([np.clip(0.90 * L + 23, 38, 93), *(0.28 * cast + [0, 6.0 * alive])])
         self._gum = np.array([0.62 * L + 2, *(0.55 * cast + [10 * alive + 0.35 * red, 2 * alive])])
         self._flesh = np.array([0.55 * L, *(0.50 * cast + [11 * alive + 0.4 * red, 2 * alive])])
-        self._dark = np.array([0.10 * L + 1.5, *(0.25 * cast + [4 * alive, 1 * alive])])
+        self._dark = np.array([(0.10 + 0.12 * (1 - alive)) * L + 1.5, *(0.25 * cast + [4 * alive, 1 * alive])])
 
     def draw(self, out: Image, origin: tuple[int, int], target: Target) -> None:
         """Fill the opening of the lips of `target` in `out` (corner at `origin`), in place."""
@@ -275,7 +275,7 @@ class Mouth:
         lower = self._lower.meet(o_jaw, d_jaw)
         lab = self._cavity(o, d)
         lab = self._draw_tongue(lab, o_jaw, d_jaw)
-        lab = self._draw_arch(lab, lower, 0.74)
+        lab = self._draw_arch(lab, lower, 0.72)
         lab = self._draw_arch(lab, upper, 1.0)
         # Lips shade what lies behind them, the upper one more; light dies towards the corners.
         unit = pose.scale * W / (x1 - x0)
@@ -286,12 +286,12 @@ class Mouth:
         order = np.argsort(line[:, 0])
         lip = np.interp(np.arange(W), line[order, 0], line[order, 1])
         below = np.clip((np.arange(H)[:, None] - lip[None]) / unit, 0, None)
-        shade = (1 - 0.30 * np.exp(-rim / 0.018)) * (1 - 0.42 * np.exp(-below / 0.045))
+        shade = (1 - 0.28 * np.exp(-rim / 0.016)) * (1 - 0.26 * np.exp(-below / 0.04))
         half = max(1.0, (q[:, 0].max() - q[:, 0].min()) / 2)
         aside = np.abs(np.arange(W) - (q[:, 0].max() + q[:, 0].min()) / 2) / half
         shade *= (1 - 0.45 * np.clip(aside - 0.35, 0, 1) ** 1.5)[None]
         lab[..., 0] *= shade
-        lab[..., 1:] *= (0.35 + 0.65 * shade)[..., None]
+        lab[..., 1:] *= (0.6 + 0.4 * shade)[..., None]
         return cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2RGB) * 255
 
     def _cavity(self, o: NDArray, d: Array) -> NDArray:
@@ -323,13 +323,13 @@ class Mouth:
     def _draw_arch(self, lab: NDArray, m: dict[str, NDArray], bright: float) -> NDArray:
         light = np.clip(m["normal"] @ SUN, 0, 1)
         gloss = np.clip(m["normal"] @ (SUN + [0, 0, -1]) / np.linalg.norm(SUN + [0, 0, -1]), 0, 1) ** 40
-        fade = np.exp(-m["z"] / 0.16)  # back teeth sink into the dark of the cheeks
+        fade = np.exp(-m["z"] / 0.20)  # back teeth sink into the dark of the cheeks
         height = np.clip(m["above"] / np.maximum(m["crown"], 1e-6), 0, 1)
         between = np.exp(-(((1 - np.abs(m["u"])) / 0.10) ** 2))
         tooth = np.empty_like(lab)
         tooth[:] = self._tooth
         # Enamel is bluish and translucent at the edge, warmer towards the gum.
-        tooth[..., 0] *= (0.62 + 0.38 * light) * (1 - 0.30 * between) * (0.90 + 0.10 * np.sin(height * np.pi))
+        tooth[..., 0] *= (0.72 + 0.28 * light) * (1 - 0.22 * between) * (0.90 + 0.10 * np.sin(height * np.pi))
         tooth[..., 0] += 9 * gloss
         tooth[..., 2] += 3.0 * height * np.hypot(*self._tooth[1:]) / 8
         gum = np.empty_like(lab)
