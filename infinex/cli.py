@@ -99,25 +99,21 @@ def _common(
 
 @app.command()
 def animate(
-    source: Annotated[
-        Path, typer.Argument(help="Portrait: a picture, or a video whose own head motion stays.")
-    ],
+    source: Annotated[Path, typer.Argument(help="Portrait: a picture, or a video whose own head motion stays.")],
     driving: Annotated[
         Optional[str],  # noqa: UP045  (typer reads this on Python 3.10)
         typer.Argument(help="Driver: a video, a picture, a .motion.npz file, or camera:0."),
     ] = None,
     output: Annotated[
-        Optional[Path],
-        typer.Option("-o", "--output", help=".mp4, .webm, .gif, .apng, or a folder for PNG frames."),  # noqa: UP045
+        Path | None,
+        typer.Option("-o", "--output", help=".mp4, .webm, .gif, .apng, or a folder for PNG frames."),
     ] = None,
     motion: Annotated[
         Optional[str], typer.Option(help="A bundled performance by name (see `infinex motions`), or a file.")  # noqa: UP045
     ] = None,
     engine: Annotated[str, typer.Option(help="What renders: mesh.")] = "mesh",
     face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
-    box: Annotated[
-        Optional[str], typer.Option(help="x,y,width,height of the face where none is found.")
-    ] = None,  # noqa: UP045
+    box: Annotated[str | None, typer.Option(help="x,y,width,height of the face where none is found.")] = None,
     parts: Annotated[
         str, typer.Option(help="What to carry over, of pose,lips,eyes,brows,gaze.")
     ] = "pose,lips,eyes,brows,gaze",
@@ -126,30 +122,22 @@ def animate(
         bool, typer.Option("--absolute", help="Take the driver's pose as it is, not its change.")
     ] = False,
     reference: Annotated[
-        Optional[int],
-        typer.Option(help="Frame of the driver that counts as rest, from 0; else the best is chosen."),  # noqa: UP045
+        int | None,
+        typer.Option(help="Frame of the driver that counts as rest, from 0; else the best is chosen."),
     ] = None,
     smooth: Annotated[float, typer.Option(help="Smoothing, 0 (none) to 1.")] = 0.5,
     mouth: Annotated[
         Mouth, typer.Option(help="Inside of the mouth: the driver's, or the portrait's own, modelled.")
     ] = Mouth.driver,
-    wrinkles: Annotated[
-        Wrinkles, typer.Option(help="Carry over the driver's wrinkles, or none.")
-    ] = Wrinkles.driver,
-    panel: Annotated[
-        bool, typer.Option("--panel", help="Write source, driving, occlusion map and result.")
-    ] = False,
+    wrinkles: Annotated[Wrinkles, typer.Option(help="Carry over the driver's wrinkles, or none.")] = Wrinkles.driver,
+    panel: Annotated[bool, typer.Option("--panel", help="Write source, driving, occlusion map and result.")] = False,
     audio: Annotated[str, typer.Option(help="keep (the driver's sound), none, or a file.")] = "keep",
     fps: Annotated[Optional[float], typer.Option(help="Frame rate; else the driver's.")] = None,  # noqa: UP045
-    size: Annotated[
-        Optional[int], typer.Option(help="Longer side of the result in pixels; else the source's.")
-    ] = None,  # noqa: UP045
+    size: Annotated[int | None, typer.Option(help="Longer side of the result in pixels; else the source's.")] = None,
     keep_readable: Annotated[
         bool, typer.Option("--keep-readable", help="Use what can be read of a damaged driver.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a summary as JSON in the last line.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Animate a portrait: infinex animate photo.jpg clip.mp4 -o out.mp4"""
@@ -184,16 +172,12 @@ def animate(
 def track(
     video: Annotated[Path, typer.Argument(help="A clip of one performer.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the .motion.npz goes.")],
-    table: Annotated[
-        bool, typer.Option("--csv", help="Also write a table: time, Action Units, pose, gaze.")
-    ] = False,
+    table: Annotated[bool, typer.Option("--csv", help="Also write a table: time, Action Units, pose, gaze.")] = False,
     smooth: Annotated[float, typer.Option(help="Smoothing, 0 (none) to 1.")] = 0.5,
     keep_readable: Annotated[
         bool, typer.Option("--keep-readable", help="Use what can be read of a damaged clip.")
     ] = False,
-    as_json: Annotated[
-        bool, typer.Option("--json", help="Print a summary as JSON in the last line.")
-    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Capture a performance: infinex track clip.mp4 -o clip.motion.npz --csv"""
@@ -271,9 +255,7 @@ def _own_stderr() -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 2)
         os.close(null)
-        sys.stderr = os.fdopen(
-            keep, "w", buffering=1, encoding=sys.stderr.encoding or "utf-8", errors="replace"
-        )
+        sys.stderr = os.fdopen(keep, "w", buffering=1, encoding=sys.stderr.encoding or "utf-8", errors="replace")
     except (OSError, AttributeError):
         pass
 
@@ -303,7 +285,7 @@ def main() -> None:
             "typer",
         ):
             raise
-        text = getattr(error, "format_message", lambda: str(error))()
+        text = error.format_message() if hasattr(error, "format_message") else str(error)
         if text:
             print(f"infinex: {text}", file=sys.stderr)
         code = 2

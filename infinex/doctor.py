@@ -28,9 +28,7 @@ def _version_of(package: str) -> str | None:
 def _check_codecs() -> str:
     import av
 
-    missing = [
-        c for c in ("libx264", "libvpx-vp9", "aac", "libopus", "gif", "apng") if c not in av.codecs_available
-    ]
+    missing = [c for c in ("libx264", "libvpx-vp9", "aac", "libopus", "gif", "apng") if c not in av.codecs_available]
     if missing:
         raise RuntimeError(f"encoders missing: {', '.join(missing)}")
     return "H.264, VP9, AAC, Opus, GIF, APNG"
@@ -75,9 +73,7 @@ def _check_engine() -> str:
 
 def examine() -> bool:
     """Print what is here and whether it works; True if all that is needed does."""
-    print(
-        f"infinex {__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}"
-    )
+    print(f"infinex {__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     print(f"cores: {os.cpu_count()}")
     good = True
     for package in REQUIRED:

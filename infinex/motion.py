@@ -174,9 +174,7 @@ class Motion:
         if missing:
             raise InputError(f"{path} is not a motion file: it lacks {', '.join(missing)}")
         if int(a["format"]) > FORMAT:
-            raise InputError(
-                f"{path} was written by a newer Infinex (format {int(a['format'])}); update Infinex"
-            )
+            raise InputError(f"{path} was written by a newer Infinex (format {int(a['format'])}); update Infinex")
         frames, fps = len(a["scale"]), float(a["fps"])
         for name, shape in shapes.items():
             want = tuple(frames if s == -1 else s for s in shape)
@@ -230,9 +228,7 @@ class Motion:
         i = max(0, round(start * self.fps))
         j = len(self) if end is None else min(len(self), round(end * self.fps))
         if i >= j:
-            raise InputError(
-                f"nothing lies between {start} s and {end} s of a motion of {self.duration:.2f} s"
-            )
+            raise InputError(f"nothing lies between {start} s and {end} s of a motion of {self.duration:.2f} s")
         return self._map(lambda x: x[i:j])
 
     def smooth(self, seconds: float) -> Motion:
@@ -278,9 +274,7 @@ class Motion:
             translation=(self.translation - self.rest.translation) / self.rest.scale,
             scale=self.scale / self.rest.scale,
             gaze=self.gaze - self.rest.gaze,
-            rest=replace(
-                self.rest, rotation=np.zeros(3), translation=np.zeros(3), scale=1.0, gaze=np.zeros(2)
-            ),
+            rest=replace(self.rest, rotation=np.zeros(3), translation=np.zeros(3), scale=1.0, gaze=np.zeros(2)),
         )
 
     def only(self, parts: Sequence[str]) -> Motion:

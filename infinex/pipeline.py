@@ -103,13 +103,20 @@ class Summary:
 class Driver(Protocol):
     """Whatever says how a portrait should move: a stream of drives at a constant rate."""
 
-    fps: float
-    frames: int | None
-    rest: Rest
-    rest_image: RGB | None
-    rest_points: NDArray | None
-    audio: Path | None
-    lost: list[tuple[float, float]]
+    @property
+    def fps(self) -> float: ...
+    @property
+    def frames(self) -> int | None: ...
+    @property
+    def rest(self) -> Rest: ...
+    @property
+    def rest_image(self) -> RGB | None: ...
+    @property
+    def rest_points(self) -> NDArray | None: ...
+    @property
+    def audio(self) -> Path | None: ...
+    @property
+    def lost(self) -> list[tuple[float, float]]: ...
 
     def __iter__(self) -> Iterator[Drive]: ...
 
@@ -142,9 +149,7 @@ def load_source(
             k = image.shape[1] / original.shape[1]
             x, y, w, h = (v * k for v in box)
             if w <= 0 or h <= 0 or x + w < 0 or y + h < 0 or x >= image.shape[1] or y >= image.shape[0]:
-                raise InputError(
-                    f"--box lies outside {Path(path).name} ({original.shape[1]}x{original.shape[0]})"
-                )
+                raise InputError(f"--box lies outside {Path(path).name} ({original.shape[1]}x{original.shape[0]})")
             faces = [finder.in_box(image, (x, y, x + w, y + h))]
         else:
             faces = choose(finder.find(image), face, Path(path).name)
@@ -197,9 +202,7 @@ def _room(face: Face, others: list[Face]) -> WarpShape:
     p = face.landmarks
     unit = float(np.linalg.norm(p[33] - p[263]))
     centre = p[:468, :2].mean(0)
-    gap = (
-        min(float(np.linalg.norm(o.landmarks[:468, :2].mean(0) - centre)) - o.size / 2 for o in others) / unit
-    )
+    gap = min(float(np.linalg.norm(o.landmarks[:468, :2].mean(0) - centre)) - o.size / 2 for o in others) / unit
     k = float(np.clip(gap / (2.1 * (shape.head + shape.head_fade)), 0.35, 1.0))
     return replace(shape, head=max(0.45, shape.head * k), head_fade=max(0.2, shape.head_fade * k))
 
@@ -207,9 +210,7 @@ def _room(face: Face, others: list[Face]) -> WarpShape:
 # -- drivers --------------------------------------------------------------------------------------
 
 
-def open_driver(
-    driving: str | Path | Motion, stage: Stage | None = None, options: Options | None = None
-) -> Driver:
+def open_driver(driving: str | Path | Motion, stage: Stage | None = None, options: Options | None = None) -> Driver:
     """The driver for a video, a still picture, a `.motion.npz` file, a bundled motion's name or a Motion."""
     o = options or Options()
     if isinstance(driving, Motion):
@@ -375,9 +376,7 @@ def animate(
             finally:
                 ahead.close()
 
-        count = _write(
-            frames(), out, size, driver.fps, sound, provenance(source, name, o), progress, driver.frames
-        )
+        count = _write(frames(), out, size, driver.fps, sound, provenance(source, name, o), progress, driver.frames)
     finally:
         driver.close()
     return _summary(out, count, driver, size, len(sources), o, started)
@@ -456,9 +455,7 @@ def _summary(
     out: Path, count: int, driver: Driver, size: tuple[int, int], faces: int, o: Options, started: float
 ) -> Summary:
     seconds = time.perf_counter() - started
-    warnings = [
-        f"no face from {a:.1f} s to {b:.1f} s of the driver; the last pose was held" for a, b in driver.lost
-    ]
+    warnings = [f"no face from {a:.1f} s to {b:.1f} s of the driver; the last pose was held" for a, b in driver.lost]
     return Summary(
         str(out), count, round(seconds, 3), round(count / seconds, 2), round(count / driver.fps, 3),
         size[0], size[1], faces, o.engine, warnings,

@@ -88,9 +88,7 @@ def main() -> None:
     mean = (mean + (mean * [-1, 1, 1])[partner]) / 2
     pivot = np.array([0.0, 0.45 * mean[152, 1], mean[[234, 454], 2].mean() + 0.1])
     OUT.parent.mkdir(exist_ok=True)
-    np.savez_compressed(
-        OUT, triangles=wound(surface_triangles(), mean), mirror=partner, mean_face=mean - pivot
-    )
+    np.savez_compressed(OUT, triangles=wound(surface_triangles(), mean), mirror=partner, mean_face=mean - pivot)
     print(f"{len(faces)} faces, {len(surface_triangles())} triangles -> {OUT}")
 
 

@@ -127,8 +127,8 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
     Shows a preview window where there is a screen, feeds a virtual camera where `pyvirtualcam` is
     installed, and writes `output` where it is given."""
     from infinex.media.sink import open_sink
-    from infinex.pipeline import Stage, Summary, load_source, provenance
     from infinex.motion import PARTS, part_weights
+    from infinex.pipeline import Stage, Summary, load_source, provenance
 
     options.check()
     window = _window()

@@ -99,9 +99,7 @@ class Capture:
 
     def move(self, state: Array, time: float, valid: bool) -> Move:
         """The inverse of `state`."""
-        rotation = (
-            self.rest.rotation if not state[:3].any() else to_vector(to_matrix(state[:3]) @ self._back.T)
-        )
+        rotation = self.rest.rotation if not state[:3].any() else to_vector(to_matrix(state[:3]) @ self._back.T)
         shift, gaze = self.rest.translation + state[3:6], self.rest.gaze + state[7:9]
         return Move(time, rotation, shift, float(np.exp(state[6])), state[9:].reshape(-1, 3), gaze, valid)
 
@@ -193,9 +191,7 @@ def smooth(states: Iterable[tuple[Array, T]], fps: float, amount: float) -> Iter
         at += 1
 
 
-def with_strength(
-    move: Move, rest: Rest, strength: float, weight: Array | None, parts: Sequence[str]
-) -> Move:
+def with_strength(move: Move, rest: Rest, strength: float, weight: Array | None, parts: Sequence[str]) -> Move:
     """A move `strength` times as far from rest, of which only some parts are kept (see `part_weights`)."""
     offsets = move.offsets * strength if strength != 1 else move.offsets
     if weight is not None:
@@ -213,6 +209,4 @@ def with_strength(
         look = rest.gaze
     elif strength != 1:
         look = rest.gaze + (look - rest.gaze) * strength
-    return replace(
-        move, offsets=offsets, rotation=rotation, translation=translation, scale=float(scale), gaze=look
-    )
+    return replace(move, offsets=offsets, rotation=rotation, translation=translation, scale=float(scale), gaze=look)

@@ -22,8 +22,8 @@ class MotionDriver:
     """Plays a `Motion`."""
 
     audio: Path | None = None
-    rest_image = None
-    rest_points = None
+    rest_image: None = None
+    rest_points: None = None
 
     def __init__(self, motion: Motion) -> None:
         self.motion = motion

@@ -12,8 +12,8 @@ from infinex.drivers.capture import Capture, Sighting, choose_rest
 from infinex.engine import Drive
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face.pose import Pose, fit_pose
-from infinex.face.tracker import Box, FaceFinder, FaceTracker
 from infinex.face.topology import mean_face
+from infinex.face.tracker import Box, FaceFinder, FaceTracker
 from infinex.media.video import VideoReader
 
 AHEAD = 150  # frames tracked before the first is rendered
@@ -70,9 +70,7 @@ class VideoDriver:
             if frame.index == reference:
                 wanted = frame.image
                 if points is None:
-                    raise FaceNotFoundError(
-                        f"--reference {reference}: no face in that frame of {self.path.name}"
-                    )
+                    raise FaceNotFoundError(f"--reference {reference}: no face in that frame of {self.path.name}")
             if len(self._known) >= AHEAD and (reference is None or reference < len(self._known)):
                 break
         del wanted
@@ -91,15 +89,11 @@ class VideoDriver:
                     penalty.append(GLANCE_PENALTY)
             finder.close()
         if not tracks:
-            raise FaceNotFoundError(
-                f"no face found in {self.path.name}; use a clip that shows a face clearly"
-            )
+            raise FaceNotFoundError(f"no face found in {self.path.name}; use a clip that shows a face clearly")
         chosen = None
         if reference is not None:
             if reference not in places:
-                raise InputError(
-                    f"--reference {reference}: {self.path.name} has only {len(self._known)} frames"
-                )
+                raise InputError(f"--reference {reference}: {self.path.name} has only {len(self._known)} frames")
             chosen = places.index(reference)
         self.rest, index = choose_rest(tracks, near, match, chosen, penalty)
         self.rest_points = tracks[index]

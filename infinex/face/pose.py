@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.face.topology import RIGID
+from infinex.face.topology import RIGID, RIGID_WEIGHTS
 
 Array = NDArray[np.float64]
 
@@ -43,20 +43,34 @@ class Pose:
         )
 
 
-def similarity(source: Array, target: Array) -> Pose:
-    """Least-squares similarity from `source` to `target`, both (N, 3) (Umeyama 1991)."""
-    ms, mt = source.mean(0), target.mean(0)
+def similarity(source: Array, target: Array, weights: Array | None = None) -> Pose:
+    """Weighted least-squares similarity from `source` to `target`, both (N, 3) (Umeyama 1991)."""
+    w = np.full(len(source), 1 / len(source)) if weights is None else weights / weights.sum()
+    ms, mt = w @ source, w @ target
     s, t = source - ms, target - mt
-    U, D, Vt = np.linalg.svd(t.T @ s)
+    U, D, Vt = np.linalg.svd((t * w[:, None]).T @ s)
     sign = np.array([1.0, 1.0, np.sign(np.linalg.det(U @ Vt))])
     R = (U * sign) @ Vt
-    scale = float((D * sign).sum() / max((s * s).sum(), 1e-12))
+    scale = float((D * sign).sum() / max(w @ (s * s).sum(1), 1e-12))
     return Pose(scale, R, mt - scale * R @ ms)
 
 
-def fit_pose(canonical: Array, points: Array) -> Pose:
-    """Head pose of tracked `points` (478, 3) pixels against a canonical face (478, 3), over rigid points."""
-    return similarity(canonical[RIGID], points[RIGID].astype(np.float64))
+def fit_pose(canonical: Array, points: Array, passes: int = 3) -> Pose:
+    """Head pose of tracked `points` (478, 3) pixels against a canonical face (478, 3).
+
+    Over the rigid points, re-weighted so that those an expression moves count little: a raised brow or
+    a full cheek must not turn the head."""
+    source, target = canonical[RIGID], points[RIGID].astype(np.float64)
+    weights = _STIFFNESS
+    pose = similarity(source, target, weights)
+    for _ in range(passes):
+        off = np.linalg.norm(pose.to_image(source) - target, axis=1) / pose.scale
+        pose = similarity(source, target, weights / (1 + (off / SLACK) ** 2))
+    return pose
+
+
+SLACK = 0.02  # IOD by which a rigid point may stray before it is doubted
+_STIFFNESS = np.array([RIGID_WEIGHTS.get(i, 1.0) for i in RIGID])
 
 
 def to_vector(rotation: Array) -> Array:

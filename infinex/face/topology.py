@@ -46,6 +46,12 @@ RIGID = [6, 197, 195, 5, 4, 168, 8, 9, 151, 10, 33, 133, 263, 362, 127, 356, 234
          284, 103, 332, 67, 297, 109, 338, 129, 358, 98, 327, 193, 417, 122, 351, 196, 419, 3, 248, 236, 456,
          198, 420, 174, 399, 50, 280, 116, 345, 143, 372]  # fmt: skip
 
+# How stiff they are, where not 1: nose bridge and temples most, cheeks and the wings of the nose least.
+RIGID_WEIGHTS = {
+    **dict.fromkeys((6, 197, 195, 168, 8, 127, 356, 234, 454, 162, 389, 21, 251, 33, 263), 2.0),
+    **dict.fromkeys((129, 358, 98, 327, 50, 280, 116, 345, 143, 372, 9, 151), 0.4),
+}
+
 # Bare skin of cheeks and nose, free of hair and beard on most faces.
 SKIN = [117, 50, 36, 129, 102, 48, 115, 220, 45, 4, 275, 440, 344, 278, 331, 358, 266, 280, 346]
 

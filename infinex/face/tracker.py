@@ -198,9 +198,7 @@ class _Detector:
     """MediaPipe's face detector: boxes and scores, near (model 0) or far (model 1)."""
 
     def __init__(self, far: bool) -> None:
-        self._net = _solutions().face_detection.FaceDetection(
-            model_selection=int(far), min_detection_confidence=0.3
-        )
+        self._net = _solutions().face_detection.FaceDetection(model_selection=int(far), min_detection_confidence=0.3)
 
     def __call__(self, image: Image) -> list[tuple[Box, float]]:
         h, w = image.shape[:2]
@@ -347,7 +345,7 @@ class FaceFinder:
                 if points is None or not _plausible(points):
                     continue
                 score = max(score if turns == 0 else 0.0, self.believed(turned, points))
-                face = Face(_turn_back(points, turns, image.shape[:2]), score)
+                face = Face(_turn_back(points, turns, (image.shape[0], image.shape[1])), score)
                 if score >= MIN_SCORE and all(_overlap(face.box, f.box) < 0.5 for f in faces):
                     faces.append(face)
             if faces:
@@ -410,9 +408,7 @@ def choose(faces: Sequence[Face], which: str | int, name: str) -> list[Face]:
         number = int(which)
         if 1 <= number <= len(ordered):
             return [ordered[number - 1]]
-    raise InputError(
-        f"--face {which}: {name} has {len(ordered)} face(s); use largest, all or 1 to {len(ordered)}"
-    )
+    raise InputError(f"--face {which}: {name} has {len(ordered)} face(s); use largest, all or 1 to {len(ordered)}")
 
 
 class FaceTracker:
@@ -450,7 +446,7 @@ class FaceTracker:
             # A face that jumped is found at once; one that is gone is looked for less and less often.
             if not self._search(image):
                 return None
-            window, k, corner = _cut(image, self._window, margin=1.0)
+            window, k, corner = _cut(image, self._window or (0, 0, 1, 1), margin=1.0)
             points = self._mesh.landmarks(window)
             if points is None:
                 return None

@@ -39,7 +39,8 @@ FIELDS: dict[str, list[tuple[list[int], tuple[float, float, float], float]]] = {
              ([216, 207, 43, 57], (0.05, 0.01, 0.01), 0.16)],
     "AU23": [([40, 39, 37, 0, 267], (-0.01, 0.026, 0.012), 0.05), ([91, 181, 84, 17], (-0.01, -0.026, 0.012), 0.05),
              ([61, 78], (-0.045, 0, 0), 0.07)],
-    "AU25": [([14, 87, 178, 88, 17, 84, 181], (0, 0.055, 0), 0.07), ([13, 82, 81, 80, 0, 37, 39], (0, -0.025, 0), 0.06)],
+    "AU25": [([14, 87, 178, 88, 17, 84, 181], (0, 0.055, 0), 0.07),
+             ([13, 82, 81, 80, 0, 37, 39], (0, -0.025, 0), 0.06)],
     "AU45": [([159, 158, 160, 161, 157], (0, 0.105, 0), 0.045), ([145, 144, 153], (0, -0.012, 0), 0.04)],
 }  # fmt: skip
 JAW = {"AU26": 0.26}  # radians at full intensity
@@ -62,9 +63,7 @@ class Basis:
         Least squares over x and y, eyes and lips weighted up, by projected accelerated gradient."""
         weight = _weights()
         A = (self.fields[:, : top.SURFACE, :2] * weight[None, :, None]).reshape(len(self.names), -1)
-        b = (np.asarray(offsets, np.float64)[:, : top.SURFACE, :2] * weight[None, :, None]).reshape(
-            len(offsets), -1
-        )
+        b = (np.asarray(offsets, np.float64)[:, : top.SURFACE, :2] * weight[None, :, None]).reshape(len(offsets), -1)
         gram = A @ A.T
         gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
         aim = b @ A.T

@@ -63,7 +63,7 @@ def atomic_path(path: Path, folder: bool = False) -> Iterator[Path]:
         yield temporary
         if folder and path.is_dir():
             path.rmdir()
-        os.replace(temporary, path)
+        temporary.replace(path)
     except OSError as error:
         raise write_error(path, error) from error
     finally:
@@ -76,6 +76,6 @@ def atomic_path(path: Path, folder: bool = False) -> Iterator[Path]:
 def same_file(a: str | Path, b: str | Path) -> bool:
     """Whether two paths are the same existing file."""
     try:
-        return os.path.samefile(a, b)
+        return Path(a).samefile(b)
     except OSError:
         return False

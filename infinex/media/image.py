@@ -42,9 +42,7 @@ def read_image(path: str | Path) -> RGB:
             warnings.simplefilter("ignore")
             w, h = image.size
             if w * h > MAX_PIXELS:
-                raise InputError(
-                    f"{path.name} has {w * h / 1e6:.0f} megapixels; the limit is {MAX_PIXELS / 1e6:.0f}"
-                )
+                raise InputError(f"{path.name} has {w * h / 1e6:.0f} megapixels; the limit is {MAX_PIXELS / 1e6:.0f}")
             if min(w, h) < MIN_SIDE:
                 raise InputError(f"{path.name} is {w}x{h} pixels; at least {MIN_SIDE} a side are needed")
             image.load()

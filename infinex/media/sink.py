@@ -95,9 +95,7 @@ class _FolderSink:
     def write(self, frame: RGB, changed: Box | None = None) -> None:
         self._count += 1
         name = self._folder / f"frame_{self._count:06d}.png"
-        ok, data = cv2.imencode(
-            ".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 3]
-        )
+        ok, data = cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 3])
         if not ok:
             raise OSError(f"frame {self._count} could not be encoded")
         name.write_bytes(data.tobytes())
@@ -108,7 +106,7 @@ def _to_i420(rgb: NDArray, x0: int, y0: int, x1: int, y1: int, Y: NDArray, U: ND
     """RGB (H, W, 3) to BT.709 limited-range planes over an even-aligned box; chroma is the mean of 2×2."""
     for i in range(y0, y1, 2):
         for j in range(x0, x1, 2):
-            r4 = g4 = b4 = 0
+            r4, g4, b4 = np.int32(0), np.int32(0), np.int32(0)
             for k in range(4):
                 y, x = i + k // 2, j + k % 2
                 r, g, b = np.int32(rgb[y, x, 0]), np.int32(rgb[y, x, 1]), np.int32(rgb[y, x, 2])
@@ -230,17 +228,11 @@ class _Sound:
         if self._copied:
             self._stream: Any = out.add_stream_from_template(source)
         else:
-            rate = (
-                48000
-                if not mp4 or source.rate not in (44100, 48000, 32000, 24000, 22050, 16000)
-                else source.rate
-            )
+            rate = 48000 if not mp4 or source.rate not in (44100, 48000, 32000, 24000, 22050, 16000) else source.rate
             self._stream = out.add_stream("aac" if mp4 else "libopus", rate=rate)
             layout = "mono" if source.channels == 1 else "stereo"
             self._stream.codec_context.layout = layout
-            self._resampler = av.AudioResampler(
-                format=self._stream.codec_context.format, layout=layout, rate=rate
-            )
+            self._resampler = av.AudioResampler(format=self._stream.codec_context.format, layout=layout, rate=rate)
         base = float(source.time_base)
         start = self._input.start_time or 0
         self._packets = self._input.demux(source)
@@ -303,7 +295,8 @@ class _AnimationSink:
         stream: Any = self._out.add_stream("gif" if gif else "apng", rate=rate)
         stream.width, stream.height = size
         stream.pix_fmt = "pal8" if gif else "rgb24"
-        self._stream, self._graph = stream, self._palette(rate) if gif else None
+        self._stream = stream
+        self._graph: Any = self._palette(rate) if gif else None
 
     def _palette(self, rate: Fraction) -> Any:
         graph = av.filter.Graph()

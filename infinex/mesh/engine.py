@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
 
 import cv2
@@ -32,7 +32,7 @@ class MeshOptions:
     absolute: bool = False
     oversample: int = 2  # antialiasing of lids and lips
     layers: Literal["matte", "flat"] = "matte"  # flat: no background behind the person, for heads that stay
-    shape: WarpShape = WarpShape()
+    shape: WarpShape = field(default_factory=WarpShape)
 
 
 @dataclass

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -55,7 +57,7 @@ def draw_eyes(
         if abs(e_d) < 3 or abs(e_s) < 3:
             continue
 
-        def local(points: NDArray, a: complex, e: complex) -> NDArray:
+        def local(points: NDArray, a: Any, e: Any) -> NDArray:
             return (_complex(points) - a) / e
 
         top_s, low_s = (local(S[c[1:-1]], a_s, e_s).imag.mean() for c in (upper, lower))
@@ -87,8 +89,6 @@ def draw_eyes(
         width = abs(e_d)
         soft = max(0.6, width * 0.02)
         lids = polygon_mask(y1 - y0, x1 - x0, P[ring] - [x0, y0], max(0.6, width * 0.018))
-        core = cv2.erode(
-            (lids > 0.5).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(1, int(soft))
-        )
+        core = cv2.erode((lids > 0.5).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(1, int(soft)))
         mask = cv2.GaussianBlur(core.astype(np.float32), (0, 0), soft) * change
         blend(out, ball, mask.astype(np.float32), int(x0), int(y0))

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face.tracker import segmenter
-from infinex.mesh.retarget import SourceFace
+from infinex.mesh.retarget import SourceFace, smoothstep
 
 Image = NDArray[np.uint8]
 
@@ -80,15 +80,10 @@ class Layers:
         hidden = cv2.dilate((a > 0.02).astype(np.uint8), ring)
         fill = push_pull(small, 1.0 - hidden.astype(np.float32))
         self.fill = np.clip(cv2.resize(fill, (w, h), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
-        size = max(1, round(unit * k * 0.03))
-        ring = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * size + 1, 2 * size + 1))
-        near = cv2.dilate((a > 0.03).astype(np.float32), ring)
-        near = cv2.GaussianBlur(near, (0, 0), max(0.8, unit * k * 0.012))
-        self._near = cv2.resize(near, (w, h), interpolation=cv2.INTER_LINEAR)
+        # What stands still shows as it is: only where the person was can the background be unknown.
+        self._near = smoothstep((alpha.astype(np.float64) - 0.10) / 0.45).astype(np.float32)
 
-    def gate(
-        self, map_x: NDArray[np.float32], map_y: NDArray[np.float32], x0: int, y0: int
-    ) -> NDArray[np.uint8]:
+    def gate(self, map_x: NDArray[np.float32], map_y: NDArray[np.float32], x0: int, y0: int) -> NDArray[np.uint8]:
         """Where the background behind the person's old place shows, (H, W) 0..255: only where it moved."""
         h, w = map_x.shape
         q = 4

@@ -30,6 +30,7 @@ CROWN_UPPER = np.array([10.2, 9.0, 10.0, 8.5, 8.0, 7.5, 7.0]) * MM
 CROWN_LOWER = np.array([9.0, 9.2, 10.5, 8.8, 8.2, 7.5, 7.0]) * MM
 HINGE = np.array([0.0, -0.02, 0.10])  # jaw joint, head coordinates
 SUN = np.array([0.12, -0.45, -0.88])  # light from the front and above, head coordinates
+HALFWAY = (SUN - np.array([0, 0, 1])) / np.linalg.norm(SUN - np.array([0, 0, 1]))  # between light and viewer
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
 LARGEST = 288  # widest mouth modelled, in pixels; larger ones are enlarged
 STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
@@ -67,7 +68,7 @@ class MouthTone:
         residual = logs - cv2.GaussianBlur(logs, (0, 0), max(1.5, np.hypot(*(hi - lo)) * 0.012))
         cheek = p[[205, 425]].mean(0)  # a square of cheek on the better seen side
         side = 205 if abs(p[205, 0] - p[4, 0]) > abs(p[425, 0] - p[4, 0]) else 425
-        n = int(max(8, 0.16 * np.linalg.norm(p[33] - p[263]) * 1.4))
+        n = max(8, int(0.22 * float(np.linalg.norm(p[33] - p[263]))))
         x, y = np.clip(p[side] - n / 2, 0, [max(0, W - n), max(0, H - n)]).astype(int)
         patch = residual[y : y + n, x : x + n]
         if min(patch.shape) < 4 or not np.isfinite(cheek).all():
@@ -322,7 +323,7 @@ class Mouth:
 
     def _draw_arch(self, lab: NDArray, m: dict[str, NDArray], bright: float) -> NDArray:
         light = np.clip(m["normal"] @ SUN, 0, 1)
-        gloss = np.clip(m["normal"] @ (SUN + [0, 0, -1]) / np.linalg.norm(SUN + [0, 0, -1]), 0, 1) ** 40
+        gloss = np.clip(m["normal"] @ HALFWAY, 0, 1) ** 40
         fade = np.exp(-m["z"] / 0.20)  # back teeth sink into the dark of the cheeks
         height = np.clip(m["above"] / np.maximum(m["crown"], 1e-6), 0, 1)
         between = np.exp(-(((1 - np.abs(m["u"])) / 0.10) ** 2))

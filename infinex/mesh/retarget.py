@@ -195,9 +195,7 @@ class Retarget:
         )
         if still:
             ones = np.ones(2)
-            return Target(
-                src.face, src.points, src.pose, 0.0, ones, np.maximum(src.gaps, 0), np.zeros(2), True
-            )
+            return Target(src.face, src.points, src.pose, 0.0, ones, np.maximum(src.gaps, 0), np.zeros(2), True)
         performer = rest.face + move.offsets
         face = src.face + move.offsets * self._scale
         openness = eye_openness(performer)

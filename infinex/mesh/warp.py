@@ -20,6 +20,9 @@ from infinex.mesh.retarget import SourceFace, Target, smoothstep
 Array = NDArray[np.float64]
 
 
+NECK_BASE = (0.35, 0.15)  # where the neck leaves the shoulders: below the chin, behind the ears; IOD
+
+
 @dataclass(frozen=True)
 class WarpShape:
     """How the surroundings of the face follow it; lengths in IOD."""
@@ -27,10 +30,11 @@ class WarpShape:
     step: float = 0.16  # grid spacing
     depth: float = 0.15  # depth of hair and background of the head, behind the ears
     depth_reach: float = 0.45  # distance over which depth goes from the oval's to `depth`
-    neck: float = 0.70  # below the chin the head's motion fades out over this length
-    head: float = 0.75  # inside this ellipse the head is rigid ...
+    neck: float = 0.80  # below the chin the head's motion fades out over this length
+    head: float = 0.50  # inside this ellipse the head is rigid ...
     head_fade: float = 0.90  # ... and over this much more it fades to still
-    drag: float = 0.55  # reach of the oval's expression into the surroundings
+    drag: float = 0.12  # reach of the oval's expression into the surroundings
+    body: float = 0.8  # share of the neck's own movement that the shoulders follow
 
 
 @dataclass
@@ -68,15 +72,12 @@ class Warp:
         tris = Delaunay(np.vstack([oval[:, :2], grid])).simplices
         n = len(oval)
         centres = np.vstack([oval[:, :2], grid])[tris].mean(1)
-        inside = np.array(
-            [cv2.pointPolygonTest(contour, (float(x), float(y)), False) > 0 for x, y in centres]
-        )
+        inside = np.array([cv2.pointPolygonTest(contour, (float(x), float(y)), False) > 0 for x, y in centres])
         tris = tris[~(inside & (tris < n).all(1))]
         around = np.where(tris < n, np.array(top.OVAL)[np.minimum(tris, n - 1)], tris - n + top.POINTS)
         self._around = len(around)
-        self.tris = np.ascontiguousarray(
-            np.vstack([around, top.triangles(), top.opening_triangles()]), np.int64
-        )
+        self.surface = slice(len(around), len(around) + len(top.triangles()))  # the face in `tris`
+        self.tris = np.ascontiguousarray(np.vstack([around, top.triangles(), top.opening_triangles()]), np.int64)
         self.source = np.ascontiguousarray(np.vstack([face.points[:, :2], grid]))
         # Canonical place of each grid point: its pixel at a depth that leaves the oval's for the head's back.
         apart = np.linalg.norm(grid[:, None] - oval[None, :, :2], axis=2) / unit
@@ -98,8 +99,11 @@ class Warp:
                 inner |= np.abs(grid[:, side] - limit) < 0.5
         self._rigid[edge | inner] = 0
         self._drag[edge | inner] = 0
-        self._affine = np.zeros((len(self.tris), 6))
-        self._area = np.zeros(len(self.tris))
+        self._neck = np.array([[0.0, face.face[152, 1] + NECK_BASE[0], NECK_BASE[1]]])
+        below = smoothstep(down / 0.3)  # only the body: hair and background beside the head stay
+        held = smoothstep((y1 - 1 - grid[:, 1]) / (0.6 * unit))
+        sides = smoothstep((grid[:, 0] - x0) / (0.5 * unit)) * smoothstep((x1 - 1 - grid[:, 0]) / (0.5 * unit))
+        self._follow = s.body * below * held * sides * (1 - self._rigid)
 
     def _reach(self, s: WarpShape) -> tuple[int, int, int, int]:
         """The part of the picture that can move: x0, y0, x1, y1."""
@@ -120,6 +124,9 @@ class Warp:
         pose = target.pose
         moved = pose.to_image(self._canonical)
         change = (moved[:, :2] - self.grid) * self._rigid[:, None]
+        # Shoulders follow where the neck goes, as in leaning, but not what the head turns.
+        lean = pose.to_image(self._neck)[0, :2] - self.face.pose.to_image(self._neck)[0, :2]
+        change += lean * self._follow[:, None]
         stiff = pose.to_image(self.face.face[top.OVAL])
         change += (self._near @ (target.points[top.OVAL] - stiff)[:, :2]) * self._drag[:, None]
         points = np.vstack([target.points[:, :2], self.grid + change])

@@ -1,0 +1,205 @@
+"""How close the mesh engine comes to the truth, and how well it keeps a stranger's identity.
+
+    python benchmarks/quality.py CLIPS_DIR [--cross PORTRAITS_DIR] [--out REPORT_DIR] [--frames N]
+
+Self-reenactment: the source is a clip's first frame, the driver the clip, motion absolute, and no pixel
+or shading of the driver enters (`--mouth own --wrinkles none`). Landmarks of result and truth are
+tracked alike. Beside the engine stands `static`, the source repeated. Cross-reenactment drives every
+portrait by a few clips. REPORT_DIR gets report.json and contact sheets.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from rich.progress import track as bar
+
+from infinex.drivers.video import VideoDriver
+from infinex.engine import Source
+from infinex.errors import InputError
+from infinex.evaluation.metrics import Flicker, cosine, identity, l1, landmark_distance, psnr, ssim
+from infinex.face.tracker import FaceFinder, FaceTracker
+from infinex.face.units import basis
+from infinex.media.image import read_image
+from infinex.media.video import VideoReader
+from infinex.mesh.engine import MeshOptions, PreparedFace
+from infinex.pipeline import Stage
+
+LEAK_FREE = MeshOptions("own", "none", True)
+EVERY = 5  # frames between identity measurements
+Row = dict[str, Any]
+
+
+def self_reenactment(clip: Path, finder: FaceFinder, frames: int | None) -> list[Row]:
+    """Rows `static` and `mesh` of one clip; none where its first frame shows no face."""
+    with VideoReader(clip) as reader:
+        first = next(iter(reader)).image
+    faces = finder.find(first)
+    if not faces:
+        return []
+    face = PreparedFace(Source(first, faces[0]), LEAK_FREE)
+    driver = VideoDriver(clip, near=face.face.pose, match=face.face.face)
+    face.begin(driver.rest, None, None)
+    me = identity(first, faces[0].landmarks)
+    trackers = {n: FaceTracker() for n in ("truth", "mesh")}
+    static_points = None
+    values: dict[str, dict[str, list[float]]] = {n: {} for n in ("static", "mesh")}
+    flicker = {n: Flicker() for n in values}
+    canvas = first.copy()
+    for i, drive in enumerate(driver):
+        if drive.image is None or (frames is not None and i >= frames):
+            if drive.image is None:
+                continue
+            break
+        truth = drive.image
+        face.draw(canvas, replace(drive, image=None, points=None))
+        seen = {"truth": trackers["truth"](truth), "mesh": trackers["mesh"](canvas)}
+        if static_points is None and seen["truth"] is not None:
+            static_points = seen["truth"].landmarks
+        for name, image in (("static", first), ("mesh", canvas)):
+            v = values[name]
+            v.setdefault("l1", []).append(l1(image, truth))
+            v.setdefault("psnr", []).append(psnr(image, truth))
+            v.setdefault("ssim", []).append(ssim(image, truth))
+            flicker[name].add(image, truth)
+            points = static_points if name == "static" else (seen["mesh"].landmarks if seen["mesh"] else None)
+            if points is not None and seen["truth"] is not None:
+                v.setdefault("akd", []).append(landmark_distance(points, seen["truth"].landmarks, truth.shape[1]))
+            if i % EVERY == 0 and name == "mesh" and points is not None and seen["truth"] is not None:
+                mine = identity(image, points)
+                v.setdefault("csim", []).append(cosine(mine, me))
+                real = identity(truth, seen["truth"].landmarks)
+                v.setdefault("aed", []).append(float(np.linalg.norm(mine - real)))
+    for t in trackers.values():
+        t.close()
+    driver.close()
+    out = []
+    for name, v in values.items():
+        row: Row = {"name": clip.stem, "engine": name, "frames": len(v.get("l1", []))}
+        row |= {k: float(np.mean(x)) for k, x in v.items() if x}
+        row["flicker"] = flicker[name].value
+        out.append(row)
+    return out
+
+
+def crop(image: NDArray[np.uint8], box: tuple[float, ...], side: int) -> NDArray[np.uint8]:
+    """Square cut of twice a face box, resized."""
+    x0, y0, x1, y1 = box
+    half = max(x1 - x0, y1 - y0)
+    cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
+    a, b = max(0, int(cx - half)), max(0, int(cy - half))
+    part = image[b : int(cy + half), a : int(cx + half)]
+    return cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA)
+
+
+def cross(portraits: list[Path], clips: list[Path], finder: FaceFinder, out: Path | None) -> list[Row]:
+    """Drive each portrait by each clip: identity kept, expression followed, triangles folded."""
+    rows = []
+    b = basis()
+    for path in bar(portraits, description="cross"):
+        try:
+            image = read_image(path)
+        except InputError:
+            continue
+        faces = finder.find(image)
+        if not faces:
+            print(f"{path.name}: no face")
+            continue
+        me = identity(image, faces[0].landmarks)
+        sheet = []
+        for clip in clips:
+            stage = Stage([Source(image, faces[0])], MeshOptions())
+            driver = VideoDriver(clip, near=stage.faces[0].face.pose)
+            stage.begin(driver.rest, driver.rest_image, driver.rest_points)
+            asked, got, kept, folded = [], [], [], 0
+            total = driver.frames or 100
+            show = set(np.linspace(0, total - 1, 6).astype(int).tolist())
+            line = [crop(image, faces[0].box, 256)]
+            for i, drive in enumerate(driver):
+                if i % 4 and i not in show:
+                    continue
+                canvas, drawn = stage.render(drive)
+                target, flow = drawn[0]
+                if flow is not None:
+                    surface = flow.area[stage.faces[0].warp.surface]
+                    folded += int((surface < -2.0).any() and abs(target.turn) < np.radians(12))
+                if i in show:
+                    line.append(crop(canvas, faces[0].box, 256))
+                found = finder.mesh(canvas, faces[0].box)
+                if found is not None:
+                    kept.append(cosine(identity(canvas, found), me))
+                    head = stage.faces[0].face
+                    from infinex.face.pose import fit_pose
+
+                    got.append(fit_pose(head.face, found).to_head(found) - head.face)
+                    asked.append(drive.move.offsets)
+            driver.close()
+            sheet.append(np.hstack(line))
+            if not got:
+                continue
+            want, have = b.estimate(np.stack(asked)), b.estimate(np.stack(got))
+            lively = want.std(0) > 0.05
+            r = [np.corrcoef(want[:, k], have[:, k])[0, 1] for k in np.flatnonzero(lively)]
+            rows.append({"portrait": path.stem, "clip": clip.stem, "csim": float(np.mean(kept)),
+                         "units": float(np.nanmean(r)) if r else float("nan"), "folded": folded})  # fmt: skip
+        if out is not None:
+            cv2.imwrite(str(out / f"cross_{path.stem}.png"), np.vstack(sheet)[..., ::-1])
+    return rows
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("clips", type=Path)
+    parser.add_argument("--cross", type=Path, help="folder of portraits")
+    parser.add_argument("--drivers", default="liveportrait_d10_00,liveportrait_d13_00", help="clips for --cross")
+    parser.add_argument("--out", type=Path)
+    parser.add_argument("--frames", type=int, help="frames of each clip; all by default")
+    a = parser.parse_args()
+    if a.out:
+        a.out.mkdir(parents=True, exist_ok=True)
+    finder = FaceFinder()
+    clips = sorted(a.clips.glob("*.mp4"))
+    report: Row = {"engine": "mesh", "clips": [], "static": []}
+    if not a.cross:
+        for clip in bar(clips, description="self"):
+            rows = self_reenactment(clip, finder, a.frames)
+            if not rows:
+                print(f"{clip.name}: no face in the first frame, left out")
+                continue
+            report["static"].append(rows[0])
+            report["clips"].append(rows[1])
+        keys = ("l1", "psnr", "ssim", "akd", "aed", "csim", "flicker")
+        print(f"{'clip':26}{'':8}" + "".join(f"{k:>9}" for k in keys))
+        for static, mesh in zip(report["static"], report["clips"]):
+            for row in (static, mesh):
+                values = "".join(f"{row[k]:9.4f}" if k in row else f"{'-':>9}" for k in keys)
+                print(f"{row['name'][:25]:26}{row['engine']:8}{values}")
+        mean = {n: {k: float(np.mean([r[k] for r in report[n] if k in r])) for k in keys if k in report[n][0]}
+                for n in ("static", "clips")}  # fmt: skip
+        report["mean"] = mean["clips"]
+        for n, name in (("static", "static"), ("clips", "mesh")):
+            values = "".join(f"{mean[n][k]:9.4f}" if k in mean[n] else f"{'-':>9}" for k in keys)
+            print(f"{'mean':26}{name:8}{values}")
+        print(f"L1 {mean['clips']['l1'] / mean['static']['l1']:.3f} of static, "
+              f"flicker {mean['clips']['flicker'] / mean['static']['flicker']:.3f} of static")  # fmt: skip
+    else:
+        drivers = [a.clips / f"{n}.mp4" for n in a.drivers.split(",")]
+        report["cross"] = cross(sorted(a.cross.iterdir()), drivers, finder, a.out)
+        for row in report["cross"]:
+            print(f"{row['portrait'][:30]:32}{row['clip'][:24]:26}csim {row['csim']:.3f}  units {row['units']:.3f}  "
+                  f"folded {row['folded']}")  # fmt: skip
+        for k in ("csim", "units"):
+            print(f"mean {k} {np.nanmean([r[k] for r in report['cross']]):.3f}")
+    if a.out:
+        (a.out / "report.json").write_text(json.dumps(report, indent=1))
+
+
+if __name__ == "__main__":
+    main()
