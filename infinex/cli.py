@@ -265,7 +265,11 @@ def main() -> None:
     _own_stderr()
     code = 0
     try:
-        app(standalone_mode=False)
+        result = app(standalone_mode=False)
+        if isinstance(result, int):  # newer releases of Typer turn Ctrl-C into its exit code themselves
+            code = result
+        if code == 130:
+            raise KeyboardInterrupt
     except InfinexError as error:
         print(f"infinex: {error}", file=sys.stderr)
         code = 2
@@ -278,9 +282,7 @@ def main() -> None:
         print("infinex: not enough memory; try a smaller --size", file=sys.stderr)
         code = 2
     except Exception as error:
-        import click
-
-        if not isinstance(error, click.ClickException) and type(error).__module__.split(".")[0] not in (
+        if not hasattr(error, "format_message") and type(error).__module__.split(".")[0] not in (
             "click",
             "typer",
         ):

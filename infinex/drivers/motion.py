@@ -58,7 +58,7 @@ def load_motion(name: str) -> Motion:
     raise InputError(f"no motion called {name!r}; there are {', '.join(known)}, or name a .motion.npz file")
 
 
-def still_motion(face: Face, fps: float = 25.0, ease: float = 1.0, hold: float = 1.5) -> Motion:
+def still_motion(face: Face, fps: float = 25.0, ease: float = 1.0, hold: float = 1.6) -> Motion:
     """The expression and pose of one tracked face, taken on from neutral over `ease` seconds and held.
 
     A single picture does not show its person at rest, so the expression is what Action Units explain of

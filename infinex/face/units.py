@@ -43,6 +43,7 @@ FIELDS: dict[str, list[tuple[list[int], tuple[float, float, float], float]]] = {
              ([13, 82, 81, 80, 0, 37, 39], (0, -0.025, 0), 0.06)],
     "AU45": [([159, 158, 160, 161, 157], (0, 0.105, 0), 0.045), ([145, 144, 153], (0, -0.012, 0), 0.04)],
 }  # fmt: skip
+UPPER_LIP_RED = [184, 74, 73, 72, 11, 302, 303, 304, 408, 183, 42, 41, 38, 12, 268, 271, 272, 407]
 JAW = {"AU26": 0.26}  # radians at full intensity
 
 
@@ -128,7 +129,7 @@ def _jaw(angle: float) -> Array:
     lower = ramp((face[:, 1] - middle) / 0.10 + 0.5)
     aside = np.clip(1 - np.maximum(0, np.abs(face[:, 0]) - 0.28) / 0.38, 0, 1)
     w = np.maximum(lower * aside, 0.9 * ramp((face[:, 1] - middle + 0.05) / 0.35))
-    w[top.LIPS_INNER_UPPER + top.LIPS_OUTER_UPPER] = 0
+    w[top.LIPS_INNER_UPPER + top.LIPS_OUTER_UPPER + UPPER_LIP_RED] = 0
     w[[61, 291, 78, 308]] = 0.45
     lips = top.LIPS_INNER_LOWER[1:-1] + top.LIPS_OUTER_LOWER[1:-1]
     w[lips] = np.maximum(w[lips], 1 - 0.55 * (np.abs(face[lips, 0]) / abs(face[308, 0])) ** 2)

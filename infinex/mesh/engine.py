@@ -85,7 +85,7 @@ class PreparedFace:
         flow = self.warp.flow(target)
         layers = self.layers
         mx, my = flow.map_x - np.float32(x0), flow.map_y - np.float32(y0)
-        warped = cv2.remap(layers.person, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        warped = cv2.remap(layers.person, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
         part = np.empty_like(layers.image)
         composite(warped, layers.image, layers.fill, layers.gate(flow.map_x, flow.map_y, x0, y0), part)
         self._antialias(part, flow)

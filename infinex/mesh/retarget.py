@@ -13,7 +13,9 @@ from infinex.face.shape import eye_openness, gaze_of, lip_gaps
 from infinex.motion import Move, Rest
 
 Array = NDArray[np.float64]
-TURN_LIMIT = np.radians(30.0)  # head turn that a soft limit approaches; larger ones would tear
+# Head turns are followed exactly up to the first angle, and approach the second: more would tear.
+NOD_LIMIT = np.radians([15.0, 30.0])  # yaw and pitch
+TILT_LIMIT = np.radians([30.0, 45.0])  # roll
 EYES = (
     (top.RIGHT_LID_UPPER, top.RIGHT_LID_LOWER),
     (top.LEFT_LID_UPPER, top.LEFT_LID_LOWER),
@@ -62,8 +64,8 @@ class SourceFace:
         for a, b in ((0, 1), (1, 2), (2, 0)):
             neighbours[tris[:, a], tris[:, b]] = neighbours[tris[:, b], tris[:, a]] = 1
         self._smooth = neighbours / np.maximum(neighbours.sum(1, keepdims=True), 1)
-        self._held = np.zeros(top.SURFACE, bool)
-        self._held[top.LIPS_INNER + top.LIPS_OUTER + [62, 76, 292, 306] + top.RIGHT_EYE + top.LEFT_EYE] = True
+        self._rims = top.LIPS_INNER + top.RIGHT_EYE + top.LEFT_EYE
+        self._red = [*top.LIPS_OUTER, 62, 76, 292, 306]
 
     def _near(self, ids: list[int], reach: float) -> tuple[Array, NDArray[np.intp]]:
         """Gaussian weight of each surface point by its distance to a chain, and the chain's nearest point."""
@@ -123,19 +125,21 @@ class SourceFace:
         mask[top.LIPS_INNER_LOWER[1:-1]], mask[top.LIPS_INNER_UPPER[1:-1]] = 1, 0
         face[: top.SURFACE, 1] += 0.65 * mask * weight * (change[column] * (1 - chin) + change[5] * chin)
 
-    def unfold(self, face: Array, passes: int = 12, least: float = 0.12) -> None:
-        """Relax displacements where triangles flip or collapse in front view; lids and lips hold, in place."""
+    def unfold(self, face: Array, passes: int = 18, least: float = 0.12) -> None:
+        """Relax displacements where triangles flip or collapse in front view; lid and lip rims hold, in place."""
         tris, n = top.triangles(), top.SURFACE
         moved = face[:n] - self.face[:n]
         sign, seen = np.sign(self._area), np.abs(self._area) > 2e-5
-        for _ in range(passes):
+        for k in range(passes):
             bad = seen & (_areas(self.face[:n] + moved, tris) * sign < least * np.abs(self._area))
             if not bad.any():
                 break
             v = np.zeros(n)
             v[tris[bad].ravel()] = 1
             v = np.maximum(v, 0.5 * (self._smooth @ v > 0))
-            v[self._held] = 0
+            v[self._rims] = 0
+            if k < passes // 2:  # the red of the lips gives way last
+                v[self._red] = 0
             moved += 0.8 * v[:, None] * (self._smooth @ moved - moved)
         face[:n] = self.face[:n] + moved
 
@@ -144,6 +148,14 @@ def _areas(p: Array, tris: NDArray[np.int32]) -> Array:
     a, b, c = p[tris[:, 0]], p[tris[:, 1]], p[tris[:, 2]]
     u, v = b - a, c - a
     return u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
+
+
+def _limited(angle: float, limit: Array) -> float:
+    """Factor that keeps an angle below a soft limit."""
+    knee, end = limit
+    if angle <= knee:
+        return 1.0
+    return float((knee + (end - knee) * np.tanh((angle - knee) / (end - knee))) / angle)
 
 
 def _dimensions(face: Array) -> dict[str, float]:
@@ -207,7 +219,7 @@ class Retarget:
             # Large-eyed portraits look asleep where a performer merely smiles: narrow lids less than shut ones.
             ratio = np.where(ratio < 1, 1 - np.abs(1 - ratio) ** NARROWING, ratio)
         if self.absolute or rest.lips_closed is None:
-            gap = np.maximum(0, src.gaps + (gaps - self._rest_gaps) * self._lip_scale)
+            gap = np.maximum(np.minimum(src.gaps, 0), src.gaps + (gaps - self._rest_gaps) * self._lip_scale)
         else:  # lips meet when the performer's do, however open the portrait's are
             gap = np.maximum(0, gaps - rest.lips_closed) * self._lip_scale
         src.set_lids(face, ratio)
@@ -217,7 +229,9 @@ class Retarget:
         vector = to_vector(to_matrix(move.rotation) @ self._rest_rotation.T)
         angle = float(np.linalg.norm(vector))
         if not self.absolute and angle > 1e-9:
-            vector = vector * (TURN_LIMIT * np.tanh(angle / TURN_LIMIT) / angle)
+            nod = float(np.hypot(vector[0], vector[1]))
+            follow = _limited(nod, NOD_LIMIT)
+            vector = vector * [follow, follow, _limited(abs(vector[2]), TILT_LIMIT)]
             angle = float(np.linalg.norm(vector))
         rotation = to_matrix(vector) @ src.pose.rotation
         log_scale = np.log(move.scale / rest.scale)

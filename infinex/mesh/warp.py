@@ -37,6 +37,17 @@ class WarpShape:
     body: float = 0.8  # share of the neck's own movement that the shoulders follow
 
 
+def _ticks(first: int, last: int, step: float, size: int) -> Array:
+    """Grid lines from `first` to `last`, and two beyond where these are the picture's own borders.
+
+    What a head that moves inwards uncovers at the rim is sampled from the mirrored picture."""
+    inner = np.linspace(first, last, max(3, round((last - first) / step) + 1))
+    gap = inner[1] - inner[0]
+    before = [first - 3 * gap, first - gap] if first <= 0 else []
+    after = [last + gap, last + 3 * gap] if last >= size - 1 else []
+    return np.concatenate([before, inner, after])
+
+
 @dataclass
 class Flow:
     """Where each pixel of one output frame comes from."""
@@ -63,8 +74,8 @@ class Warp:
         self.reach = self._reach(s)
         x0, y0, x1, y1 = self.reach
         step = max(6.0, unit * s.step)
-        gx = np.linspace(x0, x1 - 1, max(3, round((x1 - x0) / step) + 1))
-        gy = np.linspace(y0, y1 - 1, max(3, round((y1 - y0) / step) + 1))
+        gx = _ticks(x0, x1 - 1, step, width)
+        gy = _ticks(y0, y1 - 1, step, height)
         grid = np.stack(np.meshgrid(gx, gy), -1).reshape(-1, 2)
         outside = np.array([-cv2.pointPolygonTest(contour, (float(x), float(y)), True) for x, y in grid])
         grid, outside = grid[outside > 0.5 * step], outside[outside > 0.5 * step] / unit
@@ -92,7 +103,7 @@ class Warp:
         self._rigid = (1 - smoothstep(down / s.neck)) * (1 - smoothstep((far - s.head) / s.head_fade))
         self._drag = np.exp(-outside / s.drag) * (1 - smoothstep((outside - 0.4) / 1.2))
         # Pixels cut off by the lower border, or where the reach ends, cannot be uncovered: hold them there.
-        edge = (grid[:, 1] > y1 - 1.5) & (down > 0)
+        edge = (grid[:, 1] > y1 - 2.5) & (down > 0)
         inner = np.zeros(len(grid), bool)
         for side, limit, full in ((0, x0, 0), (1, y0, 0), (0, x1 - 1, width - 1), (1, y1 - 1, height - 1)):
             if abs(limit - full) > 0.5:

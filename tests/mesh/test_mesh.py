@@ -1,0 +1,207 @@
+"""The mesh engine: retargeting, warping, layers, eyes and mouth."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infinex.engine import Drive, Source
+from infinex.face import topology as top
+from infinex.face.pose import to_matrix
+from infinex.face.shape import lip_gaps
+from infinex.face.tracker import Face
+from infinex.face.units import basis
+from infinex.mesh.engine import MeshOptions, PreparedFace
+from infinex.mesh.mouth import Mouth, MouthTone
+from infinex.mesh.retarget import Retarget, SourceFace
+from infinex.motion import Move, Rest
+from infinex.pipeline import load_source
+
+
+def unit(**amounts: float) -> np.ndarray:
+    b = basis()
+    return b.offsets(np.array([amounts.get(n, 0.0) for n in b.names]))
+
+
+def move(offsets: np.ndarray | None = None, turn: tuple[float, ...] = (0, 0, 0), gaze: tuple[float, ...] = (0, 0)) -> Move:
+    return Move(0.0, np.array(turn, float), np.zeros(3), 1.0, np.zeros((478, 3)) if offsets is None else offsets,
+                np.array(gaze, float))  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def hopper(portrait: Path) -> Source:
+    return load_source(portrait)[0]
+
+
+@pytest.fixture(scope="module")
+def prepared(hopper: Source) -> PreparedFace:
+    face = PreparedFace(hopper, MeshOptions())
+    face.begin(Rest.neutral(), None, None)
+    return face
+
+
+def draw(face: PreparedFace, m: Move) -> np.ndarray:
+    canvas = face.source.image.copy()
+    face.draw(canvas, Drive(m))
+    return canvas
+
+
+def test_no_motion_reproduces_the_source_exactly(prepared: PreparedFace) -> None:
+    assert np.array_equal(draw(prepared, move()), prepared.source.image)
+
+
+def test_a_hair_of_motion_changes_a_hair(prepared: PreparedFace) -> None:
+    slight = draw(prepared, move(unit(AU12=0.01), turn=(0, 0.001, 0)))
+    assert np.abs(slight.astype(int) - prepared.source.image).mean() < 1.0
+
+
+def test_nothing_changes_outside_the_box(prepared: PreparedFace) -> None:
+    x0, y0, x1, y1 = prepared.box
+    image = draw(prepared, move(unit(AU26=1.0, AU25=1.0), turn=(0.1, 0.3, 0.1)))
+    outside = np.ones(image.shape[:2], bool)
+    outside[y0:y1, x0:x1] = False
+    assert np.array_equal(image[outside], prepared.source.image[outside])
+
+
+@pytest.mark.parametrize(("axis", "degrees"), [(1, 20), (1, -20), (0, 15), (0, -15), (2, 25), (2, -25)])
+def test_turned_heads_do_not_fold(prepared: PreparedFace, axis: int, degrees: float) -> None:
+    vector = np.zeros(3)
+    vector[axis] = np.radians(degrees)
+    target = prepared.target(move(turn=tuple(vector)))
+    flow = prepared.warp.flow(target)
+    face = flow.area[prepared.warp.surface]
+    assert -face[face < 0].sum() < 0.04 * np.abs(face).sum()  # only what turns away at the rim
+    asked = abs(degrees) - (0.6 if axis != 2 else 1e-6)
+    assert np.degrees(target.turn) > asked
+    assert (flow.ids >= 0).all()  # no hole
+
+
+@pytest.mark.parametrize("name", [n for n in basis().names])
+def test_no_unit_folds_the_face(prepared: PreparedFace, name: str) -> None:
+    flow = prepared.warp.flow(prepared.target(move(unit(**{name: 1.0}))))
+    p = prepared.face.points[top.triangles()][:, :, :2]
+    u, v = p[:, 1] - p[:, 0], p[:, 2] - p[:, 0]
+    seen = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0] > 1.0  # the nose hides some of its own
+    area = flow.area[prepared.warp.surface][seen]
+    assert -area[area < 0].sum() < 0.001 * area.sum()  # slivers of thin lips, smaller than a pixel
+
+
+def test_lips_meet_when_the_performers_do_whatever_the_proportions() -> None:
+    rng = np.random.default_rng(0)
+    shape = top.mean_face() * [1.1, 0.9, 1.0]
+    shape[top.LIPS_OUTER, 1] += 0.01
+    source = SourceFace(shape * 100 + rng.normal(0, 0.05, shape.shape) + [200, 200, 0])
+    talking = top.mean_face() + unit(AU25=0.6, AU26=0.3)
+    rest = Rest(top.mean_face(), lips_closed=lip_gaps(top.mean_face()) + 0.002)
+    retarget = Retarget(source, rest)
+    shut = retarget(move(unit(AU12=0.3)))
+    wide = retarget(move(talking - top.mean_face()))
+    assert np.abs(lip_gaps(shut.face)).max() < 0.012
+    assert lip_gaps(wide.face)[4] > 0.08
+
+
+def test_lids_close_when_the_performers_do() -> None:
+    source = SourceFace(top.mean_face() * [1.0, 1.1, 1.0] * 90 + [150, 150, 0])
+    target = Retarget(source, Rest.neutral())(move(unit(AU45=1.0)))
+    gaps = [np.linalg.norm(target.face[u] - target.face[lo]) for u, lo in ((159, 145), (386, 374))]
+    assert max(gaps) < 0.03
+
+
+def test_absolute_motion_of_the_same_face_is_exact() -> None:
+    mean = top.mean_face()
+    source = SourceFace(mean * 80 + [128, 128, 0])
+    offsets = unit(AU26=0.5, AU12=0.3, AU45=0.4)
+    rest = Rest(source.face, rotation=np.array([0, 0.1, 0.0]))
+    m = Move(0.0, np.array([0, 0.3, 0.0]), np.array([0.1, 0, 0]), 1.05, offsets, np.zeros(2))
+    target = Retarget(source, rest, absolute=True)(m)
+    assert np.abs((target.face - source.face - offsets)[:468, :2]).mean() < 0.004
+    assert np.allclose(target.pose.rotation, to_matrix(np.array([0, 0.2, 0.0])) @ source.pose.rotation, atol=1e-6)
+    assert np.isclose(target.pose.scale / source.pose.scale, 1.05)
+
+
+def test_gaze_moves_the_iris_and_nothing_else(prepared: PreparedFace) -> None:
+    image = draw(prepared, move(gaze=(0.35, 0)))
+    changed = np.abs(image.astype(int) - prepared.source.image).max(-1) > 8
+    p = prepared.face.points
+    eyes = np.zeros_like(changed)
+    for ring in (top.RIGHT_EYE, top.LEFT_EYE):
+        x0, y0 = np.floor(p[ring, :2].min(0) - 6).astype(int)
+        x1, y1 = np.ceil(p[ring, :2].max(0) + 6).astype(int)
+        eyes[y0:y1, x0:x1] = True
+    assert changed[eyes].any() and not changed[~eyes].any()
+
+
+def darkness(image: np.ndarray, face: PreparedFace, ids: list[int]) -> float:
+    p = np.round(face.face.points[ids, :2]).astype(int)
+    return float(image[p[:, 1], p[:, 0]].mean())
+
+
+def test_an_open_mouth_shows_an_inside(prepared: PreparedFace) -> None:
+    target = prepared.target(move(unit(AU26=1.0, AU25=0.5)))
+    image = draw(prepared, move(unit(AU26=1.0, AU25=0.5)))
+    inner = np.round(target.points[top.LIPS_INNER, :2]).astype(int)
+    x, y = int(inner[:, 0].mean()), inner[:, 1]
+    column = image[y.min() + 2 : y.max() - 1, x].mean(-1)
+    skin = prepared.source.image[inner[:, 1].min() - 30, x].mean()
+    assert column.min() < 0.45 * skin and column.max() > 0.6 * skin  # a cavity, and teeth
+
+
+def test_upper_teeth_stay_with_the_skull_and_lower_ones_go_with_the_jaw(hopper: Source) -> None:
+    face = SourceFace(hopper.face.landmarks)
+    mouth = Mouth(face, MouthTone.measure(hopper.image, face.points))
+    retarget = Retarget(face, Rest.neutral())
+    shut, wide = (retarget(move(unit(AU26=a, AU25=0.4))) for a in (0.2, 1.0))
+    assert wide.face[152, 1] - shut.face[152, 1] > 0.05
+    box = (0, 0, 160, 200)
+    origin = tuple(int(v) for v in face.points[[13, 14], :2].mean(0) - [80, 70])
+    layers = [mouth._render(t, t.points[:, :2] - np.array(origin), box, origin, 160, 200) for t in (shut, wide)]
+    bright = [layer.mean(-1)[:, 70:90].mean(1) for layer in layers]
+    edges = [70 + int(np.argmin(np.diff(b[60:110]))) - 10 for b in bright]  # bright teeth to dark below
+    assert abs(edges[0] - edges[1]) <= 3
+
+
+def test_the_mouth_takes_the_pictures_tone(hopper: Source) -> None:
+    points = hopper.face.landmarks
+    grey = np.repeat(hopper.image.mean(-1, keepdims=True).astype(np.uint8), 3, axis=2)
+    dark = (hopper.image * 0.4).astype(np.uint8)
+    tones = [MouthTone.measure(i, points) for i in (hopper.image, grey, dark)]
+    mouths = [Mouth(SourceFace(points), t) for t in tones]
+    assert np.hypot(*mouths[1]._flesh[1:]) < 2 < np.hypot(*mouths[0]._flesh[1:])
+    assert mouths[2]._tooth[0] < 0.75 * mouths[0]._tooth[0]
+
+
+def test_closed_lips_show_no_inside(hopper: Source) -> None:
+    face = SourceFace(hopper.face.landmarks)
+    mouth = Mouth(face, MouthTone.measure(hopper.image, face.points))
+    canvas = hopper.image.copy()
+    mouth.draw(canvas, (0, 0), Retarget(face, Rest.neutral())(move(turn=(0, 0.1, 0))))
+    assert np.array_equal(canvas, hopper.image)
+
+
+def test_a_performer_lends_mouth_and_wrinkles(hopper: Source) -> None:
+    """Driven by its own warped picture, the portrait takes what that picture shows."""
+    model = PreparedFace(hopper, MeshOptions())
+    model.begin(Rest.neutral(), None, None)
+    m = move(unit(AU26=0.8, AU25=0.5))
+    performer = draw(model, m)
+    points = model.target(m).points
+    face = PreparedFace(hopper, MeshOptions())
+    face.begin(Rest.neutral(), hopper.image, hopper.face.landmarks)
+    canvas = hopper.image.copy()
+    face.draw(canvas, Drive(m, performer, points))
+    own = PreparedFace(hopper, MeshOptions("own", "none"))
+    own.begin(Rest.neutral(), hopper.image, hopper.face.landmarks)
+    leak_free = hopper.image.copy()
+    own.draw(leak_free, Drive(m, performer, points))
+    assert np.array_equal(leak_free, performer)  # no pixel of the performer enters
+    assert not np.array_equal(canvas, leak_free)
+    assert np.abs(canvas.astype(int) - performer).mean() < 3
+
+
+def test_faces_at_the_rim_of_the_picture(hopper: Source) -> None:
+    x0, y0, x1, y1 = (int(v) for v in hopper.face.box)
+    image = np.ascontiguousarray(hopper.image[y0 - 5 : y1 + 5, x0 - 5 : x1 + 5])
+    face = PreparedFace(Source(image, Face(hopper.face.landmarks - [x0 - 5, y0 - 5, 0])), MeshOptions())
+    face.begin(Rest.neutral(), None, None)
+    out = draw(face, move(unit(AU26=1.0), turn=(0.1, 0.3, 0.2)))
+    assert out.shape == image.shape and np.abs(out.astype(int) - image).mean() > 1

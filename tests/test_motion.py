@@ -1,0 +1,192 @@
+"""Motion: its file, its filters, and how it is captured."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infinex.drivers.capture import BRIDGE, Capture, Sighting, bridge, choose_rest, smooth, with_strength
+from infinex.drivers.motion import bundled_motions, load_motion, still_motion
+from infinex.errors import InputError
+from infinex.face.pose import Pose, to_matrix
+from infinex.face.topology import POINTS, mean_face
+from infinex.face.tracker import Face
+from infinex.motion import PARTS, Motion, Move, Rest, part_weights
+
+
+def swing(frames: int = 30, fps: float = 30.0) -> Motion:
+    """A head that turns and a chin that drops, both as sines."""
+    phase = np.sin(np.arange(frames) / frames * 2 * np.pi)
+    offsets = np.zeros((POINTS, 3))
+    offsets[152, 1] = 0.1
+    offsets[105, 1] = -0.1
+    rows = (Move(i / fps, np.array([0, 0.3 * p, 0]), np.array([0.1 * p, 0, 0]), 1 + 0.1 * p, offsets * p,
+                 np.array([0.2 * p, 0])) for i, p in enumerate(phase))  # fmt: skip
+    return Motion.collect(rows, Rest.neutral(), fps)
+
+
+def test_file_round_trip(tmp_path: Path) -> None:
+    motion = swing()
+    motion.save(tmp_path / "a.motion.npz")
+    back = Motion.load(tmp_path / "a.motion.npz")
+    assert len(back) == 30 and back.fps == 30
+    assert np.abs(back.offsets - motion.offsets).max() < 1e-4
+    assert np.abs(back.rotation - motion.rotation).max() < 1e-6
+    assert np.allclose(back.rest.face, motion.rest.face, atol=1e-6)
+    with np.load(tmp_path / "a.motion.npz", allow_pickle=False) as data:
+        assert all(data[k].dtype != object for k in data.files)
+
+
+def test_damaged_files_are_refused(tmp_path: Path) -> None:
+    path = tmp_path / "a.motion.npz"
+    with pytest.raises(InputError, match="no such"):
+        Motion.load(path)
+    path.write_bytes(b"not a zip file")
+    with pytest.raises(InputError, match="not a readable"):
+        Motion.load(path)
+    np.savez(path, a=1)
+    with pytest.raises(InputError, match="lacks"):
+        Motion.load(path)
+    np.savez(path, evil=np.array([{"a": 1}], object))
+    with pytest.raises(InputError):
+        Motion.load(path)
+    swing().save(path)
+    with np.load(path) as data:
+        arrays = dict(data)
+    for change in ({"rotation": np.zeros((3, 3))}, {"scale": -arrays["scale"]}, {"fps": np.array(0.0)},
+                   {"gaze": arrays["gaze"] * np.nan}, {"format": np.array(99)}):  # fmt: skip
+        np.savez(path, **{**arrays, **change})
+        with pytest.raises(InputError):
+            Motion.load(path)
+    whole = path.read_bytes()
+    path.write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(InputError):
+        Motion.load(path)
+
+
+def test_filters() -> None:
+    motion = swing()
+    assert len(motion.trim(0.2, 0.5)) == 9
+    assert len(motion.resample(60)) == 60 and motion.resample(60).duration == motion.duration
+    assert np.allclose(motion.scaled(0.5).rotation, motion.rotation / 2)
+    assert np.abs(motion.smooth(0.1).rotation).max() < np.abs(motion.rotation).max()
+    assert abs(motion.loop(5.0).duration - 5) < 0.04
+    long = motion.concatenate(motion, 0.2)
+    assert len(long) == 60 - 6
+    with pytest.raises(InputError):
+        motion.trim(5, 6)
+    with pytest.raises(InputError):
+        Motion.collect([], Rest.neutral(), 25)
+
+
+def test_parts_divide_the_face() -> None:
+    total = sum(part_weights([p]) for p in ("lips", "eyes", "brows"))
+    assert np.allclose(total, 1)
+    assert part_weights(["lips"])[152] == 1 and part_weights(["lips"])[105] == 0 and part_weights(["brows"])[105] > 0.8
+    assert part_weights(PARTS).min() == 1
+    with pytest.raises(InputError, match="unknown part 'nose'"):
+        part_weights(["nose"])
+
+
+def test_only_and_mix() -> None:
+    motion = swing()
+    lips = motion.only(["lips"])
+    assert np.abs(lips.rotation).max() == 0 and np.abs(lips.offsets[:, 152]).max() > 0.09
+    assert np.abs(lips.offsets[:, 105]).max() == 0
+    still = swing().scaled(0.0)
+    mixed = still.mix(motion, ["pose"])
+    assert np.allclose(mixed.rotation, motion.rotation) and np.abs(mixed.offsets).max() == 0
+
+
+def test_relative_motion_starts_from_neutral() -> None:
+    pose = Pose(50.0, to_matrix(np.array([0.1, 0.2, 0])), np.array([10.0, 20, 0]))
+    points = pose.to_image(mean_face())
+    rest, _ = choose_rest([points])
+    capture = Capture(rest, 50.0, 25)
+    motion = Motion.collect([capture.move(capture.state(points), 0.0, True)], rest, 25).relative()
+    assert np.allclose(motion.rotation, 0, atol=1e-6) and np.allclose(motion.scale, 1)
+    assert np.allclose(motion.rest.rotation, 0)
+
+
+def noisy(frames: int = 60, sigma: float = 0.0) -> list[np.ndarray]:
+    """Landmarks of a turning head with tracking noise, in pixels."""
+    rng = np.random.default_rng(0)
+    out = []
+    for i in range(frames):
+        pose = Pose(80.0, to_matrix(np.array([0, 0.2 * np.sin(i / 8), 0])), np.array([128.0, 128, 0]))
+        out.append(pose.to_image(mean_face() + rng.normal(0, sigma, (POINTS, 3))))
+    return out
+
+
+def test_reference_is_neutral_and_near_the_portrait() -> None:
+    tracks = noisy()
+    near = Pose(1.0, to_matrix(np.array([0, 0.15, 0])), np.zeros(3))
+    rest, index = choose_rest(tracks, near)
+    assert abs(rest.rotation[1] - 0.15) < 0.03
+    _, given = choose_rest(tracks, near, reference=7)
+    assert given == 7 and index != 7
+
+
+def test_smoothing_calms_noise_without_lag() -> None:
+    tracks = noisy(80, 0.002)
+    rest, _ = choose_rest(tracks, reference=0)
+    capture = Capture(rest, 80.0, 30)
+    raw = np.stack([capture.state(x) for x in tracks])
+    calm = np.stack([s for s, _ in smooth(((r, None) for r in raw), 30, 0.5)])
+    truth = 0.2 * np.sin(np.arange(80) / 8)
+    assert np.abs(calm[:, 1] - truth).mean() < 0.01
+    shifts = [np.corrcoef(calm[5:-5, 1], truth[5 + k : 75 + k])[0, 1] for k in (-1, 0, 1)]
+    assert int(np.argmax(shifts)) == 1
+    assert np.abs(np.diff(calm[:, 9:], axis=0)).mean() < 0.5 * np.abs(np.diff(raw[:, 9:], axis=0)).mean()
+
+
+def test_a_still_face_stays_exactly_still_and_a_blink_passes() -> None:
+    still = np.zeros((30, 9 + 3 * POINTS))
+    assert not np.stack([s for s, _ in smooth(((x, None) for x in still), 30, 0.5)]).any()
+    still[15, 9:] = 0.1  # one frame, far above noise
+    out = np.stack([s for s, _ in smooth(((x, None) for x in still), 30, 0.5)])
+    assert out[15, 9:].max() > 0.08
+
+
+def test_lost_frames_are_bridged() -> None:
+    tracks = noisy(40)
+    seen = [Sighting(None if 10 <= i < 15 else x) for i, x in enumerate(tracks)]
+    out = list(bridge((s, i) for i, s in enumerate(seen)))
+    assert [i for _, _, i in out] == list(range(40))
+    assert [v for _, v, _ in out] == [not 10 <= i < 15 for i in range(40)]
+    between = out[12][0]
+    assert np.allclose(between, tracks[9] * 0.5 + tracks[15] * 0.5)
+    # A long gap holds the last pose, then comes back without a jump.
+    seen = [Sighting(None if 5 <= i < 30 else x) for i, x in enumerate(tracks)]
+    out = list(bridge((s, i) for i, s in enumerate(seen)))
+    assert len(out) == 40 and np.allclose(out[5 + BRIDGE][0], tracks[4])
+    jumps = [np.abs(out[i + 1][0] - out[i][0]).max() for i in range(39)]
+    assert max(jumps) < 0.35 * np.abs(tracks[30] - tracks[4]).max() + 8
+
+
+def test_strength_and_parts_of_one_move() -> None:
+    motion = swing()
+    move = motion.at(7)
+    half = with_strength(move, motion.rest, 0.5, None, PARTS)
+    assert np.allclose(half.rotation, move.rotation / 2) and np.allclose(half.offsets, move.offsets / 2)
+    none = with_strength(move, motion.rest, 1.0, part_weights(["lips"]), ["lips"])
+    assert not none.rotation.any() and none.scale == 1.0 and not none.gaze.any()
+
+
+def test_bundled_performances() -> None:
+    names = bundled_motions()
+    assert {"smile", "talking", "surprise", "nod", "wink", "look-around"} <= set(names)
+    for name in names:
+        motion = load_motion(name)
+        assert 1 < motion.duration < 10
+        assert np.abs(motion.offsets[0]).max() < 0.01 and np.abs(motion.offsets[-1]).max() < 0.01
+        assert max(np.abs(motion.offsets).max(), np.abs(motion.rotation).max()) > 0.03
+    with pytest.raises(InputError, match="no motion called 'frown'"):
+        load_motion("frown")
+
+
+def test_still_pictures_ease_in() -> None:
+    pose = Pose(80.0, to_matrix(np.array([0, 0.2, 0])), np.array([128.0, 128, 0]))
+    motion = still_motion(Face(pose.to_image(mean_face())))
+    assert not motion.rotation[0].any() and np.allclose(motion.rotation[-1], [0, 0.2, 0], atol=0.02)
+    assert np.all(np.diff(motion.rotation[:, 1]) >= -1e-9)
