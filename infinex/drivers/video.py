@@ -17,8 +17,8 @@ from infinex.face.topology import mean_face
 from infinex.face.tracker import Box, FaceFinder, FaceTracker
 from infinex.media.video import VideoReader
 
-AHEAD = 150  # frames tracked before the first is rendered
-GLANCES = 36  # further frames looked at, spread over the rest of a long clip
+AHEAD = 90  # frames tracked before the first is rendered
+GLANCES = 24  # further frames looked at, spread over the rest of a long clip
 SIDE = 1280  # longest side of the frames that tracking and mouth retrieval see
 GLANCE_PENALTY = 0.02  # a frame from the tracked stretch serves better as reference
 LONG = 0.7  # seconds without a face that are worth a word

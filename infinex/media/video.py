@@ -12,7 +12,7 @@ from typing import Any
 import av
 import av.error
 import numpy as np
-from av.video.reformatter import ColorRange
+from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
 from infinex.errors import InputError
@@ -74,6 +74,7 @@ class VideoReader:
         self.path = readable_file(path)
         self.keep_readable, self.max_side = keep_readable, max_side
         self._fps = Fraction(fps).limit_denominator(1001) if fps else None
+        self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
         self._container = self._open()
         self.info = self._probe()
 
@@ -167,7 +168,7 @@ class VideoReader:
             options["src_colorspace"] = known or ("ITU709" if frame.height >= 720 else "ITU601")
             options["src_color_range"] = "JPEG" if full else "MPEG"
             options["dst_color_range"] = "JPEG"
-        image = frame.reformat(width=w, height=h, format="rgb24", **options).to_ndarray()
+        image = self._reformatter.reformat(frame, width=w, height=h, format="rgb24", **options).to_ndarray()
         return np.ascontiguousarray(np.rot90(image, self._turns)) if self._turns else image
 
     def __iter__(self) -> Iterator[VideoFrame]:

@@ -48,6 +48,8 @@ class Wrinkles:
         ids = np.full((ROWS, COLUMNS), -1, np.int32)
         self._ids = self._sample(rest_image, rest_points, ids)[1]
         self._hit = (self._ids >= 0).astype(np.float32)
+        self._skin = self._mask * self._hit
+        self._weights: dict[float, NDArray[np.float32]] = {}
         self._rest_light = self._light(rest_image, rest_points)
         self._rest_facing = _facing(rest_points, self._tris)
 
@@ -77,10 +79,17 @@ class Wrinkles:
 
     def _blur(self, x: NDArray, reach: float) -> NDArray[np.float32]:
         """Gaussian blur over the masked face only."""
+        if reach not in self._weights:
+            self._weights[reach] = np.maximum(self._gauss(self._skin, reach), 1e-3)
+        return self._gauss((x * self._skin).astype(np.float32), reach) / self._weights[reach]
+
+    def _gauss(self, x: NDArray[np.float32], reach: float) -> NDArray[np.float32]:
         s = self._unit * reach
-        m = self._mask * (self._ids >= 0) if hasattr(self, "_ids") else self._mask
-        weight = np.maximum(cv2.GaussianBlur(m.astype(np.float32), (0, 0), s), 1e-3)
-        return cv2.GaussianBlur((x * m).astype(np.float32), (0, 0), s) / weight
+        if s < 6:
+            return cv2.GaussianBlur(x, (0, 0), s)
+        small = cv2.resize(x, None, fx=0.25, fy=0.25, interpolation=cv2.INTER_AREA)
+        small = cv2.GaussianBlur(small, (0, 0), s / 4)
+        return cv2.resize(small, x.shape[::-1], interpolation=cv2.INTER_LINEAR)
 
     def apply(
         self,
