@@ -156,8 +156,12 @@ def test_an_input_is_never_overwritten(write_clip: Callable[..., Path], small: P
 def test_ctrl_c_leaves_nothing(portrait: Path, tmp_path: Path) -> None:
     words = ["animate", str(portrait), "--motion", "talking", "--size", "3000", "-o", str(tmp_path / "out.mp4")]
     # A shell that starts us in the background has us ignore the signal; a person's terminal does not.
-    code = "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from infinex.cli import main; main()"
-    process = subprocess.Popen([sys.executable, "-c", code, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    code = (
+        "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from infinex.cli import main; main()"
+    )
+    process = subprocess.Popen(
+        [sys.executable, "-c", code, *words], stderr=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
     deadline = time.time() + 60
     while not list(tmp_path.iterdir()) and time.time() < deadline:
         time.sleep(0.05)
@@ -189,7 +193,9 @@ def test_several_faces(data_dir: Path, tmp_path: Path) -> None:
     couple = data_dir / "portraits" / "deepface_couple.jpg"
     for which, faces in (("all", 2), ("1", 1)):
         folder = tmp_path / which
-        summary = infinex.animate(couple, infinex.load_motion("wink").trim(0.5, 1.2), folder, infinex.Options(face=which))
+        summary = infinex.animate(
+            couple, infinex.load_motion("wink").trim(0.5, 1.2), folder, infinex.Options(face=which)
+        )
         assert summary.faces == faces
         frame = read_image(sorted(folder.iterdir())[10])
         change = np.abs(frame.astype(int) - read_image(couple)).max(-1) > 12
@@ -233,6 +239,11 @@ def test_doctor_motions_version() -> None:
 
 def test_import_is_light() -> None:
     code = "import sys, infinex; print([m for m in ('torch', 'mediapipe', 'cv2', 'numba') if m in sys.modules])"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "[]"
+    )
     code = "import sys, infinex.pipeline; print('torch' in sys.modules)"
-    assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip() == "False"
+    assert (
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
+        == "False"
+    )

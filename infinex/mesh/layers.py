@@ -80,8 +80,22 @@ class Layers:
         hidden = cv2.dilate((a > 0.02).astype(np.uint8), ring)
         fill = push_pull(small, 1.0 - hidden.astype(np.float32))
         self.fill = np.clip(cv2.resize(fill, (w, h), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
+        self.fill = self._grained(self.fill, alpha)
         # What stands still shows as it is: only where the person was can the background be unknown.
         self._near = smoothstep((alpha.astype(np.float64) - 0.10) / 0.45).astype(np.float32)
+
+    def _grained(self, fill: Image, alpha: NDArray[np.float32]) -> Image:
+        """The fill with noise as strong as the visible background's: a smooth patch would show."""
+        seen = alpha < 0.02
+        if seen.sum() < 500:
+            return fill
+        residual = self.image.astype(np.float32) - cv2.GaussianBlur(self.image, (0, 0), 1.2)
+        strength = min(6.0, 1.4826 * float(np.median(np.abs(residual[seen]))))
+        if strength < 0.3:
+            return fill
+        noise = np.random.default_rng(0).normal(0, 1, fill.shape[:2]).astype(np.float32)
+        noise = cv2.GaussianBlur(noise, (0, 0), 0.6) * (strength / 0.45)
+        return np.clip(fill + noise[..., None], 0, 255).astype(np.uint8)
 
     def gate(self, map_x: NDArray[np.float32], map_y: NDArray[np.float32], x0: int, y0: int) -> NDArray[np.uint8]:
         """Where the background behind the person's old place shows, (H, W) 0..255: only where it moved."""

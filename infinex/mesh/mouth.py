@@ -32,6 +32,7 @@ HINGE = np.array([0.0, -0.02, 0.10])  # jaw joint, head coordinates
 SUN = np.array([0.12, -0.45, -0.88])  # light from the front and above, head coordinates
 HALFWAY = (SUN - np.array([0, 0, 1])) / np.linalg.norm(SUN - np.array([0, 0, 1]))  # between light and viewer
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
+LOWER_SHOWN = 0.030  # of the lower teeth, above the lip
 LARGEST = 288  # widest mouth modelled, in pixels; larger ones are enlarged
 STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
 
@@ -218,10 +219,10 @@ class Mouth:
         red = max(float(lips[1] - 0.6 * skin[1]), 0.0)
         alive = float(np.clip(np.hypot(lips[1], lips[2]) / 18, 0, 1))
         cast = skin[1:]
-        self._tooth = np.array([np.clip(0.90 * L + 23, 38, 93), *(0.28 * cast + [0, 6.0 * alive])])
+        self._tooth = np.array([np.clip(0.92 * L + 29, 40, 96), *(0.28 * cast + [0, 6.0 * alive])])
         self._gum = np.array([0.62 * L + 2, *(0.55 * cast + [10 * alive + 0.35 * red, 2 * alive])])
         self._flesh = np.array([0.55 * L, *(0.50 * cast + [11 * alive + 0.4 * red, 2 * alive])])
-        self._dark = np.array([(0.10 + 0.12 * (1 - alive)) * L + 1.5, *(0.25 * cast + [4 * alive, 1 * alive])])
+        self._dark = np.array([(0.10 + 0.12 * (1 - alive)) * L + 1.5, *(0.25 * cast + [9 * alive, 4 * alive])])
 
     def draw(self, out: Image, origin: tuple[int, int], target: Target) -> None:
         """Fill the opening of the lips of `target` in `out` (corner at `origin`), in place."""
@@ -271,7 +272,11 @@ class Mouth:
         upper = self._upper.meet(o, d)
         drop = max(0.0, float(target.face[152, 1] - self._face.face[152, 1]))
         swing = to_matrix(np.array([np.arctan2(drop, 0.95), 0.0, 0.0]))
-        o_jaw = (o - HINGE) @ swing + HINGE  # rays in the frame of the lowered jaw
+        # Lips hide the lower teeth but for their edge, however little the chin itself went down.
+        hidden = float(target.face[14, 1]) - LOWER_SHOWN - self._lower.edge
+        sunk = max(0.0, hidden - 0.95 * np.sin(np.arctan2(drop, 0.95)))
+        o_jaw = o - np.array([0.0, sunk, 0.0])
+        o_jaw = (o_jaw - HINGE) @ swing + HINGE  # rays in the frame of the lowered jaw
         d_jaw = d @ swing
         lower = self._lower.meet(o_jaw, d_jaw)
         lab = self._cavity(o, d)

@@ -23,7 +23,9 @@ def unit(**amounts: float) -> np.ndarray:
     return b.offsets(np.array([amounts.get(n, 0.0) for n in b.names]))
 
 
-def move(offsets: np.ndarray | None = None, turn: tuple[float, ...] = (0, 0, 0), gaze: tuple[float, ...] = (0, 0)) -> Move:
+def move(
+    offsets: np.ndarray | None = None, turn: tuple[float, ...] = (0, 0, 0), gaze: tuple[float, ...] = (0, 0)
+) -> Move:
     return Move(0.0, np.array(turn, float), np.zeros(3), 1.0, np.zeros((478, 3)) if offsets is None else offsets,
                 np.array(gaze, float))  # fmt: skip
 
@@ -76,7 +78,7 @@ def test_turned_heads_do_not_fold(prepared: PreparedFace, axis: int, degrees: fl
     assert (flow.ids >= 0).all()  # no hole
 
 
-@pytest.mark.parametrize("name", [n for n in basis().names])
+@pytest.mark.parametrize("name", list(basis().names))
 def test_no_unit_folds_the_face(prepared: PreparedFace, name: str) -> None:
     flow = prepared.warp.flow(prepared.target(move(unit(**{name: 1.0}))))
     p = prepared.face.points[top.triangles()][:, :, :2]

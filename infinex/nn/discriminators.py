@@ -1,0 +1,86 @@
+"""Patch discriminators: one verdict per patch, at one or several scales of the picture."""
+
+from __future__ import annotations
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (its name everywhere)
+from torch import Tensor, nn
+from torch.nn.utils.parametrizations import spectral_norm
+
+from infinex.nn.geometry import gaussian_heatmaps
+
+
+class Verdict(NamedTuple):
+    """What a discriminator says of a batch at one scale."""
+
+    score: Tensor  # (B, 1, h, w) unbounded, high for real
+    features: list[Tensor]  # what every block saw, for feature matching
+
+
+def scale_key(scale: float) -> str:
+    """A scale as a module name, which may hold no dot: 1 is "1", 0.5 is "0-5"."""
+    return f"{scale:g}".replace(".", "-")
+
+
+class PatchDiscriminator(nn.Module):
+    """4×4 convolutions without padding, instance normalisation, leaky ReLU; all but the last halve the size.
+
+    With `keypoints`, a Gaussian heatmap per keypoint of the driving frame stands beside the colours, which
+    lets the verdict depend on whether the motion is right as well as on whether the picture looks real.
+    """
+
+    def __init__(
+        self,
+        channels: int = 3,
+        width: int = 64,  # channels after the first block
+        blocks: int = 4,
+        max_width: int = 512,
+        keypoints: int = 0,  # number of heatmaps beside the picture
+        variance: float = 0.01,  # of the heatmaps
+        spectral: bool = False,  # divide every weight by its largest singular value
+    ) -> None:
+        super().__init__()
+        self.keypoints, self.variance = keypoints, variance
+        sizes = [channels + keypoints] + [min(max_width, width * 2**i) for i in range(blocks)]
+        convs: list[nn.Module] = [nn.Conv2d(a, b, 4) for a, b in pairwise(sizes)]
+        score: nn.Module = nn.Conv2d(sizes[-1], 1, 1)
+        if spectral:
+            convs, score = [spectral_norm(c) for c in convs], spectral_norm(score)
+        self.convs = nn.ModuleList(convs)
+        # The first block sees colours as they are: normalising there would hide brightness and contrast.
+        self.norms = nn.ModuleList(
+            nn.Identity() if i == 0 else nn.InstanceNorm2d(c, affine=True) for i, c in enumerate(sizes[1:])
+        )
+        self.score = score
+
+    def forward(self, image: Tensor, points: Tensor | None = None) -> Verdict:
+        """`image` (B, channels, H, W) in 0..1, `points` (B, K, 2) in -1..1."""
+        x = image
+        if self.keypoints:
+            if points is None:
+                raise ValueError("this discriminator needs keypoints beside the picture")
+            maps = gaussian_heatmaps(points, image.shape[2], image.shape[3], self.variance)
+            x = torch.cat([x, maps.to(x.dtype)], dim=1)
+        features = []
+        for i, (conv, norm) in enumerate(zip(self.convs, self.norms)):
+            x = F.leaky_relu(norm(conv(x)), 0.2)
+            if i < len(self.convs) - 1:
+                x = F.avg_pool2d(x, 2)
+            features.append(x)
+        return Verdict(self.score(x), features)
+
+
+class MultiScaleDiscriminator(nn.Module):
+    """One `PatchDiscriminator` per scale of the image pyramid."""
+
+    def __init__(self, scales: tuple[float, ...] = (1.0,), **sizes: int | float | bool) -> None:
+        super().__init__()
+        self.scales = scales
+        self.at = nn.ModuleDict({scale_key(s): PatchDiscriminator(**sizes) for s in scales})  # type: ignore[arg-type]
+
+    def forward(self, pyramid: dict[float, Tensor], points: Tensor | None = None) -> dict[float, Verdict]:
+        """`pyramid` {scale: (B, C, H, W)} to {scale: verdict}."""
+        return {s: self.at[scale_key(s)](pyramid[s], points) for s in self.scales}

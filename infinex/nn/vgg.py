@@ -1,0 +1,105 @@
+"""VGG-19 up to relu5_1 (Simonyan and Zisserman 2015), for perceptual losses (Johnson et al. 2016).
+
+The weights are torchvision's `vgg19` (BSD-3), given by path; nothing is downloaded here.
+"""
+
+from __future__ import annotations
+
+import pickle
+from itertools import pairwise
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (its name everywhere)
+from torch import Tensor, nn
+
+from infinex.errors import MissingDependencyError, WeightsError
+
+# Widths of the convolutions between two poolings; the last stage stops after its first convolution.
+STAGES: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,))
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+
+
+def torchvision_indices() -> list[int]:
+    """Numbers N of the `features.N` that are convolutions: 0, 2, 5, 7, 10 ... 28."""
+    out, at = [], 0
+    for stage in STAGES:
+        for _ in stage:
+            out.append(at)
+            at += 2  # a convolution and its ReLU
+        at += 1  # the pooling
+    return out
+
+
+class VGG19(nn.Module):
+    """Features after the first ReLU of every stage: relu1_1, 2_1, 3_1, 4_1 and 5_1. Frozen."""
+
+    mean: Tensor
+    std: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        widths = [3] + [w for stage in STAGES for w in stage]
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
+        self.register_buffer("mean", torch.tensor(MEAN).reshape(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(STD).reshape(1, 3, 1, 1))
+        self.requires_grad_(False)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """RGB (B, 3, H, W) in 0..1 to maps of 64, 128, 256, 512, 512 channels, halving in size."""
+        x = (image - self.mean) / self.std
+        out, convs = [], iter(self.convs)
+        for i, stage in enumerate(STAGES):
+            if i:
+                x = F.max_pool2d(x, 2)
+            for j in range(len(stage)):
+                x = F.relu(next(convs)(x))
+                if j == 0:
+                    out.append(x)
+        return out
+
+    @staticmethod
+    def load(path: str | Path) -> VGG19:
+        """From torchvision's state dict, `.safetensors` or `.pth`; the classifier's entries are ignored."""
+        path = Path(path)
+        if not path.is_file():
+            raise WeightsError(f"{path} does not exist: give torchvision's vgg19 state dict")
+        if path.suffix == ".safetensors":
+            try:
+                from safetensors import SafetensorError
+                from safetensors.torch import load_file
+            except ImportError:
+                raise MissingDependencyError(
+                    "reading weights needs safetensors: pip install 'infinex[train]'"
+                ) from None
+            try:
+                state = load_file(path)
+            except SafetensorError:
+                raise WeightsError(f"{path} is truncated or no safetensors file") from None
+        else:
+            try:
+                state = torch.load(path, map_location="cpu", weights_only=True)
+            except (pickle.UnpicklingError, RuntimeError, EOFError, OSError):
+                raise WeightsError(f"{path} is truncated or no state dict") from None
+        model = VGG19()
+        for conv, index in zip(model.convs, torchvision_indices()):
+            for part, parameter in conv.named_parameters():
+                key = f"features.{index}.{part}"
+                if not isinstance(state, dict) or key not in state or state[key].shape != parameter.shape:
+                    raise WeightsError(f"{path} is no VGG-19 of torchvision: {key} is missing or misshapen")
+                parameter.data.copy_(state[key])
+        return model
+
+
+class VGGPerceptualLoss(nn.Module):
+    """Mean absolute difference of the five VGG-19 features."""
+
+    def __init__(self, vgg: VGG19) -> None:
+        super().__init__()
+        self.vgg = vgg
+
+    def forward(self, prediction: Tensor, target: Tensor) -> list[Tensor]:
+        """(B, 3, H, W) in 0..1 each to five scalars, from relu1_1 to relu5_1."""
+        with torch.no_grad():
+            wanted = self.vgg(target)
+        return [(p - t).abs().mean() for p, t in zip(self.vgg(prediction), wanted)]

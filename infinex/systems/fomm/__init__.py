@@ -1,0 +1,1 @@
+"""First Order Motion Model for Image Animation: motion from a driving video by unsupervised keypoints."""

@@ -1,0 +1,302 @@
+"""How the First Order Motion Model is trained: the numbers, and one step of it."""
+
+from __future__ import annotations
+
+import colorsys
+from dataclasses import dataclass, field, replace
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Adam, Optimizer
+from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
+
+from infinex.errors import WeightsError
+from infinex.nn.geometry import ThinPlateTransform
+from infinex.nn.losses import Adversary, StructuralPerceptualLoss
+from infinex.nn.vgg import VGG19, VGGPerceptualLoss
+from infinex.systems.fomm.losses import FommLosses, LossWeights, TransformSizes
+from infinex.systems.fomm.model import (
+    CONFIGS,
+    FommConfig,
+    FommModel,
+    Keypoints,
+    Rendering,
+    build_discriminator,
+)
+from infinex.systems.fomm.weights import FommWeights
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Applied alike to both frames of a pair."""
+
+    flip: bool = True  # mirrored left to right, and source and driving exchanged, half of the time each
+    brightness: float = 0.1
+    contrast: float = 0.1
+    saturation: float = 0.1
+    hue: float = 0.1
+
+
+@dataclass(frozen=True)
+class FommRecipe:
+    """Everything about a training run but the data; the defaults are the author's for faces (vox-adv-256)."""
+
+    config: str = "vox-adv-256"  # sizes of the networks, a key of `CONFIGS`
+    start_from: str = ""  # the recipe or weights file whose result training begins with
+    epochs: int = 150
+    repeats: int = 75  # pairs drawn of every clip in an epoch
+    batch_size: int = 36
+    accumulate: int = 1  # parts a batch is computed in; the step is the same, the memory less
+    milestones: tuple[int, ...] = ()  # epochs after which the rates drop to a tenth
+    rate_generator: float = 2e-4
+    rate_detector: float = 2e-4
+    rate_discriminator: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    clip_gradient: float = 0.0  # largest norm of a network's gradient; 0: no limit, as the author
+    adversary: Adversary = "lsgan"
+    spectral: bool | None = None  # spectral normalisation of the discriminator; None: as `config` has it
+    weights: LossWeights = field(default_factory=LossWeights)
+    scales: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)  # of the perceptual loss
+    vgg: str = ""  # torchvision's vgg19 weights; without, the structural substitute is used
+    transform: TransformSizes = field(default_factory=TransformSizes)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @property
+    def sizes(self) -> FommConfig:
+        """Sizes of the networks, with what the recipe changes in them."""
+        config = CONFIGS[self.config]
+        return config if self.spectral is None else replace(config, critic_spectral=self.spectral)
+
+
+RECIPES: dict[str, FommRecipe] = {
+    # First without an adversary, at falling rates ...
+    "vox-256": FommRecipe(
+        config="vox-256", epochs=100, batch_size=40, milestones=(60, 90), weights=LossWeights(generator_gan=0)
+    ),
+    # ... then on from there with one. The author's released weights had about half as many epochs again.
+    "vox-adv-256": FommRecipe(start_from="vox-256"),
+    "fomm-medium": FommRecipe(config="fomm-medium", epochs=100, batch_size=24, milestones=(60, 90)),
+    "fomm-small": FommRecipe(
+        config="fomm-small", epochs=60, batch_size=16, milestones=(40, 55), scales=(1.0, 0.5, 0.25)
+    ),
+    # For a laptop: an adversary would cost more than it gives in minutes.
+    "fomm-tiny": FommRecipe(
+        config="fomm-tiny", epochs=20, repeats=50, batch_size=8, milestones=(16,), rate_generator=4e-4,
+        rate_detector=4e-4, weights=LossWeights(generator_gan=0), scales=(1.0, 0.5, 0.25),
+    ),
+}  # fmt: skip
+
+
+class Fabric(Protocol):
+    """What a step needs of Lightning Fabric."""
+
+    def backward(self, tensor: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Gradients of `tensor`, scaled and shared between processes as need be."""
+
+
+class FommTask:
+    """The networks of a recipe and one training step, for the trainer every system shares.
+
+    The trainer may put wrapped networks and optimisers in place of the entries of `networks` and
+    `optimizers()`; the detector runs three times before a backward pass, so on several GPUs it wants
+    synchronised batch norms and no broadcasting of buffers.
+    """
+
+    def __init__(self, recipe: FommRecipe) -> None:
+        self.recipe, self.config = recipe, recipe.sizes
+        model = FommModel(self.config)
+        self.networks: dict[str, nn.Module] = {"generator": model.generator, "detector": model.detector}
+        perceptual: nn.Module = VGGPerceptualLoss(VGG19.load(recipe.vgg)) if recipe.vgg else StructuralPerceptualLoss()
+        self.losses = FommLosses(perceptual, recipe.weights, self._scales(), recipe.adversary)
+        self.losses.requires_grad_(False)
+        if self.losses.adversarial:
+            self.networks["discriminator"] = build_discriminator(self.config)
+        self._optimizers: dict[str, Optimizer] = {}
+
+    def _scales(self) -> tuple[float, ...]:
+        extra = set(self.config.critic_scales) - set(self.recipe.scales)
+        if extra:
+            raise ValueError(f"the discriminator looks at scales {sorted(extra)} that `scales` lacks")
+        return self.recipe.scales
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """One Adam per network; the same dictionary on every call."""
+        if not self._optimizers:
+            rates = {
+                "generator": self.recipe.rate_generator,
+                "detector": self.recipe.rate_detector,
+                "discriminator": self.recipe.rate_discriminator,
+            }
+            for name, network in self.networks.items():
+                self._optimizers[name] = Adam(network.parameters(), lr=rates[name], betas=self.recipe.betas)
+        return self._optimizers
+
+    def schedulers(self) -> dict[str, LRScheduler]:
+        """One schedule per optimiser, to be stepped once an epoch."""
+        return {
+            name: MultiStepLR(optimizer, list(self.recipe.milestones), gamma=0.1)
+            for name, optimizer in self.optimizers().items()
+        }
+
+    def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
+        """Update all networks once by `source` and `driving` (B, 3, H, W) in 0..1; the terms, weighted.
+
+        Raises FloatingPointError, before any network is touched, when a loss is not a number.
+        """
+        source, driving = batch["source"], batch["driving"]
+        self.losses.to(source.device)
+        parts = min(self.recipe.accumulate, len(source))
+        pairs = list(zip(source.chunk(parts), driving.chunk(parts)))
+        terms: dict[str, Tensor] = {}
+        optimizers = self.optimizers()
+
+        self._zero()
+        shown: list[tuple[Tensor, Keypoints]] = []
+        for s, d in pairs:
+            losses, rendering, keypoints = self._generator_terms(s, d)
+            share = len(s) / len(source)
+            _accumulate(terms, losses, share)
+            fabric.backward(_total(losses) * share)
+            shown.append((rendering.prediction.detach(), Keypoints(*(t.detach() for t in keypoints))))
+        self._advance(optimizers, ("generator", "detector"))
+
+        if self.losses.adversarial:
+            # The generator's pass left its gradients in the discriminator too.
+            self._zero("discriminator")
+            for (s, d), (prediction, keypoints) in zip(pairs, shown):
+                losses = self._discriminator_terms(d, prediction, keypoints)
+                share = len(s) / len(source)
+                _accumulate(terms, losses, share)
+                fabric.backward(_total(losses) * share)
+            self._advance(optimizers, ("discriminator",))
+        self._zero()
+        values = torch.stack([t.float() for t in terms.values()]).tolist()  # one transfer, not one per term
+        return dict(zip(terms, values))
+
+    def _generator_terms(self, source: Tensor, driving: Tensor) -> tuple[dict[str, Tensor], Rendering, Keypoints]:
+        detector, generator = self.networks["detector"], self.networks["generator"]
+        own, wanted = Keypoints(*detector(source)), Keypoints(*detector(driving))
+        rendering: Rendering = generator(source, own, wanted)
+        truth, made = self.losses.pyramid(driving), self.losses.pyramid(rendering.prediction)
+        terms = self.losses.picture(made, truth)
+
+        w, sizes = self.recipe.weights, self.recipe.transform
+        if w.equivariance_value or w.equivariance_jacobian:
+            transform = ThinPlateTransform.random(
+                len(driving), sizes.sigma_affine, sizes.sigma_spline, sizes.points, driving
+            )
+            moved = Keypoints(*detector(transform.frame(driving)))
+            terms |= self.losses.equivariance(wanted, moved, transform)
+
+        if self.losses.adversarial:
+            critic, points = self.networks["discriminator"], wanted.value.detach()
+            with torch.no_grad():
+                real = critic(truth, points)
+            terms |= self.losses.generator(real, critic(made, points))
+        return _checked(terms), rendering, wanted
+
+    def _discriminator_terms(self, driving: Tensor, prediction: Tensor, keypoints: Keypoints) -> dict[str, Tensor]:
+        critic, points = self.networks["discriminator"], keypoints.value
+        truth, made = self.losses.pyramid(driving), self.losses.pyramid(prediction)
+        terms = self.losses.discriminator(critic(truth, points), critic(made, points))
+        terms |= self.losses.penalty(lambda pyramid: critic(pyramid, points), truth, made)
+        return _checked(terms)
+
+    def _zero(self, *names: str) -> None:
+        for name in names or tuple(self.networks):
+            self.optimizers()[name].zero_grad(set_to_none=True)
+
+    def _advance(self, optimizers: dict[str, Optimizer], names: tuple[str, ...]) -> None:
+        for name in names:
+            if self.recipe.clip_gradient > 0:
+                nn.utils.clip_grad_norm_(self.networks[name].parameters(), self.recipe.clip_gradient)
+            optimizers[name].step()
+
+    @torch.no_grad()
+    def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
+        """(B·H, 5·W, 3): source and driving with keypoints, occlusion, deformed, prediction of every pair."""
+        detector, generator = self.networks["detector"], self.networks["generator"]
+        modes = [(n, n.training) for n in (detector, generator)]
+        for network, _ in modes:
+            network.eval()
+        try:
+            source, driving = batch["source"], batch["driving"]
+            own, wanted = Keypoints(*detector(source)), Keypoints(*detector(driving))
+            out: Rendering = generator(source, own, wanted)
+        finally:
+            for network, mode in modes:
+                network.train(mode)
+        h, w = source.shape[2:]
+        shown = nn.functional.interpolate(out.motion.occlusion, size=(h, w), mode="nearest")
+        columns = [
+            draw_keypoints(_pixels(source), own.value),
+            draw_keypoints(_pixels(driving), wanted.value),
+            _pixels(shown.expand(-1, 3, -1, -1)),
+            _pixels(out.deformed),
+            _pixels(out.prediction),
+        ]
+        return np.concatenate([np.concatenate(row, axis=1) for row in zip(*columns)], axis=0)
+
+    def weights(self) -> FommWeights:
+        """The networks as they are, to be saved."""
+        states = {
+            name: {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
+            for name, network in self.networks.items()
+        }
+        return FommWeights(self.config, states, self.recipe.config)
+
+    def load(self, weights: FommWeights) -> None:
+        """Begin with other weights; a discriminator of another kind stays as it is.
+
+        The author's two stages differ in the discriminator's inputs, so the second starts with a fresh one.
+        """
+        for name, network in self.networks.items():
+            state = weights.networks.get(name)
+            try:
+                if state is not None:
+                    network.load_state_dict(state)
+            except RuntimeError:
+                if name != "discriminator":
+                    raise WeightsError(
+                        f"the weights are of {weights.name or 'another configuration'} "
+                        f"and do not fit the {name} of {self.recipe.config}"
+                    ) from None
+
+
+def _checked(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    finite = torch.isfinite(torch.stack([t.detach().float() for t in terms.values()]))
+    if not finite.all():
+        bad = [name for name, ok in zip(terms, finite.tolist()) if not ok]
+        raise FloatingPointError(f"not a finite number: {', '.join(bad)}")
+    return terms
+
+
+def _total(terms: dict[str, Tensor]) -> Tensor:
+    return torch.stack(list(terms.values())).sum()
+
+
+def _accumulate(into: dict[str, Tensor], terms: dict[str, Tensor], share: float) -> None:
+    for name, term in terms.items():
+        into[name] = into.get(name, torch.zeros((), device=term.device)) + term.detach() * share
+
+
+def _pixels(x: Tensor) -> NDArray[np.uint8]:
+    """(B, 3, H, W) in 0..1 to (B, H, W, 3)."""
+    return (x.float() * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
+
+
+def draw_keypoints(images: NDArray[np.uint8], points: Tensor) -> NDArray[np.uint8]:
+    """Coloured dots at `points` (B, K, 2) in -1..1 on a copy of `images` (B, H, W, 3)."""
+    out = images.copy()
+    h, w = images.shape[1:3]
+    ys, xs = np.mgrid[:h, :w]
+    radius = max(1.5, h / 64)
+    count = points.shape[1]
+    for picture, dots in zip(out, points.float().cpu().numpy()):
+        for k, (x, y) in enumerate(dots):
+            near = (xs - (x + 1) / 2 * (w - 1)) ** 2 + (ys - (y + 1) / 2 * (h - 1)) ** 2 <= radius**2
+            picture[near] = np.round(255 * np.array(colorsys.hsv_to_rgb(k / count, 0.9, 1.0)))
+    return out

@@ -1,0 +1,311 @@
+"""Weights of the First Order Motion Model: the authors' key names, published checkpoints, and our own files.
+
+A published `vox-cpk.pth.tar` is a pickle despite its name, not an archive. It is read once, with
+`weights_only=True`, and kept as safetensors, whose header says which networks and sizes it holds.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import pickle
+import re
+import tarfile
+import zipfile
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from infinex.errors import MissingDependencyError, WeightsError
+from infinex.systems.fomm.model import CONFIGS, FommConfig, FommModel, build_discriminator
+
+State = dict[str, Tensor]
+
+FORMAT = "infinex-fomm-1"
+PUBLISHED = {"kp_detector": "detector", "generator": "generator", "discriminator": "discriminator"}
+REQUIRED = ("detector", "generator")
+
+# The authors' names on the left, ours on the right; applied in this order to every key of a network.
+_RENAME: dict[str, list[tuple[str, str]]] = {
+    "detector": [
+        (r"^predictor\.encoder\.down_blocks\.", "hourglass.down."),
+        (r"^predictor\.decoder\.up_blocks\.", "hourglass.up."),
+        (r"^kp\.", "heatmap."),
+        (r"^down\.weight$", "shrink.weight"),
+    ],
+    "generator": [
+        (r"^dense_motion_network\.", "motion."),
+        (r"^motion\.hourglass\.encoder\.down_blocks\.", "motion.hourglass.down."),
+        (r"^motion\.hourglass\.decoder\.up_blocks\.", "motion.hourglass.up."),
+        (r"^motion\.down\.weight$", "motion.shrink.weight"),
+        (r"^down_blocks\.", "down."),
+        (r"^up_blocks\.", "up."),
+        (r"^bottleneck\.r(\d+)\.", r"middle.\1."),
+        (r"^final\.", "last."),
+    ],
+    "discriminator": [
+        (r"^discs\.([^.]+)\.down_blocks\.(\d+)\.conv\.", r"at.\1.convs.\2."),
+        (r"^discs\.([^.]+)\.down_blocks\.(\d+)\.norm\.", r"at.\1.norms.\2."),
+        (r"^discs\.([^.]+)\.conv\.", r"at.\1.score."),
+        (r"\.weight_orig$", ".parametrizations.weight.original"),
+        (r"\.weight_([uv])$", r".parametrizations.weight.0._\1"),
+    ],
+}
+_STATISTICS = ("running_mean", "running_var", "num_batches_tracked")
+
+
+def rename(network: str, state: Mapping[str, Tensor]) -> State:
+    """State dict of one network from the authors' key names to ours; a `module.` prefix is dropped."""
+    out: State = {}
+    for name, tensor in state.items():
+        new = name.removeprefix("module.")
+        for pattern, replacement in _RENAME[network]:
+            new = re.sub(pattern, replacement, new)
+        out[new] = tensor
+    return out
+
+
+@dataclass
+class FommWeights:
+    """Networks by name (`detector`, `generator`, and `discriminator` where there is one) and their sizes."""
+
+    config: FommConfig
+    networks: dict[str, State]
+    name: str = ""  # of the configuration
+    origin: dict[str, str] = field(default_factory=dict)  # where they come from: file, sha256, epoch ...
+
+    def model(self) -> FommModel:
+        """The inference networks with these weights, in evaluation mode."""
+        model = FommModel(self.config)
+        model.detector.load_state_dict(self.networks["detector"])
+        model.generator.load_state_dict(self.networks["generator"])
+        return model.eval()
+
+
+def networks_of(config: FommConfig) -> dict[str, nn.Module]:
+    """Freshly initialised networks under the names this module stores them by."""
+    model = FommModel(config)
+    return {
+        "detector": model.detector,
+        "generator": model.generator,
+        "discriminator": build_discriminator(config),
+    }
+
+
+def _expected(config: FommConfig) -> dict[str, State]:
+    """State dicts that hold shapes but no numbers."""
+    with torch.device("meta"):
+        return {k: net.state_dict() for k, net in networks_of(config).items()}
+
+
+def _misfit(config: FommConfig, networks: Mapping[str, State]) -> str:
+    """What keeps `networks` from fitting `config`, in half a sentence; empty if nothing does."""
+    for network, expected in _expected(config).items():
+        if network not in networks:
+            continue
+        state = networks[network]
+        for key, tensor in expected.items():
+            if key not in state:
+                return f"{network} lacks {key}"
+            if state[key].shape != tensor.shape:
+                shapes = f"{tuple(state[key].shape)}, expected {tuple(tensor.shape)}"
+                return f"{network} {key} is {shapes}"
+        extra = sorted(set(state) - set(expected))
+        if extra:
+            return f"{network} has the unknown entry {extra[0]}"
+    return ""
+
+
+def _tidy(networks: Mapping[str, State]) -> dict[str, State]:
+    """Make old checkpoints look like new ones.
+
+    Instance norms of old releases saved statistics nobody reads: they go. Batch norms of old releases did not
+    count their batches: they get a count of 0, which only matters without momentum.
+    """
+    out: dict[str, State] = {}
+    for network, state in networks.items():
+        kept = {
+            k: v for k, v in state.items() if not (network == "discriminator" and k.rpartition(".")[2] in _STATISTICS)
+        }
+        for key in [k for k in kept if k.endswith(".running_var")]:
+            kept.setdefault(f"{key.removesuffix('running_var')}num_batches_tracked", torch.tensor(0))
+        out[network] = kept
+    return out
+
+
+def fit(
+    networks: Mapping[str, State],
+    config: str | FommConfig | None = None,
+    what: str = "the checkpoint",
+    origin: Mapping[str, str] | None = None,
+) -> FommWeights:
+    """Weights under our key names, checked against `config` or, without one, against every named one."""
+    networks = _tidy(networks)
+    for network in REQUIRED:
+        if not networks.get(network):
+            raise WeightsError(f"{what} is no First Order Motion Model: it has no {network}")
+    if isinstance(config, str) and config not in CONFIGS:
+        raise WeightsError(f"unknown configuration {config!r}; known: {', '.join(CONFIGS)}")
+    choices = {config: CONFIGS[config]} if isinstance(config, str) else CONFIGS
+    if isinstance(config, FommConfig):
+        choices = {"": config}
+    misfits = {name: _misfit(c, networks) for name, c in choices.items()}
+    for name, misfit in misfits.items():
+        if not misfit:
+            return FommWeights(choices[name], dict(networks), name, dict(origin or {}))
+    if len(misfits) == 1:
+        name, misfit = next(iter(misfits.items()))
+        raise WeightsError(f"{what} does not fit the configuration {name or 'given'}: {misfit}")
+    first, misfit = next(iter(misfits.items()))
+    raise WeightsError(f"{what} fits none of the configurations {', '.join(misfits)} (of {first}: {misfit})")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        digest = hashlib.sha256()
+        while block := file.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest()
+
+
+def _unpickle(path: Path) -> Any:
+    """A PyTorch checkpoint, without running any code it may hold; every way to fail is told in one line."""
+    if path.is_dir():
+        if next(path.rglob("data.pkl"), None) or (path / "storages").exists() or (path / "pickle").exists():
+            raise WeightsError(
+                f"{path} is an unpacked checkpoint: despite its name a .pth.tar is not an archive, "
+                "give the file as it was downloaded"
+            )
+        raise WeightsError(f"{path} is a folder, not a checkpoint")
+    if not path.exists():
+        raise WeightsError(f"{path} does not exist")
+    with path.open("rb") as file:
+        head = file.read(512).lstrip()
+    if not head:
+        raise WeightsError(f"{path} is empty: download it again")
+    if head.startswith(b"<"):
+        raise WeightsError(f"{path} is a web page, not a checkpoint: try the download again later")
+    if head[:2] == b"PK" and not zipfile.is_zipfile(path):
+        raise WeightsError(f"{path} is truncated: download it again")
+    try:
+        return torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        # PyTorch names the class or function it refused; anything else is a damaged stream.
+        refused = re.search(r"(?:GLOBAL|unrecognized function|Unsupported class) (\S+)", str(error))
+        if refused:
+            raise WeightsError(
+                f"{path} holds code ({refused.group(1)}) and is refused: weights are data only"
+            ) from None
+        raise WeightsError(f"{path} is damaged or no PyTorch checkpoint: download it again") from None
+    except (EOFError, OSError, RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError):
+        if head[:2] != b"PK" and tarfile.is_tarfile(path):
+            raise WeightsError(f"{path} is a repacked archive: give the .pth.tar file as it was downloaded") from None
+        raise WeightsError(f"{path} is truncated or no PyTorch checkpoint: download it again") from None
+
+
+def read_published(path: str | Path, config: str | FommConfig | None = None) -> FommWeights:
+    """A checkpoint of the authors' training code, such as `vox-cpk.pth.tar` or `vox-adv-cpk.pth.tar`."""
+    path = Path(path)
+    data = _unpickle(path)
+    found = sorted(k for k in data if isinstance(k, str)) if isinstance(data, Mapping) else []
+    if "generator" not in found or "kp_detector" not in found:
+        inside = f"holds {', '.join(found[:4])}" if found else "holds no named networks"
+        raise WeightsError(f"{path} is a checkpoint of another model: it {inside}, not generator and kp_detector")
+    networks: dict[str, State] = {}
+    for theirs, ours in PUBLISHED.items():
+        if theirs not in data:
+            continue
+        state = data[theirs]
+        if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
+            raise WeightsError(f"{path}: {theirs} is not a state dict")
+        networks[ours] = rename(ours, state)
+    origin = {"file": path.name, "sha256": _sha256(path)}
+    if isinstance(data.get("epoch"), int):
+        origin["epoch"] = str(data["epoch"])
+    return fit(networks, config, what=str(path), origin=origin)
+
+
+def _safetensors() -> Any:
+    try:
+        import safetensors.torch
+    except ImportError:
+        raise MissingDependencyError("reading weights needs safetensors: pip install 'infinex[train]'") from None
+    return safetensors
+
+
+def save(path: str | Path, weights: FommWeights) -> None:
+    """Write our own file: tensors under `<network>.<key>`, sizes and origin as JSON in the header.
+
+    The file appears under its name only when complete, so an interrupted run leaves no half of one.
+    """
+    path = Path(path)
+    tensors = {f"{n}.{k}": v.contiguous() for n, state in weights.networks.items() for k, v in state.items()}
+    header = {
+        "format": FORMAT,
+        "name": weights.name,
+        "config": json.dumps(asdict(weights.config)),
+        "origin": json.dumps(weights.origin),
+    }
+    part = path.with_name(path.name + ".part")
+    library = _safetensors()
+    try:
+        library.torch.save_file(tensors, part, metadata=header)
+        part.replace(path)
+    except (OSError, library.SafetensorError) as error:
+        raise WeightsError(f"{path} cannot be written: {error}") from None
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def load(path: str | Path) -> FommWeights:
+    """Read a file of `save`."""
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path} is a folder, not weights" if path.exists() else f"{path} does not exist")
+    networks: dict[str, State] = {}
+    library = _safetensors()
+    try:
+        with library.safe_open(path, framework="pt") as file:
+            header = file.metadata() or {}
+            if header.get("format") != FORMAT:
+                raise WeightsError(f"{path} holds no First Order Motion Model (its header says so)")
+            for key in file.keys():  # noqa: SIM118  (not a mapping)
+                network, _, rest = key.partition(".")
+                networks.setdefault(network, {})[rest] = file.get_tensor(key)
+    except library.SafetensorError:
+        raise WeightsError(f"{path} is truncated or no safetensors file: fetch it again") from None
+    try:
+        sizes = json.loads(header["config"])
+        known = {f.name for f in fields(FommConfig)}
+        if unknown := set(sizes) - known:
+            raise WeightsError(f"{path} was written by a newer version: unknown size {sorted(unknown)[0]}")
+        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()}
+        config = FommConfig(**values)
+        origin = json.loads(header.get("origin", "{}"))
+    except (KeyError, ValueError, TypeError):
+        raise WeightsError(f"{path} has a damaged header") from None
+    weights = fit(networks, config, what=str(path), origin=origin)
+    weights.name = header.get("name", "")
+    return weights
+
+
+def read(path: str | Path, config: str | None = None) -> FommWeights:
+    """Either kind of file, told apart by its first bytes."""
+    path = Path(path)
+    if path.is_file():
+        with path.open("rb") as file:
+            head = file.read(9)
+        if path.suffix == ".safetensors" or head[8:] == b"{":  # eight bytes of length, then the JSON header
+            return load(path)
+    return read_published(path, config)
+
+
+def convert(source: str | Path, target: str | Path, config: str | None = None) -> FommWeights:
+    """Turn a published checkpoint into our own file, once."""
+    weights = read_published(source, config)
+    save(target, weights)
+    return weights
