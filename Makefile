@@ -1,5 +1,6 @@
 # make demo | test | install | test-slow | lint | clean
 VENV   := .venv
+TORCH  ?= torch==2.13.0
 PY     := $(VENV)/bin/python
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.10 python3 python; do \
             $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
@@ -24,6 +25,7 @@ $(VENV)/.installed: pyproject.toml
 
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(PY) -m pip install -q -e '.[dev]'
+	-$(PY) -m pip install -q '$(TORCH)' 'safetensors>=0.4'  # without them the tests of the networks are skipped
 	@$(PY) -c 'import cv2' 2>/dev/null || { $(PY) -m pip uninstall -q -y opencv-contrib-python; \
 	  $(PY) -m pip install -q --force-reinstall --no-deps 'opencv-contrib-python-headless>=4.9,<5'; }
 	@touch $@

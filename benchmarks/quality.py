@@ -45,7 +45,7 @@ def self_reenactment(clip: Path, finder: FaceFinder, frames: int | None) -> list
     if not faces:
         return []
     face = PreparedFace(Source(first, faces[0]), LEAK_FREE)
-    driver = VideoDriver(clip, near=face.face.pose, match=face.face.face)
+    driver = VideoDriver(clip).settle(face.face.pose, face.face.face)
     face.begin(driver.rest, None, None)
     me = identity(first, faces[0].landmarks)
     trackers = {n: FaceTracker() for n in ("truth", "mesh")}
@@ -116,7 +116,7 @@ def cross(portraits: list[Path], clips: list[Path], finder: FaceFinder, out: Pat
         sheet = []
         for clip in clips:
             stage = Stage([Source(image, faces[0])], MeshOptions())
-            driver = VideoDriver(clip, near=stage.faces[0].face.pose)
+            driver = VideoDriver(clip).settle(stage.faces[0].face.pose)
             stage.begin(driver.rest, driver.rest_image, driver.rest_points)
             asked, got, kept, folded = [], [], [], 0
             total = driver.frames or 100

@@ -44,8 +44,8 @@ def panel_frame(stage: Any, drive: Drive, result: NDArray[np.uint8], drawn: list
         if flow is None:
             continue
         x0, y0, x1, y1 = face.box
-        gate = face.layers.gate(flow.map_x, flow.map_y, x0, y0).astype(np.float32) / 255
-        a = cv2.remap(face.layers.alpha, flow.map_x - x0, flow.map_y - y0, cv2.INTER_LINEAR)
+        gate = face.layers.gate(flow.map_x, flow.map_y).astype(np.float32) / 255
+        a = cv2.remap(face.layers.alpha, flow.map_x, flow.map_y, cv2.INTER_LINEAR)
         det = np.abs(cv2.Sobel(flow.map_x, cv2.CV_32F, 1, 0, scale=1 / 8))
         stretched = np.clip((0.6 - det) / 0.5, 0, 1)
         seen = (1 - gate * (1 - a)) * (1 - stretched * (a > 0.5))

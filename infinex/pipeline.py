@@ -7,6 +7,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, Protocol
@@ -120,6 +121,8 @@ class Driver(Protocol):
 
     def __iter__(self) -> Iterator[Drive]: ...
 
+    def settle(self, near: Any = None, match: Any = None) -> Driver: ...
+
     def close(self) -> None: ...
 
 
@@ -210,14 +213,16 @@ def _room(face: Face, others: list[Face]) -> WarpShape:
 # -- drivers --------------------------------------------------------------------------------------
 
 
-def open_driver(driving: str | Path | Motion, stage: Stage | None = None, options: Options | None = None) -> Driver:
-    """The driver for a video, a still picture, a `.motion.npz` file, a bundled motion's name or a Motion."""
+def open_driver(driving: str | Path | Motion, options: Options | None = None) -> Driver:
+    """The driver for a video, a still picture, a `.motion.npz` file, a bundled motion's name or a Motion.
+
+    Call `settle` on it before iterating."""
     o = options or Options()
     if isinstance(driving, Motion):
         return MotionDriver(driving.resample(o.fps) if o.fps else driving)
     text = str(driving)
     if text.endswith(".npz") or (not Path(text).exists() and not Path(text).suffix):
-        return open_driver(load_motion(text), stage, o)
+        return open_driver(load_motion(text), o)
     if is_image(driving):
         finder = FaceFinder()
         try:
@@ -225,9 +230,14 @@ def open_driver(driving: str | Path | Motion, stage: Stage | None = None, option
         finally:
             finder.close()
         return MotionDriver(still_motion(faces[0], o.fps or 25.0))
-    near = stage.faces[0].face.pose if stage else None
-    match = stage.faces[0].face.face if stage and o.absolute else None
-    return VideoDriver(driving, near, match, o.reference, o.smooth, o.keep_readable, None, o.fps)
+    return VideoDriver(driving, o.reference, o.smooth, o.keep_readable, None, o.fps)
+
+
+def _begin(stage: Stage, driver: Driver, o: Options) -> None:
+    """Settle the driver on the portrait and start its performance."""
+    face = stage.faces[0].face
+    driver.settle(face.pose, face.face if o.absolute else None)
+    stage.begin(driver.rest, driver.rest_image, driver.rest_points)
 
 
 def _adjusted(driver: Driver, o: Options) -> Iterator[Drive]:
@@ -356,11 +366,18 @@ def animate(
     started = time.perf_counter()
     if _is_video(source):
         return _animate_video(Path(source), driving, out, o, audio, progress, started)
-    sources = load_source(source, o.face, o.box, o.size)
-    stage = Stage(sources, o.mesh)
-    driver = open_driver(driving, stage, o)
+    with ThreadPoolExecutor(1) as pool:  # the driver is looked over while the portrait is prepared
+        looking = pool.submit(open_driver, driving, o)
+        try:
+            sources = load_source(source, o.face, o.box, o.size)
+            stage = Stage(sources, o.mesh)
+        except BaseException:
+            with contextlib.suppress(Exception):
+                looking.result().close()
+            raise
+        driver = looking.result()
     try:
-        stage.begin(driver.rest, driver.rest_image, driver.rest_points)
+        _begin(stage, driver, o)
         name = "motion" if isinstance(driving, Motion) else str(driving)
         h, w = stage.image.shape[:2]
         size = panel_size(w, h) if o.panel else (w, h)
@@ -389,9 +406,9 @@ def render(
     o = options or Options()
     o.check()
     stage = Stage([sources] if isinstance(sources, Source) else list(sources), o.mesh)
-    driver = open_driver(driving, stage, o)
+    driver = open_driver(driving, o)
     try:
-        stage.begin(driver.rest, driver.rest_image, driver.rest_points)
+        _begin(stage, driver, o)
         for drive in _adjusted(driver, o):
             yield stage.render(drive)[0].copy()
     finally:
@@ -502,7 +519,7 @@ def _animate_video(
     parts = [p for p in o.parts if p != "pose"]
     if o.panel:
         raise InputError("--panel needs a still picture as source")
-    driver = open_driver(driving, None, o)
+    driver = open_driver(driving, o).settle()
     reader = VideoReader(source, o.keep_readable, o.size, fps=driver.fps)
     info = reader.info
     total = min(info.frames or 1 << 40, driver.frames or 1 << 40)
@@ -554,7 +571,7 @@ def track(
     """Capture the performance in a video: its motion with Action Units, and where the face was lost."""
     from infinex.face.units import basis
 
-    driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable)
+    driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable).settle()
     try:
         moves = []
         for drive in driver:

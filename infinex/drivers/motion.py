@@ -30,6 +30,10 @@ class MotionDriver:
         self.fps, self.frames, self.rest = motion.fps, len(motion), motion.rest
         self.lost: list[tuple[float, float]] = []
 
+    def settle(self, near: Pose | None = None, match: object = None) -> MotionDriver:
+        """A saved performance has its rest already."""
+        return self
+
     def close(self) -> None:
         """Nothing is open."""
 

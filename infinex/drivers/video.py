@@ -16,9 +16,10 @@ from infinex.face.pose import Pose, fit_pose
 from infinex.face.topology import mean_face
 from infinex.face.tracker import Box, FaceFinder, FaceTracker
 from infinex.media.video import VideoReader
+from infinex.motion import Rest
 
-AHEAD = 90  # frames tracked before the first is rendered
-GLANCES = 24  # further frames looked at, spread over the rest of a long clip
+AHEAD = 72  # frames tracked before the first is rendered
+GLANCES = 18  # further frames looked at, spread over the rest of a long clip
 SIDE = 1280  # longest side of the frames that tracking and mouth retrieval see
 GLANCE_PENALTY = 0.02  # a frame from the tracked stretch serves better as reference
 LONG = 0.7  # seconds without a face that are worth a word
@@ -35,13 +36,13 @@ def _same_picture(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
 class VideoDriver:
     """A driving video. Iterating yields one `Drive` for each frame, in constant memory.
 
-    `near` is the portrait's pose and `match` its canonical face, both to choose the reference frame."""
+    Making one looks the clip over; `settle` then chooses the performer's rest for a portrait."""
+
+    rest: Rest
 
     def __init__(
         self,
         path: str | Path,
-        near: Pose | None = None,
-        match: NDArray[np.float64] | None = None,
         reference: int | None = None,
         smooth: float = 0.5,
         keep_readable: bool = False,
@@ -57,15 +58,15 @@ class VideoDriver:
         self.audio = self.path if self.info.has_audio else None
         self.lost: list[tuple[float, float]] = []
         self._known: list[NDArray[np.float64] | None] = []
-        self._scout(near, match, reference)
-        self._capture = Capture(self.rest, self._unit, self.fps, smooth)
+        self._reference, self._smooth = reference, smooth
+        self._scout(reference)
 
     def close(self) -> None:
         """Close the file."""
         self._reader.close()
 
-    def _scout(self, near: Pose | None, match: NDArray[np.float64] | None, reference: int | None) -> None:
-        """Track the first frames and glance at the others; choose the performer's rest."""
+    def _scout(self, reference: int | None) -> None:
+        """Track the first frames and glance at the others."""
         tracks: list[NDArray[np.float64]] = []
         places: list[float] = []
         penalty: list[float] = []
@@ -104,16 +105,23 @@ class VideoDriver:
             if reference not in places:
                 raise InputError(f"--reference {reference}: {self.path.name} has only {len(self._known)} frames")
             chosen = places.index(reference)
+        self._seen = tracks, places, penalty, images, chosen
+
+    def settle(self, near: Pose | None = None, match: NDArray[np.float64] | None = None) -> VideoDriver:
+        """Choose the reference frame: near the portrait's pose, or most like its canonical face `match`."""
+        tracks, places, penalty, images, chosen = self._seen
         self.rest, index = choose_rest(tracks, near, match, chosen, penalty)
         self.rest_points = tracks[index]
         self.reference = places[index]
-        self._unit = fit_pose(mean_face(), self.rest_points).scale
+        unit = fit_pose(mean_face(), self.rest_points).scale
+        self._capture = Capture(self.rest, unit, self.fps, self._smooth)
         self.rest_image = images.get(index)
         if self.rest_image is None:
             for frame in self._reader:
                 if frame.index == self.reference:
                     self.rest_image = frame.image
                     break
+        return self
 
     def _tracked(self):  # type: ignore[no-untyped-def]
         """Frames with landmarks or None; what is known already is not tracked again."""

@@ -168,7 +168,7 @@ class VideoReader:
             options["src_colorspace"] = known or ("ITU709" if frame.height >= 720 else "ITU601")
             options["src_color_range"] = "JPEG" if full else "MPEG"
             options["dst_color_range"] = "JPEG"
-        image = self._reformatter.reformat(frame, width=w, height=h, format="rgb24", **options).to_ndarray()
+        image: Any = self._reformatter.reformat(frame, width=w, height=h, format="rgb24", **options).to_ndarray()
         return np.ascontiguousarray(np.rot90(image, self._turns)) if self._turns else image
 
     def __iter__(self) -> Iterator[VideoFrame]:

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 from infinex.engine import Drive, Source
 from infinex.face import topology as top
 from infinex.mesh.eyes import draw_eyes
-from infinex.mesh.layers import Layers
+from infinex.mesh.layers import Layers, person_matte
 from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
 from infinex.mesh.raster import composite
 from infinex.mesh.retarget import Retarget, SourceFace, Target
-from infinex.mesh.warp import Flow, Warp, WarpShape
+from infinex.mesh.warp import Flow, Warp, WarpShape, head_reach
 from infinex.mesh.wrinkles import Wrinkles
 from infinex.motion import Move, Rest
 
 Box = tuple[int, int, int, int]
+LARGE = 1_200_000  # pixels that move
 
 
 @dataclass(frozen=True)
@@ -52,15 +53,31 @@ class PreparedFace:
         self.source, self.options = source, options
         h, w = source.image.shape[:2]
         self.face = SourceFace(source.face.landmarks)
-        self.warp = Warp(self.face, w, h, options.shape)
-        x0, y0, x1, y1 = self.warp.reach
-        self.box: Box = (x0, y0, x1, y1)
+        reach = head_reach(self.face, w, h, options.shape)
+        alpha = None
+        if options.layers == "matte":
+            x0, y0, x1, y1 = reach
+            oval = self.face.points[top.OVAL][:, :2] - [x0, y0]
+            alpha = person_matte(np.ascontiguousarray(source.image[y0:y1, x0:x1]), self.face, oval)
+            reach, alpha = self._tightened(reach, alpha)
+        self.box = x0, y0, x1, y1 = reach
+        self.warp = Warp(self.face, w, h, options.shape, reach)
         part = np.ascontiguousarray(source.image[y0:y1, x0:x1])
-        self.layers = Layers(part, self.face, self.face.points[top.OVAL][:, :2] - [x0, y0], options.layers)
+        self.layers = Layers(part, self.face, alpha)
         self.tone = MouthTone.measure(source.image, self.face.points)
         self.mouth = Mouth(self.face, self.tone)
         self._retarget: Retarget | None = None
         self._wrinkles: Wrinkles | None = None
+
+    def _tightened(self, reach: Box, alpha: NDArray[np.float32]) -> tuple[Box, NDArray[np.float32]]:
+        """The reach cut down to the person and some room around; empty background need not be drawn."""
+        x0, y0, x1, y1 = reach
+        room = 0.6 * self.face.pose.scale
+        seen = alpha > 0.05
+        columns, rows = np.flatnonzero(seen.any(0)), np.flatnonzero(seen.any(1))
+        a, b = max(0, int(columns[0] - room)) // 2 * 2, max(0, int(rows[0] - room)) // 2 * 2
+        c, d = min(x1 - x0, int(columns[-1] + room) + 1), min(y1 - y0, int(rows[-1] + room) + 1)
+        return (x0 + a, y0 + b, x0 + c, y0 + d), np.ascontiguousarray(alpha[b:d, a:c])
 
     def begin(self, rest: Rest, image: NDArray[np.uint8] | None, points: NDArray | None) -> None:
         """Start a performance: its rest, with the reference frame and its landmarks where there are any."""
@@ -84,10 +101,11 @@ class PreparedFace:
             return target, None
         flow = self.warp.flow(target)
         layers = self.layers
-        mx, my = flow.map_x - np.float32(x0), flow.map_y - np.float32(y0)
-        warped = cv2.remap(layers.person, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT_101)
+        # Cubic sampling keeps small pictures sharp; of large ones a pixel is too small to see the difference.
+        sampling = cv2.INTER_CUBIC if flow.map_x.size < LARGE else cv2.INTER_LINEAR
+        warped = cv2.remap(layers.person, flow.map_x, flow.map_y, sampling, borderMode=cv2.BORDER_REFLECT_101)
         part = np.empty_like(layers.image)
-        composite(warped, layers.image, layers.fill, layers.gate(flow.map_x, flow.map_y, x0, y0), part)
+        composite(warped, layers.image, layers.fill, layers.gate(flow.map_x, flow.map_y), part)
         self._antialias(part, flow)
         if self._wrinkles is not None and drive.image is not None and drive.points is not None:
             self._wrinkles.apply(part, (x0, y0), target, drive.move, drive.image, drive.points)
@@ -116,7 +134,7 @@ class PreparedFace:
                 continue
             mx, my, _ = self.warp.draw_box(flow, (int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])), k)
             fine = cv2.remap(
-                self.layers.image, mx - np.float32(x0), my - np.float32(y0), cv2.INTER_CUBIC,
+                self.layers.image, mx, my, cv2.INTER_CUBIC,
                 borderMode=cv2.BORDER_REPLICATE,
             )  # fmt: skip
             mean = cv2.resize(fine, (w, h), interpolation=cv2.INTER_AREA)

@@ -55,19 +55,16 @@ def push_pull(image: NDArray, weight: NDArray) -> NDArray[np.float32]:
 class Layers:
     """The person with alpha, and the background without the person; all over one part of the picture."""
 
-    def __init__(self, image: Image, face: SourceFace, oval: NDArray, kind: str = "matte") -> None:
-        """`image` (H, W, 3) is the part that moves, `oval` (36, 2) the face's contour in it.
-
-        The kind `flat` takes all of it for the person."""
+    def __init__(self, image: Image, face: SourceFace, alpha: NDArray[np.float32] | None) -> None:
+        """`image` (H, W, 3) is the part that moves, `alpha` (H, W) the person in it; None takes all for it."""
         unit = face.pose.scale
         self._unit = unit
         self.image = np.ascontiguousarray(image)
-        if kind == "flat":
+        if alpha is None:
             self.alpha = np.ones(image.shape[:2], np.float32)
             self.person = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
-            self.fill, self._near = self.image, np.zeros(image.shape[:2], np.float32)
+            self.fill, self._near = self.image, np.zeros(image.shape[:2], np.uint8)
             return
-        alpha = person_matte(image, face, oval)
         self.person = np.dstack([image, np.round(alpha * 255).astype(np.uint8)])
         self.alpha = alpha
         # Shut the person out generously, or the fill would smear hair into the background.
@@ -82,7 +79,7 @@ class Layers:
         self.fill = np.clip(cv2.resize(fill, (w, h), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
         self.fill = self._grained(self.fill, alpha)
         # What stands still shows as it is: only where the person was can the background be unknown.
-        self._near = smoothstep((alpha.astype(np.float64) - 0.10) / 0.45).astype(np.float32)
+        self._near = np.round(255 * smoothstep((alpha.astype(np.float64) - 0.10) / 0.45)).astype(np.uint8)
 
     def _grained(self, fill: Image, alpha: NDArray[np.float32]) -> Image:
         """The fill with noise as strong as the visible background's: a smooth patch would show."""
@@ -97,14 +94,14 @@ class Layers:
         noise = cv2.GaussianBlur(noise, (0, 0), 0.6) * (strength / 0.45)
         return np.clip(fill + noise[..., None], 0, 255).astype(np.uint8)
 
-    def gate(self, map_x: NDArray[np.float32], map_y: NDArray[np.float32], x0: int, y0: int) -> NDArray[np.uint8]:
+    def gate(self, map_x: NDArray[np.float32], map_y: NDArray[np.float32]) -> NDArray[np.uint8]:
         """Where the background behind the person's old place shows, (H, W) 0..255: only where it moved."""
         h, w = map_x.shape
         q = 4
         rows, columns = np.arange(q // 2, h, q), np.arange(q // 2, w, q)
-        dx = map_x[q // 2 :: q, q // 2 :: q] - (columns + x0)[None].astype(np.float32)
-        dy = map_y[q // 2 :: q, q // 2 :: q] - (rows + y0)[:, None].astype(np.float32)
+        dx = map_x[q // 2 :: q, q // 2 :: q] - columns[None].astype(np.float32)
+        dy = map_y[q // 2 :: q, q // 2 :: q] - rows[:, None].astype(np.float32)
         moved = cv2.dilate(np.hypot(dx, dy), np.ones((5, 5), np.uint8))
         moved = np.clip(cv2.GaussianBlur(moved, (0, 0), 3) / (self._unit * 0.025) - 0.3, 0, 1)
-        gate = cv2.resize(moved, (w, h), interpolation=cv2.INTER_LINEAR) * self._near
-        return np.round(gate * 255).astype(np.uint8)
+        gate = cv2.resize(np.round(255 * moved).astype(np.uint8), (w, h), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(cv2.multiply(gate, self._near, scale=1 / 255))

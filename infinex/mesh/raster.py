@@ -109,6 +109,9 @@ def composite(warped: NDArray, source: NDArray, fill: NDArray, gate: NDArray, ou
                 out[i, j, 0], out[i, j, 1], out[i, j, 2] = warped[i, j, 0], warped[i, j, 1], warped[i, j, 2]
                 continue
             g = gate[i, j]
+            if a == 0 and g == 0:
+                out[i, j, 0], out[i, j, 1], out[i, j, 2] = source[i, j, 0], source[i, j, 1], source[i, j, 2]
+                continue
             for c in range(3):
                 b = source[i, j, c] * 255 + g * (np.int32(fill[i, j, c]) - np.int32(source[i, j, c]))
                 v = warped[i, j, c] * 255 * a + b * (255 - a)

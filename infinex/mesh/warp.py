@@ -52,7 +52,7 @@ def _ticks(first: int, last: int, step: float, size: int) -> Array:
 class Flow:
     """Where each pixel of one output frame comes from."""
 
-    map_x: NDArray[np.float32]  # (H, W) source x; with the target's own x where nothing covers
+    map_x: NDArray[np.float32]  # (H, W) source x from the left of the reach; its own x where nothing covers
     map_y: NDArray[np.float32]
     ids: NDArray[np.int32]  # (H, W) triangle, -1 where nothing covers
     points: Array  # (N, 2) target vertices: 478 of the face, then the grid
@@ -62,17 +62,34 @@ class Flow:
     peak: float  # largest displacement of a grid point in pixels
 
 
+def head_reach(face: SourceFace, width: int, height: int, s: WarpShape) -> tuple[int, int, int, int]:
+    """The part of a picture that a head can move: x0, y0, x1, y1."""
+    pose = face.pose
+    corners = []
+    side, up = 2.1 * (s.head + s.head_fade) * 0.95, 2.3 * (s.head + s.head_fade) * 0.95
+    low = float(face.face[152, 1]) + s.neck + 0.25
+    for x in (-side, side):
+        for y in (-0.35 - up, low):
+            corners.append([x, y, 0.0])
+    px = pose.to_image(np.array(corners))[:, :2]
+    lo = np.maximum(np.floor(px.min(0)), 0).astype(int) // 2 * 2
+    hi = np.minimum(np.ceil(px.max(0)), [width, height]).astype(int)
+    return int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])
+
+
 class Warp:
     """The mesh over one source picture; `flow` places it under a target."""
 
-    def __init__(self, face: SourceFace, width: int, height: int, shape: WarpShape | None = None) -> None:
-        s = shape or WarpShape()
+    def __init__(
+        self, face: SourceFace, width: int, height: int, shape: WarpShape, reach: tuple[int, int, int, int]
+    ) -> None:
+        """`reach` (x0, y0, x1, y1) is the part of the picture that may move, at most `head_reach`."""
+        s = shape
         self.face, self.width, self.height = face, width, height
         unit = face.pose.scale
         oval = face.points[top.OVAL]
         contour = oval[:, :2].astype(np.float32).reshape(-1, 1, 2)
-        self.reach = self._reach(s)
-        x0, y0, x1, y1 = self.reach
+        self.reach = x0, y0, x1, y1 = reach
         step = max(6.0, unit * s.step)
         gx = _ticks(x0, x1 - 1, step, width)
         gy = _ticks(y0, y1 - 1, step, height)
@@ -90,6 +107,7 @@ class Warp:
         self.surface = slice(len(around), len(around) + len(top.triangles()))  # the face in `tris`
         self.tris = np.ascontiguousarray(np.vstack([around, top.triangles(), top.opening_triangles()]), np.int64)
         self.source = np.ascontiguousarray(np.vstack([face.points[:, :2], grid]))
+        self._local = self.source - [x0, y0]
         # Canonical place of each grid point: its pixel at a depth that leaves the oval's for the head's back.
         apart = np.linalg.norm(grid[:, None] - oval[None, :, :2], axis=2) / unit
         near = np.exp(-(apart - apart.min(1, keepdims=True)) / 0.12)
@@ -116,20 +134,6 @@ class Warp:
         sides = smoothstep((grid[:, 0] - x0) / (0.5 * unit)) * smoothstep((x1 - 1 - grid[:, 0]) / (0.5 * unit))
         self._follow = s.body * below * held * sides * (1 - self._rigid)
 
-    def _reach(self, s: WarpShape) -> tuple[int, int, int, int]:
-        """The part of the picture that can move: x0, y0, x1, y1."""
-        pose = self.face.pose
-        corners = []
-        side, up = 2.1 * (s.head + s.head_fade) * 0.95, 2.3 * (s.head + s.head_fade) * 0.95
-        low = float(self.face.face[152, 1]) + s.neck + 0.25
-        for x in (-side, side):
-            for y in (-0.35 - up, low):
-                corners.append([x, y, 0.0])
-        px = pose.to_image(np.array(corners))[:, :2]
-        lo = np.maximum(np.floor(px.min(0)), 0).astype(int) // 2 * 2
-        hi = np.minimum(np.ceil(px.max(0)), [self.width, self.height]).astype(int)
-        return int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])
-
     def vertices(self, target: Target) -> tuple[Array, Array]:
         """Target vertices (N, 2) in pixels and their depth (N,)."""
         pose = target.pose
@@ -148,13 +152,13 @@ class Warp:
         x0, y0, x1, y1 = self.reach
         points, depth = self.vertices(target)
         affine, area = np.zeros((len(self.tris), 6)), np.zeros(len(self.tris))
-        affines(points, self.source, self.tris, affine, area)
+        affines(points, self._local, self.tris, affine, area)
         key = -depth[self.tris].mean(1)
         key[: self._around] -= 1e6  # the surroundings first, then the face from far to near
         order = np.argsort(key)
         shape = (y1 - y0, x1 - x0)
-        map_x = np.broadcast_to(np.arange(x0, x1, dtype=np.float32), shape).copy()
-        map_y = np.broadcast_to(np.arange(y0, y1, dtype=np.float32)[:, None], shape).copy()
+        map_x, map_y = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        map_x[:], map_y[:] = np.arange(x1 - x0), np.arange(y1 - y0)[:, None]
         ids = np.full(shape, -1, np.int32)
         draw(points, self.tris, order, affine, area, float(x0), float(y0), 1.0, map_x, map_y, ids)
         peak = float(np.abs(points[top.POINTS :] - self.grid).max(initial=0.0))

@@ -104,7 +104,7 @@ def test_several_faces_and_animals(finder: FaceFinder, data_dir: Path) -> None:
 
 
 def test_choosing_among_none_or_tiny_ones() -> None:
-    with pytest.raises(FaceNotFoundError, match="no face found in a.png"):
+    with pytest.raises(FaceNotFoundError, match=r"no face found in a\.png"):
         choose([], "largest", "a.png")
     with pytest.raises(FaceNotFoundError, match="too small"):
         choose([Face(top.mean_face() * 10)], "largest", "a.png")

@@ -192,9 +192,12 @@ def test_a_full_disk_is_said_in_one_line(tmp_path: Path) -> None:
         pytest.skip("needs /dev/full")
     from infinex.media import files
 
-    with pytest.raises(OutputError, match="disk is full"), files.atomic_path(tmp_path / "a.bin"):
-        with full.open("wb", buffering=0) as file:
-            file.write(b"x")
+    with (
+        pytest.raises(OutputError, match="disk is full"),
+        files.atomic_path(tmp_path / "a.bin"),
+        full.open("wb", buffering=0) as file,
+    ):
+        file.write(b"x")
     assert list(tmp_path.iterdir()) == []
 
 
