@@ -7,8 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import infinex
-
 
 def portrait() -> Path:
     """The picture inside the installed Matplotlib (a dependency of MediaPipe)."""
@@ -30,8 +28,8 @@ def show(path: Path) -> None:
 def main() -> None:
     out = Path("demo.mp4").resolve()
     print("animating Grace Hopper with a smile ...", flush=True)
-    summary = infinex.animate(portrait(), "smile", out)
-    print(f"{summary.frames} frames of {summary.width}x{summary.height} in {summary.seconds:.1f} s")
+    words = ["animate", str(portrait()), "--motion", "smile", "-o", str(out)]
+    subprocess.run([sys.executable, "-m", "infinex.cli", *words], check=True)
     print(f"the video is at {out}")
     show(out)
 
