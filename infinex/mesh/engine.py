@@ -103,7 +103,7 @@ class PreparedFace:
         layers = self.layers
         # Cubic sampling keeps small pictures sharp; of large ones a pixel is too small to see the difference.
         sampling = cv2.INTER_CUBIC if flow.map_x.size < LARGE else cv2.INTER_LINEAR
-        warped = cv2.remap(layers.person, flow.map_x, flow.map_y, sampling, borderMode=cv2.BORDER_REFLECT_101)
+        warped = cv2.remap(layers.person, flow.map_x, flow.map_y, sampling, borderMode=cv2.BORDER_REPLICATE)
         part = np.empty_like(layers.image)
         composite(warped, layers.image, layers.fill, layers.gate(flow.map_x, flow.map_y), part)
         self._antialias(part, flow)

@@ -15,6 +15,7 @@ from infinex.motion import Move, Rest
 Array = NDArray[np.float64]
 # Head turns are followed exactly up to the first angle, and approach the second: more would tear.
 NOD_LIMIT = np.radians([15.0, 30.0])  # yaw and pitch
+SHIFT_LIMIT = np.array([0.25, 0.6])  # of the head's place, IOD
 TILT_LIMIT = np.radians([30.0, 45.0])  # roll
 EYES = (
     (top.RIGHT_LID_UPPER, top.RIGHT_LID_LOWER),
@@ -192,6 +193,8 @@ class Retarget:
         self._rest_openness = eye_openness(rest.face)
         self._rest_gaps = lip_gaps(rest.face)
         self._rest_rotation = to_matrix(rest.rotation)
+        # A three-quarter view shows less of the far cheek, and bears less turning.
+        self._room = float(np.clip(1 - (abs(source.pose.angles[0]) - 10) / 40, 0.5, 1.0))
         offset = source.pose.rotation @ self._rest_rotation.T
         self._facing = offset if absolute else np.eye(3)
 
@@ -230,7 +233,7 @@ class Retarget:
         angle = float(np.linalg.norm(vector))
         if not self.absolute and angle > 1e-9:
             nod = float(np.hypot(vector[0], vector[1]))
-            follow = _limited(nod, NOD_LIMIT)
+            follow = _limited(nod, NOD_LIMIT * self._room)
             vector = vector * [follow, follow, _limited(abs(vector[2]), TILT_LIMIT)]
             angle = float(np.linalg.norm(vector))
         rotation = to_matrix(vector) @ src.pose.rotation
@@ -239,6 +242,8 @@ class Retarget:
             log_scale = np.clip(log_scale, -0.2, 0.2)
         shift = (move.translation - rest.translation) / rest.scale
         shift = np.array([shift[0], shift[1], 0.0])
+        if not self.absolute:
+            shift *= _limited(float(np.linalg.norm(shift)), SHIFT_LIMIT)
         pose = Pose(
             src.pose.scale * float(np.exp(log_scale)),
             rotation,

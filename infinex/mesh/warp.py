@@ -34,13 +34,13 @@ class WarpShape:
     head: float = 0.50  # inside this ellipse the head is rigid ...
     head_fade: float = 0.90  # ... and over this much more it fades to still
     drag: float = 0.12  # reach of the oval's expression into the surroundings
-    body: float = 0.8  # share of the neck's own movement that the shoulders follow
+    body: float = 1.0  # share of the neck's own movement that the shoulders follow
 
 
 def _ticks(first: int, last: int, step: float, size: int) -> Array:
     """Grid lines from `first` to `last`, and two beyond where these are the picture's own borders.
 
-    What a head that moves inwards uncovers at the rim is sampled from the mirrored picture."""
+    What a head that moves inwards uncovers at the rim is sampled from the border pixels."""
     inner = np.linspace(first, last, max(3, round((last - first) / step) + 1))
     gap = inner[1] - inner[0]
     before = [first - 3 * gap, first - gap] if first <= 0 else []
