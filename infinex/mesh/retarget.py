@@ -195,8 +195,6 @@ class Retarget:
         self._rest_rotation = to_matrix(rest.rotation)
         # A three-quarter view shows less of the far cheek, and bears less turning.
         self._room = float(np.clip(1 - (abs(source.pose.angles[0]) - 10) / 40, 0.5, 1.0))
-        offset = source.pose.rotation @ self._rest_rotation.T
-        self._facing = offset if absolute else np.eye(3)
 
     def __call__(self, move: Move) -> Target:
         """The portrait under one move. A move equal to rest gives exactly the source."""
