@@ -195,6 +195,9 @@ class Retarget:
         self._rest_rotation = to_matrix(rest.rotation)
         # A three-quarter view shows less of the far cheek, and bears less turning.
         self._room = float(np.clip(1 - (abs(source.pose.angles[0]) - 10) / 40, 0.5, 1.0))
+        # Absolute: the performer's own pose. A reference that all but matches differs by tracking noise only.
+        apart = np.linalg.norm(to_vector(source.pose.rotation @ self._rest_rotation.T))
+        self._apart = bool(apart > np.radians(4.0))
 
     def __call__(self, move: Move) -> Target:
         """The portrait under one move. A move equal to rest gives exactly the source."""
@@ -235,6 +238,8 @@ class Retarget:
             vector = vector * [follow, follow, _limited(abs(vector[2]), TILT_LIMIT)]
             angle = float(np.linalg.norm(vector))
         rotation = to_matrix(vector) @ src.pose.rotation
+        if self.absolute and self._apart:
+            rotation = to_matrix(move.rotation)
         log_scale = np.log(move.scale / rest.scale)
         if not self.absolute:
             log_scale = np.clip(log_scale, -0.2, 0.2)

@@ -113,12 +113,14 @@ def test_absolute_motion_of_the_same_face_is_exact() -> None:
     mean = top.mean_face()
     source = SourceFace(mean * 80 + [128, 128, 0])
     offsets = unit(AU26=0.5, AU12=0.3, AU45=0.4)
-    rest = Rest(source.face, rotation=np.array([0, 0.1, 0.0]))
-    m = Move(0.0, np.array([0, 0.3, 0.0]), np.array([0.1, 0, 0]), 1.05, offsets, np.zeros(2))
+    rest = Rest(source.face, rotation=np.array([0, 0.02, 0.0]))
+    m = Move(0.0, np.array([0, 0.22, 0.0]), np.array([0.1, 0, 0]), 1.05, offsets, np.zeros(2))
     target = Retarget(source, rest, absolute=True)(m)
     assert np.abs((target.face - source.face - offsets)[:468, :2]).mean() < 0.004
     assert np.allclose(target.pose.rotation, to_matrix(np.array([0, 0.2, 0.0])) @ source.pose.rotation, atol=1e-6)
     assert np.isclose(target.pose.scale / source.pose.scale, 1.05)
+    elsewhere = Retarget(source, Rest(source.face, rotation=np.array([0, -0.3, 0.0])), absolute=True)(m)
+    assert np.allclose(elsewhere.pose.rotation, to_matrix(m.rotation))  # the performer's own pose
 
 
 def test_gaze_moves_the_iris_and_nothing_else(prepared: PreparedFace) -> None:
