@@ -78,6 +78,6 @@ def test_failed_write_leaves_nothing(tmp_path: Path) -> None:
         write_image(tmp_path / "a.xyz", np.zeros((64, 64, 3), np.uint8))
     with pytest.raises(OutputError, match="does not exist"):
         write_image(tmp_path / "none" / "a.png", np.zeros((64, 64, 3), np.uint8))
-    with pytest.raises(ValueError):
+    with pytest.raises(OutputError, match="at most"):
         write_image(tmp_path / "a.webp", np.zeros((64, 20000, 3), np.uint8))  # wider than WebP allows
     assert list(tmp_path.iterdir()) == []

@@ -1,0 +1,1 @@
+"""One module per command of the command line: thin, typed functions; `cli.py` lists them."""

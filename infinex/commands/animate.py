@@ -1,0 +1,96 @@
+"""`infinex animate`."""
+
+from __future__ import annotations
+
+from enum import Enum
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from infinex.commands.common import parse_box, progress_bar, report
+from infinex.errors import InputError
+
+
+class Mouth(str, Enum):
+    """Where the inside of the mouth comes from."""
+
+    driver = "driver"
+    own = "own"
+
+
+class Wrinkles(str, Enum):
+    """Whose wrinkles are shown."""
+
+    driver = "driver"
+    none = "none"
+
+
+def animate(
+    source: Annotated[Path, typer.Argument(help="Portrait: a picture, or a video whose own head motion stays.")],
+    driving: Annotated[
+        Optional[str],  # noqa: UP045  (typer reads this on Python 3.10)
+        typer.Argument(help="Driver: a video, a picture, a .motion.npz file, or camera:0."),
+    ] = None,
+    output: Annotated[
+        Path | None,
+        typer.Option("-o", "--output", help=".mp4, .webm, .gif, .apng, or a folder for PNG frames."),
+    ] = None,
+    motion: Annotated[
+        Optional[str], typer.Option(help="A bundled performance by name (see `infinex motions`), or a file.")  # noqa: UP045
+    ] = None,
+    engine: Annotated[str, typer.Option(help="What renders: mesh.")] = "mesh",
+    face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
+    box: Annotated[str | None, typer.Option(help="x,y,width,height of the face where none is found.")] = None,
+    parts: Annotated[
+        str, typer.Option(help="What to carry over, of pose,lips,eyes,brows,gaze.")
+    ] = "pose,lips,eyes,brows,gaze",
+    strength: Annotated[float, typer.Option(help="How strongly, 0 to 3.")] = 1.0,
+    absolute: Annotated[
+        bool, typer.Option("--absolute", help="Take the driver's pose as it is, not its change.")
+    ] = False,
+    reference: Annotated[
+        int | None,
+        typer.Option(help="Frame of the driver that counts as rest, from 0; else the best is chosen."),
+    ] = None,
+    smooth: Annotated[float, typer.Option(help="Smoothing, 0 (none) to 1.")] = 0.5,
+    mouth: Annotated[
+        Mouth, typer.Option(help="Inside of the mouth: the driver's, or the portrait's own, modelled.")
+    ] = Mouth.driver,
+    wrinkles: Annotated[Wrinkles, typer.Option(help="Carry over the driver's wrinkles, or none.")] = Wrinkles.driver,
+    panel: Annotated[bool, typer.Option("--panel", help="Write source, driving, occlusion map and result.")] = False,
+    audio: Annotated[str, typer.Option(help="keep (the driver's sound), none, or a file.")] = "keep",
+    fps: Annotated[Optional[float], typer.Option(help="Frame rate; else the driver's.")] = None,  # noqa: UP045
+    size: Annotated[int | None, typer.Option(help="Longer side of the result in pixels; else the source's.")] = None,
+    keep_readable: Annotated[
+        bool, typer.Option("--keep-readable", help="Use what can be read of a damaged driver.")
+    ] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Animate a portrait: infinex animate photo.jpg clip.mp4 -o out.mp4"""
+    from infinex.pipeline import Options
+    from infinex.pipeline import animate as run
+
+    if (driving is None) == (motion is None):
+        raise InputError("name one driver: a file or camera:0 after the source, or --motion")
+    options = Options(
+        engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
+        smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable,
+    )  # fmt: skip
+    if driving is not None and driving.startswith("camera:"):
+        from infinex.drivers.camera import run_live
+
+        summary = run_live(source, driving, output, options)
+        report(summary.as_dict(), as_json, f"{summary.frames} frames at {summary.fps:.1f} frames/s")
+        return
+    if output is None:
+        raise InputError("name the output with -o, for example -o out.mp4")
+    with progress_bar("animating", quiet or as_json) as update:
+        summary = run(source, motion or driving or "", output, options, update)
+    report(
+        summary.as_dict(),
+        as_json,
+        f"{summary.output}: {summary.frames} frames, {summary.duration:.1f} s, "
+        f"{summary.width}x{summary.height}, made at {summary.fps:.1f} frames/s",
+    )
