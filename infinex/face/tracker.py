@@ -25,6 +25,7 @@ Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
 WINDOW = 384  # side of the window the mesh network sees: twice its own input, so nothing is lost
 MARGIN = 2.2  # window side over face size
 DETECT_SIDE = 1280  # longest side of the picture the detector sees
+WARM_UP = 2  # times a window is seen again after a restart
 MIN_SCORE = 0.75  # detector score below which a mesh is not believed
 MIN_FACE = 40.0  # pixels from brow to chin below which no expression can be seen
 
@@ -233,6 +234,14 @@ def _cut(image: Image, box: Box, side: int = WINDOW, margin: float = MARGIN) -> 
     return window, k, corner
 
 
+def _square(box: Box) -> Box:
+    """The window in which a tracker looks for the face of `box`."""
+    x0, y0, x1, y1 = box
+    half = max(x1 - x0, y1 - y0) * MARGIN / 2
+    cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
+    return cx - half, cy - half, cx + half, cy + half
+
+
 def _to_picture(points: NDArray, k: float, corner: NDArray) -> NDArray[np.float64]:
     out = points / k
     out[:, :2] += corner
@@ -267,10 +276,12 @@ class FaceFinder:
     def __init__(self) -> None:
         self._near, self._far = _Detector(far=False), _Detector(far=True)
         self._mesh = mesh_backend(still=True)
+        self._settled = mesh_backend(still=False)
 
     def close(self) -> None:
         """Free the networks."""
         self._mesh.close()
+        self._settled.close()
 
     def boxes(self, image: Image) -> list[tuple[Box, float]]:
         """Face boxes with scores, best first, without overlaps."""
@@ -323,6 +334,18 @@ class FaceFinder:
         again = self._mesh.landmarks(window)
         return points if again is None else _to_picture(again, k, corner)
 
+    def settled(self, image: Image, points: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The landmarks as a tracker that has followed the face for a while sees them.
+
+        A first look differs by about a pixel in 256, which would stay in every frame driven from it."""
+        window, k, corner = _cut(image, _square(Face(points).box), margin=1.0)
+        self._settled.reset()
+        looks = [self._settled.landmarks(window) for _ in range(1 + WARM_UP)]
+        if looks[-1] is None:
+            return points
+        again = _to_picture(looks[-1], k, corner)
+        return again if _plausible(again) else points
+
     def believed(self, image: Image, points: NDArray) -> float:
         """Detector score of the face under a mesh, seen alone and upright at a good size; 0..1."""
         face = Face(points)
@@ -345,6 +368,7 @@ class FaceFinder:
                 if points is None or not _plausible(points):
                     continue
                 score = max(score if turns == 0 else 0.0, self.believed(turned, points))
+                points = self.settled(turned, points) if score >= MIN_SCORE else points
                 face = Face(_turn_back(points, turns, (image.shape[0], image.shape[1])), score)
                 if score >= MIN_SCORE and all(_overlap(face.box, f.box) < 0.5 for f in faces):
                     faces.append(face)
@@ -361,7 +385,7 @@ class FaceFinder:
             hw, hh = (box[2] - box[0]) / 2 * margin, (box[3] - box[1]) / 2 * margin
             points = self.mesh(image, (cx - hw, cy - hh, cx + hw, cy + hh))
             if points is not None:
-                return Face(points, 0.0)
+                return Face(self.settled(image, points), 0.0)
         raise FaceNotFoundError("no face can be placed in the given --box; move it or make it larger")
 
 
@@ -420,6 +444,7 @@ class FaceTracker:
         self._given = box
         self._window: Box | None = None
         self._misses = 0
+        self._fresh = True
 
     def close(self) -> None:
         """Free the networks."""
@@ -442,7 +467,7 @@ class FaceTracker:
         points = self._mesh.landmarks(window)
         if points is None:
             self._window = None
-            self._mesh.reset()
+            self._restart()
             # A face that jumped is found at once; one that is gone is looked for less and less often.
             if not self._search(image):
                 return None
@@ -450,10 +475,17 @@ class FaceTracker:
             points = self._mesh.landmarks(window)
             if points is None:
                 return None
+        if self._fresh:
+            # The network cuts its window by the last landmarks; at first it has only a detector's rough box.
+            for _ in range(WARM_UP):
+                points = self._mesh.landmarks(window) if points is not None else None
+            self._fresh = False
+            if points is None:
+                return None
         face = Face(_to_picture(points, k, corner))
         if not _plausible(face.landmarks):
             self._window = None
-            self._mesh.reset()
+            self._restart()
             return None
         self._misses = 0
         self._follow(face)
@@ -468,22 +500,19 @@ class FaceTracker:
         room = min(x0 - wx0, y0 - wy0, wx1 - x1, wy1 - y1) / side
         ratio = side / face.size
         if room < 0.12 or not 1.6 < ratio < 3.0:
-            self._window = self._square(face.box)
-            self._mesh.reset()
+            self._window = _square(face.box)
+            self._restart()
 
-    @staticmethod
-    def _square(box: Box) -> Box:
-        x0, y0, x1, y1 = box
-        half = max(x1 - x0, y1 - y0) * MARGIN / 2
-        cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
-        return cx - half, cy - half, cx + half, cy + half
+    def _restart(self) -> None:
+        self._mesh.reset()
+        self._fresh = True
 
     def _search(self, image: Image) -> bool:
         self._misses += 1
         if self._misses > 8 and self._misses % 8:
             return False
         if self._given is not None:
-            self._window = self._square(self._given)
+            self._window = _square(self._given)
             return True
         self._finder = self._finder or FaceFinder()
         best: tuple[float, Box] | None = None
@@ -498,6 +527,6 @@ class FaceTracker:
                 best = face.size, face.box
         if best is None:
             return False
-        self._window = self._square(best[1])
-        self._mesh.reset()
+        self._window = _square(best[1])
+        self._restart()
         return True

@@ -72,7 +72,7 @@ def test_turned_heads_do_not_fold(prepared: PreparedFace, axis: int, degrees: fl
     target = prepared.target(move(turn=tuple(vector)))
     flow = prepared.warp.flow(target)
     face = flow.area[prepared.warp.surface]
-    assert -face[face < 0].sum() < 0.04 * np.abs(face).sum()  # only what turns away at the rim
+    assert -face[face < 0].sum() < 0.05 * np.abs(face).sum()  # only what turns away at the rim
     asked = abs(degrees) - (0.6 if axis != 2 else 1e-6)
     assert np.degrees(target.turn) > asked
     assert (flow.ids >= 0).all()  # no hole
