@@ -126,6 +126,14 @@ class Driver(Protocol):
     def close(self) -> None: ...
 
 
+Driving = str | Path | Motion | Driver
+
+
+def _label(driving: Driving) -> str:
+    """What a file's metadata calls the driver."""
+    return str(driving) if isinstance(driving, (str, Path)) else "motion"
+
+
 # -- sources --------------------------------------------------------------------------------------
 
 
@@ -213,13 +221,15 @@ def _room(face: Face, others: list[Face]) -> WarpShape:
 # -- drivers --------------------------------------------------------------------------------------
 
 
-def open_driver(driving: str | Path | Motion, options: Options | None = None) -> Driver:
+def open_driver(driving: Driving, options: Options | None = None) -> Driver:
     """The driver for a video, a still picture, a `.motion.npz` file, a bundled motion's name or a Motion.
 
-    Call `settle` on it before iterating."""
+    A driver that is open already is returned as it is. Call `settle` on it before iterating."""
     o = options or Options()
     if isinstance(driving, Motion):
         return MotionDriver(driving.resample(o.fps) if o.fps else driving)
+    if not isinstance(driving, (str, Path)):
+        return driving
     text = str(driving)
     if text.endswith(".npz") or (not Path(text).exists() and not Path(text).suffix):
         return open_driver(load_motion(text), o)
@@ -347,7 +357,7 @@ def provenance(source: str | Path, driving: str, options: Options) -> dict[str, 
 
 def animate(
     source: str | Path,
-    driving: str | Path | Motion,
+    driving: Driving,
     output: str | Path,
     options: Options | None = None,
     progress: Progress | None = None,
@@ -360,7 +370,7 @@ def animate(
     o.check()
     out = check_output(output)
     for path in (source, driving):
-        if not isinstance(path, Motion) and same_file(path, out):
+        if isinstance(path, (str, Path)) and same_file(path, out):
             raise InputError(f"the output {out} would overwrite an input")
     audio = _check_audio(o.audio)
     started = time.perf_counter()
@@ -378,7 +388,7 @@ def animate(
         driver = looking.result()
     try:
         _begin(stage, driver, o)
-        name = "motion" if isinstance(driving, Motion) else str(driving)
+        name = _label(driving)
         h, w = stage.image.shape[:2]
         size = panel_size(w, h) if o.panel else (w, h)
         sound = audio if audio is not None else driver.audio
@@ -400,7 +410,7 @@ def animate(
 
 
 def render(
-    sources: Source | Sequence[Source], driving: str | Path | Motion, options: Options | None = None
+    sources: Source | Sequence[Source], driving: Driving, options: Options | None = None
 ) -> Iterator[RGB]:
     """Frames (H, W, 3) uint8 of the portrait under a driver, one by one; each is a new array."""
     o = options or Options()
@@ -508,7 +518,7 @@ def _is_video(path: str | Path) -> bool:
 
 def _animate_video(
     source: Path,
-    driving: str | Path | Motion,
+    driving: Driving,
     out: Path,
     o: Options,
     audio: Path | None,
@@ -551,7 +561,7 @@ def _animate_video(
 
     sound = (audio or driver.audio or (source if info.has_audio else None)) if o.audio != "none" else None
     try:
-        name = "motion" if isinstance(driving, Motion) else str(driving)
+        name = _label(driving)
         count = _write(
             frames(), out, (info.width, info.height), driver.fps,
             sound if supports_audio(out) else None, provenance(source, name, o), progress, total,

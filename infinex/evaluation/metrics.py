@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from functools import cache
+from pathlib import Path
 from typing import Any
 
 import cv2
@@ -67,14 +69,18 @@ class Flicker:
 
 @cache
 def _identity_network() -> Any:
+    # The package finds its file through a part of setuptools that newer releases lack: look for it ourselves.
+    package = importlib.util.find_spec("face_recognition_models")
+    folders = list(package.submodule_search_locations or []) if package else []
     try:
         import dlib
-        import face_recognition_models as models
-    except ImportError as error:
-        raise MissingDependencyError(
-            "identity measures need: pip install face_recognition_models dlib-bin setuptools"
-        ) from error
-    return dlib, dlib.face_recognition_model_v1(models.face_recognition_model_location())
+    except ImportError:
+        folders = []
+    for folder in folders:
+        model = Path(folder) / "models" / "dlib_face_recognition_resnet_model_v1.dat"
+        if model.is_file():
+            return dlib.face_recognition_model_v1(str(model))
+    raise MissingDependencyError("identity measures need: pip install face_recognition_models dlib-bin")
 
 
 # Where dlib's aligned 150-pixel chip puts the eye corners and the nose base, from its five-point shape.
@@ -86,7 +92,7 @@ _CHIP_POINTS = [263, 362, 33, 133, 2]
 
 def identity(image: RGB, landmarks: NDArray) -> NDArray[np.float64]:
     """128-d identity embedding (face_recognition_models, Euclidean metric) of a tracked face (478, 3)."""
-    _, network = _identity_network()
+    network = _identity_network()
     target = (0.25 + _CHIP) / 1.5 * 150
     matrix, _ = cv2.estimateAffinePartial2D(
         landmarks[_CHIP_POINTS, :2].astype(np.float32), target.astype(np.float32), method=cv2.LMEDS
