@@ -15,6 +15,7 @@ from infinex.mesh.eyes import draw_eyes
 from infinex.mesh.layers import Layers, person_matte
 from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
 from infinex.mesh.raster import composite
+from infinex.mesh.refiner import Look, look_at_eye, look_at_head, look_at_mouth, refiner
 from infinex.mesh.retarget import Retarget, SourceFace, Target
 from infinex.mesh.warp import Flow, Warp, WarpShape, head_reach
 from infinex.mesh.wrinkles import Wrinkles
@@ -34,6 +35,7 @@ class MeshOptions:
     oversample: int = 2  # antialiasing of lids and lips
     layers: Literal["matte", "flat"] = "matte"  # flat: no background behind the person, for heads that stay
     shape: WarpShape = field(default_factory=WarpShape)
+    refine: bool = True  # networks correct what warping cannot show
 
 
 @dataclass
@@ -66,8 +68,10 @@ class PreparedFace:
         self.layers = Layers(part, self.face, alpha)
         self.tone = MouthTone.measure(source.image, self.face.points)
         self.mouth = Mouth(self.face, self.tone)
+        self.grey = bool(np.ptp(part[::4, ::4].astype(np.int16), axis=2).max() <= 2)
         self._retarget: Retarget | None = None
         self._wrinkles: Wrinkles | None = None
+        self._last: tuple[NDArray[np.uint8], Flow, NDArray[np.uint8], Target] | None = None
 
     def _tightened(self, reach: Box, alpha: NDArray[np.float32]) -> tuple[Box, NDArray[np.float32]]:
         """The reach cut down to the person and some room around; empty background need not be drawn."""
@@ -96,6 +100,7 @@ class PreparedFace:
         target = self.target(drive.move)
         x0, y0, x1, y1 = self.box
         out = canvas[y0:y1, x0:x1]
+        self._last = None
         if target.still:
             out[:] = self.layers.image
             return target, None
@@ -105,17 +110,37 @@ class PreparedFace:
         sampling = cv2.INTER_CUBIC if flow.map_x.size < LARGE else cv2.INTER_LINEAR
         warped = cv2.remap(layers.person, flow.map_x, flow.map_y, sampling, borderMode=cv2.BORDER_REPLICATE)
         part = np.empty_like(layers.image)
-        composite(warped, layers.image, layers.fill, layers.gate(flow.map_x, flow.map_y), part)
+        gate = layers.gate(flow.map_x, flow.map_y)
+        composite(warped, layers.image, layers.fill, gate, part)
         self._antialias(part, flow)
         if self._wrinkles is not None and drive.image is not None and drive.points is not None:
             self._wrinkles.apply(part, (x0, y0), target, drive.move, drive.image, drive.points)
         draw_eyes(part, layers.image, (x0, y0), self.face, target)
+        theirs = False
         if self.options.mouth == "driver" and drive.image is not None and drive.points is not None:
+            theirs = True
             draw_performer_mouth(part, (x0, y0), self.face, target, self.tone, drive.image, drive.points)
         else:
             self.mouth.draw(part, (x0, y0), target)
+        self._last = part, flow, gate, target
+        if self.options.refine:
+            refiner()(part, self.looks(theirs), self.grey)
         out[:] = part
         return target, flow
+
+    def looks(self, performers_mouth: bool = False) -> dict[str, Look]:
+        """What the refiner's networks see of the frame drawn last; nothing where it was the source itself.
+
+        The inside of a performer's own mouth is real already and not looked at."""
+        if self._last is None:
+            return {}
+        part, flow, gate, target = self._last
+        image, corner = self.layers.image, self.box[:2]
+        looks = {"head": look_at_head(part, self.layers, flow, gate, self.face, target, corner)}
+        looks |= {f"eye-{k}": look_at_eye(part, image, corner, self.face, target, k) for k in (0, 1)}
+        if performers_mouth:
+            return looks
+        return looks | {"mouth": look_at_mouth(part, image, corner, self.face, target)}
 
     def _antialias(self, part: NDArray[np.uint8], flow: Flow) -> None:
         """Sample lids and lips again, finer: their triangles are thin and fold over."""
