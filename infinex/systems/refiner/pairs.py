@@ -141,7 +141,8 @@ def main() -> None:
                 if face is not None:
                     frames.append(frame.image)
                     points.append(face.landmarks)
-                    shown.setdefault(who, identity(frame.image, face.landmarks))
+                    if who not in shown:
+                        shown[who] = identity(frame.image, face.landmarks)
                 if done and frames:
                     break
         if not done and len(frames) > 8:
