@@ -58,6 +58,7 @@ class Options:
     keep_readable: bool = False
     mark: bool = False  # a visible mark in the corner
     sign: tuple[Path, Path] | None = None  # certificate chain and private key, PEM
+    refine: bool = True  # networks correct what warping cannot show
 
     def check(self) -> None:
         """Raise InputError for a choice that does not exist."""
@@ -80,7 +81,7 @@ class Options:
     @property
     def mesh(self) -> MeshOptions:
         """What concerns the mesh engine."""
-        return MeshOptions(self.mouth, self.wrinkles, self.absolute)
+        return MeshOptions(self.mouth, self.wrinkles, self.absolute, refine=self.refine)
 
 
 @dataclass
