@@ -12,6 +12,7 @@ from infinex._version import __version__
 from infinex.commands.animate import animate
 from infinex.commands.doctor import doctor
 from infinex.commands.inspect import inspect
+from infinex.commands.studio import studio
 from infinex.commands.track import motions, track
 from infinex.errors import InfinexError
 
@@ -20,6 +21,7 @@ COMMANDS = (
     track,
     motions,
     inspect,
+    studio,
     doctor,
 )
 
