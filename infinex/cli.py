@@ -12,12 +12,14 @@ from infinex._version import __version__
 from infinex.commands.animate import animate
 from infinex.commands.doctor import doctor
 from infinex.commands.track import motions, track
+from infinex.commands.train import train
 from infinex.errors import InfinexError
 
 COMMANDS = (
     animate,
     track,
     motions,
+    train,
     doctor,
 )
 

@@ -409,9 +409,7 @@ def animate(
     return _summary(out, count, driver, size, len(sources), o, started)
 
 
-def render(
-    sources: Source | Sequence[Source], driving: Driving, options: Options | None = None
-) -> Iterator[RGB]:
+def render(sources: Source | Sequence[Source], driving: Driving, options: Options | None = None) -> Iterator[RGB]:
     """Frames (H, W, 3) uint8 of the portrait under a driver, one by one; each is a new array."""
     o = options or Options()
     o.check()
