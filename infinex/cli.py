@@ -11,6 +11,7 @@ import typer
 from infinex._version import __version__
 from infinex.commands.animate import animate
 from infinex.commands.doctor import doctor
+from infinex.commands.inspect import inspect
 from infinex.commands.track import motions, track
 from infinex.commands.train import train
 from infinex.errors import InfinexError
@@ -20,6 +21,7 @@ COMMANDS = (
     track,
     motions,
     train,
+    inspect,
     doctor,
 )
 
