@@ -14,6 +14,7 @@ from infinex.commands.doctor import doctor
 from infinex.commands.edit import edit
 from infinex.commands.inspect import inspect
 from infinex.commands.track import motions, track
+from infinex.commands.train import train
 from infinex.errors import InfinexError
 
 COMMANDS = (
@@ -21,6 +22,7 @@ COMMANDS = (
     edit,
     track,
     motions,
+    train,
     inspect,
     doctor,
 )
