@@ -6,7 +6,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
@@ -16,9 +16,11 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from infinex.errors import InputError
-from infinex.systems.refiner.losses import RefinerLossWeights, augment, picture_terms, roughness
+from infinex.systems.refiner import weights
+from infinex.systems.refiner.losses import RefinerLossWeights, augment, picture_terms, roughness, weighted
 from infinex.systems.refiner.model import CONFIGS, Refiner, apply
 from infinex.systems.refiner.pairs import SCALE
+from infinex.training.trainer import TrainerOptions
 
 IMAGES = 6  # planes of colour: the frame and the source
 
@@ -36,6 +38,9 @@ class RefinerRecipe:
     betas: tuple[float, float] = (0.9, 0.99)
     augment: bool = True
     weights: RefinerLossWeights = field(default_factory=RefinerLossWeights)
+    trainer: TrainerOptions = field(
+        default_factory=lambda: TrainerOptions(precision="bf16-mixed", ema=0.998, panel_rows=8)
+    )
 
 
 RECIPES = {
@@ -45,19 +50,12 @@ RECIPES = {
 }
 
 
-class Fabric(Protocol):
-    """What a step needs of Lightning Fabric."""
-
-    def backward(self, tensor: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Gradients of `tensor`."""
-
-
 class RefinerTask:
     """One network and its training step, for the trainer every system shares."""
 
     def __init__(self, recipe: RefinerRecipe) -> None:
         self.recipe, self.config = recipe, CONFIGS[recipe.config]
-        self.networks: dict[str, nn.Module] = {"refiner": Refiner(self.config)}
+        self.networks: dict[str, nn.Module] = {"refiner": Refiner(self.config).to(memory_format=torch.channels_last)}
         self._optimizers: dict[str, Optimizer] = {}
 
     def optimizers(self) -> dict[str, Optimizer]:
@@ -72,13 +70,14 @@ class RefinerTask:
         r = self.recipe
         return {n: CosineAnnealingLR(o, r.epochs, 0.02 * r.rate) for n, o in self.optimizers().items()}
 
-    def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
+    def step(self, batch: dict[str, Tensor], fabric: Any) -> dict[str, float]:
         """Update by `planes` (B, C, S, S), `truth` (B, 3, S, S) and `support` (B, S, S); the terms, weighted.
 
         Raises FloatingPointError, before the network is touched, when a loss is not a number."""
         planes, truth, support = batch["planes"], batch["truth"], batch["support"]
         if self.recipe.augment:
             planes, truth = augment(planes, truth, IMAGES)
+        planes = planes.contiguous(memory_format=torch.channels_last)
         out = self.networks["refiner"](planes).float()
         terms = picture_terms(apply(out, planes, support), truth, support, self.recipe.weights)
         if self.config.flow:
@@ -110,6 +109,31 @@ class RefinerTask:
         row = torch.cat([torch.cat(list(c), dim=1) for c in columns], dim=2)
         return ((row + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
 
+    @torch.no_grad()
+    def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """Support-weighted L1 (images in 0..1) of the mesh engine alone and refined."""
+        network = self.networks["refiner"]
+        mode = network.training
+        network.eval()
+        try:
+            made = apply(network(batch["planes"]).float(), batch["planes"], batch["support"])
+        finally:
+            network.train(mode)
+        support = batch["support"][:, None]
+        frame, truth = batch["planes"][:, :3], batch["truth"]
+        return {
+            "l1_mesh": float(weighted(frame - truth, support)) / 2,
+            "l1": float(weighted(made - truth, support)) / 2,
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the network as it is to a file of weights."""
+        weights.save(self.networks["refiner"], path)
+
+    def load_file(self, path: Path) -> None:
+        """Begin with the weights in a file. Raises WeightsError where they do not fit."""
+        self.networks["refiner"].load_state_dict(weights.load(path, self.recipe.config).state_dict())
+
 
 class PairSamples:
     """Pairs of one part, made by `infinex.systems.refiner.pairs`; people are drawn alike."""
@@ -133,14 +157,15 @@ class PairSamples:
         # Stills stand for many people, but show one opening each.
         self.chance = np.array([3.0 if k == "still" else 1.0 for k in people])
         self.chance /= self.chance.sum()
-        self.length = recipe.repeats if split != "test" else 400
+        self.held = split == "test"
+        self.length = 400 if self.held else recipe.repeats
 
     def __len__(self) -> int:
         return self.length
 
-    def __getitem__(self, index: int, rng: np.random.Generator | None = None) -> dict[str, Tensor]:
-        """Pair `index` of an epoch; with the same generator state always the same."""
-        rng = rng or np.random.default_rng(index)
+    def get(self, index: int, rng: np.random.Generator) -> dict[str, Tensor]:
+        """One pair; held-out ones are always the same for an index."""
+        rng = np.random.default_rng(index) if self.held else rng
         clips = self.people[int(rng.choice(len(self.people), p=self.chance))]
         clip = clips[int(rng.integers(len(clips)))]
         i = int(rng.integers(len(clip["planes"])))
@@ -152,8 +177,15 @@ class PairSamples:
 
 
 def task(recipe: RefinerRecipe) -> RefinerTask:
-    """The task of a recipe."""
+    """For the trainer. Raises InputError for a part that does not exist."""
+    if recipe.config not in CONFIGS:
+        raise InputError(f"--set config={recipe.config}: there are {', '.join(CONFIGS)}")
     return RefinerTask(recipe)
+
+
+def samples(recipe: RefinerRecipe, folder: str | Path, split: str) -> PairSamples:
+    """Pairs of a part. Raises InputError where the folder holds none."""
+    return PairSamples(recipe, Path(folder), split)
 
 
 @torch.no_grad()
@@ -172,9 +204,10 @@ def held_out_error(network: nn.Module, samples: PairSamples, count: int = 320, b
 
 
 def _batches(samples: PairSamples, count: int, batch: int) -> Iterator[dict[str, Tensor]]:
+    rng = np.random.default_rng(0)
     for start in range(0, count, batch):
-        items = [samples[i] for i in range(start, min(start + batch, count))]
+        items = [samples.get(i, rng) for i in range(start, min(start + batch, count))]
         yield {k: torch.stack([item[k] for item in items]) for k in items[0]}
 
 
-__all__ = ["CONFIGS", "RECIPES", "PairSamples", "RefinerRecipe", "RefinerTask", "held_out_error", "task"]
+__all__ = ["CONFIGS", "RECIPES", "PairSamples", "RefinerRecipe", "RefinerTask", "held_out_error", "samples", "task"]

@@ -24,6 +24,15 @@ def load(path: str | Path, part: str) -> Refiner:
     return network.eval()
 
 
+def save(network: torch.nn.Module, path: str | Path) -> None:
+    """Write a network's weights as safetensors."""
+    from safetensors.torch import save_file
+
+    state = {k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}
+    with atomic_path(Path(path)) as temporary:
+        save_file(state, str(temporary))
+
+
 def export(network: Refiner, path: str | Path) -> None:
     """Write a network as ONNX, any number of windows a call: `planes` in, `out` out."""
     try:
