@@ -12,6 +12,7 @@ from infinex._version import __version__
 from infinex.commands.animate import animate
 from infinex.commands.doctor import doctor
 from infinex.commands.inspect import inspect
+from infinex.commands.prepare import prepare
 from infinex.commands.track import motions, track
 from infinex.commands.train import train
 from infinex.errors import InfinexError
@@ -20,6 +21,7 @@ COMMANDS = (
     animate,
     track,
     motions,
+    prepare,
     train,
     inspect,
     doctor,
