@@ -2,7 +2,8 @@
 
 Channels are Action Units ("AU12", one-sided "AU12L", "AU12R", 0..1 of full intensity), `turn`, `nod`, `tilt`,
 `look_x`, `look_y` in degrees (to the subject's left, down, to the subject's left shoulder; left, down),
-`lean` (1: larger by a seventh) and `shift_x`, `shift_y` (eye distances to the subject's left, down). Sides are the subject's own.
+`lean` (1: larger by a seventh) and `shift_x`, `shift_y` (eye distances to the subject's
+left, down). Sides are the subject's own.
 """
 
 from __future__ import annotations
@@ -25,7 +26,16 @@ from infinex.motion import Motion, Move, Rest
 Array = NDArray[np.float64]
 HEAD = ("turn", "nod", "tilt", "lean", "shift_x", "shift_y")
 GAZE = ("look_x", "look_y")
-LIMITS = {"turn": 30.0, "nod": 24.0, "tilt": 30.0, "look_x": 32.0, "look_y": 26.0, "lean": 1.0, "shift_x": 0.3, "shift_y": 0.3}
+LIMITS = {
+    "turn": 30.0,
+    "nod": 24.0,
+    "tilt": 30.0,
+    "look_x": 32.0,
+    "look_y": 26.0,
+    "lean": 1.0,
+    "shift_x": 0.3,
+    "shift_y": 0.3,
+}
 # Brows and lids move first, the head last: seconds by which a channel follows its cue.
 LATENCY = {"AU01": -0.04, "AU02": -0.04, "AU04": -0.03, "AU05": -0.04, "AU06": 0.03, "nod": 0.04, "turn": 0.05}
 # Units that some bases lack, by what comes nearest.
@@ -136,6 +146,7 @@ class TimelineDriver:
         self.frames = max(1, round(timeline.duration * fps))
         self.rest = Rest.neutral()
         self.lost: list[tuple[float, float]] = []
+        self.notes: list[str] = []  # what the user should know
         self._times = np.arange(self.frames) / fps
         self._tracks = timeline.tracks(self._times)
         if not still:
@@ -183,7 +194,8 @@ def head_turn(turn: float, nod: float, tilt: float) -> Array:
 def displacement(levels: Mapping[str, float]) -> Array:
     """Mesh displacement (478, 3) of the units among `levels`."""
     names = basis().names
-    both, halves = np.zeros(len(names)), {}
+    both = np.zeros(len(names))
+    halves: dict[tuple[int, str], float] = {}
     for channel, level in levels.items():
         if not channel.startswith("AU") or level <= 0:
             continue

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -11,10 +12,16 @@ from typing import Literal
 
 Kind = Literal["expression", "gesture", "degree"]
 
-DROPPED = frozenset(
-    "a an the her his their my your our its own she he they it i you we is are was were be been being am 's s "
-    "herself himself themselves itself myself yourself that this these those very".split()
-) - {"very"}
+
+def word_set(text: str) -> frozenset[str]:
+    """The words of a text, as a set."""
+    return frozenset(text.split())
+
+
+DROPPED = word_set(
+    "a an the her his their my your our its own she he they it i you we is are was were be been being am s "
+    "herself himself themselves itself myself yourself that this these those"
+)
 IRREGULAR = {
     "wept": "weep", "woken": "wake", "spoke": "speak", "spoken": "speak", "said": "say", "told": "tell",
     "thought": "think", "ate": "eat", "eaten": "eat", "bit": "bit", "bitten": "bite", "shook": "shake",
@@ -28,7 +35,8 @@ IRREGULAR = {
     "does": "do", "did": "do", "has": "have", "had": "have", "dying": "die", "lies": "lie", "lying": "lie",
     "froze": "freeze", "frozen": "freeze", "shone": "shine", "swung": "swing", "spun": "spin", "sunk": "sink",
     "sank": "sink", "sought": "seek", "grew": "grow", "grown": "grow", "broke": "break", "lit": "light",
-    "tears": "tear", "tore": "tear", "saw": "see", "seen": "see", "left": "left", "whilst": "while",
+    "mouthed": "mouthed", "eyed": "eyed", "faced": "faced", "jawed": "jawed", "lipped": "lipped", "browed": "browed",
+    "lidded": "lidded", "tears": "tear", "tore": "tear", "saw": "see", "seen": "see", "left": "left", "whilst": "while",
 }  # fmt: skip
 ENDINGS = (
     ("s", ""), ("es", ""), ("ies", "y"), ("ed", ""), ("ed", "e"), ("ied", "y"), ("ing", ""), ("ing", "e"),
@@ -171,15 +179,17 @@ def stems(word: str) -> list[str]:
 
 @cache
 def neighbours() -> dict[str, str]:
-    """Words of English outside the lexicon: to each the lexicon's word that is near in meaning, or none ("")."""
-    import gzip
+    """Words outside the lexicon: to each the lexicon's word that is near in meaning."""
+    text = resources.files("infinex").joinpath("drivers/data/neighbours.txt").read_text(encoding="utf-8")
+    rows = (line.partition(" : ") for line in text.splitlines() if line and not line.startswith("#"))
+    return {word: near.strip() for near, _, words in rows for word in _split(words)}
 
-    packed = resources.files("infinex").joinpath("drivers/data/neighbours.txt.gz").read_bytes()
-    out = {}
-    for line in gzip.decompress(packed).decode().splitlines():
-        word, _, near = line.partition("\t")
-        out[word] = near
-    return out
+
+@cache
+def english() -> frozenset[str]:
+    """Common words of English outside the lexicon: no slips of spelling. From BERT's vocabulary (Apache 2.0)."""
+    packed = resources.files("infinex").joinpath("drivers/data/english.txt.gz").read_bytes()
+    return frozenset(gzip.decompress(packed).decode().split())
 
 
 def nearest(word: str, choices: Iterable[str] | None = None) -> tuple[str, str]:
@@ -190,8 +200,8 @@ def nearest(word: str, choices: Iterable[str] | None = None) -> tuple[str, str]:
     table = neighbours()
     for form in [word, *stems(word)]:
         if form in table:
-            return (table[form], "near in meaning") if table[form] else ("", "")
-    if len(word) < 5:
+            return table[form], "near in meaning"
+    if len(word) < 5 or not english().isdisjoint([word, *stems(word)]):
         return "", ""
     allowed = 2 if len(word) >= 9 else 1
     best, least = "", allowed + 1
