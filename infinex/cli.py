@@ -13,12 +13,14 @@ from infinex.commands.animate import animate
 from infinex.commands.doctor import doctor
 from infinex.commands.inspect import inspect
 from infinex.commands.track import motions, track
+from infinex.commands.train import train
 from infinex.errors import InfinexError
 
 COMMANDS = (
     animate,
     track,
     motions,
+    train,
     inspect,
     doctor,
 )
