@@ -7,18 +7,18 @@ from dataclasses import dataclass, field, replace
 
 from infinex.drivers.gestures import GESTURES, perform, scaled
 from infinex.drivers.grammar import MOST_SECONDS
-from infinex.drivers.timeline import GAZE, HEAD, Cue
+from infinex.drivers.timeline import GAZE, HEAD, Cue, unit_of
 from infinex.errors import InputError
 
 LEAD = 0.3  # seconds before the first cue
 ONSET, APEX, OFFSET = 0.45, 1.15, 0.65  # of an expression that nothing is said about
 OPPOSED = (
-    ("AU12", "AU15", "the corners of the mouth"), ("AU05", "AU43", "the lids"), ("AU26", "AU24", "the mouth"),
+    ("AU12", "AU15", "the corners of the mouth"), ("AU5", "AU43", "the lids"), ("AU26", "AU24", "the mouth"),
     ("AU25", "AU24", "the mouth"), ("AU27", "AU24", "the mouth"), ("AU12", "AU18", "the mouth"),
 )  # fmt: skip
-UPPER = frozenset({"AU01", "AU02", "AU04", "AU05", "AU06", "AU07", "AU43", "AU45", "AU46"})
-REGIONS = {"AU01": "brows", "AU02": "brows", "AU04": "brows", "AU05": "lids", "AU06": "cheeks", "AU07": "lids",
-           "AU43": "lids", "AU45": "lids", "AU46": "lids", "AU09": "nose", "AU38": "nose", "turn": "turn",
+UPPER = frozenset({"AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU43", "AU45", "AU46"})
+REGIONS = {"AU1": "brows", "AU2": "brows", "AU4": "brows", "AU5": "lids", "AU6": "cheeks", "AU7": "lids",
+           "AU43": "lids", "AU45": "lids", "AU46": "lids", "AU9": "nose", "AU38": "nose", "turn": "turn",
            "nod": "nod", "tilt": "tilt", "look_x": "gaze", "look_y": "gaze", "lean": "lean"}  # fmt: skip
 PART_REGION = {"brow": "upper", "inner_brow": "upper", "outer_brow": "upper", "eye": "upper", "upper_lid": "upper",
                "lower_lid": "upper", "mouth": "lower", "lip": "lower", "upper_lip": "lower", "lower_lip": "lower",
@@ -27,7 +27,7 @@ PART_REGION = {"brow": "upper", "inner_brow": "upper", "outer_brow": "upper", "e
 
 def region(channel: str) -> str:
     """The part of the face that a channel moves."""
-    return REGIONS.get(channel[:4] if channel.startswith("AU") else channel, "mouth")
+    return REGIONS.get(unit_of(channel), "mouth")
 
 
 @dataclass
@@ -137,7 +137,7 @@ def schedule(groups: Sequence[Group], notes: list[str]) -> tuple[list[Cue], floa
             for h in gone:
                 held.remove(h)
                 release(h, cursor, OFFSET if not e.ending else 0.5 * max(e.speed, 1))
-            if e.gesture == "neutral" or (e.ending and not e.levels.get("AU05")):
+            if e.gesture == "neutral" or (e.ending and not e.levels.get("AU5")):
                 length = e.seconds or 0.9
                 cues.append(Cue(cursor, ((0.0, 0.0), (length, 0.0)), {}, e.words, e.note or "back to rest"))
                 ends.append(cursor + length)
@@ -193,7 +193,7 @@ def _replaces(new: Event, old: Event) -> bool:
         return not set(old.levels) & {*HEAD, *GAZE} or old.expression
     if new.negated or new.ending:
         if new.ending and not new.negated:  # opens the eyes, shuts the mouth
-            lids = "AU05" in new.levels
+            lids = "AU5" in new.levels
             return any(region(c) == ("lids" if lids else "mouth") for c in old.levels) and not old.expression
         return bool(new.regions & old.regions) or new.words == old.words
     if new.gesture:

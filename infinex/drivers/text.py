@@ -36,7 +36,7 @@ from infinex.drivers.grammar import (
     TURN,
     mark,
 )  # fmt: skip
-from infinex.drivers.timeline import GAZE, HEAD, Timeline, TimelineDriver
+from infinex.drivers.timeline import GAZE, HEAD, Timeline, TimelineDriver, unit_of
 from infinex.drivers.words import DROPPED, Lexicon, Meaning, base, lexicon, nearest, tokens
 from infinex.errors import InputError
 
@@ -222,7 +222,7 @@ class Reader:
             m = item.meaning
             levels = dict(m.levels)
             if region_of and m.kind == "expression":
-                part = {c: v for c, v in levels.items() if (c[:4] in UPPER) == (region_of == "upper")}
+                part = {c: v for c, v in levels.items() if (unit_of(c) in UPPER) == (region_of == "upper")}
                 levels = part or levels
                 for other in clause:
                     other.used = other.used or other.kind == "part"
@@ -258,7 +258,7 @@ class Reader:
 
     def _frame_event(self, meaning: Meaning, words: str, n: int) -> Event:
         if meaning.gesture == "open_eyes":
-            return Event(words, {"AU05": 0.35}, place=n, note="opens what was shut", ending=True)
+            return Event(words, {"AU5": 0.35}, place=n, note="opens what was shut", ending=True)
         if meaning.gesture == "close_mouth":
             return Event(words, {"AU25": 0.01, "AU26": 0.01}, place=n, ending=True, note="shuts what was open")
         if meaning.gesture in ("tilt", "turn", "look"):

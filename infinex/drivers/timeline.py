@@ -8,20 +8,18 @@ left, down). Sides are the subject's own.
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from functools import cache
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.drivers.units import NECK, rest_face
 from infinex.engine import Drive
-from infinex.face import topology as top
-from infinex.face.pose import to_vector
-from infinex.face.units import basis
-from infinex.motion import Motion, Move, Rest
+from infinex.face.pose import to_matrix, to_vector
+from infinex.face.units import UNITS, units_offsets
+from infinex.motion import Motion, Move
 
 Array = NDArray[np.float64]
 HEAD = ("turn", "nod", "tilt", "lean", "shift_x", "shift_y")
@@ -37,13 +35,12 @@ LIMITS = {
     "shift_y": 0.3,
 }
 # Brows and lids move first, the head last: seconds by which a channel follows its cue.
-LATENCY = {"AU01": -0.04, "AU02": -0.04, "AU04": -0.03, "AU05": -0.04, "AU06": 0.03, "nod": 0.04, "turn": 0.05}
-# Units that some bases lack, by what comes nearest.
-STAND_INS: dict[str, tuple[tuple[str, float], ...]] = {
-    "43": (("45", 1.0),), "46": (("45", 1.0),), "27": (("26", 1.0), ("25", 0.5)), "24": (("23", 0.8),),
-    "18": (("23", 0.8),), "22": (("25", 0.5), ("23", 0.5)), "28": (("23", 0.9),), "11": (("10", 0.5),),
-    "13": (("12", 0.8),), "16": (("25", 0.6),),
-}  # fmt: skip
+LATENCY = {"AU1": -0.04, "AU2": -0.04, "AU4": -0.03, "AU5": -0.04, "AU6": 0.03, "nod": 0.04, "turn": 0.05}
+
+
+def unit_of(channel: str) -> str:
+    """A unit without its side: "AU12L" is AU12; other channels as they are."""
+    return channel[:-1] if channel.startswith("AU") and channel[-1] in "LR" else channel
 
 
 @dataclass(frozen=True)
@@ -95,7 +92,7 @@ class Timeline:
         out: dict[str, Array] = {}
         for cue in self.cues:
             for channel, level in cue.levels.items():
-                value = level * cue.envelope(times - LATENCY.get(channel[:4], 0.0))
+                value = level * cue.envelope(times - LATENCY.get(unit_of(channel), 0.0))
                 if channel not in out:
                     out[channel] = value
                 elif channel.startswith("AU"):
@@ -125,7 +122,8 @@ class Timeline:
         """The whole performance, with Action Units. `still`: nothing but what the text asks for."""
         driver = TimelineDriver(self, fps, still)
         motion = Motion.collect((d.move for d in driver), driver.rest, fps)
-        return replace(motion, units=driver.units(), unit_names=basis().names)
+        names, units = driver.units()
+        return replace(motion, units=units, unit_names=names)
 
 
 def _show(channel: str, level: float) -> str:
@@ -144,14 +142,16 @@ class TimelineDriver:
     def __init__(self, timeline: Timeline, fps: float = 25.0, still: bool = False) -> None:
         self.timeline, self.fps = timeline, fps
         self.frames = max(1, round(timeline.duration * fps))
-        self.rest = Rest.neutral()
+        self.rest = rest_face()
         self.lost: list[tuple[float, float]] = []
         self.notes: list[str] = []  # what the user should know
         self._times = np.arange(self.frames) / fps
         self._tracks = timeline.tracks(self._times)
         if not still:
             add_idle_life(self._tracks, self._times, timeline.seed)
-        self.unshown = tuple(c for c in self._tracks if c.startswith("AU") and not columns(c))
+        self.unshown = tuple(sorted({unit_of(c) for c in self._tracks if c.startswith("AU")} - set(UNITS)))
+        for unit in self.unshown:
+            del self._tracks[unit]
 
     def settle(self, near: Any = None, match: Any = None) -> TimelineDriver:
         """Its performer is at rest already."""
@@ -160,13 +160,10 @@ class TimelineDriver:
     def close(self) -> None:
         """Nothing is open."""
 
-    def units(self) -> Array:
-        """(T, U) intensities of the units of the basis; one-sided ones only where the basis has sides."""
-        out = np.zeros((self.frames, len(basis().names)))
-        for channel, value in self._tracks.items():
-            for column, weight, _ in columns(channel):
-                out[:, column] = np.maximum(out[:, column], value * weight)
-        return out
+    def units(self) -> tuple[tuple[str, ...], Array]:
+        """Names of the Action Units that move, and their intensities (T, U)."""
+        names = tuple(sorted(c for c in self._tracks if c.startswith("AU")))
+        return names, np.stack([self._tracks[n] for n in names], 1) if names else np.zeros((self.frames, 0))
 
     def __iter__(self) -> Iterator[Drive]:
         for i in range(self.frames):
@@ -175,10 +172,14 @@ class TimelineDriver:
     def _move(self, i: int) -> Move:
         level = {k: float(v[i]) for k, v in self._tracks.items()}
         gaze = np.radians([level.get("look_x", 0.0), level.get("look_y", 0.0)])
-        shift = np.array([level.get("shift_x", 0.0), level.get("shift_y", 0.0), 0.0])
         scale = 1 + 0.14 * level.get("lean", 0.0)
         rotation = head_turn(level.get("turn", 0.0), level.get("nod", 0.0), level.get("tilt", 0.0))
-        return Move(i / self.fps, rotation, shift, scale, displacement(level), gaze)
+        shift = (NECK - to_matrix(rotation) @ NECK) * [1, 1, 0]  # the head turns about the neck
+        shift += [level.get("shift_x", 0.0), level.get("shift_y", 0.0), 0.0]
+        units = {k: v for k, v in level.items() if k.startswith("AU") and v > 0}
+        # The upper lids go with the eyes.
+        units |= {"AU63": max(0.0, -gaze[1]) / 0.4, "AU64": max(0.0, gaze[1]) / 0.42}
+        return Move(i / self.fps, rotation, shift, scale, units_offsets(units), gaze)
 
 
 def head_turn(turn: float, nod: float, tilt: float) -> Array:
@@ -189,61 +190,6 @@ def head_turn(turn: float, nod: float, tilt: float) -> Array:
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])
     about_z = np.array([[cz, -sz, 0], [sz, cz, 0], [0, 0, 1]])
     return to_vector(about_z @ about_y @ about_x)
-
-
-def displacement(levels: Mapping[str, float]) -> Array:
-    """Mesh displacement (478, 3) of the units among `levels`."""
-    names = basis().names
-    both = np.zeros(len(names))
-    halves: dict[tuple[int, str], float] = {}
-    for channel, level in levels.items():
-        if not channel.startswith("AU") or level <= 0:
-            continue
-        for column, weight, side in columns(channel):
-            if side:
-                halves[column, side] = max(halves.get((column, side), 0.0), level * weight)
-            else:
-                both[column] = max(both[column], level * weight)
-    out = basis().offsets(both)
-    for (column, side), level in halves.items():
-        one = np.zeros(len(names))
-        one[column] = max(0.0, level - both[column])
-        out = out + basis().offsets(one) * side_weight(side)[:, None]
-    return out
-
-
-@cache
-def columns(channel: str) -> tuple[tuple[int, float, str], ...]:
-    """(column of the basis, weight, side that has to be cut out of it) that show a unit; empty: none does."""
-    found = {_split(n): i for i, n in enumerate(basis().names)}
-    number, side = _split(channel)
-
-    def resolve(number: str) -> list[tuple[int, float, str]]:
-        if (number, side) in found:
-            return [(found[number, side], 1.0, "")]
-        if not side and (number, "L") in found and (number, "R") in found:
-            return [(found[number, "L"], 1.0, ""), (found[number, "R"], 1.0, "")]
-        if side and (number, "") in found:
-            return [(found[number, ""], 1.0, side)]
-        return []
-
-    own = resolve(number)
-    if own:
-        return tuple(own)
-    return tuple((c, w * k, s) for other, k in STAND_INS.get(number, ()) for c, w, s in resolve(other))
-
-
-def _split(name: str) -> tuple[str, str]:
-    m = re.fullmatch(r"A[UD]0*(\d+)([LR]?)", name)
-    return (m[1], m[2]) if m else (name, "")
-
-
-@cache
-def side_weight(side: str) -> Array:
-    """1 on one half of the face, "L" or "R", 0 on the other, with a soft border; (478,)."""
-    x = top.mean_face()[:, 0] / 0.12
-    left = 1 / (1 + np.exp(-6 * x))
-    return left if side == "L" else 1 - left
 
 
 # -- life between the cues ------------------------------------------------------------------------
@@ -269,7 +215,7 @@ def add_idle_life(tracks: dict[str, Array], times: Array, seed: int) -> None:
     add("shift_y", -0.006 * breath)
     add("lean", 0.02 * breath)
     add("AU12", np.clip(0.03 * drift((5.9, 3.3)), 0, 1))
-    add("AU01", np.clip(0.04 * drift((4.7, 2.9)), 0, 1))
+    add("AU1", np.clip(0.04 * drift((4.7, 2.9)), 0, 1))
     # The eyes rest on a point and jump to the next.
     look = np.zeros((2, n))
     at, aim = 0.4 + rng.exponential(0.5), np.zeros(2)
@@ -282,7 +228,7 @@ def add_idle_life(tracks: dict[str, Array], times: Array, seed: int) -> None:
     add("look_x", look[0])
     add("look_y", look[1])
     shut = np.maximum.reduce([tracks.get(u, np.zeros(n)) for u in ("AU43", "AU46", "AU46L", "AU46R", "AU45")])
-    wide = tracks.get("AU05", np.zeros(n))
+    wide = tracks.get("AU5", np.zeros(n))
     lids = np.zeros(n)
     for moment in _blink_times(tracks, times, rng):
         i = min(n - 1, int(np.searchsorted(times, moment)))

@@ -7,7 +7,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-
 from infinex.media.image import read_image, write_image
 from infinex.media.video import probe
 
