@@ -43,6 +43,11 @@ def unit_of(channel: str) -> str:
     return channel[:-1] if channel.startswith("AU") and channel[-1] in "LR" else channel
 
 
+# Units of the head and the eyes: for more and for less of a channel, and how far they go.
+AS_UNITS = {"turn": ("AU51", "AU52", 25.2), "nod": ("AU54", "AU53", 20.0), "tilt": ("AU55", "AU56", 20.0),
+            "lean": ("AU57", "AU58", 1.0), "look_x": ("AU61", "AU62", 28.6), "look_y": ("AU64", "AU63", 23.5)}  # fmt: skip
+
+
 @dataclass(frozen=True)
 class Cue:
     """One thing that happens: levels of channels under one envelope.
@@ -105,6 +110,23 @@ class Timeline:
         """The value of every channel that is furthest from 0."""
         t = np.arange(0, self.duration, 1 / 50)
         return {k: float(v[np.abs(v).argmax()]) for k, v in self.tracks(t).items() if len(v)}
+
+    def height(self) -> dict[str, float]:
+        """Action Units, those of head and eyes among them, at the moment when most of the face moves."""
+        t = np.arange(0, self.duration, 1 / 50)
+        tracks = self.tracks(t)
+        if not tracks:
+            return {}
+        most = int(sum(np.abs(v) / LIMITS.get(k, 1.0) for k, v in tracks.items()).argmax())  # type: ignore[union-attr]
+        out: dict[str, float] = {}
+        for channel, track in tracks.items():
+            value = float(track[most])
+            if unit_of(channel) in UNITS:
+                out[channel] = round(value, 3)
+            elif channel in AS_UNITS and value:
+                more, less, far = AS_UNITS[channel]
+                out[more if value > 0 else less] = round(min(1.0, abs(value) / far), 3)
+        return {k: v for k, v in out.items() if v > 0}
 
     def explain(self) -> str:
         """A line for each cue, then what was made of the rest."""

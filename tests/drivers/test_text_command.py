@@ -46,3 +46,14 @@ def test_mistakes_are_one_line(portrait: Path, tmp_path: Path) -> None:
         lines = result.stderr.strip().splitlines()
         assert result.returncode == 2 and len(lines) == 1 and said in lines[0], result.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_edit_takes_text(portrait: Path, tmp_path: Path) -> None:
+    picture, out = tmp_path / "p.png", tmp_path / "o.png"
+    write_image(picture, read_image(portrait)[:300, 90:390])
+    command = [sys.executable, "-m", "infinex.cli", "edit", picture, "--text", "she smiles and looks left", "-o", out]
+    result = subprocess.run([*map(str, command), "--json"], capture_output=True, text=True, timeout=200, check=False)
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout.strip().splitlines()[-1])
+    assert summary["units"]["AU12"] > 0.5 and summary["units"]["AU61"] > 0.3
+    assert (read_image(out) != read_image(picture)).any()
