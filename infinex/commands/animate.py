@@ -39,20 +39,22 @@ def animate(
     motion: Annotated[
         Optional[str], typer.Option(help="A bundled performance by name (see `infinex motions`), or a file.")  # noqa: UP045
     ] = None,
-    if sum(d is not None for d in (driving, motion, units, text)) != 1:
-        raise InputError("name one driver: a file or camera:0 after the source, or --motion, --units or --text")
-    if text is None and (explain or still):
-        raise InputError(f"--{'explain' if explain else 'still'} goes with --text")
-    driver: Driving = motion or driving or ""
-    notes: list[str] = []
-    if text is not None:
-        spoken = open_text(text, fps or 25.0, still)
-        driver, notes = spoken, spoken.notes
-        if explain:
-            print(spoken.timeline.explain())
-            notes = []
-            if output is None:
-                return
+    units: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help='Drive by Action Units: "AU12=0.8,AU6=0.5", or "0s: ; 1s: AU12=1; 2s: AU12=.2".'),
+    ] = None,
+    exaggerate: Annotated[
+        bool, typer.Option("--allow-exaggeration", help="With --units: intensities up to 2 instead of 1.")
+    ] = False,
+    text: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help='What the face should do, in English: "she smiles, then looks surprised".'),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print what was made of --text; without -o, do nothing else.")
+    ] = False,
+    still: Annotated[
+        bool, typer.Option("--still", help="With --text: no blinks, breath or sway that were not asked for.")
     ] = False,
     engine: Annotated[str, typer.Option(help="What renders: mesh.")] = "mesh",
     face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
@@ -93,13 +95,12 @@ def animate(
     from infinex.pipeline import Driving, Options
     from infinex.pipeline import animate as run
 
-<<<<<<< HEAD
-    if [driving, motion, text].count(None) != 2:
-        raise InputError("name one driver: a file or camera:0 after the source, --motion, or --text")
-    notes: list[str] = []
-    driver: Driving = motion or driving or ""
+    if sum(d is not None for d in (driving, motion, units, text)) != 1:
+        raise InputError("name one driver: a file or camera:0 after the source, or --motion, --units or --text")
     if text is None and (explain or still):
         raise InputError(f"--{'explain' if explain else 'still'} goes with --text")
+    driver: Driving = motion or driving or ""
+    notes: list[str] = []
     if text is not None:
         spoken = open_text(text, fps or 25.0, still)
         driver, notes = spoken, spoken.notes
@@ -108,10 +109,6 @@ def animate(
             notes = []
             if output is None:
                 return
-=======
-    if sum(d is not None for d in (driving, motion, units)) != 1:
-        raise InputError("name one driver: a file or camera:0 after the source, or --motion, or --units")
->>>>>>> main
     options = Options(
         engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
         smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,

@@ -117,7 +117,8 @@ class Timeline:
         tracks = self.tracks(t)
         if not tracks:
             return {}
-        most = int(sum(np.abs(v) / LIMITS.get(k, 1.0) for k, v in tracks.items()).argmax())  # type: ignore[union-attr]
+        amount = np.stack([np.abs(v) / LIMITS.get(k, 1.0) for k, v in tracks.items()]).sum(0)
+        most = int(amount.argmax())
         out: dict[str, float] = {}
         for channel, track in tracks.items():
             value = float(track[most])
