@@ -30,7 +30,7 @@ from infinex.face import topology as top
 from infinex.face.pose import fit_pose
 from infinex.face.shape import lip_gaps
 from infinex.face.tracker import FaceFinder, FaceTracker
-from infinex.face.units import basis
+from infinex.face.units import units_offsets
 from infinex.media.image import read_image
 from infinex.media.video import VideoReader
 from infinex.mesh.engine import MeshOptions, PreparedFace
@@ -124,7 +124,7 @@ def measure(clip: Path, finder: FaceFinder, frames: int) -> tuple[dict[str, Any]
 
 
 EXPRESSIONS = {
-    "smile": {"AU12": 0.9, "AU25": 0.6, "AU06": 0.5},
+    "smile": {"AU12": 0.9, "AU25": 0.6, "AU6": 0.5},
     "open": {"AU26": 0.9, "AU25": 0.5},
     "blink": {"AU45": 1.0},
 }
@@ -136,7 +136,6 @@ def before_and_after(path: Path, finder: FaceFinder, side: int = 260) -> Image |
     faces = finder.find(image)
     if not faces:
         return None
-    b = basis()
     rows = []
     for options in ENGINES.values():
         face = PreparedFace(Source(image, faces[0]), replace(options, absolute=False))
@@ -146,10 +145,9 @@ def before_and_after(path: Path, finder: FaceFinder, side: int = 260) -> Image |
         cx, cy = (x0 + x1) / 2, (y0 + y1) / 2
         row = []
         for units in ({}, *EXPRESSIONS.values()):
-            amounts = np.array([units.get(n, 0.0) for n in b.names])
             canvas = image.copy()
             rest = Rest.neutral()
-            move = Move(0.0, rest.rotation, rest.translation, rest.scale, b.offsets(amounts), rest.gaze)
+            move = Move(0.0, rest.rotation, rest.translation, rest.scale, units_offsets(units), rest.gaze)
             face.draw(canvas, Drive(move))
             cut = canvas[max(0, int(cy - half)) : int(cy + half), max(0, int(cx - half)) : int(cx + half)]
             row.append(cv2.resize(cut, (side, side), interpolation=cv2.INTER_AREA))

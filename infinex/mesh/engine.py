@@ -15,7 +15,7 @@ from infinex.mesh.eyes import draw_eyes
 from infinex.mesh.layers import Layers, person_matte
 from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
 from infinex.mesh.raster import composite
-from infinex.mesh.refiner import Look, look_at_eye, look_at_head, look_at_mouth, refiner
+from infinex.mesh.refiner import Look, colour_of, look_at_eye, look_at_head, look_at_mouth, refiner
 from infinex.mesh.retarget import Retarget, SourceFace, Target
 from infinex.mesh.warp import Flow, Warp, WarpShape, head_reach
 from infinex.mesh.wrinkles import Wrinkles
@@ -68,7 +68,7 @@ class PreparedFace:
         self.layers = Layers(part, self.face, alpha)
         self.tone = MouthTone.measure(source.image, self.face.points)
         self.mouth = Mouth(self.face, self.tone)
-        self.grey = bool(np.ptp(part[::4, ::4].astype(np.int16), axis=2).max() <= 2)
+        self.colour = colour_of(part, self.face.points[:, :2] - [x0, y0])
         self._retarget: Retarget | None = None
         self._wrinkles: Wrinkles | None = None
         self._last: tuple[NDArray[np.uint8], Flow, NDArray[np.uint8], Target] | None = None
@@ -124,7 +124,7 @@ class PreparedFace:
             self.mouth.draw(part, (x0, y0), target)
         self._last = part, flow, gate, target
         if self.options.refine:
-            refiner()(part, self.looks(theirs), self.grey)
+            refiner()(part, self.looks(theirs), self.colour)
         out[:] = part
         return target, flow
 

@@ -28,6 +28,7 @@ Image = NDArray[np.uint8]
 Planes = NDArray[np.float32]
 MODELS = Path(__file__).with_name("data")
 PARTS = ("head", "eye", "mouth")  # in the order they are refined
+GENTLE = 0.4  # strength where the face has no colour
 LARGEST = 110.0  # of a residual, in grey levels
 
 
@@ -112,8 +113,8 @@ class Refiner:
             if (file := folder / f"refiner-{part}.onnx").is_file()
         }
 
-    def __call__(self, part: Image, looks: dict[str, Look], grey: bool = False) -> None:
-        """Refine a frame in place, by what was seen of it. `grey`: the portrait has no colour, and gets none.
+    def __call__(self, part: Image, looks: dict[str, Look], colour: float = 1.0) -> None:
+        """Refine a frame in place, by what was seen of it. `colour` in 0..1 is the portrait's, see `colour_of`.
 
         An answer that is not finite is left out, with a warning."""
         for kind, session in self._sessions.items():
@@ -127,13 +128,24 @@ class Refiner:
                 )
                 continue
             for look, out in zip(seen, answer):
-                _apply(part, look, out, grey)
+                _apply(part, look, out, colour)
 
 
-def _apply(part: Image, look: Look, out: Planes, grey: bool) -> None:
+def colour_of(image: Image, points: NDArray) -> float:
+    """How colourful a face is: 0 for stone and grey photographs, 1 for skin. `points` (478, 2) in `image`."""
+    h, w = image.shape[:2]
+    inside = polygon_mask(h, w, points[top.OVAL]) > 0.5
+    if not inside.any():
+        return 0.0
+    spread = np.ptp(image[inside].astype(np.int16), axis=1)
+    return float(np.clip((np.median(spread) - 6) / 24, 0, 1))
+
+
+def _apply(part: Image, look: Look, out: Planes, colour: float) -> None:
     residual = np.clip(out[:3] * 127.5, -LARGEST, LARGEST)
-    if grey:
-        residual[:] = residual.mean(0)
+    if colour < 1:  # the networks know skin: elsewhere they stay gentle, and bring no colour of their own
+        grey = residual.mean(0)
+        residual = (GENTLE + (1 - GENTLE) * colour) * (grey + colour * (residual - grey))
     planes = np.concatenate([residual, out[3:] * look.window.pixel]) * look.support
     rows, columns = np.flatnonzero(look.support.max(1) > 0), np.flatnonzero(look.support.max(0) > 0)
     a, b, c, d = columns[0] - 1, rows[0] - 1, columns[-1] + 1, rows[-1] + 1
@@ -268,7 +280,9 @@ def look_at_head(
     moved = np.clip(np.hypot(maps[0], maps[1]) / 4 / 0.03, 0, 1)
     moved = cv2.GaussianBlur(cv2.dilate(moved, np.ones((3, 3), np.uint8)), (0, 0), 2.0)
     inside = cv2.GaussianBlur(cv2.erode(maps[5], np.ones((5, 5), np.uint8)), (0, 0), 1.5)
-    return Look(w, planes, _rimless(moved * inside * (1 - mouth)))
+    # What to put where background is uncovered is learned from too few people: the fill stays.
+    filled = cv2.GaussianBlur(maps[4], (0, 0), 1.0)
+    return Look(w, planes, _rimless(moved * inside * (1 - mouth) * (1 - filled)))
 
 
 def _source_area(flow: Flow) -> NDArray[np.float64]:

@@ -27,11 +27,10 @@ def portrait(grey: bool = False) -> Source:
 
 def opened(strength: float = 1.0, turn: float = 0.1) -> Move:
     """Jaw down and head turned."""
-    from infinex.face.units import basis
+    from infinex.face.units import units_offsets
 
-    b = basis()
-    amounts = np.array([strength if n in ("AU26", "AU25") else 0.0 for n in b.names])
-    return Move(0.0, np.array([0.0, turn, 0.0]), np.zeros(3), 1.0, b.offsets(amounts), np.zeros(2))
+    offsets = units_offsets({"AU25": strength, "AU26": strength})
+    return Move(0.0, np.array([0.0, turn, 0.0]), np.zeros(3), 1.0, offsets, np.zeros(2))
 
 
 def prepared(refine: bool, grey: bool = False) -> PreparedFace:
@@ -120,7 +119,7 @@ def test_an_answer_that_is_no_number_is_left_out() -> None:
 
 def test_a_portrait_without_colour_gets_none() -> None:
     face = prepared(True, grey=True)
-    assert face.grey
+    assert face.colour == 0 and prepared(True).colour == 1
     canvas = face.source.image.copy()
     with warnings.catch_warnings():
         warnings.simplefilter("error")

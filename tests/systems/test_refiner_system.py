@@ -72,7 +72,7 @@ def test_training_and_work_apply_alike() -> None:
     planes = (part.transpose(2, 0, 1) / 127.5 - 1).astype(np.float32)
     expected = apply(torch.from_numpy(out)[None], torch.from_numpy(planes)[None], torch.from_numpy(support)[None])
     expected = (expected[0].permute(1, 2, 0).numpy() + 1) * 127.5
-    _apply(part, Look(window, planes, support), out, False)
+    _apply(part, Look(window, planes, support), out, 1.0)
     assert np.abs(np.clip(expected, 0, 255) - part).mean() < 1.0
 
 
@@ -85,7 +85,11 @@ def test_losses_count_the_support_only() -> None:
     assert float(weighted(made - truth, 1 - support[:, None])) == pytest.approx(1, abs=1e-2)
     terms = picture_terms(made, truth, torch.ones(1, 16, 16), RefinerLossWeights(colour=10, edges=0, coarse=0))
     assert float(terms["colour"]) == pytest.approx(5, abs=1e-2)
-    assert float(terms["edges"]) == 0
+    assert float(terms["coarse"]) == 0 and set(terms) == {"colour", "coarse"}
+    moved = truth.roll(3, dims=3)
+    terms = picture_terms(moved, truth, torch.ones(1, 16, 16), RefinerLossWeights(colour=0, coarse=0, energy=1))
+    flat = picture_terms(made, truth, torch.ones(1, 16, 16), RefinerLossWeights(colour=0, coarse=0, energy=1))
+    assert float(terms["energy"]) < float(flat["energy"])
 
 
 def test_augmentation_treats_frame_source_and_truth_alike() -> None:

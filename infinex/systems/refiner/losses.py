@@ -16,8 +16,8 @@ class RefinerLossWeights:
     colour: float = 10.0
     edges: float = 10.0
     coarse: float = 5.0
+    energy: float = 0.0  # as much texture as the truth has, wherever it lies
     calm: float = 0.02  # of the flow correction's roughness
-    adversarial: float = 0.0
 
 
 def weighted(difference: Tensor, support: Tensor) -> Tensor:
@@ -26,19 +26,27 @@ def weighted(difference: Tensor, support: Tensor) -> Tensor:
 
 
 def picture_terms(made: Tensor, truth: Tensor, support: Tensor, weights: RefinerLossWeights) -> dict[str, Tensor]:
-    """Weighted terms for windows (B, 3, S, S) and the support (B, S, S).
+    """Weighted terms for windows (B, 3, S, S) and the support (B, S, S); terms of weight 0 are left out.
 
-    colour: L1. edges: L1 of the differences of neighbours at three scales. coarse: L1 of 8×8 means."""
+    colour: L1. edges: L1 of the differences of neighbours at three scales. coarse: L1 of 8×8 means. energy: L1
+    of the local means of those differences' magnitudes. What cannot be known, such as which teeth show, L1
+    answers with blur; energy wants them as crisp as the truth, wherever they are."""
     m = support[:, None]
     terms = {"colour": weights.colour * weighted(made - truth, m)}
-    edges = made.new_zeros(())
+    edges, energy = made.new_zeros(()), made.new_zeros(())
     a, b, s = made, truth, m
     for _ in range(3):
         for dim in (2, 3):
-            n = s.shape[dim] - 1
-            edges = edges + weighted(a.diff(dim=dim) - b.diff(dim=dim), s.narrow(dim, 0, n))
+            within = s.narrow(dim, 0, s.shape[dim] - 1)
+            da, db = a.diff(dim=dim), b.diff(dim=dim)
+            edges = edges + weighted(da - db, within)
+            near = F.avg_pool2d(da.abs() * within, 9, 4) - F.avg_pool2d(db.abs() * within, 9, 4)
+            energy = energy + near.abs().sum() / (F.avg_pool2d(within, 9, 4).sum() * near.shape[1] + 1e-3)
         a, b, s = (F.avg_pool2d(t, 2) for t in (a, b, s))
-    terms["edges"] = weights.edges * edges / 6
+    if weights.edges:
+        terms["edges"] = weights.edges * edges / 6
+    if weights.energy:
+        terms["energy"] = weights.energy * energy / 6
     terms["coarse"] = weights.coarse * weighted(a - b, s)
     return terms
 

@@ -44,7 +44,8 @@ class RefinerRecipe:
 
 
 RECIPES = {
-    "refiner-mouth": RefinerRecipe(),
+    # Whether teeth show is a guess: texture as such counts, not its every edge.
+    "refiner-mouth": RefinerRecipe(weights=RefinerLossWeights(colour=5, edges=0, coarse=10, energy=20)),
     "refiner-eye": RefinerRecipe(config="eye"),
     "refiner-head": RefinerRecipe(config="head"),
 }
