@@ -213,7 +213,7 @@ class TimelineDriver:
 
 def head_turn(turn: float, nod: float, tilt: float) -> Array:
     """Rotation vector of degrees to the subject's left, down and towards the left shoulder."""
-    y, x, z = np.radians([turn, -nod, tilt])
+    y, x, z = np.radians([-turn, nod, tilt])
     (cx, cy, cz), (sx, sy, sz) = np.cos([x, y, z]), np.sin([x, y, z])
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])

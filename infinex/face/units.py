@@ -116,7 +116,7 @@ JAW = {"AU26": 0.20, "AU27": 0.34}  # radians at full intensity
 # Lids: share of the gap by which the upper lid falls, and by which the lower one rises.
 LIDS = {"AU5": (-0.40, 0.0), "AU7": (0.12, 0.22), "AU43": (0.90, 0.10), "AU45": (0.88, 0.12), "AU46": (0.80, 0.20)}
 # Head and eyes: axis of rotation vector, translation or gaze, and how far at full intensity (radians, log scale).
-TURNS = {"AU51": (1, 0.44), "AU52": (1, -0.44), "AU53": (0, 0.35), "AU54": (0, -0.35), "AU55": (2, 0.35),
+TURNS = {"AU51": (1, -0.44), "AU52": (1, 0.44), "AU53": (0, -0.35), "AU54": (0, 0.35), "AU55": (2, 0.35),
          "AU56": (2, -0.35)}  # fmt: skip
 NEARS = {"AU57": 0.14, "AU58": -0.12}
 GAZES = {"AU61": (0, 0.50), "AU62": (0, -0.50), "AU63": (1, -0.40), "AU64": (1, 0.42)}
