@@ -21,6 +21,7 @@ from infinex.editing import Editor
 from infinex.errors import InfinexError
 from infinex.face import topology as top
 from infinex.face.pose import fit_pose
+from infinex.face.reading import together
 from infinex.face.tracker import FaceFinder
 from infinex.face.units import FACE_UNITS
 from infinex.pipeline import load_source
@@ -70,7 +71,7 @@ def fit(keep: Path) -> None:
     """Mean responses and scatter from what was measured; writes the views."""
     faces = [dict(np.load(f)) for f in sorted(keep.glob("face_*.npz"))]
     clips = [np.load(f)["y"].reshape(-1, 2 * top.SURFACE).astype(np.float64) for f in sorted(keep.glob("clip_*.npz"))]
-    x = np.concatenate([f["x"] for f in faces])
+    x = together(np.concatenate([f["x"] for f in faces]))
     y = np.concatenate([f["y"].reshape(len(f["y"]), -1) for f in faces]).astype(np.float64)
     n = len(FACE_UNITS)
     views = np.linalg.solve(x.T @ x + 1e-2 * np.eye(n), x.T @ y)

@@ -17,12 +17,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
-from infinex.face.units import ALIKE, FACE_UNITS
+from infinex.face.units import ALIKE, COLUMNS, FACE_UNITS, tamed
 
 Array = NDArray[np.float64]
 RARE = frozenset({"AU11", "AU16", "AU18", "AU22", "AU24", "AU27", "AU28"})
-SPREAD = (0.35, 0.20)  # expected size of an intensity: of common units, of rare ones
-IDLE = 0.6  # threshold in units of the weighed displacement: tracking noise alone is no expression
+SPREAD = (0.60, 0.08)  # expected size of an intensity: of common units, of rare ones
+IDLE = 1.5  # threshold in units of the weighed displacement: tracking noise alone is no expression
 MOST = 1.0
 
 
@@ -62,4 +62,22 @@ def read_units(offsets: Array, still: bool = False, passes: int = 300) -> Array:
         new = np.clip(y - step * (y @ gram - aim), 0, seen)
         y = new + k / (k + 3) * (new - x)
         x = new
+    return _as_asked(x)
+
+
+def _as_asked(seen: Array, passes: int = 4) -> Array:
+    """What units were asked for that, after acting together, look like these, (T, U)."""
+    x = seen
+    for _ in range(passes):
+        met = together(x)
+        x = np.clip(np.where(met > 1e-6, seen * x / np.maximum(met, 1e-6), seen), 0, MOST)
     return x
+
+
+def together(amounts: Array) -> Array:
+    """Intensities (T, U) of `FACE_UNITS` after the units have met on both sides: see `tamed`."""
+    return tamed(np.asarray(amounts, np.float64)[:, _COLUMN])[:, _BACK]
+
+
+_COLUMN = np.array([FACE_UNITS.index(c.rstrip("LR")) for c in COLUMNS])
+_BACK = np.array([_COLUMN.tolist().index(k) for k in range(len(FACE_UNITS))])
