@@ -18,19 +18,22 @@ from infinex.media.image import write_image
 from infinex.pipeline import load_source
 
 OUT = Path(__file__).parents[1] / "docs" / "images" / "units"
-SIDE = 190
+SIDE = 176
 EXTRA = ("AU12L", "AU2R", "AU51", "AU54", "AU55", "AU61", "AU64")  # a few of the sided, head and eye units
 
 
-def row(editor: Editor, expressions: list[dict[str, float]]) -> np.ndarray:
+def row(editor: Editor, expressions: list[dict[str, float]], close: bool = True) -> np.ndarray:
     """Heads side by side."""
-    cells = [cut_head(editor(u), editor.sources[0].face.box, 4096) for u in expressions]
+    x0, y0, x1, y1 = editor.sources[0].face.box
+    pad = 0.14 * (x1 - x0)
+    box = (x0 + pad, y0 + 1.3 * pad, x1 - pad, y1 - 0.7 * pad) if close else (x0, y0, x1, y1)
+    cells = [cut_head(editor(u), box, 4096) for u in expressions]
     return np.hstack([cv2.resize(c, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for c in cells])
 
 
 def save(name: str, image: np.ndarray) -> None:
     """A small JPEG."""
-    Image.fromarray(image).save(OUT / f"{name}.jpg", quality=80, optimize=True)
+    Image.fromarray(image).save(OUT / f"{name}.jpg", quality=74, optimize=True)
 
 
 def main() -> None:
@@ -41,7 +44,7 @@ def main() -> None:
         write_image(path, skimage.data.astronaut())
         astronaut = Editor(load_source(path))
     for name in (*FACE_UNITS, *EXTRA):
-        save(name, row(hopper, [{name: s} for s in STEPS]))
+        save(name, row(hopper, [{name: s} for s in STEPS], not name.startswith("AU5") or name == "AU5"))
     names = list(EMOTIONS)
     for sheet, part in (("emotions", names[:8]), ("compound", names[8:])):
         rows = []

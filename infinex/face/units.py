@@ -117,7 +117,7 @@ JAW = {"AU26": 0.20, "AU27": 0.34}  # radians at full intensity
 # Lids: share of the gap by which the upper lid falls, and by which the lower one rises.
 LIDS = {
     "AU5": (-0.48, 0.0),
-    "AU6": (0.06, 0.14),
+    "AU6": (0.0, 0.06),
     "AU7": (0.08, 0.32),
     "AU43": (0.90, 0.10),
     "AU45": (0.88, 0.12),
