@@ -24,8 +24,9 @@ from infinex.editing import Editor
 from infinex.errors import InfinexError
 from infinex.face import topology as top
 from infinex.face.pose import fit_pose
+from infinex.face.reading import read_units
 from infinex.face.tracker import FaceFinder
-from infinex.face.units import OPENFACE, UNITS, basis
+from infinex.face.units import FACE_UNITS, OPENFACE, UNITS
 from infinex.pipeline import load_source
 
 MOUTH = top.LIPS_INNER + top.LIPS_OUTER
@@ -59,9 +60,8 @@ def round_trip(path: Path, asked: list[dict[str, float]], finder: FaceFinder) ->
     offsets_ = np.stack(offsets)
     found = np.zeros((len(asked), len(OPENFACE)))
     seen_rows = np.isfinite(offsets_).all((1, 2))
-    b = basis()
-    columns = [b.names.index(u) for u in OPENFACE]
-    found[seen_rows] = b.estimate(offsets_[seen_rows])[:, columns]
+    columns = [FACE_UNITS.index(u) for u in OPENFACE]
+    found[seen_rows] = read_units(offsets_[seen_rows])[:, columns]
     found[~seen_rows] = np.nan
     return {"name": path.stem, "found": found, "offsets": offsets_}
 

@@ -23,13 +23,13 @@ from infinex.face import topology as top
 from infinex.face.pose import fit_pose
 from infinex.face.reading import together
 from infinex.face.tracker import FaceFinder
-from infinex.face.units import FACE_UNITS
+from infinex.face.units import ALIKE, FACE_UNITS
 from infinex.pipeline import load_source
 from infinex.pipeline import track as track_clip
 
 OUT = Path(__file__).parents[1] / "infinex" / "face" / "data" / "unit_views.npz"
 Array = NDArray[np.float64]
-MIXED = [u for u in FACE_UNITS if u not in ("AU43", "AU46")]
+MIXED = [u for u in FACE_UNITS if u not in ALIKE]
 
 
 def asked(mixtures: int, seed: int) -> list[dict[str, float]]:
@@ -75,7 +75,7 @@ def fit(keep: Path) -> None:
     y = np.concatenate([f["y"].reshape(len(f["y"]), -1) for f in faces]).astype(np.float64)
     n = len(FACE_UNITS)
     views = np.linalg.solve(x.T @ x + 1e-2 * np.eye(n), x.T @ y)
-    views[FACE_UNITS.index("AU43")] = views[FACE_UNITS.index("AU45")]
+    views[[FACE_UNITS.index(u) for u in ALIKE]] = 0
     # Both sides of a face answer alike; faces that look aside do not average out on their own.
     mirror = top.mirror()[: top.SURFACE]
     v = views.reshape(n, top.SURFACE, 2)
