@@ -17,6 +17,7 @@ from infinex.commands.prepare import prepare
 from infinex.commands.studio import studio
 from infinex.commands.track import motions, track
 from infinex.commands.train import train
+from infinex.commands.weights import weights
 from infinex.errors import InfinexError
 
 COMMANDS = (
@@ -26,6 +27,7 @@ COMMANDS = (
     motions,
     prepare,
     train,
+    weights,
     inspect,
     studio,
     doctor,
