@@ -12,8 +12,10 @@ from infinex._version import __version__
 from infinex.commands.animate import animate
 from infinex.commands.doctor import doctor
 from infinex.commands.edit import edit
+from infinex.commands.evaluate import evaluate
 from infinex.commands.inspect import inspect
 from infinex.commands.prepare import prepare
+from infinex.commands.report import report
 from infinex.commands.studio import studio
 from infinex.commands.track import motions, track
 from infinex.commands.train import train
@@ -27,6 +29,8 @@ COMMANDS = (
     motions,
     prepare,
     train,
+    report,
+    evaluate,
     weights,
     inspect,
     studio,
