@@ -181,7 +181,7 @@ class Retarget:
             gap = float((self.rest.face[lower[2:-2], 1] - self.rest.face[upper[2:-2], 1]).mean())
             close = 1 - min(1.0, float(openness[k] / max(self._rest_openness[k], 1e-3)))
             out.append(lift / max(gap, 1e-3) - LOWER_LID_RISE * close)
-        return np.clip(np.array(out) - LOWER_LID_NOISE, 0, 0.3)
+        return np.clip(np.array(out) - LOWER_LID_NOISE, 0, 0.4)
 
     def __call__(self, move: Move) -> Target:
         """The portrait under one move. A move equal to rest gives exactly the source."""
