@@ -9,7 +9,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from infinex.systems.language.losses import contrastive, content_regularisation, path_regularisation  # noqa: E402
+from infinex.systems.language.losses import content_regularisation, contrastive, path_regularisation  # noqa: E402
 from infinex.systems.language.weights import from_published, sizes_of  # noqa: E402
 
 

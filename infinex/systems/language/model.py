@@ -142,8 +142,8 @@ class UnitConfig:
     hidden: int = 256
     width: int = 256  # of the mapper
     channels: tuple[str, ...] = ()  # names of Action Units, head and gaze channels
-    frames: int = 48
-    fps: float = 12.5
+    frames: int = 32
+    fps: float = 10.0
     residual: float = 3.0  # of the whole sequence, see `LanguageConfig.step`
     slope: float = 0.1
     recurrence: Literal["residual", "lstm"] = "residual"
@@ -227,15 +227,22 @@ class MotionText(nn.Module):
 
     def __init__(self, channels: int, sentence: int = 384, width: int = 128, space: int = 64) -> None:
         super().__init__()
-        self.reader = nn.GRU(2 * channels, width, batch_first=True, bidirectional=True)
-        self.from_motion = nn.Linear(4 * width, space)
+        self.reader = nn.Sequential(
+            nn.Conv1d(2 * channels, width, 5, 2, 2), nn.LeakyReLU(0.1), nn.Conv1d(width, width, 5, 2, 2),
+            nn.LeakyReLU(0.1), nn.Conv1d(width, width, 3, 1, 1), nn.LeakyReLU(0.1),
+        )  # fmt: skip
+        self.from_motion = nn.Linear(2 * width, space)
         self.from_text = nn.Sequential(nn.Linear(sentence, width), nn.LeakyReLU(0.1), nn.Linear(width, space))
+
+    def forward(self, x: Tensor, kind: Literal["motion", "text"]) -> Tensor:
+        """`motion` or `text` of `x`."""
+        return self.motion(x) if kind == "motion" else self.text(x)
 
     def motion(self, x: Tensor) -> Tensor:
         """(B, T, channels) to unit vectors (B, space), by values and their changes."""
         change = F.pad(x[:, 1:] - x[:, :-1], (0, 0, 1, 0)) * 4
-        states, _ = self.reader(torch.cat([x, change], 2))
-        return F.normalize(self.from_motion(torch.cat([states.mean(1), states.amax(1)], 1)), dim=1)
+        states = self.reader(torch.cat([x, change], 2).transpose(1, 2))  # (B, width, T/4)
+        return F.normalize(self.from_motion(torch.cat([states.mean(2), states.amax(2)], 1)), dim=1)
 
     def text(self, sentence: Tensor) -> Tensor:
         """(B, sentence) to unit vectors (B, space)."""

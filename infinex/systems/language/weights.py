@@ -78,7 +78,9 @@ def save(path: str | Path, model: nn.Module, config: LanguageConfig | UnitConfig
 
     kind = FORMAT if isinstance(config, LanguageConfig) else UNIT_FORMAT
     header = {"format": kind, "config": json.dumps(asdict(config))}
-    tensors = {k: v.detach().cpu().to(torch.float16 if half else v.dtype).contiguous() for k, v in model.state_dict().items()}
+    tensors = {
+        k: v.detach().cpu().to(torch.float16 if half else v.dtype).contiguous() for k, v in model.state_dict().items()
+    }
     with atomic_path(Path(path)) as temporary:
         safetensors().torch.save_file(tensors, temporary, header)
 
