@@ -11,11 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-# The units that OpenFace measures, in the order of its columns: what published weights are conditioned on.
-UNITS = (
-    "AU01", "AU02", "AU04", "AU05", "AU06", "AU07", "AU09", "AU10", "AU12", "AU14", "AU15", "AU17", "AU20",
-    "AU23", "AU25", "AU26", "AU45",
-)  # fmt: skip
+from infinex.systems.ganimation.labels import UNITS
 
 
 @dataclass(frozen=True)
