@@ -10,7 +10,7 @@ from infinex.face.pose import fit_pose
 from infinex.face.topology import mean_face
 
 Array = NDArray[np.float64]
-SIDE = 2.5  # of the square, in inter-ocular distances of the head: room for a fallen jaw
+SIDE = 2.25  # of the square, in inter-ocular distances of the head: room for a fallen jaw
 CENTRE = 168, 152  # landmarks between whose middles the square lies: nose root and chin
 LIFT = 0.10  # of the distance of the two, by which its centre lies above their middle
 

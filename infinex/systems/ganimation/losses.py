@@ -51,21 +51,23 @@ def identity_loss(back: Tensor, image: Tensor) -> Tensor:
 
 
 def generator_terms(
-    weights: LossWeights, there: Edit, back: Edit, image: Tensor, verdict: Verdict, wanted: Tensor
+    weights: LossWeights, there: Edit, back: Edit | None, image: Tensor, verdict: Verdict | None, wanted: Tensor
 ) -> dict[str, Tensor]:
     """Weighted terms of the generator (equation 6).
 
     `there` is `image` (B, 3, H, W) under `wanted` (B, U), `back` is that under the intensities `image` had,
-    `verdict` the critic's on `there`.
+    `verdict` the critic's on `there`; without one of the latter its terms are left out.
     """
-    terms = {
-        "generator_gan": generator_adversarial(verdict.score, "wgan-gp"),
-        "expression": weights.expression_of(len(image)) * expression_loss(verdict.units, wanted),
-        "identity": weights.identity * identity_loss(back.image, image),
-    }
+    terms: dict[str, Tensor] = {}
+    if verdict is not None:
+        terms["generator_gan"] = generator_adversarial(verdict.score, "wgan-gp")
+        terms["expression"] = weights.expression_of(len(image)) * expression_loss(verdict.units, wanted)
+    if back is not None:
+        terms["identity"] = weights.identity * identity_loss(back.image, image)
     if weights.attention:
         terms["attention"] = weights.attention * attention_loss(there.attention, weights.variation)
-        terms["attention_back"] = weights.attention * attention_loss(back.attention, weights.variation)
+        if back is not None:
+            terms["attention_back"] = weights.attention * attention_loss(back.attention, weights.variation)
     return terms
 
 

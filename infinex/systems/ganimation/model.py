@@ -33,8 +33,8 @@ class GanimationConfig:
 
 CONFIGS: dict[str, GanimationConfig] = {
     "ganimation": GanimationConfig(),
-    "ganimation-96": GanimationConfig(size=96, width=32, blocks=4, critic_width=32, critic_depth=5),
-    "ganimation-64": GanimationConfig(size=64, width=24, blocks=4, critic_width=24, critic_depth=5),
+    "ganimation-80": GanimationConfig(size=80, width=24, blocks=4, critic_width=32, critic_depth=4),
+    "ganimation-64": GanimationConfig(size=64, width=16, blocks=3, critic_width=24, critic_depth=5),
     "ganimation-tiny": GanimationConfig(size=32, width=8, blocks=1, critic_width=8, critic_depth=4),
 }
 
