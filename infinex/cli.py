@@ -11,14 +11,18 @@ import typer
 from infinex._version import __version__
 from infinex.commands.animate import animate
 from infinex.commands.doctor import doctor
+from infinex.commands.edit import edit
 from infinex.commands.inspect import inspect
 from infinex.commands.track import motions, track
+from infinex.commands.train import train
 from infinex.errors import InfinexError
 
 COMMANDS = (
     animate,
+    edit,
     track,
     motions,
+    train,
     inspect,
     doctor,
 )

@@ -39,6 +39,13 @@ def animate(
     motion: Annotated[
         Optional[str], typer.Option(help="A bundled performance by name (see `infinex motions`), or a file.")  # noqa: UP045
     ] = None,
+    units: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help='Drive by Action Units: "AU12=0.8,AU6=0.5", or "0s: ; 1s: AU12=1; 2s: AU12=.2".'),
+    ] = None,
+    exaggerate: Annotated[
+        bool, typer.Option("--allow-exaggeration", help="With --units: intensities up to 2 instead of 1.")
+    ] = False,
     engine: Annotated[str, typer.Option(help="What renders: mesh.")] = "mesh",
     face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
     box: Annotated[str | None, typer.Option(help="x,y,width,height of the face where none is found.")] = None,
@@ -77,8 +84,8 @@ def animate(
     from infinex.pipeline import Options
     from infinex.pipeline import animate as run
 
-    if (driving is None) == (motion is None):
-        raise InputError("name one driver: a file or camera:0 after the source, or --motion")
+    if sum(d is not None for d in (driving, motion, units)) != 1:
+        raise InputError("name one driver: a file or camera:0 after the source, or --motion, or --units")
     options = Options(
         engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
         smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
@@ -91,8 +98,13 @@ def animate(
         return
     if output is None:
         raise InputError("name the output with -o, for example -o out.mp4")
+    performance = None
+    if units is not None:
+        from infinex.drivers.units import parse_timeline, timeline_motion
+
+        performance = timeline_motion(parse_timeline(units, exaggerate), fps or 25.0)
     with progress_bar("animating", quiet or as_json) as update:
-        summary = run(source, motion or driving or "", output, options, update)
+        summary = run(source, performance or motion or driving or "", output, options, update)
     report(
         summary.as_dict(),
         as_json,
