@@ -57,8 +57,8 @@ def test_rest_is_the_source(engine: GanimationEngine, source: Source) -> None:
     canvas[:] = source.image
     x0, y0, x1, y1 = prepared.box
     canvas[y0:y1, x0:x1] = 7
-    masks, _ = prepared.draw(canvas, _drive(0.0))
-    assert masks is None
+    prepared.draw(canvas, _drive(0.0))
+    assert prepared.masks is None
     assert np.array_equal(canvas, source.image)
 
 
@@ -66,9 +66,9 @@ def test_edits_inside_its_box_without_an_edge(engine: GanimationEngine, source: 
     prepared = engine.prepare(source)
     prepared.begin(Rest.neutral(), None, None)
     canvas = source.image.copy()
-    masks, _ = prepared.draw(canvas, _drive(0.9))
-    assert masks is not None
-    assert masks.attention.shape == (32, 32)
+    prepared.draw(canvas, _drive(0.9))
+    assert prepared.masks is not None
+    assert prepared.masks.attention.shape == (32, 32)
     changed = (canvas != source.image).any(-1)
     x0, y0, x1, y1 = prepared.box
     assert changed[y0:y1, x0:x1].mean() > 0.3
@@ -129,14 +129,18 @@ def test_interpolation() -> None:
         interpolated(np.zeros(17), np.ones(17), 1)
 
 
-def test_panel_columns(engine: GanimationEngine, source: Source) -> None:
+def test_shows_its_masks(engine: GanimationEngine, source: Source) -> None:
     prepared = engine.prepare(source)
+    prepared.begin(Rest.neutral(), None, None)
     canvas = source.image.copy()
-    masks = prepared.edit(canvas, np.full(17, 0.8))
-    columns = prepared.columns(masks, canvas)
-    assert [c.shape for c in columns] == [source.image.shape] * 4
-    assert np.array_equal(columns[3], canvas)
-    assert prepared.columns(None, source.image)[1].min() == 255
+    x0, y0, x1, y1 = prepared.box
+    _, attention = prepared.draw(canvas, _drive(0.8))
+    assert attention.shape == (y1 - y0, x1 - x0)
+    assert 60 < attention.mean() < 200  # untrained: about a half everywhere
+    assert not np.array_equal(prepared.colors(), source.image)
+    _, attention = prepared.draw(canvas, _drive(0.0))
+    assert attention.min() == 255
+    assert np.array_equal(prepared.colors(), source.image)
 
 
 def test_refuses_other_pictures_and_weights(engine: GanimationEngine, tmp_path: Path) -> None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
@@ -19,6 +19,7 @@ from infinex.engine import Drive, Source
 from infinex.errors import InputError, WeightsError
 from infinex.face.pose import fit_pose
 from infinex.face.topology import mean_face
+from infinex.mesh.retarget import SourceFace
 from infinex.motion import Rest
 from infinex.systems.ganimation.crop import crop_matrix, cut, inverse
 from infinex.systems.ganimation.labels import UNITS, measured
@@ -65,7 +66,9 @@ class PreparedGanimation:
         h, w = source.image.shape[:2]
         self.matrix = crop_matrix(source.face.landmarks, size)
         self.crop = cut(source.image, self.matrix, size)
+        self.face = SourceFace(source.face.landmarks)
         self.units = still_units(source.face.landmarks)  # what the portrait shows
+        self.masks: Masks | None = None  # of the last frame; None where it is the portrait itself
         corners = np.array([[0, 0], [size, 0], [size, size], [0, size]], np.float64) - 0.5
         back = inverse(self.matrix)
         corners = corners @ back[:, :2].T + back[:, 2]
@@ -93,10 +96,16 @@ class PreparedGanimation:
         performed = measured(drive.move.offsets[None])[0]
         return performed if self.engine.absolute else np.clip(self.units + performed, 0, 1)
 
-    def draw(self, canvas: RGB, drive: Drive) -> tuple[Masks | None, None]:
-        """Draw the face under `drive` over its box of `canvas`, in place; a face at rest is the source itself."""
+    def draw(self, canvas: RGB, drive: Drive) -> tuple[None, RGB]:
+        """Draw the face under `drive` over its box of `canvas`, in place; a face at rest is the source itself.
+
+        Returns no landmarks, and the attention mask (box height, box width), bright where the portrait stays."""
         assert self._rest is not None, "begin() comes first"
-        return self.edit(canvas, self.wanted(drive)), None
+        self.edit(canvas, self.wanted(drive))
+        x0, y0, x1, y1 = self.box
+        if self.masks is None:
+            return None, np.full((y1 - y0, x1 - x0), 255, np.uint8)
+        return None, np.round(255 * np.clip(self._spread(self.masks.attention), 0, 1)).astype(np.uint8)
 
     def edit(self, canvas: RGB, units: Array) -> Masks | None:
         """Draw the face with intensities `units` (17,) over its box of `canvas` (H, W, 3), in place.
@@ -104,12 +113,9 @@ class PreparedGanimation:
         None where they are the portrait's own, and the box is the source's exactly."""
         x0, y0, x1, y1 = self.box
         say = float(np.clip(np.abs(units - self.units).max() / FADE, 0, 1))
-        if say == 0:
-            canvas[y0:y1, x0:x1] = self._own
-            return None
-        masks = self.engine.masks(self.crop, units)
-        canvas[y0:y1, x0:x1] = self._pasted(masks, say)
-        return masks
+        self.masks = self.engine.masks(self.crop, units) if say else None
+        canvas[y0:y1, x0:x1] = self._own if self.masks is None else self._pasted(self.masks, say)
+        return self.masks
 
     def _spread(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
         """A picture or mask of the crop (S, S[, 3]) over the box."""
@@ -135,16 +141,14 @@ class PreparedGanimation:
         result[still] = self._own[still]
         return result
 
-    def columns(self, masks: Masks | None, canvas: RGB) -> list[RGB]:
-        """Pictures (H, W, 3) of the size of `canvas` for a panel: portrait, attention, colours, result."""
+    def colors(self) -> RGB:
+        """The colour mask of the last frame over the portrait (H, W, 3), for a panel."""
         x0, y0, x1, y1 = self.box
-        attention, color = np.full_like(canvas, 255), self.source.image.copy()
-        if masks is not None:
-            a = np.clip(self._spread(masks.attention), 0, 1)
-            attention[y0:y1, x0:x1] = np.round(255 * a).astype(np.uint8)[..., None]
-            spread = np.clip(self._spread(masks.color.astype(np.float32)), 0, 255)
-            color[y0:y1, x0:x1] = np.round(spread).astype(np.uint8)
-        return [self.source.image, attention, color, canvas.copy()]
+        image = self.source.image.copy()
+        if self.masks is not None:
+            spread = np.clip(self._spread(self.masks.color.astype(np.float32)), 0, 255)
+            image[y0:y1, x0:x1] = np.round(spread).astype(np.uint8)
+        return image
 
 
 class GanimationEngine:
@@ -168,7 +172,6 @@ class GanimationEngine:
         self.absolute, self.size = absolute, weights.config.size
         self.device = torch.device(device)
         self._generator = weights.generator().requires_grad_(False).to(self.device)
-        self._generator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def prepare(self, source: Source) -> PreparedGanimation:
         """Crop and measure the face of a portrait."""
@@ -195,3 +198,8 @@ class GanimationEngine:
 def _pixels(x: torch.Tensor) -> RGB:
     """(B, 3, H, W) in -1..1 to (B, H, W, 3) uint8."""
     return ((x.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
+
+
+def open_engine(options: Any, weights: str) -> GanimationEngine:
+    """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none."""
+    return GanimationEngine(weights or None, absolute=bool(getattr(options, "absolute", False)))

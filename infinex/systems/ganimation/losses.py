@@ -52,16 +52,16 @@ def identity_loss(back: Tensor, image: Tensor) -> Tensor:
 
 
 def face_window(size: int) -> Tensor:
-    """Weights (size, size) in 0..1 that keep to the middle of an upright face crop, exp(-(r / 0.36 size)^4)."""
+    """Weights (size, size) that keep to the middle of an upright face crop, 0.1 + 0.9·exp(-(r / 0.36 size)^4)."""
     at = (torch.arange(size) + 0.5) / size - 0.5
     square = (at[:, None] - 0.04) ** 2 + at[None, :] ** 2
-    return torch.exp(-((square / 0.36**2) ** 2))
+    return 0.1 + 0.9 * torch.exp(-((square / 0.36**2) ** 2))
 
 
 def paired_loss(made: Tensor, target: Tensor, paired: Tensor) -> Tensor:
     """Mean |made - target| over the face of those pictures (B, 3, S, S) where `paired` (B, 1) is 1; a scalar.
 
-    Not in the paper. Hair and background, which differ between two frames for other reasons, do not count."""
+    Not in the paper. Hair and background, which differ between two frames for other reasons, count little."""
     window = face_window(made.shape[-1]).to(made) * paired.reshape(-1, 1, 1, 1)
     return ((made - target).abs() * window).sum() / (3 * window.sum()).clamp_min(1)
 

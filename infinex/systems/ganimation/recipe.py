@@ -174,11 +174,8 @@ class GanimationTask:
     def __init__(self, recipe: GanimationRecipe) -> None:
         self.recipe, self.config = recipe, recipe.sizes
         self.networks: dict[str, nn.Module] = networks_of(self.config)
-        for name in list(self.networks):
-            if name == "critic" and not recipe.critic_steps:
-                del self.networks[name]
-            else:  # the fast order on every device
-                self.networks[name].to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        if not recipe.critic_steps:
+            del self.networks["critic"]
         self._optimizers: dict[str, Optimizer] = {}
         self._last: dict[str, float] = {}  # terms of the generator's last update
 
@@ -211,7 +208,6 @@ class GanimationTask:
         `batch` is of `FaceSamples`. Between its updates the generator's terms are those of its last one. Raises
         FloatingPointError, before a network is touched, when a loss is not a number."""
         image, units, wanted = batch["image"] * 2 - 1, batch["units"], batch["wanted"]
-        image = image.contiguous(memory_format=torch.channels_last)
         generator = self.networks["generator"]
         if not self.recipe.critic_steps:
             return self._generator_step(Edit(*generator(image, wanted)), batch | {"image": image}, fabric)
