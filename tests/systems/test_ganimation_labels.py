@@ -143,3 +143,39 @@ def test_cutting_follows_the_matrix() -> None:
     m = crop_matrix(points, 96)
     bright = np.argwhere(cut(image, m, 96)[..., 0] > 128).mean(0)[::-1]
     assert bright == pytest.approx(points[4, :2] @ m[:, :2].T + m[:, 2], abs=1)
+
+
+def test_labels_prepared_clips(data_dir: Path, tmp_path: Path) -> None:
+    """Faces of a prepared folder, by our estimator and from OpenFace's files; what was done is not done again."""
+    import shutil
+
+    (tmp_path / "clips").mkdir()
+    shutil.copy(data_dir / "clips" / "train" / "faceswap_hamilton_01.mp4", tmp_path / "clips" / "h.mp4")
+    (tmp_path / "manifest.csv").write_text(
+        "clip,status,identity,split,frames,fps,width,height\nclips/h.mp4,ok,p,train,48,29.97,256,256\n"
+    )
+    count = L.label(tmp_path, size=48)
+    faces = L.read_faces(tmp_path)
+    assert count == len(faces.rows) == len(faces.frames) > 15
+    assert faces.frames.shape[1:] == (48, 48, 3)
+    assert {r.identity for r in faces.rows} == {"p"}
+    assert faces.units.max() > 0.1
+    assert not (tmp_path / "faces" / ".parts").exists()
+    total = faces.rows[-1].frame + 1
+    with pytest.raises(InputError, match=r"holds no h\.csv"):
+        L.label(tmp_path, tmp_path, 48)
+    _openface(tmp_path / "h.csv", total + 5)
+    with pytest.raises(InputError, match="do not belong together"):
+        L.label(tmp_path, tmp_path, 48)
+    frames = next(n for n in (total, total + 1) if _fits(tmp_path, n))
+    assert frames >= total
+    assert L.read_faces(tmp_path).units[3] == pytest.approx(np.full(17, min(1.0, 0.1 * 6)))
+
+
+def _fits(folder: Path, rows: int) -> bool:
+    _openface(folder / "h.csv", rows)
+    try:
+        L.label(folder, folder, 48)
+    except InputError:
+        return False
+    return True

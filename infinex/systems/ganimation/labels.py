@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import csv
 import re
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+import shutil
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +21,7 @@ from numpy.typing import NDArray
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face.units import basis
 from infinex.media.files import atomic_path
+from infinex.training.data import read_clips
 
 Array = NDArray[np.float64]
 RGB = NDArray[np.uint8]
@@ -134,17 +136,35 @@ class FaceSet:
         return np.array([i for i, r in enumerate(self.rows) if r.split == split], np.int64)
 
 
-def write_faces(folder: Path, frames: Sequence[RGB] | RGB, rows: Sequence[Row]) -> None:
-    """Write a set of faces; both files appear whole or not at all."""
+def write_faces(folder: Path, frames: Iterable[RGB], rows: Sequence[Row]) -> None:
+    """Write a set of faces, one picture after the other; both files appear whole or not at all."""
     folder.mkdir(parents=True, exist_ok=True)
-    with atomic_path(folder / FRAMES) as temporary, temporary.open("wb") as data:
-        np.save(data, np.asarray(frames, np.uint8), allow_pickle=False)
+    shape: tuple[int, ...] = ()
+    with atomic_path(folder / FRAMES) as temporary, temporary.open("w+b") as data:
+        # The header names the number of pictures, known at the end only: it is written twice, at the same length.
+        for count, frame in enumerate(frames):
+            if count == 0:
+                shape = np.asarray(frame).shape
+                _header(data, 0, shape)
+            data.write(np.ascontiguousarray(frame, np.uint8).tobytes())
+        end = data.tell()
+        data.seek(0)
+        _header(data, 0 if not shape else (end - len(_header(None, 0, shape))) // int(np.prod(shape)), shape)
     with atomic_path(folder / TABLE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
         for r in rows:
             numbers = [f"{v:.2f}" for v in r.angles] + [f"{v:.4f}" for v in r.units]
             writer.writerow([r.clip, r.frame, r.identity, r.split, int(r.made), *numbers])
+
+
+def _header(data: BinaryIO | None, count: int, shape: tuple[int, ...]) -> bytes:
+    """The 128 bytes with which a .npy file of `count` pictures begins, written to `data`."""
+    text = f"{{'descr': '|u1', 'fortran_order': False, 'shape': {(count, *shape)}, }}"
+    out = b"\x93NUMPY\x01\x00" + (118).to_bytes(2, "little") + text.ljust(117).encode() + b"\n"
+    if data is not None:
+        data.write(out)
+    return out
 
 
 def read_faces(folder: str | Path) -> FaceSet:
@@ -234,26 +254,54 @@ def label(
 ) -> int:
     """Make `folder/faces` from the clips of a prepared folder; how many faces there are.
 
-    `openface` is a folder with a CSV file of OpenFace for each clip, named like it. Raises InputError."""
-    from infinex.training.data import read_clips  # type: ignore[import-not-found, unused-ignore]
-
+    `openface` is a folder with a CSV file of OpenFace for each clip, named like it. Clips done before an
+    interruption are not done again. Raises InputError."""
     folder = Path(folder)
-    frames: list[RGB] = []
-    rows: list[Row] = []
     clips = read_clips(folder)
+    parts = folder / "faces" / ".parts"
+    parts.mkdir(parents=True, exist_ok=True)
+    rows: list[Row] = []
+    made: list[Path] = []
     for done, clip in enumerate(clips, 1):
         given = None
         if openface is not None:
             given = Path(openface) / f"{clip.name}.csv"
             if not given.is_file():
                 raise InputError(f"{openface} holds no {given.name} for the clip {clip.path.name}")
-        with suppress(FaceNotFoundError):  # a clip that lost its face is passed over, as prepare does
-            for index, crop, angles, units in faces_of(clip.path, size, openface=given):
-                frames.append(crop)
-                rows.append(Row(clip.name, index, clip.identity, clip.split, False, angles, tuple(map(float, units))))
+        part = parts / f"{clip.name}{'' if given is None else '.openface'}-{size}.npz"
+        if not part.is_file() or part.stat().st_mtime < clip.path.stat().st_mtime:
+            _label_clip(clip.path, part, size, given)
+        with np.load(part, allow_pickle=False) as data:
+            for index, angles, units in zip(data["index"], data["angles"], data["units"]):
+                yaw, pitch, roll = map(float, angles)
+                rows.append(
+                    Row(clip.name, int(index), clip.identity, clip.split, False, (yaw, pitch, roll), tuple(units))
+                )
+        made.append(part)
         if progress:
             progress(done, len(clips))
     if not rows:
         raise InputError(f"{folder}: no clip shows a face")
-    write_faces(folder / "faces", frames, rows)
+
+    def frames() -> Iterator[RGB]:
+        for part in made:
+            with np.load(part, allow_pickle=False) as data:
+                yield from data["crops"]
+
+    write_faces(folder / "faces", frames(), rows)
+    shutil.rmtree(parts, ignore_errors=True)
     return len(rows)
+
+
+def _label_clip(clip: Path, part: Path, size: int, openface: Path | None) -> None:
+    try:
+        found = list(faces_of(clip, size, openface=openface))
+    except FaceNotFoundError:  # a clip that lost its face is passed over
+        found = []
+    crops = np.array([f[1] for f in found], np.uint8).reshape(-1, size, size, 3)
+    with atomic_path(part) as temporary, temporary.open("wb") as file:
+        np.savez(
+            file, crops=crops, index=np.array([f[0] for f in found], np.int64),
+            angles=np.array([f[2] for f in found], np.float64).reshape(-1, 3),
+            units=np.array([f[3] for f in found], np.float64).reshape(-1, len(UNITS)),
+        )  # fmt: skip
