@@ -189,6 +189,7 @@ def test_rows_of_the_table(tmp_path: Path) -> None:
         E.Inception(tmp_path / "bad.onnx")
 
 
+@pytest.mark.slow
 def test_measures_a_portrait(portrait: Path, tmp_path: Path) -> None:
     pytest.importorskip("dlib")
     import importlib.util

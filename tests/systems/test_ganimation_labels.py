@@ -145,6 +145,7 @@ def test_cutting_follows_the_matrix() -> None:
     assert bright == pytest.approx(points[4, :2] @ m[:, :2].T + m[:, 2], abs=1)
 
 
+@pytest.mark.data
 def test_labels_prepared_clips(data_dir: Path, tmp_path: Path) -> None:
     """Faces of a prepared folder, by our estimator and from OpenFace's files; what was done is not done again."""
     import shutil
