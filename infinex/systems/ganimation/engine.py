@@ -24,10 +24,11 @@ from infinex.motion import Rest
 from infinex.systems.ganimation.crop import crop_matrix, cut, inverse
 from infinex.systems.ganimation.labels import UNITS, measured
 from infinex.systems.ganimation.weights import GanimationWeights, read
+from infinex.weights.registry import resolve
 
 RGB = NDArray[np.uint8]
 Array = NDArray[np.float64]
-BUNDLED = Path(__file__).parents[2] / "weights" / "ganimation-80.safetensors"
+BUNDLED = "ganimation-80"  # in the registry of weights
 EDGE = 0.10  # of the crop's side, over which the picture itself takes over again
 FADE = 0.10  # intensity by which a face must differ from the source before the network has its full say
 DETAIL = 0.06  # change of colour (0..1) above which the source's fine detail no longer fits
@@ -152,7 +153,9 @@ class PreparedGanimation:
 
 
 class GanimationEngine:
-    """See `infinex.engine.Engine`. `weights` is a file, weights already read, or None for the bundled ones."""
+    """See `infinex.engine.Engine`.
+
+    `weights` is a file, a name of the registry, weights already read, or None for those that come with Infinex."""
 
     name = "ganimation"
     needs: Literal["motion"] = "motion"
@@ -164,7 +167,7 @@ class GanimationEngine:
         device: str | torch.device = "cpu",
     ) -> None:
         if not isinstance(weights, GanimationWeights):
-            weights = read(BUNDLED if weights is None else weights)
+            weights = read(resolve(str(weights or BUNDLED), "ganimation"))
         if weights.config.units != len(UNITS):
             raise WeightsError(
                 f"{weights.name or 'these weights'} take {weights.config.units} units; the engine gives {len(UNITS)}"
