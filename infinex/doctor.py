@@ -12,7 +12,18 @@ import numpy as np
 
 from infinex._version import __version__
 
-REQUIRED = ("numpy", "scipy", "opencv-contrib-python", "mediapipe", "av", "numba", "pillow", "onnxruntime", "typer", "rich")
+REQUIRED = (
+    "numpy",
+    "scipy",
+    "opencv-contrib-python",
+    "mediapipe",
+    "av",
+    "numba",
+    "pillow",
+    "onnxruntime",
+    "typer",
+    "rich",
+)
 OPTIONAL = ("torch", "pyvirtualcam")
 
 
