@@ -25,6 +25,7 @@ from infinex.mesh.wrinkles import Wrinkles
 from infinex.motion import Move, Rest
 
 Box = tuple[int, int, int, int]
+HEAD_LARGEST = 125.0  # IOD in pixels up to which the head is refined
 LARGE = 1_200_000  # pixels that move
 
 
@@ -155,7 +156,8 @@ class PreparedFace:
         part, flow, gate, target = self._last
         image, corner = self.layers.image, self.box[:2]
         looks: dict[str, Look] = {}
-        if flow.peak > 0.02 * self.face.pose.scale:  # a head that stays is right as it is
+        # A head that stays is right as it is; a large one would be corrected too coarsely to gain.
+        if flow.peak > 0.02 * self.face.pose.scale and self.face.pose.scale < HEAD_LARGEST:
             looks["head"] = look_at_head(part, self.layers, flow, gate, self.face, target, corner)
         looks |= {f"eye-{k}": look_at_eye(part, image, corner, self.face, target, k) for k in (0, 1)}
         if performers_mouth:
