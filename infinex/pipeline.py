@@ -133,7 +133,7 @@ Driving = str | Path | Motion | Driver
 
 def _label(driving: Driving) -> str:
     """What a file's metadata calls the driver."""
-    return str(driving) if isinstance(driving, (str, Path)) else "motion"
+    return str(driving) if isinstance(driving, (str, Path)) else str(getattr(driving, "label", "motion"))
 
 
 # -- sources --------------------------------------------------------------------------------------

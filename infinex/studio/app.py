@@ -35,14 +35,14 @@ from infinex.motion import PARTS
 from infinex.studio import checks
 from infinex.studio.checks import friendly, safe_name
 from infinex.studio.examples import EXAMPLES
-from infinex.studio.expression import Expression, motion_of_units, read_keyframes
+from infinex.studio.expression import Expression, read_keyframes
 from infinex.studio.gate import SESSION, TOKEN, Gate, Rate, new_session
 from infinex.studio.jobs import Job, Queue, QueueFullError
 from infinex.studio.library import Library, Portrait
 from infinex.studio.offer import engines, has, offer
 from infinex.studio.preview import Live, Preview, encode, shrunk
 from infinex.studio.settings import Settings
-from infinex.studio.worker import MOTION, Task
+from infinex.studio.worker import MOTION, Task, units_of
 
 STATIC = Path(__file__).parent / "static"
 Format = Literal["mp4", "webm", "gif", "apng"]
@@ -260,7 +260,9 @@ async def create(
     if motion is not None and motion not in bundled_motions():
         raise InputError(f"no motion called {motion[:40]!r}; there are {', '.join(bundled_motions())}")
     if units is not None:
-        await studio.look(motion_of_units, units)
+        seconds = (await studio.look(units_of, units)).duration
+        if seconds > s.duration + 1:
+            raise InputError(f"units: {seconds:.0f} s; the limit here is {s.duration:.0f} s")
     if keyframes is not None:
         read_keyframes(_json(keyframes), s.duration)
     if text is not None and not has("drivers.text"):

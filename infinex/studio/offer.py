@@ -7,8 +7,7 @@ from typing import Any
 
 from infinex._version import __version__
 from infinex.drivers.motion import bundled_motions, load_motion
-from infinex.face import units as face_units
-from infinex.studio.expression import GAZE, TURN, emotions
+from infinex.studio.expression import GAZE, NAMES, TURN, UNITS, emotions
 from infinex.studio.settings import Settings
 
 # Which group a unit belongs to, by its number in FACS.
@@ -19,12 +18,6 @@ GROUPS = (
     ("Lips and smile", (10, 12, 14, 15, 16, 18, 20, 22, 23, 24, 28)),
     ("Mouth and jaw", (17, 25, 26, 27, 29, 30, 31)),
 )
-TITLES = {
-    1: "Inner brow raiser", 2: "Outer brow raiser", 4: "Brow lowerer", 5: "Upper lid raiser", 6: "Cheek raiser",
-    7: "Lid tightener", 9: "Nose wrinkler", 10: "Upper lip raiser", 12: "Lip corner puller", 14: "Dimpler",
-    15: "Lip corner depressor", 17: "Chin raiser", 20: "Lip stretcher", 23: "Lip tightener", 25: "Lips part",
-    26: "Jaw drop", 45: "Blink",
-}  # fmt: skip
 PLAIN = {
     1: "Raise inner brows", 2: "Raise outer brows", 4: "Frown", 5: "Widen eyes", 6: "Raise cheeks",
     7: "Narrow eyes", 9: "Wrinkle nose", 10: "Raise upper lip", 11: "Deepen smile folds", 12: "Smile",
@@ -48,18 +41,17 @@ def _number(name: str) -> int:
 
 
 def unit_groups() -> list[dict[str, Any]]:
-    """Every unit of the basis in its group: name, plain words, FACS' title, side ("", "L" or "R")."""
-    names = face_units.basis().names
-    known = getattr(face_units, "UNITS", {})
+    """Every unit of the face in its group: name, plain words, FACS' title, muscle, side ("", "L" or "R")."""
     groups: list[dict[str, Any]] = [{"title": title, "units": []} for title, _ in GROUPS]
-    for name in sorted(names, key=lambda n: (_number(n), n)):
+    for name in sorted(NAMES, key=lambda n: (_number(n), n)):
         number = _number(name)
         place = next((i for i, (_, numbers) in enumerate(GROUPS) if number in numbers), len(GROUPS) - 1)
         side = name[-1] if name[-1] in "LR" else ""
-        plain = name.rstrip("LR") if side else name
-        title = known[plain].title if plain in known else TITLES.get(number, name)
-        words = PLAIN.get(number, str(title).capitalize())
-        groups[place]["units"].append({"name": name, "number": number, "side": side, "label": words, "title": title})
+        unit = UNITS[name.removesuffix(side)]
+        groups[place]["units"].append(
+            {"name": name, "number": number, "side": side, "label": PLAIN.get(number, unit.title.capitalize()),
+             "title": unit.title.capitalize(), "muscle": unit.muscle}
+        )  # fmt: skip
     return [g for g in groups if g["units"]]
 
 

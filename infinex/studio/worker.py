@@ -38,8 +38,9 @@ class Task:
 class Recorded:
     """A driver that keeps the moves it gave out, so that the performance can be saved beside the video."""
 
-    def __init__(self, driver: Any) -> None:
+    def __init__(self, driver: Any, label: str) -> None:
         self._driver = driver
+        self.label = label  # what the file's metadata calls it
         self._moves: list[Any] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -69,6 +70,13 @@ class Recorded:
         return replace(motion, units=units, unit_names=b.names)
 
 
+def units_of(text: str) -> Any:
+    """Action Units in words, an emotion or a timeline as a performance. Raises InputError."""
+    from infinex.drivers.units import parse_timeline, timeline_motion
+
+    return timeline_motion(parse_timeline(text))
+
+
 def driver_of(task: Task, options: Any) -> Any:
     """The driver a task asks for. Raises InfinexError."""
     from infinex.drivers.motion import load_motion
@@ -81,15 +89,20 @@ def driver_of(task: Task, options: Any) -> Any:
             return open_driver(expression.ease_in(frames[0][1]), options)
         return open_driver(expression.motion_of(frames, hold=0.2), options)
     if task.units is not None:
-        return open_driver(expression.motion_of_units(task.units), options)
-    if task.text is not None:
-        return open_driver(expression.motion_of_text(task.text), options)
-    if task.speech is not None:
-        return open_driver(expression.motion_of_speech(Path(task.speech)), options)
+        return open_driver(units_of(task.units), options)
     if task.motion is not None:
         return open_driver(load_motion(task.motion), options)
     assert task.driving is not None
     return open_driver(task.driving, options)
+
+
+def label_of(task: Task) -> str:
+    """What the metadata of a result calls its driver."""
+    if task.driving is not None or task.speech is not None:
+        return Path(task.driving or task.speech or "").name
+    if task.units is not None:
+        return task.units[:200].replace("/", " ")
+    return task.motion or ("text" if task.text is not None else "timeline")
 
 
 def perform(task: Task, progress: Any = None) -> dict[str, Any]:
@@ -101,7 +114,7 @@ def perform(task: Task, progress: Any = None) -> dict[str, Any]:
         given["box"] = tuple(given["box"])
     options = Options(**given)
     options.check()
-    driver = Recorded(driver_of(task, options))
+    driver = Recorded(driver_of(task, options), label_of(task))
     try:
         summary = animate(task.source, driver, task.output, options, progress).as_dict()
         motion = driver.performed()
