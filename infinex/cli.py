@@ -14,6 +14,7 @@ from infinex.commands.doctor import doctor
 from infinex.commands.edit import edit
 from infinex.commands.inspect import inspect
 from infinex.commands.studio import studio
+from infinex.commands.study import study
 from infinex.commands.track import motions, track
 from infinex.commands.train import train
 from infinex.errors import InfinexError
@@ -26,6 +27,7 @@ COMMANDS = (
     train,
     inspect,
     studio,
+    study,
     doctor,
 )
 

@@ -42,6 +42,8 @@ from infinex.studio.library import Library, Portrait
 from infinex.studio.offer import engines, has, offer
 from infinex.studio.preview import Live, Preview, encode, shrunk
 from infinex.studio.settings import Settings
+from infinex.studio.studies import Studies
+from infinex.studio.studies import router as studies_router
 from infinex.studio.worker import MOTION, Task, units_of
 
 STATIC = Path(__file__).parent / "static"
@@ -424,9 +426,10 @@ def _variant(job: Job, wanted: str) -> Path:
 # -- what the page needs besides ----------------------------------------------------------------------
 
 page = APIRouter(include_in_schema=False)
+front = APIRouter(include_in_schema=False)
 
 
-@page.get("/")
+@front.get("/")
 async def index(request: Request, token: str | None = None) -> Response:
     secure = request.url.scheme == "https"
     response: Response
@@ -539,6 +542,34 @@ async def still(
     data = await studio.draw(make)
     headers = {"Content-Disposition": 'attachment; filename="infinex-portrait.png"', "Cache-Control": "no-store"}
     return Response(data, media_type="image/png", headers=headers)
+
+
+@page.get("/studio/studies")
+async def my_studies(request: Request) -> list[dict[str, Any]]:
+    return _studies(request).of(_visitor(request))
+
+
+@page.post("/studio/studies")
+async def new_study(request: Request, wanted: Annotated[dict[str, Any], Body()]) -> dict[str, str]:
+    """A blind study of a visitor's finished animations."""
+    studio, owner = _studio(request), _visitor(request)
+    studio.counted(request)
+    pairs = wanted.get("pairs")
+    if not isinstance(pairs, list) or not 0 < len(pairs) <= 100 or not all(isinstance(p, dict) for p in pairs):
+        raise InputError("a study needs between 1 and 100 pairs")
+    files = []
+    for pair in pairs:
+        made = [_job(request, str(pair.get(side, ""))) for side in ("a", "b")]
+        if any(j.state != "done" for j in made):
+            raise InputError("only finished animations can be judged")
+        names = [str(pair.get(f"name_{side}", side.upper()))[:80] for side in ("a", "b")]
+        files.append((made[0].output, made[1].output, names[0], names[1]))
+    return {"id": await studio.look(_studies(request).from_files, owner, files)}
+
+
+def _studies(request: Request) -> Studies:
+    studies: Studies = request.app.state.studies
+    return studies
 
 
 # -- sockets ------------------------------------------------------------------------------------------
@@ -745,7 +776,8 @@ def _driven(driven: Live, frame: bytes) -> tuple[str, bytes]:
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, InfinexError):
-        return JSONResponse({"detail": friendly(error, _studio(request).folder)}, 422)
+        studio: Studio | None = getattr(request.app.state, "studio", None)
+        return JSONResponse({"detail": friendly(error, None if studio is None else studio.folder)}, 422)
     if isinstance(error, RequestValidationError):
         return JSONResponse({"detail": _in_words(error)}, 422)
     if isinstance(error, HTTPException):
@@ -773,6 +805,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         studio = app.state.studio = Studio(settings)
+        app.state.studies = Studies(studio.folder / "studies")
         sweeping = asyncio.create_task(_sweep(studio))
         try:
             yield
@@ -790,12 +823,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         license_info={"name": "Apache-2.0"},
     )
     app.include_router(api)
+    app.include_router(front)
     app.include_router(page)
+    app.include_router(studies_router)
+    dress(app, settings)
+    return app
+
+
+def dress(app: FastAPI, settings: Settings) -> None:
+    """Static files, errors in words and the gate."""
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for kind in (InfinexError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _problem)
     app.add_middleware(Gate, settings=settings)
-    return app
 
 
 __all__ = ["create_app"]

@@ -20,6 +20,7 @@ function theme() {
 
 function route() {
   const [name, detail] = location.hash.slice(1).split("/");
+  if (shared.offer?.only && name !== "study") { location.replace(`#study/${shared.offer.only}`); return; }
   let view = ["portrait", "express", "drive", "live", "compare", "study"].includes(name) ? name : "portrait";
   if (NEEDS.includes(view) && !shared.portrait) {
     if (name === view && shared.offer) toast("Choose a portrait first.");
@@ -50,7 +51,8 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", theme);
 
 try {
   shared.offer = await json("/studio/offer");
-  for (const part of [portrait, express, drive, live, compare]) part.begin();
+  if (shared.offer.only) document.body.classList.add("only");
+  else for (const part of [portrait, express, drive, live, compare]) part.begin();
 } catch (error) { sayError(error); }
 on("portrait", () => { $("#canvas").setAttribute("aria-label", `The portrait ${shared.portrait.name ?? ""} as it is now`); });
 window.addEventListener("hashchange", route);

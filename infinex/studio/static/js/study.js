@@ -34,7 +34,7 @@ async function next() {
     return;
   }
   const side = (which, label) => {
-    const video = make("video", { src: `/studio/studies/${study.id}/video/${item.token}/${which}`, loop: true, playsinline: true, controls: true, "aria-label": `Video ${label}` });
+    const video = make("video", { src: `/studio/studies/${study.id}/video/${item.token}/${which}?rater=${encodeURIComponent(rater)}`, loop: true, playsinline: true, controls: true, "aria-label": `Video ${label}` });
     video.muted = true;
     return make("div", { class: "side" }, video, make("span", { text: label }));
   };
