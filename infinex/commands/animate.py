@@ -46,6 +46,16 @@ def animate(
     exaggerate: Annotated[
         bool, typer.Option("--allow-exaggeration", help="With --units: intensities up to 2 instead of 1.")
     ] = False,
+    text: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help='What the face should do, in English: "she smiles, then looks surprised".'),
+    ] = None,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print what was made of --text; without -o, do nothing else.")
+    ] = False,
+    still: Annotated[
+        bool, typer.Option("--still", help="With --text: no blinks, breath or sway that were not asked for.")
+    ] = False,
     engine: Annotated[str, typer.Option(help="What renders: mesh.")] = "mesh",
     face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
     box: Annotated[str | None, typer.Option(help="x,y,width,height of the face where none is found.")] = None,
@@ -81,11 +91,24 @@ def animate(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Animate a portrait: infinex animate photo.jpg clip.mp4 -o out.mp4"""
-    from infinex.pipeline import Options
+    from infinex.drivers.text import open_text
+    from infinex.pipeline import Driving, Options
     from infinex.pipeline import animate as run
 
-    if sum(d is not None for d in (driving, motion, units)) != 1:
-        raise InputError("name one driver: a file or camera:0 after the source, or --motion, or --units")
+    if sum(d is not None for d in (driving, motion, units, text)) != 1:
+        raise InputError("name one driver: a file or camera:0 after the source, or --motion, --units or --text")
+    if text is None and (explain or still):
+        raise InputError(f"--{'explain' if explain else 'still'} goes with --text")
+    driver: Driving = motion or driving or ""
+    notes: list[str] = []
+    if text is not None:
+        spoken = open_text(text, fps or 25.0, still)
+        driver, notes = spoken, spoken.notes
+        if explain:
+            print(spoken.timeline.explain())
+            notes = []
+            if output is None:
+                return
     options = Options(
         engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
         smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
@@ -98,13 +121,13 @@ def animate(
         return
     if output is None:
         raise InputError("name the output with -o, for example -o out.mp4")
-    performance = None
     if units is not None:
         from infinex.drivers.units import parse_timeline, timeline_motion
 
-        performance = timeline_motion(parse_timeline(units, exaggerate), fps or 25.0)
+        driver = timeline_motion(parse_timeline(units, exaggerate), fps or 25.0)
     with progress_bar("animating", quiet or as_json) as update:
-        summary = run(source, performance or motion or driving or "", output, options, update)
+        summary = run(source, driver, output, options, update)
+    summary.warnings += notes
     report(
         summary.as_dict(),
         as_json,
