@@ -267,8 +267,8 @@ async def create(
             raise InputError(f"units: {seconds:.0f} s; the limit here is {s.duration:.0f} s")
     if keyframes is not None:
         read_keyframes(_json(keyframes), s.duration)
-    if text is not None and not has("drivers.text"):
-        raise InputError("driving by text is not part of this installation")
+    if text is not None:
+        await studio.look(_understood, text, s)
     if speech is not None and not has("drivers.speech"):
         raise InputError("driving by a voice is not part of this installation")
     try:
@@ -286,6 +286,15 @@ async def create(
     except QueueFullError:
         raise Busy(10, "Many animations are being made just now; please try again in a moment.") from None
     return studio.view(job)
+
+
+def _understood(text: str, settings: Settings) -> None:
+    """Read a text. Raises InputError for one that says nothing a face can do."""
+    from infinex.drivers.text import open_text
+
+    driver = open_text(text)
+    if driver.frames / driver.fps > settings.duration + 1:
+        raise InputError(f"this text lasts {driver.frames / driver.fps:.0f} s; the limit is {settings.duration:.0f} s")
 
 
 def _json(text: str) -> Any:

@@ -65,6 +65,11 @@ class Recorded:
         played = getattr(self._driver, "motion", None)
         if played is not None and played.units is not None and len(played) == len(motion):
             return replace(motion, units=played.units, unit_names=played.unit_names)
+        spoken = getattr(self._driver, "units", None)
+        if callable(spoken):
+            names, units = spoken()
+            if len(units) == len(motion):
+                return replace(motion, units=np.clip(units, 0, 1), unit_names=tuple(names))
         b = basis()
         units = np.concatenate([b.estimate(motion.offsets[i : i + 256]) for i in range(0, len(motion), 256)])
         return replace(motion, units=units, unit_names=b.names)
@@ -90,6 +95,10 @@ def driver_of(task: Task, options: Any) -> Any:
         return open_driver(expression.motion_of(frames, hold=0.2), options)
     if task.units is not None:
         return open_driver(units_of(task.units), options)
+    if task.text is not None:
+        from infinex.drivers.text import open_text
+
+        return open_text(task.text, options.fps or 25.0)
     if task.motion is not None:
         return open_driver(load_motion(task.motion), options)
     assert task.driving is not None
@@ -118,6 +127,7 @@ def perform(task: Task, progress: Any = None) -> dict[str, Any]:
     try:
         summary = animate(task.source, driver, task.output, options, progress).as_dict()
         motion = driver.performed()
+        summary["warnings"] = [*getattr(driver, "notes", []), *summary["warnings"]]
     finally:
         driver.close()
     motion.save(Path(task.output).with_name(MOTION))

@@ -102,6 +102,12 @@ def test_units_in_words(client: Any, small: Path) -> None:
     friendly(send(client, small, units=f"{UNIT}=7"))
 
 
+def test_words(client: Any, small: Path) -> None:
+    job = send(client, small, text="she smiles, then nods").json()
+    assert ended(client, job["id"])["state"] == "done"
+    friendly(send(client, small, text="qwrtz"))
+
+
 def test_cancel_stops_the_work_at_once(client: Any, small: Path, data_dir: Path) -> None:
     driving = next(iter(sorted((data_dir / "clips" / "train").glob("*.mp4"))))
     job = send(client, small, driving=driving, size=1024).json()
