@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import json
+import re
 import shutil
 import struct
 import tempfile
@@ -790,8 +791,24 @@ async def _problem(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, RequestValidationError):
         return JSONResponse({"detail": _in_words(error)}, 422)
     if isinstance(error, HTTPException):
-        return JSONResponse({"detail": str(error.detail)}, error.status_code, headers=error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(sorted(_methods(request)))
+        return JSONResponse({"detail": str(error.detail)}, error.status_code, headers=headers)
     return JSONResponse({"detail": "Something went wrong here."}, 500)
+
+
+def _methods(request: Request) -> set[str]:
+    """What may be asked of a path, over all the routes it has."""
+    out: set[str] = set()
+    for path, operations in request.app.openapi().get("paths", {}).items():
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)), request.url.path):
+            out |= {method.upper() for method in operations}
+    for route in request.app.routes:
+        found = getattr(route, "path_regex", None)
+        if found is not None and found.match(request.url.path):
+            out |= set(getattr(route, "methods", None) or ())
+    return out
 
 
 def _in_words(error: RequestValidationError) -> str:
