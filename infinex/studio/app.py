@@ -221,6 +221,9 @@ async def create(
     format: Annotated[Format, Form(description="Of the result")] = "mp4",
     engine: Annotated[str, Form(description="What renders", max_length=40)] = "mesh",
     face: Annotated[str, Form(description="largest, all, or a number from the left", max_length=10)] = "largest",
+    box: Annotated[
+        str | None, Form(description="x,y,width,height of the face in the picture, where none is found", max_length=80)
+    ] = None,
     parts: Annotated[str, Form(description="Some of pose,lips,eyes,brows,gaze", max_length=80)] = ",".join(PARTS),
     strength: Annotated[float, Form(ge=0, le=3, allow_inf_nan=False)] = 1.0,
     absolute: Annotated[bool, Form(description="Take the driver's pose as it is, not its change")] = False,
@@ -276,7 +279,7 @@ async def create(
         with studio.queue.reserved():
             job = studio.queue.new(request.state.session)
             try:
-                task = await _task(studio, request, job, source, portrait, driving, speech, options)
+                task = await _task(studio, request, job, source, portrait, driving, speech, options, box)
                 job.format, job.label = format, label
                 task = {**task, "motion": motion, "text": text, "units": units, "keyframes": keyframes}
                 job.task = Task(output=str(job.output), options=options, **task)
@@ -328,13 +331,18 @@ async def _task(
     driving: UploadFile | None,
     speech: UploadFile | None,
     options: dict[str, Any],
+    box: str | None,
 ) -> dict[str, Any]:
     """Keep the files of a job and look them over. Raises InputError."""
     s = studio.settings
     out: dict[str, Any] = {}
     if source is not None:
         path = await studio.keep_file(source, job.folder / "source", "portrait")
-        faces = await studio.look(studio.verdicts.of, path, "source", lambda p: checks.look_at_source(p, s))
+        if box is not None and box.strip():
+            size, faces = await studio.look(checks.look_in_box, path, box)
+            options["face"], options["box"] = "largest", checks.parse_box(box, size)
+        else:
+            faces = await studio.look(studio.verdicts.of, path, "source", lambda p: checks.look_at_source(p, s))
         if not faces and options["panel"]:
             raise InputError("the panel needs a still picture as portrait")
         if not faces:
@@ -351,6 +359,8 @@ async def _task(
         # A copy, so that the portrait may go while the job waits.
         await studio.look(shutil.copyfile, kept.path, folder / kept.path.name)
         out["source"] = str(folder / kept.path.name)
+        if kept.box is not None:
+            options["face"], options["box"] = "largest", checks.parse_box(kept.box, kept.size)
     if driving is not None:
         path = await studio.keep_file(driving, job.folder / "driving", "driving")
         await studio.look(studio.verdicts.of, path, "driving", lambda p: checks.look_at_driving(p, s))
@@ -478,14 +488,16 @@ async def jobs(request: Request) -> list[Animation]:
 
 
 @page.post("/studio/portraits")
-async def add_portrait(request: Request, picture: UploadFile) -> dict[str, Any]:
+async def add_portrait(
+    request: Request, picture: UploadFile, box: Annotated[str | None, Form(max_length=80)] = None
+) -> dict[str, Any]:
     studio = _studio(request)
     owner = _visitor(request)
     studio.counted(request)
     folder = studio.library.new_folder()
     try:
         path = await studio.keep_file(picture, folder, "portrait")
-        return await _add(studio, owner, path)
+        return await _add(studio, owner, path, box)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -504,14 +516,22 @@ async def add_example(request: Request, name: str) -> dict[str, Any]:
     return await _add(studio, owner, path)
 
 
-async def _add(studio: Studio, owner: str, path: Path) -> dict[str, Any]:
+async def _add(studio: Studio, owner: str, path: Path, box: str | None = None) -> dict[str, Any]:
     settings = studio.settings
+    if box is not None:
+        size, faces = await studio.look(checks.look_in_box, path, box)
+        return studio.library.add(owner, path, size, faces, box).as_dict()
     size, faces = await studio.look(studio.verdicts.of, path, "faces", lambda p: checks.look_for_faces(p, settings))
     return studio.library.add(owner, path, size, faces).as_dict()
 
 
 def _portrait(request: Request | WebSocket, name: str) -> Portrait:
     return _studio(request).library.get(name, _visitor(request))
+
+
+@page.get("/studio/portraits/{name}")
+async def portrait_again(request: Request, name: str) -> dict[str, Any]:
+    return _portrait(request, name).as_dict()
 
 
 @page.get("/studio/portraits/{name}/image")

@@ -210,7 +210,11 @@ def test_bad_files_are_answered_kindly(tab: Any, small: Path, tmp_path: Path) ->
     Image.new("RGB", (200, 200), "grey").save(grey)
     tab.set_input_files("#file", grey)
     tab.locator(".toast", has_text="No face found in wall.png").wait_for()
+    tab.get_by_role("heading", name="Mark it yourself").wait_for()
+    tab.get_by_role("button", name="Another picture").click()
     with_portrait(tab, small)
+    tab.reload()  # the portrait stays
+    tab.locator("#canvas").wait_for()
     tab.get_by_role("link", name="Drive").click()
     tab.get_by_role("tab", name="Video").click()
     clip = tmp_path / "clip.mp4"

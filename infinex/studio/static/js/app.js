@@ -55,6 +55,7 @@ try {
   else for (const part of [portrait, express, drive, live, compare]) part.begin();
 } catch (error) { sayError(error); }
 on("portrait", () => { $("#canvas").setAttribute("aria-label", `The portrait ${shared.portrait.name ?? ""} as it is now`); });
+if (shared.offer && !shared.offer.only) await portrait.again();
 window.addEventListener("hashchange", route);
 route();
 window.infinex = { latencies, live: live.figures, expression: express.expression, ready: true }; // for measurements
