@@ -40,7 +40,7 @@ from infinex.studio.expression import Expression, read_keyframes
 from infinex.studio.gate import SESSION, TOKEN, Gate, Rate, new_session
 from infinex.studio.jobs import Job, Queue, QueueFullError
 from infinex.studio.library import Library, Portrait
-from infinex.studio.offer import engines, has, offer
+from infinex.studio.offer import Engines, offer, speaks
 from infinex.studio.preview import Live, Preview, encode, shrunk
 from infinex.studio.settings import Settings
 from infinex.studio.studies import Studies
@@ -121,6 +121,7 @@ class Studio:
         self.library = Library(settings, self.folder)
         self.verdicts = checks.Verdicts()
         self.rate = Rate(settings.rate)
+        self.engines = Engines()
         self.looking = ThreadPoolExecutor(2, thread_name_prefix="infinex-look")
         self.drawing = ThreadPoolExecutor(max(2, settings.previews), thread_name_prefix="infinex-draw")
         self.previews = 0
@@ -253,7 +254,8 @@ async def create(
     given = [k for k, v in drivers.items() if v is not None]
     if (source is None) == (portrait is None or not portrait.strip()):
         raise InputError("a portrait is wanted: send a picture as source")
-    if len(given) != 1:
+    alone = [k for k in given if k != "speech"]  # a voice may speak over another driver
+    if not given or len(alone) > 1:
         raise InputError(
             f"one driver is wanted, of {', '.join(drivers)}" + (f"; there are {len(given)}" if given else "")
         )
@@ -262,7 +264,7 @@ async def create(
         "strength": strength, "absolute": absolute, "smooth": smooth, "mouth": mouth, "wrinkles": wrinkles,
         "size": size, "fps": fps, "audio": audio, "panel": panel, "mark": mark,
     }  # fmt: skip
-    _check_options(options, s)
+    await studio.look(_check_options, options, studio)
     if motion is not None and motion not in bundled_motions():
         raise InputError(f"no motion called {motion[:40]!r}; there are {', '.join(bundled_motions())}")
     if units is not None:
@@ -273,7 +275,7 @@ async def create(
         read_keyframes(_json(keyframes), s.duration)
     if text is not None:
         await studio.look(_understood, text, s)
-    if speech is not None and not has("drivers.speech"):
+    if speech is not None and not await studio.look(speaks):
         raise InputError("driving by a voice is not part of this installation")
     try:
         with studio.queue.reserved():
@@ -308,13 +310,13 @@ def _json(text: str) -> Any:
         raise InputError("keyframes is not JSON that can be read") from None
 
 
-def _check_options(options: dict[str, Any], settings: Settings) -> None:
+def _check_options(options: dict[str, Any], studio: Studio) -> None:
     from infinex.pipeline import Options
 
-    if options["engine"] not in {e["name"] for e in engines()}:
-        raise InputError(
-            f"there is no engine {options['engine']!r}; there are {', '.join(e['name'] for e in engines())}"
-        )
+    settings = studio.settings
+    if not studio.engines.known(options["engine"]):
+        there = ", ".join(e["name"] for e in studio.engines)
+        raise InputError(f"there is no engine {options['engine']!r} here; there are {there}")
     if not options["parts"]:
         raise InputError(f"nothing would move: name some of {', '.join(PARTS)} as parts")
     if options["size"] is not None and options["size"] > settings.side:
@@ -474,11 +476,8 @@ def _visitor(request: Request | WebSocket) -> str:
 async def what(request: Request) -> dict[str, Any]:
     studio = _studio(request)
     _visitor(request)
-    found: dict[str, Any] = await studio.look(_offer, studio.settings)
+    found: dict[str, Any] = await studio.look(offer, studio.settings, studio.engines)
     return found
-
-
-_offer = functools.cache(offer)
 
 
 @page.get("/studio/jobs")

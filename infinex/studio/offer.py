@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
@@ -63,22 +69,62 @@ def has(module: str) -> bool:
         return False
 
 
-def engines() -> list[dict[str, str]]:
-    """Engines that `animate` takes here."""
+class Engines:
+    """Engines that work here. Others than the mesh are tried in a process of their own, behind the scenes: they
+    may lack weights or packages, and what they load should not stay in this one."""
+
+    def __init__(self) -> None:
+        self._names = ["mesh"]
+        self._done = threading.Event()
+        threading.Thread(target=self._try, daemon=True, name="infinex-engines").start()
+
+    def _try(self) -> None:
+        try:
+            for name in ENGINES:
+                if name != "mesh" and _known(name) and subprocess.run(
+                    [sys.executable, "-c", f"from infinex.engine import load_engine; load_engine({name!r})"],
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=180, check=False,
+                ).returncode == 0:  # fmt: skip
+                    self._names.append(name)
+        except (OSError, subprocess.SubprocessError):
+            pass
+        self._done.set()
+
+    def known(self, name: str) -> bool:
+        """Whether an engine works; waits for the answer where it is not known yet."""
+        if name not in self._names and name in ENGINES:
+            self._done.wait(200)
+        return name in self._names
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        for name in list(self._names):
+            yield {"name": name, "label": ENGINES[name]}
+
+
+def _known(name: str) -> bool:
     from infinex.errors import InfinexError
     from infinex.pipeline import Options
 
-    out = []
-    for name, words in ENGINES.items():
-        try:
-            Options(engine=name).check()
-        except (InfinexError, ImportError):
-            continue
-        out.append({"name": name, "label": words})
-    return out
+    try:
+        Options(engine=name).check()
+    except InfinexError:
+        return False
+    return True
 
 
-def offer(settings: Settings) -> dict[str, Any]:
+@cache
+def speaks() -> bool:
+    """Whether a voice can drive here."""
+    if not has("drivers.speech"):
+        return False
+    try:
+        import_module("infinex.drivers.speech").default_model()
+    except Exception:  # whatever it lacks, it cannot be offered
+        return False
+    return True
+
+
+def offer(settings: Settings, engines: Engines) -> dict[str, Any]:
     """All of it, for the page."""
     from infinex.studio.examples import EXAMPLES
 
@@ -91,7 +137,7 @@ def offer(settings: Settings) -> dict[str, Any]:
     motions.sort(key=lambda m: order.index(str(m["name"])) if m["name"] in order else len(order))
     return {
         "version": __version__,
-        "engines": engines(),
+        "engines": list(engines),
         "motions": motions,
         "examples": [{"name": e.name, "label": e.label, "credit": e.credit} for e in EXAMPLES],
         "units": unit_groups(),
@@ -99,7 +145,7 @@ def offer(settings: Settings) -> dict[str, Any]:
         "turn": TURN,
         "gaze": GAZE,
         "text": has("drivers.text"),
-        "speech": has("drivers.speech"),
+        "speech": speaks(),
         "limits": {
             "upload": settings.upload, "duration": settings.duration, "text": settings.text,
             "preview": settings.preview, "queue": settings.queue,

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,7 @@ MOTION = "result.motion.npz"
 
 @dataclass(frozen=True)
 class Task:
-    """What to make. Exactly one of `driving`, `motion`, `keyframes`, `units`, `text` and `speech` is given,
-    save that `text` and `speech` may come with a `driving` clip where their driver takes one."""
+    """What to make. One of `driving`, `motion`, `keyframes`, `units` and `text` is given, or `speech`, or both."""
 
     source: str
     output: str
@@ -84,6 +84,24 @@ def units_of(text: str) -> Any:
 
 def driver_of(task: Task, options: Any) -> Any:
     """The driver a task asks for. Raises InfinexError."""
+    if task.speech is None:
+        return _face_of(task, options)
+    voice = import_module("infinex.drivers.speech").SpeechDriver
+    if all(v is None for v in (task.driving, task.motion, task.keyframes, task.units, task.text)):
+        return voice(task.speech, options.fps)
+    from infinex.drivers.video import VideoDriver
+
+    base = _face_of(task, options)
+    try:  # a filmed performer has a life of its own
+        lips = voice(task.speech, options.fps, isinstance(base, VideoDriver))
+        return import_module("infinex.drivers.overlay").LipsOver(base, lips)
+    except BaseException:
+        base.close()
+        raise
+
+
+def _face_of(task: Task, options: Any) -> Any:
+    """The driver of the whole face."""
     from infinex.drivers.motion import load_motion
     from infinex.pipeline import open_driver
     from infinex.studio import expression
@@ -127,7 +145,7 @@ def perform(task: Task, progress: Any = None) -> dict[str, Any]:
     try:
         summary = animate(task.source, driver, task.output, options, progress).as_dict()
         motion = driver.performed()
-        summary["warnings"] = [*getattr(driver, "notes", []), *summary["warnings"]]
+        summary["warnings"] = [*getattr(driver, "notes", []), *getattr(driver, "warnings", []), *summary["warnings"]]
     finally:
         driver.close()
     motion.save(Path(task.output).with_name(MOTION))

@@ -89,6 +89,6 @@ async function studies() {
   try { list = await json("/studio/studies"); } catch { return; }
   $("#studies-card").hidden = !list.length;
   $("#studies").replaceChildren(...list.map((s) => make("li", {}, make("span", { text: s.title }),
-    make("span", { class: "hint", text: `${s.pairs} pairs, ${s.raters} people` }),
+    make("span", { class: "hint", text: `${s.pairs} ${s.pairs === 1 ? "pair" : "pairs"}, ${s.raters} ${s.raters === 1 ? "person" : "people"}` }),
     make("a", { class: "button small", href: `#study/${s.id}`, text: "Open" }))));
 }

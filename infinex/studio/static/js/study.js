@@ -67,7 +67,7 @@ async function results() {
   const body = table.rows.map((r) => make("tr", {}, make("td", { text: r.a }), make("td", { text: r.b }), make("td", { text: r.question }), make("td", { text: r.answers }),
     make("td", { text: r.answers ? percent(r.share) : "–" }), make("td", { text: r.answers ? `${percent(r.low)} – ${percent(r.high)}` : "–" })));
   const head = ["A", "B", "Question", "Answers", "Preferred A", "95 % interval"].map((t) => make("th", { scope: "col", text: t }));
-  place().replaceChildren(make("div", { class: "card" }, make("h2", { text: "Results" }), make("p", { class: "hint", text: `${table.raters} people so far` }),
+  place().replaceChildren(make("div", { class: "card" }, make("h2", { text: "Results" }), make("p", { class: "hint", text: table.raters === 1 ? "One person so far" : `${table.raters} people so far` }),
     make("div", { class: "scroll" }, make("table", {}, make("thead", {}, make("tr", {}, ...head)), make("tbody", {}, ...body))),
     make("div", { class: "row" }, make("a", { class: "button small", href: `/studio/studies/${study.id}/results.csv`, download: "", text: "Results as CSV" }), make("a", { class: "button small", href: `/studio/studies/${study.id}/answers.csv`, download: "", text: "Answers as CSV" }),
       make("button", { class: "button small ghost", text: "Back", onclick: welcome }))));
