@@ -58,7 +58,7 @@ class Recorded:
 
     def performed(self) -> Any:
         """What was played, with its Action Units: the driver's own, else estimated."""
-        from infinex.face.units import basis
+        from infinex.drivers.units import with_units
         from infinex.motion import Motion
 
         motion = Motion.collect(self._moves, self._driver.rest, float(self._driver.fps))
@@ -70,9 +70,7 @@ class Recorded:
             names, units = spoken()
             if len(units) == len(motion):
                 return replace(motion, units=np.clip(units, 0, 1), unit_names=tuple(names))
-        b = basis()
-        units = np.concatenate([b.estimate(motion.offsets[i : i + 256]) for i in range(0, len(motion), 256)])
-        return replace(motion, units=units, unit_names=b.names)
+        return with_units(motion)
 
 
 def units_of(text: str) -> Any:
