@@ -11,6 +11,7 @@ import typer
 from infinex._version import __version__
 from infinex.commands.animate import animate
 from infinex.commands.doctor import doctor
+from infinex.commands.inspect import inspect
 from infinex.commands.track import motions, track
 from infinex.errors import InfinexError
 
@@ -18,6 +19,7 @@ COMMANDS = (
     animate,
     track,
     motions,
+    inspect,
     doctor,
 )
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
+from infinex._version import __version__
 from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.face.shape import eye_openness, gaze_of, lip_gaps
@@ -130,6 +131,7 @@ class Motion:
 
         arrays: dict[str, NDArray] = {
             "format": np.array(FORMAT),
+            "made_with": np.array(f"Made with Infinex {__version__}: the movement of a face, without its picture."),
             "fps": np.array(self.fps),
             "offsets": self.offsets.astype(np.float16),
             "rotation": self.rotation.astype(np.float32),

@@ -16,7 +16,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex._version import __version__
 from infinex.drivers.capture import with_strength
 from infinex.drivers.motion import MotionDriver, load_motion, still_motion
 from infinex.drivers.video import VideoDriver
@@ -25,6 +24,7 @@ from infinex.errors import FaceNotFoundError, InputError
 from infinex.face.tracker import Box, Face, FaceFinder, FaceTracker, choose
 from infinex.media.files import same_file
 from infinex.media.image import is_image, read_image
+from infinex.media.provenance import Mark, Seal, statement
 from infinex.media.sink import check_output, open_sink, supports_audio
 from infinex.media.video import VideoReader
 from infinex.mesh.engine import MeshOptions, PreparedFace
@@ -56,6 +56,8 @@ class Options:
     audio: str = "keep"
     panel: bool = False
     keep_readable: bool = False
+    mark: bool = False  # a visible mark in the corner
+    sign: tuple[Path, Path] | None = None  # certificate chain and private key, PEM
 
     def check(self) -> None:
         """Raise InputError for a choice that does not exist."""
@@ -349,10 +351,17 @@ class _Behind:
 
 def provenance(source: str | Path, driving: str, options: Options) -> dict[str, str]:
     """Metadata that says how a file was made."""
-    return {
-        "comment": f"Made with Infinex {__version__}: an animated still portrait, not a recording.",
-        "description": f"source: {Path(source).name}; driver: {Path(driving).name}; engine: {options.engine}",
-    }
+    what = "an animated still portrait, not a recording"
+    return statement(what, Path(source).name, Path(driving).name, options.engine)
+
+
+def _seal(o: Options, out: Path) -> Seal | None:
+    """What signs the result, checked before any work."""
+    if o.sign is None:
+        return None
+    seal = Seal(*o.sign)
+    seal.check(out)
+    return seal
 
 
 def animate(
@@ -373,9 +382,10 @@ def animate(
         if isinstance(path, (str, Path)) and same_file(path, out):
             raise InputError(f"the output {out} would overwrite an input")
     audio = _check_audio(o.audio)
+    seal = _seal(o, out)
     started = time.perf_counter()
     if _is_video(source):
-        return _animate_video(Path(source), driving, out, o, audio, progress, started)
+        return _animate_video(Path(source), driving, out, o, audio, progress, started, seal)
     with ThreadPoolExecutor(1) as pool:  # the driver is looked over while the portrait is prepared
         looking = pool.submit(open_driver, driving, o)
         try:
@@ -403,15 +413,14 @@ def animate(
             finally:
                 ahead.close()
 
-        count = _write(frames(), out, size, driver.fps, sound, provenance(source, name, o), progress, driver.frames)
+        words = provenance(source, name, o)
+        count = _write(frames(), out, size, driver.fps, sound, words, progress, driver.frames, o.mark, seal)
     finally:
         driver.close()
     return _summary(out, count, driver, size, len(sources), o, started)
 
 
-def render(
-    sources: Source | Sequence[Source], driving: Driving, options: Options | None = None
-) -> Iterator[RGB]:
+def render(sources: Source | Sequence[Source], driving: Driving, options: Options | None = None) -> Iterator[RGB]:
     """Frames (H, W, 3) uint8 of the portrait under a driver, one by one; each is a new array."""
     o = options or Options()
     o.check()
@@ -434,10 +443,13 @@ def _write(
     metadata: dict[str, str],
     progress: Progress | None,
     total: int | None,
+    marked: bool = False,
+    seal: Seal | None = None,
 ) -> int:
     """Encode frames in a thread of its own; each is copied where it changed, so the canvas can go on."""
     count = 0
-    with open_sink(out, size, fps, sound, metadata) as sink:
+    mark = Mark(*size) if marked else None
+    with open_sink(out, size, fps, sound, metadata, seal=seal) as sink:
         spare: queue.Queue[RGB] = queue.Queue()
         buffers = 0
 
@@ -459,6 +471,10 @@ def _write(
                     else:
                         x0, y0, x1, y1 = box
                         copy[y0:y1, x0:x1] = picture[y0:y1, x0:x1]
+                if mark is not None:
+                    x0, y0, x1, y1 = mark.box
+                    copy[y0:y1, x0:x1] = picture[y0:y1, x0:x1]
+                    mark.draw(copy)
                 behind.put((copy, box))
                 count += 1
                 if progress:
@@ -524,6 +540,7 @@ def _animate_video(
     audio: Path | None,
     progress: Progress | None,
     started: float,
+    seal: Seal | None = None,
 ) -> Summary:
     """Video to video: the source's own head motion stays, the driver's expression is laid on it."""
     parts = [p for p in o.parts if p != "pose"]
@@ -564,7 +581,7 @@ def _animate_video(
         name = _label(driving)
         count = _write(
             frames(), out, (info.width, info.height), driver.fps,
-            sound if supports_audio(out) else None, provenance(source, name, o), progress, total,
+            sound if supports_audio(out) else None, provenance(source, name, o), progress, total, o.mark, seal,
         )  # fmt: skip
     finally:
         driver.close()

@@ -65,6 +65,11 @@ def animate(
     keep_readable: Annotated[
         bool, typer.Option("--keep-readable", help="Use what can be read of a damaged driver.")
     ] = False,
+    mark: Annotated[bool, typer.Option("--mark", help="Put a small visible mark in the corner.")] = False,
+    sign: Annotated[
+        Optional[tuple[Path, Path]],  # noqa: UP045
+        typer.Option(metavar="CERT KEY", help="Sign the result with a C2PA manifest: certificate chain and key, PEM."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
@@ -76,7 +81,7 @@ def animate(
         raise InputError("name one driver: a file or camera:0 after the source, or --motion")
     options = Options(
         engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
-        smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable,
+        smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
     )  # fmt: skip
     if driving is not None and driving.startswith("camera:"):
         from infinex.drivers.camera import run_live

@@ -126,11 +126,13 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
 
     Shows a preview window where there is a screen, feeds a virtual camera where `pyvirtualcam` is
     installed, and writes `output` where it is given."""
+    from infinex.media.provenance import Mark, Seal
     from infinex.media.sink import open_sink
     from infinex.motion import PARTS, part_weights
     from infinex.pipeline import Stage, Summary, load_source, provenance
 
     options.check()
+    seal = Seal(*options.sign) if options.sign is not None and output is not None else None
     window = _window()
     stage = Stage(load_source(source, options.face, options.box, options.size), options.mesh)
     virtual = _virtual_camera(stage.image.shape[1], stage.image.shape[0])
@@ -142,21 +144,25 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
     weight = None if set(options.parts) >= set(PARTS) else part_weights(options.parts)
     count, started = 0, time.perf_counter()
     h, w = stage.image.shape[:2]
+    mark = Mark(w, h) if options.mark else None
     try:
         stage.begin(driver.rest, driver.rest_image, driver.rest_points)
         with contextlib.ExitStack() as stack:
             sink = None
             if output is not None:
                 sink = stack.enter_context(
-                    open_sink(output, (w, h), driver.fps, None, provenance(source, name, options))
+                    open_sink(output, (w, h), driver.fps, None, provenance(source, name, options), seal=seal)
                 )
             with contextlib.suppress(KeyboardInterrupt):
                 for drive in driver:
                     move = with_strength(drive.move, driver.rest, options.strength, weight, options.parts)
                     canvas, _ = stage.render(Drive(move, drive.image, drive.points))
                     count += 1
+                    if mark is not None:
+                        canvas = canvas.copy()
+                        mark.draw(canvas)
                     if sink is not None:
-                        sink.write(canvas, stage.box)
+                        sink.write(canvas, stage.box if mark is None else None)
                     if virtual is not None:
                         virtual.send(canvas)
                     if window:

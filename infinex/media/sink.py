@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 
 from infinex.errors import OutputError
 from infinex.media.files import atomic_path
+from infinex.media.provenance import Seal, add_metadata, png_with_text
 
 RGB = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -57,18 +58,22 @@ def open_sink(
     audio: str | Path | None = None,
     metadata: dict[str, str] | None = None,
     quality: int = 17,
+    seal: Seal | None = None,
 ) -> Iterator[Sink]:
     """Open an output for frames of `size` (width, height) at `fps`.
 
     `audio` names a file whose sound is carried over, copied where the container allows it. `quality` is
-    the encoder's constant rate factor. On any exception inside the block nothing is left behind.
+    the encoder's constant rate factor; `seal` signs the finished file. On any exception inside the block
+    nothing is left behind.
     Raises OutputError where the output cannot be written."""
     path = check_output(path)
+    if seal is not None:
+        seal.check(path)
     folder = not path.suffix
     rate = Fraction(fps).limit_denominator(100000)
     with atomic_path(path, folder=folder) as temporary:
         if folder:
-            yield _FolderSink(temporary)
+            yield _FolderSink(temporary, metadata or {})
             return
         if path.suffix.lower() in ANIMATION:
             animation = _AnimationSink(temporary, size, rate)
@@ -77,6 +82,10 @@ def open_sink(
                 animation.finish()
             finally:
                 animation.close()
+            if metadata:
+                add_metadata(temporary, metadata)
+            if seal is not None:
+                seal.sign(temporary, path.name, metadata or {})
             return
         video = _VideoSink(temporary, size, rate, audio, metadata or {}, quality)
         try:
@@ -86,11 +95,13 @@ def open_sink(
             raise OSError(error.errno, error.strerror) from error
         finally:
             video.close()
+        if seal is not None:
+            seal.sign(temporary, path.name, metadata or {})
 
 
 class _FolderSink:
-    def __init__(self, folder: Path) -> None:
-        self._folder, self._count = folder, 0
+    def __init__(self, folder: Path, metadata: dict[str, str]) -> None:
+        self._folder, self._count, self._metadata = folder, 0, metadata
 
     def write(self, frame: RGB, changed: Box | None = None) -> None:
         self._count += 1
@@ -98,7 +109,7 @@ class _FolderSink:
         ok, data = cv2.imencode(".png", cv2.cvtColor(frame, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_PNG_COMPRESSION, 3])
         if not ok:
             raise OSError(f"frame {self._count} could not be encoded")
-        name.write_bytes(data.tobytes())
+        name.write_bytes(png_with_text(data.tobytes(), self._metadata))
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from infinex.face import topology as top
 from infinex.face.pose import Pose, fit_pose, to_matrix, to_vector
+from infinex.face.relax import Relax
 from infinex.face.shape import eye_openness, gaze_of, lip_gaps
 from infinex.motion import Move, Rest
 
@@ -59,14 +60,7 @@ class SourceFace:
         self._lids = [(self._near(u, LID_REACH[0]), self._near(lo, LID_REACH[1])) for u, lo in EYES]
         self._upper_lip = self._near(top.LIPS_INNER_UPPER, 0.16)
         self._lower_lip = self._jaw()
-        tris = top.triangles()
-        self._area = _areas(self.face[: top.SURFACE], tris)
-        neighbours = np.zeros((top.SURFACE, top.SURFACE))
-        for a, b in ((0, 1), (1, 2), (2, 0)):
-            neighbours[tris[:, a], tris[:, b]] = neighbours[tris[:, b], tris[:, a]] = 1
-        self._smooth = neighbours / np.maximum(neighbours.sum(1, keepdims=True), 1)
-        self._rims = top.LIPS_INNER + top.RIGHT_EYE + top.LEFT_EYE
-        self._red = [*top.LIPS_OUTER, 62, 76, 292, 306]
+        self.unfold = Relax(self.face)
 
     def _near(self, ids: list[int], reach: float) -> tuple[Array, NDArray[np.intp]]:
         """Gaussian weight of each surface point by its distance to a chain, and the chain's nearest point."""
@@ -125,30 +119,6 @@ class SourceFace:
         mask = (f[:, 1] > middle).astype(float)
         mask[top.LIPS_INNER_LOWER[1:-1]], mask[top.LIPS_INNER_UPPER[1:-1]] = 1, 0
         face[: top.SURFACE, 1] += 0.65 * mask * weight * (change[column] * (1 - chin) + change[5] * chin)
-
-    def unfold(self, face: Array, passes: int = 18, least: float = 0.12) -> None:
-        """Relax displacements where triangles flip or collapse in front view; lid and lip rims hold, in place."""
-        tris, n = top.triangles(), top.SURFACE
-        moved = face[:n] - self.face[:n]
-        sign, seen = np.sign(self._area), np.abs(self._area) > 2e-5
-        for k in range(passes):
-            bad = seen & (_areas(self.face[:n] + moved, tris) * sign < least * np.abs(self._area))
-            if not bad.any():
-                break
-            v = np.zeros(n)
-            v[tris[bad].ravel()] = 1
-            v = np.maximum(v, 0.5 * (self._smooth @ v > 0))
-            v[self._rims] = 0
-            if k < passes // 2:  # the red of the lips gives way last
-                v[self._red] = 0
-            moved += 0.8 * v[:, None] * (self._smooth @ moved - moved)
-        face[:n] = self.face[:n] + moved
-
-
-def _areas(p: Array, tris: NDArray[np.int32]) -> Array:
-    a, b, c = p[tris[:, 0]], p[tris[:, 1]], p[tris[:, 2]]
-    u, v = b - a, c - a
-    return u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
 
 
 def _limited(angle: float, limit: Array) -> float:

@@ -10,7 +10,7 @@ from infinex.face import topology as top
 from infinex.face.pose import Pose, fit_pose, to_matrix, to_vector
 from infinex.face.shape import eye_openness, gaze_of, lip_gaps
 from infinex.face.tracker import Face, FaceFinder, FaceTracker, choose
-from infinex.face.units import basis
+from infinex.face.units import units_offsets
 from infinex.media.image import read_image
 from infinex.media.video import VideoReader
 
@@ -37,8 +37,7 @@ def test_pose_is_recovered_and_ignores_expression() -> None:
     pose = fit_pose(mean, true.to_image(mean))
     assert np.allclose(pose.rotation, true.rotation) and np.isclose(pose.scale, 83)
     assert np.allclose(pose.to_head(true.to_image(mean)), mean)
-    b = basis()
-    smile = mean + b.offsets(np.array([float(n in ("AU12", "AU26", "AU01", "AU04")) for n in b.names]))
+    smile = mean + units_offsets({"AU12": 1, "AU26": 1, "AU1": 1, "AU4": 1})
     turn = np.degrees(np.linalg.norm(to_vector(fit_pose(mean, true.to_image(smile)).rotation @ true.rotation.T)))
     assert turn < 1.0
 
@@ -130,18 +129,3 @@ def test_tracker_follows_a_clip(data_dir: Path) -> None:
 def test_tracker_sees_nothing_where_there_is_nothing(data_dir: Path) -> None:
     with VideoReader(data_dir / "bad" / "no-face.mp4") as reader, FaceTracker() as tracker:
         assert not any(tracker(f.image) for f in reader)
-
-
-def test_units_are_estimated_back() -> None:
-    b = basis()
-    rng = np.random.default_rng(0)
-    amounts = np.clip(rng.random((20, len(b.names))) * 1.6 - 0.8, 0, 0.8)
-    back = b.estimate(np.stack([b.offsets(a) for a in amounts]), ridge=1e-6, passes=1500)
-    assert np.abs(back - amounts).mean() < 0.05
-    assert np.array_equal(b.estimate(np.zeros((2, 478, 3))), np.zeros((2, len(b.names))))
-
-
-def test_units_are_mirror_symmetric() -> None:
-    b = basis()
-    flipped = b.fields[:, top.mirror()] * [-1, 1, 1]
-    assert np.abs(flipped - b.fields).max() < 0.02

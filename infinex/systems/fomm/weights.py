@@ -6,12 +6,8 @@ A published `vox-cpk.pth.tar` is a pickle despite its name, not an archive. It i
 
 from __future__ import annotations
 
-import hashlib
 import json
-import pickle
 import re
-import tarfile
-import zipfile
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
@@ -20,7 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from infinex.errors import MissingDependencyError, WeightsError
+from infinex.errors import WeightsError
+from infinex.nn.files import read_checkpoint, safetensors, sha256
 from infinex.systems.fomm.model import CONFIGS, FommConfig, FommModel, build_discriminator
 
 State = dict[str, Tensor]
@@ -164,53 +161,10 @@ def fit(
     raise WeightsError(f"{what} fits none of the configurations {', '.join(misfits)} (of {first}: {misfit})")
 
 
-def _sha256(path: Path) -> str:
-    with path.open("rb") as file:
-        digest = hashlib.sha256()
-        while block := file.read(1 << 20):
-            digest.update(block)
-    return digest.hexdigest()
-
-
-def _unpickle(path: Path) -> Any:
-    """A PyTorch checkpoint, without running any code it may hold; every way to fail is told in one line."""
-    if path.is_dir():
-        if next(path.rglob("data.pkl"), None) or (path / "storages").exists() or (path / "pickle").exists():
-            raise WeightsError(
-                f"{path} is an unpacked checkpoint: despite its name a .pth.tar is not an archive, "
-                "give the file as it was downloaded"
-            )
-        raise WeightsError(f"{path} is a folder, not a checkpoint")
-    if not path.exists():
-        raise WeightsError(f"{path} does not exist")
-    with path.open("rb") as file:
-        head = file.read(512).lstrip()
-    if not head:
-        raise WeightsError(f"{path} is empty: download it again")
-    if head.startswith(b"<"):
-        raise WeightsError(f"{path} is a web page, not a checkpoint: try the download again later")
-    if head[:2] == b"PK" and not zipfile.is_zipfile(path):
-        raise WeightsError(f"{path} is truncated: download it again")
-    try:
-        return torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        # PyTorch names the class or function it refused; anything else is a damaged stream.
-        refused = re.search(r"(?:GLOBAL|unrecognized function|Unsupported class) (\S+)", str(error))
-        if refused:
-            raise WeightsError(
-                f"{path} holds code ({refused.group(1)}) and is refused: weights are data only"
-            ) from None
-        raise WeightsError(f"{path} is damaged or no PyTorch checkpoint: download it again") from None
-    except (EOFError, OSError, RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError):
-        if head[:2] != b"PK" and tarfile.is_tarfile(path):
-            raise WeightsError(f"{path} is a repacked archive: give the .pth.tar file as it was downloaded") from None
-        raise WeightsError(f"{path} is truncated or no PyTorch checkpoint: download it again") from None
-
-
 def read_published(path: str | Path, config: str | FommConfig | None = None) -> FommWeights:
     """A checkpoint of the authors' training code, such as `vox-cpk.pth.tar` or `vox-adv-cpk.pth.tar`."""
     path = Path(path)
-    data = _unpickle(path)
+    data = read_checkpoint(path)
     found = sorted(k for k in data if isinstance(k, str)) if isinstance(data, Mapping) else []
     if "generator" not in found or "kp_detector" not in found:
         inside = f"holds {', '.join(found[:4])}" if found else "holds no named networks"
@@ -223,18 +177,10 @@ def read_published(path: str | Path, config: str | FommConfig | None = None) -> 
         if not isinstance(state, Mapping) or not all(isinstance(v, Tensor) for v in state.values()):
             raise WeightsError(f"{path}: {theirs} is not a state dict")
         networks[ours] = rename(ours, state)
-    origin = {"file": path.name, "sha256": _sha256(path)}
+    origin = {"file": path.name, "sha256": sha256(path)}
     if isinstance(data.get("epoch"), int):
         origin["epoch"] = str(data["epoch"])
     return fit(networks, config, what=str(path), origin=origin)
-
-
-def _safetensors() -> Any:
-    try:
-        import safetensors.torch
-    except ImportError:
-        raise MissingDependencyError("reading weights needs safetensors: pip install 'infinex[train]'") from None
-    return safetensors
 
 
 def save(path: str | Path, weights: FommWeights) -> None:
@@ -251,7 +197,7 @@ def save(path: str | Path, weights: FommWeights) -> None:
         "origin": json.dumps(weights.origin),
     }
     part = path.with_name(path.name + ".part")
-    library = _safetensors()
+    library = safetensors()
     try:
         library.torch.save_file(tensors, part, metadata=header)
         part.replace(path)
@@ -267,7 +213,7 @@ def load(path: str | Path) -> FommWeights:
     if not path.is_file():
         raise WeightsError(f"{path} is a folder, not weights" if path.exists() else f"{path} does not exist")
     networks: dict[str, State] = {}
-    library = _safetensors()
+    library = safetensors()
     try:
         with library.safe_open(path, framework="pt") as file:
             header = file.metadata() or {}
