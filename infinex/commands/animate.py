@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from infinex.commands.common import parse_box, progress_bar, report
 from infinex.errors import InputError
+
+if TYPE_CHECKING:
+    from infinex.pipeline import Driver, Driving, Options
 
 
 class Mouth(str, Enum):
@@ -39,6 +42,10 @@ def animate(
     motion: Annotated[
         Optional[str], typer.Option(help="A bundled performance by name (see `infinex motions`), or a file.")  # noqa: UP045
     ] = None,
+    speech: Annotated[
+        Path | None, typer.Option(help="A voice that moves the lips: a sound file, or a video for its sound track.")
+    ] = None,
+    still: Annotated[bool, typer.Option("--still", help="No blinks, brows or sway beyond what is asked for.")] = False,
     engine: Annotated[str, typer.Option(help="What renders: mesh.")] = "mesh",
     face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
     box: Annotated[str | None, typer.Option(help="x,y,width,height of the face where none is found.")] = None,
@@ -74,11 +81,13 @@ def animate(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Animate a portrait: infinex animate photo.jpg clip.mp4 -o out.mp4"""
-    from infinex.pipeline import Options
+    from infinex.pipeline import Driving, Options
     from infinex.pipeline import animate as run
 
-    if (driving is None) == (motion is None):
+    if driving is not None and motion is not None:
         raise InputError("name one driver: a file or camera:0 after the source, or --motion")
+    if driving is None and motion is None and speech is None:
+        raise InputError("name a driver: a file or camera:0 after the source, --motion or --speech")
     options = Options(
         engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
         smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
@@ -91,11 +100,24 @@ def animate(
         return
     if output is None:
         raise InputError("name the output with -o, for example -o out.mp4")
+    driver: Driving = motion or driving or ""
+    if speech is not None:
+        driver = spoken(speech, driver, still, options)
     with progress_bar("animating", quiet or as_json) as update:
-        summary = run(source, motion or driving or "", output, options, update)
+        summary = run(source, driver, output, options, update)
     report(
         summary.as_dict(),
         as_json,
         f"{summary.output}: {summary.frames} frames, {summary.duration:.1f} s, "
         f"{summary.width}x{summary.height}, made at {summary.fps:.1f} frames/s",
     )
+
+
+def spoken(speech: Path, other: Driving, still: bool, options: Options) -> Driver:
+    """The driver of `--speech`: a voice, alone or over the face of another driver."""
+    from infinex.drivers.overlay import LipsOver
+    from infinex.drivers.speech import SpeechDriver
+    from infinex.pipeline import open_driver
+
+    lips = SpeechDriver(speech, options.fps, still or bool(other))
+    return LipsOver(open_driver(other, options), lips) if other else lips
