@@ -3,6 +3,7 @@
     import infinex
 
     infinex.animate("portrait.jpg", "clip.mp4", "out.mp4")
+    infinex.edit("portrait.jpg", "AU12=0.8,AU6=0.5", "smile.png")
 
 The names below are loaded when they are first used, so that `import infinex` costs nothing.
 """
@@ -16,19 +17,23 @@ from infinex._version import __version__
 
 if TYPE_CHECKING:
     from infinex.drivers.motion import load_motion
+    from infinex.drivers.units import parse_timeline, parse_units, timeline_motion
+    from infinex.editing import Editor, edit
     from infinex.engine import Drive, Source
     from infinex.errors import InfinexError, InputError
     from infinex.motion import Motion, Rest
     from infinex.pipeline import Options, animate, load_source, open_driver, render, track
 
 _HOMES = {
-    "Drive": "engine", "InfinexError": "errors", "InputError": "errors", "Motion": "motion", "Options": "pipeline",
-    "Rest": "motion", "Source": "engine", "animate": "pipeline", "load_motion": "drivers.motion",
-    "load_source": "pipeline", "open_driver": "pipeline", "render": "pipeline", "track": "pipeline",
+    "Drive": "engine", "Editor": "editing", "InfinexError": "errors", "InputError": "errors", "Motion": "motion",
+    "Options": "pipeline", "Rest": "motion", "Source": "engine", "animate": "pipeline", "edit": "editing", "load_motion": "drivers.motion",
+    "load_source": "pipeline", "open_driver": "pipeline", "parse_timeline": "drivers.units", "parse_units": "drivers.units",
+    "render": "pipeline", "timeline_motion": "drivers.units", "track": "pipeline",
 }  # fmt: skip
 
-__all__ = ["Drive", "InfinexError", "InputError", "Motion", "Options", "Rest", "Source", "__version__", "animate",
-           "load_motion", "load_source", "open_driver", "render", "track"]  # fmt: skip
+__all__ = ["Drive", "Editor", "InfinexError", "InputError", "Motion", "Options", "Rest", "Source", "__version__",
+           "animate", "edit", "load_motion", "load_source", "open_driver", "parse_timeline", "parse_units",
+           "render", "timeline_motion", "track"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

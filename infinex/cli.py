@@ -11,15 +11,21 @@ import typer
 from infinex._version import __version__
 from infinex.commands.animate import animate
 from infinex.commands.doctor import doctor
+from infinex.commands.edit import edit
 from infinex.commands.inspect import inspect
+from infinex.commands.studio import studio
 from infinex.commands.track import motions, track
+from infinex.commands.train import train
 from infinex.errors import InfinexError
 
 COMMANDS = (
     animate,
+    edit,
     track,
     motions,
+    train,
     inspect,
+    studio,
     doctor,
 )
 

@@ -42,6 +42,13 @@ def animate(
     motion: Annotated[
         Optional[str], typer.Option(help="A bundled performance by name (see `infinex motions`), or a file.")  # noqa: UP045
     ] = None,
+    units: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help='Drive by Action Units: "AU12=0.8,AU6=0.5", or "0s: ; 1s: AU12=1; 2s: AU12=.2".'),
+    ] = None,
+    exaggerate: Annotated[
+        bool, typer.Option("--allow-exaggeration", help="With --units: intensities up to 2 instead of 1.")
+    ] = False,
     speech: Annotated[
         Path | None, typer.Option(help="A voice that moves the lips: a sound file, or a video for its sound track.")
     ] = None,
@@ -84,10 +91,9 @@ def animate(
     from infinex.pipeline import Driving, Options
     from infinex.pipeline import animate as run
 
-    if driving is not None and motion is not None:
-        raise InputError("name one driver: a file or camera:0 after the source, or --motion")
-    if driving is None and motion is None and speech is None:
-        raise InputError("name a driver: a file or camera:0 after the source, --motion or --speech")
+    named = sum(d is not None for d in (driving, motion, units))
+    if named > 1 or (not named and speech is None):
+        raise InputError("name one driver: a file or camera:0 after the source, or --motion, --units or --speech")
     options = Options(
         engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
         smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
@@ -101,6 +107,10 @@ def animate(
     if output is None:
         raise InputError("name the output with -o, for example -o out.mp4")
     driver: Driving = motion or driving or ""
+    if units is not None:
+        from infinex.drivers.units import parse_timeline, timeline_motion
+
+        driver = timeline_motion(parse_timeline(units, exaggerate), fps or 25.0)
     if speech is not None:
         driver = spoken(speech, driver, still, options)
     with progress_bar("animating", quiet or as_json) as update:
@@ -119,5 +129,6 @@ def spoken(speech: Path, other: Driving, still: bool, options: Options) -> Drive
     from infinex.drivers.speech import SpeechDriver
     from infinex.pipeline import open_driver
 
-    lips = SpeechDriver(speech, options.fps, still or bool(other))
-    return LipsOver(open_driver(other, options), lips) if other else lips
+    alone = isinstance(other, str) and not other
+    lips = SpeechDriver(speech, options.fps, still or not alone)
+    return lips if alone else LipsOver(open_driver(other, options), lips)

@@ -13,7 +13,7 @@ from infinex.errors import InputError
 
 
 @contextmanager
-def progress_bar(label: str, quiet: bool) -> Iterator[Callable[[int, int | None], None] | None]:
+def progress_bar(label: str, quiet: bool, unit: str = "frames") -> Iterator[Callable[[int, int | None], None] | None]:
     """A bar with speed and time left on stderr, where that is a terminal."""
     if quiet or not sys.stderr.isatty():
         yield None
@@ -23,7 +23,7 @@ def progress_bar(label: str, quiet: bool) -> Iterator[Callable[[int, int | None]
 
     columns = (
         TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(),
-        TextColumn("{task.fields[speed]:.1f} frames/s"), TimeRemainingColumn(),
+        TextColumn("{task.fields[speed]:.1f} " + unit + "/s"), TimeRemainingColumn(),
     )  # fmt: skip
     with Progress(*columns, console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task(label, total=None, speed=0.0)

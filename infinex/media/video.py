@@ -313,6 +313,28 @@ class VideoReader:
             if not self.keep_readable:
                 raise InputError(self._broken(time, "damaged data")) from None
 
+    def at(self, indices: list[int]) -> Iterator[VideoFrame]:
+        """Exactly the frames of some rising indices of a file whose rate is constant, found by seeking.
+
+        An index beyond the end gives the last frame. Raises InputError where the file is damaged."""
+        rate = float(self.info.fps)
+        with self._open() as (container, stream):
+            base, zero = float(stream.time_base or Fraction(1, 1000)), start_time(container, stream)
+            last: tuple[int, Any] | None = None
+            try:
+                for wanted in indices:
+                    if last is None or last[0] < wanted:
+                        container.seek(math.floor((zero + (wanted - 0.5) / rate) / base), stream=stream, backward=True)
+                        for frame in container.decode(stream):
+                            last = round(((frame.pts or 0) * base - zero) * rate), frame
+                            if last[0] >= wanted:
+                                break
+                    if last is None:
+                        raise InputError(self._broken(wanted / rate, "no frame"))
+                    yield VideoFrame(wanted, wanted / rate, self._convert(last[1]))
+            except (av.error.FFmpegError, ValueError):
+                raise InputError(self._broken(0.0, "damaged data")) from None
+
     def sample(self, times: list[float]) -> Iterator[VideoFrame]:
         """Frames near some rising times in seconds, for looking over a long clip; all differ, `index` is -1.
 

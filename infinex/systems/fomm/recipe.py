@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import colorsys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,7 +16,7 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
-from infinex.errors import WeightsError
+from infinex.errors import InputError, WeightsError
 from infinex.nn.geometry import ThinPlateTransform
 from infinex.nn.losses import Adversary, StructuralPerceptualLoss
 from infinex.nn.vgg import VGG19, VGGPerceptualLoss
@@ -26,7 +29,8 @@ from infinex.systems.fomm.model import (
     Rendering,
     build_discriminator,
 )
-from infinex.systems.fomm.weights import FommWeights
+from infinex.systems.fomm.weights import FommWeights, read, save
+from infinex.training.data import FramePairs
 
 
 @dataclass(frozen=True)
@@ -219,16 +223,10 @@ class FommTask:
     def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
         """(B·H, 5·W, 3): source and driving with keypoints, occlusion, deformed, prediction of every pair."""
         detector, generator = self.networks["detector"], self.networks["generator"]
-        modes = [(n, n.training) for n in (detector, generator)]
-        for network, _ in modes:
-            network.eval()
-        try:
+        with _evaluating(detector, generator):
             source, driving = batch["source"], batch["driving"]
             own, wanted = Keypoints(*detector(source)), Keypoints(*detector(driving))
             out: Rendering = generator(source, own, wanted)
-        finally:
-            for network, mode in modes:
-                network.train(mode)
         h, w = source.shape[2:]
         shown = nn.functional.interpolate(out.motion.occlusion, size=(h, w), mode="nearest")
         columns = [
@@ -248,6 +246,28 @@ class FommTask:
         }
         return FommWeights(self.config, states, self.recipe.config)
 
+    @torch.no_grad()
+    def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """Mean absolute error of the predictions for `batch`, and of the sources left as they are."""
+        detector, generator = self.networks["detector"], self.networks["generator"]
+        with _evaluating(detector, generator):
+            source, driving = batch["source"], batch["driving"]
+            out: Rendering = generator(source, Keypoints(*detector(source)), Keypoints(*detector(driving)))
+        made = self.losses.picture(self.losses.pyramid(out.prediction), self.losses.pyramid(driving))
+        return {
+            "l1": float((out.prediction.float() - driving).abs().mean()),
+            "l1_static": float((source - driving).abs().mean()),
+            **{k: float(v) for k, v in made.items()},
+        }
+
+    def save(self, path: Path) -> None:
+        """Write the networks as they are to a file of weights."""
+        save(path, self.weights())
+
+    def load_file(self, path: Path) -> None:
+        """Begin with the weights in a file, ours or a published checkpoint. Raises WeightsError."""
+        self.load(read(path))
+
     def load(self, weights: FommWeights) -> None:
         """Begin with other weights; a discriminator of another kind stays as it is.
 
@@ -264,6 +284,37 @@ class FommTask:
                         f"the weights are of {weights.name or 'another configuration'} "
                         f"and do not fit the {name} of {self.recipe.config}"
                     ) from None
+
+
+def task(recipe: FommRecipe) -> FommTask:
+    """For the trainer. Raises InputError where the recipe contradicts itself."""
+    if recipe.config not in CONFIGS:
+        raise InputError(f"--set config={recipe.config}: there are {', '.join(CONFIGS)}")
+    try:
+        return FommTask(recipe)
+    except ValueError as error:
+        raise InputError(str(error)) from None
+
+
+def samples(recipe: FommRecipe, folder: str | Path, split: str) -> FramePairs:
+    """Pairs of frames of a prepared folder at the size of the networks; held-back ones as they are."""
+    if recipe.config not in CONFIGS:
+        raise InputError(f"--set config={recipe.config}: there are {', '.join(CONFIGS)}")
+    train = split == "train"
+    size = recipe.sizes.size
+    return FramePairs(folder, split, size, recipe.repeats if train else 1, recipe.augmentation if train else None)
+
+
+@contextmanager
+def _evaluating(*networks: nn.Module) -> Iterator[None]:
+    modes = [(n, n.training) for n in networks]
+    for network, _ in modes:
+        network.eval()
+    try:
+        yield
+    finally:
+        for network, mode in modes:
+            network.train(mode)
 
 
 def _checked(terms: dict[str, Tensor]) -> dict[str, Tensor]:

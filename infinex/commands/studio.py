@@ -1,0 +1,95 @@
+"""`infinex studio`."""
+
+from __future__ import annotations
+
+import socket
+import sys
+import threading
+import webbrowser
+from typing import Annotated, Any, Optional
+
+import typer
+
+from infinex.errors import InputError, MissingDependencyError
+
+LOOPBACK = ("127.0.0.1", "localhost", "::1")
+
+
+def studio(
+    host: Annotated[
+        str, typer.Option(help="Address to listen on; others than this machine can come in where it is not loopback.")
+    ] = "127.0.0.1",
+    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 7860,
+    token: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Ask every visitor for this token; `new` makes one.", envvar="INFINEX_TOKEN"),
+    ] = None,
+    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page where there is a screen.")] = (
+        True
+    ),
+    upload: Annotated[int, typer.Option(help="Largest upload, MB.", min=1, max=4096)] = 200,
+    duration: Annotated[float, typer.Option(help="Longest driver, seconds.", min=1, max=36000)] = 300,
+    queue: Annotated[int, typer.Option(help="Jobs that may wait.", min=1, max=1000)] = 24,
+    workers: Annotated[
+        Optional[int],  # noqa: UP045
+        typer.Option(help="Jobs at a time; else one for every four cores.", min=1, max=64),
+    ] = None,
+    keep: Annotated[float, typer.Option(help="Minutes for which results are kept.", min=0.1, max=10080)] = 60,
+) -> None:
+    """Open the studio, a page to play with portraits: infinex studio"""
+    check_installed()
+    from infinex.studio.app import create_app
+    from infinex.studio.settings import Settings
+
+    if token == "new":
+        import secrets
+
+        token = secrets.token_urlsafe(16)
+    given: dict[str, Any] = {} if workers is None else {"workers": workers}
+    settings = Settings(
+        token=token or None, loopback=host in LOOPBACK, upload=upload << 20, duration=duration, queue=queue,
+        keep=keep * 60, **given,
+    )  # fmt: skip
+    if host not in LOOPBACK and not token:
+        print("infinex: note: anybody who reaches this address can use the studio; --token new asks for a token",
+              file=sys.stderr)  # fmt: skip
+    serve(create_app(settings), host, port, token, browser)
+
+
+def check_installed() -> None:
+    """Raise MissingDependencyError where the studio's packages are not installed."""
+    try:
+        import fastapi  # noqa: F401
+        import python_multipart  # noqa: F401
+        import uvicorn  # noqa: F401
+        import websockets  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError(
+            f"the studio needs packages that are not here ({error.name}); run: pip install 'infinex[studio]'"
+        ) from None
+
+
+def serve(app: Any, host: str, port: int, token: str | None, browser: bool, page: str = "/") -> None:
+    """Run an application until Ctrl-C. Raises InputError where the address cannot be had."""
+    import uvicorn
+
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    with socket.socket(family, socket.SOCK_STREAM) as listening:
+        listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            listening.bind((host, port))
+        except (OSError, OverflowError) as error:
+            raise InputError(f"--host {host} --port {port} cannot be listened on: {error}") from None
+        port = listening.getsockname()[1]
+        shown = "localhost" if host in ("127.0.0.1", "localhost", "0.0.0.0", "::1", "::") else host
+        address = f"http://{shown}:{port}{page}" + (f"?token={token}" if token else "")
+        print(f"Infinex studio: {address}  (Ctrl-C ends it)", flush=True)
+        if browser:
+            timer = threading.Timer(1.0, webbrowser.open, [address])
+            timer.daemon = True
+            timer.start()
+        config = uvicorn.Config(
+            app, log_level="warning", access_log=False, ws_max_size=2 << 20, timeout_graceful_shutdown=3,
+            server_header=False,
+        )  # fmt: skip
+        uvicorn.Server(config).run(sockets=[listening])

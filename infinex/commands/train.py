@@ -1,0 +1,48 @@
+"""`infinex train`."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import asdict
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from infinex.commands.common import progress_bar, report
+from infinex.errors import InputError, MissingDependencyError
+
+
+def train(
+    recipe: Annotated[Optional[str], typer.Argument(help="A recipe by name; none lists them.")] = None,  # noqa: UP045
+    data: Annotated[Optional[Path], typer.Option(help="A folder made by infinex prepare.")] = None,  # noqa: UP045
+    out: Annotated[Optional[Path], typer.Option(help="Folder of the run.")] = None,  # noqa: UP045
+    resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
+    settings: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--set", help="key=value of the recipe or the trainer, such as max_steps=20; repeatable."),
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Train a recipe: infinex train fomm-tiny --data DATASET --out RUN --set max_steps=200"""
+    try:
+        from infinex.training.recipes import all_recipes
+        from infinex.training.trainer import train as run
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(f"training needs {error.name}: pip install 'infinex[train]'") from None
+
+    if recipe is None:
+        for name, entry in sorted(all_recipes().items()):
+            print(f"{name:20} {(type(entry.recipe).__doc__ or '').splitlines()[0]}")
+        return
+    if out is None:
+        raise InputError("name the folder of the run with --out")
+    with progress_bar("training", quiet or as_json, "steps") as update:
+        result = run(
+            recipe, data, out, settings or [], resume, update,
+            lambda text: print(f"infinex: note: {text}", file=sys.stderr),
+        )  # fmt: skip
+    summary = asdict(result) | {"warnings": []}
+    terms = ", ".join(f"{k} {v:.4g}" for k, v in result.terms.items())
+    report(summary, as_json, f"{result.run}: step {result.step} after {result.seconds:.0f} s; {terms}")

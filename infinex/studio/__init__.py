@@ -1,0 +1,1 @@
+"""The studio: a local web page and an HTTP API around the same job that `infinex animate` does."""

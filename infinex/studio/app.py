@@ -1,0 +1,799 @@
+"""The web application: the API under /v1, and what the page needs besides under /studio."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import json
+import shutil
+import struct
+import tempfile
+import time
+from collections.abc import AsyncIterator, Callable
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Annotated, Any, Literal, Optional
+
+from fastapi import APIRouter, Body, FastAPI, File, Form, Query, Request, Response, UploadFile, WebSocket
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import FileResponse, JSONResponse, RedirectResponse
+from fastapi.staticfiles import StaticFiles
+from pydantic import BaseModel, Field
+from starlette.exceptions import HTTPException
+from starlette.websockets import WebSocketDisconnect
+
+from infinex._version import __version__
+from infinex.drivers.motion import bundled_motions, load_motion
+from infinex.engine import Source
+from infinex.errors import InfinexError, InputError
+from infinex.media.image import png_text, read_image
+from infinex.media.provenance import statement
+from infinex.media.sink import open_sink
+from infinex.media.video import VideoReader
+from infinex.motion import PARTS
+from infinex.studio import checks
+from infinex.studio.checks import friendly, safe_name
+from infinex.studio.examples import EXAMPLES
+from infinex.studio.expression import Expression, motion_of_units, read_keyframes
+from infinex.studio.gate import SESSION, TOKEN, Gate, Rate, new_session
+from infinex.studio.jobs import Job, Queue, QueueFullError
+from infinex.studio.library import Library, Portrait
+from infinex.studio.offer import engines, has, offer
+from infinex.studio.preview import Live, Preview, encode, shrunk
+from infinex.studio.settings import Settings
+from infinex.studio.worker import MOTION, Task
+
+STATIC = Path(__file__).parent / "static"
+Format = Literal["mp4", "webm", "gif", "apng"]
+Result = Literal["mp4", "webm", "gif", "apng", "motion"]
+MEDIA = {
+    "mp4": "video/mp4", "webm": "video/webm", "gif": "image/gif", "apng": "image/apng", "motion": "application/zip",
+}  # fmt: skip
+SMALL = 400  # longer side of a GIF or APNG that is made from a video
+GIF_RATE = 15.0
+
+
+class Problem(BaseModel):
+    """What went wrong, in one sentence."""
+
+    detail: str
+
+
+class Made(BaseModel):
+    """What a finished animation is."""
+
+    format: str
+    frames: int
+    duration: float = Field(description="seconds")
+    fps: float
+    width: int
+    height: int
+    faces: int
+    engine: str
+    bytes: int
+    warnings: list[str]
+
+
+class Animation(BaseModel):
+    """The state of one animation."""
+
+    id: str
+    state: Literal["queued", "running", "done", "failed", "cancelled"]
+    progress: float = Field(ge=0, le=1)
+    position: int = Field(description="place in the queue, 0 once it runs", ge=0)
+    seconds_left: Optional[float] = Field(None, description="an estimate, where there is one")  # noqa: UP045
+    message: Optional[str] = Field(None, description="why it failed or was cancelled")  # noqa: UP045
+    label: str = ""
+    result: Optional[Made] = None  # noqa: UP045
+
+
+PROBLEMS: dict[int | str, dict[str, Any]] = {
+    400: {"model": Problem, "description": "The request could not be read"},
+    401: {"model": Problem, "description": "The token is missing or wrong"},
+    403: {"model": Problem, "description": "Asked from another site, or for another host"},
+    422: {"model": Problem, "description": "A file, value or combination that cannot be used; `detail` says which"},
+}
+MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such animation"}}
+BUSY: dict[int | str, dict[str, Any]] = {
+    413: {"model": Problem, "description": "The upload is too large"},
+    429: {"model": Problem, "description": "Too many requests, or the queue is full; see Retry-After"},
+}
+
+
+class Busy(HTTPException):
+    """Come again later."""
+
+    def __init__(self, seconds: float, detail: str) -> None:
+        super().__init__(429, detail, {"Retry-After": str(max(1, round(seconds)))})
+
+
+class Studio:
+    """What the handlers share."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.folder = Path(tempfile.mkdtemp(prefix="infinex-studio-"))
+        self.queue = Queue(settings, self.folder)
+        self.library = Library(settings, self.folder)
+        self.verdicts = checks.Verdicts()
+        self.rate = Rate(settings.rate)
+        self.looking = ThreadPoolExecutor(2, thread_name_prefix="infinex-look")
+        self.drawing = ThreadPoolExecutor(max(2, settings.previews), thread_name_prefix="infinex-draw")
+        self.previews = 0
+        self.lives = 0
+
+    def close(self) -> None:
+        """Stop all work and remove every file."""
+        self.queue.close()
+        self.looking.shutdown(wait=False, cancel_futures=True)
+        self.drawing.shutdown(wait=False, cancel_futures=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def look(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Run a check in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.looking, functools.partial(work, *args))
+
+    async def draw(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Run drawing in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.drawing, functools.partial(work, *args))
+
+    def counted(self, request: Request) -> None:
+        """Count a request that costs work. Raises Busy."""
+        client = request.state.session or (request.client.host if request.client else "?")
+        wait = self.rate.wait(client)
+        if wait:
+            raise Busy(wait, f"That was a lot at once; please wait {wait:.0f} seconds.")
+
+    async def keep_file(self, upload: UploadFile, folder: Path, fallback: str) -> Path:
+        """Write an upload under its own, cleaned name. Raises InputError for an empty one."""
+        path = folder / safe_name(upload.filename, fallback)
+        folder.mkdir(parents=True, exist_ok=True)
+
+        def copy() -> int:
+            with path.open("wb") as out:
+                shutil.copyfileobj(upload.file, out, 1 << 20)
+            return path.stat().st_size
+
+        if not await self.look(copy):
+            raise InputError(f"{path.name} is empty")
+        return path
+
+    def view(self, job: Job) -> Animation:
+        """A job as the API shows it."""
+        made = None
+        if job.state == "done" and job.summary:
+            s = job.summary
+            made = Made(
+                format=job.format, frames=s["frames"], duration=s["duration"],
+                fps=round(s["frames"] / max(1e-6, s["duration"]), 3), width=s["width"], height=s["height"],
+                faces=s["faces"], engine=s["engine"], bytes=job.output.stat().st_size if job.output.exists() else 0,
+                warnings=[friendly(w, job.folder) for w in s["warnings"]],
+            )  # fmt: skip
+        left = job.seconds_left
+        return Animation(
+            id=job.id, state=job.state, progress=round(job.progress, 4), position=self.queue.position(job),
+            seconds_left=None if left is None else round(left, 1), message=job.message, label=job.label, result=made,
+        )  # fmt: skip
+
+
+def _studio(request: Request | WebSocket) -> Studio:
+    studio: Studio = request.app.state.studio
+    return studio
+
+
+def _job(request: Request, name: str) -> Job:
+    job = _studio(request).queue.get(name, request.state.session)
+    if job is None:
+        raise HTTPException(404, "There is no such animation; it may have been removed after its time.")
+    return job
+
+
+# -- the API ------------------------------------------------------------------------------------------
+
+api = APIRouter(prefix="/v1", tags=["animations"])
+
+
+@api.post(
+    "/animations", status_code=202, response_model=Animation, responses=PROBLEMS | BUSY, summary="Ask for an animation"
+)
+async def create(
+    request: Request,
+    source: Annotated[Optional[UploadFile], File(description="The portrait: a picture, or a video")] = None,  # noqa: UP045
+    portrait: Annotated[
+        str | None, Form(description="Instead of `source`: a portrait of the page", max_length=64)
+    ] = None,
+    driving: Annotated[
+        Optional[UploadFile],  # noqa: UP045
+        File(description="A driving video, a picture whose expression is taken on, or a .motion.npz file"),
+    ] = None,
+    motion: Annotated[str | None, Form(description="The name of a bundled performance", max_length=64)] = None,
+    text: Annotated[str | None, Form(description="What the face should do, in words", max_length=2000)] = None,
+    units: Annotated[str | None, Form(description="Action Units, such as AU12=0.8", max_length=4000)] = None,
+    keyframes: Annotated[
+        str | None,
+        Form(description='JSON: [{"time": 0, "units": {"AU12": 0.8}, "yaw": 10, ...}, ...]', max_length=200_000),
+    ] = None,
+    speech: Annotated[Optional[UploadFile], File(description="A voice that the portrait should speak")] = None,  # noqa: UP045
+    format: Annotated[Format, Form(description="Of the result")] = "mp4",
+    engine: Annotated[str, Form(description="What renders", max_length=40)] = "mesh",
+    face: Annotated[str, Form(description="largest, all, or a number from the left", max_length=10)] = "largest",
+    parts: Annotated[str, Form(description="Some of pose,lips,eyes,brows,gaze", max_length=80)] = ",".join(PARTS),
+    strength: Annotated[float, Form(ge=0, le=3, allow_inf_nan=False)] = 1.0,
+    absolute: Annotated[bool, Form(description="Take the driver's pose as it is, not its change")] = False,
+    smooth: Annotated[float, Form(ge=0, le=1, allow_inf_nan=False)] = 0.5,
+    mouth: Annotated[Literal["driver", "own"], Form(description="Whose inside of the mouth")] = "driver",
+    wrinkles: Annotated[Literal["driver", "none"], Form(description="Whose wrinkles")] = "driver",
+    audio: Annotated[Literal["keep", "none"], Form(description="The driver's sound, or none")] = "keep",
+    size: Annotated[int | None, Form(description="Longer side of the result in pixels", ge=64, le=8192)] = None,
+    fps: Annotated[float | None, Form(ge=1, le=120, allow_inf_nan=False)] = None,
+    panel: Annotated[bool, Form(description="Source, driving, occlusion map and result side by side")] = False,
+    mark: Annotated[bool, Form(description="A small visible mark in the corner")] = False,
+    label: Annotated[str, Form(description="A name of your own", max_length=80)] = "",
+) -> Animation:
+    """Animate a portrait by one driver: `driving`, `motion`, `text`, `units`, `keyframes` or `speech`.
+
+    The files are looked over before this answers; what cannot be used is said here. Then ask
+    `GET /v1/animations/{id}` until its state is done, and fetch the result."""
+    studio = _studio(request)
+    s = studio.settings
+    studio.counted(request)
+    source, driving, speech = (
+        f if f is not None and (f.filename or f.size) else None for f in (source, driving, speech)
+    )
+    text, units, keyframes, motion = ((v.strip() or None) if v else None for v in (text, units, keyframes, motion))
+    drivers = {"driving": driving, "motion": motion, "text": text, "units": units, "keyframes": keyframes,
+               "speech": speech}  # fmt: skip
+    given = [k for k, v in drivers.items() if v is not None]
+    if (source is None) == (portrait is None or not portrait.strip()):
+        raise InputError("a portrait is wanted: send a picture as source")
+    if len(given) != 1:
+        raise InputError(
+            f"one driver is wanted, of {', '.join(drivers)}" + (f"; there are {len(given)}" if given else "")
+        )
+    options: dict[str, Any] = {
+        "engine": engine, "face": face, "parts": tuple(p.strip() for p in parts.split(",") if p.strip()),
+        "strength": strength, "absolute": absolute, "smooth": smooth, "mouth": mouth, "wrinkles": wrinkles,
+        "size": size, "fps": fps, "audio": audio, "panel": panel, "mark": mark,
+    }  # fmt: skip
+    _check_options(options, s)
+    if motion is not None and motion not in bundled_motions():
+        raise InputError(f"no motion called {motion[:40]!r}; there are {', '.join(bundled_motions())}")
+    if units is not None:
+        await studio.look(motion_of_units, units)
+    if keyframes is not None:
+        read_keyframes(_json(keyframes), s.duration)
+    if text is not None and not has("drivers.text"):
+        raise InputError("driving by text is not part of this installation")
+    if speech is not None and not has("drivers.speech"):
+        raise InputError("driving by a voice is not part of this installation")
+    try:
+        with studio.queue.reserved():
+            job = studio.queue.new(request.state.session)
+            try:
+                task = await _task(studio, request, job, source, portrait, driving, speech, options)
+                job.format, job.label = format, label
+                task = {**task, "motion": motion, "text": text, "units": units, "keyframes": keyframes}
+                job.task = Task(output=str(job.output), options=options, **task)
+            except BaseException:
+                studio.queue.discard(job)
+                raise
+            studio.queue.submit(job)
+    except QueueFullError:
+        raise Busy(10, "Many animations are being made just now; please try again in a moment.") from None
+    return studio.view(job)
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError("keyframes is not JSON that can be read") from None
+
+
+def _check_options(options: dict[str, Any], settings: Settings) -> None:
+    from infinex.pipeline import Options
+
+    if options["engine"] not in {e["name"] for e in engines()}:
+        raise InputError(
+            f"there is no engine {options['engine']!r}; there are {', '.join(e['name'] for e in engines())}"
+        )
+    if not options["parts"]:
+        raise InputError(f"nothing would move: name some of {', '.join(PARTS)} as parts")
+    if options["size"] is not None and options["size"] > settings.side:
+        raise InputError(f"size {options['size']}: the limit here is {settings.side} pixels")
+    Options(**options).check()
+
+
+async def _task(
+    studio: Studio,
+    request: Request,
+    job: Job,
+    source: UploadFile | None,
+    portrait: str | None,
+    driving: UploadFile | None,
+    speech: UploadFile | None,
+    options: dict[str, Any],
+) -> dict[str, Any]:
+    """Keep the files of a job and look them over. Raises InputError."""
+    s = studio.settings
+    out: dict[str, Any] = {}
+    if source is not None:
+        path = await studio.keep_file(source, job.folder / "source", "portrait")
+        faces = await studio.look(studio.verdicts.of, path, "source", lambda p: checks.look_at_source(p, s))
+        if not faces and options["panel"]:
+            raise InputError("the panel needs a still picture as portrait")
+        if not faces:
+            options["face"] = "largest"
+        else:
+            from infinex.face.tracker import choose
+
+            choose(faces, options["face"], path.name)
+        out["source"] = str(path)
+    else:
+        kept = studio.library.get(portrait or "", request.state.session)
+        folder = job.folder / "source"
+        folder.mkdir()
+        # A copy, so that the portrait may go while the job waits.
+        await studio.look(shutil.copyfile, kept.path, folder / kept.path.name)
+        out["source"] = str(folder / kept.path.name)
+    if driving is not None:
+        path = await studio.keep_file(driving, job.folder / "driving", "driving")
+        await studio.look(studio.verdicts.of, path, "driving", lambda p: checks.look_at_driving(p, s))
+        out["driving"] = str(path)
+    if speech is not None:
+        path = await studio.keep_file(speech, job.folder / "speech", "voice")
+        await studio.look(studio.verdicts.of, path, "speech", lambda p: checks.look_at_sound(p, s))
+        out["speech"] = str(path)
+    return out
+
+
+@api.get("/animations/{id}", response_model=Animation, responses=PROBLEMS | MISSING, summary="How far an animation is")
+async def state(request: Request, id: str) -> Animation:
+    """State, progress, place in the queue and time left."""
+    return _studio(request).view(_job(request, id))
+
+
+@api.delete(
+    "/animations/{id}", response_model=Animation, responses=PROBLEMS | MISSING, summary="Stop or remove an animation"
+)
+async def remove(request: Request, id: str) -> Animation:
+    """Stop it if it has not ended, at once, and remove its files; an ended one is forgotten."""
+    studio, job = _studio(request), _job(request, id)
+    await studio.look(studio.queue.remove, job)
+    return studio.view(job)
+
+
+@api.get(
+    "/animations/{id}/result",
+    response_class=FileResponse,
+    responses={
+        **PROBLEMS,
+        **MISSING,
+        200: {"description": "The file", "content": {m: {} for m in MEDIA.values()}},
+        409: {"model": Problem, "description": "There is no result, or not yet"},
+    },
+    summary="Fetch a finished animation",
+)
+async def result(
+    request: Request,
+    id: str,
+    format: Annotated[Result | None, Query(description="Another format, or the motion itself")] = None,
+) -> Response:
+    """The file as it was asked for, or made into another format; `motion` is the performance, .motion.npz."""
+    studio, job = _studio(request), _job(request, id)
+    if job.state in ("queued", "running"):
+        raise HTTPException(409, "This animation is still being made.")
+    if job.state != "done":
+        raise HTTPException(409, job.message or "This animation was not finished.")
+    wanted: str = format or job.format
+    path = await studio.look(_variant, job, wanted)
+    suffix = "motion.npz" if wanted == "motion" else wanted
+    headers = {"Cache-Control": "private, no-store"}
+    return FileResponse(path, media_type=MEDIA[wanted], filename=f"infinex-{job.id[:6]}.{suffix}", headers=headers,
+                        content_disposition_type="inline" if format is None else "attachment")  # fmt: skip
+
+
+def _variant(job: Job, wanted: str) -> Path:
+    """A finished job in another format, made when it is first asked for."""
+    if wanted == "motion":
+        return job.folder / MOTION
+    if wanted == job.format:
+        return job.output
+    path = job.folder / f"result.{wanted}"
+    with job.lock:
+        if path.exists():
+            return path
+        from infinex.media.provenance import inspect
+
+        small = wanted in ("gif", "apng")
+        words = {k: v for k, v in inspect(job.output).metadata.items() if k in ("comment", "description")}
+        with VideoReader(job.output, max_side=SMALL if small else None) as reader:
+            rate = float(reader.info.fps)
+            skip = max(1, round(rate / GIF_RATE)) if small else 1
+            sound = job.output if reader.info.has_audio and not small else None
+            with open_sink(path, (reader.info.width, reader.info.height), rate / skip, sound, words) as sink:
+                for frame in reader:
+                    if frame.index % skip == 0:
+                        sink.write(frame.image)
+    return path
+
+
+# -- what the page needs besides ----------------------------------------------------------------------
+
+page = APIRouter(include_in_schema=False)
+
+
+@page.get("/")
+async def index(request: Request, token: str | None = None) -> Response:
+    secure = request.url.scheme == "https"
+    response: Response
+    if token is not None:  # out of the address bar, into a cookie
+        response = RedirectResponse("/", 303)
+        response.set_cookie(TOKEN, token, httponly=True, samesite="strict", secure=secure)
+    else:
+        response = FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
+    if request.state.session is None:
+        response.set_cookie(SESSION, new_session(), httponly=True, samesite="strict", secure=secure, max_age=30 * 86400)
+    return response
+
+
+def _visitor(request: Request | WebSocket) -> str:
+    session: str | None = request.state.session
+    if session is None:
+        raise HTTPException(403, "Open the studio's page first; this is one of its own requests.")
+    return session
+
+
+@page.get("/studio/offer")
+async def what(request: Request) -> dict[str, Any]:
+    studio = _studio(request)
+    _visitor(request)
+    found: dict[str, Any] = await studio.look(_offer, studio.settings)
+    return found
+
+
+_offer = functools.cache(offer)
+
+
+@page.get("/studio/jobs")
+async def jobs(request: Request) -> list[Animation]:
+    studio = _studio(request)
+    return [studio.view(j) for j in studio.queue.of(_visitor(request))]
+
+
+@page.post("/studio/portraits")
+async def add_portrait(request: Request, picture: UploadFile) -> dict[str, Any]:
+    studio = _studio(request)
+    owner = _visitor(request)
+    studio.counted(request)
+    folder = studio.library.new_folder()
+    try:
+        path = await studio.keep_file(picture, folder, "portrait")
+        return await _add(studio, owner, path)
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+@page.post("/studio/examples/{name}")
+async def add_example(request: Request, name: str) -> dict[str, Any]:
+    studio = _studio(request)
+    owner = _visitor(request)
+    studio.counted(request)
+    example = next((e for e in EXAMPLES if e.name == name), None)
+    if example is None:
+        raise HTTPException(404, "There is no such example.")
+    path = studio.library.new_folder() / example.path.name
+    shutil.copyfile(example.path, path)
+    return await _add(studio, owner, path)
+
+
+async def _add(studio: Studio, owner: str, path: Path) -> dict[str, Any]:
+    settings = studio.settings
+    size, faces = await studio.look(studio.verdicts.of, path, "faces", lambda p: checks.look_for_faces(p, settings))
+    return studio.library.add(owner, path, size, faces).as_dict()
+
+
+def _portrait(request: Request | WebSocket, name: str) -> Portrait:
+    return _studio(request).library.get(name, _visitor(request))
+
+
+@page.get("/studio/portraits/{name}/image")
+async def portrait_image(request: Request, name: str, side: Annotated[int, Query(ge=64, le=2048)] = 1280) -> Response:
+    studio, portrait = _studio(request), _portrait(request, name)
+
+    def make() -> bytes:
+        image = read_image(portrait.path)
+        return encode(shrunk(image, portrait.faces[0], side).image, 92)
+
+    return Response(await studio.draw(make), media_type="image/jpeg", headers={"Cache-Control": "private, no-store"})
+
+
+@page.post("/studio/portraits/{name}/still")
+async def still(
+    request: Request, name: str, expression: Annotated[dict[str, Any], Body()], face: Annotated[int, Query(ge=1)] = 1
+) -> Response:
+    """The portrait with an expression, at its own size, as PNG."""
+    studio, portrait = _studio(request), _portrait(request, name)
+    studio.counted(request)
+    wanted = Expression.read(expression)
+    chosen = studio.library.face(portrait, face)
+
+    def make() -> bytes:
+        import io
+
+        from PIL import Image
+
+        image = read_image(portrait.path)
+        with checks.LOOKING:
+            full = Preview(Source(image, chosen))
+        drawn = full.draw(wanted)
+        out = io.BytesIO()
+        words = statement("a portrait with another expression, not a photograph", portrait.path.name, "sliders", "mesh")
+        Image.fromarray(drawn).save(out, "PNG", pnginfo=png_text(words), compress_level=4)
+        return out.getvalue()
+
+    data = await studio.draw(make)
+    headers = {"Content-Disposition": 'attachment; filename="infinex-portrait.png"', "Cache-Control": "no-store"}
+    return Response(data, media_type="image/png", headers=headers)
+
+
+# -- sockets ------------------------------------------------------------------------------------------
+
+
+class _Latest:
+    """The newest message of a socket; older ones nobody had time for are dropped."""
+
+    def __init__(self, socket: WebSocket, wanted: Literal["text", "bytes"]) -> None:
+        self._socket, self._wanted = socket, wanted
+        self._new = asyncio.Event()
+        self._item: Any = None
+        self.options: list[str] = []
+        self.closed = False
+        self._task = asyncio.create_task(self._run())
+
+    async def _run(self) -> None:
+        try:
+            while True:
+                message = await self._socket.receive()
+                if message["type"] == "websocket.disconnect":
+                    break
+                if message.get(self._wanted) is not None:
+                    self._item = message[self._wanted]
+                    self._new.set()
+                elif message.get("text") is not None and len(self.options) < 16:
+                    self.options.append(message["text"])
+        except (WebSocketDisconnect, RuntimeError):
+            pass
+        self.closed = True
+        self._new.set()
+
+    async def get(self, timeout: float | None = None) -> Any:
+        """Wait for the newest message; None after the time or at the end."""
+        with contextlib.suppress(asyncio.TimeoutError):
+            await asyncio.wait_for(self._new.wait(), timeout)
+        self._new.clear()
+        item, self._item = self._item, None
+        return item
+
+    def stop(self) -> None:
+        self._task.cancel()
+
+
+def _message(text: str) -> dict[str, Any]:
+    try:
+        data = json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError("that is not JSON") from None
+    if not isinstance(data, dict):
+        raise InputError("an object is wanted")
+    return data
+
+
+async def _begin(socket: WebSocket) -> tuple[Studio, Portrait, int] | None:
+    """Take a page's socket and the portrait it names first."""
+    studio = _studio(socket)
+    await socket.accept()
+    try:
+        hello = _message(await asyncio.wait_for(socket.receive_text(), 20))
+        portrait = _portrait(socket, str(hello.get("portrait", "")))
+        number = hello.get("face", 1)
+        if not isinstance(number, int):
+            raise InputError("face is a number")
+        studio.library.face(portrait, number)
+        return studio, portrait, number
+    except (InfinexError, HTTPException) as error:
+        text = friendly(error) if isinstance(error, InfinexError) else str(error.detail)
+        await _close(socket, text)
+    except (WebSocketDisconnect, asyncio.TimeoutError, KeyError, RuntimeError):
+        await _close(socket, "That is no way to begin.")
+    return None
+
+
+async def _close(socket: WebSocket, text: str) -> None:
+    with contextlib.suppress(RuntimeError, WebSocketDisconnect):
+        await socket.send_json({"error": text})
+        await socket.close(4000)
+
+
+@page.websocket("/studio/express")
+async def express(socket: WebSocket) -> None:
+    """Settings of sliders in, pictures out: a number (uint32, little-endian) and a JPEG."""
+    begun = await _begin(socket)
+    if begun is None:
+        return
+    studio, portrait, number = begun
+    if studio.previews >= studio.settings.previews:
+        await _close(socket, "Many people are trying this just now; please come back in a moment.")
+        return
+    studio.previews += 1
+    latest: _Latest | None = None
+    try:
+        preview: Preview = await studio.draw(studio.library.preview, portrait, number)
+        h, w = preview.image.shape[:2]
+        await socket.send_json({"ready": True, "width": w, "height": h})
+        latest = _Latest(socket, "text")
+        playing: tuple[Any, float, int] | None = None
+        while not latest.closed:
+            wait = None if playing is None else max(0.0, 1 / 24)
+            text = await latest.get(wait)
+            try:
+                if text is not None:
+                    data = _message(text)
+                    seq = int(data.get("seq", 0)) & 0xFFFFFFFF
+                    if "play" in data:
+                        name = str(data["play"])
+                        if name not in bundled_motions():
+                            raise InputError(f"no motion called {name[:40]!r}")
+                        playing = await studio.draw(load_motion, name), time.monotonic(), seq
+                        continue
+                    playing = None
+                    expression = Expression.read(data)
+                    picture = await studio.draw(_drawn, preview, expression)
+                elif playing is not None:
+                    motion, start, seq = playing
+                    picture = await studio.draw(_played, preview, motion, time.monotonic() - start)
+                else:
+                    continue
+            except InfinexError as error:
+                await socket.send_json({"error": friendly(error)})
+                continue
+            except (TypeError, ValueError, OverflowError):
+                await socket.send_json({"error": "That setting could not be read."})
+                continue
+            await socket.send_bytes(struct.pack("<I", seq) + picture)
+            portrait.used = time.time()
+    except (WebSocketDisconnect, RuntimeError):
+        pass
+    finally:
+        studio.previews -= 1
+        if latest is not None:
+            latest.stop()
+
+
+def _drawn(preview: Preview, expression: Expression) -> bytes:
+    with preview.lock:
+        return encode(preview.draw(expression))
+
+
+def _played(preview: Preview, motion: Any, seconds: float) -> bytes:
+    with preview.lock:
+        return encode(preview.frame(motion, seconds))
+
+
+@page.websocket("/studio/live")
+async def live(socket: WebSocket) -> None:
+    """Camera frames in (JPEG), pictures out; text carries choices in and states out."""
+    begun = await _begin(socket)
+    if begun is None:
+        return
+    studio, portrait, number = begun
+    if studio.lives >= studio.settings.lives:
+        await _close(socket, "Somebody else is live just now; please come back in a moment.")
+        return
+    studio.lives += 1
+    latest: _Latest | None = None
+    driven: Live | None = None
+    try:
+        driven = await studio.draw(_new_live, portrait, number, studio.settings.preview)
+        await socket.send_json({"ready": True})
+        latest = _Latest(socket, "bytes")
+        state = ""
+        while not latest.closed:
+            frame = await latest.get()
+            try:
+                while latest.options:
+                    driven.options(_message(latest.options.pop(0)))
+                if frame is None:
+                    continue
+                new, picture = await studio.draw(_driven, driven, frame)
+            except InfinexError as error:
+                await socket.send_json({"error": friendly(error)})
+                continue
+            if new != state:
+                state = new
+                await socket.send_json({"state": state})
+            await socket.send_bytes(picture)
+            portrait.used = time.time()
+    except (WebSocketDisconnect, RuntimeError):
+        pass
+    finally:
+        studio.lives -= 1
+        if latest is not None:
+            latest.stop()
+        if driven is not None:
+            driven.close()
+
+
+def _new_live(portrait: Portrait, number: int, side: int) -> Live:
+    source = shrunk(read_image(portrait.path), portrait.faces[number - 1], side)
+    with checks.LOOKING:
+        return Live(source)
+
+
+def _driven(driven: Live, frame: bytes) -> tuple[str, bytes]:
+    """The picture for one camera frame; empty where there is none yet."""
+    state, image = driven.frame(frame)
+    return state, b"" if image is None else encode(image, 84)
+
+
+# -- putting it together ------------------------------------------------------------------------------
+
+
+async def _problem(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, InfinexError):
+        return JSONResponse({"detail": friendly(error, _studio(request).folder)}, 422)
+    if isinstance(error, RequestValidationError):
+        return JSONResponse({"detail": _in_words(error)}, 422)
+    if isinstance(error, HTTPException):
+        return JSONResponse({"detail": str(error.detail)}, error.status_code, headers=error.headers)
+    return JSONResponse({"detail": "Something went wrong here."}, 500)
+
+
+def _in_words(error: RequestValidationError) -> str:
+    """The first complaint about a request's form, as a sentence."""
+    first = error.errors()[0]
+    name = str(first.get("loc", ("", "request"))[-1])[:40]
+    return f"{name}: {first.get('msg', 'cannot be used')}."
+
+
+async def _sweep(studio: Studio) -> None:
+    while True:
+        await asyncio.sleep(min(30.0, max(0.5, studio.settings.keep / 4)))
+        studio.library.sweep()
+
+
+def create_app(settings: Settings | None = None) -> FastAPI:
+    """The application. Its queue and files live as long as its lifespan."""
+    settings = settings or Settings()
+
+    @contextlib.asynccontextmanager
+    async def lifespan(app: FastAPI) -> AsyncIterator[None]:
+        studio = app.state.studio = Studio(settings)
+        sweeping = asyncio.create_task(_sweep(studio))
+        try:
+            yield
+        finally:
+            sweeping.cancel()
+            await asyncio.get_running_loop().run_in_executor(None, studio.close)
+
+    app = FastAPI(
+        title="Infinex studio",
+        version=__version__,
+        description="Animate still portraits. Where the studio has a token, send it as `Authorization: Bearer`.",
+        lifespan=lifespan,
+        docs_url=None,
+        redoc_url=None,
+        license_info={"name": "Apache-2.0"},
+    )
+    app.include_router(api)
+    app.include_router(page)
+    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    for kind in (InfinexError, RequestValidationError, HTTPException):
+        app.add_exception_handler(kind, _problem)
+    app.add_middleware(Gate, settings=settings)
+    return app
+
+
+__all__ = ["create_app"]

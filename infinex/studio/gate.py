@@ -1,0 +1,175 @@
+"""Who may speak to a studio, and how much at once: hosts, origins, the token, sessions, sizes, rates."""
+
+from __future__ import annotations
+
+import hmac
+import ipaddress
+import json
+import re
+import secrets
+import time
+from collections import OrderedDict, deque
+from collections.abc import Awaitable, Callable
+from http.cookies import CookieError, SimpleCookie
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from starlette.exceptions import HTTPException
+
+from infinex.studio.settings import Settings
+
+Scope = dict[str, Any]
+Receive = Callable[[], Awaitable[dict[str, Any]]]
+Send = Callable[[dict[str, Any]], Awaitable[None]]
+SESSION, TOKEN = "infinex_session", "infinex_token"
+POLICY = (
+    "default-src 'self'; img-src 'self' blob: data:; media-src 'self' blob:; connect-src 'self' ws: wss:; "
+    "style-src 'self'; script-src 'self'; object-src 'none'; base-uri 'none'; frame-ancestors 'none'; "
+    "form-action 'self'"
+)
+HEADERS = (
+    (b"content-security-policy", POLICY.encode()),
+    (b"x-content-type-options", b"nosniff"),
+    (b"referrer-policy", b"no-referrer"),
+    (b"permissions-policy", b"camera=(self), microphone=(self)"),
+    (b"cross-origin-opener-policy", b"same-origin"),
+)
+
+
+class Rate:
+    """At most so many events a minute for each client."""
+
+    def __init__(self, limit: int, clients: int = 4096) -> None:
+        self._limit, self._clients = limit, clients
+        self._events: OrderedDict[str, deque[float]] = OrderedDict()
+
+    def wait(self, client: str) -> float:
+        """Count an event; seconds to wait where there were too many, else 0."""
+        now = time.monotonic()
+        events = self._events.setdefault(client, deque())
+        self._events.move_to_end(client)
+        while len(self._events) > self._clients:
+            self._events.popitem(last=False)
+        while events and now - events[0] > 60:
+            events.popleft()
+        if len(events) >= self._limit:
+            return 60 - (now - events[0])
+        events.append(now)
+        return 0.0
+
+
+def new_session() -> str:
+    """A name for a visitor that nobody guesses."""
+    return secrets.token_urlsafe(24)
+
+
+def _header(scope: Scope, name: bytes) -> str | None:
+    for key, value in scope["headers"]:
+        if key == name:
+            return str(value.decode("latin-1"))
+    return None
+
+
+def _cookies(scope: Scope) -> dict[str, str]:
+    try:
+        return {k: v.value for k, v in SimpleCookie(_header(scope, b"cookie") or "").items()}
+    except CookieError:
+        return {}
+
+
+def own_name(host: str) -> bool:
+    """Whether a Host header can only mean this machine: an address, or a name without dots.
+
+    A page of somebody else can point a name of its own at 127.0.0.1; that name has dots."""
+    name = urlsplit(f"//{host}").hostname or ""
+    if "." not in name and ":" not in name:
+        return bool(re.fullmatch(r"[\w-]+", name))
+    try:
+        return bool(ipaddress.ip_address(name))
+    except ValueError:
+        return name.endswith(".localhost")
+
+
+class Gate:
+    """The outermost layer of the application."""
+
+    def __init__(self, app: Any, settings: Settings) -> None:
+        self._app, self._settings = app, settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] not in ("http", "websocket"):
+            await self._app(scope, receive, send)
+            return
+        cookies = _cookies(scope)
+        session = cookies.get(SESSION, "")
+        scope.setdefault("state", {})["session"] = session if re.fullmatch(r"[\w-]{20,80}", session) else None
+        refused = self._refused(scope, cookies)
+        if refused is not None:
+            await _refuse(scope, receive, send, *refused)
+            return
+        if scope["type"] == "websocket":
+            await self._app(scope, receive, send)
+            return
+        await self._app(scope, self._limited(receive), _with_headers(send))
+
+    def _refused(self, scope: Scope, cookies: dict[str, str]) -> tuple[int, str] | None:
+        host = _header(scope, b"host") or ""
+        if self._settings.loopback and not own_name(host):
+            return 403, "This studio answers only on this machine's own names; start it with --host to change that."
+        origin = _header(scope, b"origin")
+        unsafe = scope["type"] == "websocket" or scope.get("method") not in ("GET", "HEAD", "OPTIONS")
+        if unsafe and origin is not None and urlsplit(origin).netloc != host:
+            return 403, "Requests from pages of other sites are not answered."
+        token = self._settings.token
+        if token is not None:
+            words = _header(scope, b"authorization") or ""
+            query = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
+            given = words[7:].strip() if words.lower().startswith("bearer ") else query or cookies.get(TOKEN, "")
+            if not hmac.compare_digest(given.encode(), token.encode()):
+                return 401, "This studio asks for its token: open the address it printed, or send it as Bearer."
+        length = _header(scope, b"content-length")
+        if scope["type"] == "http" and length is not None and length.isdigit() and int(length) > self._settings.upload:
+            return 413, f"That is too large; at most {self._settings.upload >> 20} MB can be sent at once."
+        return None
+
+    def _limited(self, receive: Receive) -> Receive:
+        seen = 0
+
+        async def counted() -> dict[str, Any]:
+            nonlocal seen
+            message = await receive()
+            if message["type"] == "http.request":
+                seen += len(message.get("body", b""))
+                if seen > self._settings.upload:
+                    raise HTTPException(
+                        413, f"That is too large; at most {self._settings.upload >> 20} MB can be sent at once."
+                    )
+            return message
+
+        return counted
+
+
+def _with_headers(send: Send) -> Send:
+    async def sending(message: dict[str, Any]) -> None:
+        if message["type"] == "http.response.start":
+            known = {k.lower() for k, _ in message["headers"]}
+            message = dict(message)
+            message["headers"] = [*message["headers"], *((k, v) for k, v in HEADERS if k not in known)]
+        await send(message)
+
+    return sending
+
+
+async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, detail: str) -> None:
+    if scope["type"] == "websocket":
+        await receive()
+        await send({"type": "websocket.close", "code": 4000 + status % 1000, "reason": detail[:120]})
+        return
+    body = json.dumps({"detail": detail}).encode()
+    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *HEADERS]
+    if status == 401:
+        headers.append((b"www-authenticate", b"Bearer"))
+    if status == 413:
+        headers.append((b"connection", b"close"))
+    await send({"type": "http.response.start", "status": status, "headers": headers})
+    await send({"type": "http.response.body", "body": body})

@@ -1,0 +1,291 @@
+"""The queue: bounded, first come first served, one worker process for every group of cores."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import multiprocessing
+import os
+import secrets
+import shutil
+import threading
+import time
+from collections import OrderedDict
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+from infinex.studio.checks import friendly
+from infinex.studio.settings import Settings
+from infinex.studio.worker import Task, work
+
+State = Literal["queued", "running", "done", "failed", "cancelled"]
+ENDED = ("done", "failed", "cancelled")
+STARTING = 90.0  # seconds a worker may take to start
+log = logging.getLogger("infinex.studio")
+
+
+class QueueFullError(Exception):
+    """No more jobs are taken just now."""
+
+
+@dataclass
+class Job:
+    """One animation, from the moment it is handed in until its files are removed."""
+
+    id: str
+    owner: str | None  # the visitor's session; None: whoever knows the id
+    folder: Path
+    format: str = "mp4"
+    label: str = ""
+    task: Task | None = None
+    state: State = "queued"
+    done: int = 0
+    total: int | None = None
+    message: str | None = None
+    summary: dict[str, Any] = field(default_factory=dict)
+    created: float = field(default_factory=time.time)
+    started: float | None = None
+    first: float | None = None  # when its first frame was done
+    ended: float | None = None
+    lock: threading.Lock = field(default_factory=threading.Lock)  # of the making of other formats
+
+    @property
+    def progress(self) -> float:
+        """0..1."""
+        if self.state == "done":
+            return 1.0
+        return min(0.99, self.done / self.total) if self.total else 0.0
+
+    @property
+    def seconds_left(self) -> float | None:
+        """An estimate from the speed so far; None where nothing can be said."""
+        if self.state != "running" or self.first is None or not self.total or self.done < 3:
+            return None
+        speed = (self.done - 1) / max(1e-3, time.time() - self.first)
+        return max(0.0, (self.total - self.done) / speed)
+
+    @property
+    def output(self) -> Path:
+        """The file that the job makes."""
+        return self.folder / f"result.{self.format}"
+
+
+class _Worker:
+    """A process that does one task at a time."""
+
+    def __init__(self, cores: list[int], folder: Path) -> None:
+        context = multiprocessing.get_context("spawn")
+        self.pipe, theirs = context.Pipe()
+        self.process = context.Process(target=work, args=(theirs, cores, str(folder)), daemon=True)
+        self.process.start()
+        theirs.close()
+        self.ready = False
+
+    def alive(self) -> bool:
+        return self.process.is_alive()
+
+    def stop(self) -> None:
+        """End the process, at once."""
+        with contextlib.suppress(OSError):
+            self.pipe.close()
+        if self.process.is_alive():
+            self.process.kill()
+        self.process.join(timeout=10)
+
+
+class Queue:
+    """Jobs in order. Every method may be called from any thread."""
+
+    def __init__(self, settings: Settings, folder: Path) -> None:
+        self.settings, self.folder = settings, folder
+        self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self._waiting: list[Job] = []
+        self._reserved = 0
+        self._changed = threading.Condition()
+        self._closed = False
+        self._cancel: set[str] = set()
+        cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
+        groups = [cores[i :: settings.workers] for i in range(settings.workers)] if settings.workers > 1 else [[]]
+        self._threads = [
+            threading.Thread(target=self._serve, args=(group,), daemon=True, name="infinex-job") for group in groups
+        ]
+        self._threads.append(threading.Thread(target=self._sweep, daemon=True, name="infinex-sweep"))
+        for thread in self._threads:
+            thread.start()
+
+    # -- from outside -----------------------------------------------------------------------------
+
+    @contextlib.contextmanager
+    def reserved(self) -> Any:
+        """Hold a place while a visitor's files are looked over. Raises QueueFullError."""
+        with self._changed:
+            if len(self._waiting) + self._reserved >= self.settings.queue:
+                raise QueueFullError
+            self._reserved += 1
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._reserved -= 1
+
+    def new(self, owner: str | None) -> Job:
+        """A job with a folder of its own, not yet in the queue."""
+        name = secrets.token_urlsafe(16)
+        folder = self.folder / "jobs" / secrets.token_hex(8)
+        folder.mkdir(parents=True)
+        return Job(name, owner, folder)
+
+    def discard(self, job: Job) -> None:
+        """Remove the files of a job that was never handed in."""
+        shutil.rmtree(job.folder, ignore_errors=True)
+
+    def submit(self, job: Job) -> None:
+        """Hand a job in."""
+        with self._changed:
+            self._jobs[job.id] = job
+            self._waiting.append(job)
+            self._changed.notify_all()
+
+    def get(self, name: str, owner: str | None) -> Job | None:
+        """A job by its id, if it is this visitor's."""
+        with self._changed:
+            job = self._jobs.get(name)
+        return job if job is not None and job.owner in (None, owner) else None
+
+    def of(self, owner: str) -> list[Job]:
+        """A visitor's jobs, newest first."""
+        with self._changed:
+            return [j for j in reversed(self._jobs.values()) if j.owner == owner]
+
+    def position(self, job: Job) -> int:
+        """How many jobs are before it in the queue, itself included; 0 once it runs."""
+        with self._changed:
+            return self._waiting.index(job) + 1 if job in self._waiting else 0
+
+    def remove(self, job: Job) -> None:
+        """Stop a job that has not ended; forget one that has."""
+        with self._changed:
+            if job in self._waiting:
+                self._waiting.remove(job)
+                self._end(job, "cancelled", "Cancelled.")
+            elif job.state == "running":
+                self._cancel.add(job.id)
+                self._changed.notify_all()
+                while job.state == "running" and not self._closed:
+                    self._changed.wait(0.5)
+            else:
+                self._jobs.pop(job.id, None)
+        if job.state != "running":
+            shutil.rmtree(job.folder, ignore_errors=True)
+
+    def close(self) -> None:
+        """Stop everything and remove every file."""
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+        for thread in self._threads:
+            thread.join(timeout=15)
+        shutil.rmtree(self.folder / "jobs", ignore_errors=True)
+
+    # -- inside -----------------------------------------------------------------------------------
+
+    def _end(self, job: Job, state: State, message: str | None = None) -> None:
+        """Under the lock."""
+        job.message, job.ended = message, time.time()
+        job.state = state
+        job.task = None
+        self._cancel.discard(job.id)
+        self._changed.notify_all()
+
+    def _serve(self, cores: list[int]) -> None:
+        worker: _Worker | None = None
+        try:
+            while True:
+                if worker is None or not worker.alive():
+                    worker = _Worker(cores, self.folder)
+                with self._changed:
+                    while not self._waiting and not self._closed:
+                        self._changed.wait()
+                    if self._closed:
+                        return
+                    job = self._waiting.pop(0)
+                    job.state, job.started = "running", time.time()
+                    self._changed.notify_all()
+                if not self._run(worker, job):
+                    worker = None
+        finally:
+            if worker is not None:
+                worker.stop()
+
+    def _run(self, worker: _Worker, job: Job) -> bool:
+        """Do one job; whether the worker can go on."""
+        state: State = "failed"
+        message: str | None = "The work on this was interrupted; please try again."
+        good = False
+        try:
+            sent = False
+            while True:
+                if worker.ready and not sent:
+                    worker.pipe.send(job.task)
+                    sent = True
+                if worker.pipe.poll(0.05):
+                    word = worker.pipe.recv()
+                    if word[0] == "ready":
+                        worker.ready = True
+                    elif word[0] == "progress":
+                        job.first = job.first or time.time()
+                        job.total, job.done = word[2], word[1]
+                    else:
+                        good = True
+                        state, message = self._outcome(job, word)
+                        break
+                with self._changed:
+                    if self._closed or job.id in self._cancel:
+                        state, message = "cancelled", "Cancelled."
+                        break
+                spent = time.time() - (job.started or 0)
+                if spent > self.settings.job or (not worker.ready and spent > STARTING):
+                    message = "This took too long and was stopped; try a shorter clip or a smaller size."
+                    break
+                if not worker.alive() and not worker.pipe.poll(0):
+                    log.error("a worker ended with code %s", worker.process.exitcode)
+                    break
+        except (EOFError, OSError) as error:
+            log.error("a worker was lost: %s", error)
+        if not good:
+            worker.stop()
+        if state != "done":
+            shutil.rmtree(job.folder, ignore_errors=True)
+        with self._changed:  # who waits for the end finds the work stopped and its files gone
+            self._end(job, state, message)
+        return good
+
+    def _outcome(self, job: Job, word: tuple[Any, ...]) -> tuple[State, str | None]:
+        if word[0] == "done":
+            job.summary = word[1]
+            for name in ("source", "driving", "speech"):  # what was handed in is not needed any more
+                shutil.rmtree(job.folder / name, ignore_errors=True)
+            return "done", None
+        if word[0] == "failed":
+            return "failed", friendly(word[1], job.folder)
+        log.error("job failed: %s", word[1])
+        return "failed", "Something went wrong here, not with your files. The studio's log says what."
+
+    def _sweep(self) -> None:
+        """Remove what has been kept long enough."""
+        step = min(20.0, max(0.2, self.settings.keep / 4))
+        while True:
+            with self._changed:
+                self._changed.wait_for(lambda: self._closed, step)
+                if self._closed:
+                    return
+                now = time.time()
+                ended = [j for j in self._jobs.values() if j.state in ENDED]
+                old = [j for j in ended if now - (j.ended or now) > self.settings.keep]
+                rest = [j for j in ended if j not in old]
+                old += rest[: max(0, len(rest) - self.settings.jobs)]
+                for job in old:
+                    self._jobs.pop(job.id, None)
+            for job in old:
+                shutil.rmtree(job.folder, ignore_errors=True)

@@ -1,0 +1,165 @@
+"""What a page shows at once: a portrait that follows the sliders, and one that follows a camera."""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.drivers.camera import OneEuro
+from infinex.drivers.capture import NOISE, NOISE_POSE, Capture, choose_rest, with_strength
+from infinex.engine import Drive, Source
+from infinex.errors import InputError
+from infinex.face import topology as top
+from infinex.face.pose import fit_pose
+from infinex.face.tracker import Face, FaceTracker
+from infinex.mesh.engine import MeshOptions
+from infinex.motion import PARTS, Motion, Rest, part_weights
+from infinex.pipeline import Stage
+from infinex.studio.expression import Expression, move_of
+
+RGB = NDArray[np.uint8]
+SETTLE = 12  # frames of a camera in which the performer's rest is seen
+QUALITY = 88  # of the JPEG pictures a page gets
+CAMERA_SIDE = 640  # largest side of a camera frame that is taken
+CAMERA_BYTES = 1 << 20
+
+
+def encode(image: RGB, quality: int = QUALITY) -> bytes:
+    """(H, W, 3) uint8 RGB as JPEG."""
+    ok, data = cv2.imencode(".jpg", cv2.cvtColor(image, cv2.COLOR_RGB2BGR), [cv2.IMWRITE_JPEG_QUALITY, quality])
+    if not ok:
+        raise ValueError("a picture could not be encoded")
+    return data.tobytes()
+
+
+def shrunk(image: RGB, face: Face, side: int) -> Source:
+    """A portrait with its longer side at most `side` pixels, landmarks with it."""
+    k = side / max(image.shape[:2])
+    if k >= 1:
+        return Source(image, face)
+    h, w = (max(2, round(s * k)) for s in image.shape[:2])
+    small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
+    points = face.landmarks * [w / image.shape[1], h / image.shape[0], w / image.shape[1]]
+    return Source(small, Face(points, face.score))
+
+
+class Preview:
+    """One face of one portrait, ready to follow sliders. One thread at a time may draw."""
+
+    def __init__(self, source: Source, options: MeshOptions | None = None) -> None:
+        self._stage = Stage([source], options or MeshOptions(mouth="own", wrinkles="none"))
+        self._neutral = Rest.neutral()
+        self._rest: Rest | None = None
+        self.lock = threading.Lock()
+        self.image = source.image
+
+    def draw(self, expression: Expression) -> RGB:
+        """The portrait with this expression, (H, W, 3); the array is used again by the next call."""
+        return self.play(self._neutral, Drive(move_of(expression)))
+
+    def play(self, rest: Rest, drive: Drive) -> RGB:
+        """The portrait under one drive of a performance with this rest."""
+        if rest is not self._rest:
+            self._stage.begin(rest, None, None)
+            self._rest = rest
+        return self._stage.render(drive)[0]
+
+    def frame(self, motion: Motion, seconds: float) -> RGB:
+        """A performance at a time, played round and round."""
+        index = int(seconds * motion.fps) % len(motion)
+        return self.play(motion.rest, Drive(motion.at(index)))
+
+
+class Live:
+    """A camera's frames in, the portrait's out."""
+
+    def __init__(self, source: Source, options: MeshOptions | None = None) -> None:
+        self._stage = Stage([source], options or MeshOptions())
+        self._tracker = FaceTracker()
+        self.strength = 1.0
+        self.parts: tuple[str, ...] = PARTS
+        self.borrow = True  # the inside of the performer's mouth
+        self.settle()
+
+    def settle(self) -> None:
+        """Take the performer's rest anew."""
+        self._tracks: list[Any] = []
+        self._images: list[RGB] = []
+        self._capture: Capture | None = None
+        self._rest: Rest | None = None
+        self._state: Any = None
+        self._last = 0.0
+
+    def close(self) -> None:
+        """Free the networks."""
+        self._tracker.close()
+
+    def options(self, data: dict[str, Any]) -> None:
+        """Choices of the page: strength 0..3, parts. Raises InputError."""
+        strength = data.get("strength", self.strength)
+        if not isinstance(strength, (int, float)) or not 0 <= strength <= 3:
+            raise InputError("strength goes from 0 to 3")
+        parts = data.get("parts", self.parts)
+        if not isinstance(parts, (list, tuple)) or not all(isinstance(p, str) for p in parts):
+            raise InputError("parts is a list")
+        part_weights(parts)
+        self.strength, self.parts = float(strength), tuple(parts)
+        self.borrow = bool(data.get("borrow", self.borrow))
+        if data.get("settle"):
+            self.settle()
+
+    def frame(self, data: bytes) -> tuple[str, RGB | None]:
+        """One encoded camera frame: what happened (`settling`, `lost`, `live`), and the portrait.
+
+        Raises InputError for what is no picture."""
+        if len(data) > CAMERA_BYTES:
+            raise InputError("a camera frame is larger than a megabyte")
+        if len(data) < 4 or not data.startswith((b"\xff\xd8\xff", b"RIFF", b"\x89PNG")):
+            raise InputError("a camera frame must be a JPEG, WebP or PNG picture")
+        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+        if decoded is None or min(decoded.shape[:2]) < 64 or max(decoded.shape[:2]) > 4 * CAMERA_SIDE:
+            raise InputError("a camera frame could not be read")
+        image: RGB = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+        k = CAMERA_SIDE / max(image.shape[:2])
+        if k < 1:
+            image = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
+        face = self._tracker(image)
+        now = time.perf_counter()
+        if self._capture is None:
+            if face is None:
+                return "lost", None
+            return self._look(image, face)
+        assert self._rest is not None
+        if face is not None:
+            self._state = self._steady(self._capture.state(face.landmarks), now - self._last)
+        self._last = now
+        if self._state is None:
+            return "lost", None
+        move = self._capture.move(self._state, now, face is not None)
+        weight = None if set(self.parts) >= set(PARTS) else part_weights(self.parts)
+        move = with_strength(move, self._rest, self.strength, weight, self.parts)
+        show = face is not None and self.borrow and "lips" in self.parts
+        drive = Drive(move, image if show else None, face.landmarks if show and face is not None else None)
+        return ("live" if face is not None else "lost"), self._stage.render(drive)[0]
+
+    def _look(self, image: RGB, face: Face) -> tuple[str, RGB | None]:
+        """See the performer at rest."""
+        self._tracks.append(face.landmarks)
+        self._images.append(image)
+        if len(self._tracks) < SETTLE:
+            return "settling", None
+        rest, index = choose_rest(self._tracks)
+        self._rest = rest
+        unit = fit_pose(top.mean_face(), self._tracks[index]).scale
+        self._capture = Capture(rest, unit, 20.0)
+        noise = np.concatenate([NOISE_POSE, np.tile(NOISE, top.POINTS)])
+        self._steady = OneEuro(noise)
+        self._last = time.perf_counter()
+        self._stage.begin(rest, self._images[index], self._tracks[index])
+        self._tracks, self._images = [], []
+        return "settling", None

@@ -1,0 +1,34 @@
+"""What a studio allows, and for how long it keeps things."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, field
+
+
+def _core_groups() -> int:
+    """One job at a time on up to four cores, another for every four more."""
+    return max(1, (os.cpu_count() or 1) // 4)
+
+
+@dataclass(frozen=True)
+class Settings:
+    """Limits and times of one studio; sizes in bytes, times in seconds."""
+
+    token: str | None = None  # asked from every client where set
+    loopback: bool = True  # answer only to requests for this machine's own names
+    workers: int = field(default_factory=_core_groups)
+    queue: int = 24  # jobs that may wait
+    upload: int = 200 << 20  # of one request
+    duration: float = 300.0  # of a driving clip, a motion, a voice or a timeline
+    pixels: int = 40_000_000  # of a portrait
+    side: int = 4096  # of a result, and of a driving clip
+    text: int = 2000  # characters
+    rate: int = 240  # jobs and portraits one client may hand in a minute
+    keep: float = 3600.0  # finished results and portraits
+    job: float = 1800.0  # longest time one job may take
+    jobs: int = 200  # results kept at once; the oldest go first
+    portraits: int = 24  # portraits kept for one visitor
+    previews: int = 12  # pages that may preview at once
+    preview: int = 512  # longer side of a preview in pixels
+    lives: int = 2  # pages that may drive live at once

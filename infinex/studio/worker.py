@@ -1,0 +1,150 @@
+"""One job, in a process of its own: what the queue can end at any moment."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from infinex.errors import InfinexError
+
+REPORT = 0.2  # seconds between words of progress
+MOTION = "result.motion.npz"
+
+
+@dataclass(frozen=True)
+class Task:
+    """What to make. Exactly one of `driving`, `motion`, `keyframes`, `units`, `text` and `speech` is given,
+    save that `text` and `speech` may come with a `driving` clip where their driver takes one."""
+
+    source: str
+    output: str
+    driving: str | None = None
+    motion: str | None = None  # of a bundled performance
+    keyframes: str | None = None  # JSON
+    units: str | None = None
+    text: str | None = None
+    speech: str | None = None
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+class Recorded:
+    """A driver that keeps the moves it gave out, so that the performance can be saved beside the video."""
+
+    def __init__(self, driver: Any) -> None:
+        self._driver = driver
+        self._moves: list[Any] = []
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._driver, name)
+
+    def settle(self, near: Any = None, match: Any = None) -> Recorded:
+        self._driver = self._driver.settle(near, match)
+        return self
+
+    def __iter__(self) -> Iterator[Any]:
+        self._moves = []
+        for drive in self._driver:
+            self._moves.append(replace(drive.move, offsets=drive.move.offsets.astype(np.float32)))
+            yield drive
+
+    def performed(self) -> Any:
+        """What was played, with its Action Units: the driver's own, else estimated."""
+        from infinex.face.units import basis
+        from infinex.motion import Motion
+
+        motion = Motion.collect(self._moves, self._driver.rest, float(self._driver.fps))
+        played = getattr(self._driver, "motion", None)
+        if played is not None and played.units is not None and len(played) == len(motion):
+            return replace(motion, units=played.units, unit_names=played.unit_names)
+        b = basis()
+        units = np.concatenate([b.estimate(motion.offsets[i : i + 256]) for i in range(0, len(motion), 256)])
+        return replace(motion, units=units, unit_names=b.names)
+
+
+def driver_of(task: Task, options: Any) -> Any:
+    """The driver a task asks for. Raises InfinexError."""
+    from infinex.drivers.motion import load_motion
+    from infinex.pipeline import open_driver
+    from infinex.studio import expression
+
+    if task.keyframes is not None:
+        frames = expression.read_keyframes(json.loads(task.keyframes), 1e6)
+        if len(frames) == 1 and frames[0][0] == 0:
+            return open_driver(expression.ease_in(frames[0][1]), options)
+        return open_driver(expression.motion_of(frames, hold=0.2), options)
+    if task.units is not None:
+        return open_driver(expression.motion_of_units(task.units), options)
+    if task.text is not None:
+        return open_driver(expression.motion_of_text(task.text), options)
+    if task.speech is not None:
+        return open_driver(expression.motion_of_speech(Path(task.speech)), options)
+    if task.motion is not None:
+        return open_driver(load_motion(task.motion), options)
+    assert task.driving is not None
+    return open_driver(task.driving, options)
+
+
+def perform(task: Task, progress: Any = None) -> dict[str, Any]:
+    """Do a task; a summary for JSON. Raises InfinexError."""
+    from infinex.pipeline import Options, animate
+
+    given = dict(task.options)
+    if given.get("box") is not None:
+        given["box"] = tuple(given["box"])
+    options = Options(**given)
+    options.check()
+    driver = Recorded(driver_of(task, options))
+    try:
+        summary = animate(task.source, driver, task.output, options, progress).as_dict()
+        motion = driver.performed()
+    finally:
+        driver.close()
+    motion.save(Path(task.output).with_name(MOTION))
+    return summary
+
+
+def work(pipe: Any, cores: list[int], folder: str) -> None:
+    """The worker's loop: tasks come in through `pipe`, words about them go out, until it is closed."""
+    import signal
+
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    if cores and hasattr(os, "sched_setaffinity"):
+        os.sched_setaffinity(0, cores)
+    if not os.environ.get("INFINEX_DEBUG"):
+        null = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(null, 2)  # native libraries write their log lines there
+        sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
+    import infinex.pipeline  # noqa: F401  (the first job need not wait for it)
+
+    pipe.send(("ready",))
+    while True:
+        try:
+            task = pipe.recv()
+        except (EOFError, OSError):
+            return
+        last = [0.0]
+
+        def progress(done: int, total: int | None, last: list[float] = last) -> None:
+            now = time.monotonic()
+            if now - last[0] >= REPORT or done == total:
+                last[0] = now
+                pipe.send(("progress", done, total))
+
+        try:
+            pipe.send(("done", perform(task, progress)))
+        except InfinexError as error:
+            pipe.send(("failed", str(error)))
+        except MemoryError:
+            pipe.send(("failed", "there was not enough memory for this; try a smaller size"))
+        except BrokenPipeError:
+            return
+        except Exception as error:  # a fault of ours: the visitor hears that it failed, the log hears why
+            pipe.send(("broken", f"{type(error).__name__}: {error}"))

@@ -1,0 +1,213 @@
+"""Training samples from prepared folders (see `infinex prepare`): pairs of frames of the same clip."""
+
+from __future__ import annotations
+
+import csv
+import os
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.errors import InputError
+from infinex.media.files import atomic_path
+from infinex.media.video import VideoReader
+
+MANIFEST = "manifest.csv"
+SPLITS = ("train", "test")
+Sample = Mapping[str, Any]
+
+
+class Samples(Protocol):
+    """What a system trains on. A sample depends on its index and on `rng` alone, so that order and
+    chance can be repeated exactly after a stop."""
+
+    def __len__(self) -> int:
+        """Samples in one epoch."""
+
+    def get(self, index: int, rng: np.random.Generator) -> Sample:
+        """Arrays or tensors by name, of the same shapes for every index; they are stacked to batches."""
+
+
+@dataclass(frozen=True)
+class Clip:
+    """One prepared clip."""
+
+    name: str  # unique in the folder
+    path: Path
+    identity: str
+    split: str
+    frames: int
+    fps: float
+    width: int
+    height: int
+
+
+def read_clips(folder: str | Path, split: str | None = None) -> list[Clip]:
+    """The usable clips of a prepared folder, of one split or all, in the order of the manifest.
+
+    Raises InputError where the folder is none, or holds no usable clip."""
+    folder = Path(folder)
+    path = folder / MANIFEST
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    if not path.is_file():
+        raise InputError(f"{folder} holds no {MANIFEST}: make it with infinex prepare VIDEOS {folder}")
+    clips = []
+    try:
+        with path.open(newline="", encoding="utf-8") as file:
+            for row in csv.DictReader(file):
+                if row["status"] != "ok":
+                    continue
+                clips.append(
+                    Clip(Path(row["clip"]).stem, folder / row["clip"], row["identity"], row["split"],
+                         int(row["frames"]), float(row["fps"]), int(row["width"]), int(row["height"]))
+                )  # fmt: skip
+    except (KeyError, ValueError, TypeError, UnicodeDecodeError, csv.Error) as error:
+        raise InputError(f"{path} is damaged: {error}") from None
+    if not clips:
+        raise InputError(f"{folder} holds no usable clip; {MANIFEST} says why")
+    if (missing := next((c for c in clips if not c.path.is_file()), None)) is not None:
+        raise InputError(f"{missing.path} is in {MANIFEST} but not there: run infinex prepare again")
+    both = [{c.identity for c in clips if c.split == s} for s in SPLITS]
+    if shared := sorted(both[0] & both[1]):
+        raise InputError(f"{path}: {shared[0]} is in both splits; people must be held back whole")
+    chosen = [c for c in clips if split is None or c.split == split]
+    if split == "train" and not chosen:
+        raise InputError(f"{folder} holds no clip for training")
+    return chosen
+
+
+class ClipFrames:
+    """Frames (T, size, size, 3) uint8 RGB of one clip.
+
+    A file of decoded frames is kept in `cache` and mapped, so that memory does not grow; without one,
+    frames are decoded where they lie."""
+
+    def __init__(self, clip: Clip, size: int, cache: Path | None) -> None:
+        self.clip, self.size = clip, size
+        self._path = cache / f"{clip.name}-{size}.npy" if cache else None
+        self._frames: NDArray[np.uint8] | None = None
+
+    def __len__(self) -> int:
+        return self.clip.frames
+
+    def __getitem__(self, indices: list[int]) -> list[NDArray[np.uint8]]:
+        if self._path is None:
+            with VideoReader(self.clip.path) as reader:
+                seen = {f.index: resized(f.image, self.size) for f in reader.at(sorted(set(indices)))}
+            return [seen[i] for i in indices]
+        if self._frames is None:
+            if not self._fresh(self._path):
+                self._decode(self._path)
+            self._frames = np.load(self._path, mmap_mode="r", allow_pickle=False)
+        return [np.asarray(self._frames[min(i, len(self._frames) - 1)]) for i in indices]
+
+    def _fresh(self, path: Path) -> bool:
+        return path.is_file() and path.stat().st_mtime >= self.clip.path.stat().st_mtime
+
+    def _decode(self, path: Path) -> None:
+        with VideoReader(self.clip.path, keep_readable=True) as reader:
+            frames = [resized(f.image, self.size) for f in reader]
+        with atomic_path(path) as temporary:
+            np.save(temporary, np.stack(frames), allow_pickle=False)
+
+
+def resized(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
+    """A square picture at `size`."""
+    if image.shape[:2] == (size, size):
+        return image
+    inter = cv2.INTER_AREA if image.shape[0] > size else cv2.INTER_CUBIC
+    return cv2.resize(image, (size, size), interpolation=inter)
+
+
+def to_chw(image: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """(H, W, 3) uint8 to (3, H, W) in 0..1."""
+    return np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32) / 255
+
+
+def cache_folder(folder: Path, clips: list[Clip], size: int, gigabytes: float) -> Path | None:
+    """Where decoded frames are kept: in the data folder if all of them take at most `gigabytes`, else nowhere."""
+    needed = sum(c.frames for c in clips) * size * size * 3 / 1e9
+    path = folder / ".frames"
+    if needed > gigabytes:
+        return None
+    try:
+        path.mkdir(exist_ok=True)
+    except OSError:
+        return None  # a data folder on a read-only disk: frames are decoded every time
+    return path if os.access(path, os.W_OK) else None
+
+
+class ColourJitter(Protocol):
+    """How far colours are changed; see `jitter`."""
+
+    brightness: float
+    contrast: float
+    saturation: float
+    hue: float
+
+
+def jitter(images: list[NDArray[np.float32]], a: ColourJitter, rng: np.random.Generator) -> list[NDArray[np.float32]]:
+    """The same random change of colour for pictures (3, H, W) in 0..1.
+
+    Brightness and contrast are factors within 1 ± the amount, contrast around the mean of the first picture,
+    saturation against luminance; hue turns the colour plane by up to ± the amount of a full turn."""
+    light, strength, colour = (1 + rng.uniform(-v, v) for v in (a.brightness, a.contrast, a.saturation))
+    angle = 2 * np.pi * rng.uniform(-a.hue, a.hue)
+    luma = np.array([0.299, 0.587, 0.114])
+    to_yiq = np.array([luma, [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+    turn = np.array([[1, 0, 0], [0, np.cos(angle), -np.sin(angle)], [0, np.sin(angle), np.cos(angle)]])
+    matrix = np.linalg.inv(to_yiq) @ np.diag([1, colour, colour]) @ turn @ to_yiq
+    mean = float(luma @ images[0].mean((1, 2)))
+    out = []
+    for x in images:
+        y = np.tensordot(matrix.astype(np.float32), x, 1)
+        out.append(np.clip(((y - mean) * strength + mean) * light, 0, 1, dtype=np.float32))
+    return out
+
+
+class FramePairs:
+    """`source` and `driving` (3, S, S) in 0..1: two frames of one clip, drawn anew every time.
+
+    Clips are drawn by identity: who has many clips, or clips cut from one take, is not seen more often."""
+
+    def __init__(
+        self,
+        folder: str | Path,
+        split: str,
+        size: int,
+        repeats: int = 1,
+        augmentation: Any = None,  # with `flip` and the amounts of `jitter`; None: frames as they are
+        cache_gb: float = 8.0,
+    ) -> None:
+        folder = Path(folder)
+        self.clips = read_clips(folder, split)
+        cache = cache_folder(folder, read_clips(folder), size, cache_gb)
+        self.frames = [ClipFrames(c, size, cache) for c in self.clips]
+        self.repeats, self.augmentation = repeats, augmentation
+        counts = Counter(c.identity for c in self.clips)
+        share = np.array([1 / counts[c.identity] for c in self.clips])
+        self._places = np.cumsum(share) / share.sum() if len(share) else share
+
+    def __len__(self) -> int:
+        return len(self.clips) * self.repeats
+
+    def get(self, index: int, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+        """See `Samples`; without augmentation the clip is `index`'s own, so that every clip is seen."""
+        a = self.augmentation
+        chosen = index % len(self.clips) if a is None else int(np.searchsorted(self._places, rng.random()))
+        frames = self.frames[min(chosen, len(self.frames) - 1)]
+        first, second = rng.choice(len(frames), 2, replace=len(frames) < 2)
+        source, driving = (to_chw(i) for i in frames[[int(first), int(second)]])
+        if a is None:
+            return {"source": source, "driving": driving}
+        if a.flip and rng.random() < 0.5:
+            source, driving = source[..., ::-1], driving[..., ::-1]
+        source, driving = jitter([source, driving], a, rng)
+        return {"source": np.ascontiguousarray(source), "driving": np.ascontiguousarray(driving)}

@@ -1,0 +1,131 @@
+"""All recipes by name, and the changes a user makes to them."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import types
+import typing
+from collections.abc import Callable
+from dataclasses import fields, is_dataclass, replace
+from difflib import get_close_matches
+from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+
+from infinex.errors import InputError, MissingDependencyError
+from infinex.training.data import Samples
+
+# One line per system. Each has `RECIPES`, a dictionary of dataclasses with at least `epochs` and `batch_size`;
+# `task(recipe)`, see `infinex.training.trainer.Task`; and `samples(recipe, folder, split)`, see `Samples`.
+MODULES = (
+    "infinex.systems.fomm.recipe",
+    "infinex.systems.ganimation.recipe",
+    "infinex.systems.language.recipe",
+    "infinex.systems.speech.recipe",
+)
+
+
+class Entry(NamedTuple):
+    """A recipe and what its system makes of it."""
+
+    name: str
+    recipe: Any
+    task: Callable[[Any], Any]
+    samples: Callable[[Any, Any, str], Samples]
+
+
+def all_recipes() -> dict[str, Entry]:
+    """Every recipe of every system, by name. Raises MissingDependencyError without PyTorch."""
+    found: dict[str, Entry] = {}
+    for name in MODULES:
+        # A system that is not part of this installation is no error; one that fails to load is.
+        if importlib.util.find_spec(name.rpartition(".")[0]) is None or importlib.util.find_spec(name) is None:
+            continue
+        try:
+            module = importlib.import_module(name)
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError(f"training needs {error.name}: pip install 'infinex[train]'") from None
+        if hasattr(module, "samples"):
+            for key, recipe in module.RECIPES.items():
+                found[key] = Entry(key, recipe, module.task, module.samples)
+    return found
+
+
+def find_recipe(name: str) -> Entry:
+    """One recipe. Raises InputError that names the recipes there are."""
+    recipes = all_recipes()
+    if name not in recipes:
+        raise InputError(f"unknown recipe {name!r}; there are {', '.join(sorted(recipes))}")
+    return recipes[name]
+
+
+def changed(recipe: Any, options: Any, settings: list[str]) -> tuple[Any, Any]:
+    """Recipe and trainer options with `key=value` settings applied; `weights.generator_gan=0` reaches inside.
+
+    A key is looked for in the recipe, then in the options. Raises InputError for unknown keys and values that
+    do not fit."""
+    for setting in settings:
+        key, equals, text = setting.partition("=")
+        key = key.strip()
+        if not equals or not key:
+            raise InputError(f"--set {setting}: key=value is wanted")
+        path = key.split(".")
+        known = _names(recipe) + _names(options)
+        if path[0] in (f.name for f in fields(recipe)) and path[0] != "trainer":
+            recipe = _set(recipe, path, text.strip(), key, known)
+        else:
+            options = _set(options, path, text.strip(), key, known)
+    return recipe, options
+
+
+def _names(item: Any, prefix: str = "") -> list[str]:
+    out = []
+    for f in fields(item):
+        value = getattr(item, f.name)
+        out += _names(value, f"{prefix}{f.name}.") if is_dataclass(value) else [prefix + f.name]
+    return out
+
+
+def _set(item: Any, path: list[str], text: str, key: str, known: list[str]) -> Any:
+    hints = typing.get_type_hints(type(item))
+    if path[0] not in hints:
+        near = get_close_matches(key, known, 1) or get_close_matches(key.rpartition(".")[2], known, 1)
+        hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
+        raise InputError(f"--set {key}: unknown key{hint}")
+    value = getattr(item, path[0])
+    if len(path) > 1:
+        if not is_dataclass(value):
+            raise InputError(f"--set {key}: {path[0]} has no parts")
+        return replace(item, **{path[0]: _set(value, path[1:], text, key, known)})
+    if is_dataclass(value):
+        raise InputError(f"--set {key}: name one of its parts: {', '.join(_names(value, key + '.'))}")
+    try:
+        return replace(item, **{path[0]: _parsed(text, hints[path[0]])})
+    except (ValueError, TypeError) as error:
+        raise InputError(f"--set {key}={text}: {error}") from None
+
+
+def _parsed(text: str, hint: Any) -> Any:
+    """`text` as the type `hint`; tuples are comma-separated. Raises ValueError."""
+    origin = get_origin(hint)
+    if origin is Literal:
+        if text not in get_args(hint):
+            raise ValueError(f"it is one of {', '.join(get_args(hint))}")
+        return text
+    if origin in (Union, types.UnionType):
+        if text.lower() in ("none", ""):
+            return None
+        return _parsed(text, next(a for a in get_args(hint) if a is not type(None)))
+    if origin is tuple:
+        return tuple(_parsed(part.strip(), get_args(hint)[0]) for part in text.split(",") if part.strip())
+    if hint is bool:
+        if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
+            raise ValueError("true or false is wanted")
+        return text.lower() in ("true", "1", "yes")
+    if hint in (int, float):
+        try:
+            return hint(text)
+        except ValueError:
+            raise ValueError("a whole number is wanted" if hint is int else "a number is wanted") from None
+    if hint is str:
+        return text
+    raise ValueError("it cannot be set from the command line")

@@ -1,0 +1,666 @@
+"""One trainer for every system: Lightning Fabric around a task's own step, stopped and resumed exactly.
+
+    RUN/recipe.json      what was trained, on what, how
+    RUN/metrics.csv      every term, averaged over `log_every` steps
+    RUN/held.csv         the task's own measure on people held back
+    RUN/tensorboard/     the same for TensorBoard
+    RUN/panels/          sample panels of people held back
+    RUN/checkpoints/     the state after some step, written whole or not at all; the last two are kept
+    RUN/weights.safetensors   the result
+
+Step n draws its samples and its random numbers from (seed, n) alone. A run that was killed therefore goes on
+from its last checkpoint as if nothing had happened: the same samples, the same losses, on the same machine.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import csv
+import dataclasses
+import errno
+import io
+import json
+import math
+import os
+import pickle
+import random
+import time
+import zipfile
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
+
+from infinex.errors import InfinexError, InputError, MissingDependencyError, OutputError, WeightsError
+from infinex.media.files import atomic_path
+from infinex.media.image import write_image
+from infinex.training.data import Samples
+from infinex.training.recipes import Entry, changed, find_recipe
+
+FORMAT = "infinex-run-1"
+KEPT = 2  # checkpoints
+Progress = Callable[[int, int | None], None]
+Say = Callable[[str], None]
+
+
+@dataclass(frozen=True)
+class TrainerOptions:
+    """How a run is carried out, whatever is trained; a recipe may bring its own under the name `trainer`."""
+
+    seed: int = 0
+    max_steps: int = 0  # 0: as many as the recipe's epochs make
+    devices: int = 1  # per machine
+    nodes: int = 1
+    accelerator: str = "auto"
+    precision: str = "auto"  # bf16-mixed on a GPU that has it, else 32-true
+    strategy: str = "auto"
+    ema: float = 0.999  # decay of the average of the weights that is saved and shown; 0: none
+    compile: bool = False
+    workers: int = 0  # processes that load samples
+    threads: int = 1  # of PyTorch on a CPU; small networks are fastest on one
+    log_every: int = 1
+    checkpoint_every: int = 500
+    checkpoint_minutes: float = 10.0  # or sooner, after this long
+    panel_every: int = 1000
+    panel_rows: int = 4
+    tensorboard: bool = True
+
+
+class Task(Protocol):
+    """What a system gives the trainer. The trainer replaces the entries of `networks` and of the dictionary
+    that `optimizers()` returns by Fabric's wrappers before the first step."""
+
+    networks: dict[str, nn.Module]
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """By the names of their networks; the same dictionary on every call."""
+
+    def schedulers(self) -> dict[str, LRScheduler]:
+        """By the names of their optimisers; stepped once an epoch. May be empty."""
+
+    def step(self, batch: dict[str, Any], fabric: Any) -> dict[str, float]:
+        """Update the networks once, backward passes through `fabric.backward`; the terms by name.
+
+        Raises FloatingPointError, before a network is touched, where a loss is not a finite number."""
+
+    def sample_panel(self, batch: dict[str, Any]) -> NDArray[np.uint8]:
+        """A picture (H, W, 3) of what the networks make of a few held-back samples; none: an empty array."""
+
+    def measure(self, batch: dict[str, Any]) -> dict[str, float]:
+        """Figures of merit on held-back samples; may be empty."""
+
+    def save(self, path: Path) -> None:
+        """Write the networks as they are as a file of weights."""
+
+    def load_file(self, path: Path) -> None:
+        """Begin with the weights in a file. Raises WeightsError where they do not fit."""
+
+
+class _Order(Sampler):
+    """Batches of (epoch, index) from step `first` to `last`; every process draws its own part of each."""
+
+    def __init__(self, count: int, batch: int, seed: int, first: int, last: int, rank: int, world: int) -> None:
+        self.count, self.batch, self.seed = count, batch, seed
+        self.first, self.last, self.rank, self.world = first, last, rank, world
+        self.steps = max(1, count // (batch * world))
+
+    def __iter__(self) -> Iterator[list[tuple[int, int]]]:
+        epoch, order = -1, np.zeros(0, int)
+        for step in range(self.first, self.last):
+            if step // self.steps != epoch:
+                epoch = step // self.steps
+                order = np.random.default_rng([self.seed, epoch, 1]).permutation(self.count)
+            place = (step % self.steps * self.world + self.rank) * self.batch
+            yield [(epoch, int(i)) for i in np.take(order, range(place, place + self.batch), mode="wrap")]
+
+    def __len__(self) -> int:
+        return self.last - self.first
+
+
+class _Drawn(Dataset):
+    """Samples by (epoch, index), each with random numbers of its own."""
+
+    def __init__(self, samples: Samples, seed: int) -> None:
+        self.samples, self.seed = samples, seed
+
+    def __getitem__(self, key: tuple[int, int]) -> Any:
+        epoch, index = key
+        return dict(self.samples.get(index, np.random.default_rng([self.seed, epoch, index, 2])))
+
+
+class Average:
+    """Exponential moving average of the parameters of networks; buffers are taken as they are.
+
+    The decay grows with the number of steps, min(decay, (1 + n) / (10 + n)), so that the start is forgotten."""
+
+    def __init__(self, networks: dict[str, nn.Module], decay: float) -> None:
+        self.decay, self.count = decay, 0
+        self.live = {n: net.state_dict() for n, net in networks.items()}  # the networks' own tensors
+        self.state = {n: {k: v.detach().clone() for k, v in state.items()} for n, state in self.live.items()}
+        smooth = [(n, k) for n, net in networks.items() for k, p in net.named_parameters() if p.is_floating_point()]
+        rest = [(n, k) for n, state in self.live.items() for k in state if (n, k) not in set(smooth)]
+        self._smooth = [self.state[n][k] for n, k in smooth], [self.live[n][k] for n, k in smooth]
+        self._rest = [(self.state[n][k], self.live[n][k]) for n, k in rest]
+
+    @torch.no_grad()
+    def update(self) -> None:
+        """After a step."""
+        self.count += 1
+        if self._smooth[0]:
+            torch._foreach_lerp_(*self._smooth, 1 - min(self.decay, (1 + self.count) / (10 + self.count)))
+        for mine, theirs in self._rest:
+            mine.copy_(theirs)
+
+    @contextlib.contextmanager
+    def shown(self) -> Iterator[None]:
+        """The networks hold the average inside this block."""
+        own = {n: {k: v.detach().clone() for k, v in state.items()} for n, state in self.live.items()}
+        try:
+            self._put(self.state)
+            yield
+        finally:
+            self._put(own)
+
+    @torch.no_grad()
+    def _put(self, values: dict[str, dict[str, Tensor]]) -> None:
+        for name, state in self.live.items():
+            for key, tensor in state.items():
+                tensor.copy_(values[name][key])
+
+
+class Table:
+    """A CSV file that grows by rows; on a full disk rows wait in memory until there is room again."""
+
+    def __init__(self, path: Path, until: int) -> None:
+        """Rows of steps after `until` are dropped: they will be made again."""
+        self.path = path
+        self.columns: list[str] = []
+        self._waiting = ""
+        if not path.is_file():
+            return
+        kept = []
+        with path.open(newline="", encoding="utf-8") as file:
+            rows = csv.reader(file)
+            self.columns = next(rows, [])
+            for row in rows:  # a kill may have cut the last one
+                if len(row) == len(self.columns) and row[0].isdigit() and int(row[0]) <= until:
+                    kept.append(row)
+        with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
+            writer = csv.writer(file, lineterminator="\n")
+            writer.writerows([self.columns, *kept] if self.columns else [])
+
+    def add(self, row: dict[str, Any]) -> bool:
+        """Append a row; whether it reached the disk."""
+        out = io.StringIO()
+        writer = csv.writer(out, lineterminator="\n")
+        if not self.columns:
+            self.columns = list(row)
+            writer.writerow(self.columns)
+        writer.writerow([row.get(c, "") for c in self.columns])
+        self._waiting += out.getvalue()
+        size = self.path.stat().st_size if self.path.exists() else 0
+        try:
+            with self.path.open("a", newline="", encoding="utf-8") as file:
+                file.write(self._waiting)
+        except OSError as error:
+            if error.errno != errno.ENOSPC:
+                raise OutputError(f"{self.path} cannot be written: {error.strerror}") from None
+            with contextlib.suppress(OSError):
+                os.truncate(self.path, size)
+            return False
+        self._waiting = ""
+        return True
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """A checkpoint of this trainer. Raises WeightsError for a damaged file, one of something else, or code."""
+    try:
+        data = torch.load(path, map_location="cpu", weights_only=True)
+    except pickle.UnpicklingError as error:
+        if any(w in str(error) for w in ("GLOBAL", "Unsupported class", "unrecognized function")):
+            raise WeightsError(f"{path} holds code and is refused: checkpoints are data only") from None
+        raise WeightsError(f"{path} is damaged or no checkpoint") from None
+    except (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError):
+        state = "truncated" if path.is_file() and not zipfile.is_zipfile(path) else "damaged or no checkpoint"
+        raise WeightsError(f"{path} is {state}") from None
+    if not isinstance(data, dict) or data.get("format") != FORMAT:
+        raise WeightsError(f"{path} is no checkpoint of a training run")
+    return data
+
+
+class Checkpoints:
+    """The states of a run, newest last."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def paths(self) -> list[Path]:
+        """By step."""
+        return sorted(self.folder.glob("step-*.pt"))
+
+    def save(self, state: dict[str, Any]) -> Path:
+        """Write one whole, and drop those before the last `KEPT`. Raises OutputError."""
+        self.folder.mkdir(exist_ok=True)
+        path = self.folder / f"step-{state['step']:09d}.pt"
+        buffer = io.BytesIO()  # so that a full disk is an OSError and nothing else
+        torch.save(state, buffer)
+        with atomic_path(path) as temporary, temporary.open("wb") as file:
+            file.write(buffer.getbuffer())
+            file.flush()
+            os.fsync(file.fileno())
+        for old in self.paths()[:-KEPT]:
+            old.unlink(missing_ok=True)
+        return path
+
+    def newest(self, say: Say) -> dict[str, Any] | None:
+        """The last one that can be read; a damaged one is passed over with a word. None where there is none."""
+        failure: WeightsError | None = None
+        for path in reversed(self.paths()):
+            try:
+                return read_checkpoint(path)
+            except WeightsError as error:
+                say(str(error))
+                failure = error
+        if failure is not None:
+            raise failure
+        return None
+
+
+def _fabric(o: TrainerOptions) -> Any:
+    """Lightning Fabric for these options, launched."""
+    try:
+        from lightning_fabric import Fabric
+    except ImportError:
+        raise MissingDependencyError("training needs lightning-fabric: pip install 'infinex[train]'") from None
+    accelerator = o.accelerator
+    if accelerator == "auto":
+        accelerator = "cuda" if torch.cuda.is_available() else "cpu"
+    precision = o.precision
+    if precision == "auto":
+        precision = "bf16-mixed" if accelerator == "cuda" and torch.cuda.is_bf16_supported() else "32-true"
+    strategy: Any = o.strategy
+    if strategy == "auto" and o.devices * o.nodes > 1:
+        from lightning_fabric.strategies import DDPStrategy
+
+        # A network may run several times before one backward pass, and some have terms switched off.
+        strategy = DDPStrategy(broadcast_buffers=False, find_unused_parameters=True)
+    try:
+        fabric = Fabric(
+            accelerator=accelerator, devices=o.devices, num_nodes=o.nodes, precision=precision, strategy=strategy  # type: ignore[arg-type]
+        )  # fmt: skip
+    except Exception as error:  # Fabric refuses what this machine lacks by many kinds of error
+        raise InputError(f"this machine cannot train so: {str(error).splitlines()[0]}") from None
+    fabric.launch()
+    return fabric
+
+
+def _seed(seed: int, step: int, rank: int) -> None:
+    """Random numbers of one step of one process."""
+    word = int(np.random.SeedSequence([seed, step, rank]).generate_state(1)[0])
+    torch.manual_seed(word)
+    np.random.seed(word)
+    random.seed(word)
+
+
+def _arrays(batch: Any) -> Any:
+    return {k: v if isinstance(v, Tensor) else torch.as_tensor(v) for k, v in batch.items()}
+
+
+@dataclass
+class Result:
+    """What a run came to."""
+
+    run: str
+    step: int
+    seconds: float
+    weights: str
+    terms: dict[str, float]
+    warnings: list[str]
+
+
+class Trainer:
+    """One run of one recipe; see `train`."""
+
+    def __init__(
+        self, entry: Entry, options: TrainerOptions, data: Path, run: Path, settings: list[str], say: Say
+    ) -> None:
+        self.entry, self.o, self.data, self.run, self.settings = entry, options, data, run, settings
+        self.warnings: list[str] = []
+        self._say = say
+        self.fabric: Any = None
+        self.leads = True
+
+    def say(self, text: str) -> None:
+        """A word to the user, remembered for the summary."""
+        if self.leads and text not in self.warnings:
+            self.warnings.append(text)
+            self._say(text)
+
+    # -- beginning -------------------------------------------------------------------------------
+
+    def _open(self, resume: bool) -> dict[str, Any] | None:
+        """The run's folder, new or as it was; the state to go on from."""
+        described = self.run / "recipe.json"
+        checkpoints = Checkpoints(self.run / "checkpoints")
+        if self.run.exists() and not self.run.is_dir():
+            raise OutputError(f"{self.run} is a file; a folder is wanted")
+        if not resume:
+            if described.is_file():
+                raise OutputError(f"{self.run} holds a run already: go on with --resume, or name another folder")
+            if self.run.is_dir() and any(self.run.iterdir()):
+                raise OutputError(f"{self.run} exists and is not an empty folder")
+            return None
+        return checkpoints.newest(self.say)
+
+    def _description(self) -> dict[str, Any]:
+        from infinex._version import __version__
+
+        return {
+            "format": FORMAT, "infinex": __version__, "recipe": self.entry.name, "data": str(self.data.absolute()),
+            "set": self.settings,
+            "settings": dataclasses.asdict(self.entry.recipe), "options": dataclasses.asdict(self.o),
+        }  # fmt: skip
+
+    def _start_from(self, task: Task) -> None:
+        """Begin with the weights the recipe names: a file, or the result of another recipe."""
+        start = getattr(self.entry.recipe, "start_from", "")
+        if not start:
+            return
+        path = Path(start)
+        if not path.is_file():
+            raise InputError(
+                f"{self.entry.name} goes on from the result of {start}: --set start_from=RUN/weights.safetensors, "
+                "or --set start_from= to begin afresh"
+            )
+        task.load_file(path)
+
+    # -- the state -------------------------------------------------------------------------------
+
+    def _state(self, step: int, seconds: float) -> dict[str, Any]:
+        state: dict[str, Any] = {
+            "format": FORMAT, "recipe": self.entry.name, "step": step, "seconds": seconds,
+            "networks": {n: net.state_dict() for n, net in self.plain.items()},
+            "optimizers": {n: o.state_dict() for n, o in self.task.optimizers().items()},
+            "schedulers": {n: s.state_dict() for n, s in self.schedules.items()},
+            "window": self.window, "windowed": self.windowed,
+        }  # fmt: skip
+        if self.average is not None:
+            state["average"] = {"count": self.average.count, "state": self.average.state}
+        return state
+
+    def _restore(self, state: dict[str, Any]) -> None:
+        if state.get("recipe") != self.entry.name:
+            raise WeightsError(f"the checkpoint is of {state.get('recipe')}, not of {self.entry.name}")
+        try:
+            for name, network in self.plain.items():
+                network.load_state_dict(state["networks"][name])
+            for name, optimizer in self.task.optimizers().items():
+                optimizer.load_state_dict(state["optimizers"][name])
+            for name, schedule in self.schedules.items():
+                schedule.load_state_dict(state["schedulers"][name])
+            if self.average is not None and "average" in state:
+                self.average.count = state["average"]["count"]
+                for name, mine in self.average.state.items():
+                    for key, value in state["average"]["state"][name].items():
+                        mine[key].copy_(value)
+        except (KeyError, RuntimeError, ValueError):
+            raise WeightsError("the checkpoint does not fit the recipe: its sizes were changed by --set") from None
+        self.window, self.windowed = dict(state["window"]), int(state["windowed"])
+
+    def _checkpoint(self, step: int, last: bool = False) -> None:
+        self.fabric.barrier()
+        if self.leads:
+            try:
+                self.checkpoints.save(self._state(step, self.spent()))
+                self.saved = step
+            except OutputError as error:
+                if last:
+                    raise OutputError(f"{error}; the last good checkpoint is of step {self.saved}") from None
+                self.say(f"step {step}: {error}; training goes on")
+        self.clock_checkpoint = time.monotonic()
+
+    # -- the loop --------------------------------------------------------------------------------
+
+    def spent(self) -> float:
+        """Seconds of training, those of earlier sittings included."""
+        return self.before + time.monotonic() - self.clock
+
+    def __call__(self, resume: bool, progress: Progress | None) -> Result:
+        o, recipe = self.o, self.entry.recipe
+        state = self._open(resume)
+        self.fabric = _fabric(o)
+        self.leads = self.fabric.is_global_zero
+        rank, world = self.fabric.global_rank, self.fabric.world_size
+        threads = torch.get_num_threads()
+        if self.fabric.device.type == "cpu":
+            torch.set_num_threads(o.threads)
+        try:
+            samples = self.entry.samples(recipe, self.data, "train")
+            if not len(samples):
+                raise InputError(f"{self.data} holds nothing to train on")
+            _seed(o.seed, 0, 0)
+            self.task: Task = self.entry.task(recipe)
+            if state is None:
+                self._start_from(self.task)
+            self._wrap()
+            self.window, self.windowed = {}, 0
+            if state is not None:
+                self._restore(state)
+            return self._train(samples, state, rank, world, progress)
+        finally:
+            torch.set_num_threads(threads)
+
+    def _wrap(self) -> None:
+        """Put Fabric around networks and optimisers."""
+        task, o = self.task, self.o
+        if self.fabric.world_size > 1 and self.fabric.device.type == "cuda":
+            for name, network in task.networks.items():
+                task.networks[name] = nn.SyncBatchNorm.convert_sync_batchnorm(network)
+        self.schedules = task.schedulers()  # they want optimisers of PyTorch's own class
+        self.plain = dict(task.networks)
+        optimizers = task.optimizers()
+        for name, network in self.plain.items():
+            if o.compile:
+                network.compile()
+            if name in optimizers:
+                task.networks[name], optimizers[name] = self.fabric.setup(network, optimizers[name])
+            else:
+                task.networks[name] = self.fabric.setup_module(network)
+        self.average = Average(self.plain, o.ema) if o.ema > 0 else None
+
+    def _train(
+        self, samples: Samples, state: dict[str, Any] | None, rank: int, world: int, progress: Progress | None
+    ) -> Result:
+        o, recipe, task = self.o, self.entry.recipe, self.task
+        first = state["step"] if state else 0
+        order = _Order(len(samples), recipe.batch_size, o.seed, first, 0, rank, world)
+        order.last = total = o.max_steps or recipe.epochs * order.steps
+        self.checkpoints = Checkpoints(self.run / "checkpoints")
+        if self.leads:
+            self.run.mkdir(parents=True, exist_ok=True)
+            with atomic_path(self.run / "recipe.json") as temporary:
+                temporary.write_text(json.dumps(self._description(), indent=1), encoding="utf-8")
+            metrics, self.held_table = (Table(self.run / f"{n}.csv", first) for n in ("metrics", "held"))
+        board = self._board(first) if self.leads and o.tensorboard else None
+        held = self._held(recipe)
+        loader = self.fabric.setup_dataloaders(
+            DataLoader(_Drawn(samples, o.seed), batch_sampler=order, num_workers=o.workers,
+                       collate_fn=default_collate, persistent_workers=o.workers > 0),
+            use_distributed_sampler=False,
+        )  # fmt: skip
+        self.before, self.clock = float(state["seconds"]) if state else 0.0, time.monotonic()
+        self.clock_checkpoint, self.saved = time.monotonic(), first
+        terms: dict[str, float] = {}
+        step = first
+        try:
+            for step, batch in enumerate(loader, first + 1):
+                _seed(o.seed, step, rank)
+                terms = task.step(batch, self.fabric)
+                if not all(math.isfinite(v) for v in terms.values()):
+                    bad = next(k for k, v in terms.items() if not math.isfinite(v))
+                    raise FloatingPointError(f"not a finite number: {bad}")
+                if self.average is not None:
+                    self.average.update()
+                for k, v in terms.items():
+                    self.window[k] = self.window.get(k, 0.0) + v
+                self.windowed += 1
+                if step % o.log_every == 0 or step == total:
+                    self._log(metrics if self.leads else None, board, step, order.steps)
+                if step % order.steps == 0:
+                    for schedule in self.schedules.values():
+                        schedule.step()
+                if held is not None and (step % o.panel_every == 0 or step == total):
+                    self._show(held, board, step)
+                due = time.monotonic() - self.clock_checkpoint > o.checkpoint_minutes * 60
+                if world > 1:  # all processes must agree
+                    due = bool(self.fabric.broadcast(due))
+                if step % o.checkpoint_every == 0 or due or step == total:
+                    self._checkpoint(step, last=step == total)
+                if progress and self.leads:
+                    progress(step, total)
+        except FloatingPointError as error:
+            raise InfinexError(
+                f"step {step}: {error}; training stopped, the last good checkpoint is of step {self.saved} "
+                f"(try a lower rate, or --set clip_gradient=1)"
+            ) from None
+        except KeyboardInterrupt:
+            # The step under way may be half done; the checkpoint before it is what counts.
+            self._say(f"stopped in step {step}; --resume goes on from step {self.saved}")
+            raise
+        finally:
+            if board is not None:
+                board.close()
+        weights = self.run / "weights.safetensors"
+        if self.leads:
+            with self._shown():
+                task.save(weights)
+        return Result(str(self.run), step, round(self.spent(), 1), str(weights), terms, self.warnings)
+
+    def _shown(self) -> contextlib.AbstractContextManager[None]:
+        """The networks as they are saved: their averages."""
+        return contextlib.nullcontext() if self.average is None else self.average.shown()
+
+    def _board(self, first: int) -> Any:
+        try:
+            from torch.utils.tensorboard import SummaryWriter
+        except ImportError:
+            self.say("no TensorBoard here: metrics.csv alone is written")
+            return None
+        return SummaryWriter(self.run / "tensorboard", purge_step=first + 1)
+
+    def _log(self, table: Table | None, board: Any, step: int, steps: int) -> None:
+        means = {k: v / self.windowed for k, v in self.window.items()}
+        self.window, self.windowed = {}, 0
+        if table is None:
+            return
+        rate = next((g["lr"] for s in self.schedules.values() for g in s.optimizer.param_groups), 0.0)
+        row: dict[str, Any] = {
+            "step": step,
+            "epoch": (step - 1) // steps,
+            "seconds": f"{self.spent():.1f}",
+            "rate": rate,
+        }
+        if not table.add(row | {k: f"{v:.7g}" for k, v in means.items()}):
+            self.say("the disk is full; metrics wait in memory")
+        if board is not None:
+            with contextlib.suppress(OSError):
+                for k, v in means.items():
+                    board.add_scalar(f"terms/{k}", v, step)
+
+    def _held(self, recipe: Any) -> Any:
+        """A batch of people held back, the same in every run; of training samples where there are none."""
+        try:
+            samples = self.entry.samples(recipe, self.data, "test")
+            if not len(samples):
+                samples = self.entry.samples(recipe, self.data, "train")
+                self.say("nobody is held back in the data: panels show people trained on")
+        except InputError as error:
+            self.say(f"no panels: {error}")
+            return None
+        count = min(len(samples), max(8, self.o.panel_rows))
+        chosen = np.linspace(0, len(samples) - 1, count).round().astype(int)
+        drawn = [samples.get(int(i), np.random.default_rng([self.o.seed, int(i), 3])) for i in chosen]
+        return self.fabric.to_device(_arrays(default_collate([dict(d) for d in drawn])))
+
+    def _show(self, held: Any, board: Any, step: int) -> None:
+        """Measure and picture the held-back batch with the averaged weights."""
+        if not self.leads:
+            return
+        with self._shown(), torch.random.fork_rng(devices=[]):
+            figures = self.task.measure(held)
+            panel = self.task.sample_panel({k: v[: self.o.panel_rows] for k, v in held.items()})
+        if figures and not self.held_table.add({"step": step} | {k: f"{v:.7g}" for k, v in figures.items()}):
+            self.say("the disk is full; metrics wait in memory")
+        with contextlib.suppress(OSError):
+            if board is not None:
+                for k, v in figures.items():
+                    board.add_scalar(f"held/{k}", v, step)
+                if panel.size:
+                    board.add_image("panel", panel, step, dataformats="HWC")
+        if panel.size:
+            try:
+                (self.run / "panels").mkdir(exist_ok=True)
+                write_image(self.run / "panels" / f"step-{step:09d}.png", panel)
+            except (OutputError, OSError) as error:
+                self.say(f"step {step}: no panel: {error}")
+
+
+def train(
+    recipe: str | Entry,
+    data: str | Path | None,
+    run: str | Path,
+    settings: Sequence[str] = (),
+    resume: bool = False,
+    progress: Progress | None = None,
+    say: Say = lambda _: None,
+) -> Result:
+    """Train a recipe, named or given, on a prepared folder; everything goes into the folder `run`.
+
+    `settings` are `key=value` of the recipe or of `TrainerOptions`. A resumed run keeps the data and settings it
+    had; new settings come on top. Raises InfinexError for what the user can mend, also when a loss stops being a
+    number."""
+    entry = find_recipe(recipe) if isinstance(recipe, str) else recipe
+    run = Path(run)
+    settings = list(settings)
+    if resume:
+        before = earlier(run, entry.name)
+        settings = [*before["set"], *settings]
+        data = data or before["data"]
+    if data is None:
+        raise InputError("name the data with --data")
+    options = getattr(entry.recipe, "trainer", None) or TrainerOptions()
+    changed_recipe, options = changed(entry.recipe, options, settings)
+    for name in ("devices", "nodes", "log_every", "checkpoint_every", "panel_every", "panel_rows", "threads"):
+        if getattr(options, name) < 1:
+            raise InputError(f"--set {name}={getattr(options, name)}: it is at least 1")
+    if not 0 <= options.ema < 1:
+        raise InputError(f"--set ema={options.ema}: it goes from 0 to below 1")
+    if changed_recipe.batch_size < 1 or changed_recipe.epochs < 1:
+        raise InputError("--set: batch_size and epochs are at least 1")
+    entry = entry._replace(recipe=changed_recipe)
+    return Trainer(entry, options, Path(data), run, settings, say)(resume, progress)
+
+
+def earlier(run: Path, recipe: str) -> dict[str, Any]:
+    """What `recipe.json` says of a run. Raises InputError where it is none, or one of another recipe."""
+    described = run / "recipe.json"
+    if not described.is_file():
+        raise InputError(f"{run} holds no run to resume")
+    try:
+        before = json.loads(described.read_text(encoding="utf-8"))
+        if before["format"] != FORMAT:
+            raise ValueError
+        list(before["set"]), str(before["data"])
+    except (ValueError, KeyError, TypeError, OSError):
+        raise InputError(f"{described} is damaged or of another version") from None
+    if before["recipe"] != recipe:
+        raise InputError(f"{run} is a run of {before['recipe']}, not of {recipe}")
+    return before

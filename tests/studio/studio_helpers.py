@@ -1,0 +1,33 @@
+"""What the tests of the studio share."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+
+@contextmanager
+def visitor(client: Any) -> Iterator[Any]:
+    """Somebody who has opened the page of the same studio, with a session of their own."""
+    from starlette.testclient import TestClient
+
+    one = TestClient(client.app)
+    assert one.get("/").status_code == 200
+    try:
+        yield one
+    finally:
+        one.close()
+
+
+def ended(client: Any, name: str, seconds: float = 90) -> dict[str, Any]:
+    """Wait for an animation's end."""
+    limit = time.monotonic() + seconds
+    while time.monotonic() < limit:
+        answer = client.get(f"/v1/animations/{name}")
+        assert answer.status_code == 200, answer.text
+        if answer.json()["state"] in ("done", "failed", "cancelled"):
+            return dict(answer.json())
+        time.sleep(0.1)
+    raise AssertionError(f"not ended after {seconds} s: {answer.json()}")

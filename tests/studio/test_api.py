@@ -1,0 +1,354 @@
+"""The API: what it takes, what it answers, and what it keeps to itself."""
+
+from __future__ import annotations
+
+import io
+import json
+import re
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+from studio_helpers import ended, visitor
+
+from infinex.motion import Motion
+from infinex.studio.app import create_app
+from infinex.studio.gate import Rate, own_name
+from infinex.studio.settings import Settings
+
+BAD = ["audio-only.mp4", "bit-rot.mp4", "black.mp4", "corrupt.jpg", "empty.mp4", "empty.png", "no-face.mp4",
+       "noise-no-face.png", "one-black-frame.mp4", "one-pixel.png", "text-not-image.jpg", "text-not-video.mp4",
+       "truncated.mp4"]  # fmt: skip
+
+
+@pytest.fixture
+def page(client: Any) -> Iterator[Any]:
+    """A visitor who has opened the page."""
+    with visitor(client) as one:
+        yield one
+
+
+def send(client: Any, source: Path, **data: Any) -> Any:
+    files = {"source": (source.name, source.read_bytes())}
+    for role in ("driving", "speech"):
+        if role in data:
+            path = data.pop(role)
+            files[role] = (path.name, path.read_bytes())
+    return client.post("/v1/animations", files=files, data=data)
+
+
+def friendly(answer: Any) -> str:
+    """A 4xx whose body is one sentence without a path of this machine or an option of the command line."""
+    assert 400 <= answer.status_code < 500, (answer.status_code, answer.text)
+    text = answer.json()["detail"]
+    assert isinstance(text, str) and text and "--" not in text and "Traceback" not in text
+    assert not re.search(r"/tmp|/work|/home|/usr|/var|infinex-studio-", text), text
+    return text
+
+
+def test_from_a_portrait_and_a_motion_to_a_file(client: Any, small: Path) -> None:
+    answer = send(client, small, motion="wink")
+    assert answer.status_code == 202, answer.text
+    job = answer.json()
+    assert job["state"] in ("queued", "running") and job["progress"] == 0
+    early = client.get(f"/v1/animations/{job['id']}/result")
+    assert early.status_code == 409 and friendly(early)
+    done = ended(client, job["id"])
+    assert done["state"] == "done" and done["progress"] == 1, done
+    made = done["result"]
+    assert made["frames"] == 64 and made["engine"] == "mesh" and (made["width"], made["height"]) == (210, 210)
+    result = client.get(f"/v1/animations/{job['id']}/result")
+    assert result.headers["content-type"] == "video/mp4" and len(result.content) == made["bytes"]
+    assert b"Made with Infinex" in result.content and b"infinex-studio-" not in result.content
+    gif = client.get(f"/v1/animations/{job['id']}/result", params={"format": "gif"})
+    assert Image.open(io.BytesIO(gif.content)).n_frames > 20 and b"Made with Infinex" in gif.content
+    motion = client.get(f"/v1/animations/{job['id']}/result", params={"format": "motion"})
+    assert ".motion.npz" in motion.headers["content-disposition"]
+    assert client.delete(f"/v1/animations/{job['id']}").status_code == 200
+    assert client.get(f"/v1/animations/{job['id']}").status_code == 404
+
+
+def test_a_motion_that_was_fetched_drives_again(client: Any, small: Path, tmp_path: Path) -> None:
+    frames = [{"time": 0, "units": {}}, {"time": 0.4, "units": {UNIT: 0.7}, "yaw": 8}]
+    job = send(client, small, keyframes=json.dumps(frames), format="gif").json()
+    assert ended(client, job["id"])["state"] == "done"
+    path = tmp_path / "mine.motion.npz"
+    path.write_bytes(client.get(f"/v1/animations/{job['id']}/result?format=motion").content)
+    motion = Motion.load(path)
+    assert motion.units is not None and 10 < len(motion) < 30
+    assert np.isclose(motion.units[-1, motion.unit_names.index(UNIT)], 0.7, atol=0.01)
+    again = send(client, small, driving=path)
+    assert again.status_code == 202 and ended(client, again.json()["id"])["state"] == "done"
+
+
+def _a_unit() -> str:
+    from infinex.face.units import basis
+
+    return next(n for n in basis().names if n in ("AU12", "AU12L"))
+
+
+UNIT = _a_unit()
+
+
+def test_units_in_words(client: Any, small: Path) -> None:
+    job = send(client, small, units=f"{UNIT}=0.8").json()
+    assert ended(client, job["id"])["state"] == "done"
+    assert "AU999" in friendly(send(client, small, units="AU999=1"))
+    friendly(send(client, small, units=f"{UNIT}=7"))
+
+
+def test_cancel_stops_the_work_at_once(client: Any, small: Path, data_dir: Path) -> None:
+    driving = next(iter(sorted((data_dir / "clips" / "train").glob("*.mp4"))))
+    job = send(client, small, driving=driving, size=1024).json()
+    limit = time.monotonic() + 40
+    while client.get(f"/v1/animations/{job['id']}").json()["progress"] == 0 and time.monotonic() < limit:
+        time.sleep(0.05)
+    started = time.monotonic()
+    answer = client.delete(f"/v1/animations/{job['id']}").json()
+    assert answer["state"] == "cancelled" and time.monotonic() - started < 5
+    assert client.get(f"/v1/animations/{job['id']}").json()["state"] == "cancelled"
+    assert client.get(f"/v1/animations/{job['id']}/result").status_code == 409
+    assert not list((client.app.state.studio.folder / "jobs").glob("*/driving")), "files of a cancelled job are left"
+    after = send(client, small, motion="wink").json()  # the queue goes on
+    assert ended(client, after["id"])["state"] == "done"
+
+
+def test_the_queue_is_bounded_and_says_positions(client: Any, small: Path) -> None:
+    answers = [send(client, small, motion="talking", size=1024) for _ in range(8)]
+    taken = [a.json() for a in answers if a.status_code == 202]
+    refused = [a for a in answers if a.status_code == 429]
+    assert 4 <= len(taken) <= 6 and len(taken) + len(refused) == 8
+    assert all(int(a.headers["retry-after"]) > 0 and friendly(a) for a in refused)
+    positions = [client.get(f"/v1/animations/{j['id']}").json()["position"] for j in taken]
+    assert positions[-1] > positions[0] and max(positions) <= 4
+    for job in reversed(taken):
+        assert client.delete(f"/v1/animations/{job['id']}").json()["state"] == "cancelled"
+
+
+@pytest.mark.data
+@pytest.mark.parametrize("name", BAD)
+def test_bad_files_are_refused_in_words(client: Any, small: Path, data_dir: Path, name: str) -> None:
+    bad = data_dir / "bad" / name
+    assert name in friendly(send(client, bad, motion="wink"))
+    if not name.startswith("one-pixel"):
+        assert name in friendly(send(client, small, driving=bad))
+
+
+@pytest.mark.data
+def test_odd_files_are_taken(client: Any, data_dir: Path) -> None:
+    for name in ("exif-rotated.jpg", "cmyk.jpg", "palette.png", "photo.webp"):
+        answer = send(client, data_dir / "odd" / name, motion="wink")
+        assert answer.status_code == 202, answer.text
+        client.delete(f"/v1/animations/{answer.json()['id']}")
+
+
+def test_what_is_missing_or_contradictory(client: Any, small: Path) -> None:
+    assert "driver" in friendly(send(client, small))
+    assert "there are 2" in friendly(send(client, small, motion="wink", units=f"{UNIT}=1"))
+    assert "portrait" in friendly(client.post("/v1/animations", data={"motion": "wink"}))
+    for wrong in ({"motion": "dance"}, {"engine": "magic"}, {"parts": "ears"}, {"strength": "9"}, {"face": "7"},
+                  {"strength": "nan"}, {"size": "3"}, {"keyframes": "{"}, {"keyframes": "[]"}, {"format": "exe"},
+                  {"keyframes": '[{"time": 1e9}]'}, {"keyframes": "[" * 5000}):  # fmt: skip
+        data = wrong if set(wrong) & {"motion", "keyframes"} else {"motion": "wink", **wrong}
+        friendly(send(client, small, **data))
+    for path in ("/v1/animations/nothing", "/v1/animations/nothing/result"):
+        assert client.get(path).status_code == 404
+    assert client.delete("/v1/animations/..%2f..%2fetc").status_code == 404
+
+
+def test_a_pickle_is_not_unpickled(client: Any, small: Path, tmp_path: Path) -> None:
+    import pickle
+
+    class Trap:
+        def __reduce__(self) -> tuple[Any, ...]:
+            return (Path.touch, (tmp_path / "sprung",))
+
+    trap = tmp_path / "trap.motion.npz"
+    trap.write_bytes(pickle.dumps(Trap()))
+    friendly(send(client, small, driving=trap))
+    np.savez(tmp_path / "array.motion.npz", offsets=np.array([Trap()], dtype=object))
+    friendly(send(client, small, driving=tmp_path / "array.motion.npz"))
+    assert not (tmp_path / "sprung").exists()
+
+
+def test_names_of_files_do_no_harm(client: Any, small: Path) -> None:
+    for name in (
+        "../../../etc/passwd.png",
+        "..",
+        "a\x00b.png",
+        "C:\\x\\y.png",
+        "-rf.png",
+        "ä" * 300 + ".png",
+        "con|?.png",
+    ):
+        files = {"source": (name, small.read_bytes())}
+        answer = client.post("/v1/animations", files=files, data={"motion": "wink"})
+        assert answer.status_code in (202, 422), answer.text
+        if answer.status_code == 202:
+            client.delete(f"/v1/animations/{answer.json()['id']}")
+    folder = client.app.state.studio.folder
+    assert {p.name for p in folder.iterdir()} <= {"jobs", "portraits"}
+
+
+def test_too_large_uploads_are_refused_before_they_are_read(small: Path) -> None:
+    with TestClient(create_app(Settings(workers=1, upload=100_000))) as client:
+        answer = client.post("/v1/animations", files={"source": ("a.png", b"x" * 200_000)}, data={"motion": "wink"})
+        assert answer.status_code == 413 and friendly(answer)
+
+        def endless() -> Iterator[bytes]:  # without a Content-Length
+            yield b'--b\r\nContent-Disposition: form-data; name="source"; filename="a.png"\r\n\r\n'
+            for _ in range(50):
+                yield b"x" * 10_000
+
+        answer = client.post(
+            "/v1/animations", content=endless(), headers={"content-type": "multipart/form-data; boundary=b"}
+        )
+        assert answer.status_code == 413 and friendly(answer)
+
+
+def test_visitors_do_not_see_each_other(client: Any, small: Path) -> None:
+    with visitor(client) as one, visitor(client) as other:
+        portrait = one.post("/studio/portraits", files={"picture": ("me.png", small.read_bytes())}).json()
+        assert len(portrait["faces"]) == 1 and portrait["width"] == 210
+        assert one.get(f"/studio/portraits/{portrait['id']}/image").headers["content-type"] == "image/jpeg"
+        assert other.get(f"/studio/portraits/{portrait['id']}/image").status_code == 422
+        data = {"portrait": portrait["id"], "motion": "wink"}
+        friendly(other.post("/v1/animations", data=data))
+        job = one.post("/v1/animations", data=data).json()
+        assert other.get(f"/v1/animations/{job['id']}").status_code == 404
+        assert other.delete(f"/v1/animations/{job['id']}").status_code == 404
+        assert client.get(f"/v1/animations/{job['id']}").status_code == 404
+        assert [j["id"] for j in one.get("/studio/jobs").json()] == [job["id"]] and other.get(
+            "/studio/jobs"
+        ).json() == []
+        assert ended(one, job["id"])["state"] == "done"
+        assert other.get(f"/v1/animations/{job['id']}/result").status_code == 404
+        one.delete(f"/v1/animations/{job['id']}")
+
+
+def test_token(small: Path) -> None:
+    with TestClient(create_app(Settings(workers=1, token="sesame"))) as client:
+        for path in ("/", "/v1/animations/x", "/openapi.json", "/static/app.css"):
+            assert client.get(path).status_code == 401
+        assert client.get("/v1/animations/x", headers={"Authorization": "Bearer sesame"}).status_code == 404
+        assert (
+            client.get("/v1/animations/x", headers={"Authorization": "Bearer s\xe9same".encode("latin-1")}).status_code
+            == 401
+        )
+        assert client.get("/?token=wrong").status_code == 401
+        assert client.get("/?token=sesame").status_code == 200  # redirected, with the token as a cookie
+        assert client.get("/v1/animations/x").status_code == 404
+
+
+def test_other_sites_are_kept_out(client: Any, small: Path) -> None:
+    evil = {"Origin": "http://evil.example"}
+    assert client.post("/v1/animations", headers=evil).status_code == 403
+    assert client.get("/", headers={"Host": "evil.example"}).status_code == 403
+    with pytest.raises(Exception), client.websocket_connect("/studio/express", headers=evil):  # noqa: B017
+        pass
+    for name in ("localhost", "127.0.0.1:7860", "[::1]:80", "testserver", "x.localhost"):
+        assert own_name(name)
+    for name in ("evil.example", "127.0.0.1.evil.example:80", "", "a b"):
+        assert not own_name(name)
+    policy = client.get("/openapi.json").headers["content-security-policy"]
+    assert "script-src 'self'" in policy and "unsafe" not in policy
+
+
+def test_rate() -> None:
+    rate = Rate(2)
+    assert rate.wait("a") == rate.wait("a") == rate.wait("b") == 0 < rate.wait("a") <= 60
+
+
+def test_results_go_after_their_time(small: Path) -> None:
+    with TestClient(create_app(Settings(workers=1, keep=1.0))) as client:
+        job = send(client, small, motion="wink").json()
+        assert ended(client, job["id"])["state"] == "done"
+        folder = client.app.state.studio.folder
+        limit = time.monotonic() + 10
+        while list((folder / "jobs").iterdir()) and time.monotonic() < limit:
+            time.sleep(0.1)
+        assert client.get(f"/v1/animations/{job['id']}").status_code == 404 and not list((folder / "jobs").iterdir())
+    assert not folder.exists()
+
+
+def test_specification(client: Any) -> None:
+    spec = client.get("/openapi.json").json()
+    assert set(spec["paths"]) == {"/v1/animations", "/v1/animations/{id}", "/v1/animations/{id}/result"}
+    assert set(spec["paths"]["/v1/animations/{id}"]) == {"get", "delete"}
+
+
+# -- what the page asks for -----------------------------------------------------------------------
+
+
+def test_express_follows_the_sliders(page: Any, small: Path) -> None:
+    portrait = page.post("/studio/portraits", files={"picture": ("me.png", small.read_bytes())}).json()
+    with page.websocket_connect("/studio/express") as socket:
+        socket.send_json({"portrait": portrait["id"], "face": 1})
+        assert socket.receive_json() == {"ready": True, "width": 210, "height": 210}
+        pictures = []
+        for seq, value in enumerate((0.0, 1.0)):
+            socket.send_json({"seq": seq, "units": {UNIT: value}})
+            data = socket.receive_bytes()
+            assert int.from_bytes(data[:4], "little") == seq
+            pictures.append(np.asarray(Image.open(io.BytesIO(data[4:]))).astype(int))
+        assert pictures[0].shape == (210, 210, 3)
+        assert np.abs(pictures[0] - pictures[1])[110:180].max() > 40
+        for wrong in ("x", "[]", '{"units": 3}', '{"units": {"AU999": 1}}', '{"yaw": "left"}', '{"seq": "z"}',
+                      '{"play": "dance"}', '{"yaw": 1e999}'):  # fmt: skip
+            socket.send_text(wrong)
+            assert "error" in socket.receive_json()
+        socket.send_json({"seq": 9, "play": "wink"})
+        assert all(int.from_bytes(socket.receive_bytes()[:4], "little") == 9 for _ in range(3))
+
+
+def test_a_still_keeps_the_portraits_size_and_says_what_it_is(page: Any, small: Path) -> None:
+    portrait = page.post("/studio/portraits", files={"picture": ("me.png", small.read_bytes())}).json()
+    image = np.asarray(Image.open(small))
+    answer = page.post(f"/studio/portraits/{portrait['id']}/still", json={"units": {}})
+    assert np.array_equal(np.asarray(Image.open(io.BytesIO(answer.content))), image)  # nothing asked, nothing changed
+    answer = page.post(f"/studio/portraits/{portrait['id']}/still", json={"units": {UNIT: 0.8}, "yaw": 5})
+    picture = Image.open(io.BytesIO(answer.content))
+    assert picture.size == (210, 210) and "Made with Infinex" in picture.text["Comment"]
+    assert not np.array_equal(np.asarray(picture), image)
+    friendly(page.post(f"/studio/portraits/{portrait['id']}/still?face=4", json={}))
+
+
+def test_live_follows_a_face(page: Any, small: Path, portrait: Path) -> None:
+    mine = page.post("/studio/examples/collins").json()
+    with page.websocket_connect("/studio/live") as socket:
+        socket.send_json({"portrait": mine["id"], "face": 1})
+        assert socket.receive_json()["ready"]
+        socket.send_bytes(b"no picture")
+        assert "error" in socket.receive_json()
+        with Image.open(portrait) as image:
+            out = io.BytesIO()
+            image.convert("RGB").save(out, "JPEG")
+        states, pictures = [], []
+        for _ in range(16):
+            socket.send_bytes(out.getvalue())
+            while "text" in (message := socket.receive()):
+                states.append(json.loads(message["text"])["state"])
+            pictures.append(message["bytes"])
+        assert states == ["settling", "live"]
+        assert not any(pictures[:12]) and all(p.startswith(b"\xff\xd8") for p in pictures[12:])
+
+
+def test_pictures_without_faces_and_strangers(page: Any, client: Any, data_dir: Path) -> None:
+    bad = data_dir / "bad" / "noise-no-face.png"
+    assert (
+        "no face" in friendly(page.post("/studio/portraits", files={"picture": (bad.name, bad.read_bytes())})).lower()
+    )
+    assert client.get("/studio/jobs").status_code == 403  # who has not opened the page has no session
+    assert page.post("/studio/examples/nobody").status_code == 404
+
+
+def test_offer(page: Any) -> None:
+    told = page.get("/studio/offer").json()
+    assert UNIT in [u["name"] for g in told["units"] for u in g["units"]]
+    assert {"happy", "sad"} <= set(told["emotions"]) and told["engines"][0]["name"] == "mesh"
+    assert all(set(e) <= {u["name"] for g in told["units"] for u in g["units"]} for e in told["emotions"].values())
