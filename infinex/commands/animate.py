@@ -88,7 +88,7 @@ def animate(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Animate a portrait: infinex animate photo.jpg clip.mp4 -o out.mp4"""
-    from infinex.pipeline import Driving, Options
+    from infinex.pipeline import Options
     from infinex.pipeline import animate as run
 
     named = sum(d is not None for d in (driving, motion, units))

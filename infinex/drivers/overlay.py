@@ -106,7 +106,7 @@ def _timed(drives: Iterator[Drive]) -> Any:
         if after is None or before is None or after.time <= time:
             return after
         f = float(np.clip((time - before.time) / max(after.time - before.time, 1e-6), 0, 1))
-        mixed = {
+        mixed: dict[str, Any] = {
             k: np.asarray(getattr(before, k)) * (1 - f) + np.asarray(getattr(after, k)) * f
             for k in ("rotation", "translation", "offsets", "gaze")
         }

@@ -14,7 +14,7 @@ from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.face.pose import Pose
 from infinex.face.shape import lip_gaps
-from infinex.face.units import basis
+from infinex.face.units import units_offsets
 from infinex.media.audio import iter_audio, open_sound
 from infinex.mesh.retarget import SourceFace
 from infinex.motion import Move, Rest
@@ -96,7 +96,7 @@ class SpeechDriver:
         if level.loud < SILENT:
             raise InputError(f"{name} is silent; use a recording in which somebody speaks")
         if rate < 12000:
-            self.warnings.append(f"{name} is sampled at {rate} Hz: hissing sounds are missing, so lips may be less exact")
+            self.warnings.append(f"{name} is sampled at {rate} Hz: hissing sounds are missing, lips less exact")
         share = meter.full / max(meter.samples, 1)
         if share > CLIPPED:
             self.warnings.append(f"{name} is clipped ({share:.0%} of it at full scale); record it less loudly")
@@ -159,7 +159,8 @@ class SpeechDriver:
             def at(track: NDArray[np.float32], j: int = j, k: int = k, f: float = f) -> Array:
                 return np.asarray(track[j] * (1 - f) + track[k] * f, np.float64)
 
-            offsets = mouth(at(self._coefficients), float(at(self._shut)), float(at(self._lids)), float(at(self._brows)))
+            shut, lids, brows = (float(at(x)) for x in (self._shut, self._lids, self._brows))
+            offsets = mouth(at(self._coefficients), shut, lids, brows)
             turn = at(self._turn)
             yield Drive(Move(i / self.fps, turn, _carried(turn), 1.0, offsets, np.zeros(2)))
 
@@ -178,9 +179,7 @@ class _Mouth:
         shut = self._face.face.copy()
         self._face.set_lids(shut, np.zeros(2))
         self._lids = shut - self._face.face
-        b = basis()
-        raised = np.array([{"AU01": 0.5, "AU02": 0.35}.get(n[:4], 0.0) for n in b.names])
-        self._brows = b.offsets(raised)
+        self._brows = units_offsets({"AU1": 0.5, "AU2": 0.35})
         self._mean = top.mean_face()
 
     def __call__(self, coefficients: Array, shut: float, lids: float, brows: float) -> Array:

@@ -109,7 +109,7 @@ def test_lips_open_with_the_voice_and_rest_without(talk: Path) -> None:
     driver = SpeechDriver(talk, still=True)
     assert (driver.fps, driver.frames, driver.audio) == (25.0, 100, talk)
     gaps = opening(driver)
-    rest = opening(iter([d for d in driver][:1]))[0]
+    rest = opening(iter(list(driver)[:1]))[0]
     assert gaps[28:36].max() - rest > 0.02 and gaps[65:73].max() - rest > 0.02
     for silent in (slice(0, 20), slice(46, 57), slice(84, 100)):
         assert np.abs(gaps[silent] - rest).max() < 0.01
@@ -129,8 +129,10 @@ def test_life_follows_unless_still(talk: Path) -> None:
     np.testing.assert_array_equal(moves[120].offsets, again[120].offsets)
 
 
-@pytest.mark.parametrize(("name", "codec", "rate"), [("a.mp3", "libmp3lame", 44100), ("a.m4a", "aac", 48000),
-                                                     ("a.flac", "flac", 22050), ("a.ogg", "libopus", 48000)])  # fmt: skip
+@pytest.mark.parametrize(
+    ("name", "codec", "rate"),
+    [("a.mp3", "libmp3lame", 44100), ("a.m4a", "aac", 48000), ("a.flac", "flac", 22050), ("a.ogg", "libopus", 48000)],
+)
 def test_formats_and_rates_agree(talk: Path, tmp_path: Path, name: str, codec: str, rate: int) -> None:
     a = opening(SpeechDriver(talk, still=True))
     b = opening(SpeechDriver(encode(talk, tmp_path / name, codec, rate), still=True))

@@ -23,14 +23,14 @@ FLOOR = 1e-7  # power below which a band counts as silent
 QUIET = 6.0  # a recording's dynamics are measured down to this many nats below its speech
 
 
-def _mel(hertz: NDArray[np.float64]) -> NDArray[np.float64]:
-    return 1127.0 * np.log1p(hertz / 700.0)
+def _mel(hertz: float) -> float:
+    return 1127.0 * float(np.log1p(hertz / 700.0))
 
 
 @cache
 def filters() -> Array:
     """Triangular mel filters of unit area, (257, BANDS)."""
-    edges = 700.0 * np.expm1(np.linspace(_mel(np.float64(LOWEST)), _mel(np.float64(HIGHEST)), BANDS + 2) / 1127.0)
+    edges = 700.0 * np.expm1(np.linspace(_mel(LOWEST), _mel(HIGHEST), BANDS + 2) / 1127.0)
     f = np.arange(FFT // 2 + 1) * RATE / FFT
     rise = (f[:, None] - edges[:-2]) / (edges[1:-1] - edges[:-2])
     fall = (edges[2:] - f[:, None]) / (edges[2:] - edges[1:-1])
@@ -86,7 +86,7 @@ def loudness(rows: Array) -> Array:
 
 
 def measure(blocks: Iterable[Array]) -> Level:
-    """The level of a recording, in one pass and constant memory: a histogram of loudness, moments for each step of it."""
+    """The level of a recording in one pass: a histogram of loudness, and moments for each step of it."""
     edges = np.linspace(-17, 8, 101)
     count = np.zeros(102)
     total = np.zeros((102, BANDS))

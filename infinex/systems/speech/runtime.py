@@ -41,7 +41,7 @@ def _folder() -> Path:
 class SpeechModel:
     """The network and the mouth shapes its coefficients stand for.
 
-    Raises WeightsError where the folder lacks a file or they do not fit, MissingDependencyError without ONNX Runtime."""
+    Raises WeightsError where files are missing or do not fit, MissingDependencyError without ONNX Runtime."""
 
     def __init__(self, folder: str | Path | None = None) -> None:
         try:

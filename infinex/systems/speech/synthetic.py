@@ -14,7 +14,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.signal import fftconvolve, resample_poly, sosfilt, butter
+from scipy.signal import butter, fftconvolve, resample_poly, sosfilt
 
 from infinex.errors import MissingDependencyError
 from infinex.media.audio import read_audio
@@ -34,9 +34,9 @@ SOUNDS: dict[str, tuple[str, ...]] = {
     "ay": ("aa", "iy"), "aw": ("aa", "uw"), "ao": ("ao",), "oy": ("ao", "iy"), "ow": ("ao", "uw"), "uh": ("uw",),
     "uw": ("uw",),
 }  # fmt: skip
-CONSONANTS = "p p b b m m f v th dh t d n l s z sh zh ch jh k g ng hh r w w y".split()
-VOWELS = "iy ih eh ae ey ah ax aa ay aw ao oy ow uh uw uw er".split()
-WORDS = (
+_CONSONANTS = "p p b b m m f v th dh t d n l s z sh zh ch jh k g ng hh r w w y"
+_VOWELS = "iy ih eh ae ey ah ax aa ay aw ao oy ow uh uw uw er"
+_WORDS = (
     "people maybe important problem remember February volume beautiful morning number probably simple example "
     "photograph mountain bubble pepper moment family movement problem follow before believe above river forever "
     "five seven love very brave voice of from fifty leaf laugh father mother brother weather thing nothing thousand "
@@ -50,7 +50,8 @@ WORDS = (
     "heart dark park garden hot box clock stop dog long song talk walk call small water daughter saw law more door "
     "four story sun cup love come some money monkey mother must but up under big sit fish milk king ring sing think "
     "drink little pretty busy see tree green sleep week leave these please piece speak keep sweep cheese he she me"
-).split()
+)
+CONSONANTS, VOWELS, WORDS = _CONSONANTS.split(), _VOWELS.split(), _WORDS.split()
 
 
 def _pseudo(rng: np.random.Generator) -> list[str]:
@@ -71,9 +72,7 @@ def say(voice: str, rng: np.random.Generator) -> tuple[Array, list[tuple[float, 
     """One phrase: samples at 16 kHz, and (end in seconds, class) of its sounds in order."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "a.wav"
-        words = " ".join(
-            str(w) + ("," if rng.random() < 0.1 else "") for w in rng.choice(WORDS, rng.integers(8, 18))
-        )
+        words = " ".join(str(w) + ("," if rng.random() < 0.1 else "") for w in rng.choice(WORDS, rng.integers(8, 18)))
         what = ["-t", words + rng.choice([".", "?", "!"])] if rng.random() < 0.6 else ["-p", " ".join(_pseudo(rng))]
         pitch = {"slt": 170, "rms": 105, "awb": 120, "kal16": 95}[voice] * rng.uniform(0.85, 1.25)
         command = [
