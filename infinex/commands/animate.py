@@ -49,10 +49,20 @@ def animate(
     exaggerate: Annotated[
         bool, typer.Option("--allow-exaggeration", help="With --units: intensities up to 2 instead of 1.")
     ] = False,
-    speech: Annotated[
-        Path | None, typer.Option(help="A voice that moves the lips: a sound file, or a video for its sound track.")
+    text: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help='What the face should do, in English: "she smiles, then looks surprised".'),
     ] = None,
-    still: Annotated[bool, typer.Option("--still", help="No blinks, brows or sway beyond what is asked for.")] = False,
+    explain: Annotated[
+        bool, typer.Option("--explain", help="Print what was made of --text; without -o, do nothing else.")
+    ] = False,
+    speech: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="A voice that moves the lips: a sound file, or a video for its sound track."),
+    ] = None,
+    still: Annotated[
+        bool, typer.Option("--still", help="With --text or --speech: nothing that was not asked for, not even blinks.")
+    ] = False,
     engine: Annotated[str, typer.Option(help="What renders: mesh.")] = "mesh",
     face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
     box: Annotated[str | None, typer.Option(help="x,y,width,height of the face where none is found.")] = None,
@@ -88,12 +98,27 @@ def animate(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Animate a portrait: infinex animate photo.jpg clip.mp4 -o out.mp4"""
+    from infinex.drivers.text import open_text
     from infinex.pipeline import Options
     from infinex.pipeline import animate as run
 
-    named = sum(d is not None for d in (driving, motion, units))
+    named = sum(d is not None for d in (driving, motion, units, text))
     if named > 1 or (not named and speech is None):
-        raise InputError("name one driver: a file or camera:0 after the source, or --motion, --units or --speech")
+        raise InputError("name one driver: a file or camera:0 after the source, or --motion, --units, --text, --speech")
+    if text is None and explain:
+        raise InputError("--explain goes with --text")
+    if text is None and speech is None and still:
+        raise InputError("--still goes with --text or --speech")
+    driver: Driving = motion or driving or ""
+    notes: list[str] = []
+    if text is not None:
+        said = open_text(text, fps or 25.0, still or speech is not None)
+        driver, notes = said, said.notes
+        if explain:
+            print(said.timeline.explain())
+            notes = []
+            if output is None:
+                return
     options = Options(
         engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
         smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
@@ -106,7 +131,6 @@ def animate(
         return
     if output is None:
         raise InputError("name the output with -o, for example -o out.mp4")
-    driver: Driving = motion or driving or ""
     if units is not None:
         from infinex.drivers.units import parse_timeline, timeline_motion
 
@@ -115,6 +139,7 @@ def animate(
         driver = spoken(speech, driver, still, options)
     with progress_bar("animating", quiet or as_json) as update:
         summary = run(source, driver, output, options, update)
+    summary.warnings += notes
     report(
         summary.as_dict(),
         as_json,
@@ -124,11 +149,19 @@ def animate(
 
 
 def spoken(speech: Path, other: Driving, still: bool, options: Options) -> Driver:
-    """The driver of `--speech`: a voice, alone or over the face of another driver."""
+    """The driver of `--speech`: a voice, alone or over the face of another driver.
+
+    A filmed performer blinks and moves already; under everything else the voice brings its own life."""
     from infinex.drivers.overlay import LipsOver
     from infinex.drivers.speech import SpeechDriver
+    from infinex.drivers.video import VideoDriver
     from infinex.pipeline import open_driver
 
-    alone = isinstance(other, str) and not other
-    lips = SpeechDriver(speech, options.fps, still or not alone)
-    return lips if alone else LipsOver(open_driver(other, options), lips)
+    if isinstance(other, str) and not other:
+        return SpeechDriver(speech, options.fps, still)
+    base = open_driver(other, options)
+    try:
+        return LipsOver(base, SpeechDriver(speech, options.fps, still or isinstance(base, VideoDriver)))
+    except BaseException:
+        base.close()
+        raise

@@ -25,6 +25,10 @@ def edit(
         Optional[str],  # noqa: UP045
         typer.Option(help='happy, sad, angry, surprised, afraid, disgusted, contemptuous, "happily surprised", ...'),
     ] = None,
+    text: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help='In English: "she smiles with raised brows"; of a picture, its strongest moment.'),
+    ] = None,
     strength: Annotated[float, typer.Option(help="How strong the emotion is, 0 to 1.")] = 1.0,
     grid: Annotated[
         bool, typer.Option("--grid", help="0, 1/3, 2/3 and all of it side by side; of two units every combination.")
@@ -43,19 +47,27 @@ def edit(
     from infinex.editing import expression
     from infinex.media.image import SUFFIXES
 
-    if units is None and emotion is None:
-        raise InputError('say which expression: --units "AU12=0.8" or --emotion happy')
+    if units is None and emotion is None and text is None:
+        raise InputError('say which expression: --units "AU12=0.8", --emotion happy or --text "she smiles"')
+    if text is not None and (units is not None or emotion is not None):
+        raise InputError("--text says it all: leave out --units and --emotion")
+    notes: list[str] = []
+    if text is not None:
+        from infinex.drivers.text import open_text
+
+        spoken = open_text(text)
+        notes = spoken.notes
     started = time.perf_counter()
     where = parse_box(box)
     if output.suffix.lower() in SUFFIXES:
-        wanted = expression(units, emotion, strength, exaggerate)
+        wanted = expression(units, emotion, strength, exaggerate) if text is None else spoken.timeline.height()
         image = run(
             photo, wanted, output, grid=grid, shading=not no_shading, exaggerate=exaggerate,
             face=face, box=where, mark=mark,
         )  # fmt: skip
         summary = {
             "output": str(output), "units": wanted, "width": image.shape[1], "height": image.shape[0],
-            "seconds": round(time.perf_counter() - started, 3), "engine": "mesh",
+            "seconds": round(time.perf_counter() - started, 3), "engine": "mesh", "warnings": notes,
         }  # fmt: skip
         report(summary, as_json, f"{output}: {image.shape[1]}x{image.shape[0]}")
         return
@@ -63,6 +75,13 @@ def edit(
         raise InputError(f"--grid makes a picture; {output.name} must end in {', '.join(SUFFIXES)}")
     from infinex.pipeline import Options, animate
 
+    options = Options(face=face, box=where, mark=mark, wrinkles="none" if no_shading else "driver")
+    if text is not None:
+        with progress_bar("animating", quiet or as_json) as update:
+            done = animate(photo, spoken, output, options, update)
+        done.warnings += notes
+        report(done.as_dict(), as_json, f"{done.output}: {done.frames} frames, {done.duration:.1f} s")
+        return
     over = expression(None, emotion, strength, exaggerate)
     keys = parse_timeline(units or "", exaggerate)
     if units is None or not is_timeline(units):
@@ -70,7 +89,6 @@ def edit(
         keys = [Keyframe(k.time, both if k.time else {}) for k in keys]
     elif over:
         raise InputError("a timeline names its own emotions, as in 1s: happy=0.8; leave out --emotion")
-    options = Options(face=face, box=where, mark=mark, wrinkles="none" if no_shading else "driver")
     with progress_bar("animating", quiet or as_json) as update:
         done = animate(photo, timeline_motion(keys), output, options, update)
     report(done.as_dict(), as_json, f"{done.output}: {done.frames} frames, {done.duration:.1f} s")

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from infinex.engine import Drive
 from infinex.face import topology as top
+from infinex.face.pose import to_matrix, to_vector
 from infinex.face.shape import lip_gaps
 from infinex.mesh.retarget import SourceFace
 from infinex.motion import Move, Rest, part_weights
@@ -23,7 +24,7 @@ Array = NDArray[np.float64]
 
 
 class LipsOver:
-    """`lips` moves the mouth, `base` all else, as long and as fast as `lips`; the base holds its last instant.
+    """`lips` moves the mouth and adds its sway and blinks, `base` does all else; the base holds its last instant.
 
     `emotion` is the share of the base's own mouth shape that stays under the speech (0..1): what a smile does to
     the corners. How far the lips part is the speech's alone. The sound is that of `lips`."""
@@ -81,12 +82,22 @@ class LipsOver:
             yield Drive(self.merged(drive.move, under) if under is not None else drive.move)
 
     def merged(self, lips: Move, under: Move) -> Move:
-        """One instant of both."""
+        """One instant of both: the base's, and on it all that the speech does."""
         mean = self._face.face
-        offsets = under.offsets * (1 - self._weight * (1 - self._emotion)) + lips.offsets * self._weight
-        face = mean + offsets
+        face = mean + under.offsets * (1 - self._weight * (1 - self._emotion)) + lips.offsets
         self._face.set_lips(face, lip_gaps(mean + lips.offsets))
-        return replace(under, time=lips.time, offsets=face - mean, valid=True)
+        turn = under.rotation
+        if lips.rotation.any():
+            turn = to_vector(to_matrix(lips.rotation) @ to_matrix(turn))
+        return replace(
+            under,
+            time=lips.time,
+            offsets=face - mean,
+            rotation=turn,
+            translation=under.translation + lips.translation,
+            gaze=under.gaze + lips.gaze,
+            valid=True,
+        )
 
 
 def _timed(drives: Iterator[Drive]) -> Any:

@@ -1,0 +1,59 @@
+"""`infinex animate --text` as its users meet it."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+from infinex.media.image import read_image, write_image
+from infinex.media.video import probe
+
+COMMAND = [sys.executable, "-m", "infinex.cli", "animate"]
+
+
+def run(*words: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=200, check=False)
+
+
+def test_text_makes_a_clip_and_explains_itself(portrait: Path, tmp_path: Path) -> None:
+    picture = tmp_path / "p.png"
+    write_image(picture, read_image(portrait)[:300, 90:390])
+    out = tmp_path / "o.mp4"
+    result = run(picture, "--text", "she smiles at the zeppelin", "-o", out, "--size", 160, "--explain", "--json")
+    assert result.returncode == 0, result.stderr
+    lines = result.stdout.strip().splitlines()
+    assert "AU12" in result.stdout and "not understood: zeppelin" in result.stdout
+    summary = json.loads(lines[-1])
+    assert summary["frames"] == probe(out).frames and 1.5 < summary["duration"] < 5
+    assert float(probe(out).fps) == 25
+
+
+def test_explain_alone_renders_nothing(portrait: Path, tmp_path: Path) -> None:
+    result = run(portrait, "--text", "he winks twice", "--explain")
+    assert result.returncode == 0 and "AU46" in result.stdout and not list(tmp_path.iterdir())
+
+
+def test_mistakes_are_one_line(portrait: Path, tmp_path: Path) -> None:
+    for words, said in (
+        (("--text", "", "-o", tmp_path / "o.mp4"), "empty"),
+        (("--text", "Она улыбается", "-o", tmp_path / "o.mp4"), "English"),
+        (("--text", "she smiles", "--motion", "calm", "-o", tmp_path / "o.mp4"), "one driver"),
+        (("--motion", "calm", "--explain"), "--text"),
+    ):
+        result = run(portrait, *words)
+        lines = result.stderr.strip().splitlines()
+        assert result.returncode == 2 and len(lines) == 1 and said in lines[0], result.stderr
+    assert not list(tmp_path.iterdir())
+
+
+def test_edit_takes_text(portrait: Path, tmp_path: Path) -> None:
+    picture, out = tmp_path / "p.png", tmp_path / "o.png"
+    write_image(picture, read_image(portrait)[:300, 90:390])
+    command = [sys.executable, "-m", "infinex.cli", "edit", picture, "--text", "she smiles and looks left", "-o", out]
+    result = subprocess.run([*map(str, command), "--json"], capture_output=True, text=True, timeout=200, check=False)
+    assert result.returncode == 0, result.stderr
+    summary = json.loads(result.stdout.strip().splitlines()[-1])
+    assert summary["units"]["AU12"] > 0.5 and summary["units"]["AU61"] > 0.3
+    assert (read_image(out) != read_image(picture)).any()
