@@ -13,6 +13,7 @@ from infinex.commands.animate import animate
 from infinex.commands.doctor import doctor
 from infinex.commands.edit import edit
 from infinex.commands.inspect import inspect
+from infinex.commands.prepare import prepare
 from infinex.commands.studio import studio
 from infinex.commands.track import motions, track
 from infinex.commands.train import train
@@ -23,6 +24,7 @@ COMMANDS = (
     edit,
     track,
     motions,
+    prepare,
     train,
     inspect,
     studio,

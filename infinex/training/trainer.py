@@ -405,7 +405,9 @@ class Trainer:
             for name, optimizer in self.task.optimizers().items():
                 optimizer.load_state_dict(state["optimizers"][name])
             for name, schedule in self.schedules.items():
-                schedule.load_state_dict(state["schedulers"][name])
+                # Where it was, not what it was: milestones changed by --set apply from here on.
+                place = state["schedulers"][name]
+                schedule.load_state_dict({k: place[k] for k in ("last_epoch", "_step_count", "_last_lr") if k in place})
             if self.average is not None and "average" in state:
                 self.average.count = state["average"]["count"]
                 for name, mine in self.average.state.items():
