@@ -25,7 +25,7 @@ class SpeechConfig:
 
     width: int = 96
     latent: int = 32
-    coefficients: int = 8
+    coefficients: int = 6
     filter: int = 9  # steps of 20 ms the temporal filter weighs
     dropout: float = 0.1
 

@@ -98,6 +98,12 @@ class SpeechModel:
         return np.tensordot(coefficients, self.shapes, 1)
 
 
+def default_shapes() -> Array:
+    """The mouth shapes (K, 478, 3) that come with Infinex."""
+    with np.load(_folder() / "shapes.npz", allow_pickle=False) as data:
+        return data["shapes"].astype(np.float64)
+
+
 @cache
 def default_model() -> SpeechModel:
     """The network that comes with Infinex."""
