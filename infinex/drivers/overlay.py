@@ -61,8 +61,8 @@ class LipsOver:
 
     @property
     def rest(self) -> Rest:
-        """The base's; lips are measured from the portrait's own, as the voice's are."""
-        return replace(self._base.rest, lips_closed=None)
+        """The base's, with lips that meet when the voice's do."""
+        return replace(self._base.rest, lips_closed=lip_gaps(self._base.rest.face))
 
     def settle(self, near: Any = None, match: Any = None) -> LipsOver:
         """Settle both."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,7 @@ FPS = 25.0
 SILENT = -14.0  # nats of speech-band power below which a recording counts as silent
 CLIPPED = 0.01  # share of samples at full scale that is worth a word
 SHORT = 0.1  # seconds
+PAUSE = 21  # steps of 20 ms around speech in which the mouth is not yet at rest
 OVERLAP = 0.015  # IOD by which lips press together when shut
 BLINK = np.array([0.0, 0.35, 0.85, 1.0, 1.0, 0.85, 0.65, 0.45, 0.28, 0.15, 0.07, 0.02])  # lid closing, 20 ms apart
 
@@ -64,7 +66,8 @@ class SpeechDriver:
     ) -> None:
         self.path = self.audio = Path(path)
         self.fps = float(fps or FPS)
-        self.rest = Rest.neutral()
+        # As with a filmed performer, lips that meet do so on every portrait, however open it smiles.
+        self.rest = replace(Rest.neutral(), lips_closed=lip_gaps(top.mean_face()))
         self.lost: list[tuple[float, float]] = []
         self.warnings: list[str] = []
         self._model = model or default_model()
@@ -109,12 +112,13 @@ class SpeechDriver:
         shut = np.concatenate([h.shut for h in heard])
         quiet = np.concatenate([h.quiet for h in heard])
         loud = np.concatenate([h.loud for h in heard])
-        # Somebody speaks where the sound is loud enough and is a speech sound; short gaps belong to speech.
-        speaks = np.clip(1.4 - 1.2 * quiet, 0, 1) * np.clip(loud / 1.5 + 1.0, 0, 1)
-        speaks = gaussian_filter1d(maximum_filter1d(speaks, 5), 2.0)
+        # The network knows short pauses itself; in longer ones the mouth comes to rest.
+        voiced = np.clip(loud / 1.5 + 1.5, 0, 1) * (quiet < 0.9)
+        speaks = gaussian_filter1d(maximum_filter1d(voiced, PAUSE), 4.0)
         self.speaks = speaks
-        self._coefficients = (coefficients * speaks[:, None]).astype(np.float32)
-        closing = np.clip((maximum_filter1d(shut, 3) - 0.35) / 0.3, 0, 1) * (speaks > 0.2)
+        calm = gaussian_filter1d(coefficients, 1.0, axis=0)  # 20 ms: below what lips can do
+        self._coefficients = (calm * speaks[:, None]).astype(np.float32)
+        closing = np.clip((shut - 0.55) / 0.25, 0, 1) * (speaks > 0.2)
         self._shut = gaussian_filter1d(closing, 0.7).astype(np.float32)
         n = len(coefficients)
         self._lids, self._brows = np.zeros(n, np.float32), np.zeros(n, np.float32)
