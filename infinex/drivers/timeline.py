@@ -44,14 +44,9 @@ def unit_of(channel: str) -> str:
 
 
 # Units of the head and the eyes: for more and for less of a channel, and how far they go.
-AS_UNITS = {
-    "turn": ("AU51", "AU52", 25.2),
-    "nod": ("AU54", "AU53", 20.0),
-    "tilt": ("AU55", "AU56", 20.0),
-    "lean": ("AU57", "AU58", 1.0),
-    "look_x": ("AU61", "AU62", 28.6),
-    "look_y": ("AU64", "AU63", 23.5),
-}
+AS_UNITS = {"turn": ("AU51", "AU52", 25.2), "nod": ("AU54", "AU53", 20.0), "tilt": ("AU55", "AU56", 20.0),
+            "lean": ("AU57", "AU58", 1.0), "look_x": ("AU61", "AU62", 28.6),
+            "look_y": ("AU64", "AU63", 23.5)}  # fmt: skip
 
 
 @dataclass(frozen=True)
