@@ -63,7 +63,8 @@ def animate(
     still: Annotated[
         bool, typer.Option("--still", help="With --text or --speech: nothing that was not asked for, not even blinks.")
     ] = False,
-    engine: Annotated[str, typer.Option(help="What renders: mesh.")] = "mesh",
+    engine: Annotated[str, typer.Option(help="What renders: mesh, fomm, ganimation.")] = "mesh",
+    weights: Annotated[str, typer.Option(help="Of the engine: a name of `infinex weights list`, or a file.")] = "",
     face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
     box: Annotated[str | None, typer.Option(help="x,y,width,height of the face where none is found.")] = None,
     parts: Annotated[
@@ -122,6 +123,7 @@ def animate(
     options = Options(
         engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
         smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
+        weights,
     )  # fmt: skip
     if driving is not None and driving.startswith("camera:"):
         from infinex.drivers.camera import run_live

@@ -27,7 +27,7 @@ FPS = 25.0
 SILENT = -14.0  # nats of speech-band power below which a recording counts as silent
 CLIPPED = 0.01  # share of samples at full scale that is worth a word
 SHORT = 0.1  # seconds
-PAUSE = 21  # steps of 20 ms around speech in which the mouth is not yet at rest
+PAUSE = 31  # steps of 20 ms around speech in which the mouth is not yet at rest
 OVERLAP = 0.015  # IOD by which lips press together when shut
 BLINK = np.array([0.0, 0.35, 0.85, 1.0, 1.0, 0.85, 0.65, 0.45, 0.28, 0.15, 0.07, 0.02])  # lid closing, 20 ms apart
 
@@ -118,7 +118,7 @@ class SpeechDriver:
         self.speaks = speaks
         calm = gaussian_filter1d(coefficients, 1.0, axis=0)  # 20 ms: below what lips can do
         self._coefficients = (calm * speaks[:, None]).astype(np.float32)
-        closing = np.clip((shut - 0.55) / 0.25, 0, 1) * (speaks > 0.2)
+        closing = np.clip((shut - 0.65) / 0.2, 0, 1) * (speaks > 0.2)
         self._shut = gaussian_filter1d(closing, 0.7).astype(np.float32)
         n = len(coefficients)
         self._lids, self._brows = np.zeros(n, np.float32), np.zeros(n, np.float32)

@@ -47,7 +47,7 @@ def test_reach_covers_what_a_step_sees() -> None:
 
 
 def test_content_aware_filter_is_a_weighted_mean() -> None:
-    network = SpeechNet(SMALL).eval()
+    network = SpeechNet(SMALL).heads[0].eval()
     same = torch.full((1, 8, 30), 0.7)
     torch.testing.assert_close(network.filtered(same), same)
     z = torch.randn(2, 8, 30)
@@ -132,7 +132,7 @@ def test_encoder_stays_unless_asked(mouths: data.Mouths) -> None:
     assert set(terms) == {"position", "change", "bias", "gain"}
     assert torch.equal(before["blocks.0.conv.weight"], after["blocks.0.conv.weight"])
     assert torch.equal(before["first_norm.running_mean"], after["first_norm.running_mean"])
-    assert not torch.equal(before["shape.weight"], after["shape.weight"])
+    assert not torch.equal(before["heads.0.shape.weight"], after["heads.0.shape.weight"])
 
 
 def test_weights_round_trip_and_export(tmp_path: Path) -> None:

@@ -27,12 +27,12 @@ def sounds(logits: Tensor, classes: Tensor, smoothing: float = 0.05) -> Tensor:
 
 
 def position(made: Tensor, truth: Tensor) -> Tensor:
-    """Root of the squared distance of coefficients (B, T, K), which are orthonormal on the weighted mesh."""
+    """Root of the squared distance of coefficients (..., T, K), which are orthonormal on the weighted mesh."""
     square = ((made - truth) ** 2).sum(-1)
     return (torch.sqrt(square + SOFT**2) - SOFT).mean()
 
 
 def change(made: Tensor, truth: Tensor, steps: int = 2) -> Tensor:
     """Squared distance of the differences over some steps."""
-    a, b = made[:, steps:] - made[:, :-steps], truth[:, steps:] - truth[:, :-steps]
+    a, b = made[..., steps:, :] - made[..., :-steps, :], truth[..., steps:, :] - truth[..., :-steps, :]
     return ((a - b) ** 2).sum(-1).mean()

@@ -27,6 +27,7 @@ class SpeechConfig:
     latent: int = 32
     coefficients: int = 6
     filter: int = 9  # steps of 20 ms the temporal filter weighs
+    heads: int = 4  # mouths learnt apart on one encoder and averaged
     dropout: float = 0.1
 
     @property
@@ -47,6 +48,36 @@ class _Block(nn.Module):
         return x + self.drop(F.leaky_relu(self.norm(self.conv(x)), 0.1))
 
 
+class Head(nn.Module):
+    """From what was heard (B, width + classes, T) to coefficients (B, T, K): latents, their filter, a linear map."""
+
+    def __init__(self, c: SpeechConfig) -> None:
+        super().__init__()
+        self.window = c.filter
+        self.drop = nn.Dropout(c.dropout)
+        self.inner = nn.Conv1d(c.width + len(CLASSES), 64, 1)
+        self.latent = nn.Conv1d(64, c.latent, 1)
+        self.attention = nn.Sequential(
+            nn.Conv1d(c.latent, 16, 3, padding=1), nn.LeakyReLU(0.02), nn.Conv1d(16, 16, 3, padding=1),
+            nn.LeakyReLU(0.02), nn.Conv1d(16, c.filter, 3, padding=1),
+        )  # fmt: skip
+        self.shape = nn.Conv1d(c.latent, c.coefficients, 1)
+
+    def filtered(self, z: Tensor) -> Tensor:
+        """The content-aware temporal filter over latents (B, L, T)."""
+        w, n = self.window, z.shape[2]
+        weight = torch.softmax(self.attention(z), 1)
+        padded = F.pad(z, (w // 2, w // 2), mode="replicate")
+        out = weight[:, :1] * padded[:, :, :n]
+        for k in range(1, w):
+            out = out + weight[:, k : k + 1] * padded[:, :, k : k + n]
+        return out
+
+    def forward(self, heard: Tensor) -> Tensor:
+        z = torch.tanh(self.latent(F.leaky_relu(self.inner(self.drop(heard)), 0.02)))
+        return self.shape(self.filtered(z)).transpose(1, 2)
+
+
 class SpeechNet(nn.Module):
     """`forward(rows)`: normalised log-mel (B, 2 T, BANDS) to coefficients (B, T, K) and class logits (B, T, C)."""
 
@@ -59,14 +90,7 @@ class SpeechNet(nn.Module):
         self.second_norm = nn.BatchNorm1d(c.width)
         self.blocks = nn.ModuleList(_Block(c.width, d, c.dropout) for d in (1, 2, 4))
         self.sounds = nn.Conv1d(c.width, len(CLASSES), 1)
-        self.drop = nn.Dropout(c.dropout)
-        self.inner = nn.Conv1d(c.width + len(CLASSES), 64, 1)
-        self.latent = nn.Conv1d(64, c.latent, 1)
-        self.attention = nn.Sequential(
-            nn.Conv1d(c.latent, 16, 3, padding=1), nn.LeakyReLU(0.02), nn.Conv1d(16, 16, 3, padding=1),
-            nn.LeakyReLU(0.02), nn.Conv1d(16, c.filter, 3, padding=1),
-        )  # fmt: skip
-        self.shape = nn.Conv1d(c.latent, c.coefficients, 1)
+        self.heads = nn.ModuleList(Head(c) for _ in range(c.heads))
 
     def encode(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden states (B, width, T) and class logits (B, C, T)."""
@@ -76,18 +100,9 @@ class SpeechNet(nn.Module):
             x = block(x)
         return x, self.sounds(x)
 
-    def filtered(self, z: Tensor) -> Tensor:
-        """The content-aware temporal filter over latents (B, L, T)."""
-        w, n = self.config.filter, z.shape[2]
-        weight = torch.softmax(self.attention(z), 1)
-        padded = F.pad(z, (w // 2, w // 2), mode="replicate")
-        out = weight[:, :1] * padded[:, :, :n]
-        for k in range(1, w):
-            out = out + weight[:, k : k + 1] * padded[:, :, k : k + n]
-        return out
-
-    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, rows: Tensor, apart: bool = False) -> tuple[Tensor, Tensor]:
+        """`apart` keeps the heads' coefficients apart, (H, B, T, K), as training wants them."""
         x, logits = self.encode(rows)
         heard = torch.cat([x, torch.softmax(logits, 1)], 1)
-        z = torch.tanh(self.latent(F.leaky_relu(self.inner(self.drop(heard)), 0.02)))
-        return self.shape(self.filtered(z)).transpose(1, 2), logits.transpose(1, 2)
+        made = torch.stack([head(heard) for head in self.heads])
+        return made if apart else made.mean(0), logits.transpose(1, 2)

@@ -68,7 +68,7 @@ class Talkers(nn.Module):
         self.gain = nn.Parameter(torch.zeros(count))
 
     def forward(self, shared: Tensor, talker: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Coefficients (B, T, K) as talkers (B,) make them, and their biases and gains."""
+        """Coefficients (H, B, T, K) as talkers (B,) make them, and their biases and gains."""
         bias, gain = self.bias[talker], self.gain[talker]
         return shared * torch.exp(gain)[:, None, None] + bias[:, None], bias, gain
 
@@ -110,12 +110,13 @@ class SpeechTask:
         return {name: LambdaLR(o, share) for name, o in self._optimizers.items()}
 
     def _terms(self, batch: dict[str, Any], own: bool) -> dict[str, Tensor]:
-        made, logits = self.networks["speech"](batch["rows"])
+        made, logits = self.networks["speech"](batch["rows"], apart=True)
         if "classes" in batch:
             return {"sounds": losses.sounds(logits.float(), batch["classes"])}
         w = self.recipe.weights
         truth = batch["coefficients"]
         terms: dict[str, Tensor] = {}
+        truth = truth[None].expand_as(made)  # every head learns for itself
         if own:
             made, bias, gain = self.networks["talkers"](made, batch["talker"])
             terms["bias"] = w.bias * (bias**2).sum(1).mean()
