@@ -633,7 +633,7 @@ def track(
     video: str | Path, keep_readable: bool = False, smooth: float = 0.5, progress: Progress | None = None
 ) -> tuple[Motion, list[tuple[float, float]]]:
     """Capture the performance in a video: its motion with Action Units, and where the face was lost."""
-    from infinex.face.units import basis
+    from infinex.drivers.units import with_units
 
     driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable).settle()
     try:
@@ -645,6 +645,4 @@ def track(
     finally:
         driver.close()
     motion = Motion.collect(moves, driver.rest, driver.fps)
-    b = basis()
-    units = np.concatenate([b.estimate(motion.offsets[i : i + 256]) for i in range(0, len(motion), 256)])
-    return replace(motion, units=units, unit_names=b.names), driver.lost
+    return with_units(motion), driver.lost

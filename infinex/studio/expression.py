@@ -68,8 +68,8 @@ def _number(value: Any, name: str, low: float, high: float) -> float:
 
 def rotation(yaw: float, pitch: float, roll: float) -> Array:
     """Rotation vector (3,) of a head turned by degrees, with the signs of `face.pose.Pose.angles`."""
-    a, b, c = np.radians([yaw, pitch, roll])
-    x = np.array([[1, 0, 0], [0, np.cos(b), np.sin(b)], [0, -np.sin(b), np.cos(b)]])
+    a, b, c = np.radians([-yaw, pitch, roll])
+    x = np.array([[1, 0, 0], [0, np.cos(b), -np.sin(b)], [0, np.sin(b), np.cos(b)]])
     y = np.array([[np.cos(a), 0, np.sin(a)], [0, 1, 0], [-np.sin(a), 0, np.cos(a)]])
     z = np.array([[np.cos(c), -np.sin(c), 0], [np.sin(c), np.cos(c), 0], [0, 0, 1]])
     return cv2.Rodrigues(z @ y @ x)[0].ravel()

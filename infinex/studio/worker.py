@@ -57,16 +57,14 @@ class Recorded:
 
     def performed(self) -> Any:
         """What was played, with its Action Units: the driver's own, else estimated."""
-        from infinex.face.units import basis
+        from infinex.drivers.units import with_units
         from infinex.motion import Motion
 
         motion = Motion.collect(self._moves, self._driver.rest, float(self._driver.fps))
         played = getattr(self._driver, "motion", None)
         if played is not None and played.units is not None and len(played) == len(motion):
             return replace(motion, units=played.units, unit_names=played.unit_names)
-        b = basis()
-        units = np.concatenate([b.estimate(motion.offsets[i : i + 256]) for i in range(0, len(motion), 256)])
-        return replace(motion, units=units, unit_names=b.names)
+        return with_units(motion)
 
 
 def driver_of(task: Task, options: Any) -> Any:
