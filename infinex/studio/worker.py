@@ -40,7 +40,7 @@ class Recorded:
 
     def __init__(self, driver: Any, label: str) -> None:
         self._driver = driver
-        self.label = label  # what the file's metadata calls it
+        self.name = label  # what the file's metadata calls it
         self._moves: list[Any] = []
 
     def __getattr__(self, name: str) -> Any:
