@@ -13,17 +13,8 @@ import numpy as np
 from infinex._version import __version__
 
 REQUIRED = (
-    "numpy",
-    "scipy",
-    "opencv-contrib-python",
-    "mediapipe",
-    "av",
-    "numba",
-    "pillow",
-    "onnxruntime",
-    "typer",
-    "rich",
-)
+    "numpy", "scipy", "opencv-contrib-python", "mediapipe", "av", "numba", "pillow", "typer", "rich", "onnxruntime",
+)  # fmt: skip
 OPTIONAL = ("torch", "pyvirtualcam")
 
 
