@@ -1,4 +1,6 @@
-"""The four columns of the Infinite Expressions paper: source, driving, occlusion map, result."""
+"""The four columns of the Infinite Expressions paper: source, driving, occlusion map, result.
+
+Of GANimation: source, colour mask (the driver in its corner), attention mask, result."""
 
 from __future__ import annotations
 
@@ -30,7 +32,14 @@ def panel_frame(stage: Any, drive: Drive, result: NDArray[np.uint8], drawn: list
     small = [cv2.resize(x, (pw, ph), interpolation=cv2.INTER_AREA) for x in (stage.image, result)]
     driving = np.full((ph, pw, 3), 24, np.uint8)
     shown = drive.image if drive.image is not None else stage.seen
-    if shown is not None:
+    colors = getattr(stage.faces[0], "colors", None)  # of an engine that paints: stands in the driver's place
+    if colors is not None:
+        driving = cv2.resize(colors(), (pw, ph), interpolation=cv2.INTER_AREA)
+        if shown is not None:  # and the driver in its corner
+            k = min(pw / shown.shape[1], ph / shown.shape[0]) / 4
+            inset = cv2.resize(shown, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
+            driving[: inset.shape[0], : inset.shape[1]] = inset
+    elif shown is not None:
         k = min(pw / shown.shape[1], ph / shown.shape[0])
         fit = cv2.resize(shown, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)[:ph, :pw]
         y, x = (ph - fit.shape[0]) // 2, (pw - fit.shape[1]) // 2

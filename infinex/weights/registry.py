@@ -52,6 +52,12 @@ ENTRIES: tuple[Entry, ...] = (
           otherwise="download vox-adv-cpk.pth.tar from the links in the README of github.com/AliaksandrSiarohin/"
                     "first-order-model (a cloud drive, which asks for a click)",
           convert="infinex.systems.fomm.weights"),
+    Entry("ganimation-80", "ganimation", "trained here; infinex/weights/ganimation/README.md", "Apache-2.0", 1.8,
+          bundled="ganimation/ganimation-80.safetensors"),
+    Entry("ganimation-celeba", "ganimation", "D. Chen, ganimation_replicate, 30_net_gen.pth of CelebA",
+          "see its repository", 34,
+          otherwise="download 30_net_gen.pth from the links in the README of github.com/donydchen/ganimation_replicate",
+          convert="infinex.systems.ganimation.weights"),
 )  # fmt: skip
 
 
