@@ -77,18 +77,18 @@ def test_training_and_work_apply_alike() -> None:
 
 
 def test_losses_count_the_support_only() -> None:
-    made, truth = torch.zeros(1, 3, 16, 16), torch.zeros(1, 3, 16, 16)
-    truth[..., :8] = 1
-    support = torch.zeros(1, 16, 16)
-    support[..., 8:] = 1
+    made, truth = torch.zeros(1, 3, 64, 64), torch.zeros(1, 3, 64, 64)
+    truth[..., :32] = 1
+    support = torch.zeros(1, 64, 64)
+    support[..., 32:] = 1
     assert float(weighted(made - truth, support[:, None])) == 0
     assert float(weighted(made - truth, 1 - support[:, None])) == pytest.approx(1, abs=1e-2)
-    terms = picture_terms(made, truth, torch.ones(1, 16, 16), RefinerLossWeights(colour=10, edges=0, coarse=0))
+    terms = picture_terms(made, truth, torch.ones(1, 64, 64), RefinerLossWeights(colour=10, edges=0, coarse=0))
     assert float(terms["colour"]) == pytest.approx(5, abs=1e-2)
     assert float(terms["coarse"]) == 0 and set(terms) == {"colour", "coarse"}
     moved = truth.roll(3, dims=3)
-    terms = picture_terms(moved, truth, torch.ones(1, 16, 16), RefinerLossWeights(colour=0, coarse=0, energy=1))
-    flat = picture_terms(made, truth, torch.ones(1, 16, 16), RefinerLossWeights(colour=0, coarse=0, energy=1))
+    terms = picture_terms(moved, truth, torch.ones(1, 64, 64), RefinerLossWeights(colour=0, coarse=0, energy=1))
+    flat = picture_terms(made, truth, torch.ones(1, 64, 64), RefinerLossWeights(colour=0, coarse=0, energy=1))
     assert float(terms["energy"]) < float(flat["energy"])
 
 
