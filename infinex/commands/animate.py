@@ -56,6 +56,12 @@ def animate(
     still: Annotated[
         bool, typer.Option("--still", help="With --text: no blinks, breath or sway that were not asked for.")
     ] = False,
+    text_model: Annotated[
+        str, typer.Option(help="What reads --text: grammar, or a network: recurrent, lstm, or its file.")
+    ] = "grammar",
+    sentence_encoder: Annotated[
+        str, typer.Option(help="For free wording in --text: auto, none, or a sentence-transformers model.")
+    ] = "auto",
     engine: Annotated[str, typer.Option(help="What renders: mesh.")] = "mesh",
     face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
     box: Annotated[str | None, typer.Option(help="x,y,width,height of the face where none is found.")] = None,
@@ -102,10 +108,10 @@ def animate(
     driver: Driving = motion or driving or ""
     notes: list[str] = []
     if text is not None:
-        spoken = open_text(text, fps or 25.0, still)
+        spoken = open_text(text, fps or 25.0, still, text_model, sentence_encoder)
         driver, notes = spoken, spoken.notes
         if explain:
-            print(spoken.timeline.explain())
+            print(spoken.explain())
             notes = []
             if output is None:
                 return
