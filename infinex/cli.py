@@ -12,11 +12,14 @@ from infinex._version import __version__
 from infinex.commands.animate import animate
 from infinex.commands.doctor import doctor
 from infinex.commands.edit import edit
+from infinex.commands.evaluate import evaluate
 from infinex.commands.inspect import inspect
 from infinex.commands.prepare import prepare
+from infinex.commands.report import report
 from infinex.commands.studio import studio
 from infinex.commands.track import motions, track
 from infinex.commands.train import train
+from infinex.commands.weights import weights
 from infinex.errors import InfinexError
 
 COMMANDS = (
@@ -26,6 +29,9 @@ COMMANDS = (
     motions,
     prepare,
     train,
+    report,
+    evaluate,
+    weights,
     inspect,
     studio,
     doctor,

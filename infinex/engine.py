@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import importlib
+import importlib.util
 from dataclasses import dataclass
-from typing import Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.errors import InputError, MissingDependencyError
 from infinex.face.tracker import Face
 from infinex.motion import Move, Rest
+
+if TYPE_CHECKING:
+    from infinex.mesh.retarget import SourceFace
 
 
 @dataclass(frozen=True)
@@ -32,20 +38,71 @@ class Drive:
 class Prepared(Protocol):
     """One face of one portrait inside an engine."""
 
-    box: tuple[int, int, int, int]
+    box: tuple[int, int, int, int]  # x0, y0, x1, y1: outside, nothing changes
+
+    @property
+    def face(self) -> SourceFace:
+        """The portrait's face: its pose and proportions."""
 
     def begin(self, rest: Rest, image: NDArray[np.uint8] | None, points: NDArray | None) -> None:
-        """Start a performance."""
+        """Start a performance: its rest, with the reference frame and its landmarks where there are any.
+
+        An engine that needs frames is always given both."""
 
     def draw(self, canvas: NDArray[np.uint8], drive: Drive) -> tuple[Any, Any]:
-        """Draw the face under `drive` over its `box` of `canvas` (H, W, 3), in place."""
+        """Draw the face under `drive` over its `box` of `canvas` (H, W, 3), in place.
+
+        Returns what the panel shows: the points of the face where they are known, and the occlusion map
+        (box height, box width) uint8, dark where the source shows nothing of the result; each may be None.
+        An engine that needs frames is given `image` and `points` unless the performer is out of sight."""
 
 
 class Engine(Protocol):
     """Renders a portrait under motion."""
 
-    name: str
-    needs: Literal["motion", "frames"]
+    @property
+    def name(self) -> str: ...
+
+    @property
+    def needs(self) -> Literal["motion", "frames"]:
+        """What of a `Drive` it reads. Drivers without frames are first rendered by the mesh engine."""
 
     def prepare(self, source: Source) -> Prepared:
         """Do once what depends on the source alone."""
+
+
+# One line per engine: a module and its function `open_engine(options, weights)`, which takes the
+# `infinex.pipeline.Options` of a job and a path or name of weights ("" for those that come with Infinex).
+ENGINES: dict[str, str] = {
+    "mesh": "infinex.mesh.engine",
+    "fomm": "infinex.systems.fomm.portrait",
+    "ganimation": "infinex.systems.ganimation.engine",
+}
+
+
+def engine_names() -> list[str]:
+    """Engines of this installation, whether or not what they need is installed."""
+    found = []
+    for name, module in ENGINES.items():
+        parent = importlib.util.find_spec(module.rpartition(".")[0])
+        if parent is not None and importlib.util.find_spec(module) is not None:
+            found.append(name)
+    return found
+
+
+def load_engine(name: str, options: Any = None, weights: str = "") -> Engine:
+    """An engine by name, ready to prepare portraits. `options` are `infinex.pipeline.Options`.
+
+    Raises InputError for unknown names, MissingDependencyError and WeightsError for what it lacks."""
+    if name not in engine_names():
+        raise InputError(f"unknown engine {name!r}; there are {', '.join(engine_names())}")
+    try:
+        module = importlib.import_module(ENGINES[name])
+    except ModuleNotFoundError as error:
+        raise MissingDependencyError(f"the engine {name} needs {error.name}: pip install 'infinex[train]'") from None
+    if options is None:
+        from infinex.pipeline import Options
+
+        options = Options(engine=name)
+    engine: Engine = module.open_engine(options, weights)
+    return engine

@@ -1,4 +1,6 @@
-"""The four columns of the Infinite Expressions paper: source, driving, occlusion map, result."""
+"""The four columns of the Infinite Expressions paper: source, driving, occlusion map, result.
+
+Of GANimation: source, colour mask (the driver in its corner), attention mask, result."""
 
 from __future__ import annotations
 
@@ -10,6 +12,7 @@ from numpy.typing import NDArray
 
 from infinex.engine import Drive
 from infinex.face import topology as top
+from infinex.mesh.engine import PreparedFace
 
 LARGEST = 1024  # side of one column at most
 
@@ -28,12 +31,20 @@ def panel_frame(stage: Any, drive: Drive, result: NDArray[np.uint8], drawn: list
     pw //= 4
     small = [cv2.resize(x, (pw, ph), interpolation=cv2.INTER_AREA) for x in (stage.image, result)]
     driving = np.full((ph, pw, 3), 24, np.uint8)
-    if drive.image is not None:
-        k = min(pw / drive.image.shape[1], ph / drive.image.shape[0])
-        fit = cv2.resize(drive.image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)[:ph, :pw]
+    shown = drive.image if drive.image is not None else stage.seen
+    colors = getattr(stage.faces[0], "colors", None)  # of an engine that paints: stands in the driver's place
+    if colors is not None:
+        driving = cv2.resize(colors(), (pw, ph), interpolation=cv2.INTER_AREA)
+        if shown is not None:  # and the driver in its corner
+            k = min(pw / shown.shape[1], ph / shown.shape[0]) / 4
+            inset = cv2.resize(shown, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
+            driving[: inset.shape[0], : inset.shape[1]] = inset
+    elif shown is not None:
+        k = min(pw / shown.shape[1], ph / shown.shape[0])
+        fit = cv2.resize(shown, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)[:ph, :pw]
         y, x = (ph - fit.shape[0]) // 2, (pw - fit.shape[1]) // 2
         driving[y : y + fit.shape[0], x : x + fit.shape[1]] = fit
-    else:  # no picture of the performer: its mesh
+    elif isinstance(stage.faces[0], PreparedFace):  # no picture of the performer: its mesh
         p = stage.faces[0].warp.source[: top.POINTS] if not drawn else drawn[0][0].points[:, :2]
         p = p * (pw / w)
         for a, b, c in top.triangles():
@@ -44,6 +55,9 @@ def panel_frame(stage: Any, drive: Drive, result: NDArray[np.uint8], drawn: list
         if flow is None:
             continue
         x0, y0, x1, y1 = face.box
+        if not isinstance(face, PreparedFace):  # other engines give the map itself
+            occlusion[y0:y1, x0:x1] = np.minimum(occlusion[y0:y1, x0:x1], flow)
+            continue
         gate = face.layers.gate(flow.map_x, flow.map_y).astype(np.float32) / 255
         a = cv2.remap(face.layers.alpha, flow.map_x, flow.map_y, cv2.INTER_LINEAR)
         det = np.abs(cv2.Sobel(flow.map_x, cv2.CV_32F, 1, 0, scale=1 / 8))

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from infinex.drivers.capture import with_strength
 from infinex.drivers.motion import MotionDriver, load_motion, still_motion
 from infinex.drivers.video import VideoDriver
-from infinex.engine import Drive, Source
+from infinex.engine import Drive, Engine, Prepared, Source, engine_names, load_engine
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face.tracker import Box, Face, FaceFinder, FaceTracker, choose
 from infinex.media.files import same_file
@@ -58,11 +58,14 @@ class Options:
     keep_readable: bool = False
     mark: bool = False  # a visible mark in the corner
     sign: tuple[Path, Path] | None = None  # certificate chain and private key, PEM
+    weights: str = ""  # of the engine: a name of `infinex weights list` or a file; "": those it comes with
 
     def check(self) -> None:
         """Raise InputError for a choice that does not exist."""
-        if self.engine != "mesh":
-            raise InputError(f"unknown engine {self.engine!r}; there is mesh")
+        if self.engine not in engine_names():
+            raise InputError(f"unknown engine {self.engine!r}; there are {', '.join(engine_names())}")
+        if self.weights and self.engine == "mesh":
+            raise InputError("--weights goes with an engine that has some, such as --engine fomm")
         part_weights(self.parts)
         if not 0 <= self.strength <= 3:
             raise InputError(f"--strength {self.strength}: it goes from 0 to 3")
@@ -172,39 +175,67 @@ def load_source(
 
 
 class Stage:
-    """One or several faces of one picture, drawn into the same canvas."""
+    """One or several faces of one picture, drawn into the same canvas by the mesh engine or another one."""
 
-    def __init__(self, sources: list[Source], options: MeshOptions) -> None:
+    def __init__(self, sources: list[Source], options: MeshOptions, engine: Engine | None = None) -> None:
         self.image = sources[0].image
-        self.faces = []
-        for s in sources:
-            shape = _room(s.face, [o.face for o in sources if o is not s])
-            self.faces.append(PreparedFace(s, replace(options, shape=shape)))
+        self.needs = engine.needs if engine is not None else "motion"
+        self.faces: list[Any] = []  # of an engine's own kind
+        self._shapes = [_room(s.face, [o.face for o in sources if o is not s]) for s in sources]
+        for s, shape in zip(sources, self._shapes):
+            face: Prepared = PreparedFace(s, replace(options, shape=shape)) if engine is None else engine.prepare(s)
+            self.faces.append(face)
         boxes = np.array([f.box for f in self.faces])
         lo, hi = boxes[:, :2].min(0), boxes[:, 2:].max(0)
         self.box = int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])
         self.canvas = self.image.copy()
+        self._sources, self._rehearsals = sources, list[PreparedFace]()
+        self.seen: RGB | None = None  # the frame an engine that needs frames was last given
 
     def begin(self, rest: Rest, image: RGB | None, points: NDArray | None) -> None:
-        """Start a performance on every face."""
-        for f in self.faces:
-            f.begin(rest, image, points)
+        """Start a performance on every face.
+
+        Where the engine needs frames and there are none, the mesh engine renders the portrait itself first."""
+        self._rehearsals = []
+        for f, source, shape in zip(self.faces, self._sources, self._shapes):
+            if self.needs == "frames" and (image is None or points is None):
+                own = PreparedFace(source, MeshOptions("own", "none", shape=shape))
+                own.begin(rest, None, None)
+                self._rehearsals.append(own)
+                f.begin(rest, source.image, source.face.landmarks)
+            else:
+                f.begin(rest, image, points)
+
+    def _drive(self, index: int, drive: Drive) -> Drive:
+        """What a face is given: the drive, with a frame made for it where it needs one."""
+        if not self._rehearsals:
+            self.seen = drive.image
+            return drive
+        face = self._rehearsals[index]
+        self.seen = self.image.copy()
+        target, _ = face.draw(self.seen, replace(drive, image=None, points=None))
+        return Drive(drive.move, self.seen, target.points)
 
     def render(self, drive: Drive) -> tuple[RGB, list[Any]]:
         """The picture under one drive; the canvas is the same array every time."""
         if len(self.faces) == 1:
-            return self.canvas, [self.faces[0].draw(self.canvas, drive)]
+            return self.canvas, [self.faces[0].draw(self.canvas, self._drive(0, drive))]
         x0, y0, x1, y1 = self.box
         self.canvas[y0:y1, x0:x1] = self.image[y0:y1, x0:x1]
         own = self.image.copy()
         out = []
-        for f in self.faces:  # each where it differs from the still picture
+        for i, f in enumerate(self.faces):  # each where it differs from the still picture
             a, b, c, d = f.box
-            out.append(f.draw(own, drive))
+            out.append(f.draw(own, self._drive(i, drive)))
             changed = (own[b:d, a:c] != self.image[b:d, a:c]).any(-1)
             self.canvas[b:d, a:c][changed] = own[b:d, a:c][changed]
             own[b:d, a:c] = self.image[b:d, a:c]
         return self.canvas, out
+
+
+def make_stage(sources: list[Source], o: Options) -> Stage:
+    """The stage of an animation, by the engine of its options."""
+    return Stage(sources, o.mesh, None if o.engine == "mesh" else load_engine(o.engine, o, o.weights))
 
 
 def _room(face: Face, others: list[Face]) -> WarpShape:
@@ -249,7 +280,10 @@ def _begin(stage: Stage, driver: Driver, o: Options) -> None:
     """Settle the driver on the portrait and start its performance."""
     face = stage.faces[0].face
     driver.settle(face.pose, face.face if o.absolute else None)
-    stage.begin(driver.rest, driver.rest_image, driver.rest_points)
+    # A frame shows the whole performance: what is scaled or left out can only be shown by the portrait itself.
+    changed = o.strength != 1 or set(o.parts) < set(PARTS)
+    frames = stage.needs == "motion" or not changed
+    stage.begin(driver.rest, driver.rest_image if frames else None, driver.rest_points if frames else None)
 
 
 def _adjusted(driver: Driver, o: Options) -> Iterator[Drive]:
@@ -390,7 +424,7 @@ def animate(
         looking = pool.submit(open_driver, driving, o)
         try:
             sources = load_source(source, o.face, o.box, o.size)
-            stage = Stage(sources, o.mesh)
+            stage = make_stage(sources, o)
         except BaseException:
             with contextlib.suppress(Exception):
                 looking.result().close()
@@ -424,7 +458,7 @@ def render(sources: Source | Sequence[Source], driving: Driving, options: Option
     """Frames (H, W, 3) uint8 of the portrait under a driver, one by one; each is a new array."""
     o = options or Options()
     o.check()
-    stage = Stage([sources] if isinstance(sources, Source) else list(sources), o.mesh)
+    stage = make_stage([sources] if isinstance(sources, Source) else list(sources), o)
     driver = open_driver(driving, o)
     try:
         _begin(stage, driver, o)
@@ -546,6 +580,8 @@ def _animate_video(
     parts = [p for p in o.parts if p != "pose"]
     if o.panel:
         raise InputError("--panel needs a still picture as source")
+    if o.engine != "mesh":
+        raise InputError(f"--engine {o.engine} needs a still picture as source")
     driver = open_driver(driving, o).settle()
     reader = VideoReader(source, o.keep_readable, o.size, fps=driver.fps)
     info = reader.info

@@ -62,7 +62,10 @@ def animate(
     sentence_encoder: Annotated[
         str, typer.Option(help="For free wording in --text: auto, none, or a sentence-transformers model.")
     ] = "auto",
-    engine: Annotated[str, typer.Option(help="What renders: mesh.")] = "mesh",
+    engine: Annotated[
+        str, typer.Option(help="What renders: mesh, fomm, ganimation; of --text alone stylegan.")
+    ] = "mesh",
+    weights: Annotated[str, typer.Option(help="Of the engine: a name of `infinex weights list`, or a file.")] = "",
     face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
     box: Annotated[str | None, typer.Option(help="x,y,width,height of the face where none is found.")] = None,
     parts: Annotated[
@@ -105,6 +108,15 @@ def animate(
         raise InputError("name one driver: a file or camera:0 after the source, or --motion, --units or --text")
     if text is None and (explain or still):
         raise InputError(f"--{'explain' if explain else 'still'} goes with --text")
+    if engine == "stylegan":
+        from infinex.systems.language.engine import animate_text
+
+        if text is None or output is None:
+            raise InputError("the engine stylegan acts out --text alone, into the file named with -o")
+        with progress_bar("animating", quiet or as_json) as update:
+            done = animate_text(source, text, weights, output, fps or 10.0, face, parse_box(box), update)
+        report(done.as_dict(), as_json, f"{done.output}: {done.frames} frames, {done.width}x{done.height}")
+        return
     driver: Driving = motion or driving or ""
     notes: list[str] = []
     if text is not None:
@@ -118,6 +130,7 @@ def animate(
     options = Options(
         engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
         smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
+        weights,
     )  # fmt: skip
     if driving is not None and driving.startswith("camera:"):
         from infinex.drivers.camera import run_live

@@ -24,6 +24,12 @@ def prepare(
     layout: Annotated[str, typer.Option(help="plain, or voxceleb with its .txt files.")] = "plain",
     workers: Annotated[int, typer.Option(help="Processes; 0: one per core.")] = 0,
     ray: Annotated[str, typer.Option(help="Address of a Ray cluster, or local.")] = "",
+    units: Annotated[
+        bool, typer.Option("--units", help="Also cut out faces and measure their Action Units, for ganimation.")
+    ] = False,
+    openface: Annotated[
+        Path | None, typer.Option(help="Take the units from a folder of OpenFace CSV files, one for each clip.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
@@ -41,4 +47,11 @@ def prepare(
         f"from {summary.files} files; {summary.train} for training, {summary.test} held back"
     ]
     lines += [f"  {count:6} rejected: {reason}" for reason, count in summary.rejected.items()]
-    report(asdict(summary), as_json, "\n".join(lines))
+    done = asdict(summary)
+    if units or openface is not None:
+        from infinex.systems.ganimation.labels import label
+
+        with progress_bar("measuring", quiet or as_json, "clips") as update:
+            done["faces"] = label(dataset, openface, progress=update)
+        lines.append(f"{dataset / 'faces'}: {done['faces']} faces with their Action Units")
+    report(done, as_json, "\n".join(lines))

@@ -129,12 +129,12 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
     from infinex.media.provenance import Mark, Seal
     from infinex.media.sink import open_sink
     from infinex.motion import PARTS, part_weights
-    from infinex.pipeline import Stage, Summary, load_source, provenance
+    from infinex.pipeline import Summary, load_source, make_stage, provenance
 
     options.check()
     seal = Seal(*options.sign) if options.sign is not None and output is not None else None
     window = _window()
-    stage = Stage(load_source(source, options.face, options.box, options.size), options.mesh)
+    stage = make_stage(load_source(source, options.face, options.box, options.size), options)
     virtual = _virtual_camera(stage.image.shape[1], stage.image.shape[0])
     if not window and output is None and virtual is None:
         raise MissingDependencyError(

@@ -192,7 +192,7 @@ class Reader:
         events += self._phrases(clause)
         events.sort(key=lambda e: e.place)
         wait, at, loose = self._modify(clause, events)
-        if not events and not wait and at is None:
+        if not events:
             events = self._elliptic(clause)
             if events:
                 self._modify(clause, events)

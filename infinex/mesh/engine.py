@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from infinex.engine import Drive, Source
+from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.mesh.eyes import draw_eyes
 from infinex.mesh.layers import Layers, person_matte
@@ -157,3 +158,10 @@ class MeshEngine:
     def prepare(self, source: Source) -> PreparedFace:
         """Everything that depends on the portrait alone."""
         return PreparedFace(source, self.options)
+
+
+def open_engine(options: Any, weights: str) -> MeshEngine:
+    """For `infinex.engine.load_engine`."""
+    if weights:
+        raise InputError("the engine mesh has no weights; --weights goes with --engine fomm and the like")
+    return MeshEngine(options.mesh)

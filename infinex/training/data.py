@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
@@ -185,12 +185,21 @@ class FramePairs:
         repeats: int = 1,
         augmentation: Any = None,  # with `flip` and the amounts of `jitter`; None: frames as they are
         cache_gb: float = 8.0,
+        teacher: Teacher | None = None,
+        looks: int = 60,  # frames of a clip that the teacher is shown; pairs are drawn from these
     ) -> None:
         folder = Path(folder)
         self.clips = read_clips(folder, split)
         cache = cache_folder(folder, read_clips(folder), size, cache_gb)
         self.frames = [ClipFrames(c, size, cache) for c in self.clips]
-        self.repeats, self.augmentation = repeats, augmentation
+        self.repeats, self.augmentation, self.teacher = repeats, augmentation, teacher
+        self.points: list[ClipPoints] = []
+        if teacher is not None:
+            if cache is None:
+                raise InputError(
+                    f"{folder}: the frames are too many, or the folder is read-only; a teacher needs a cache"
+                )
+            self.points = [ClipPoints(c, teacher, cache, looks) for c in self.clips]
         counts = Counter(c.identity for c in self.clips)
         share = np.array([1 / counts[c.identity] for c in self.clips])
         self._places = np.cumsum(share) / share.sum() if len(share) else share
@@ -202,12 +211,60 @@ class FramePairs:
         """See `Samples`; without augmentation the clip is `index`'s own, so that every clip is seen."""
         a = self.augmentation
         chosen = index % len(self.clips) if a is None else int(np.searchsorted(self._places, rng.random()))
-        frames = self.frames[min(chosen, len(self.frames) - 1)]
+        chosen = min(chosen, len(self.frames) - 1)
+        frames = self.frames[chosen]
+        taught: NDArray[np.float32] | None = None
         first, second = rng.choice(len(frames), 2, replace=len(frames) < 2)
+        if self.teacher is not None:
+            known, points = self.points[chosen].known()
+            if not known:  # a clip the teacher knows nothing of: another one
+                return self.get(index, rng)
+            i, j = rng.choice(len(known), 2, replace=len(known) < 2)
+            first, second, taught = known[i], known[j], points[[i, j]]
         source, driving = (to_chw(i) for i in frames[[int(first), int(second)]])
-        if a is None:
-            return {"source": source, "driving": driving}
-        if a.flip and rng.random() < 0.5:
-            source, driving = source[..., ::-1], driving[..., ::-1]
-        source, driving = jitter([source, driving], a, rng)
-        return {"source": np.ascontiguousarray(source), "driving": np.ascontiguousarray(driving)}
+        if a is not None:
+            if a.flip and rng.random() < 0.5:
+                source, driving = source[..., ::-1], driving[..., ::-1]
+                if taught is not None and self.teacher is not None:
+                    taught = np.stack([self.teacher.mirrored(p) for p in taught])
+            source, driving = jitter([source, driving], a, rng)
+        out = {"source": np.ascontiguousarray(source), "driving": np.ascontiguousarray(driving)}
+        return out if taught is None else out | {"taught": taught}
+
+
+class Teacher(Protocol):
+    """Says where the keypoints of a picture should be; see `FramePairs`."""
+
+    name: str  # of its files in the cache
+
+    def __call__(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """(T, K, 6) for successive frames of one clip: x and y in -1..1, then a 2x2 matrix; NaN where unknown."""
+
+    def mirrored(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What (K, 6) becomes when the picture is mirrored."""
+
+
+class ClipPoints:
+    """What a teacher says of some frames of one clip, kept beside the decoded frames."""
+
+    def __init__(self, clip: Clip, teacher: Teacher, cache: Path, looks: int) -> None:
+        self.clip, self.teacher, self.looks = clip, teacher, looks
+        self._path = cache / f"{clip.name}-{teacher.name}-{looks}.npz"
+        self._known: tuple[list[int], NDArray[np.float32]] | None = None
+
+    def known(self) -> tuple[list[int], NDArray[np.float32]]:
+        """Indices of frames, at most `looks`, evenly spread, and (N, K, 6)."""
+        if self._known is None:
+            if not self._path.is_file():
+                self._ask()
+            with np.load(self._path, allow_pickle=False) as file:
+                self._known = file["frames"].tolist(), file["points"]
+        return self._known
+
+    def _ask(self) -> None:
+        step = max(1, -(-self.clip.frames // self.looks))
+        with VideoReader(self.clip.path, keep_readable=True) as reader:
+            points = self.teacher(f.image for f in reader if f.index % step == 0)
+        good = np.isfinite(points).all((1, 2))
+        with atomic_path(self._path) as temporary, temporary.open("wb") as file:
+            np.savez(file, frames=np.flatnonzero(good) * step, points=points[good].astype(np.float32))

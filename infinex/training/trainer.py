@@ -346,10 +346,9 @@ class Trainer:
 
     # -- beginning -------------------------------------------------------------------------------
 
-    def _open(self, resume: bool) -> dict[str, Any] | None:
-        """The run's folder, new or as it was; the state to go on from."""
+    def _check(self, resume: bool) -> None:
+        """See that the run's folder is new, or not, as is wanted."""
         described = self.run / "recipe.json"
-        checkpoints = Checkpoints(self.run / "checkpoints")
         if self.run.exists() and not self.run.is_dir():
             raise OutputError(f"{self.run} is a file; a folder is wanted")
         if not resume:
@@ -357,8 +356,6 @@ class Trainer:
                 raise OutputError(f"{self.run} holds a run already: go on with --resume, or name another folder")
             if self.run.is_dir() and any(self.run.iterdir()):
                 raise OutputError(f"{self.run} exists and is not an empty folder")
-            return None
-        return checkpoints.newest(self.say)
 
     def _description(self) -> dict[str, Any]:
         from infinex._version import __version__
@@ -437,8 +434,12 @@ class Trainer:
 
     def __call__(self, resume: bool, progress: Progress | None) -> Result:
         o, recipe = self.o, self.entry.recipe
-        state = self._open(resume)
+        # The first process looks at the folder before the others are started, and all read it before it changes.
+        if os.environ.get("LOCAL_RANK", "0") == os.environ.get("NODE_RANK", "0") == "0":
+            self._check(resume)
         self.fabric = _fabric(o)
+        state = Checkpoints(self.run / "checkpoints").newest(self.say) if resume else None
+        self.fabric.barrier()
         self.leads = self.fabric.is_global_zero
         rank, world = self.fabric.global_rank, self.fabric.world_size
         threads = torch.get_num_threads()

@@ -115,6 +115,15 @@ def test_own_files(networks: dict, half: bool, tmp_path: Path) -> None:
     assert not path.with_name(path.name + ".part").exists()
 
 
+def test_converts_once(networks: dict, tmp_path: Path) -> None:
+    torch.save(_theirs(networks["generator"], "authors"), tmp_path / "net_epoch_30_id_G.pth")
+    W.convert(tmp_path / "net_epoch_30_id_G.pth", tmp_path / "w.safetensors", "mine")
+    again = W.load(tmp_path / "w.safetensors")
+    assert again.name == "mine"
+    assert len(again.origin["sha256"]) == 64
+    assert torch.equal(again.networks["generator"]["color.weight"], networks["generator"]["color.weight"])
+
+
 def _told(path: Path, *words: str) -> None:
     with pytest.raises(WeightsError) as caught:
         W.read(path)

@@ -237,3 +237,25 @@ def test_frames_come_alike_from_cache_and_file(dataset: Callable[..., Path]) -> 
         assert a["source"].shape == (3, 32, 32)
         assert np.array_equal(a["source"], b["source"]) and np.array_equal(a["driving"], b["driving"])
     assert not np.array_equal(a["source"], a["driving"])
+
+
+TWO = """
+import sys
+from tests.training.test_trainer import entry, trainer
+if __name__ == "__main__":
+    trainer.train(entry(), sys.argv[1], sys.argv[2], ["max_steps=3", "devices=2", "accelerator=cpu"])
+"""
+
+
+@pytest.mark.slow
+def test_two_processes_train_together(dataset: Callable[..., Path], tmp_path: Path) -> None:
+    script, run = tmp_path / "two.py", tmp_path / "run"
+    script.write_text(TWO)
+    root = Path(__file__).parents[2]
+    done = subprocess.run(
+        [sys.executable, str(script), str(dataset(people=6)), str(run)],
+        cwd=root, env=os.environ | {"PYTHONPATH": str(root)}, capture_output=True, timeout=240,
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert [int(r["step"]) for r in rows(run)] == [1, 2, 3]
+    assert load(run / "weights.safetensors").config == SMALL

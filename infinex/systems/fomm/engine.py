@@ -98,6 +98,7 @@ class Rendered(TypedDict):
     prediction: Image  # (B, H, W, 3) RGB
     occlusion: Image  # (B, h, w) 255 where the source is shown, 0 where it is made up
     deformed: Image  # (B, H, W, 3) RGB, the source itself under the deformation
+    field: NDArray[np.float32]  # (B, h, w, 2) where the source is read, x and y in -1..1
     keypoints: NDArray[np.float32]  # (B, K, 2) in -1..1, those the source was given
 
 
@@ -223,6 +224,7 @@ class FommEngine:
             prediction=np.concatenate([p["prediction"] for p in parts]),
             occlusion=np.concatenate([p["occlusion"] for p in parts]),
             deformed=np.concatenate([p["deformed"] for p in parts]),
+            field=np.concatenate([p["field"] for p in parts]),
             keypoints=np.concatenate([p["keypoints"] for p in parts]),
         )
 
@@ -241,6 +243,7 @@ class FommEngine:
             prediction=_pixels(out.prediction),
             occlusion=_pixels(out.motion.occlusion)[..., 0],
             deformed=_pixels(out.deformed),
+            field=out.motion.field.float().cpu().numpy(),
             keypoints=driving.value.float().cpu().numpy(),
         )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import torch
 from torch import Tensor
 
 from infinex.nn.losses import discriminator_adversarial, generator_adversarial, gradient_penalty, reconstruction
@@ -50,22 +51,39 @@ def identity_loss(back: Tensor, image: Tensor) -> Tensor:
     return reconstruction(back, image)
 
 
+def face_window(size: int) -> Tensor:
+    """Weights (size, size) that keep to the middle of an upright face crop, 0.1 + 0.9·exp(-(r / 0.36 size)^4)."""
+    at = (torch.arange(size) + 0.5) / size - 0.5
+    square = (at[:, None] - 0.04) ** 2 + at[None, :] ** 2
+    return 0.1 + 0.9 * torch.exp(-((square / 0.36**2) ** 2))
+
+
+def paired_loss(made: Tensor, target: Tensor, paired: Tensor) -> Tensor:
+    """Mean |made - target| over the face of those pictures (B, 3, S, S) where `paired` (B, 1) is 1; a scalar.
+
+    Not in the paper. Hair and background, which differ between two frames for other reasons, count little."""
+    window = face_window(made.shape[-1]).to(made) * paired.reshape(-1, 1, 1, 1)
+    return ((made - target).abs() * window).sum() / (3 * window.sum()).clamp_min(1)
+
+
 def generator_terms(
-    weights: LossWeights, there: Edit, back: Edit, image: Tensor, verdict: Verdict, wanted: Tensor
+    weights: LossWeights, there: Edit, back: Edit | None, image: Tensor, verdict: Verdict | None, wanted: Tensor
 ) -> dict[str, Tensor]:
     """Weighted terms of the generator (equation 6).
 
     `there` is `image` (B, 3, H, W) under `wanted` (B, U), `back` is that under the intensities `image` had,
-    `verdict` the critic's on `there`.
+    `verdict` the critic's on `there`; without one of the latter its terms are left out.
     """
-    terms = {
-        "generator_gan": generator_adversarial(verdict.score, "wgan-gp"),
-        "expression": weights.expression_of(len(image)) * expression_loss(verdict.units, wanted),
-        "identity": weights.identity * identity_loss(back.image, image),
-    }
+    terms: dict[str, Tensor] = {}
+    if verdict is not None:
+        terms["generator_gan"] = generator_adversarial(verdict.score, "wgan-gp")
+        terms["expression"] = weights.expression_of(len(image)) * expression_loss(verdict.units, wanted)
+    if back is not None:
+        terms["identity"] = weights.identity * identity_loss(back.image, image)
     if weights.attention:
         terms["attention"] = weights.attention * attention_loss(there.attention, weights.variation)
-        terms["attention_back"] = weights.attention * attention_loss(back.attention, weights.variation)
+        if back is not None:
+            terms["attention_back"] = weights.attention * attention_loss(back.attention, weights.variation)
     return terms
 
 

@@ -11,11 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-# The units that OpenFace measures, in the order of its columns: what published weights are conditioned on.
-UNITS = (
-    "AU01", "AU02", "AU04", "AU05", "AU06", "AU07", "AU09", "AU10", "AU12", "AU14", "AU15", "AU17", "AU20",
-    "AU23", "AU25", "AU26", "AU45",
-)  # fmt: skip
+from infinex.systems.ganimation.labels import UNITS
 
 
 @dataclass(frozen=True)
@@ -37,8 +33,8 @@ class GanimationConfig:
 
 CONFIGS: dict[str, GanimationConfig] = {
     "ganimation": GanimationConfig(),
-    "ganimation-96": GanimationConfig(size=96, width=32, blocks=4, critic_width=32, critic_depth=5),
-    "ganimation-64": GanimationConfig(size=64, width=24, blocks=4, critic_width=24, critic_depth=5),
+    "ganimation-80": GanimationConfig(size=80, width=24, blocks=4, critic_width=32, critic_depth=4),
+    "ganimation-64": GanimationConfig(size=64, width=16, blocks=3, critic_width=24, critic_depth=5),
     "ganimation-tiny": GanimationConfig(size=32, width=8, blocks=1, critic_width=8, critic_depth=4),
 }
 

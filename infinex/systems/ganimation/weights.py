@@ -228,3 +228,11 @@ def read(path: str | Path) -> GanimationWeights:
         if path.suffix == ".safetensors" or head[8:] == b"{":  # eight bytes of length, then the JSON header
             return load(path)
     return read_published(path)
+
+
+def convert(source: str | Path, target: str | Path, config: str = "") -> GanimationWeights:
+    """Turn a published checkpoint into our own file called `config`, once; sizes are read off it."""
+    weights = read_published(source)
+    weights.name = config
+    save(target, weights)
+    return weights

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -19,6 +21,9 @@ from infinex.nn.e4e import SIDE, E4e, load_e4e
 from infinex.nn.stylegan2 import StyleGAN2, load_stylegan2
 from infinex.systems.language.model import LanguageModel
 from infinex.systems.language.weights import load
+
+if TYPE_CHECKING:
+    from infinex.pipeline import Summary
 
 Image = NDArray[np.uint8]
 PROMPT = "The person is {}"  # in the manner of the paper, for a text of one word or two
@@ -122,6 +127,38 @@ class StyleganEngine:
                 picture = self.generator(codes, noise="stored")
                 yield _pixels(picture)
                 done += 1
+
+
+def animate_text(
+    photo: str | Path, text: str, weights: str, output: str | Path, fps: float = 10.0, face: str = "largest",
+    box: tuple[float, float, float, float] | None = None, progress: Callable[[int, int | None], None] | None = None,
+    frames: int = BLOCK,
+) -> Summary:  # fmt: skip
+    """Write the aligned face of `photo` acting out `text`: `frames` of the generator's own size.
+
+    `weights` is the folder `StyleganEngine.from_folder` reads. Raises InputError or WeightsError."""
+    from infinex.drivers.text import check_language
+    from infinex.media.sink import check_output, open_sink
+    from infinex.pipeline import Options, Summary, load_source, provenance
+
+    started = time.perf_counter()
+    check_language(text)
+    out = check_output(output)
+    engine = StyleganEngine.from_folder(weights)
+    source = load_source(photo, face, box)[0]
+    prepared = engine.prepare(source.image, source.face.landmarks)
+    side = engine.generator.config.size
+    words = provenance(photo, "text", Options(engine="stylegan"))
+    with open_sink(out, (side, side), fps, None, words) as sink:
+        for k, frame in enumerate(engine.stream(prepared, text, frames)):
+            sink.write(frame)
+            if progress:
+                progress(k + 1, frames)
+    seconds = time.perf_counter() - started
+    return Summary(
+        str(out), frames, round(seconds, 3), round(frames / seconds, 2), round(frames / fps, 3), side, side, 1,
+        "stylegan",
+    )  # fmt: skip
 
 
 def _pixels(x: Tensor) -> Image:

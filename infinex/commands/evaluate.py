@@ -1,0 +1,59 @@
+"""`infinex evaluate`."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.util
+import json
+from pathlib import Path
+from typing import Annotated, Optional
+
+import typer
+
+from infinex.commands.common import progress_bar
+from infinex.errors import InputError, MissingDependencyError
+
+TASKS = {"expression": "infinex.systems.ganimation.evaluate", "language": "infinex.systems.language.evaluate"}
+
+
+def evaluate(
+    clips: Annotated[Path, typer.Argument(help="A prepared folder (its test split), or any folder of clips.")],
+    out: Annotated[Path, typer.Option(help="Folder of the report.")],
+    engine: Annotated[str, typer.Option(help="What to evaluate; static and mesh stand beside it.")] = "mesh",
+    weights: Annotated[str, typer.Option(help="Of the engine: a name or a file.")] = "",
+    cross: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="A folder of portraits, driven by other people."),
+    ] = None,
+    split: Annotated[str, typer.Option(help="Of a prepared folder: test, train or all.")] = "test",
+    frames: Annotated[Optional[int], typer.Option(help="At most so many of each clip.")] = None,  # noqa: UP045
+    drivers: Annotated[int, typer.Option(help="Clips that drive each portrait of --cross.")] = 2,
+    task: Annotated[str, typer.Option(help="reenactment, expression or language.")] = "reenactment",
+    as_json: Annotated[bool, typer.Option("--json", help="Print the means as JSON in the last line.")] = False,
+    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+) -> None:
+    """Measure an engine: infinex evaluate DATASET --engine fomm --out REPORT"""
+    if frames is not None and frames < 2:
+        raise InputError(f"--frames {frames}: it is at least 2")
+    if task == "reenactment":
+        from infinex.evaluation.reenact import evaluate as run
+        from infinex.evaluation.reenact import lines
+
+        with progress_bar("evaluating", quiet or as_json, "clips") as update:
+            summary = run(clips, out, engine, weights, cross, split, frames, drivers, update)
+    elif task in TASKS:
+        if importlib.util.find_spec(TASKS[task]) is None:
+            raise InputError(f"--task {task} is not part of this installation")
+        try:
+            module = importlib.import_module(TASKS[task])
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError(f"--task {task} needs {error.name}: pip install 'infinex[train]'") from None
+        with progress_bar("evaluating", quiet or as_json, "samples") as update:
+            summary = module.evaluate(clips, out, weights, update)
+        lines = module.lines
+    else:
+        raise InputError(f"--task {task}: it is reenactment, {' or '.join(TASKS)}")
+    for line in lines(summary):
+        print(line)
+    if as_json:
+        print(json.dumps(summary.get("mean", summary)))

@@ -1,0 +1,335 @@
+"""The paper's measures of expression editing, for GANimation and for the mesh engine beside it (section 6).
+
+ACD  distance of identity embeddings of the portrait and the edit; less is better
+ED   mean |wanted - measured| per unit, intensities in 0..1; less is better
+IS, FID  with an Inception network given as a file
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any, Protocol
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.drivers.units import EMOTIONS
+from infinex.engine import Drive, Source
+from infinex.errors import FaceNotFoundError, InputError, MissingDependencyError, WeightsError
+from infinex.evaluation.metrics import identity
+from infinex.face.tracker import FaceFinder
+from infinex.face.units import basis
+from infinex.media.files import atomic_path
+from infinex.media.image import is_image, read_image
+from infinex.media.video import VideoReader
+from infinex.motion import Move, Rest
+from infinex.systems.ganimation.crop import crop_matrix, cut
+from infinex.systems.ganimation.engine import EDGE, GanimationEngine, PreparedGanimation, still_units
+from infinex.systems.ganimation.labels import UNITS, from_named, measured
+
+RGB = NDArray[np.uint8]
+Array = NDArray[np.float64]
+Progress = Callable[[int, int | None], None]
+
+# Eight expressions for every portrait, as in the paper: the basic ones and two compound ones.
+EXPRESSIONS = ("happy", "sad", "angry", "surprised", "afraid", "disgusted", "happily surprised", "appalled")
+LARGEST = 1024  # longest side of a portrait that is edited
+VIDEO = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+
+
+def expression_units(name: str) -> Array:
+    """Intensities (17,) of a named emotion."""
+    wanted = EMOTIONS[name]
+    names = [*dict.fromkeys([*wanted, *(f"AU{int(u[2:])}" for u in UNITS)])]
+    return from_named(np.array([[wanted.get(n, 0.0) for n in names]]), names)[0]
+
+
+class Editor(Protocol):
+    """Gives one portrait expressions."""
+
+    def __call__(self, units: Array) -> RGB:
+        """The portrait (H, W, 3) with intensities (17,)."""
+
+
+def _ganimation(engine: GanimationEngine, source: Source, own: Array) -> Editor:
+    prepared = engine.prepare(source)
+
+    def edit(units: Array) -> RGB:
+        canvas = source.image.copy()
+        prepared.edit(canvas, units)
+        return canvas
+
+    return edit
+
+
+def _mesh(source: Source, own: Array) -> Editor:
+    from infinex.mesh.engine import MeshOptions, PreparedFace
+
+    prepared = PreparedFace(source, MeshOptions(wrinkles="none"))
+    prepared.begin(Rest.neutral(), None, None)
+    b = basis()
+    places = [next(i for i, n in enumerate(b.names) if n.strip("AULR").lstrip("0") == u[2:].lstrip("0")) for u in UNITS]
+
+    def offsets(units: Array) -> Array:
+        amounts = np.zeros(len(b.names))
+        amounts[places] = units
+        return b.offsets(amounts)
+
+    def edit(units: Array) -> RGB:
+        canvas = source.image.copy()
+        zero = np.zeros(3)
+        prepared.draw(canvas, Drive(Move(0.0, zero, zero, 1.0, offsets(units) - offsets(own), np.zeros(2))))
+        return canvas
+
+    return edit
+
+
+def portraits(folder: str | Path) -> list[tuple[str, Source]]:
+    """Every picture of a folder, and the first frame of every clip, with its largest face.
+
+    What shows no face is passed over. Raises InputError where nothing is left."""
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise InputError(f"{folder}: no such folder")
+    found: list[tuple[str, Source]] = []
+    finder = FaceFinder()
+    try:
+        for path in sorted(folder.rglob("*")):
+            try:
+                if path.suffix.lower() in VIDEO:
+                    with VideoReader(path) as reader:
+                        image = next(iter(reader)).image
+                elif path.is_file() and is_image(path):
+                    image = read_image(path)
+                else:
+                    continue
+            except (InputError, StopIteration):
+                continue
+            k = LARGEST / max(image.shape[:2])
+            if k < 1:
+                image = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
+            if faces := finder.find(image):
+                found.append((path.stem, Source(np.ascontiguousarray(image), faces[0])))
+    finally:
+        finder.close()
+    if not found:
+        raise InputError(f"{folder} holds no picture or clip that shows a face")
+    return found
+
+
+class Inception:
+    """An Inception network in an ONNX file: pictures (B, 3, 299, 299) in -1..1 to classes and features.
+
+    Of its outputs the one of 1000 or 1008 columns is taken as logits, the one of 2048 as features."""
+
+    def __init__(self, path: str | Path) -> None:
+        try:
+            import onnxruntime
+        except ImportError:
+            raise MissingDependencyError("inception scores need: pip install 'infinex[onnx]'") from None
+        if not Path(path).is_file():
+            raise WeightsError(f"{path} does not exist")
+        try:
+            self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+        except Exception as error:  # the library has no common base for what a damaged file raises
+            raise WeightsError(f"{path} is no ONNX network that can be read") from error
+        self._input = self._session.get_inputs()[0].name
+        self._path = path
+
+    def __call__(self, images: Sequence[RGB]) -> tuple[Array, Array]:
+        """Class probabilities (N, C) and features (N, 2048) of pictures (H, W, 3). Raises WeightsError."""
+        probabilities, features = [], []
+        for image in images:
+            x = cv2.resize(image, (299, 299), interpolation=cv2.INTER_AREA).astype(np.float32) / 127.5 - 1
+            try:
+                outputs = self._session.run(None, {self._input: x.transpose(2, 0, 1)[None]})
+            except Exception as error:
+                raise WeightsError(f"{self._path} takes no pictures of 3x299x299") from error
+            flat = {o.reshape(-1).size: o.reshape(-1).astype(np.float64) for o in outputs}
+            logits = next((flat[n] for n in (1000, 1008) if n in flat), None)
+            if logits is None or 2048 not in flat:
+                raise WeightsError(f"{self._path} has no outputs of 1000 classes and of 2048 features")
+            e = np.exp(logits - logits.max())
+            probabilities.append(e / e.sum())
+            features.append(flat[2048])
+        return np.stack(probabilities), np.stack(features)
+
+
+def inception_score(probabilities: Array) -> float:
+    """exp(mean KL(p(y|x) || p(y))) of class probabilities (N, C) (Salimans et al. 2016)."""
+    p = np.clip(probabilities, 1e-12, None)
+    return float(np.exp((p * (np.log(p) - np.log(p.mean(0)))).sum(1).mean()))
+
+
+def frechet_distance(a: Array, b: Array) -> float:
+    """|μ - μ'|² + tr(Σ + Σ' - 2(ΣΣ')^½) of features (N, D) and (M, D) (Heusel et al. 2017)."""
+    from scipy.linalg import sqrtm
+
+    ca, cb = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
+    root = np.real(sqrtm(ca @ cb))
+    return float(np.square(a.mean(0) - b.mean(0)).sum() + np.trace(ca + cb - 2 * root))
+
+
+def _named(weights: Any) -> dict[str, str | None]:
+    """Weights by the name of their row: None for the bundled ones, a file, `name=file`, or several of them."""
+    if weights is None or weights == "":
+        return {"ganimation": None}
+    items = [str(w) for w in weights] if isinstance(weights, list | tuple) else str(weights).split(",")
+    out: dict[str, str | None] = {}
+    for item in items:
+        name, equals, file = item.partition("=")
+        name, file = (name, file) if equals else (Path(item).stem, item)
+        if name in out or name in ("static", "mesh"):
+            raise InputError(f"two rows of the table are called {name}")
+        out[name] = file
+    return out
+
+
+def evaluate(
+    folder: str | Path,
+    out: str | Path,
+    weights: Any = None,
+    progress: Progress | None = None,
+    inception: str | Path | None = None,
+) -> dict[str, Any]:
+    """Edit every portrait of a folder to eight expressions by every engine, and measure.
+
+    `weights` is one file or several, comma-separated, each `name=file` where a row wants a name (the ablation).
+    Writes `report.json` and pictures into `out`. Raises an InfinexError for what the user can mend."""
+    engines = {name: GanimationEngine(file) for name, file in _named(weights).items()}
+    network = None if inception is None else Inception(inception)
+    people = portraits(folder)
+    out = Path(out)
+    out.mkdir(parents=True, exist_ok=True)
+    names = ["static", "mesh", *engines]
+    errors: dict[str, list[Array]] = {n: [] for n in names}
+    apart: dict[str, list[float]] = {n: [] for n in names}
+    masks: dict[str, list[float]] = {n: [] for n in engines}
+    seen: dict[str, list[RGB]] = {n: [] for n in names}
+    rows: list[dict[str, Any]] = []
+    sheets: dict[str, list[RGB]] = {n: [] for n in names}
+    finder = FaceFinder()
+    try:
+        for done, (name, source) in enumerate(people, 1):
+            own = still_units(source.face.landmarks)
+            own_id = identity(source.image, source.face.landmarks)
+            makers: dict[str, Editor] = {"static": lambda units, s=source: s.image, "mesh": _mesh(source, own)}  # type: ignore[misc]
+            makers |= {n: _ganimation(e, source, own) for n, e in engines.items()}
+            views = {n: PreparedGanimation(e, source) for n, e in engines.items()}
+            for n, edit in makers.items():
+                strip = [_shown(source, source.image)]
+                for expression in EXPRESSIONS:
+                    wanted = np.clip(own + expression_units(expression), 0, 1)
+                    image = edit(wanted)
+                    found = _face_in(finder, image, source, name) if n != "static" else source.face.landmarks
+                    change = _between(source.face.landmarks, found)
+                    errors[n].append(np.abs(change - (wanted - own)))
+                    apart[n].append(float(np.linalg.norm(identity(image, found) - own_id)))
+                    rows.append(
+                        {"portrait": name, "engine": n, "expression": expression,
+                         "ed": round(float(errors[n][-1].mean()), 4), "acd": round(apart[n][-1], 4)}
+                    )  # fmt: skip
+                    strip.append(_shown(source, image))
+                    if n in engines:
+                        view = views[n]
+                        edge = max(2, round(EDGE * view.engine.size / 2))
+                        attention = view.engine.masks(view.crop, wanted).attention[edge:-edge, edge:-edge]
+                        masks[n].append(float(attention.mean()))
+                    if network is not None:
+                        seen[n].append(_shown(source, image, 299))
+                if len(sheets[n]) < 8:
+                    sheets[n].append(np.hstack(strip))
+            if progress:
+                progress(done, len(people))
+    finally:
+        finder.close()
+    mean: dict[str, dict[str, Any]] = {}
+    base = network([_shown(source, source.image, 299) for _, source in people]) if network else None
+    for n in names:
+        mean[n] = {
+            "ed": round(float(np.mean(errors[n])), 4),
+            "acd": round(float(np.mean(apart[n])), 4),
+            "ed_units": {u: round(float(v), 4) for u, v in zip(UNITS, np.mean(errors[n], axis=0))},
+        }
+        if n in masks:
+            mean[n]["attention"] = round(float(np.mean(masks[n])), 4)
+        if network is not None and base is not None:
+            probabilities, features = network(seen[n])
+            mean[n]["is"] = round(inception_score(probabilities), 3)
+            mean[n]["fid"] = round(frechet_distance(base[1], features), 2)
+    for n, strips in sheets.items():
+        _write(out / f"expressions-{n}.png", np.vstack(strips))
+    if engines:
+        _write(out / "table2.png", _comparison(sheets, [*engines, "mesh"]))
+        _write(out / "masks.png", _mask_sheet(next(iter(engines.values())), people[:8]))
+    summary = {
+        "task": "expression", "portraits": len(people), "expressions": list(EXPRESSIONS), "mean": mean, "edits": rows,
+    }  # fmt: skip
+    with atomic_path(out / "report.json") as temporary:
+        temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    return summary
+
+
+def _shown(source: Source, image: RGB, side: int = 112) -> RGB:
+    """The face of an edit of `source`, cropped as a network would see it, `side` pixels wide."""
+    return cut(image, crop_matrix(source.face.landmarks, side), side)
+
+
+def _face_in(finder: FaceFinder, image: RGB, source: Source, name: str) -> Array:
+    """Landmarks (478, 3) of the edited face."""
+    try:
+        return finder.in_box(image, source.face.box).landmarks
+    except FaceNotFoundError:
+        raise FaceNotFoundError(f"the face of {name} was lost in an edit") from None
+
+
+def _between(before: Array, after: Array) -> Array:
+    """Intensities (17,) by which one face differs from another of the same person in the same pose."""
+    from infinex.face.pose import fit_pose
+    from infinex.face.topology import mean_face
+
+    own = fit_pose(mean_face(), before).to_head(before)
+    return measured((fit_pose(own, after).to_head(after) - own)[None])[0]
+
+
+def _comparison(sheets: dict[str, list[RGB]], names: list[str]) -> RGB:
+    """One row for each engine, of the first portraits' strips one after the other (Figure 10 of the paper)."""
+    count = min(3, *(len(sheets[n]) for n in names))
+    return np.vstack([np.vstack([sheets[n][i] for n in names]) for i in range(count)])
+
+
+def _mask_sheet(engine: GanimationEngine, people: list[tuple[str, Source]]) -> RGB:
+    """For each portrait and three expressions: crop, edit, attention, colours (Figure 8 of the paper)."""
+    rows = []
+    for _, source in people:
+        prepared = engine.prepare(source)
+        strip = [prepared.crop]
+        for name in ("happy", "surprised", "angry"):
+            m = engine.masks(prepared.crop, np.clip(prepared.units + expression_units(name), 0, 1))
+            attention = np.repeat(np.round(255 * m.attention)[..., None], 3, axis=2).astype(np.uint8)
+            strip += [m.image, attention, m.color]
+        rows.append(np.hstack(strip))
+    return np.vstack(rows)
+
+
+def _write(path: Path, image: RGB) -> None:
+    from infinex.media.image import write_image
+
+    write_image(path, image)
+
+
+def lines(summary: dict[str, Any]) -> list[str]:
+    """The table of a summary, line by line."""
+    mean = summary["mean"]
+    columns = ["ed", "acd", "attention", "is", "fid"]
+    columns = [c for c in columns if any(c in m for m in mean.values())]
+    width = max(len(n) for n in mean)
+    out = [f"{summary['portraits']} portraits, {len(summary['expressions'])} expressions each"]
+    out.append(" " * width + "".join(f"{c.upper():>11}" for c in columns))
+    for name, m in mean.items():
+        cells = "".join(f"{m[c]:11.3f}" if c in m else f"{'':>11}" for c in columns)
+        out.append(f"{name:<{width}}{cells}")
+    return out

@@ -1,0 +1,116 @@
+"""Keypoints from the face tracker, and training by them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("lightning_fabric")
+
+from infinex.errors import InputError  # noqa: E402
+from infinex.face.topology import mean_face  # noqa: E402
+from infinex.systems.fomm.model import CONFIGS  # noqa: E402
+from infinex.systems.fomm.recipe import RECIPES, FommTask  # noqa: E402
+from infinex.systems.fomm.teacher import UNIT, FaceTeacher, keypoints  # noqa: E402
+from infinex.training.data import Clip, ClipPoints, FramePairs  # noqa: E402
+
+
+def test_the_mean_face_is_its_own_frame() -> None:
+    points = keypoints(mean_face()[:, :2] * UNIT)
+    assert points.shape == (10, 6)
+    assert np.allclose(points[:, 2:], [1, 0, 0, 1], atol=1e-6)
+    assert points[0, 0] < 0 < points[1, 0]  # the subject's right eye lies on the left
+    assert points[9, 1] == points[:, 1].max()
+
+
+def test_local_frames_follow_an_affine_map() -> None:
+    matrix, shift = np.array([[1.2, -0.4], [0.3, 0.9]]), np.array([0.1, -0.2])
+    still = keypoints(mean_face()[:, :2] * UNIT)
+    moved = keypoints(mean_face()[:, :2] * UNIT @ matrix.T + shift)
+    assert np.allclose(moved[:, :2], still[:, :2] @ matrix.T + shift, atol=1e-6)
+    assert np.allclose(moved[:, 2:].reshape(-1, 2, 2), matrix, atol=1e-5)
+
+
+def test_mirroring_agrees_with_a_mirrored_face() -> None:
+    rng = np.random.default_rng(0)
+    face = mean_face()[:, :2] * UNIT @ np.array([[1.1, 0.2], [-0.3, 0.9]]).T + rng.normal(size=2) * 0.1
+    swap = _mirror_index()
+    mirrored = (face * [-1, 1])[swap]
+    assert np.allclose(FaceTeacher().mirrored(keypoints(face)), keypoints(mirrored), atol=0.02)
+
+
+def _mirror_index() -> np.ndarray:
+    """Every landmark's counterpart on the other side of the mean face."""
+    p = mean_face()
+    flipped = p * [-1, 1, 1]
+    return np.array([int(np.linalg.norm(p - q, axis=1).argmin()) for q in flipped])
+
+
+def test_other_counts_are_refused() -> None:
+    with pytest.raises(InputError, match="teaches 10 keypoints, this configuration has 4"):
+        FaceTeacher(4)
+
+
+class Counting:
+    """Knows every second frame."""
+
+    name = "counting"
+
+    def __init__(self) -> None:
+        self.asked = 0
+
+    def __call__(self, images: Iterable[np.ndarray]) -> np.ndarray:
+        self.asked += 1
+        out = [np.full((10, 6), i if i % 2 == 0 else np.nan, np.float32) for i, _ in enumerate(images)]
+        return np.stack(out)
+
+    def mirrored(self, points: np.ndarray) -> np.ndarray:
+        return -points
+
+
+def test_what_is_taught_is_kept(tmp_path: Path, write_clip) -> None:  # type: ignore[no-untyped-def]
+    frames = [np.full((32, 32, 3), 30 * i, np.uint8) for i in range(8)]
+    path = write_clip(frames, "c.mp4")
+    clip, teacher = Clip("c", path, "p", "train", 8, 25.0, 32, 32), Counting()
+    for _ in range(2):
+        known, points = ClipPoints(clip, teacher, tmp_path, 4).known()
+        assert known == [0, 4] and points[:, 0, 0].tolist() == [0, 2]
+    assert teacher.asked == 1
+    (tmp_path / "clips").mkdir()
+    path.rename(tmp_path / "clips" / "c.mp4")
+    (tmp_path / "manifest.csv").write_text(
+        "clip,status,identity,split,frames,fps,width,height\nclips/c.mp4,ok,p,train,8,25,32,32\n"
+    )
+    augmentation = RECIPES["fomm-cpu"].augmentation
+    pairs = FramePairs(tmp_path, "train", 32, 1, replace(augmentation, flip=False), teacher=teacher, looks=4)
+    sample = pairs.get(0, np.random.default_rng(0))
+    assert sample["taught"].shape == (2, 10, 6)
+    assert sample["source"].mean() < sample["driving"].mean() or sample["taught"][0, 0, 0] == 2
+
+
+class Plain:
+    """Fabric on one CPU."""
+
+    def backward(self, tensor: torch.Tensor) -> None:
+        tensor.backward()
+
+
+def test_the_detector_learns_what_it_is_taught() -> None:
+    torch.manual_seed(0)
+    assert RECIPES["fomm-cpu"].start_from == "fomm-cpu-points"
+    assert CONFIGS["fomm-cpu"].keypoints == 10
+    generator = torch.Generator().manual_seed(1)
+    batch = {k: torch.rand(2, 3, 64, 64, generator=generator) for k in ("source", "driving")}
+    batch["taught"] = torch.from_numpy(np.tile(keypoints(mean_face()[:, :2] * UNIT), (2, 2, 1, 1)))
+    task = FommTask(RECIPES["fomm-cpu-points"])
+    before = [p.detach().clone() for p in task.networks["generator"].parameters()]
+    trace = [task.step(batch, Plain())["taught_value"] for _ in range(12)]
+    assert trace[-1] < 0.6 * trace[0]
+    assert all(torch.equal(a, b) for a, b in zip(before, task.networks["generator"].parameters()))
+    both = FommTask(RECIPES["fomm-cpu"])
+    assert {"taught_value", "taught_jacobian", "perceptual"} <= set(both.step(batch, Plain()))
