@@ -28,8 +28,8 @@ _HOMES = {
     "Drive": "engine", "Editor": "editing", "InfinexError": "errors", "InputError": "errors", "Motion": "motion",
     "Options": "pipeline", "Rest": "motion", "Source": "engine", "animate": "pipeline", "edit": "editing",
     "load_motion": "drivers.motion", "load_source": "pipeline", "open_driver": "pipeline",
-    "parse_timeline": "drivers.units", "parse_units": "drivers.units",
-    "render": "pipeline", "timeline_motion": "drivers.units", "track": "pipeline",
+    "parse_timeline": "drivers.units", "parse_units": "drivers.units", "render": "pipeline",
+    "timeline_motion": "drivers.units", "track": "pipeline",
 }  # fmt: skip
 
 __all__ = ["Drive", "Editor", "InfinexError", "InputError", "Motion", "Options", "Rest", "Source", "__version__",

@@ -136,7 +136,7 @@ Driving = str | Path | Motion | Driver
 
 def _label(driving: Driving) -> str:
     """What a file's metadata calls the driver."""
-    return str(driving) if isinstance(driving, (str, Path)) else "motion"
+    return str(driving) if isinstance(driving, (str, Path)) else str(getattr(driving, "name", "motion"))
 
 
 # -- sources --------------------------------------------------------------------------------------
@@ -533,6 +533,7 @@ def _summary(
 ) -> Summary:
     seconds = time.perf_counter() - started
     warnings = [f"no face from {a:.1f} s to {b:.1f} s of the driver; the last pose was held" for a, b in driver.lost]
+    warnings = [*getattr(driver, "warnings", []), *warnings]
     return Summary(
         str(out), count, round(seconds, 3), round(count / seconds, 2), round(count / driver.fps, 3),
         size[0], size[1], faces, o.engine, warnings,
@@ -632,7 +633,7 @@ def track(
     video: str | Path, keep_readable: bool = False, smooth: float = 0.5, progress: Progress | None = None
 ) -> tuple[Motion, list[tuple[float, float]]]:
     """Capture the performance in a video: its motion with Action Units, and where the face was lost."""
-    from infinex.face.units import basis
+    from infinex.drivers.units import with_units
 
     driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable).settle()
     try:
@@ -644,6 +645,4 @@ def track(
     finally:
         driver.close()
     motion = Motion.collect(moves, driver.rest, driver.fps)
-    b = basis()
-    units = np.concatenate([b.estimate(motion.offsets[i : i + 256]) for i in range(0, len(motion), 256)])
-    return replace(motion, units=units, unit_names=b.names), driver.lost
+    return with_units(motion), driver.lost

@@ -67,6 +67,7 @@ def still_motion(face: Face, fps: float = 25.0, ease: float = 1.0, hold: float =
 
     A single picture does not show its person at rest, so the expression is what Action Units explain of
     its difference from the mean face; proportions stay out of it."""
+    from infinex.face.reading import read_units
     from infinex.face.units import basis
     from infinex.mesh.retarget import SourceFace
 
@@ -74,7 +75,7 @@ def still_motion(face: Face, fps: float = 25.0, ease: float = 1.0, hold: float =
     pose = fit_pose(mean, face.landmarks)
     shape = pose.to_head(face.landmarks)
     b = basis()
-    amounts = b.estimate((shape - mean)[None])[0]
+    amounts = read_units((shape - mean)[None], still=True)[0]
     model = SourceFace(mean)
     target = mean + b.offsets(amounts)
     wide = eye_openness(mean)

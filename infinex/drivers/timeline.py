@@ -44,9 +44,14 @@ def unit_of(channel: str) -> str:
 
 
 # Units of the head and the eyes: for more and for less of a channel, and how far they go.
-AS_UNITS = {"turn": ("AU51", "AU52", 25.2), "nod": ("AU54", "AU53", 20.0), "tilt": ("AU55", "AU56", 20.0),
-            "lean": ("AU57", "AU58", 1.0), "look_x": ("AU61", "AU62", 28.6),
-            "look_y": ("AU64", "AU63", 23.5)}  # fmt: skip
+AS_UNITS = {
+    "turn": ("AU51", "AU52", 25.2),
+    "nod": ("AU54", "AU53", 20.0),
+    "tilt": ("AU55", "AU56", 20.0),
+    "lean": ("AU57", "AU58", 1.0),
+    "look_x": ("AU61", "AU62", 28.6),
+    "look_y": ("AU64", "AU63", 23.5),
+}
 
 
 @dataclass(frozen=True)
@@ -223,7 +228,7 @@ class TimelineDriver(TrackDriver):
 
 def head_turn(turn: float, nod: float, tilt: float) -> Array:
     """Rotation vector of degrees to the subject's left, down and towards the left shoulder."""
-    y, x, z = np.radians([turn, -nod, tilt])
+    y, x, z = np.radians([-turn, nod, tilt])
     (cx, cy, cz), (sx, sy, sz) = np.cos([x, y, z]), np.sin([x, y, z])
     about_x = np.array([[1, 0, 0], [0, cx, -sx], [0, sx, cx]])
     about_y = np.array([[cy, 0, sy], [0, 1, 0], [-sy, 0, cy]])

@@ -7,20 +7,23 @@ import itertools
 import math
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 from infinex.errors import InputError
 from infinex.face import topology as top
-from infinex.face.units import UNITS, canonical, columns_of, combined, nearest, units_pose
+from infinex.face.reading import read_units
+from infinex.face.units import ALIKE, FACE_UNITS, UNITS, canonical, columns_of, combined, nearest, units_pose
 from infinex.motion import Motion, Rest
 
 Array = NDArray[np.float64]
 LIMIT, EXAGGERATED = 1.0, 2.0
 LEVELS = {"A": 0.2, "B": 0.4, "C": 0.6, "D": 0.8, "E": 1.0}  # FACS intensity letters
 LONGEST = 600.0  # seconds of a timeline
+STEADY = 0.03  # seconds: standard deviation over which units that were read are steadied
 NECK = np.array([0.0, 0.45, 0.15])  # about which the head turns, from between the ears, IOD
 
 
@@ -287,6 +290,16 @@ def units_motion(amounts: Array, names: Sequence[str], fps: float = 25.0) -> Mot
         amounts,
         tuple(known),
     )
+
+
+def with_units(motion: Motion) -> Motion:
+    """A tracked performance with the Action Units read off it, frame by frame against the performer's own rest,
+    steadied over a twentieth of a second; (T, U) in 0..1. Units that only their duration tells apart stay out."""
+    blocks = [motion.offsets[i : i + 256] for i in range(0, len(motion), 256)]
+    units = np.concatenate([read_units(b) for b in blocks])
+    steady = gaussian_filter1d(units, STEADY * motion.fps, axis=0, mode="nearest")
+    keep = [k for k, n in enumerate(FACE_UNITS) if n not in ALIKE]
+    return replace(motion, units=steady[:, keep], unit_names=tuple(FACE_UNITS[k] for k in keep))
 
 
 def rest_face() -> Rest:

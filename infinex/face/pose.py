@@ -36,8 +36,8 @@ class Pose:
         R = self.rotation
         return np.degrees(
             [
-                np.arctan2(-R[2, 0], np.hypot(R[0, 0], R[1, 0])),
-                -np.arctan2(R[2, 1], R[2, 2]),
+                np.arctan2(R[2, 0], np.hypot(R[0, 0], R[1, 0])),
+                np.arctan2(R[2, 1], R[2, 2]),
                 np.arctan2(R[1, 0], R[0, 0]),
             ]
         )

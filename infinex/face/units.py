@@ -90,17 +90,19 @@ OPENFACE = ("AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU9", "AU10", "AU12", "AU
 
 # Fields of the subject's right half: (landmarks, (outward, down, back), reach), all in IOD.
 FIELDS: dict[str, list[Part]] = {
-    "AU1": [([107, 55, 66, 65], (0, -0.12, 0), 0.13), ([109, 108, 69], (0, -0.06, 0), 0.16)],
-    "AU2": [([70, 63, 46, 53, 105], (0.015, -0.13, 0), 0.13), ([68, 104, 54], (0, -0.05, 0), 0.16)],
+    "AU1": [([107, 55, 66, 65], (0, -0.105, 0), 0.13), ([109, 108, 69, 151], (0, -0.07, 0), 0.16),
+            ([9], (0, -0.045, 0), 0.10)],
+    "AU2": [([70, 63, 46, 53], (0.012, -0.11, 0), 0.14), ([105, 52, 66], (0.004, -0.05, 0), 0.11),
+            ([68, 104, 54], (0, -0.05, 0), 0.16)],
     "AU4": [([107, 55, 66, 65, 105, 52], (-0.055, 0.085, 0), 0.11), ([9, 8, 168], (0, 0.035, -0.005), 0.10)],
-    "AU6": [([117, 118, 50, 101, 123], (0, -0.055, -0.01), 0.15), ([110, 24, 23, 22, 26, 112], (0, -0.03, 0), 0.07)],
-    "AU9": [([129, 98, 64, 102, 49, 203], (0.012, -0.065, 0), 0.09), ([55, 193, 122, 8], (-0.02, 0.05, 0), 0.09),
-            ([40, 39, 37], (0, -0.03, 0), 0.09)],
-    "AU10": [([40, 39, 37, 185, 0], (0, -0.075, -0.01), 0.075), ([165, 92, 167, 203], (0.01, -0.05, 0), 0.09)],
+    "AU6": [([117, 118, 50, 101, 123], (0, -0.065, -0.01), 0.15), ([110, 24, 23, 22, 26, 112], (0, -0.03, 0), 0.07),
+            ([70, 46, 53], (0, 0.032, 0), 0.09)],
+    "AU9": [([129, 98, 64, 102, 49, 203], (0.012, -0.08, 0), 0.095), ([55, 193, 122, 8], (-0.028, 0.062, 0), 0.09)],
+    "AU10": [([165, 92, 203], (0.012, -0.035, -0.008), 0.09)],
     "AU11": [([203, 206, 165, 92], (0.02, -0.045, -0.012), 0.09), ([50, 205, 36], (0.008, -0.03, -0.012), 0.12),
              ([39, 40], (0, -0.022, 0), 0.06)],
     "AU12": [([216, 207, 187], (0.055, -0.07, -0.01), 0.14), ([118, 50, 117], (0.01, -0.045, -0.015), 0.14)],
-    "AU14": [([216, 57, 186], (0.02, 0.0, 0.03), 0.10)],
+    "AU14": [([43, 106, 202], (0.004, -0.026, 0.01), 0.08), ([186, 216], (0.0, 0.022, 0.01), 0.06)],
     "AU15": [([43, 106, 57], (0.0, 0.03, 0), 0.14),
              ([182, 194, 204], (0, 0.012, 0), 0.12)],
     "AU16": [([17, 84, 181, 14, 87, 178, 91, 88], (0.012, 0.065, 0.008), 0.075),
@@ -113,9 +115,16 @@ FIELDS: dict[str, list[Part]] = {
 UPPER_LIP_RED = [184, 74, 73, 72, 11, 302, 303, 304, 408, 183, 42, 41, 38, 12, 268, 271, 272, 407]
 JAW = {"AU26": 0.20, "AU27": 0.34}  # radians at full intensity
 # Lids: share of the gap by which the upper lid falls, and by which the lower one rises.
-LIDS = {"AU5": (-0.40, 0.0), "AU7": (0.12, 0.22), "AU43": (0.90, 0.10), "AU45": (0.88, 0.12), "AU46": (0.80, 0.20)}
+LIDS = {
+    "AU5": (-0.48, 0.0),
+    "AU6": (0.0, 0.06),
+    "AU7": (0.12, 0.42),
+    "AU43": (0.90, 0.10),
+    "AU45": (0.88, 0.12),
+    "AU46": (0.80, 0.20),
+}
 # Head and eyes: axis of rotation vector, translation or gaze, and how far at full intensity (radians, log scale).
-TURNS = {"AU51": (1, 0.44), "AU52": (1, -0.44), "AU53": (0, 0.35), "AU54": (0, -0.35), "AU55": (2, 0.35),
+TURNS = {"AU51": (1, -0.44), "AU52": (1, 0.44), "AU53": (0, -0.35), "AU54": (0, 0.35), "AU55": (2, 0.35),
          "AU56": (2, -0.35)}  # fmt: skip
 NEARS = {"AU57": 0.14, "AU58": -0.12}
 GAZES = {"AU61": (0, 0.50), "AU62": (0, -0.50), "AU63": (1, -0.40), "AU64": (1, 0.42)}
@@ -238,6 +247,20 @@ def _corners(outward: float, down: float, back: float, reach: float, power: floa
     return out
 
 
+def _upper_lip(up: float, forward: float, reach: float, corner: float = 0.25) -> Array:
+    """The upper lip raised as a band, most beside the middle; `corner` is the corners' share."""
+    face = top.mean_face()[: top.SURFACE]
+    _, inner, outer, off = _lip_frame()
+    u = np.clip(np.abs(face[:, 0]) / face[291, 0], 0, 1)
+    above = (1 - (1 - corner) * u**2.4) * (0.85 + 0.6 * u * (1 - u))
+    below = corner * u**4
+    w = np.where(inner > outer, above, below) * np.exp(-((off / reach) ** 2))
+    out = np.zeros((top.POINTS, 3))
+    out[: top.SURFACE, 1] = -up * w
+    out[: top.SURFACE, 2] = -forward * w
+    return out
+
+
 def _lips(roll: float, narrow: float, forward: float, gap: float, reach: float = 0.09, rise: float = 0) -> Array:
     """The ring muscle of the mouth.
 
@@ -266,14 +289,16 @@ def _lips(roll: float, narrow: float, forward: float, gap: float, reach: float =
 
 
 _MADE: dict[str, Callable[[], Array]] = {
-    "AU12": lambda: _corners(0.10, -0.085, 0.05, 0.125),
-    "AU14": lambda: _corners(0.055, 0.0, 0.045, 0.10, 3.0),
-    "AU15": lambda: _corners(0.015, 0.065, 0.01, 0.15, 2.2),
+    "AU9": lambda: _upper_lip(0.034, 0.0, 0.09),
+    "AU10": lambda: _upper_lip(0.078, 0.01, 0.10),
+    "AU12": lambda: _corners(0.10, -0.085, 0.05, 0.125) + _lips(0.13, 0.0, 0.0, -0.3),
+    "AU14": lambda: _corners(0.060, 0.0, 0.05, 0.085, 3.2) + _lips(0.28, 0.0, 0.0, -1.0),
+    "AU15": lambda: _corners(0.015, 0.056, 0.01, 0.16, 2.0),
     "AU17": lambda: _lips(0.0, 0.0, 0.01, -1.0, 0.09, 0.03),
-    "AU20": lambda: _corners(0.10, 0.022, 0.05, 0.15),
+    "AU20": lambda: _corners(0.085, 0.012, 0.045, 0.15) + _lips(0.12, 0.0, 0.0, -0.2),
     "AU18": lambda: _lips(-0.10, 0.095, 0.07, -0.6, 0.12),
     "AU22": lambda: _lips(-0.30, 0.060, 0.08, 0.05, 0.10),
-    "AU23": lambda: _lips(0.26, 0.040, 0.0, -0.9),
+    "AU23": lambda: _lips(0.32, 0.050, 0.0, -0.9),
     "AU24": lambda: _lips(0.36, 0.012, -0.015, -1.0),
     "AU28": lambda: _lips(0.78, 0.030, -0.04, -1.0, 0.12),
 }
@@ -292,6 +317,8 @@ def _made(name: str) -> Array:
         out += _lids(*LIDS[name])
     if name in _MADE:
         out += _MADE[name]()
+    if name in ("AU1", "AU2"):  # skin over the eye slides little: lashes stay with the lid
+        out *= (0.2 + 0.8 * _smoothstep((-0.64 - top.mean_face()[:, 1]) / 0.11))[:, None]
     if name == "AU27":
         out += _field(_STRETCH)
     if name == "AU46":
@@ -372,6 +399,8 @@ def tamed(amounts: Array) -> Array:
         less("AU7", 0.8 * shut, s)
         less("AU46", np.maximum(of("AU43", s), of("AU45", s)), s)
         less("AU45", of("AU43", s), s)
+        less("AU2", 0.25 * of("AU1", s), s)
+        less("AU1", 0.15 * of("AU2", s), s)
         less("AU15", 0.45 * of("AU12", s), s)
         less("AU12", 0.30 * of("AU15", s), s)
         less("AU20", 0.5 * of("AU12", s), s)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import Any, Literal
 
 import cv2
@@ -13,6 +14,7 @@ from infinex.engine import Drive, Source
 from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.mesh.eyes import draw_eyes
+from infinex.mesh.furrows import Furrows
 from infinex.mesh.layers import Layers, person_matte
 from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
 from infinex.mesh.raster import composite
@@ -30,7 +32,7 @@ class MeshOptions:
     """Choices of the mesh engine."""
 
     mouth: Literal["driver", "own"] = "driver"  # the inside of the mouth: the driver's, or modelled
-    wrinkles: Literal["driver", "none"] = "driver"
+    wrinkles: Literal["driver", "none"] = "driver"  # the driver's; folds of our own where it has no frames
     absolute: bool = False
     oversample: int = 2  # antialiasing of lids and lips
     layers: Literal["matte", "flat"] = "matte"  # flat: no background behind the person, for heads that stay
@@ -87,6 +89,11 @@ class PreparedFace:
         if self.options.wrinkles == "driver" and image is not None and points is not None:
             self._wrinkles = Wrinkles(image, points, rest)
 
+    @cached_property
+    def furrows(self) -> Furrows:
+        """Folds laid on where the driver has no frames to take wrinkles from."""
+        return Furrows(self.layers.image, self.face, self.box[:2])
+
     def target(self, move: Move) -> Target:
         """Where the mesh goes under a move."""
         assert self._retarget is not None, "begin() comes first"
@@ -102,14 +109,23 @@ class PreparedFace:
             return target, None
         flow = self.warp.flow(target)
         layers = self.layers
-        # Cubic sampling keeps small pictures sharp; of large ones a pixel is too small to see the difference.
-        sampling = cv2.INTER_CUBIC if flow.map_x.size < LARGE else cv2.INTER_LINEAR
-        warped = cv2.remap(layers.person, flow.map_x, flow.map_y, sampling, borderMode=cv2.BORDER_REPLICATE)
-        part = np.empty_like(layers.image)
-        composite(warped, layers.image, layers.fill, layers.gate(flow.map_x, flow.map_y), part)
+        part = layers.image.copy()
+        a, b, c, d = flow.box
+        if c > a and d > b:
+            inside = (slice(b, d), slice(a, c))
+            mx, my = (np.ascontiguousarray(m[inside]) for m in (flow.map_x, flow.map_y))
+            # Cubic sampling keeps small pictures sharp; of large ones a pixel is too small to see the difference.
+            sampling = cv2.INTER_CUBIC if mx.size < LARGE else cv2.INTER_LINEAR
+            warped = cv2.remap(layers.person, mx, my, sampling, borderMode=cv2.BORDER_REPLICATE)
+            image, fill = (np.ascontiguousarray(i[inside]) for i in (layers.image, layers.fill))
+            moved = np.empty_like(image)
+            composite(warped, image, fill, layers.gate(mx, my, (a, b)), moved)
+            part[inside] = moved
         self._antialias(part, flow)
         if self._wrinkles is not None and drive.image is not None and drive.points is not None:
             self._wrinkles.apply(part, (x0, y0), target, drive.move, drive.image, drive.points)
+        elif self.options.wrinkles == "driver" and drive.image is None:
+            self.furrows.apply(part, (x0, y0), target, drive.move)
         draw_eyes(part, layers.image, (x0, y0), self.face, target)
         if self.options.mouth == "driver" and drive.image is not None and drive.points is not None:
             draw_performer_mouth(part, (x0, y0), self.face, target, self.tone, drive.image, drive.points)

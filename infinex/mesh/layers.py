@@ -94,14 +94,19 @@ class Layers:
         noise = cv2.GaussianBlur(noise, (0, 0), 0.6) * (strength / 0.45)
         return np.clip(fill + noise[..., None], 0, 255).astype(np.uint8)
 
-    def gate(self, map_x: NDArray[np.float32], map_y: NDArray[np.float32]) -> NDArray[np.uint8]:
-        """Where the background behind the person's old place shows, (H, W) 0..255: only where it moved."""
+    def gate(
+        self, map_x: NDArray[np.float32], map_y: NDArray[np.float32], corner: tuple[int, int] = (0, 0)
+    ) -> NDArray[np.uint8]:
+        """Where the background behind the person's old place shows, (H, W) 0..255: only where it moved.
+
+        The maps may cover a part of the layers that starts at `corner`."""
+        x, y = corner
         h, w = map_x.shape
         q = 4
         rows, columns = np.arange(q // 2, h, q), np.arange(q // 2, w, q)
-        dx = map_x[q // 2 :: q, q // 2 :: q] - columns[None].astype(np.float32)
-        dy = map_y[q // 2 :: q, q // 2 :: q] - rows[:, None].astype(np.float32)
+        dx = map_x[q // 2 :: q, q // 2 :: q] - (columns[None] + x).astype(np.float32)
+        dy = map_y[q // 2 :: q, q // 2 :: q] - (rows[:, None] + y).astype(np.float32)
         moved = cv2.dilate(np.hypot(dx, dy), np.ones((5, 5), np.uint8))
         moved = np.clip(cv2.GaussianBlur(moved, (0, 0), 3) / (self._unit * 0.025) - 0.3, 0, 1)
         gate = cv2.resize(np.round(255 * moved).astype(np.uint8), (w, h), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(cv2.multiply(gate, self._near, scale=1 / 255))
+        return np.asarray(cv2.multiply(gate, self._near[y : y + h, x : x + w], scale=1 / 255))

@@ -25,6 +25,7 @@ EYES = (
 NARROWING = 1.4  # how much less than in proportion lids follow while they are nearly open
 LID_REACH = (0.13, 0.08)  # IOD over which a lid's change spreads into the skin: upper, lower
 LOWER_LID_RISE = 0.12  # share of the gap that the lower lid closes
+LOWER_LID_NOISE = 0.04  # share of it by which a tracked lower lid wanders
 
 
 @dataclass(frozen=True)
@@ -81,14 +82,16 @@ class SourceFace:
         weight = np.maximum(follow * np.clip((f[:, 1] - f[14, 1]) / 0.05 + 0.5, 0, 1), weight)
         return weight, column, np.clip((f[:, 1] - f[17, 1]) / 0.10, 0, 1)
 
-    def set_lids(self, face: Array, openness: Array) -> None:
-        """Open each eye to a ratio of the source's own gap (0 shut), in place."""
+    def set_lids(self, face: Array, openness: Array, rise: Array | None = None) -> None:
+        """Open each eye to a ratio of the source's own gap (0 shut), in place.
+
+        `rise` (2,) is the share of the gap by which lower lids rise beyond what closing alone does."""
         f = self.face
-        for o, (upper, lower), near in zip(openness, EYES, self._lids):
+        for o, more, (upper, lower), near in zip(openness, np.zeros(2) if rise is None else rise, EYES, self._lids):
             gap = f[upper] - f[lower]
             base = ((face[upper[0]] - f[upper[0]]) + (face[upper[-1]] - f[upper[-1]])) / 2
             close = 1 - min(float(o), 1.0)
-            low = f[lower] + base + LOWER_LID_RISE * close * gap
+            low = f[lower] + base + (LOWER_LID_RISE * close + more) * gap
             high = low + o * gap * (1 - LOWER_LID_RISE * close)
             middle = (f[upper[0], 1] + f[upper[-1], 1]) / 2
             y = f[: top.SURFACE, 1]
@@ -169,6 +172,17 @@ class Retarget:
         apart = np.linalg.norm(to_vector(source.pose.rotation @ self._rest_rotation.T))
         self._apart = bool(apart > np.radians(4.0))
 
+    def _lower_lids(self, offsets: Array, openness: Array) -> Array:
+        """Share of the gap by which the performer's lower lids, tightened, rise beyond mere closing, (2,)."""
+        out = []
+        for k, (upper, lower) in enumerate(EYES):
+            down = offsets[:, 1]
+            lift = (down[lower[0]] + down[lower[-1]]) / 2 - down[lower[2:-2]].mean()
+            gap = float((self.rest.face[lower[2:-2], 1] - self.rest.face[upper[2:-2], 1]).mean())
+            close = 1 - min(1.0, float(openness[k] / max(self._rest_openness[k], 1e-3)))
+            out.append(lift / max(gap, 1e-3) - LOWER_LID_RISE * close)
+        return np.clip(np.array(out) - LOWER_LID_NOISE, 0, 0.4)
+
     def __call__(self, move: Move) -> Target:
         """The portrait under one move. A move equal to rest gives exactly the source."""
         src, rest = self.source, self.rest
@@ -196,7 +210,7 @@ class Retarget:
             gap = np.maximum(np.minimum(src.gaps, 0), src.gaps + (gaps - self._rest_gaps) * self._lip_scale)
         else:  # lips meet when the performer's do, however open the portrait's are
             gap = np.maximum(0, gaps - rest.lips_closed) * self._lip_scale
-        src.set_lids(face, ratio)
+        src.set_lids(face, ratio, self._lower_lids(move.offsets, openness) * np.clip(ratio, 0, 1))
         src.set_lips(face, gap)
         src.unfold(face)
         # Head pose: the turn from rest, softly limited, laid on the source's own.

@@ -21,6 +21,7 @@ Array = NDArray[np.float64]
 
 
 NECK_BASE = (0.35, 0.15)  # where the neck leaves the shoulders: below the chin, behind the ears; IOD
+STILL = 0.05  # pixels by which a vertex may be off and still count as unmoved
 
 
 @dataclass(frozen=True)
@@ -60,6 +61,7 @@ class Flow:
     area: NDArray[np.float64]
     order: NDArray[np.int64]
     peak: float  # largest displacement of a grid point in pixels
+    box: tuple[int, int, int, int]  # x0, y0, x1, y1 in the maps: outside it every pixel stays
 
 
 def head_reach(face: SourceFace, width: int, height: int, s: WarpShape) -> tuple[int, int, int, int]:
@@ -153,6 +155,7 @@ class Warp:
         points, depth = self.vertices(target)
         affine, area = np.zeros((len(self.tris), 6)), np.zeros(len(self.tris))
         affines(points, self._local, self.tris, affine, area)
+        box = self._moved(points)
         key = -depth[self.tris].mean(1)
         key[: self._around] -= 1e6  # the surroundings first, then the face from far to near
         order = np.argsort(key)
@@ -160,9 +163,24 @@ class Warp:
         map_x, map_y = np.empty(shape, np.float32), np.empty(shape, np.float32)
         map_x[:], map_y[:] = np.arange(x1 - x0), np.arange(y1 - y0)[:, None]
         ids = np.full(shape, -1, np.int32)
-        draw(points, self.tris, order, affine, area, float(x0), float(y0), 1.0, map_x, map_y, ids)
+        a, b, c, d = box
+        p = points[self.tris] - [x0, y0]
+        lo, hi = p.min(1), p.max(1)
+        near = (hi[:, 0] >= a - 1) & (lo[:, 0] <= c) & (hi[:, 1] >= b - 1) & (lo[:, 1] <= d)
+        draw(points, self.tris, order[near[order]], affine, area, float(x0), float(y0), 1.0, map_x, map_y, ids)
         peak = float(np.abs(points[top.POINTS :] - self.grid).max(initial=0.0))
-        return Flow(map_x, map_y, ids, points, affine, area, order, peak)
+        return Flow(map_x, map_y, ids, points, affine, area, order, peak, box)
+
+    def _moved(self, points: Array) -> tuple[int, int, int, int]:
+        """The part of the reach that triangles with a moved corner cover, before or after."""
+        x0, y0, x1, y1 = self.reach
+        moved = (np.abs(points - self.source).max(1) > STILL)[self.tris].any(1)
+        if not moved.any():
+            return 0, 0, 0, 0
+        p = np.concatenate([points[self.tris[moved]], self.source[self.tris[moved]]]).reshape(-1, 2) - [x0, y0]
+        lo = np.maximum(np.floor(p.min(0)) - 2, 0).astype(int)
+        hi = np.minimum(np.ceil(p.max(0)) + 3, [x1 - x0, y1 - y0]).astype(int)
+        return int(lo[0]), int(lo[1]), int(max(hi[0], lo[0])), int(max(hi[1], lo[1]))
 
     def draw_box(
         self, flow: Flow, box: tuple[int, int, int, int], oversample: int

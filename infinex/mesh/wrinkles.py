@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from infinex.face import topology as top
 from infinex.face.pose import to_matrix, to_vector
 from infinex.mesh.layers import polygon_mask
-from infinex.mesh.raster import affines, draw, modulate
+from infinex.mesh.raster import affines, draw, modulate, shade
 from infinex.mesh.retarget import Target
 from infinex.motion import Move, Rest
 
@@ -26,7 +26,8 @@ TURN = np.radians(16)  # head turn over which lighting makes the ratio worthless
 Array = NDArray[np.float64]
 
 
-def _facing(points: Array, tris: NDArray) -> Array:
+def facing(points: Array, tris: NDArray) -> Array:
+    """How squarely each triangle faces the viewer, 0 edge-on to 1, (T,)."""
     p = points[tris]
     n = np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0])
     return np.abs(n[:, 2]) / np.maximum(np.linalg.norm(n, axis=1), 1e-9)
@@ -51,7 +52,7 @@ class Wrinkles:
         self._skin = self._mask * self._hit
         self._weights: dict[float, NDArray[np.float32]] = {}
         self._rest_light = self._light(rest_image, rest_points)
-        self._rest_facing = _facing(rest_points, self._tris)
+        self._rest_facing = facing(rest_points, self._tris)
 
     def _masks(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The face without eyes and lips; and how deep inside the oval each cell lies, 0..1."""
@@ -107,29 +108,46 @@ class Wrinkles:
             return
         ratio = np.log((self._light(image, points) + 8) / (self._rest_light + 8))
         ratio = np.clip(ratio - self._blur(ratio, SLOW), DARKEST, BRIGHTEST)
-        facing = np.minimum(_facing(points, self._tris), self._rest_facing)
-        facing = np.minimum(facing, _facing(target.points, self._tris))
-        gate = np.clip((facing - 0.45) / 0.3, 0, 1).astype(np.float32)[np.maximum(self._ids, 0)] * self._hit
+        seen = np.minimum(facing(points, self._tris), self._rest_facing)
+        seen = np.minimum(seen, facing(target.points, self._tris))
+        gate = np.clip((seen - 0.45) / 0.3, 0, 1).astype(np.float32)[np.maximum(self._ids, 0)] * self._hit
         core = cv2.erode(self._mask, np.ones((3, 3), np.uint8), iterations=max(1, int(self._unit * 0.03)))
         gate = cv2.GaussianBlur(core * gate, (0, 0), self._unit * 0.03) * self._inside
         ratio = (ratio * gate * strength).astype(np.float32)
-        # Onto the portrait: at the grid's own resolution, then enlarged.
-        h, w = out.shape[:2]
-        P = np.ascontiguousarray(target.points[:, :2] - np.array(origin))
-        x0, y0 = np.maximum(np.floor(P[: top.SURFACE].min(0)), 0).astype(int)
-        x1, y1 = np.minimum(np.ceil(P[: top.SURFACE].max(0)) + 1, [w, h]).astype(int)
-        if x1 - x0 < 8 or y1 - y0 < 8:
-            return
-        step = max(1.0, (x1 - x0) / COLUMNS)
-        shape = (int(np.ceil((y1 - y0) / step)), int(np.ceil((x1 - x0) / step)))
-        affine, area = np.zeros((len(self._tris), 6)), np.zeros(len(self._tris))
-        affines(P, self._grid, self._tris, affine, area)
-        mx, my = np.full(shape, -9, np.float32), np.full(shape, -9, np.float32)
-        ids = np.full(shape, -1, np.int32)
-        order = np.argsort(-target.points[:, 2][self._tris].mean(1))
-        shift = step / 2 - 0.5
-        draw(P, self._tris, order, affine, area, x0 + shift, y0 + shift, step, mx, my, ids)
-        small = cv2.remap(ratio, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-        full = cv2.resize(small, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
-        gain = np.exp(full[: y1 - y0, : x1 - x0])
-        modulate(out, gain, int(x0), int(y0))
+        lay(out, origin, target, self._tris, self._grid, ratio)
+
+
+def lay(
+    out: NDArray[np.uint8],
+    origin: tuple[int, int],
+    target: Target,
+    tris: NDArray[np.int64],
+    grid: Array,
+    gain: NDArray[np.float32],
+    tint: NDArray[np.float32] | None = None,
+) -> None:
+    """Multiply `out` (H, W, 3), whose corner lies at `origin`, by the exponential of a map over the canonical
+    face, in place. `grid` (478, 2) are the mesh points in the map's cells; drawn at the map's own resolution,
+    then enlarged. `tint` (3,) scales the map for red, green and blue."""
+    h, w = out.shape[:2]
+    P = np.ascontiguousarray(target.points[:, :2] - np.array(origin))
+    x0, y0 = np.maximum(np.floor(P[: top.SURFACE].min(0)), 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(P[: top.SURFACE].max(0)) + 1, [w, h]).astype(int)
+    if x1 - x0 < 8 or y1 - y0 < 8:
+        return
+    step = max(1.0, (x1 - x0) / gain.shape[1])
+    shape = (int(np.ceil((y1 - y0) / step)), int(np.ceil((x1 - x0) / step)))
+    affine, area = np.zeros((len(tris), 6)), np.zeros(len(tris))
+    affines(P, grid, tris, affine, area)
+    mx, my = np.full(shape, -9, np.float32), np.full(shape, -9, np.float32)
+    ids = np.full(shape, -1, np.int32)
+    order = np.argsort(-target.points[:, 2][tris].mean(1))
+    shift = step / 2 - 0.5
+    draw(P, tris, order, affine, area, x0 + shift, y0 + shift, step, mx, my, ids)
+    small = cv2.remap(gain, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+    full = cv2.resize(small, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
+    full = full[: y1 - y0, : x1 - x0]
+    if tint is None:
+        modulate(out, np.exp(full), int(x0), int(y0))
+    else:
+        shade(out, np.ascontiguousarray(full), tint, int(x0), int(y0))

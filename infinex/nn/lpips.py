@@ -57,9 +57,7 @@ def load_lpips(path: str | Path) -> Lpips:
     if not isinstance(state, dict):
         raise WeightsError(f"{path} holds no state dict")
     model = Lpips()
-    kernels = sorted(
-        (int(k.split(".")[2]), k) for k in state if k.startswith("net.slice") and k.endswith("weight")
-    )
+    kernels = sorted((int(k.split(".")[2]), k) for k in state if k.startswith("net.slice") and k.endswith("weight"))
     if len(kernels) != len(model.convs):
         raise WeightsError(f"{path} is no LPIPS with VGG-16: {len(kernels)} convolutions instead of {len(model.convs)}")
     try:

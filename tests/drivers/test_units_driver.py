@@ -96,7 +96,7 @@ def test_a_timeline_becomes_a_motion(tmp_path: object) -> None:
 
 def test_heads_turn_and_eyes_look() -> None:
     motion = timeline_motion([(0, {}), (1, {"AU51": 1, "AU61": 0.5, "AU57": 1})])
-    assert motion.rotation[-1, 1] > 0.3 and motion.gaze[-1, 0] > 0.2 and motion.scale[-1] > 1.1
+    assert motion.rotation[-1, 1] < -0.3 and motion.gaze[-1, 0] > 0.2 and motion.scale[-1] > 1.1
     assert np.array_equal(motion.translation[0], np.zeros(3))
 
 

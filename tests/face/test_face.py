@@ -47,7 +47,11 @@ def test_angles_have_the_right_axis(axis: int, which: int) -> None:
     vector = np.zeros(3)
     vector[axis] = np.radians(12)
     angles = Pose(1.0, to_matrix(vector), np.zeros(3)).angles
-    assert np.isclose(abs(angles[which]), 12) and np.allclose(np.delete(angles, which), 0, atol=1e-9)
+    assert np.isclose(abs(angles[which]), 12)
+    nose, top_of_head = (to_matrix(vector) @ top.mean_face()[i] - top.mean_face()[i] for i in (1, 10))
+    moved = (nose[0], nose[1], top_of_head[0])[which]  # to the viewer's right, down, clockwise
+    assert np.sign(moved) == np.sign(angles[which])
+    assert np.allclose(np.delete(angles, which), 0, atol=1e-9)
 
 
 def test_measures_of_the_face() -> None:

@@ -1,0 +1,136 @@
+"""Action Units there and back: how well units asked of the mesh are found again by tracking the result.
+
+    python benchmarks/units.py PORTRAITS_DIR [--names A,B,...] [--out REPORT.json] [--steps N]
+
+Every portrait takes on each of the 17 units that OpenFace measures at rising intensities, and random
+combinations; the pictures are tracked and units estimated against the portrait's own neutral. Reported per
+unit: the correlation of asked and found, the mean error, and leakage - how far upper-face units move
+the mouth, and lower-face units the eyes and brows, as a share of their own largest displacement. Also
+the time of an edit at 1024 pixels, after the first.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.progress import track as bar
+
+from infinex.editing import Editor
+from infinex.errors import InfinexError
+from infinex.face import topology as top
+from infinex.face.pose import fit_pose
+from infinex.face.reading import read_units
+from infinex.face.tracker import FaceFinder
+from infinex.face.units import FACE_UNITS, OPENFACE, UNITS
+from infinex.pipeline import load_source
+
+MOUTH = top.LIPS_INNER + top.LIPS_OUTER
+UPPER = top.RIGHT_BROW + top.LEFT_BROW + top.RIGHT_EYE + top.LEFT_EYE
+Row = dict[str, Any]
+
+
+def expressions(steps: int, mixtures: int, seed: int = 0) -> list[dict[str, float]]:
+    """Every unit at `steps` rising intensities, then mixtures of three units that can be told apart."""
+    out: list[dict[str, float]] = [{u: (k + 1) / steps} for u in OPENFACE for k in range(steps)]
+    rng = np.random.default_rng(seed)
+    for _ in range(mixtures):
+        chosen = rng.choice(OPENFACE, 3, replace=False)
+        out.append({str(u): float(np.round(rng.uniform(0.2, 0.9), 2)) for u in chosen})
+    return out
+
+
+def round_trip(path: Path, asked: list[dict[str, float]], finder: FaceFinder) -> Row:
+    """Intensities found (N, 17) for those asked on one portrait, and displacements of single units."""
+    editor = Editor(load_source(path))
+    box = editor.sources[0].face.box
+    still = finder.mesh(editor({}), box)
+    if still is None:
+        raise InfinexError(f"{path.name}: the tracker does not find its own face again")
+    pose = fit_pose(top.mean_face(), still)
+    rest = pose.to_head(still)
+    offsets = []
+    for units in asked:
+        seen = finder.mesh(editor(units), box)
+        offsets.append(np.full_like(rest, np.nan) if seen is None else fit_pose(rest, seen).to_head(seen) - rest)
+    offsets_ = np.stack(offsets)
+    found = np.zeros((len(asked), len(OPENFACE)))
+    seen_rows = np.isfinite(offsets_).all((1, 2))
+    columns = [FACE_UNITS.index(u) for u in OPENFACE]
+    found[seen_rows] = read_units(offsets_[seen_rows])[:, columns]
+    found[~seen_rows] = np.nan
+    return {"name": path.stem, "found": found, "offsets": offsets_}
+
+
+def edit_time(path: Path, side: int = 1024, calls: int = 20) -> float:
+    """Milliseconds of an edit after the first, the median."""
+    editor = Editor(load_source(path, size=side))
+    units = {"AU12": 0.8, "AU6": 0.5}
+    editor(units)
+    spent = []
+    for k in range(calls):
+        start = time.perf_counter()
+        editor({"AU12": 0.8 - 0.01 * k, "AU6": 0.5})
+        spent.append(time.perf_counter() - start)
+    return 1000 * float(np.median(spent))
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("portraits", type=Path)
+    parser.add_argument("--names", help="stems of portraits, comma-separated; all by default")
+    parser.add_argument("--steps", type=int, default=4)
+    parser.add_argument("--mixtures", type=int, default=34)
+    parser.add_argument("--out", type=Path)
+    a = parser.parse_args()
+    chosen = set(a.names.split(",")) if a.names else None
+    paths = [p for p in sorted(a.portraits.iterdir()) if chosen is None or p.stem in chosen]
+    asked = expressions(a.steps, a.mixtures)
+    wanted = np.array([[u.get(n, 0.0) for n in OPENFACE] for u in asked])
+    finder = FaceFinder()
+    rows = []
+    for path in bar(paths, description="round trip"):
+        try:
+            rows.append(round_trip(path, asked, finder))
+        except InfinexError as error:
+            print(error)
+    finder.close()
+    report: Row = {"portraits": [r["name"] for r in rows], "units": {}}
+    print(f"{len(rows)} portraits, {len(asked)} expressions each")
+    print(f"{'':8}{'r':>7}{'least r':>9}{'slope':>7}{'error':>7}{'false':>7}{'leakage':>9}")
+    for k, unit in enumerate(OPENFACE):
+        got = np.stack([r["found"][:, k] for r in rows])  # (portraits, expressions)
+        ok = np.isfinite(got)
+        each = [float(np.corrcoef(wanted[o, k], g[o])[0, 1]) for g, o in zip(got, ok)]
+        all_wanted = np.broadcast_to(wanted[:, k], got.shape)[ok]
+        r = float(np.corrcoef(all_wanted, got[ok])[0, 1])
+        slope = float((all_wanted * got[ok]).sum() / (all_wanted**2).sum())
+        error = float(np.abs(all_wanted - got[ok]).mean())
+        false = float(got[ok][all_wanted == 0].mean())
+        single = k * a.steps + a.steps - 1
+        leaks = []
+        for row in rows:
+            moved = np.linalg.norm(row["offsets"][single][:, :2], axis=1)
+            other = MOUTH if UNITS[unit].region == "upper" else UPPER
+            leaks.append(float(np.sqrt((moved[other] ** 2).mean()) / np.percentile(moved[: top.SURFACE], 99)))
+        leak = float(np.nanmedian(leaks))
+        report["units"][unit] = {"r": r, "least_r": min(each), "slope": slope, "error": error, "false": false,
+                                 "leakage": leak}  # fmt: skip
+        print(f"{unit:8}{r:7.3f}{min(each):9.3f}{slope:7.2f}{error:7.3f}{false:7.3f}{leak:9.3f}")
+    report["ed"] = float(np.mean([u["error"] for u in report["units"].values()]))
+    report["edit_ms"] = edit_time(paths[0])
+    print(f"mean error per unit {report['ed']:.3f}; an edit at 1024 pixels takes {report['edit_ms']:.1f} ms")
+    if a.out:
+        a.out.write_text(json.dumps(report, indent=1))
+        np.savez_compressed(
+            a.out.with_suffix(".npz"), wanted=wanted, found=np.stack([r["found"] for r in rows]),
+            offsets=np.stack([r["offsets"] for r in rows]).astype(np.float32),
+        )  # fmt: skip
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,282 @@
+"""Furrows without a performer: creases that an expression folds into the skin, laid on by relighting.
+
+A small height map over the canonical face holds the folds that the muscles of FACS units 1, 2, 4, 6, 9, 10,
+11 and 12 make, each a valley between soft bulges along the course it takes on real faces. Its slopes are
+lit by the light found in the portrait, valleys are shaded, creases that the portrait shows already deepen,
+and all is laid on as a gain of luminance, only where there is bare skin.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.interpolate import make_interp_spline
+
+from infinex.face import topology as top
+from infinex.face.units import field_of
+from infinex.mesh.layers import polygon_mask
+from infinex.mesh.raster import affines, draw
+from infinex.mesh.retarget import SourceFace, Target
+from infinex.mesh.wrinkles import facing, lay
+from infinex.motion import Move
+
+Array = NDArray[np.float64]
+Map = NDArray[np.float32]
+Points = Sequence[tuple[float, float]]
+UNIT = 150  # cells of the canonical grid for one IOD
+SHADE = 0.24  # log gain for a slope of 1 against the light
+DARKEST, BRIGHTEST = -0.34, 0.08
+CREASE, HOLLOW = 0.15, 0.14  # log gain in the crease itself, and softly around it
+OWN = 0.7  # by how much creases deepen that are there already
+IDLE = 0.06  # activation below which nothing folds
+
+
+@dataclass(frozen=True)
+class Fold:
+    """A crease on the subject's right half: its course in mean-face coordinates, width and depth in IOD.
+
+    `cheek` is the share by which the skin bulges on the outer side."""
+
+    course: Points
+    width: float
+    depth: float
+    cheek: float = 0.0
+
+
+@dataclass(frozen=True)
+class Muscle:
+    """What makes folds: `points` that move like they do under `unit` raise `folds`; bulges are (x, y, reach,
+    height)."""
+
+    unit: str
+    points: list[int]
+    folds: list[Fold]
+    bulges: list[tuple[float, float, float, float]]
+
+
+_MUSCLES = (
+    Muscle("AU1", [107, 66, 55, 65], [
+        Fold([(-0.33, -0.972), (-0.24, -0.956), (-0.14, -0.958), (-0.05, -0.948), (0.0, -0.952)], 0.016, 0.75),
+        Fold([(-0.37, -1.040), (-0.25, -1.032), (-0.13, -1.024), (-0.04, -1.030), (0.0, -1.027)], 0.017, 0.80),
+        Fold([(-0.28, -1.108), (-0.18, -1.102), (-0.07, -1.107), (0.0, -1.104)], 0.015, 0.45),
+    ], []),
+    Muscle("AU2", [70, 63, 105, 53], [
+        Fold([(-0.61, -0.905), (-0.54, -0.940), (-0.44, -0.962), (-0.33, -0.970), (-0.20, -0.960)], 0.016, 0.75),
+        Fold([(-0.58, -0.980), (-0.50, -1.015), (-0.40, -1.036), (-0.29, -1.038), (-0.18, -1.030)], 0.017, 0.65),
+    ], []),
+    Muscle("AU4", [107, 55, 66], [
+        Fold([(-0.050, -0.735), (-0.066, -0.79), (-0.068, -0.845), (-0.058, -0.90)], 0.016, 0.9),
+        Fold([(-0.130, -0.845), (-0.122, -0.88), (-0.110, -0.915)], 0.016, 0.35),
+    ], [(-0.12, -0.80, 0.06, 0.014)]),
+    Muscle("AU6", [110, 24, 23, 22], [
+        Fold([(-0.545, -0.580), (-0.600, -0.606), (-0.660, -0.640)], 0.013, 0.50),
+        Fold([(-0.555, -0.548), (-0.615, -0.552), (-0.680, -0.565)], 0.013, 0.55),
+        Fold([(-0.545, -0.515), (-0.600, -0.490), (-0.660, -0.470)], 0.013, 0.50),
+        Fold([(-0.235, -0.475), (-0.32, -0.448), (-0.42, -0.450), (-0.50, -0.482)], 0.019, 0.50),
+    ], [(-0.45, -0.31, 0.13, 0.035)]),
+    Muscle("AU9", [49, 102, 64], [
+        Fold([(-0.10, -0.680), (-0.05, -0.692), (0.0, -0.695)], 0.015, 0.55),
+        Fold([(-0.080, -0.612), (-0.04, -0.622), (0.0, -0.624)], 0.013, 0.35),
+        Fold([(-0.080, -0.555), (-0.125, -0.500), (-0.175, -0.455)], 0.015, 0.55),
+        Fold([(-0.075, -0.490), (-0.115, -0.430), (-0.160, -0.390)], 0.014, 0.40),
+        Fold([(-0.240, -0.235), (-0.285, -0.15), (-0.325, -0.06)], 0.024, 0.7, 0.5),
+    ], []),
+    Muscle("AU10", [39, 40, 165], [
+        Fold([(-0.240, -0.215), (-0.285, -0.14), (-0.335, -0.04), (-0.36, 0.04)], 0.028, 0.75, 0.6),
+    ], [(-0.34, -0.16, 0.10, 0.018)]),
+    Muscle("AU12", [61, 57, 216], [
+        Fold([(-0.245, -0.195), (-0.30, -0.10), (-0.355, -0.01), (-0.395, 0.08), (-0.40, 0.16)], 0.030, 0.9, 0.7),
+    ], [(-0.47, -0.17, 0.14, 0.035)]),
+)  # fmt: skip
+
+
+@cache
+def _grid() -> tuple[Array, tuple[int, int]]:
+    """Mean-face points (478, 2) in grid cells, and the grid's size (rows, columns)."""
+    face = top.mean_face()
+    lo, hi = face[: top.SURFACE, :2].min(0) - 0.03, face[: top.SURFACE, :2].max(0) + 0.03
+    columns, rows = np.ceil((hi - lo) * UNIT).astype(int)
+    return np.ascontiguousarray((face[:, :2] - lo) * UNIT), (int(rows), int(columns))
+
+
+def _cells() -> tuple[Array, Array]:
+    grid, (rows, columns) = _grid()
+    corner = top.mean_face()[0, :2] - grid[0] / UNIT
+    x, y = np.meshgrid(np.arange(columns) / UNIT + corner[0], np.arange(rows) / UNIT + corner[1])
+    return x, y
+
+
+def _height(fold: Fold) -> tuple[Array, Array]:
+    """Height and valley (rows, columns) of one fold."""
+    course = np.array(fold.course)
+    t = np.linspace(0, 1, len(course))
+    fine = np.linspace(0, 1, 48)
+    line = make_interp_spline(t, course, k=min(3, len(course) - 1))(fine)
+    x, y = _cells()
+    lo, hi = line.min(0) - 6 * fold.width, line.max(0) + 6 * fold.width
+    near = (x >= lo[0]) & (x <= hi[0]) & (y >= lo[1]) & (y <= hi[1])
+    p = np.stack([x[near], y[near]], 1)
+    away = np.linalg.norm(p[:, None] - line, axis=2)
+    k = away.argmin(1)
+    d, along = away[np.arange(len(k)), k], fine[k]
+    # Creases fade out at free ends; those that reach the midline go on in their mirror image.
+    start = np.clip(along / 0.28, 0, 1)
+    end = 1.0 if abs(course[-1, 0]) < 1e-6 else np.clip((1 - along) / 0.28, 0, 1)
+    # No crease is drawn with a ruler: depth wanders along it.
+    taper = np.sin(np.pi / 2 * start) * np.sin(np.pi / 2 * end) * (1 + 0.18 * np.sin(9 * along + 40 * course[0, 1]))
+    valley = np.exp(-((d / fold.width) ** 2))
+    tangent = np.gradient(line, axis=0)[k]
+    side = np.sign(tangent[:, 0] * (p - line[k])[:, 1] - tangent[:, 1] * (p - line[k])[:, 0])  # 1: outer side
+    shoulders = np.exp(-(((d - 2.4 * fold.width) / (1.5 * fold.width)) ** 2))
+    bulge = shoulders * (0.35 + fold.cheek * (side > 0))
+    h, v = np.zeros(x.shape), np.zeros(x.shape)
+    h[near] = fold.depth * taper * fold.width * (bulge - valley)
+    if fold.cheek:  # the cheek hangs over the fold: a sharp edge on its side, a shadow that fades towards the lip
+        valley = np.where(side > 0, np.exp(-((d / (0.35 * fold.width)) ** 2)), np.exp(-d / (1.25 * fold.width)))
+    v[near] = fold.depth * taper * valley
+    return h, v
+
+
+@cache
+def _relief() -> tuple[Array, Array, Array]:
+    """For each muscle and side (right, then left): slopes down x and y of its relief, and valleys."""
+    x, y = _cells()
+    slopes_x, slopes_y, valleys = [], [], []
+    for muscle in _MUSCLES:
+        height, valley = np.zeros(x.shape), np.zeros(x.shape)
+        for fold in muscle.folds:
+            h, v = _height(fold)
+            height, valley = height + h, np.maximum(valley, v)
+        for bx, by, reach, high in muscle.bulges:
+            height += high * np.exp(-(((x - bx) ** 2 + (y - by) ** 2) / reach**2))
+        middle = (top.mean_face()[0, 0] - x[0, 0]) * UNIT
+        for flip in (False, True):
+            h, v = (height, valley) if not flip else (_mirrored(height, middle), _mirrored(valley, middle))
+            gy, gx = np.gradient(h, 1 / UNIT)
+            slopes_x.append(gx)
+            slopes_y.append(gy)
+            valleys.append(v)
+    return tuple(np.stack(m).astype(np.float32) for m in (slopes_x, slopes_y, valleys))  # type: ignore[return-value]
+
+
+def _mirrored(image: Array, middle: float) -> Array:
+    shift = np.array([[-1.0, 0.0, 2 * middle], [0.0, 1.0, 0.0]])
+    return cv2.warpAffine(image, shift, image.shape[::-1], flags=cv2.INTER_LINEAR)
+
+
+@cache
+def _probes() -> list[tuple[Array, NDArray[np.intp]]]:
+    """For each muscle and side: directions (n, 2) whose mean product with the displacement of the points
+    (n,) is 1 when the muscle's unit acts fully."""
+    out = []
+    for muscle in _MUSCLES:
+        field = field_of(muscle.unit)
+        for side in (np.arange(top.POINTS), top.mirror()):
+            points = np.array([int(side[i]) for i in muscle.points])
+            way = field[points, :2]
+            if muscle.unit == "AU4":  # brows come together; that they fall too is no furrow
+                way = way * [1, 0]
+            out.append((way / (way**2).sum(), points))
+    return out
+
+
+def activations(offsets: Array) -> Array:
+    """How strongly each muscle folds the skin under displacements (478, 3), right and left in turn, 0..1.4."""
+    amount = np.array([(way * offsets[points, :2]).sum() for way, points in _probes()])
+    out = np.clip((amount - IDLE) / (1 - IDLE), 0, 1.4)
+    return np.asarray(np.where(out < 1, out**1.15, out))
+
+
+class Furrows:
+    """Folds of one portrait."""
+
+    def __init__(self, image: NDArray[np.uint8], face: SourceFace, origin: tuple[int, int] = (0, 0)) -> None:
+        """`image` (H, W, 3) holds the portrait; its corner lies at `origin` of the picture."""
+        self._tris = np.ascontiguousarray(top.triangles(), np.int64)
+        points = np.ascontiguousarray(face.points[:, :2] - np.array(origin))
+        self._facing = facing(face.points, self._tris)
+        grid, shape = _grid()
+        affine, area = np.zeros((len(self._tris), 6)), np.zeros(len(self._tris))
+        affines(grid, points, self._tris, affine, area)
+        mx, my = np.full(shape, -9, np.float32), np.full(shape, -9, np.float32)
+        self._ids = np.full(shape, -1, np.int32)
+        draw(grid, self._tris, np.arange(len(self._tris)), affine, area, 0.0, 0.0, 1.0, mx, my, self._ids)
+        texture = cv2.remap(image, mx, my, cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
+        lab = cv2.cvtColor(texture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
+        skin = self._skin(lab) * self._place() * (self._ids >= 0)
+        spots = np.round(grid[top.SKIN]).astype(int)
+        tone = np.median(lab[spots[:, 1], spots[:, 0]], axis=0)
+        # Shaded skin is redder: light that reaches a fold has been through skin before. Stone and ink are not.
+        warm = float(np.clip((np.hypot(tone[1], tone[2]) - 4) / 16, 0, 1)) * np.array([-0.26, 0.04, 0.14])
+        self._tint = (1 + warm).astype(np.float32)
+        light = self._light(lab, face, skin)
+        slope_x, slope_y, valleys = _relief()
+        gain = -SHADE * (slope_x * light[0] + slope_y * light[1]) - CREASE * valleys
+        gain -= HOLLOW * np.stack([cv2.GaussianBlur(v, (0, 0), 0.022 * UNIT) for v in valleys])
+        self._gain = gain * skin
+        logs = np.log(lab[..., 0] + 4)
+        own = np.clip(logs - cv2.GaussianBlur(logs, (0, 0), 0.03 * UNIT), -0.3, 0.06)
+        reach = np.stack([cv2.GaussianBlur(cv2.dilate(v, np.ones((7, 7), np.uint8)), (0, 0), 3.0) for v in valleys])
+        self._gain += OWN * (own * skin)[None] * np.minimum(1.5 * reach, 1)
+        self._gain = np.ascontiguousarray(self._gain.astype(np.float32))
+
+    def _place(self) -> Map:
+        """Bare of eyes, brows' hair, lips and the rim of the face, (rows, columns) 0..1."""
+        grid, (rows, columns) = _grid()
+        oval = polygon_mask(rows, columns, grid[top.OVAL])
+        deep = cv2.distanceTransform((oval > 0.5).astype(np.uint8), cv2.DIST_L2, 3) / UNIT
+        mask = np.clip((deep - 0.03) / 0.08, 0, 1).astype(np.float32)
+        for ring, reach in ((top.LIPS_OUTER, 0.02), (top.RIGHT_EYE, 0.035), (top.LEFT_EYE, 0.035)):
+            hole = (polygon_mask(rows, columns, grid[ring]) > 0.3).astype(np.uint8)
+            size = 2 * max(1, int(UNIT * reach)) + 1
+            mask *= 1 - cv2.dilate(hole, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size)))
+        return np.asarray(cv2.GaussianBlur(mask, (0, 0), 0.012 * UNIT))
+
+    def _skin(self, lab: Map) -> Map:
+        """Where the portrait shows its skin rather than hair, a hat, glasses or a beard, (rows, columns) 0..1."""
+        grid, _ = _grid()
+        spots = np.round(grid[top.SKIN]).astype(int)
+        tone = np.median(lab[spots[:, 1], spots[:, 0]], axis=0)
+        soft = cv2.GaussianBlur(lab, (0, 0), 2.0)
+        off = np.hypot(np.hypot(soft[..., 1] - tone[1], soft[..., 2] - tone[2]) / 14, (soft[..., 0] - tone[0]) / 30)
+        busy = cv2.GaussianBlur((lab[..., 0] - soft[..., 0]) ** 2, (0, 0), 3.0)  # hair, stubble, brush strokes
+        like = np.exp(-(np.maximum(0, off - 0.6) ** 2)) / (1 + busy / 40)
+        return np.asarray(cv2.GaussianBlur(like.astype(np.float32), (0, 0), 2.5))
+
+    def _light(self, lab: Map, face: SourceFace, skin: Map) -> Array:
+        """Direction (x, y) over z towards the light, from the shading of the skin; held near light from above."""
+        grid, (rows, columns) = _grid()
+        p = face.face[: top.SURFACE] @ face.pose.rotation.T
+        n = np.zeros_like(p)
+        t = self._tris
+        np.add.at(n, t.ravel(), np.repeat(np.cross(p[t[:, 1]] - p[t[:, 0]], p[t[:, 2]] - p[t[:, 0]]), 3, axis=0))
+        n /= np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-9)
+        n *= -np.sign(n[:, 2:].sum())  # towards the viewer, who is at negative z
+        cell = np.clip(np.round(grid[: top.SURFACE]).astype(int), 0, [columns - 1, rows - 1])
+        w = skin[cell[:, 1], cell[:, 0]]
+        value = lab[cell[:, 1], cell[:, 0], 0]
+        value = value / max(float(np.average(value, weights=w + 1e-6)), 1.0)
+        A = np.column_stack([n[:, :2], np.ones(len(n))])
+        prior, hold = np.array([0.0, -0.30, 1.0]), np.array([30.0, 30.0, 1e-3])
+        slope = np.linalg.solve((A * w[:, None]).T @ A + np.diag(hold), (A * w[:, None]).T @ value + hold * prior)
+        x, y = float(np.clip(slope[0], -0.5, 0.5)), float(np.clip(slope[1], -0.7, -0.15))
+        return np.array([x, y]) * 2.0
+
+    def apply(self, out: NDArray[np.uint8], origin: tuple[int, int], target: Target, move: Move) -> None:
+        """Shade `out`, whose corner lies at `origin`, for a move, in place."""
+        strength = activations(move.offsets)
+        active = np.flatnonzero(strength > 0)
+        if not len(active):
+            return
+        gain = np.tensordot(strength[active].astype(np.float32), self._gain[active], 1)
+        # Where folds of several muscles meet they do not add without end.
+        gain = np.where(gain < 0, DARKEST * np.tanh(gain / DARKEST), BRIGHTEST * np.tanh(gain / BRIGHTEST))
+        seen = np.minimum(facing(target.points, self._tris), self._facing)
+        gate = np.clip((seen - 0.25) / 0.3, 0, 1).astype(np.float32)[np.maximum(self._ids, 0)]
+        gate = cv2.GaussianBlur(gate, (0, 0), 0.03 * UNIT)
+        lay(out, origin, target, self._tris, _grid()[0], (gain * gate).astype(np.float32), self._tint)
