@@ -70,6 +70,7 @@ class FommRecipe:
     transform: TransformSizes = field(default_factory=TransformSizes)
     augmentation: Augmentation = field(default_factory=Augmentation)
     taught: float = 0.0  # weight of the distance from keypoints that a face tracker names; 0: none, as the author
+    deformed: float = 0.0  # weight of the distance of the deformed source itself from the driving frame
     taught_alone: bool = False  # nothing else is trained: the first of two stages
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
 
@@ -101,14 +102,14 @@ RECIPES: dict[str, FommRecipe] = {
     # The one whose result comes with Infinex. An hour of a busy core is too little to find keypoints from nothing:
     # the face tracker teaches them, first alone and then beside the paper's own losses.
     "fomm-cpu-points": FommRecipe(
-        config="fomm-cpu", epochs=24, repeats=10, batch_size=16, milestones=(18, 22), rate_detector=2e-3,
+        config="fomm-cpu", epochs=11, repeats=10, batch_size=16, milestones=(10,), rate_detector=2e-3,
         weights=LossWeights(generator_gan=0), taught=1.0, taught_alone=True, augmentation=FAINT,
         trainer=TrainerOptions(checkpoint_every=200, panel_every=1000),
     ),
     "fomm-cpu": FommRecipe(
-        config="fomm-cpu", start_from="fomm-cpu-points", epochs=40, repeats=10, batch_size=8, milestones=(28, 36),
+        config="fomm-cpu", start_from="fomm-cpu-points", epochs=7, repeats=10, batch_size=8, milestones=(5, 6),
         rate_generator=6e-4, rate_detector=2e-4, weights=LossWeights(generator_gan=0), scales=(1.0, 0.5), taught=1.0,
-        augmentation=FAINT,
+        deformed=100.0, augmentation=FAINT,
         trainer=TrainerOptions(precision="bf16-mixed", checkpoint_every=200, panel_every=250),
     ),
 }  # fmt: skip
@@ -232,6 +233,8 @@ class FommTask:
             moved = Keypoints(*detector(transform.frame(driving)))
             terms |= self.losses.equivariance(wanted, moved, transform)
 
+        if self.recipe.deformed:
+            terms["deformed"] = self.recipe.deformed * (rendering.deformed - driving).abs().mean()
         if taught is not None:
             both = Keypoints(torch.cat([own.value, wanted.value]), torch.cat([own.jacobian, wanted.jacobian]))
             terms |= _taught(both, taught.transpose(0, 1).flatten(0, 1), self.recipe)
