@@ -136,7 +136,7 @@ Driving = str | Path | Motion | Driver
 
 def _label(driving: Driving) -> str:
     """What a file's metadata calls the driver."""
-    return str(driving) if isinstance(driving, (str, Path)) else "motion"
+    return str(driving) if isinstance(driving, (str, Path)) else str(getattr(driving, "name", "motion"))
 
 
 # -- sources --------------------------------------------------------------------------------------
@@ -533,6 +533,7 @@ def _summary(
 ) -> Summary:
     seconds = time.perf_counter() - started
     warnings = [f"no face from {a:.1f} s to {b:.1f} s of the driver; the last pose was held" for a, b in driver.lost]
+    warnings = [*getattr(driver, "warnings", []), *warnings]
     return Summary(
         str(out), count, round(seconds, 3), round(count / seconds, 2), round(count / driver.fps, 3),
         size[0], size[1], faces, o.engine, warnings,
