@@ -91,6 +91,9 @@ def animate(
         Mouth, typer.Option(help="Inside of the mouth: the driver's, or the portrait's own, modelled.")
     ] = Mouth.driver,
     wrinkles: Annotated[Wrinkles, typer.Option(help="Carry over the driver's wrinkles, or none.")] = Wrinkles.driver,
+    no_refine: Annotated[
+        bool, typer.Option("--no-refine", help="Warp and model alone, without the networks that touch up.")
+    ] = False,
     panel: Annotated[bool, typer.Option("--panel", help="Write source, driving, occlusion map and result.")] = False,
     audio: Annotated[str, typer.Option(help="keep (the driver's sound), none, or a file.")] = "keep",
     fps: Annotated[Optional[float], typer.Option(help="Frame rate; else the driver's.")] = None,  # noqa: UP045
@@ -140,7 +143,7 @@ def animate(
     options = Options(
         engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
         smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
-        weights,
+        weights, not no_refine,
     )  # fmt: skip
     if driving is not None and driving.startswith("camera:"):
         from infinex.drivers.camera import run_live
