@@ -12,8 +12,10 @@ import numpy as np
 
 from infinex._version import __version__
 
-REQUIRED = ("numpy", "scipy", "opencv-contrib-python", "mediapipe", "av", "numba", "pillow", "typer", "rich")
-OPTIONAL = ("torch", "onnxruntime", "pyvirtualcam")
+REQUIRED = (
+    "numpy", "scipy", "opencv-contrib-python", "mediapipe", "av", "numba", "pillow", "typer", "rich", "onnxruntime",
+)  # fmt: skip
+OPTIONAL = ("torch", "pyvirtualcam")
 
 
 def _version_of(package: str) -> str | None:

@@ -59,6 +59,7 @@ class Options:
     mark: bool = False  # a visible mark in the corner
     sign: tuple[Path, Path] | None = None  # certificate chain and private key, PEM
     weights: str = ""  # of the engine: a name of `infinex weights list` or a file; "": those it comes with
+    refine: bool = True  # networks correct what warping cannot show
 
     def check(self) -> None:
         """Raise InputError for a choice that does not exist."""
@@ -83,7 +84,7 @@ class Options:
     @property
     def mesh(self) -> MeshOptions:
         """What concerns the mesh engine."""
-        return MeshOptions(self.mouth, self.wrinkles, self.absolute)
+        return MeshOptions(self.mouth, self.wrinkles, self.absolute, refine=self.refine)
 
 
 @dataclass
@@ -136,7 +137,7 @@ Driving = str | Path | Motion | Driver
 
 def _label(driving: Driving) -> str:
     """What a file's metadata calls the driver."""
-    return str(driving) if isinstance(driving, (str, Path)) else "motion"
+    return str(driving) if isinstance(driving, (str, Path)) else str(getattr(driving, "name", "motion"))
 
 
 # -- sources --------------------------------------------------------------------------------------
@@ -533,6 +534,7 @@ def _summary(
 ) -> Summary:
     seconds = time.perf_counter() - started
     warnings = [f"no face from {a:.1f} s to {b:.1f} s of the driver; the last pose was held" for a, b in driver.lost]
+    warnings = [*getattr(driver, "warnings", []), *warnings]
     return Summary(
         str(out), count, round(seconds, 3), round(count / seconds, 2), round(count / driver.fps, 3),
         size[0], size[1], faces, o.engine, warnings,

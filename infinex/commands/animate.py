@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from enum import Enum
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
 from infinex.commands.common import parse_box, progress_bar, report
 from infinex.errors import InputError
+
+if TYPE_CHECKING:
+    from infinex.pipeline import Driver, Driving, Options
 
 
 class Mouth(str, Enum):
@@ -53,10 +56,22 @@ def animate(
     explain: Annotated[
         bool, typer.Option("--explain", help="Print what was made of --text; without -o, do nothing else.")
     ] = False,
+    speech: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="A voice that moves the lips: a sound file, or a video for its sound track."),
+    ] = None,
     still: Annotated[
-        bool, typer.Option("--still", help="With --text: no blinks, breath or sway that were not asked for.")
+        bool, typer.Option("--still", help="With --text or --speech: nothing that was not asked for, not even blinks.")
     ] = False,
-    engine: Annotated[str, typer.Option(help="What renders: mesh, fomm, ganimation.")] = "mesh",
+    text_model: Annotated[
+        str, typer.Option(help="What reads --text: grammar, or a network: recurrent, or a file.")
+    ] = "grammar",
+    sentence_encoder: Annotated[
+        str, typer.Option(help="For free wording in --text: auto, none, or a sentence-transformers model.")
+    ] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="What renders: mesh, fomm, ganimation; of --text alone stylegan.")
+    ] = "mesh",
     weights: Annotated[str, typer.Option(help="Of the engine: a name of `infinex weights list`, or a file.")] = "",
     face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
     box: Annotated[str | None, typer.Option(help="x,y,width,height of the face where none is found.")] = None,
@@ -76,6 +91,9 @@ def animate(
         Mouth, typer.Option(help="Inside of the mouth: the driver's, or the portrait's own, modelled.")
     ] = Mouth.driver,
     wrinkles: Annotated[Wrinkles, typer.Option(help="Carry over the driver's wrinkles, or none.")] = Wrinkles.driver,
+    no_refine: Annotated[
+        bool, typer.Option("--no-refine", help="Warp and model alone, without the networks that touch up.")
+    ] = False,
     panel: Annotated[bool, typer.Option("--panel", help="Write source, driving, occlusion map and result.")] = False,
     audio: Annotated[str, typer.Option(help="keep (the driver's sound), none, or a file.")] = "keep",
     fps: Annotated[Optional[float], typer.Option(help="Frame rate; else the driver's.")] = None,  # noqa: UP045
@@ -93,27 +111,39 @@ def animate(
 ) -> None:
     """Animate a portrait: infinex animate photo.jpg clip.mp4 -o out.mp4"""
     from infinex.drivers.text import open_text
-    from infinex.pipeline import Driving, Options
+    from infinex.pipeline import Options
     from infinex.pipeline import animate as run
 
-    if sum(d is not None for d in (driving, motion, units, text)) != 1:
-        raise InputError("name one driver: a file or camera:0 after the source, or --motion, --units or --text")
-    if text is None and (explain or still):
-        raise InputError(f"--{'explain' if explain else 'still'} goes with --text")
+    named = sum(d is not None for d in (driving, motion, units, text))
+    if named > 1 or (not named and speech is None):
+        raise InputError("name one driver: a file or camera:0 after the source, or --motion, --units, --text, --speech")
+    if text is None and explain:
+        raise InputError("--explain goes with --text")
+    if text is None and speech is None and still:
+        raise InputError("--still goes with --text or --speech")
+    if engine == "stylegan":
+        from infinex.systems.language.engine import animate_text
+
+        if text is None or output is None or speech is not None:
+            raise InputError("the engine stylegan acts out --text alone, into the file named with -o")
+        with progress_bar("animating", quiet or as_json) as update:
+            done = animate_text(source, text, weights, output, fps or 10.0, face, parse_box(box), update)
+        report(done.as_dict(), as_json, f"{done.output}: {done.frames} frames, {done.width}x{done.height}")
+        return
     driver: Driving = motion or driving or ""
     notes: list[str] = []
     if text is not None:
-        spoken = open_text(text, fps or 25.0, still)
-        driver, notes = spoken, spoken.notes
+        said = open_text(text, fps or 25.0, still or speech is not None, text_model, sentence_encoder)
+        driver, notes = said, said.notes
         if explain:
-            print(spoken.timeline.explain())
+            print(said.explain())
             notes = []
             if output is None:
                 return
     options = Options(
         engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
         smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
-        weights,
+        weights, not no_refine,
     )  # fmt: skip
     if driving is not None and driving.startswith("camera:"):
         from infinex.drivers.camera import run_live
@@ -127,6 +157,8 @@ def animate(
         from infinex.drivers.units import parse_timeline, timeline_motion
 
         driver = timeline_motion(parse_timeline(units, exaggerate), fps or 25.0)
+    if speech is not None:
+        driver = spoken(speech, driver, still, options)
     with progress_bar("animating", quiet or as_json) as update:
         summary = run(source, driver, output, options, update)
     summary.warnings += notes
@@ -136,3 +168,22 @@ def animate(
         f"{summary.output}: {summary.frames} frames, {summary.duration:.1f} s, "
         f"{summary.width}x{summary.height}, made at {summary.fps:.1f} frames/s",
     )
+
+
+def spoken(speech: Path, other: Driving, still: bool, options: Options) -> Driver:
+    """The driver of `--speech`: a voice, alone or over the face of another driver.
+
+    A filmed performer blinks and moves already; under everything else the voice brings its own life."""
+    from infinex.drivers.overlay import LipsOver
+    from infinex.drivers.speech import SpeechDriver
+    from infinex.drivers.video import VideoDriver
+    from infinex.pipeline import open_driver
+
+    if isinstance(other, str) and not other:
+        return SpeechDriver(speech, options.fps, still)
+    base = open_driver(other, options)
+    try:
+        return LipsOver(base, SpeechDriver(speech, options.fps, still or isinstance(base, VideoDriver)))
+    except BaseException:
+        base.close()
+        raise

@@ -1,0 +1,162 @@
+"""How well lips driven by a voice follow the lips of the person who spoke, on talkers the network never saw.
+
+    python benchmarks/speech.py DATA [--tracks FOLDER] [--all]
+
+DATA holds MANIFEST.csv (path, identity, has_audio) and clips of talkers with sound. For each clip of the held-back
+talkers: the mean distance of the lip landmarks (inner and outer, front view, in the talker's own head) to the tracked
+truth as a share of a still mouth's, the correlation of mouth opening with the truth, and the lag at which that peaks;
+beside it, in the same run, a mouth moved by loudness alone (its shape and strength fitted to the other talkers).
+Sound and picture of web video are often apart: `filed` takes each file as it is, `in step` first moves the sound by
+the lag found. `--all` measures the talkers of the training too. `--tracks` keeps the tracked motions for another run.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+import os
+import resource
+import tempfile
+import time
+import wave
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.drivers.speech import SpeechDriver
+from infinex.face import topology as top
+from infinex.media.audio import read_audio
+from infinex.motion import Motion, part_weights
+from infinex.pipeline import track
+from infinex.systems.speech.data import LAGS, LIPS, lag_of, opening, shifted
+from infinex.systems.speech.features import RATE, loudness, measure, stream_log_mel
+from infinex.systems.speech.runtime import STEPS
+
+HELD = ("it-ref", "mi-de", "pc-00473", "pc-731200067", "st-kh")
+# Not used at all: music, laughter, dubbing, silence, singing over music.
+UNFIT = ("fp-jgz", "fr-ham", "lp-d10", "lp-d11", "lp-d12", "lp-d14", "lp-d9", "lp-s18", "lp-s20", "lp-s29", "ls-1")
+Array = NDArray[np.float64]
+
+
+def write_wav(path: Path, samples: NDArray[np.float32]) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(RATE)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return path
+
+
+def volume(sound: NDArray[np.float32], frames: int, fps: float) -> Array:
+    """Loudness of each frame, 0 where nobody speaks to 1 at the recording's loudest."""
+    rows = np.concatenate(list(stream_log_mel([sound])))
+    level = measure([rows])
+    smooth = np.convolve(loudness(rows), np.ones(8) / 8, "same")
+    share = np.clip((smooth - level.speaks) / max(level.loud - level.speaks, 0.5), 0, 1)
+    return np.interp(np.arange(frames) / fps, np.arange(len(share)) / 100, share)
+
+
+class Case:
+    """One clip: its truth, and what voice and loudness make of it, filed and in step."""
+
+    def __init__(self, path: Path, identity: str, motion: Motion, folder: Path) -> None:
+        self.name, self.identity, self.motion = path.stem, identity, motion
+        self.truth = motion.offsets.astype(np.float64)
+        self.seen = opening(motion.rest.face + self.truth)
+        self.sound = read_audio(path)
+        self.frames, self.fps = len(motion), motion.fps
+        self.filed = self.spoken(self.sound, folder)
+        steps = np.arange(int(self.frames / self.fps * STEPS)) / STEPS * self.fps
+        grid = np.arange(self.frames)
+        a, b = (np.interp(steps, grid, opening(motion.rest.face + x)) for x in (self.filed, self.truth))
+        self.lag, _ = lag_of(a, b)
+        self.moved = shifted(self.sound, self.lag, int(self.frames / self.fps * STEPS))
+        self.in_step = self.spoken(self.moved, folder)
+
+    def spoken(self, sound: NDArray[np.float32], folder: Path) -> Array:
+        """Displacements (T, 478, 3) of the driver, in the float16 of a motion file to save memory."""
+        driver = SpeechDriver(write_wav(folder / "voice.wav", sound), self.fps, still=True)
+        made = [d.move.offsets for d in driver][: self.frames]
+        made += [np.zeros_like(made[0])] * (self.frames - len(made))
+        return np.stack(made)
+
+    def distance(self, offsets: Array) -> float:
+        return float(np.linalg.norm((offsets - self.truth)[:, LIPS, :2], axis=-1).mean())
+
+    def figures(self, offsets: Array) -> tuple[float, float]:
+        """Distance as a share of the still mouth's, correlation of the opening."""
+        made = opening(self.motion.rest.face + offsets)
+        r = float(np.corrcoef(made, self.seen)[0, 1]) if made.std() > 0 else 0.0
+        return self.distance(offsets) / self.distance(np.zeros_like(self.truth)), r
+
+
+def speed() -> tuple[float, float]:
+    """Times real time of the motion alone, and of the network with its features; one minute of noise bursts."""
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal(60 * RATE) * np.repeat(rng.uniform(0.0, 0.3, 300), 60 * RATE // 300)
+    with tempfile.TemporaryDirectory() as folder:
+        path = write_wav(Path(folder) / "minute.wav", x.astype(np.float32))
+        SpeechDriver(path)
+        start = time.perf_counter()
+        driver = SpeechDriver(path)
+        heard = time.perf_counter()
+        for _ in driver:
+            pass
+        return 60 / (time.perf_counter() - start), 60 / (heard - start)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("data", type=Path)
+    parser.add_argument("--tracks", type=Path)
+    parser.add_argument("--all", action="store_true")
+    args = parser.parse_args()
+    with (args.data / "MANIFEST.csv").open(newline="", encoding="utf-8") as file:
+        rows = [r for r in csv.DictReader(file) if r["has_audio"] == "True" and r["path"].startswith("clips/")]
+    rows = [r for r in rows if r["identity"] not in UNFIT]
+    weight = part_weights(["lips"])[:, None]
+    with tempfile.TemporaryDirectory() as temporary:
+        tracks = args.tracks or Path(temporary)
+        tracks.mkdir(parents=True, exist_ok=True)
+        gram, aim = np.zeros((2, 2)), np.zeros((2, top.POINTS * 3))
+        wanted = []
+        for r in rows:
+            kept = tracks / f"{Path(r['path']).stem}.motion.npz"
+            if not kept.is_file():
+                track(args.data / r["path"], smooth=0.3)[0].save(kept)
+            motion = Motion.load(kept)
+            if r["identity"] not in HELD:  # loudness to displacement, least squares over the other talkers
+                x = volume(read_audio(args.data / r["path"]), len(motion), motion.fps)
+                x = np.stack([x, (x > 0).astype(float)])
+                gram += x @ x.T
+                aim += x @ (motion.offsets * weight).reshape(len(motion), -1)
+            if args.all or r["identity"] in HELD:
+                wanted.append((r, motion))
+        field = np.linalg.solve(gram + np.eye(2) * 1e-6, aim).reshape(2, top.POINTS, 3)
+        head = ("clip", "held", "lag ms", "dist", "r", "dist", "r", "dist", "r")
+        print(f"{'':24}{'':15}{'filed':>14}{'in step':>14}{'loudness':>14}")
+        print("{:24}{:>6}{:>9}{:>8}{:>6}{:>8}{:>6}{:>8}{:>6}".format(*head))
+        table = []
+        for r, motion in wanted:
+            case = Case(args.data / r["path"], r["identity"], motion, Path(temporary))
+            x = volume(case.moved, case.frames, case.fps)
+            loud = np.tensordot(np.stack([x, (x > 0).astype(float)], 1), field, 1)
+            figures = (*case.figures(case.filed), *case.figures(case.in_step), *case.figures(loud))
+            held = r["identity"] in HELD
+            line = "{:8.2f}{:6.2f}" * 3
+            print(f"{case.name:24}{'yes' if held else 'no':>6}{case.lag * 20:9d}" + line.format(*figures), flush=True)
+            if held:
+                table.append((case.lag * 20, *figures))
+        mean = np.array(table).mean(0)
+        print(f"{'mean of held back':24}{'':6}{np.abs(np.array(table)[:, 0]).mean():9.0f}" + line.format(*mean[1:]))
+        inside = np.mean(np.abs(np.array(table)[:, 0]) <= 80)
+        print(f"lag within 80 ms (two frames at 25/s): {inside:.0%} of clips; searched over +-{max(LAGS) * 20} ms")
+    whole, network = speed()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"motion of a minute: {whole:.0f} times real time (listening alone {network:.0f}), {os.cpu_count()} cores")
+    print(f"peak memory {peak:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,126 @@
+"""Two drivers at once: the lips of a voice over the face of whatever else drives."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.engine import Drive
+from infinex.face import topology as top
+from infinex.face.pose import to_matrix, to_vector
+from infinex.face.shape import lip_gaps
+from infinex.mesh.retarget import SourceFace
+from infinex.motion import Move, Rest, part_weights
+
+if TYPE_CHECKING:
+    from infinex.pipeline import Driver
+
+Array = NDArray[np.float64]
+
+
+class LipsOver:
+    """`lips` moves the mouth and adds its sway and blinks, `base` does all else; the base holds its last instant.
+
+    `emotion` is the share of the base's own mouth shape that stays under the speech (0..1): what a smile does to
+    the corners. How far the lips part is the speech's alone. The sound is that of `lips`."""
+
+    rest_image: None = None
+    rest_points: None = None
+
+    def __init__(self, base: Driver, lips: Driver, emotion: float = 0.6) -> None:
+        self._base, self._lips, self._emotion = base, lips, emotion
+        self._settled = False
+        self._weight = part_weights(["lips"])[:, None]
+        self._face = SourceFace(top.mean_face())
+
+    @property
+    def fps(self) -> float:
+        return self._lips.fps
+
+    @property
+    def frames(self) -> int | None:
+        return self._lips.frames
+
+    @property
+    def audio(self) -> Path | None:
+        return self._lips.audio
+
+    @property
+    def lost(self) -> list[tuple[float, float]]:
+        return self._base.lost
+
+    @property
+    def warnings(self) -> list[str]:
+        """Words about either driver."""
+        return [*getattr(self._lips, "warnings", []), *getattr(self._base, "warnings", [])]
+
+    @property
+    def rest(self) -> Rest:
+        """The base's, with lips that meet when the voice's do."""
+        return replace(self._base.rest, lips_closed=lip_gaps(self._base.rest.face))
+
+    def settle(self, near: Any = None, match: Any = None) -> LipsOver:
+        """Settle both."""
+        self._base.settle(near, match)
+        self._lips.settle(near, match)
+        return self
+
+    def close(self) -> None:
+        """Close both."""
+        self._base.close()
+        self._lips.close()
+
+    def __iter__(self) -> Iterator[Drive]:
+        base = _timed(iter(self._base))
+        for drive in self._lips:
+            under = base(drive.move.time)
+            yield Drive(self.merged(drive.move, under) if under is not None else drive.move)
+
+    def merged(self, lips: Move, under: Move) -> Move:
+        """One instant of both: the base's, and on it all that the speech does."""
+        mean = self._face.face
+        face = mean + under.offsets * (1 - self._weight * (1 - self._emotion)) + lips.offsets
+        self._face.set_lips(face, lip_gaps(mean + lips.offsets))
+        turn = under.rotation
+        if lips.rotation.any():
+            turn = to_vector(to_matrix(lips.rotation) @ to_matrix(turn))
+        return replace(
+            under,
+            time=lips.time,
+            offsets=face - mean,
+            rotation=turn,
+            translation=under.translation + lips.translation,
+            gaze=under.gaze + lips.gaze,
+            valid=True,
+        )
+
+
+def _timed(drives: Iterator[Drive]) -> Any:
+    """A function of rising times in seconds that gives the stream's move there, linearly interpolated."""
+    before: Move | None = None
+    after: Move | None = None
+    ended = False
+
+    def at(time: float) -> Move | None:
+        nonlocal before, after, ended
+        while not ended and (after is None or after.time < time):
+            item = next(drives, None)
+            if item is None:
+                ended = True
+                break
+            before, after = after, item.move
+        if after is None or before is None or after.time <= time:
+            return after
+        f = float(np.clip((time - before.time) / max(after.time - before.time, 1e-6), 0, 1))
+        mixed: dict[str, Any] = {
+            k: np.asarray(getattr(before, k)) * (1 - f) + np.asarray(getattr(after, k)) * f
+            for k in ("rotation", "translation", "offsets", "gaze")
+        }
+        return replace(after, time=time, scale=before.scale * (1 - f) + after.scale * f, **mixed)
+
+    return at

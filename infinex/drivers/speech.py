@@ -1,0 +1,196 @@
+"""Driving by a voice: lips from the sound, and with them the blinks, brows and sway of somebody who speaks."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d, maximum_filter1d
+
+from infinex.engine import Drive
+from infinex.errors import InputError
+from infinex.face import topology as top
+from infinex.face.pose import Pose
+from infinex.face.shape import lip_gaps
+from infinex.face.units import units_offsets
+from infinex.media.audio import iter_audio, open_sound
+from infinex.mesh.retarget import SourceFace
+from infinex.motion import Move, Rest
+from infinex.systems.speech.features import RATE, Level, measure, stream_log_mel
+from infinex.systems.speech.runtime import STEPS, SpeechModel, default_model
+
+Array = NDArray[np.float64]
+FPS = 25.0
+SILENT = -14.0  # nats of speech-band power below which a recording counts as silent
+CLIPPED = 0.01  # share of samples at full scale that is worth a word
+SHORT = 0.1  # seconds
+PAUSE = 31  # steps of 20 ms around speech in which the mouth is not yet at rest
+OVERLAP = 0.015  # IOD by which lips press together when shut
+BLINK = np.array([0.0, 0.35, 0.85, 1.0, 1.0, 0.85, 0.65, 0.45, 0.28, 0.15, 0.07, 0.02])  # lid closing, 20 ms apart
+
+
+class _Meter:
+    """Looks at samples as they pass: how many there are, and how many stand at full scale."""
+
+    def __init__(self) -> None:
+        self.samples = self.full = 0
+
+    def watch(self, chunks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        for chunk in chunks:
+            self.samples += len(chunk)
+            self.full += int((np.abs(chunk) > 0.985).sum())
+            yield chunk
+
+
+class SpeechDriver:
+    """A voice as a driver: `path` is a sound file, or a video whose sound track is taken.
+
+    The recording is listened to twice as it streams by, once for its level, once by the network; what is kept of
+    it are tracks of 1 kB a second. `still` leaves out what is not speech: blinks, brows, sway. `audio` names the file,
+    so that the result carries the voice. `warnings` says what about the sound will show.
+    Raises InputError for a file without sound, or too short or too silent to be speech."""
+
+    rest_image: None = None
+    rest_points: None = None
+
+    def __init__(
+        self,
+        path: str | Path,
+        fps: float | None = None,
+        still: bool = False,
+        seed: int = 0,
+        model: SpeechModel | None = None,
+    ) -> None:
+        self.path = self.audio = Path(path)
+        self.fps = float(fps or FPS)
+        # As with a filmed performer, lips that meet do so on every portrait, however open it smiles.
+        self.rest = replace(Rest.neutral(), lips_closed=lip_gaps(top.mean_face()))
+        self.lost: list[tuple[float, float]] = []
+        self.warnings: list[str] = []
+        self._model = model or default_model()
+        self._still, self._seed = still, seed
+        self.level, self.seconds = self._survey()
+        self.frames = max(1, round(self.seconds * self.fps))
+        self._listen()
+
+    def settle(self, near: Pose | None = None, match: object = None) -> SpeechDriver:
+        """A voice is measured from the neutral face; nothing depends on the portrait."""
+        return self
+
+    def close(self) -> None:
+        """Nothing is open."""
+
+    # -- listening --------------------------------------------------------------------------------
+
+    def _survey(self) -> tuple[Level, float]:
+        """The recording's level and length."""
+        container, stream = open_sound(self.path)
+        with container:
+            rate = int(stream.rate or RATE)
+        name = self.path.name
+        meter = _Meter()
+        level = measure(stream_log_mel(meter.watch(iter_audio(self.path, RATE))))
+        seconds = meter.samples / RATE
+        if seconds < SHORT:
+            raise InputError(f"{name} holds {seconds:.2f} s of sound; at least {SHORT:g} s of speech are wanted")
+        if level.loud < SILENT:
+            raise InputError(f"{name} is silent; use a recording in which somebody speaks")
+        if rate < 12000:
+            self.warnings.append(f"{name} is sampled at {rate} Hz: hissing sounds are missing, lips less exact")
+        share = meter.full / max(meter.samples, 1)
+        if share > CLIPPED:
+            self.warnings.append(f"{name} is clipped ({share:.0%} of it at full scale); record it less loudly")
+        return level, seconds
+
+    def _listen(self) -> None:
+        """Run the network over the recording and lay out all tracks, one row each 20 ms."""
+        heard = list(self._model.stream(stream_log_mel(iter_audio(self.path, RATE)), self.level))
+        coefficients = np.concatenate([h.coefficients for h in heard])
+        shut = np.concatenate([h.shut for h in heard])
+        quiet = np.concatenate([h.quiet for h in heard])
+        loud = np.concatenate([h.loud for h in heard])
+        # The network knows short pauses itself; in longer ones the mouth comes to rest.
+        voiced = np.clip(loud / 1.5 + 1.5, 0, 1) * (quiet < 0.9)
+        speaks = gaussian_filter1d(maximum_filter1d(voiced, PAUSE), 4.0)
+        self.speaks = speaks
+        calm = gaussian_filter1d(coefficients, 1.0, axis=0)  # 20 ms: below what lips can do
+        self._coefficients = (calm * speaks[:, None]).astype(np.float32)
+        closing = np.clip((shut - 0.65) / 0.2, 0, 1) * (speaks > 0.2)
+        self._shut = gaussian_filter1d(closing, 0.7).astype(np.float32)
+        n = len(coefficients)
+        self._lids, self._brows = np.zeros(n, np.float32), np.zeros(n, np.float32)
+        self._turn = np.zeros((n, 3), np.float32)
+        if not self._still:
+            self._live(loud)
+
+    def _live(self, loud: Array) -> None:
+        """Blinks at pauses and now and then, brows and nods with stress, a slow sway that grows with speech."""
+        rng = np.random.default_rng(self._seed)
+        n = len(loud)
+        speaks = gaussian_filter1d(self.speaks, 12)
+        # Stress: louder than the second and a half around.
+        level = gaussian_filter1d(np.maximum(loud, -2.0), 4)
+        stress = np.clip(level - gaussian_filter1d(level, 40), 0, 2.5) * speaks
+        self._brows = gaussian_filter1d(np.clip(stress - 0.5, 0, 1.5), 6).astype(np.float32)
+        drift = [gaussian_filter1d(rng.standard_normal(n + 400), s)[200 : n + 200] * np.sqrt(s) for s in (55, 70, 80)]
+        sway = np.stack(drift, 1) * np.radians([1.0, 1.6, 0.8]) * (0.5 + 1.0 * speaks[:, None])
+        nod = gaussian_filter1d(stress, 5) * np.radians(2.2)
+        sway[:, 0] -= nod - nod.mean()
+        edge = np.minimum(np.arange(n), 25) / 25  # from rest
+        self._turn = (sway * (edge * edge * (3 - 2 * edge))[:, None]).astype(np.float32)
+        falls = np.flatnonzero((speaks[1:] < 0.5) & (speaks[:-1] >= 0.5))  # ends of phrases
+        at = round(rng.uniform(0.8, 2.5) * STEPS)
+        while at < n - len(BLINK):
+            self._lids[at : at + len(BLINK)] = np.maximum(self._lids[at : at + len(BLINK)], BLINK)
+            at += round(float(np.clip(rng.gamma(4.0, 0.95), 1.2, 9.0)) * STEPS)
+            near = falls[np.abs(falls - at) < 0.6 * STEPS]
+            if len(near):
+                at = int(near[0])
+
+    # -- driving ----------------------------------------------------------------------------------
+
+    def __iter__(self) -> Iterator[Drive]:
+        mouth = _Mouth(self._model)
+        last = len(self._shut) - 1
+        for i in range(self.frames):
+            t = i / self.fps * STEPS
+            j = min(int(t), last)
+            k, f = min(j + 1, last), min(t - j, 1.0)
+
+            def at(track: NDArray[np.float32], j: int = j, k: int = k, f: float = f) -> Array:
+                return np.asarray(track[j] * (1 - f) + track[k] * f, np.float64)
+
+            shut, lids, brows = (float(at(x)) for x in (self._shut, self._lids, self._brows))
+            offsets = mouth(at(self._coefficients), shut, lids, brows)
+            turn = at(self._turn)
+            yield Drive(Move(i / self.fps, turn, _carried(turn), 1.0, offsets, np.zeros(2)))
+
+
+def _carried(turn: Array) -> Array:
+    """Where a turn about the neck carries the head's origin, IOD: a nod moves it, a shake hardly does."""
+    return np.array([0.5 * turn[2], 0.0, 0.0])
+
+
+class _Mouth:
+    """Coefficients, lip closure, lids and brows to one displacement of the mesh."""
+
+    def __init__(self, model: SpeechModel) -> None:
+        self._model = model
+        self._face = SourceFace(top.mean_face())
+        shut = self._face.face.copy()
+        self._face.set_lids(shut, np.zeros(2))
+        self._lids = shut - self._face.face
+        self._brows = units_offsets({"AU1": 0.5, "AU2": 0.35})
+        self._mean = top.mean_face()
+
+    def __call__(self, coefficients: Array, shut: float, lids: float, brows: float) -> Array:
+        offsets = self._model.offsets(coefficients[None])[0]
+        face = self._mean + offsets
+        gaps = lip_gaps(face)
+        wanted = np.maximum(gaps, -OVERLAP) * (1 - shut) - OVERLAP * shut
+        if np.abs(wanted - gaps).max() > 1e-4:
+            self._face.set_lips(face, wanted)
+        return face - self._mean + lids * self._lids + brows * self._brows

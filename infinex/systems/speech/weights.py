@@ -1,0 +1,73 @@
+"""Weights of the speech network: a safetensors file of the training, and the ONNX file that the driver reads."""
+
+from __future__ import annotations
+
+import json
+import sys
+import warnings
+from dataclasses import asdict
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from infinex.errors import MissingDependencyError, WeightsError
+from infinex.media.files import atomic_path
+from infinex.systems.speech.features import BANDS
+from infinex.systems.speech.model import SpeechConfig, SpeechNet
+
+
+def save(path: str | Path, state: dict[str, Tensor], config: SpeechConfig) -> None:
+    """Write a network's state with its sizes."""
+    from safetensors.torch import save_file
+
+    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
+    with atomic_path(Path(path)) as temporary:
+        save_file(tensors, str(temporary), {"system": "speech", "config": json.dumps(asdict(config))})
+
+
+def read(path: str | Path) -> tuple[dict[str, Tensor], SpeechConfig]:
+    """State and sizes. Raises WeightsError for anything that is not such a file."""
+    from safetensors import SafetensorError, safe_open
+
+    try:
+        with safe_open(str(path), "pt") as file:
+            meta = file.metadata() or {}
+            if meta.get("system") != "speech":
+                raise WeightsError(f"{path} is not a file of the speech network")
+            config = SpeechConfig(**json.loads(meta["config"]))
+            return {k: file.get_tensor(k) for k in file.keys()}, config  # noqa: SIM118  (no mapping)
+    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
+        raise WeightsError(f"{path} cannot be read as weights of the speech network: {error}") from None
+
+
+def export(path: str | Path, folder: str | Path) -> Path:
+    """Write `folder`/speech.onnx from a file of weights; the mouth shapes lie beside it.
+
+    Raises WeightsError where they do not fit, MissingDependencyError without the package onnx."""
+    try:
+        import onnx  # noqa: F401
+    except ImportError:
+        raise MissingDependencyError("exporting needs onnx: pip install 'infinex[onnx]'") from None
+    state, config = read(path)
+    network = SpeechNet(config)
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(f"{path} does not fit its own sizes: {error}") from None
+    network.eval()
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    target = folder / "speech.onnx"
+    with atomic_path(target) as temporary, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            network, (torch.zeros(1, 400, BANDS),), str(temporary), input_names=["rows"],
+            output_names=["coefficients", "logits"], opset_version=17, dynamo=False,
+            dynamic_axes={"rows": {1: "rows"}, "coefficients": {1: "steps"}, "logits": {1: "steps"}},
+        )  # fmt: skip
+    return target
+
+
+if __name__ == "__main__":
+    print(export(sys.argv[1], sys.argv[2]))

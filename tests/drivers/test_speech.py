@@ -1,0 +1,204 @@
+"""A voice as a driver: tracks, sync, closure, rest, combination with another driver, and bad input."""
+
+from __future__ import annotations
+
+import wave
+from pathlib import Path
+
+import av
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+from scipy.signal import lfilter
+
+from infinex.drivers.motion import MotionDriver, load_motion
+from infinex.drivers.overlay import LipsOver
+from infinex.drivers.speech import SpeechDriver
+from infinex.errors import InputError, WeightsError
+from infinex.face import topology as top
+from infinex.face.shape import eye_openness, lip_gaps
+from infinex.media.audio import read_audio
+from infinex.pipeline import animate
+from infinex.systems.speech.features import RATE, log_mel, loudness, measure, normalise, stream_log_mel
+from infinex.systems.speech.runtime import SpeechModel, default_model
+
+LIPS = top.LIPS_INNER + top.LIPS_OUTER
+
+
+def vowel(seconds: float, formants: tuple[float, ...] = (750, 1150, 2600), pitch: float = 120) -> NDArray[np.float32]:
+    """A voice on one vowel: pulses through resonances."""
+    n = round(seconds * RATE)
+    x = np.zeros(n)
+    x[:: round(RATE / pitch)] = 1
+    for f in formants:
+        r = np.exp(-np.pi * 90 / RATE)
+        x = lfilter([1 - r], [1, -2 * r * np.cos(2 * np.pi * f / RATE), r * r], x)
+    fade = np.minimum(1, np.minimum(np.arange(n), n - 1 - np.arange(n)) / (0.02 * RATE))
+    return (0.5 * x / np.abs(x).max() * fade).astype(np.float32)
+
+
+def pause(seconds: float) -> NDArray[np.float32]:
+    return np.random.default_rng(0).normal(0, 1e-4, round(seconds * RATE)).astype(np.float32)
+
+
+def write_wav(path: Path, samples: NDArray, rate: int = RATE) -> Path:
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
+    return path
+
+
+def encode(source: Path, path: Path, codec: str, rate: int = 44100) -> Path:
+    with av.open(str(source)) as i, av.open(str(path), "w") as o:
+        stream = o.add_stream(codec, rate=rate)
+        stream.layout = "mono"
+        resampler = av.AudioResampler(stream.format.name, "mono", rate, getattr(stream, "frame_size", 0) or None)
+        for frame in [*i.decode(audio=0), None]:
+            for part in resampler.resample(frame):
+                o.mux(stream.encode(part))
+        o.mux(stream.encode(None))
+    return path
+
+
+@pytest.fixture(scope="module")
+def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Silence, a vowel from 1.0 to 1.5 s, silence, a vowel from 2.5 to 3.0 s, silence; 4 s."""
+    parts = [pause(1), vowel(0.5), pause(1), vowel(0.5, (600, 1000, 2500), 160), pause(1)]
+    return write_wav(tmp_path_factory.mktemp("voice") / "talk.wav", np.concatenate(parts))
+
+
+def opening(driver: object) -> NDArray:
+    return np.array([lip_gaps(top.mean_face() + d.move.offsets)[3:6].mean() for d in driver])  # type: ignore[attr-defined]
+
+
+def test_features_stream_as_they_come() -> None:
+    x = np.random.default_rng(1).normal(0, 0.1, 3 * RATE + 77).astype(np.float32)
+    whole = np.concatenate(list(stream_log_mel([x])))
+    pieces = np.concatenate(list(stream_log_mel(np.array_split(x, 41))))
+    assert len(whole) == len(x) // 160 + 1
+    np.testing.assert_allclose(whole, pieces, atol=1e-4)
+    click = np.zeros(RATE, np.float32)
+    click[RATE // 2] = 1
+    assert abs(int(loudness(np.concatenate(list(stream_log_mel([click])))).argmax()) - 50) <= 1
+    assert log_mel(np.zeros(100, np.float32)).shape == (0, 40)
+
+
+def test_level_is_free_of_gain() -> None:
+    x = np.concatenate([pause(1), vowel(1), pause(1)])
+    a, b = (np.concatenate(list(stream_log_mel([x * g]))) for g in (1.0, 0.1))
+    la, lb = measure([a]), measure([b])
+    assert la.loud - lb.loud == pytest.approx(2 * np.log(10), abs=0.3)
+    spoken = slice(110, 190)
+    np.testing.assert_allclose(normalise(a, la)[spoken], normalise(b, lb)[spoken], atol=0.35)
+
+
+def test_network_in_blocks_is_the_network(talk: Path) -> None:
+    model = default_model()
+    rows = np.concatenate(list(stream_log_mel([np.tile(read_audio(talk), 4)])))
+    level = measure([rows])
+    assert len(rows) > 1400
+    streamed = np.concatenate([h.coefficients for h in model.stream(np.array_split(rows, 9), level)])
+    whole, _ = model.run(normalise(rows[: len(rows) // 2 * 2], level))
+    assert len(streamed) == (len(rows) + 1) // 2
+    np.testing.assert_allclose(streamed[100:600], whole[100:600], atol=1e-3)
+
+
+def test_lips_open_with_the_voice_and_rest_without(talk: Path) -> None:
+    driver = SpeechDriver(talk, still=True)
+    assert (driver.fps, driver.frames, driver.audio) == (25.0, 100, talk)
+    gaps = opening(driver)
+    rest = opening(iter(list(driver)[:1]))[0]
+    assert gaps[28:36].max() - rest > 0.02 and gaps[65:73].max() - rest > 0.02
+    for silent in (slice(0, 12), slice(49, 52), slice(90, 100)):
+        assert np.abs(gaps[silent] - rest).max() < 0.01
+    moves = [d.move for d in driver]
+    assert all(not m.rotation.any() and not m.translation.any() for m in moves)
+
+
+def test_life_follows_unless_still(talk: Path) -> None:
+    long = SpeechDriver(talk, fps=50)
+    moves = [d.move for d in long]
+    assert len(moves) == 200
+    turn = np.degrees([np.linalg.norm(m.rotation) for m in moves])
+    assert turn[0] == 0 and 0.2 < turn.max() < 12
+    lids = np.array([eye_openness(top.mean_face() + m.offsets).mean() for m in moves])
+    assert lids.min() < 0.4 * lids.max()
+    again = [d.move for d in SpeechDriver(talk, fps=50)]
+    np.testing.assert_array_equal(moves[120].offsets, again[120].offsets)
+
+
+@pytest.mark.parametrize(
+    ("name", "codec", "rate"),
+    [("a.mp3", "libmp3lame", 44100), ("a.m4a", "aac", 48000), ("a.flac", "flac", 22050), ("a.ogg", "libopus", 48000)],
+)
+def test_formats_and_rates_agree(talk: Path, tmp_path: Path, name: str, codec: str, rate: int) -> None:
+    a = opening(SpeechDriver(talk, still=True))
+    b = opening(SpeechDriver(encode(talk, tmp_path / name, codec, rate), still=True))
+    n = min(len(a), len(b))
+    lag = max(range(-5, 6), key=lambda k: float(np.corrcoef(a[10 : n - 10], b[10 + k : n - 10 + k])[0, 1]))
+    assert abs(lag) <= 1 and np.corrcoef(a[:n], b[:n])[0, 1] > 0.85
+
+
+def test_result_carries_the_voice_in_step(talk: Path, portrait: Path, tmp_path: Path) -> None:
+    out = tmp_path / "out.mp4"
+    summary = animate(portrait, SpeechDriver(talk), out, None)
+    assert summary.frames == 100 and summary.duration == 4.0
+    there, back = read_audio(talk), read_audio(out)
+    assert abs(len(there) - len(back)) < 0.06 * RATE
+    n = min(len(there), len(back))
+    a, b = (np.convolve(np.abs(x[:n]), np.ones(160) / 160, "same") for x in (there, back))
+    lags = range(-1600, 1601, 80)
+    lag = max(lags, key=lambda k: float(np.dot(a[2000 : n - 2000], b[2000 + k : n - 2000 + k])))
+    assert abs(lag) / RATE <= 0.04
+
+
+def test_lips_over_another_driver(talk: Path) -> None:
+    base, lips = load_motion("nod"), SpeechDriver(talk, still=True)
+    both = LipsOver(MotionDriver(base), lips).settle()
+    moves = [d.move for d in both]
+    alone = [d.move for d in lips]
+    assert len(moves) == len(alone) and both.audio == talk
+    assert np.ptp([m.rotation for m in moves], axis=0).max() > 0.05  # the nod
+    mine = np.array([lip_gaps(top.mean_face() + m.offsets)[4] for m in moves])
+    theirs = np.array([lip_gaps(top.mean_face() + m.offsets)[4] for m in alone])
+    np.testing.assert_allclose(mine, theirs, atol=1e-6)
+
+
+def test_bad_sound_is_refused_in_words(tmp_path: Path, write_clip: object) -> None:
+    cases: dict[str, Path] = {
+        "silent": write_wav(tmp_path / "silent.wav", np.zeros(RATE)),
+        "at least": write_wav(tmp_path / "short.wav", vowel(0.04)),
+        "no sound": write_clip([np.full((64, 64, 3), 90, np.uint8)] * 10, "mute.mp4"),  # type: ignore[operator]
+    }
+    (tmp_path / "empty.wav").write_bytes(b"")
+    (tmp_path / "text.wav").write_text("this is no sound\n" * 40)
+    for word, path in cases.items():
+        with pytest.raises(InputError, match=word):
+            SpeechDriver(path)
+    for name in ("empty.wav", "text.wav", "missing.wav"):
+        with pytest.raises(InputError, match=name):
+            SpeechDriver(tmp_path / name)
+
+
+def test_poor_sound_is_used_with_a_word(tmp_path: Path) -> None:
+    x = np.concatenate([pause(0.3), vowel(0.6), pause(0.3)])
+    narrow = SpeechDriver(write_wav(tmp_path / "phone.wav", x[::2], 8000), still=True)
+    assert any("8000 Hz" in w for w in narrow.warnings) and narrow.frames == 30
+    loud = SpeechDriver(write_wav(tmp_path / "loud.wav", np.clip(x * 40, -1, 1)), still=True)
+    assert any("clipped" in w for w in loud.warnings)
+    assert not SpeechDriver(write_wav(tmp_path / "fine.wav", x), still=True).warnings
+
+
+def test_damaged_network_is_named(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match="cannot be read"):
+        SpeechModel(tmp_path)
+
+
+@pytest.mark.data
+def test_real_speech_moves_real_lips(data_dir: Path) -> None:
+    driver = SpeechDriver(data_dir / "speech" / "hallo_1.wav")
+    gaps = opening(driver)
+    assert len(gaps) == driver.frames and np.isfinite(gaps).all()
+    assert 0.01 < gaps.std() < 0.08 and gaps.min() > -0.03

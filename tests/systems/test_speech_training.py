@@ -1,0 +1,187 @@
+"""Training the speech network: samples, one update, a short run of the shared trainer, weights and export."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+pytest.importorskip("lightning_fabric")
+
+from infinex.errors import InputError, WeightsError  # noqa: E402
+from infinex.face import topology as top  # noqa: E402
+from infinex.systems.speech import data, losses  # noqa: E402
+from infinex.systems.speech.model import SpeechConfig, SpeechNet  # noqa: E402
+from infinex.systems.speech.recipe import RECIPES, SpeechRecipe, samples, task  # noqa: E402
+from infinex.systems.speech.runtime import REACH, default_shapes  # noqa: E402
+from infinex.systems.speech.weights import export, read, save  # noqa: E402
+
+SMALL = SpeechConfig(width=32, latent=8)
+
+
+def talk(identity: str, seed: int, steps: int = 260) -> data.Talk:
+    """A made-up talker: bursts of noise, and a mouth that opens with them."""
+    rng = np.random.default_rng(seed)
+    open_ = (np.sin(np.arange(steps) * 0.25 + seed) > 0.2).astype(float)
+    sound = rng.standard_normal(steps * 320) * (0.02 + 0.3 * np.repeat(open_, 320))
+    shape = default_shapes()[0]
+    offsets = (open_[:, None, None] * shape).astype(np.float32)
+    return data.Talk(identity, identity, sound.astype(np.float32), offsets, 0.1 * open_, 0)
+
+
+@pytest.fixture(scope="module")
+def mouths() -> data.Mouths:
+    return data.Mouths([talk("a", 1), talk("b", 2)], default_shapes(), 40, 2, 2)
+
+
+def test_reach_covers_what_a_step_sees() -> None:
+    network = SpeechNet().eval()
+    rows = torch.zeros(1, 600, 40, requires_grad=True)
+    network(rows)[0][0, 150].sum().backward()
+    seen = torch.nonzero(rows.grad[0].abs().sum(1)).flatten()
+    assert int(seen.min()) >= 300 - REACH and int(seen.max()) <= 300 + REACH
+    assert SpeechConfig().reach <= REACH
+
+
+def test_content_aware_filter_is_a_weighted_mean() -> None:
+    network = SpeechNet(SMALL).heads[0].eval()
+    same = torch.full((1, 8, 30), 0.7)
+    torch.testing.assert_close(network.filtered(same), same)
+    z = torch.randn(2, 8, 30)
+    out = network.filtered(z)
+    assert out.abs().max() <= z.abs().max() + 1e-6
+
+
+def test_losses() -> None:
+    a, b = torch.zeros(1, 5, 3), torch.zeros(1, 5, 3)
+    assert losses.position(a, b) == 0 and losses.change(a, b) == 0
+    b[..., 0] = 4.0
+    assert losses.position(a, b) == pytest.approx(np.sqrt(16.09) - 0.3, abs=1e-5)
+    assert losses.change(a, b) == 0
+    ramp = torch.arange(5.0).view(1, 5, 1).expand(1, 5, 3)
+    assert losses.change(ramp, a) == pytest.approx(12.0)
+
+
+def test_samples_pair_sound_with_mouth(mouths: data.Mouths) -> None:
+    rng = np.random.default_rng(0)
+    heard, seen = [], []
+    for _ in range(30):
+        s = mouths.get(0, rng)
+        assert s["rows"].shape == (80, 40) and s["coefficients"].shape == (40, 6)
+        heard.append(s["rows"].mean(1).reshape(-1, 2).mean(1))
+        seen.append(s["coefficients"][:, 0])
+    assert np.corrcoef(np.concatenate(heard), np.concatenate(seen))[0, 1] > 0.6
+    with pytest.raises(InputError, match="nobody"):
+        data.Mouths([], default_shapes(), 40, 1, 0)
+
+
+def test_lag_is_found() -> None:
+    rng = np.random.default_rng(0)
+    x = np.convolve(rng.standard_normal(400), np.ones(5), "same")
+    for lag in (-7, 0, 4):
+        found, r = data.lag_of(np.roll(x, lag), x)
+        assert found == lag and r > 0.95
+    sound = np.arange(3200, dtype=np.float32)
+    assert data.shifted(sound, 2, 5)[0] == 640 and len(data.shifted(sound, 2, 50)) == 16000
+    assert (data.shifted(sound, -2, 5)[:640] == 0).all()
+
+
+def test_principal_shapes_are_orthogonal() -> None:
+    shapes = data.principal_shapes([talk("a", 1), talk("b", 2)], 1)
+    direction = (shapes[0] * data.point_weights()).ravel()
+    truth = (data.symmetric(default_shapes()[:1])[0] * data.point_weights()).ravel()
+    assert abs(direction @ truth) / np.linalg.norm(direction) / np.linalg.norm(truth) > 0.99
+    w = data.point_weights().ravel()
+    flat = default_shapes().reshape(6, -1) * w
+    gram = flat @ flat.T / (flat[0] @ flat[0])
+    np.testing.assert_allclose(gram, np.eye(6), atol=0.02)
+
+
+def test_training_learns_and_resumes_through_the_trainer(
+    mouths: data.Mouths, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from infinex.training.recipes import Entry
+    from infinex.training.trainer import train
+
+    recipe = SpeechRecipe(epochs=8, batch_size=4, config=SMALL, encoder_rate=1.0, rate=5e-3)
+    entry = Entry("test", recipe, task, lambda r, f, s: mouths)
+    train(entry, tmp_path, tmp_path / "run", ["max_steps=24", "tensorboard=false", "accelerator=cpu"])
+    lines = (tmp_path / "run" / "metrics.csv").read_text().splitlines()
+    names = lines[0].split(",")
+    column = names.index("position")
+    values = [float(line.split(",")[column]) for line in lines[1:]]
+    assert np.mean(values[-4:]) < 0.8 * np.mean(values[:4])
+    state, config = read(tmp_path / "run" / "weights.safetensors")
+    assert config == SMALL and set(state) == set(SpeechNet(SMALL).state_dict())
+
+
+def test_encoder_stays_unless_asked(mouths: data.Mouths) -> None:
+    import lightning_fabric
+
+    t = task(SpeechRecipe(config=SMALL))
+    before = {k: v.clone() for k, v in t.networks["speech"].state_dict().items()}
+    rng = np.random.default_rng(0)
+    batch = torch.utils.data.default_collate([mouths.get(0, rng) for _ in range(4)])
+    fabric = lightning_fabric.Fabric(accelerator="cpu", devices=1)
+    t.networks["speech"].train()
+    terms = t.step(batch, fabric)
+    after = t.networks["speech"].state_dict()
+    assert set(terms) == {"position", "change", "bias", "gain"}
+    assert torch.equal(before["blocks.0.conv.weight"], after["blocks.0.conv.weight"])
+    assert torch.equal(before["first_norm.running_mean"], after["first_norm.running_mean"])
+    assert not torch.equal(before["heads.0.shape.weight"], after["heads.0.shape.weight"])
+
+
+def test_weights_round_trip_and_export(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    import onnxruntime
+
+    torch.manual_seed(0)
+    network = SpeechNet(SMALL).eval()
+    save(tmp_path / "w.safetensors", network.state_dict(), SMALL)
+    path = export(tmp_path / "w.safetensors", tmp_path / "out")
+    rows = torch.randn(1, 222, 40)
+    with torch.no_grad():
+        made, logits = network(rows)
+    session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
+    a, b = session.run(None, {"rows": rows.numpy()})
+    np.testing.assert_allclose(a, made.numpy(), atol=1e-4)
+    np.testing.assert_allclose(b, logits.numpy(), atol=1e-4)
+    (tmp_path / "bad.safetensors").write_bytes(b"nothing")
+    with pytest.raises(WeightsError, match="cannot be read"):
+        read(tmp_path / "bad.safetensors")
+
+
+def test_shipped_network_is_small_and_belongs_to_its_shapes() -> None:
+    import onnxruntime
+
+    from infinex.systems.speech.runtime import _folder
+
+    file = _folder() / "speech.onnx"
+    assert file.stat().st_size < 2e6
+    session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
+    assert session.get_outputs()[0].shape[-1] == len(default_shapes()) == RECIPES["speech"].config.coefficients
+    outside = np.setdiff1d(np.arange(top.POINTS), np.flatnonzero(np.abs(default_shapes()).sum((0, 2))))
+    assert set(top.RIGHT_EYE + top.LEFT_EYE) <= set(outside.tolist())
+
+
+def test_recipe_says_what_is_wrong(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="sounds or mouths"):
+        task(SpeechRecipe(stage="songs"))
+    with pytest.raises(InputError, match="infinex prepare"):
+        samples(SpeechRecipe(), tmp_path, "train")
+
+
+@pytest.mark.skipif(shutil.which("flite") is None, reason="the speech synthesiser flite is not installed")
+def test_phrases_know_their_sounds(tmp_path: Path) -> None:
+    recipe = SpeechRecipe(stage="sounds", phrases=3, length=50)
+    phrases = samples(recipe, tmp_path, "train")
+    s = phrases.get(0, np.random.default_rng(0))
+    assert s["rows"].shape == (100, 40) and s["classes"].shape == (50,)
+    with np.load(next((tmp_path / ".speech").glob("*.npz"))) as kept:
+        loud = kept["rows"].astype(np.float32).mean(1).reshape(-1, 2).mean(1)[: len(kept["classes"])]
+        silent = kept["classes"] == 0
+    assert loud[~silent].mean() > loud[silent].mean() + 0.8
