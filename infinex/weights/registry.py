@@ -54,6 +54,8 @@ ENTRIES: tuple[Entry, ...] = (
           convert="infinex.systems.fomm.weights"),
     Entry("ganimation-80", "ganimation", "trained here; infinex/weights/ganimation/README.md", "Apache-2.0", 1.8,
           bundled="ganimation/ganimation-80.safetensors"),
+    Entry("speech", "speech", "trained here; infinex/weights/speech/README.md", "Apache-2.0", 1.0,
+          bundled="speech/speech.onnx"),
     Entry("ganimation-celeba", "ganimation", "D. Chen, ganimation_replicate, 30_net_gen.pth of CelebA",
           "see its repository", 34,
           otherwise="download 30_net_gen.pth from the links in the README of github.com/donydchen/ganimation_replicate",
