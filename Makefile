@@ -1,11 +1,11 @@
-# make demo | test | install | test-slow | lint | clean
+# make demo | studio | test | install | test-slow | lint | clean
 VENV   := .venv
 TORCH  ?= torch==2.13.0
 PY     := $(VENV)/bin/python
 PYTHON ?= $(shell for p in python3.12 python3.11 python3.10 python3 python; do \
             $$p -c 'import sys; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
 
-.PHONY: install demo test test-slow lint bench clean
+.PHONY: install demo studio test test-slow lint bench clean
 
 install: $(VENV)/.installed
 test: $(VENV)/.installed-dev lint
@@ -24,11 +24,15 @@ $(VENV)/.installed: pyproject.toml
 	@touch $@
 
 $(VENV)/.installed-dev: $(VENV)/.installed
-	$(PY) -m pip install -q -e '.[dev]'
+	$(PY) -m pip install -q -e '.[dev,studio,sign]'
 	-$(PY) -m pip install -q '$(TORCH)' 'safetensors>=0.4'  # without them the tests of the networks are skipped
 	@$(PY) -c 'import cv2' 2>/dev/null || { $(PY) -m pip uninstall -q -y opencv-contrib-python; \
 	  $(PY) -m pip install -q --force-reinstall --no-deps 'opencv-contrib-python-headless>=4.9,<5'; }
 	@touch $@
+
+studio: install
+	$(PY) -m pip install -q -e '.[studio]'
+	$(VENV)/bin/infinex studio
 
 demo: install
 	$(PY) examples/demo.py

@@ -17,6 +17,7 @@ from infinex.commands.inspect import inspect
 from infinex.commands.prepare import prepare
 from infinex.commands.report import report
 from infinex.commands.studio import studio
+from infinex.commands.study import study
 from infinex.commands.track import motions, track
 from infinex.commands.train import train
 from infinex.commands.weights import weights
@@ -34,6 +35,7 @@ COMMANDS = (
     weights,
     inspect,
     studio,
+    study,
     doctor,
 )
 

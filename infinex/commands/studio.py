@@ -78,6 +78,7 @@ def serve(app: Any, host: str, port: int, token: str | None, browser: bool, page
         listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listening.bind((host, port))
+            listening.listen(128)  # whoever reads the address below may come at once, and waits a moment
         except (OSError, OverflowError) as error:
             raise InputError(f"--host {host} --port {port} cannot be listened on: {error}") from None
         port = listening.getsockname()[1]

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import functools
 import json
+import re
 import shutil
 import struct
 import tempfile
@@ -35,14 +36,16 @@ from infinex.motion import PARTS
 from infinex.studio import checks
 from infinex.studio.checks import friendly, safe_name
 from infinex.studio.examples import EXAMPLES
-from infinex.studio.expression import Expression, motion_of_units, read_keyframes
+from infinex.studio.expression import Expression, read_keyframes
 from infinex.studio.gate import SESSION, TOKEN, Gate, Rate, new_session
 from infinex.studio.jobs import Job, Queue, QueueFullError
 from infinex.studio.library import Library, Portrait
-from infinex.studio.offer import engines, has, offer
+from infinex.studio.offer import Engines, offer, speaks
 from infinex.studio.preview import Live, Preview, encode, shrunk
 from infinex.studio.settings import Settings
-from infinex.studio.worker import MOTION, Task
+from infinex.studio.studies import Studies
+from infinex.studio.studies import router as studies_router
+from infinex.studio.worker import MOTION, Task, units_of
 
 STATIC = Path(__file__).parent / "static"
 Format = Literal["mp4", "webm", "gif", "apng"]
@@ -118,6 +121,7 @@ class Studio:
         self.library = Library(settings, self.folder)
         self.verdicts = checks.Verdicts()
         self.rate = Rate(settings.rate)
+        self.engines = Engines()
         self.looking = ThreadPoolExecutor(2, thread_name_prefix="infinex-look")
         self.drawing = ThreadPoolExecutor(max(2, settings.previews), thread_name_prefix="infinex-draw")
         self.previews = 0
@@ -218,6 +222,9 @@ async def create(
     format: Annotated[Format, Form(description="Of the result")] = "mp4",
     engine: Annotated[str, Form(description="What renders", max_length=40)] = "mesh",
     face: Annotated[str, Form(description="largest, all, or a number from the left", max_length=10)] = "largest",
+    box: Annotated[
+        str | None, Form(description="x,y,width,height of the face in the picture, where none is found", max_length=80)
+    ] = None,
     parts: Annotated[str, Form(description="Some of pose,lips,eyes,brows,gaze", max_length=80)] = ",".join(PARTS),
     strength: Annotated[float, Form(ge=0, le=3, allow_inf_nan=False)] = 1.0,
     absolute: Annotated[bool, Form(description="Take the driver's pose as it is, not its change")] = False,
@@ -247,7 +254,8 @@ async def create(
     given = [k for k, v in drivers.items() if v is not None]
     if (source is None) == (portrait is None or not portrait.strip()):
         raise InputError("a portrait is wanted: send a picture as source")
-    if len(given) != 1:
+    alone = [k for k in given if k != "speech"]  # a voice may speak over another driver
+    if not given or len(alone) > 1:
         raise InputError(
             f"one driver is wanted, of {', '.join(drivers)}" + (f"; there are {len(given)}" if given else "")
         )
@@ -256,22 +264,24 @@ async def create(
         "strength": strength, "absolute": absolute, "smooth": smooth, "mouth": mouth, "wrinkles": wrinkles,
         "size": size, "fps": fps, "audio": audio, "panel": panel, "mark": mark,
     }  # fmt: skip
-    _check_options(options, s)
+    await studio.look(_check_options, options, studio)
     if motion is not None and motion not in bundled_motions():
         raise InputError(f"no motion called {motion[:40]!r}; there are {', '.join(bundled_motions())}")
     if units is not None:
-        await studio.look(motion_of_units, units)
+        seconds = (await studio.look(units_of, units)).duration
+        if seconds > s.duration + 1:
+            raise InputError(f"units: {seconds:.0f} s; the limit here is {s.duration:.0f} s")
     if keyframes is not None:
         read_keyframes(_json(keyframes), s.duration)
-    if text is not None and not has("drivers.text"):
-        raise InputError("driving by text is not part of this installation")
-    if speech is not None and not has("drivers.speech"):
+    if text is not None:
+        await studio.look(_understood, text, s)
+    if speech is not None and not await studio.look(speaks):
         raise InputError("driving by a voice is not part of this installation")
     try:
         with studio.queue.reserved():
             job = studio.queue.new(request.state.session)
             try:
-                task = await _task(studio, request, job, source, portrait, driving, speech, options)
+                task = await _task(studio, request, job, source, portrait, driving, speech, options, box)
                 job.format, job.label = format, label
                 task = {**task, "motion": motion, "text": text, "units": units, "keyframes": keyframes}
                 job.task = Task(output=str(job.output), options=options, **task)
@@ -284,6 +294,15 @@ async def create(
     return studio.view(job)
 
 
+def _understood(text: str, settings: Settings) -> None:
+    """Read a text. Raises InputError for one that says nothing a face can do."""
+    from infinex.drivers.text import open_text
+
+    driver = open_text(text)
+    if driver.frames / driver.fps > settings.duration + 1:
+        raise InputError(f"this text lasts {driver.frames / driver.fps:.0f} s; the limit is {settings.duration:.0f} s")
+
+
 def _json(text: str) -> Any:
     try:
         return json.loads(text)
@@ -291,13 +310,13 @@ def _json(text: str) -> Any:
         raise InputError("keyframes is not JSON that can be read") from None
 
 
-def _check_options(options: dict[str, Any], settings: Settings) -> None:
+def _check_options(options: dict[str, Any], studio: Studio) -> None:
     from infinex.pipeline import Options
 
-    if options["engine"] not in {e["name"] for e in engines()}:
-        raise InputError(
-            f"there is no engine {options['engine']!r}; there are {', '.join(e['name'] for e in engines())}"
-        )
+    settings = studio.settings
+    if not studio.engines.known(options["engine"]):
+        there = ", ".join(e["name"] for e in studio.engines)
+        raise InputError(f"there is no engine {options['engine']!r} here; there are {there}")
     if not options["parts"]:
         raise InputError(f"nothing would move: name some of {', '.join(PARTS)} as parts")
     if options["size"] is not None and options["size"] > settings.side:
@@ -314,13 +333,18 @@ async def _task(
     driving: UploadFile | None,
     speech: UploadFile | None,
     options: dict[str, Any],
+    box: str | None,
 ) -> dict[str, Any]:
     """Keep the files of a job and look them over. Raises InputError."""
     s = studio.settings
     out: dict[str, Any] = {}
     if source is not None:
         path = await studio.keep_file(source, job.folder / "source", "portrait")
-        faces = await studio.look(studio.verdicts.of, path, "source", lambda p: checks.look_at_source(p, s))
+        if box is not None and box.strip():
+            size, faces = await studio.look(checks.look_in_box, path, box)
+            options["face"], options["box"] = "largest", checks.parse_box(box, size)
+        else:
+            faces = await studio.look(studio.verdicts.of, path, "source", lambda p: checks.look_at_source(p, s))
         if not faces and options["panel"]:
             raise InputError("the panel needs a still picture as portrait")
         if not faces:
@@ -337,6 +361,8 @@ async def _task(
         # A copy, so that the portrait may go while the job waits.
         await studio.look(shutil.copyfile, kept.path, folder / kept.path.name)
         out["source"] = str(folder / kept.path.name)
+        if kept.box is not None:
+            options["face"], options["box"] = "largest", checks.parse_box(kept.box, kept.size)
     if driving is not None:
         path = await studio.keep_file(driving, job.folder / "driving", "driving")
         await studio.look(studio.verdicts.of, path, "driving", lambda p: checks.look_at_driving(p, s))
@@ -422,9 +448,10 @@ def _variant(job: Job, wanted: str) -> Path:
 # -- what the page needs besides ----------------------------------------------------------------------
 
 page = APIRouter(include_in_schema=False)
+front = APIRouter(include_in_schema=False)
 
 
-@page.get("/")
+@front.get("/")
 async def index(request: Request, token: str | None = None) -> Response:
     secure = request.url.scheme == "https"
     response: Response
@@ -449,11 +476,8 @@ def _visitor(request: Request | WebSocket) -> str:
 async def what(request: Request) -> dict[str, Any]:
     studio = _studio(request)
     _visitor(request)
-    found: dict[str, Any] = await studio.look(_offer, studio.settings)
+    found: dict[str, Any] = await studio.look(offer, studio.settings, studio.engines)
     return found
-
-
-_offer = functools.cache(offer)
 
 
 @page.get("/studio/jobs")
@@ -463,14 +487,16 @@ async def jobs(request: Request) -> list[Animation]:
 
 
 @page.post("/studio/portraits")
-async def add_portrait(request: Request, picture: UploadFile) -> dict[str, Any]:
+async def add_portrait(
+    request: Request, picture: UploadFile, box: Annotated[str | None, Form(max_length=80)] = None
+) -> dict[str, Any]:
     studio = _studio(request)
     owner = _visitor(request)
     studio.counted(request)
     folder = studio.library.new_folder()
     try:
         path = await studio.keep_file(picture, folder, "portrait")
-        return await _add(studio, owner, path)
+        return await _add(studio, owner, path, box)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -489,14 +515,22 @@ async def add_example(request: Request, name: str) -> dict[str, Any]:
     return await _add(studio, owner, path)
 
 
-async def _add(studio: Studio, owner: str, path: Path) -> dict[str, Any]:
+async def _add(studio: Studio, owner: str, path: Path, box: str | None = None) -> dict[str, Any]:
     settings = studio.settings
+    if box is not None:
+        size, faces = await studio.look(checks.look_in_box, path, box)
+        return studio.library.add(owner, path, size, faces, box).as_dict()
     size, faces = await studio.look(studio.verdicts.of, path, "faces", lambda p: checks.look_for_faces(p, settings))
     return studio.library.add(owner, path, size, faces).as_dict()
 
 
 def _portrait(request: Request | WebSocket, name: str) -> Portrait:
     return _studio(request).library.get(name, _visitor(request))
+
+
+@page.get("/studio/portraits/{name}")
+async def portrait_again(request: Request, name: str) -> dict[str, Any]:
+    return _portrait(request, name).as_dict()
 
 
 @page.get("/studio/portraits/{name}/image")
@@ -537,6 +571,34 @@ async def still(
     data = await studio.draw(make)
     headers = {"Content-Disposition": 'attachment; filename="infinex-portrait.png"', "Cache-Control": "no-store"}
     return Response(data, media_type="image/png", headers=headers)
+
+
+@page.get("/studio/studies")
+async def my_studies(request: Request) -> list[dict[str, Any]]:
+    return _studies(request).of(_visitor(request))
+
+
+@page.post("/studio/studies")
+async def new_study(request: Request, wanted: Annotated[dict[str, Any], Body()]) -> dict[str, str]:
+    """A blind study of a visitor's finished animations."""
+    studio, owner = _studio(request), _visitor(request)
+    studio.counted(request)
+    pairs = wanted.get("pairs")
+    if not isinstance(pairs, list) or not 0 < len(pairs) <= 100 or not all(isinstance(p, dict) for p in pairs):
+        raise InputError("a study needs between 1 and 100 pairs")
+    files = []
+    for pair in pairs:
+        made = [_job(request, str(pair.get(side, ""))) for side in ("a", "b")]
+        if any(j.state != "done" for j in made):
+            raise InputError("only finished animations can be judged")
+        names = [str(pair.get(f"name_{side}", side.upper()))[:80] for side in ("a", "b")]
+        files.append((made[0].output, made[1].output, names[0], names[1]))
+    return {"id": await studio.look(_studies(request).from_files, owner, files)}
+
+
+def _studies(request: Request) -> Studies:
+    studies: Studies = request.app.state.studies
+    return studies
 
 
 # -- sockets ------------------------------------------------------------------------------------------
@@ -743,12 +805,29 @@ def _driven(driven: Live, frame: bytes) -> tuple[str, bytes]:
 
 async def _problem(request: Request, error: Exception) -> JSONResponse:
     if isinstance(error, InfinexError):
-        return JSONResponse({"detail": friendly(error, _studio(request).folder)}, 422)
+        studio: Studio | None = getattr(request.app.state, "studio", None)
+        return JSONResponse({"detail": friendly(error, None if studio is None else studio.folder)}, 422)
     if isinstance(error, RequestValidationError):
         return JSONResponse({"detail": _in_words(error)}, 422)
     if isinstance(error, HTTPException):
-        return JSONResponse({"detail": str(error.detail)}, error.status_code, headers=error.headers)
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(sorted(_methods(request)))
+        return JSONResponse({"detail": str(error.detail)}, error.status_code, headers=headers)
     return JSONResponse({"detail": "Something went wrong here."}, 500)
+
+
+def _methods(request: Request) -> set[str]:
+    """What may be asked of a path, over all the routes it has."""
+    out: set[str] = set()
+    for path, operations in request.app.openapi().get("paths", {}).items():
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)), request.url.path):
+            out |= {method.upper() for method in operations}
+    for route in request.app.routes:
+        found = getattr(route, "path_regex", None)
+        if found is not None and found.match(request.url.path):
+            out |= set(getattr(route, "methods", None) or ())
+    return out
 
 
 def _in_words(error: RequestValidationError) -> str:
@@ -771,6 +850,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     @contextlib.asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
         studio = app.state.studio = Studio(settings)
+        app.state.studies = Studies(studio.folder / "studies")
         sweeping = asyncio.create_task(_sweep(studio))
         try:
             yield
@@ -788,12 +868,19 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         license_info={"name": "Apache-2.0"},
     )
     app.include_router(api)
+    app.include_router(front)
     app.include_router(page)
+    app.include_router(studies_router)
+    dress(app, settings)
+    return app
+
+
+def dress(app: FastAPI, settings: Settings) -> None:
+    """Static files, errors in words and the gate."""
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
     for kind in (InfinexError, RequestValidationError, HTTPException):
         app.add_exception_handler(kind, _problem)
     app.add_middleware(Gate, settings=settings)
-    return app
 
 
 __all__ = ["create_app"]

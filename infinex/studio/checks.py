@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 import re
 import threading
 import unicodedata
@@ -16,7 +17,7 @@ import numpy as np
 from PIL import Image
 
 from infinex.errors import FaceNotFoundError, InfinexError, InputError
-from infinex.face.tracker import MIN_FACE, Face, FaceFinder
+from infinex.face.tracker import MIN_FACE, Box, Face, FaceFinder
 from infinex.media.image import is_image, read_image
 from infinex.media.video import VideoReader
 from infinex.studio.settings import Settings
@@ -113,6 +114,32 @@ def look_for_faces(path: Path, settings: Settings) -> tuple[tuple[int, int], lis
     if not faces:
         raise FaceNotFoundError(f"the face in {path.name} is too small; at least {MIN_FACE:.0f} pixels are needed")
     return (image.shape[1], image.shape[0]), faces
+
+
+def parse_box(text: str, size: tuple[int, int]) -> Box:
+    """`x,y,width,height` in pixels of a picture of `size` (width, height), checked. Raises InputError."""
+    try:
+        x, y, w, h = (float(v) for v in text.split(","))
+    except ValueError:
+        raise InputError("box: four numbers x,y,width,height are wanted") from None
+    if not all(math.isfinite(v) for v in (x, y, w, h)) or w < 16 or h < 16:
+        raise InputError("box: it must be at least 16 pixels wide and high")
+    if x < -w / 2 or y < -h / 2 or x + w / 2 > size[0] or y + h / 2 > size[1]:
+        raise InputError("box: it lies outside the picture")
+    return x, y, w, h
+
+
+def look_in_box(path: Path, box: str) -> tuple[tuple[int, int], list[Face]]:
+    """Size of a picture and the face that somebody marked in it. Raises InputError."""
+    image = read_image(path)
+    size = image.shape[1], image.shape[0]
+    x, y, w, h = parse_box(box, size)
+    with LOOKING:
+        finder = FaceFinder()
+        try:
+            return size, [finder.in_box(image, (x, y, x + w, y + h))]
+        finally:
+            finder.close()
 
 
 def look_through(path: Path, settings: Settings) -> float:

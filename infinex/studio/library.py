@@ -28,6 +28,7 @@ class Portrait:
     path: Path
     size: tuple[int, int]
     faces: list[Face]
+    box: str | None = None  # where somebody marked the face by hand
     used: float = field(default_factory=time.time)
 
     def as_dict(self) -> dict[str, object]:
@@ -66,9 +67,10 @@ class Library:
         folder.mkdir()
         return folder
 
-    def add(self, owner: str, path: Path, size: tuple[int, int], faces: list[Face]) -> Portrait:
+    def add(self, owner: str, path: Path, size: tuple[int, int], faces: list[Face], box: str | None = None) -> Portrait:
         """Keep a picture that was looked over."""
-        portrait = Portrait(secrets.token_urlsafe(16), owner, path, size, sorted(faces, key=lambda f: f.box[0]))
+        ordered = sorted(faces, key=lambda f: f.box[0])
+        portrait = Portrait(secrets.token_urlsafe(16), owner, path, size, ordered, box)
         with self._lock:
             self._portraits[portrait.id] = portrait
             mine = [p for p in self._portraits.values() if p.owner == owner]

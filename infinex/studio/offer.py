@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator
+from functools import cache
+from importlib import import_module
 from importlib.util import find_spec
 from typing import Any
 
 from infinex._version import __version__
 from infinex.drivers.motion import bundled_motions, load_motion
-from infinex.face import units as face_units
-from infinex.studio.expression import GAZE, TURN, emotions
+from infinex.studio.expression import GAZE, NAMES, TURN, UNITS, emotions
 from infinex.studio.settings import Settings
 
 # Which group a unit belongs to, by its number in FACS.
@@ -19,12 +24,6 @@ GROUPS = (
     ("Lips and smile", (10, 12, 14, 15, 16, 18, 20, 22, 23, 24, 28)),
     ("Mouth and jaw", (17, 25, 26, 27, 29, 30, 31)),
 )
-TITLES = {
-    1: "Inner brow raiser", 2: "Outer brow raiser", 4: "Brow lowerer", 5: "Upper lid raiser", 6: "Cheek raiser",
-    7: "Lid tightener", 9: "Nose wrinkler", 10: "Upper lip raiser", 12: "Lip corner puller", 14: "Dimpler",
-    15: "Lip corner depressor", 17: "Chin raiser", 20: "Lip stretcher", 23: "Lip tightener", 25: "Lips part",
-    26: "Jaw drop", 45: "Blink",
-}  # fmt: skip
 PLAIN = {
     1: "Raise inner brows", 2: "Raise outer brows", 4: "Frown", 5: "Widen eyes", 6: "Raise cheeks",
     7: "Narrow eyes", 9: "Wrinkle nose", 10: "Raise upper lip", 11: "Deepen smile folds", 12: "Smile",
@@ -48,18 +47,17 @@ def _number(name: str) -> int:
 
 
 def unit_groups() -> list[dict[str, Any]]:
-    """Every unit of the basis in its group: name, plain words, FACS' title, side ("", "L" or "R")."""
-    names = face_units.basis().names
-    known = getattr(face_units, "UNITS", {})
+    """Every unit of the face in its group: name, plain words, FACS' title, muscle, side ("", "L" or "R")."""
     groups: list[dict[str, Any]] = [{"title": title, "units": []} for title, _ in GROUPS]
-    for name in sorted(names, key=lambda n: (_number(n), n)):
+    for name in sorted(NAMES, key=lambda n: (_number(n), n)):
         number = _number(name)
         place = next((i for i, (_, numbers) in enumerate(GROUPS) if number in numbers), len(GROUPS) - 1)
         side = name[-1] if name[-1] in "LR" else ""
-        plain = name.rstrip("LR") if side else name
-        title = known[plain].title if plain in known else TITLES.get(number, name)
-        words = PLAIN.get(number, str(title).capitalize())
-        groups[place]["units"].append({"name": name, "number": number, "side": side, "label": words, "title": title})
+        unit = UNITS[name.removesuffix(side)]
+        groups[place]["units"].append(
+            {"name": name, "number": number, "side": side, "label": PLAIN.get(number, unit.title.capitalize()),
+             "title": unit.title.capitalize(), "muscle": unit.muscle}
+        )  # fmt: skip
     return [g for g in groups if g["units"]]
 
 
@@ -71,22 +69,62 @@ def has(module: str) -> bool:
         return False
 
 
-def engines() -> list[dict[str, str]]:
-    """Engines that `animate` takes here."""
+class Engines:
+    """Engines that work here. Others than the mesh are tried in a process of their own, behind the scenes: they
+    may lack weights or packages, and what they load should not stay in this one."""
+
+    def __init__(self) -> None:
+        self._names = ["mesh"]
+        self._done = threading.Event()
+        threading.Thread(target=self._try, daemon=True, name="infinex-engines").start()
+
+    def _try(self) -> None:
+        try:
+            for name in ENGINES:
+                if name != "mesh" and _known(name) and subprocess.run(
+                    [sys.executable, "-c", f"from infinex.engine import load_engine; load_engine({name!r})"],
+                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=180, check=False,
+                ).returncode == 0:  # fmt: skip
+                    self._names.append(name)
+        except (OSError, subprocess.SubprocessError):
+            pass
+        self._done.set()
+
+    def known(self, name: str) -> bool:
+        """Whether an engine works; waits for the answer where it is not known yet."""
+        if name not in self._names and name in ENGINES:
+            self._done.wait(200)
+        return name in self._names
+
+    def __iter__(self) -> Iterator[dict[str, str]]:
+        for name in list(self._names):
+            yield {"name": name, "label": ENGINES[name]}
+
+
+def _known(name: str) -> bool:
     from infinex.errors import InfinexError
     from infinex.pipeline import Options
 
-    out = []
-    for name, words in ENGINES.items():
-        try:
-            Options(engine=name).check()
-        except (InfinexError, ImportError):
-            continue
-        out.append({"name": name, "label": words})
-    return out
+    try:
+        Options(engine=name).check()
+    except InfinexError:
+        return False
+    return True
 
 
-def offer(settings: Settings) -> dict[str, Any]:
+@cache
+def speaks() -> bool:
+    """Whether a voice can drive here."""
+    if not has("drivers.speech"):
+        return False
+    try:
+        import_module("infinex.drivers.speech").default_model()
+    except Exception:  # whatever it lacks, it cannot be offered
+        return False
+    return True
+
+
+def offer(settings: Settings, engines: Engines) -> dict[str, Any]:
     """All of it, for the page."""
     from infinex.studio.examples import EXAMPLES
 
@@ -99,7 +137,7 @@ def offer(settings: Settings) -> dict[str, Any]:
     motions.sort(key=lambda m: order.index(str(m["name"])) if m["name"] in order else len(order))
     return {
         "version": __version__,
-        "engines": engines(),
+        "engines": list(engines),
         "motions": motions,
         "examples": [{"name": e.name, "label": e.label, "credit": e.credit} for e in EXAMPLES],
         "units": unit_groups(),
@@ -107,7 +145,7 @@ def offer(settings: Settings) -> dict[str, Any]:
         "turn": TURN,
         "gaze": GAZE,
         "text": has("drivers.text"),
-        "speech": has("drivers.speech"),
+        "speech": speaks(),
         "limits": {
             "upload": settings.upload, "duration": settings.duration, "text": settings.text,
             "preview": settings.preview, "queue": settings.queue,

@@ -20,7 +20,7 @@ from infinex.face.tracker import Face, FaceTracker
 from infinex.mesh.engine import MeshOptions
 from infinex.motion import PARTS, Motion, Rest, part_weights
 from infinex.pipeline import Stage
-from infinex.studio.expression import Expression, move_of
+from infinex.studio.expression import Expression, move_of, rest
 
 RGB = NDArray[np.uint8]
 SETTLE = 12  # frames of a camera in which the performer's rest is seen
@@ -52,11 +52,12 @@ class Preview:
     """One face of one portrait, ready to follow sliders. One thread at a time may draw."""
 
     def __init__(self, source: Source, options: MeshOptions | None = None) -> None:
-        self._stage = Stage([source], options or MeshOptions(mouth="own", wrinkles="none"))
-        self._neutral = Rest.neutral()
+        self._stage = Stage([source], options or MeshOptions(mouth="own"))
+        self._neutral = rest()
         self._rest: Rest | None = None
         self.lock = threading.Lock()
         self.image = source.image
+        self.draw(Expression({"AU12": 0.5, "AU25": 0.5}, yaw=3))  # what is compiled or made at first use
 
     def draw(self, expression: Expression) -> RGB:
         """The portrait with this expression, (H, W, 3); the array is used again by the next call."""
@@ -153,13 +154,12 @@ class Live:
         self._images.append(image)
         if len(self._tracks) < SETTLE:
             return "settling", None
-        rest, index = choose_rest(self._tracks)
-        self._rest = rest
+        self._rest, index = choose_rest(self._tracks)
         unit = fit_pose(top.mean_face(), self._tracks[index]).scale
-        self._capture = Capture(rest, unit, 20.0)
+        self._capture = Capture(self._rest, unit, 20.0)
         noise = np.concatenate([NOISE_POSE, np.tile(NOISE, top.POINTS)])
         self._steady = OneEuro(noise)
         self._last = time.perf_counter()
-        self._stage.begin(rest, self._images[index], self._tracks[index])
+        self._stage.begin(self._rest, self._images[index], self._tracks[index])
         self._tracks, self._images = [], []
         return "settling", None

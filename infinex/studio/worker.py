@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +22,7 @@ MOTION = "result.motion.npz"
 
 @dataclass(frozen=True)
 class Task:
-    """What to make. Exactly one of `driving`, `motion`, `keyframes`, `units`, `text` and `speech` is given,
-    save that `text` and `speech` may come with a `driving` clip where their driver takes one."""
+    """What to make. One of `driving`, `motion`, `keyframes`, `units` and `text` is given, or `speech`, or both."""
 
     source: str
     output: str
@@ -38,8 +38,9 @@ class Task:
 class Recorded:
     """A driver that keeps the moves it gave out, so that the performance can be saved beside the video."""
 
-    def __init__(self, driver: Any) -> None:
+    def __init__(self, driver: Any, label: str) -> None:
         self._driver = driver
+        self.name = label  # what the file's metadata calls it
         self._moves: list[Any] = []
 
     def __getattr__(self, name: str) -> Any:
@@ -64,11 +65,41 @@ class Recorded:
         played = getattr(self._driver, "motion", None)
         if played is not None and played.units is not None and len(played) == len(motion):
             return replace(motion, units=played.units, unit_names=played.unit_names)
+        spoken = getattr(self._driver, "units", None)
+        if callable(spoken):
+            names, units = spoken()
+            if len(units) == len(motion):
+                return replace(motion, units=np.clip(units, 0, 1), unit_names=tuple(names))
         return with_units(motion)
+
+
+def units_of(text: str) -> Any:
+    """Action Units in words, an emotion or a timeline as a performance. Raises InputError."""
+    from infinex.drivers.units import parse_timeline, timeline_motion
+
+    return timeline_motion(parse_timeline(text))
 
 
 def driver_of(task: Task, options: Any) -> Any:
     """The driver a task asks for. Raises InfinexError."""
+    if task.speech is None:
+        return _face_of(task, options)
+    voice = import_module("infinex.drivers.speech").SpeechDriver
+    if all(v is None for v in (task.driving, task.motion, task.keyframes, task.units, task.text)):
+        return voice(task.speech, options.fps)
+    from infinex.drivers.video import VideoDriver
+
+    base = _face_of(task, options)
+    try:  # a filmed performer has a life of its own
+        lips = voice(task.speech, options.fps, isinstance(base, VideoDriver))
+        return import_module("infinex.drivers.overlay").LipsOver(base, lips)
+    except BaseException:
+        base.close()
+        raise
+
+
+def _face_of(task: Task, options: Any) -> Any:
+    """The driver of the whole face."""
     from infinex.drivers.motion import load_motion
     from infinex.pipeline import open_driver
     from infinex.studio import expression
@@ -79,15 +110,24 @@ def driver_of(task: Task, options: Any) -> Any:
             return open_driver(expression.ease_in(frames[0][1]), options)
         return open_driver(expression.motion_of(frames, hold=0.2), options)
     if task.units is not None:
-        return open_driver(expression.motion_of_units(task.units), options)
+        return open_driver(units_of(task.units), options)
     if task.text is not None:
-        return open_driver(expression.motion_of_text(task.text), options)
-    if task.speech is not None:
-        return open_driver(expression.motion_of_speech(Path(task.speech)), options)
+        from infinex.drivers.text import open_text
+
+        return open_text(task.text, options.fps or 25.0)
     if task.motion is not None:
         return open_driver(load_motion(task.motion), options)
     assert task.driving is not None
     return open_driver(task.driving, options)
+
+
+def label_of(task: Task) -> str:
+    """What the metadata of a result calls its driver."""
+    if task.driving is not None or task.speech is not None:
+        return Path(task.driving or task.speech or "").name
+    if task.units is not None:
+        return task.units[:200].replace("/", " ")
+    return task.motion or ("text" if task.text is not None else "timeline")
 
 
 def perform(task: Task, progress: Any = None) -> dict[str, Any]:
@@ -99,10 +139,11 @@ def perform(task: Task, progress: Any = None) -> dict[str, Any]:
         given["box"] = tuple(given["box"])
     options = Options(**given)
     options.check()
-    driver = Recorded(driver_of(task, options))
+    driver = Recorded(driver_of(task, options), label_of(task))
     try:
         summary = animate(task.source, driver, task.output, options, progress).as_dict()
         motion = driver.performed()
+        summary["warnings"] = [*getattr(driver, "notes", []), *getattr(driver, "warnings", []), *summary["warnings"]]
     finally:
         driver.close()
     motion.save(Path(task.output).with_name(MOTION))

@@ -79,6 +79,14 @@ def test_an_expression_ends_when_another_begins() -> None:
     assert tracks["AU43"][t > closed.duration - 0.6].max() < 0.1
 
 
+def test_pronouns_and_waits() -> None:
+    timeline = read_text("She closes her eyes. After two seconds she opens them and smiles.")
+    assert not timeline.unknown
+    t = np.arange(0, timeline.duration, 0.02)
+    shut = t[timeline.tracks(t)["AU43"] > 0.9]
+    assert shut.max() - shut.min() > 2.5
+
+
 def test_degrees_and_speeds() -> None:
     assert peak("she smiles slightly", "AU12") < peak("she smiles", "AU12") < peak("she smiles broadly", "AU12")
     assert start("he slowly smiles", "AU12") > start("he smiles", "AU12") > start("he suddenly smiles", "AU12")

@@ -129,8 +129,9 @@ def test_gaze_moves_the_iris_and_nothing_else(prepared: PreparedFace) -> None:
     p = prepared.face.points
     eyes = np.zeros_like(changed)
     for ring in (top.RIGHT_EYE, top.LEFT_EYE):
-        x0, y0 = np.floor(p[ring, :2].min(0) - 6).astype(int)
-        x1, y1 = np.ceil(p[ring, :2].max(0) + 6).astype(int)
+        pad = 0.2 * prepared.face.pose.scale  # lids are touched up together with the eye
+        x0, y0 = np.floor(p[ring, :2].min(0) - pad).astype(int)
+        x1, y1 = np.ceil(p[ring, :2].max(0) + pad).astype(int)
         eyes[y0:y1, x0:x1] = True
     assert changed[eyes].any() and not changed[~eyes].any()
 

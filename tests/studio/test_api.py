@@ -102,6 +102,38 @@ def test_units_in_words(client: Any, small: Path) -> None:
     friendly(send(client, small, units=f"{UNIT}=7"))
 
 
+def test_words(client: Any, small: Path) -> None:
+    job = send(client, small, text="she smiles, then nods").json()
+    assert ended(client, job["id"])["state"] == "done"
+    friendly(send(client, small, text="qwrtz"))
+
+
+@pytest.mark.data
+def test_a_voice_alone_and_over_a_motion(client: Any, small: Path, data_dir: Path, tmp_path: Path) -> None:
+    from infinex.media.audio import has_audio
+    from infinex.studio.offer import speaks
+
+    if not speaks():
+        pytest.skip("driving by a voice needs onnxruntime: pip install 'infinex[onnx]'")
+    voice = tmp_path / "voice.wav"
+    _cut(next(iter(sorted((data_dir / "speech").glob("*.wav")))), voice, 2.0)
+    for more in ({}, {"motion": "nod"}):
+        job = send(client, small, speech=voice, **more).json()
+        done = ended(client, job["id"])
+        assert done["state"] == "done" and 1.5 < done["result"]["duration"] < 2.6, done
+        (tmp_path / "out.mp4").write_bytes(client.get(f"/v1/animations/{job['id']}/result").content)
+        assert has_audio(tmp_path / "out.mp4")
+    friendly(send(client, small, speech=small))  # a picture is no voice
+
+
+def _cut(source: Path, target: Path, seconds: float) -> None:
+    import wave
+
+    with wave.open(str(source)) as a, wave.open(str(target), "wb") as b:
+        b.setparams(a.getparams())
+        b.writeframes(a.readframes(int(seconds * a.getframerate())))
+
+
 def test_cancel_stops_the_work_at_once(client: Any, small: Path, data_dir: Path) -> None:
     driving = next(iter(sorted((data_dir / "clips" / "train").glob("*.mp4"))))
     job = send(client, small, driving=driving, size=1024).json()
@@ -159,6 +191,20 @@ def test_what_is_missing_or_contradictory(client: Any, small: Path) -> None:
     for path in ("/v1/animations/nothing", "/v1/animations/nothing/result"):
         assert client.get(path).status_code == 404
     assert client.delete("/v1/animations/..%2f..%2fetc").status_code == 404
+
+
+def test_a_face_marked_by_hand(client: Any, page: Any, small: Path) -> None:
+    picture = {"picture": ("me.png", small.read_bytes())}
+    portrait = page.post("/studio/portraits", files=picture, data={"box": "50,40,100,130"}).json()
+    assert len(portrait["faces"]) == 1
+    assert page.get(f"/studio/portraits/{portrait['id']}").json() == portrait
+    job = page.post("/v1/animations", data={"portrait": portrait["id"], "motion": "wink"}).json()
+    assert ended(page, job["id"])["state"] == "done"
+    answer = send(client, small, motion="wink", box="50,40,100,130")
+    assert answer.status_code == 202
+    client.delete(f"/v1/animations/{answer.json()['id']}")
+    for wrong in ("1,2,3", "a,b,c,d", "900,900,50,50", "0,0,1,1", "nan,0,50,50"):
+        assert "box" in friendly(send(client, small, motion="wink", box=wrong)).lower()
 
 
 def test_a_pickle_is_not_unpickled(client: Any, small: Path, tmp_path: Path) -> None:

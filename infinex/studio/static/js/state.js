@@ -1,0 +1,17 @@
+// What the whole page shares: the portrait, the face in it, what the server offers.
+
+export const shared = {
+  offer: null,
+  portrait: null, // {id, width, height, faces, largest, name}
+  face: 1,
+};
+
+const listeners = {};
+
+export function on(event, handler) {
+  (listeners[event] ??= []).push(handler);
+}
+
+export function tell(event, detail) {
+  for (const handler of listeners[event] ?? []) handler(detail);
+}

@@ -1,0 +1,94 @@
+// Small things every part of the page uses.
+
+export const $ = (selector, root = document) => root.querySelector(selector);
+export const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
+
+export function make(tag, attributes = {}, ...children) {
+  const node = document.createElement(tag);
+  for (const [key, value] of Object.entries(attributes)) {
+    if (value === undefined || value === null || value === false) continue;
+    if (key.startsWith("on")) node.addEventListener(key.slice(2), value);
+    else if (key === "text") node.textContent = value;
+    else if (key === "class") node.className = value;
+    else node.setAttribute(key, value === true ? "" : value);
+  }
+  node.append(...children.filter((c) => c !== null && c !== undefined));
+  return node;
+}
+
+export function toast(text, seconds = 6) {
+  const box = make("div", { class: "toast", text });
+  $("#toasts").append(box);
+  setTimeout(() => box.remove(), seconds * 1000);
+}
+
+export const sayError = (error) => toast(error?.message || "Something went wrong.");
+
+// The coloured part of a slider, and its number.
+export function dress(input, words) {
+  const show = () => {
+    const low = Number(input.min), high = Number(input.max);
+    input.style.setProperty("--fill", `${(100 * (input.value - low)) / (high - low)}%`);
+    const out = input.parentElement.querySelector("output");
+    const text = words(Number(input.value));
+    if (out) out.textContent = text;
+    input.setAttribute("aria-valuetext", text);
+  };
+  input.addEventListener("input", show);
+  input.show = show;
+  show();
+  return input;
+}
+
+export function drops(node, take) {
+  node.addEventListener("dragover", (e) => { e.preventDefault(); node.classList.add("over"); });
+  node.addEventListener("dragleave", () => node.classList.remove("over"));
+  node.addEventListener("drop", (e) => {
+    e.preventDefault();
+    e.stopPropagation();
+    node.classList.remove("over");
+    if (e.dataTransfer.files[0]) take(e.dataTransfer.files[0]);
+  });
+}
+
+export async function camera(constraints) {
+  if (!navigator.mediaDevices?.getUserMedia) throw new Error("This browser gives no camera to pages opened this way; use localhost or https.");
+  try {
+    return await navigator.mediaDevices.getUserMedia(constraints);
+  } catch (error) {
+    throw new Error(error.name === "NotAllowedError"
+      ? "The camera was not allowed. Allow it in the address bar and try again."
+      : "No camera or microphone was found.");
+  }
+}
+
+export const stopTracks = (stream) => stream?.getTracks().forEach((t) => t.stop());
+
+// Tabs inside a card: arrow keys move between them.
+export function tablist(node, chosen) {
+  const tabs = () => $$('[role="tab"]', node).filter((t) => !t.hidden);
+  const choose = (tab, focus) => {
+    for (const t of $$('[role="tab"]', node)) {
+      const on = t === tab;
+      t.setAttribute("aria-selected", on);
+      t.tabIndex = on ? 0 : -1;
+      document.getElementById(t.getAttribute("aria-controls")).hidden = !on;
+    }
+    if (focus) tab.focus();
+    chosen(tab);
+  };
+  node.addEventListener("click", (e) => { const t = e.target.closest('[role="tab"]'); if (t) choose(t); });
+  node.addEventListener("keydown", (e) => {
+    const step = { ArrowRight: 1, ArrowLeft: -1 }[e.key];
+    if (!step) return;
+    e.preventDefault();
+    const all = tabs();
+    choose(all[(all.indexOf(document.activeElement) + step + all.length) % all.length], true);
+  });
+  return choose;
+}
+
+export function time(seconds) {
+  const s = Math.max(1, Math.round(seconds));
+  return s < 60 ? `${s} s` : `${Math.floor(s / 60)} min ${String(s % 60).padStart(2, "0")} s`;
+}

@@ -1,0 +1,280 @@
+"""The page in a real browser, as a visitor uses it. Needs Debian's `chromium` and the `playwright` package."""
+
+from __future__ import annotations
+
+import io
+import os
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from PIL import Image
+
+sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed: pip install playwright")
+CHROMIUM = os.environ.get("INFINEX_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
+if CHROMIUM is None:
+    pytest.skip("chromium is not installed: apt-get install chromium", allow_module_level=True)
+WAIT = 60_000  # milliseconds; the machine may be busy
+
+
+@pytest.fixture(scope="module")
+def performance(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A clip of a face that moves, made by the product itself: it serves as driver and as camera."""
+    import infinex
+    from infinex.media.sink import open_sink
+    from infinex.studio.examples import EXAMPLES
+
+    path = tmp_path_factory.mktemp("clip") / "performance.mp4"
+    sources = infinex.load_source(EXAMPLES[1].path, size=256)
+    motion = infinex.load_motion("surprise").resample(12)
+    with open_sink(path, (256, 256), 12) as sink:
+        for frame in infinex.render(sources, motion):
+            sink.write(frame)
+    return path
+
+
+@pytest.fixture(scope="module")
+def camera(performance: Path) -> Path:
+    """The clip as Chromium takes it for a camera."""
+    import av
+
+    from infinex.media.video import VideoReader
+
+    path = performance.with_suffix(".mjpeg")
+    with av.open(str(path), "w", format="mjpeg") as out, VideoReader(performance) as reader:
+        stream = out.add_stream("mjpeg", rate=12)
+        stream.width = stream.height = 256
+        stream.pix_fmt = "yuvj420p"
+        for frame in reader:
+            picture = av.VideoFrame.from_ndarray(frame.image, format="rgb24")
+            for packet in stream.encode(picture.reformat(format="yuvj420p")):
+                out.mux(packet)
+        for packet in stream.encode():
+            out.mux(packet)
+    return path
+
+
+@pytest.fixture(scope="module")
+def address() -> Iterator[str]:
+    """A studio of its own, started by the command."""
+    command = [sys.executable, "-m", "infinex.cli", "studio", "--port", "0", "--no-browser"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        line = process.stdout.readline()
+        yield line.split()[2]
+        process.terminate()
+        process.wait(20)
+
+
+@pytest.fixture(scope="module")
+def browser(camera: Path) -> Iterator[Any]:
+    arguments = ["--no-sandbox", "--use-fake-ui-for-media-stream", "--use-fake-device-for-media-stream",
+                 f"--use-file-for-fake-video-capture={camera}"]  # fmt: skip
+    with sync_api.sync_playwright() as play:
+        one = play.chromium.launch(executable_path=CHROMIUM, args=arguments)
+        yield one
+        one.close()
+
+
+@pytest.fixture
+def tab(browser: Any, address: str) -> Iterator[Any]:
+    """A page of a visitor of its own; errors of scripts and requests to elsewhere fail the test."""
+    context = browser.new_context(viewport={"width": 1280, "height": 820}, accept_downloads=True)
+    page = opened(context, address)
+    yield page
+    assert page.faults == []
+    context.close()
+
+
+def opened(context: Any, address: str) -> Any:
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    page.faults = []
+    page.on("pageerror", lambda error: page.faults.append(str(error)))
+    here = address.rstrip("/")
+    page.on("request", lambda r: None if r.url.startswith((here, "blob:", "data:", here.replace("http", "ws")))
+            else page.faults.append(r.url))  # fmt: skip
+    page.goto(address)
+    page.get_by_role("button", name="Example: Grace Hopper").wait_for()
+    return page
+
+
+def with_portrait(page: Any, path: Path | None = None) -> None:
+    if path is None:
+        page.get_by_role("button", name="Example: Grace Hopper").click()
+    else:
+        page.set_input_files("#file", path)
+    page.wait_for_url("**#express")
+    page.locator("#busy:not(.on)").wait_for(state="attached")
+
+
+def pixels(page: Any) -> np.ndarray:
+    return np.asarray(Image.open(io.BytesIO(page.locator("#canvas").screenshot())).convert("RGB")).astype(int)
+
+
+def changed(page: Any, before: np.ndarray, seconds: float = 30) -> np.ndarray:
+    """Wait until the portrait has moved, and come to rest."""
+    limit = time.monotonic() + seconds
+    last = before
+    while time.monotonic() < limit:
+        now = pixels(page)
+        if now.shape == before.shape and np.abs(now - before).max() > 60 and np.array_equal(now, last):
+            return now
+        last = now
+        time.sleep(0.15)
+    raise AssertionError("the portrait did not move")
+
+
+def test_a_smile_without_reading_anything(tab: Any, small: Path) -> None:
+    with_portrait(tab, small)
+    before = pixels(tab)
+    tab.get_by_role("button", name="Happy", exact=True).click()
+    after = changed(tab, before)
+    tab.get_by_text("Lips and smile").click()
+    slider = tab.get_by_role("slider", name="Smile", exact=True)
+    assert float(slider.input_value()) > 0.5
+    slider.focus()
+    for _ in range(3):
+        tab.keyboard.press("Home")
+    changed(tab, after)
+    with tab.expect_download() as download:
+        tab.get_by_role("button", name="Save picture").click()
+    with Image.open(download.value.path()) as image:
+        assert image.size == (210, 210) and "Made with Infinex" in image.text["Comment"]
+    tab.get_by_role("button", name="Start over").click()
+    assert float(slider.input_value()) == 0
+    assert tab.get_by_role("button", name="Happy", exact=True).get_attribute("aria-pressed") == "false"
+
+
+def test_pad_by_keyboard_and_timeline_to_video(tab: Any, small: Path) -> None:
+    with_portrait(tab, small)
+    before = pixels(tab)
+    tab.get_by_text("Mix two feelings").click()
+    pad = tab.get_by_role("slider", name="Mix of two feelings")
+    pad.focus()
+    for key in ["ArrowRight"] * 8 + ["ArrowUp"] * 6:
+        tab.keyboard.press(key)
+    assert pad.get_attribute("aria-valuetext") == "happy 40 percent, surprised 30 percent"
+    changed(tab, before)
+    tab.get_by_role("heading", name="Timeline").click()
+    tab.get_by_role("spinbutton", name="Length").fill("1")
+    tab.get_by_role("spinbutton", name="Length").blur()
+    tab.get_by_role("slider", name="Time").fill("0.5")
+    tab.get_by_role("button", name="Keep this moment").click()
+    tab.get_by_role("button", name="Make a video of it").click()
+    video = tab.locator("#key-job video.result-video")
+    video.wait_for()
+    assert tab.locator("#key-job").get_by_text("210 × 210").is_visible()
+
+
+def test_drive_by_a_clip_and_download(tab: Any, small: Path, performance: Path) -> None:
+    with_portrait(tab, small)
+    tab.get_by_role("link", name="Drive").click()
+    tab.get_by_role("tab", name="Video").click()
+    tab.set_input_files("#video-file", performance)
+    tab.get_by_role("button", name="Make the video").click()
+    tab.get_by_role("progressbar", name="Progress").wait_for()
+    tab.locator("#job .made video").nth(1).wait_for()  # beside the driver
+    heads = {"MP4": b"ftyp", "GIF": b"GIF89a", "Motion": b"PK"}
+    for name, head in heads.items():
+        with tab.expect_download() as download:
+            tab.get_by_role("group", name="Download").get_by_role("link", name=name).click()
+        assert head in Path(download.value.path()).read_bytes()[:12]
+        assert download.value.suggested_filename.startswith("infinex-")
+
+
+def test_cancel(tab: Any, small: Path) -> None:
+    with_portrait(tab, small)
+    tab.get_by_role("link", name="Drive").click()
+    tab.get_by_role("button", name="Talking").click()
+    tab.get_by_text("Adjust").click()
+    tab.locator("#size").select_option("1920")
+    tab.get_by_role("button", name="Make the video").click()
+    tab.get_by_role("button", name="Cancel").click()
+    tab.get_by_text("Cancelled. Nothing was kept.").wait_for()
+    assert tab.get_by_role("button", name="Make the video").is_enabled()
+
+
+def test_bad_files_are_answered_kindly(tab: Any, small: Path, tmp_path: Path) -> None:
+    bad = tmp_path / "notes.png"
+    bad.write_text("not a picture")
+    tab.set_input_files("#file", bad)
+    tab.locator(".toast", has_text="notes.png is not a picture that can be read").wait_for()
+    grey = tmp_path / "wall.png"
+    Image.new("RGB", (200, 200), "grey").save(grey)
+    tab.set_input_files("#file", grey)
+    tab.locator(".toast", has_text="No face found in wall.png").wait_for()
+    tab.get_by_role("heading", name="Mark it yourself").wait_for()
+    tab.get_by_role("button", name="Another picture").click()
+    with_portrait(tab, small)
+    tab.reload()  # the portrait stays
+    tab.locator("#canvas").wait_for()
+    tab.get_by_role("link", name="Drive").click()
+    tab.get_by_role("tab", name="Video").click()
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"no video at all")
+    tab.set_input_files("#video-file", clip)
+    tab.get_by_role("button", name="Make the video").click()
+    tab.get_by_role("alert").filter(has_text="clip.mp4 is not a video that can be read").wait_for()
+
+
+def test_two_visitors_are_apart(browser: Any, address: str, small: Path) -> None:
+    contexts = [browser.new_context() for _ in range(2)]
+    one, other = (opened(c, address) for c in contexts)
+    with_portrait(one, small)
+    one.get_by_role("link", name="Drive").click()
+    one.get_by_role("button", name="Wink").click()
+    one.get_by_role("button", name="Make the video").click()
+    video = one.locator("#job video.result-video")
+    video.wait_for()
+    path = video.get_attribute("src")
+    assert one.request.get(address.rstrip("/") + path).status == 200
+    assert other.request.get(address.rstrip("/") + path).status == 404
+    assert other.request.get(f"{address}studio/jobs").json() == []
+    for context in contexts:
+        context.close()
+
+
+def test_live_by_a_camera(tab: Any) -> None:
+    with_portrait(tab)
+    before = pixels(tab)
+    tab.get_by_role("link", name="Live").click()
+    tab.get_by_role("button", name="Start the camera").click()
+    tab.get_by_text("You are live.").wait_for()
+    tab.locator("#live-meter", has_text="pictures a second").wait_for()
+    limit = time.monotonic() + 20
+    while np.abs(pixels(tab) - before).max() < 60:
+        assert time.monotonic() < limit, "the portrait does not follow the camera"
+    tab.get_by_role("button", name="This is my neutral face").click()
+    tab.get_by_text("Look straight ahead").wait_for()
+    tab.get_by_role("button", name="Stop").click()
+    assert tab.get_by_role("button", name="Start the camera").is_visible()
+
+
+def test_every_control_has_a_name_and_nothing_overflows_a_phone(browser: Any, address: str) -> None:
+    context = browser.new_context(viewport={"width": 375, "height": 740}, color_scheme="dark")
+    page = opened(context, address)
+    assert page.locator("html").get_attribute("data-theme") == "dark"
+    with_portrait(page)
+    for name in ("Portrait", "Express", "Drive", "Live", "Compare"):
+        page.get_by_role("link", name=name, exact=True).click()
+        closed = page.locator("details:not([open]):visible > summary")
+        while closed.count():
+            closed.first.press("Enter")
+        nameless = page.evaluate(
+            """() => [...document.querySelectorAll("button, input, select, textarea, a, video, [role=slider]")]
+            .filter((n) => n.offsetParent && !(n.getAttribute("aria-label") || n.textContent.trim() || n.title
+            || [...(n.labels ?? [])].some((l) => l.textContent.trim()))).map((n) => n.outerHTML)"""
+        )
+        assert nameless == []
+        assert page.evaluate("() => document.documentElement.scrollWidth") <= 375, name
+    page.get_by_role("button", name="Switch between light and dark").click()
+    assert page.locator("html").get_attribute("data-theme") == "light"
+    assert page.faults == []
+    context.close()
