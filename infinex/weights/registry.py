@@ -40,8 +40,6 @@ class Entry:
 
 # One line for each. Sizes of published files are those of the download.
 ENTRIES: tuple[Entry, ...] = (
-    Entry("fomm-cpu", "fomm", "trained here; infinex/weights/fomm/README.md", "Apache-2.0", 1.5,
-          bundled="fomm/fomm-cpu.safetensors"),
     Entry("vox-256", "fomm", "A. Siarohin et al., first-order-model, vox-cpk.pth.tar",
           "CC BY-NC 4.0 (research only)", 716,
           otherwise="download vox-cpk.pth.tar from the links in the README of github.com/AliaksandrSiarohin/"
