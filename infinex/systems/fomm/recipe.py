@@ -99,8 +99,8 @@ RECIPES: dict[str, FommRecipe] = {
         config="fomm-tiny", epochs=20, repeats=50, batch_size=8, milestones=(16,), rate_generator=4e-4,
         rate_detector=4e-4, weights=LossWeights(generator_gan=0), scales=(1.0, 0.5, 0.25),
     ),
-    # The one whose result comes with Infinex. An hour of a busy core is too little to find keypoints from nothing:
-    # the face tracker teaches them, first alone and then beside the paper's own losses.
+    # For less than an hour of one core, which is too little to find keypoints from nothing: the face tracker teaches
+    # them first, then the motion network behind them; the deformed source is the picture.
     "fomm-cpu-points": FommRecipe(
         config="fomm-cpu", epochs=11, repeats=10, batch_size=16, milestones=(10,), rate_detector=2e-3,
         weights=LossWeights(generator_gan=0), taught=1.0, alone="points", augmentation=FAINT,
