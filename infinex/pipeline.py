@@ -59,6 +59,7 @@ class Options:
     mark: bool = False  # a visible mark in the corner
     sign: tuple[Path, Path] | None = None  # certificate chain and private key, PEM
     weights: str = ""  # of the engine: a name of `infinex weights list` or a file; "": those it comes with
+    refine: bool = True  # networks correct what warping cannot show
 
     def check(self) -> None:
         """Raise InputError for a choice that does not exist."""
@@ -83,7 +84,7 @@ class Options:
     @property
     def mesh(self) -> MeshOptions:
         """What concerns the mesh engine."""
-        return MeshOptions(self.mouth, self.wrinkles, self.absolute)
+        return MeshOptions(self.mouth, self.wrinkles, self.absolute, refine=self.refine)
 
 
 @dataclass

@@ -63,7 +63,15 @@ def animate(
     still: Annotated[
         bool, typer.Option("--still", help="With --text or --speech: nothing that was not asked for, not even blinks.")
     ] = False,
-    engine: Annotated[str, typer.Option(help="What renders: mesh, fomm, ganimation.")] = "mesh",
+    text_model: Annotated[
+        str, typer.Option(help="What reads --text: grammar, or a network: recurrent, or a file.")
+    ] = "grammar",
+    sentence_encoder: Annotated[
+        str, typer.Option(help="For free wording in --text: auto, none, or a sentence-transformers model.")
+    ] = "auto",
+    engine: Annotated[
+        str, typer.Option(help="What renders: mesh, fomm, ganimation; of --text alone stylegan.")
+    ] = "mesh",
     weights: Annotated[str, typer.Option(help="Of the engine: a name of `infinex weights list`, or a file.")] = "",
     face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
     box: Annotated[str | None, typer.Option(help="x,y,width,height of the face where none is found.")] = None,
@@ -83,6 +91,9 @@ def animate(
         Mouth, typer.Option(help="Inside of the mouth: the driver's, or the portrait's own, modelled.")
     ] = Mouth.driver,
     wrinkles: Annotated[Wrinkles, typer.Option(help="Carry over the driver's wrinkles, or none.")] = Wrinkles.driver,
+    no_refine: Annotated[
+        bool, typer.Option("--no-refine", help="Warp and model alone, without the networks that touch up.")
+    ] = False,
     panel: Annotated[bool, typer.Option("--panel", help="Write source, driving, occlusion map and result.")] = False,
     audio: Annotated[str, typer.Option(help="keep (the driver's sound), none, or a file.")] = "keep",
     fps: Annotated[Optional[float], typer.Option(help="Frame rate; else the driver's.")] = None,  # noqa: UP045
@@ -110,20 +121,29 @@ def animate(
         raise InputError("--explain goes with --text")
     if text is None and speech is None and still:
         raise InputError("--still goes with --text or --speech")
+    if engine == "stylegan":
+        from infinex.systems.language.engine import animate_text
+
+        if text is None or output is None or speech is not None:
+            raise InputError("the engine stylegan acts out --text alone, into the file named with -o")
+        with progress_bar("animating", quiet or as_json) as update:
+            done = animate_text(source, text, weights, output, fps or 10.0, face, parse_box(box), update)
+        report(done.as_dict(), as_json, f"{done.output}: {done.frames} frames, {done.width}x{done.height}")
+        return
     driver: Driving = motion or driving or ""
     notes: list[str] = []
     if text is not None:
-        said = open_text(text, fps or 25.0, still or speech is not None)
+        said = open_text(text, fps or 25.0, still or speech is not None, text_model, sentence_encoder)
         driver, notes = said, said.notes
         if explain:
-            print(said.timeline.explain())
+            print(said.explain())
             notes = []
             if output is None:
                 return
     options = Options(
         engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
         smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
-        weights,
+        weights, not no_refine,
     )  # fmt: skip
     if driving is not None and driving.startswith("camera:"):
         from infinex.drivers.camera import run_live

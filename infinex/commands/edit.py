@@ -54,13 +54,15 @@ def edit(
     notes: list[str] = []
     if text is not None:
         from infinex.drivers.text import open_text
+        from infinex.drivers.timeline import TimelineDriver
 
         spoken = open_text(text)
-        notes = spoken.notes
+        assert isinstance(spoken, TimelineDriver)
+        notes, at_height = spoken.notes, spoken.timeline.height()
     started = time.perf_counter()
     where = parse_box(box)
     if output.suffix.lower() in SUFFIXES:
-        wanted = expression(units, emotion, strength, exaggerate) if text is None else spoken.timeline.height()
+        wanted = expression(units, emotion, strength, exaggerate) if text is None else at_height
         image = run(
             photo, wanted, output, grid=grid, shading=not no_shading, exaggerate=exaggerate,
             face=face, box=where, mark=mark,

@@ -36,7 +36,7 @@ from infinex.drivers.grammar import (
     TURN,
     mark,
 )  # fmt: skip
-from infinex.drivers.timeline import GAZE, HEAD, Timeline, TimelineDriver, unit_of
+from infinex.drivers.timeline import GAZE, HEAD, Timeline, TimelineDriver, TrackDriver, unit_of
 from infinex.drivers.words import DROPPED, Lexicon, Meaning, base, lexicon, nearest, tokens
 from infinex.errors import InputError
 
@@ -192,7 +192,7 @@ class Reader:
         events += self._phrases(clause)
         events.sort(key=lambda e: e.place)
         wait, at, loose = self._modify(clause, events)
-        if not events and not wait and at is None:
+        if not events:
             events = self._elliptic(clause)
             if events:
                 self._modify(clause, events)
@@ -650,11 +650,24 @@ def read_text(text: str, understand: Understand | None = None) -> Timeline:
 
 
 def open_text(
-    text: str, fps: float = 25.0, still: bool = False, understand: Understand | None = None
-) -> TimelineDriver:
+    text: str, fps: float = 25.0, still: bool = False, model: str = "grammar", encoder: str = "auto"
+) -> TrackDriver:
     """A driver that acts out a text. `still`: without blinks, breath and sway of its own.
 
-    Raises InputError as `read_text` does."""
+    `model` is "grammar", or the network that makes the trajectories: "recurrent", "lstm" or a weights file.
+    `encoder` names the sentence encoder for free wording; "auto" is the default one where it is installed.
+    Raises InputError as `read_text` does, MissingDependencyError and WeightsError for a network's needs."""
+    if model != "grammar":
+        check_language(text)
+        from infinex.systems.language.units import open_sentences
+
+        return open_sentences(text, fps, still, model, None if encoder in ("auto", "none") else encoder)
+    understand: Understand | None = None
+    if encoder != "none":
+        from infinex.drivers import meaning
+
+        if encoder != "auto" or meaning.available():
+            understand = meaning.free_wording(None if encoder == "auto" else encoder)
     driver = TimelineDriver(read_text(text, understand), fps, still)
     timeline = driver.timeline
     driver.notes = [*timeline.notes]

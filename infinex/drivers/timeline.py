@@ -161,28 +161,30 @@ def _show(channel: str, level: float) -> str:
     return f"{channel} {level:+.2f}" if channel in ("lean", "shift_x", "shift_y") else f"{channel} {level:+.0f}°"
 
 
-class TimelineDriver:
-    """Plays a timeline, frame by frame."""
+class TrackDriver:
+    """Plays channels over time, frame by frame; `tracks` are arrays (T,) at `fps`."""
 
     rest_image: None = None
     rest_points: None = None
     audio: None = None
 
-    def __init__(self, timeline: Timeline, fps: float = 25.0, still: bool = False) -> None:
-        self.timeline, self.fps = timeline, fps
-        self.frames = max(1, round(timeline.duration * fps))
-        self.rest = rest_face()
+    def __init__(self, tracks: Mapping[str, Array], frames: int, fps: float, still: bool, seed: int) -> None:
+        self.fps, self.frames, self.rest = fps, frames, rest_face()
         self.lost: list[tuple[float, float]] = []
         self.notes: list[str] = []  # what the user should know
-        self._times = np.arange(self.frames) / fps
-        self._tracks = timeline.tracks(self._times)
+        self._tracks = dict(tracks)
         if not still:
-            add_idle_life(self._tracks, self._times, timeline.seed)
+            add_idle_life(self._tracks, np.arange(frames) / fps, seed)
         self.unshown = tuple(sorted({unit_of(c) for c in self._tracks if c.startswith("AU")} - set(UNITS)))
         for unit in self.unshown:
             del self._tracks[unit]
 
-    def settle(self, near: Any = None, match: Any = None) -> TimelineDriver:
+    def explain(self) -> str:
+        """Its Action Units and other channels at their furthest."""
+        rows = [(k, float(v[np.abs(v).argmax()])) for k, v in self._tracks.items() if len(v) and np.abs(v).max() > 0.05]
+        return "\n".join(_show(k, v) for k, v in sorted(rows))
+
+    def settle(self, near: Any = None, match: Any = None) -> TrackDriver:
         """Its performer is at rest already."""
         return self
 
@@ -209,6 +211,19 @@ class TimelineDriver:
         # The upper lids go with the eyes.
         units |= {"AU63": max(0.0, -gaze[1]) / 0.4, "AU64": max(0.0, gaze[1]) / 0.42}
         return Move(i / self.fps, rotation, shift, scale, units_offsets(units), gaze)
+
+
+class TimelineDriver(TrackDriver):
+    """Plays a timeline."""
+
+    def __init__(self, timeline: Timeline, fps: float = 25.0, still: bool = False) -> None:
+        frames = max(1, round(timeline.duration * fps))
+        self.timeline = timeline
+        super().__init__(timeline.tracks(np.arange(frames) / fps), frames, fps, still, timeline.seed)
+
+    def explain(self) -> str:
+        """See `Timeline.explain`."""
+        return self.timeline.explain()
 
 
 def head_turn(turn: float, nod: float, tilt: float) -> Array:

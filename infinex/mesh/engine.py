@@ -18,12 +18,14 @@ from infinex.mesh.furrows import Furrows
 from infinex.mesh.layers import Layers, person_matte
 from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
 from infinex.mesh.raster import composite
+from infinex.mesh.refiner import Look, colour_of, look_at_eye, look_at_head, look_at_mouth, refiner
 from infinex.mesh.retarget import Retarget, SourceFace, Target
 from infinex.mesh.warp import Flow, Warp, WarpShape, head_reach
 from infinex.mesh.wrinkles import Wrinkles
 from infinex.motion import Move, Rest
 
 Box = tuple[int, int, int, int]
+HEAD_LARGEST = 125.0  # IOD in pixels up to which the head is refined
 LARGE = 1_200_000  # pixels that move
 
 
@@ -37,6 +39,7 @@ class MeshOptions:
     oversample: int = 2  # antialiasing of lids and lips
     layers: Literal["matte", "flat"] = "matte"  # flat: no background behind the person, for heads that stay
     shape: WarpShape = field(default_factory=WarpShape)
+    refine: bool = True  # networks correct what warping cannot show
 
 
 @dataclass
@@ -69,8 +72,10 @@ class PreparedFace:
         self.layers = Layers(part, self.face, alpha)
         self.tone = MouthTone.measure(source.image, self.face.points)
         self.mouth = Mouth(self.face, self.tone)
+        self.colour = colour_of(part, self.face.points[:, :2] - [x0, y0])
         self._retarget: Retarget | None = None
         self._wrinkles: Wrinkles | None = None
+        self._last: tuple[NDArray[np.uint8], Flow, NDArray[np.uint8], Target] | None = None
 
     def _tightened(self, reach: Box, alpha: NDArray[np.float32]) -> tuple[Box, NDArray[np.float32]]:
         """The reach cut down to the person and some room around; empty background need not be drawn."""
@@ -104,12 +109,14 @@ class PreparedFace:
         target = self.target(drive.move)
         x0, y0, x1, y1 = self.box
         out = canvas[y0:y1, x0:x1]
+        self._last = None
         if target.still:
             out[:] = self.layers.image
             return target, None
         flow = self.warp.flow(target)
         layers = self.layers
         part = layers.image.copy()
+        gate = np.zeros(part.shape[:2], np.uint8)
         a, b, c, d = flow.box
         if c > a and d > b:
             inside = (slice(b, d), slice(a, c))
@@ -119,7 +126,8 @@ class PreparedFace:
             warped = cv2.remap(layers.person, mx, my, sampling, borderMode=cv2.BORDER_REPLICATE)
             image, fill = (np.ascontiguousarray(i[inside]) for i in (layers.image, layers.fill))
             moved = np.empty_like(image)
-            composite(warped, image, fill, layers.gate(mx, my, (a, b)), moved)
+            gate[inside] = layers.gate(mx, my, (a, b))
+            composite(warped, image, fill, np.ascontiguousarray(gate[inside]), moved)
             part[inside] = moved
         self._antialias(part, flow)
         if self._wrinkles is not None and drive.image is not None and drive.points is not None:
@@ -127,12 +135,34 @@ class PreparedFace:
         elif self.options.wrinkles == "driver" and drive.image is None:
             self.furrows.apply(part, (x0, y0), target, drive.move)
         draw_eyes(part, layers.image, (x0, y0), self.face, target)
+        theirs = False
         if self.options.mouth == "driver" and drive.image is not None and drive.points is not None:
+            theirs = True
             draw_performer_mouth(part, (x0, y0), self.face, target, self.tone, drive.image, drive.points)
         else:
             self.mouth.draw(part, (x0, y0), target)
+        self._last = part, flow, gate, target
+        if self.options.refine:
+            refiner()(part, self.looks(theirs), self.colour)
         out[:] = part
         return target, flow
+
+    def looks(self, performers_mouth: bool = False) -> dict[str, Look]:
+        """What the refiner's networks see of the frame drawn last; nothing where it was the source itself.
+
+        The inside of a performer's own mouth is real already and not looked at."""
+        if self._last is None:
+            return {}
+        part, flow, gate, target = self._last
+        image, corner = self.layers.image, self.box[:2]
+        looks: dict[str, Look] = {}
+        # A head that stays is right as it is; a large one would be corrected too coarsely to gain.
+        if flow.peak > 0.02 * self.face.pose.scale and self.face.pose.scale < HEAD_LARGEST:
+            looks["head"] = look_at_head(part, self.layers, flow, gate, self.face, target, corner)
+        looks |= {f"eye-{k}": look_at_eye(part, image, corner, self.face, target, k) for k in (0, 1)}
+        if performers_mouth:
+            return looks
+        return looks | {"mouth": look_at_mouth(part, image, corner, self.face, target)}
 
     def _antialias(self, part: NDArray[np.uint8], flow: Flow) -> None:
         """Sample lids and lips again, finer: their triangles are thin and fold over."""

@@ -20,6 +20,7 @@ MODULES = (
     "infinex.systems.fomm.recipe",
     "infinex.systems.ganimation.recipe",
     "infinex.systems.language.recipe",
+    "infinex.systems.refiner.recipe",
     "infinex.systems.speech.recipe",
 )
 

@@ -108,6 +108,32 @@ def test_words(client: Any, small: Path) -> None:
     friendly(send(client, small, text="qwrtz"))
 
 
+@pytest.mark.data
+def test_a_voice_alone_and_over_a_motion(client: Any, small: Path, data_dir: Path, tmp_path: Path) -> None:
+    from infinex.media.audio import has_audio
+    from infinex.studio.offer import speaks
+
+    if not speaks():
+        pytest.skip("driving by a voice needs onnxruntime: pip install 'infinex[onnx]'")
+    voice = tmp_path / "voice.wav"
+    _cut(next(iter(sorted((data_dir / "speech").glob("*.wav")))), voice, 2.0)
+    for more in ({}, {"motion": "nod"}):
+        job = send(client, small, speech=voice, **more).json()
+        done = ended(client, job["id"])
+        assert done["state"] == "done" and 1.5 < done["result"]["duration"] < 2.6, done
+        (tmp_path / "out.mp4").write_bytes(client.get(f"/v1/animations/{job['id']}/result").content)
+        assert has_audio(tmp_path / "out.mp4")
+    friendly(send(client, small, speech=small))  # a picture is no voice
+
+
+def _cut(source: Path, target: Path, seconds: float) -> None:
+    import wave
+
+    with wave.open(str(source)) as a, wave.open(str(target), "wb") as b:
+        b.setparams(a.getparams())
+        b.writeframes(a.readframes(int(seconds * a.getframerate())))
+
+
 def test_cancel_stops_the_work_at_once(client: Any, small: Path, data_dir: Path) -> None:
     driving = next(iter(sorted((data_dir / "clips" / "train").glob("*.mp4"))))
     job = send(client, small, driving=driving, size=1024).json()

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -148,6 +148,7 @@ def captioned(folder: str | Path, frames: int, fps: float, seed: int = 0) -> Pai
     """Pairs from performances (`.motion.npz` of `infinex track`): windows described by the units they show.
 
     A window begins where the face is near its own rest; the description names what the window ends in."""
+    from infinex.face.units import basis
     from infinex.motion import Motion
 
     rng = np.random.default_rng(seed)
@@ -156,8 +157,10 @@ def captioned(folder: str | Path, frames: int, fps: float, seed: int = 0) -> Pai
     group: list[int] = []
     for path in sorted(Path(folder).glob("*.motion.npz")):
         motion = Motion.load(path).relative().resample(fps)
-        if motion.units is None or len(motion) < frames // 2:
+        if len(motion) < frames // 2:
             continue
+        if motion.units is None:
+            motion = replace(motion, units=basis().estimate(motion.offsets), unit_names=basis().names)
         tracks = _tracks(motion)
         table = on_channels(tracks, len(motion))
         calm = np.abs(table).sum(1)

@@ -13,11 +13,12 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from infinex.errors import WeightsError
+from infinex.errors import InputError, WeightsError
 from infinex.nn.sentence import DEFAULT, load_encoder
 from infinex.systems.language.losses import LossWeights, contrastive, path_regularisation
 from infinex.systems.language.model import MotionText, UnitConfig, UnitMotion
 from infinex.systems.language.pairs import CHANNELS, Pairs, captioned, joined, spoken
+from infinex.systems.language.stylegan_task import Portraits, StyleganRecipe, StyleganTask
 from infinex.systems.language.weights import load_units, save
 from infinex.training.trainer import TrainerOptions
 
@@ -46,7 +47,8 @@ class UnitRecipe:
         return UnitConfig(channels=CHANNELS, frames=self.frames, fps=self.rate_frames, recurrence=self.recurrence)
 
 
-RECIPES: dict[str, UnitRecipe] = {
+RECIPES: dict[str, UnitRecipe | StyleganRecipe] = {
+    "language-stylegan": StyleganRecipe(),
     "language-units": UnitRecipe(),
     "language-units-lstm": UnitRecipe(recurrence="lstm"),
 }
@@ -82,8 +84,15 @@ def pairs_for(recipe: UnitRecipe, folder: str | Path | None, split: str) -> Pair
     return made
 
 
-def samples(recipe: UnitRecipe, folder: Any, split: str) -> UnitSamples:
-    """Training samples; `folder` holds performances (`infinex track CLIP -o folder/CLIP.motion.npz`), or none."""
+def samples(recipe: UnitRecipe | StyleganRecipe, folder: Any, split: str) -> UnitSamples | Portraits:
+    """Training samples; in Action Units `folder` holds performances (`infinex track CLIP -o CLIP.motion.npz`) or
+    none, in W+ pictures."""
+    if isinstance(recipe, StyleganRecipe):
+        from infinex.nn.stylegan2 import load_stylegan2
+
+        if not recipe.generator:
+            raise InputError("training in W+ needs a StyleGAN2: --set generator=FILE")
+        return Portraits(recipe, folder, load_stylegan2(recipe.generator).config.size)
     pairs = pairs_for(recipe, folder, split)
     return UnitSamples(pairs, load_encoder(recipe.encoder)(pairs.texts))
 
@@ -183,6 +192,8 @@ def _first_of_each(group: Tensor) -> Tensor:
     return torch.tensor(sorted(seen.values()), device=group.device)
 
 
-def task(recipe: UnitRecipe) -> UnitTask:
+def task(recipe: UnitRecipe | StyleganRecipe) -> UnitTask | StyleganTask:
     """The training task of a recipe."""
+    if isinstance(recipe, StyleganRecipe):
+        return StyleganTask(recipe)
     return UnitTask(recipe)

@@ -1,0 +1,297 @@
+"""What warping cannot show: small networks correct the mouth, the eyes and the head's outline.
+
+Each looks at a square window of the frame, cut at a size of its own whatever the portrait's: the mesh
+engine's frame, the source, masks and a few numbers about the pose. Nothing of the driver's pixels enters.
+It returns a residual in RGB that is enlarged and added inside its support, so the texture stays sharp.
+The same functions build the inputs for training (`infinex.systems.refiner`) and at work.
+"""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.face import topology as top
+from infinex.face.pose import Pose
+from infinex.mesh.layers import Layers, polygon_mask
+from infinex.mesh.retarget import EYES, SourceFace, Target
+from infinex.mesh.warp import Flow
+
+Image = NDArray[np.uint8]
+Planes = NDArray[np.float32]
+MODELS = Path(__file__).with_name("data")
+PARTS = ("head", "eye", "mouth")  # in the order they are refined
+GENTLE = 0.4  # strength where the face has no colour
+LARGEST = 110.0  # of a residual, in grey levels
+
+
+@dataclass(frozen=True)
+class Window:
+    """A square of a picture seen at `side` by `side` pixels; `matrix` (2, 3) takes its pixels to the picture's."""
+
+    matrix: NDArray[np.float64]
+    side: int
+
+    @staticmethod
+    def around(centre: NDArray, axis: NDArray, reach: float, side: int, mirrored: bool = False) -> Window:
+        """`reach` pixels wide around `centre`, its x axis along `axis` (2,) or against it."""
+        u = np.asarray(axis, np.float64) / max(float(np.hypot(*axis)), 1e-6) * (reach / side)
+        v = np.array([-u[1], u[0]])
+        linear = np.stack([-u if mirrored else u, v], 1)
+        corner = np.asarray(centre, np.float64) - linear @ np.full(2, (side - 1) / 2)
+        return Window(np.concatenate([linear, corner[:, None]], 1), side)
+
+    @property
+    def pixel(self) -> float:
+        """Picture pixels that one window pixel spans."""
+        return float(np.hypot(self.matrix[0, 0], self.matrix[1, 0]))
+
+    def cut(self, image: NDArray) -> Planes:
+        """The window of an image (H, W[, C]) as float32; its border pixels stand for what is outside."""
+        matrix = self.matrix
+        shrink = min(1.0, 1.5 / self.pixel)
+        if shrink < 0.75:  # warping alone would skip pixels of a large photo
+            x0, y0, x1, y1 = self.box(image.shape)
+            image = cv2.resize(image[y0:y1, x0:x1], None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
+            matrix = matrix * shrink
+            matrix[:, 2] -= np.array([x0, y0]) * shrink - (shrink - 1) / 2
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        out = cv2.warpAffine(image, matrix, (self.side, self.side), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+        return out.astype(np.float32)
+
+    def box(self, shape: tuple[int, ...]) -> tuple[int, int, int, int]:
+        """Bounding box x0, y0, x1, y1 in a picture of `shape`, never empty."""
+        s = self.side - 0.5
+        corners = np.array([[-0.5, -0.5, 1], [s, -0.5, 1], [-0.5, s, 1], [s, s, 1]]) @ self.matrix.T
+        lo = np.clip(np.floor(corners.min(0)) - 1, 0, np.array(shape[1::-1]) - 4).astype(int)
+        hi = np.clip(np.ceil(corners.max(0)) + 2, lo + 4, shape[1::-1]).astype(int)
+        return int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])
+
+    def of(self, points: NDArray) -> NDArray[np.float64]:
+        """Picture points (N, 2) in window pixels."""
+        (a, b, x), (c, d, y) = self.matrix
+        p = points[:, :2] - [x, y]
+        return np.stack([d * p[:, 0] - b * p[:, 1], a * p[:, 1] - c * p[:, 0]], 1) / (a * d - b * c)
+
+    def enlarged(self, planes: Planes, box: tuple[int, int, int, int]) -> Planes:
+        """Planes (side, side, C), zero at their rim, over a `box` of the picture."""
+        x0, y0, x1, y1 = box
+        matrix = self.matrix.copy()
+        matrix[:, 2] -= [x0, y0]
+        return cv2.warpAffine(planes, matrix, (x1 - x0, y1 - y0), flags=cv2.INTER_LINEAR)
+
+
+@dataclass(frozen=True)
+class Look:
+    """What one network sees of one frame."""
+
+    window: Window
+    planes: Planes  # (C, side, side), about -1..1; the first three are the frame
+    support: Planes  # (side, side) in 0..1: where it may change something
+
+
+class Refiner:
+    """The networks, run by ONNX Runtime."""
+
+    def __init__(self, folder: Path = MODELS) -> None:
+        """`folder` holds `refiner-{mouth,eye,head}.onnx`; a part without a file is left as the mesh has it."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1  # tracking and encoding keep the other cores busy
+        options.log_severity_level = 4
+        self._sessions = {
+            part: onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+            for part in PARTS
+            if (file := folder / f"refiner-{part}.onnx").is_file()
+        }
+
+    def __call__(self, part: Image, looks: dict[str, Look], colour: float = 1.0) -> None:
+        """Refine a frame in place, by what was seen of it. `colour` in 0..1 is the portrait's, see `colour_of`.
+
+        An answer that is not finite is left out, with a warning."""
+        for kind, session in self._sessions.items():
+            seen = [look for name, look in looks.items() if name.startswith(kind) and look.support.max() > 0.02]
+            if not seen:
+                continue
+            (answer,) = session.run(None, {"planes": np.stack([look.planes for look in seen])})
+            if not np.isfinite(answer).all():
+                warnings.warn(
+                    f"the refiner's answer for the {kind} is not finite; the plain warp is shown", stacklevel=2
+                )
+                continue
+            for look, out in zip(seen, answer):
+                _apply(part, look, out, colour)
+
+
+def colour_of(image: Image, points: NDArray) -> float:
+    """How colourful a face is: 0 for stone and grey photographs, 1 for skin. `points` (478, 2) in `image`."""
+    h, w = image.shape[:2]
+    inside = polygon_mask(h, w, points[top.OVAL]) > 0.5
+    if not inside.any():
+        return 0.0
+    spread = np.ptp(image[inside].astype(np.int16), axis=1)
+    return float(np.clip((np.median(spread) - 6) / 24, 0, 1))
+
+
+def _apply(part: Image, look: Look, out: Planes, colour: float) -> None:
+    residual = np.clip(out[:3] * 127.5, -LARGEST, LARGEST)
+    if colour < 1:  # the networks know skin: elsewhere they stay gentle, and bring no colour of their own
+        grey = residual.mean(0)
+        residual = (GENTLE + (1 - GENTLE) * colour) * (grey + colour * (residual - grey))
+    planes = np.concatenate([residual, out[3:] * look.window.pixel]) * look.support
+    rows, columns = np.flatnonzero(look.support.max(1) > 0), np.flatnonzero(look.support.max(0) > 0)
+    a, b, c, d = columns[0] - 1, rows[0] - 1, columns[-1] + 1, rows[-1] + 1
+    inner = Window(look.window.matrix @ [[1, 0, a], [0, 1, b], [0, 0, 1]], int(max(c - a, d - b)) + 1)
+    x0, y0, x1, y1 = box = inner.box(part.shape)
+    large = look.window.enlarged(np.ascontiguousarray(planes.transpose(1, 2, 0)), box)
+    view = part[y0:y1, x0:x1]
+    if len(out) > 3:
+        x, y = np.arange(x1 - x0, dtype=np.float32), np.arange(y1 - y0, dtype=np.float32)[:, None]
+        view[:] = cv2.remap(
+            view, large[..., 3] + x, large[..., 4] + y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
+        )
+    view[:] = cv2.add(view, np.ascontiguousarray(large[..., :3]), dtype=cv2.CV_8U)
+
+
+@cache
+def refiner() -> Refiner:
+    """The networks that come with the package."""
+    return Refiner()
+
+
+def _axis(pose: Pose) -> NDArray[np.float64]:
+    return pose.rotation[:2, 0]
+
+
+def _rgb(image: Planes) -> Planes:
+    return image.transpose(2, 0, 1) / 127.5 - 1
+
+
+def _planes(side: int, *parts: Any) -> Planes:
+    """Stack images (3, s, s), masks (s, s) and numbers into (C, s, s)."""
+    out = []
+    for p in parts:
+        p = np.asarray(p, np.float32)
+        out.append(np.full((1, side, side), p) if p.ndim == 0 else p.reshape(-1, side, side))
+    return np.concatenate(out).astype(np.float32)
+
+
+def _turns(face: SourceFace, target: Target) -> list[float]:
+    """Yaw and pitch of the source and their change, in units of 30 degrees."""
+    a, b = face.pose.angles, target.pose.angles
+    return [float(v) / 30 for v in (a[0], a[1], b[0] - a[0], b[1] - a[1])]
+
+
+def look_at_mouth(part: Image, image: Image, origin: tuple[int, int], face: SourceFace, target: Target) -> Look:
+    """The mouth: frame `part` and source `image`, both with their corner at `origin`."""
+    side, reach = 96, 0.9
+    o = np.array(origin, np.float64)
+    P, S = target.points[:, :2] - o, face.points[:, :2] - o
+    w = Window.around(P[top.LIPS_INNER].mean(0), _axis(target.pose), reach * target.pose.scale, side)
+    s = Window.around(S[top.LIPS_INNER].mean(0), _axis(face.pose), reach * face.pose.scale, side)
+    open_, lips = (polygon_mask(side, side, w.of(P[ring])) for ring in (top.LIPS_INNER, top.LIPS_OUTER))
+    own = polygon_mask(side, side, s.of(S[top.LIPS_INNER]))
+    wide = [float(np.linalg.norm(f[61] - f[291])) for f in (face.face, target.face)]
+    drop = float(target.face[152, 1] - face.face[152, 1])
+    numbers = [
+        4 * float(target.gap[4]),
+        4 * float(max(face.gaps[4], 0)),
+        2 * wide[0] - 1.2,
+        2 * wide[1] - 1.2,
+        4 * drop,
+    ]
+    planes = _planes(side, _rgb(w.cut(part)), _rgb(s.cut(image)), open_, lips, own, *numbers, *_turns(face, target))
+    grown = cv2.dilate(open_, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
+    # Shut lips have no inside; and where nothing moved, the source itself is right.
+    moved = float(np.abs(target.face[top.LIPS_INNER] - face.face[top.LIPS_INNER]).max())
+    alive = np.clip((target.gap[4] - 0.010) / 0.02, 0, 1) * np.clip(moved / 0.03, 0, 1)
+    return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 1.5) * float(alive)))
+
+
+def look_at_eye(part: Image, image: Image, origin: tuple[int, int], face: SourceFace, target: Target, k: int) -> Look:
+    """Eye `k` (0 the portrait's right); the left one is seen in a mirror, so that one network serves both."""
+    side, reach = 64, 0.62
+    o = np.array(origin, np.float64)
+    upper, lower = EYES[k]
+    ring = upper + lower[-2:0:-1]
+    iris = (top.RIGHT_IRIS, top.LEFT_IRIS)[k]
+    P, S = target.points[:, :2] - o, face.points[:, :2] - o
+    ends = [upper[0], upper[-1]]
+    w, s = (
+        Window.around(p[ends].mean(0), _axis(pose), reach * pose.scale, side, k == 1)
+        for p, pose in ((P, target.pose), (S, face.pose))
+    )
+    lids, own = polygon_mask(side, side, w.of(P[ring])), polygon_mask(side, side, s.of(S[ring]))
+    gaze = target.gaze * [1 if k == 0 else -1, 1]
+    turns = np.array(_turns(face, target)) * [1 if k == 0 else -1, 1, 1 if k == 0 else -1, 1]
+    numbers = [float(target.openness[k]) - 1, 3 * float(face.openness[k]) - 1, 3 * gaze[0], 3 * gaze[1]]
+    disc = polygon_mask(side, side, s.of(S[iris[1:]]))
+    planes = _planes(side, _rgb(w.cut(part)), _rgb(s.cut(image)), lids, own, disc, *numbers, *turns)
+    alive = np.clip(8 * (abs(float(target.openness[k]) - 1) + float(np.abs(target.gaze).sum())), 0, 1)
+    grown = cv2.dilate(lids, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (15, 13)))
+    return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 3.0) * float(alive)))
+
+
+def look_at_head(
+    part: Image, layers: Layers, flow: Flow, gate: NDArray[np.uint8], face: SourceFace, target: Target,
+    origin: tuple[int, int],
+) -> Look:  # fmt: skip
+    """Head, hair and what turning uncovers: coarse, anchored where the source's face is."""
+    side, reach = 128, 4.2
+    o = np.array(origin, np.float64)
+    P, S = target.points[:, :2] - o, face.points[:, :2] - o
+    unit = face.pose.scale
+    w = Window.around(S[: top.SURFACE].mean(0) - [0, 0.2 * unit], np.array([1.0, 0.0]), reach * unit, side)
+    h, width = flow.map_x.shape
+    q = max(1, int(w.pixel / 2))
+    rows, columns = np.arange(0, h, q), np.arange(0, width, q)
+    dx = (flow.map_x[::q, ::q] - columns[None].astype(np.float32)) / unit
+    dy = (flow.map_y[::q, ::q] - rows[:, None].astype(np.float32)) / unit
+    area = np.ones(len(flow.area) + 1)
+    area[:-1] = np.clip(np.abs(flow.area) / np.maximum(_source_area(flow), 1e-3), 1 / 8, 8)
+    stretch = np.log2(area[flow.ids[::q, ::q]]).astype(np.float32) / 3
+    shown = cv2.remap(layers.alpha, flow.map_x[::q, ::q], flow.map_y[::q, ::q], cv2.INTER_LINEAR,
+                      borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
+    coarse = np.dstack([dx * 4, dy * 4, stretch, shown, gate[::q, ::q].astype(np.float32) / 255, np.ones_like(dx)])
+    shifted = Window(w.matrix / q, side)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    maps = cv2.warpAffine(coarse.astype(np.float32), shifted.matrix, (side, side), flags=flags).transpose(2, 0, 1)
+    there = polygon_mask(side, side, w.of(P[top.OVAL]))
+    was = polygon_mask(side, side, w.of(S[top.OVAL]))
+    mouth = polygon_mask(side, side, w.of(P[top.LIPS_INNER]))
+    planes = _planes(
+        side,
+        _rgb(w.cut(part)),
+        _rgb(w.cut(layers.image)),
+        np.clip(maps, -2, 2),
+        there,
+        was,
+        mouth,
+        *_turns(face, target),
+    )
+    moved = np.clip(np.hypot(maps[0], maps[1]) / 4 / 0.03, 0, 1)
+    moved = cv2.GaussianBlur(cv2.dilate(moved, np.ones((3, 3), np.uint8)), (0, 0), 2.0)
+    inside = cv2.GaussianBlur(cv2.erode(maps[5], np.ones((5, 5), np.uint8)), (0, 0), 1.5)
+    # What to put where background is uncovered is learned from too few people: the fill stays.
+    filled = cv2.GaussianBlur(maps[4], (0, 0), 1.0)
+    return Look(w, planes, _rimless(moved * inside * (1 - mouth) * (1 - filled)))
+
+
+def _source_area(flow: Flow) -> NDArray[np.float64]:
+    """Twice the area of each triangle in the source: the target's times the affine's determinant."""
+    a = flow.affine
+    return np.abs(flow.area * (a[:, 0] * a[:, 4] - a[:, 1] * a[:, 3]))
+
+
+def _rimless(support: Planes) -> Planes:
+    support = support.astype(np.float32)
+    support[[0, -1]] = support[:, [0, -1]] = 0
+    return support

@@ -1,0 +1,205 @@
+"""Measures of language-guided animation: ACD, smoothness, text-to-motion retrieval, and FID where weights are given.
+
+Unit models are measured on sentences whose words stand in no training sentence. The judge of retrieval is a
+matching network that is trained here, on true pairs and from its own seed, and never saw a generator.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Iterable, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from infinex.drivers.timeline import TrackDriver
+from infinex.errors import InputError
+from infinex.media.files import atomic_path
+from infinex.nn.sentence import load_encoder
+from infinex.systems.language.losses import contrastive, path_regularisation
+from infinex.systems.language.model import MotionText
+from infinex.systems.language.pairs import Pairs
+from infinex.systems.language.recipe import UnitRecipe, pairs_for
+from infinex.systems.language.units import generate, laid_out
+from infinex.systems.language.weights import load_units, shipped
+
+Progress = Callable[[int, int | None], None]
+PORTRAITS = 2  # that ACD is measured on
+CHOICES = 32  # sentences a trajectory is told from in the retrieval
+ACD_SENTENCES = ("she smiles", "he looks terrified")
+
+
+def average_content_distance(videos: Iterable[Sequence[NDArray[np.floating]]]) -> float:
+    """ACD (Tulyakov et al. 2018): mean distance of the identity features of all pairs of frames of a video.
+
+    `videos` are sequences of feature vectors, one for each frame. Raises ValueError where none has two frames."""
+    found = []
+    for video in videos:
+        x = np.asarray(list(video), np.float64)
+        if len(x) < 2:
+            continue
+        square = (x * x).sum(1)
+        apart = np.sqrt(np.maximum(square[:, None] + square[None] - 2 * x @ x.T, 0))
+        found.append(apart[np.triu_indices(len(x), 1)].mean())
+    if not found:
+        raise ValueError("ACD needs a video of two frames or more")
+    return float(np.mean(found))
+
+
+def frechet_distance(one: NDArray[np.floating], two: NDArray[np.floating]) -> float:
+    """FID between features (N, D) and (M, D): |μ₁ - μ₂|² + tr(Σ₁ + Σ₂ - 2 (Σ₁Σ₂)^½), as usually reported.
+
+    The square root that the paper puts over it is not taken, so that the numbers compare with other work."""
+    from scipy.linalg import sqrtm
+
+    a, b = np.cov(one, rowvar=False), np.cov(two, rowvar=False)
+    root = sqrtm(a @ b)
+    return float(((one.mean(0) - two.mean(0)) ** 2).sum() + np.trace(a + b - 2 * np.real(root)))
+
+
+def smoothness(trajectories: NDArray[np.floating]) -> float:
+    """Path length regularity of (N, T, C): the mean over frames of equation 10's square; smaller is smoother."""
+    x = torch.as_tensor(np.asarray(trajectories, np.float32))
+    return float(path_regularisation(x)) / (x.shape[0] * (x.shape[1] - 2))
+
+
+def train_judge(pairs: Pairs, vectors: NDArray[np.float32], steps: int = 250, seed: int = 17) -> MotionText:
+    """A matching network trained on true pairs alone."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        judge = MotionText(pairs.motion.shape[2], vectors.shape[1])
+        rng = np.random.default_rng(seed)
+        optimizer = torch.optim.Adam(judge.parameters(), lr=2e-3)
+        motion, text = torch.from_numpy(pairs.motion), torch.from_numpy(vectors)
+        for _ in range(steps):
+            rows = rng.permutation(len(pairs.texts))[:64]
+            _, first = np.unique(pairs.group[rows], return_index=True)
+            rows = rows[first]
+            loss = contrastive(judge.motion(motion[rows]), judge.text(text[rows])) / len(rows)
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return judge.eval()
+
+
+def retrieval(
+    judge: MotionText, trajectories: NDArray[np.floating], vectors: NDArray[np.float32], group: NDArray, seed: int = 3
+) -> tuple[float, float]:
+    """Share of trajectories whose own sentence comes first, and among the first three, of `CHOICES` different ones."""
+    rng = np.random.default_rng(seed)
+    with torch.inference_mode():
+        m = judge.motion(torch.as_tensor(np.asarray(trajectories, np.float32))).numpy()
+        t = judge.text(torch.from_numpy(vectors)).numpy()
+    ranks = []
+    for i in range(len(m)):
+        others = np.flatnonzero(group != group[i])
+        others = rng.choice(others, min(CHOICES - 1, len(others)), replace=False)
+        scores = t[others] @ m[i]
+        ranks.append(int((scores > t[i] @ m[i]).sum()))
+    r = np.array(ranks)
+    return float((r == 0).mean()), float((r < 3).mean())
+
+
+def evaluate(
+    folder: str | Path | None = None, out: str | Path | None = None, weights: str | None = None,
+    progress: Progress | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Measure the unit generator `weights` (the shipped one by default) beside its baselines.
+
+    `folder` may hold portraits, on which ACD is measured; `out` is a folder for `report.json`. The rows are
+    the truth (the grammar's own trajectories), the generator, a straight line to its last frame, the LSTM, and
+    a face that does not move. Raises InputError, WeightsError or MissingDependencyError."""
+    loaded = load_units(weights if weights else None)
+    config = loaded.model.config
+    recipe = UnitRecipe(frames=config.frames, rate_frames=config.fps)
+    test = pairs_for(recipe, None, "test")
+    encoder = load_encoder(recipe.encoder)
+    vectors = encoder(test.texts)
+    known = pairs_for(UnitRecipe(frames=config.frames, rate_frames=config.fps, pairs=1200), None, "train")
+    every = Pairs((*known.texts, *test.texts), np.concatenate([known.motion, test.motion]),
+                  np.concatenate([known.group, test.group + known.group.max() + 1]))  # fmt: skip
+    # The judge knows the test's words too: it measures what is shown, not what it can guess.
+    judge = train_judge(every, encoder(every.texts))
+    made = {
+        "truth": test.motion,
+        "recurrent": generate(loaded.model, vectors),
+        "interpolation": generate(loaded.model, vectors, straight=True),
+        "still": np.zeros_like(test.motion),
+    }
+    lstm = load_units(recurrence="lstm").model if shipped("lstm") else None
+    if lstm is not None and lstm.config.channels == config.channels and lstm.config.frames == config.frames:
+        made["lstm"] = generate(lstm, vectors)
+    rows: dict[str, dict[str, float]] = {}
+    for name, trajectories in made.items():
+        first, third = retrieval(judge, trajectories, vectors, test.group)
+        distance = float(np.square(trajectories - test.motion).sum(2).mean())
+        rows[name] = {"distance": distance, "top1": first, "top3": third, "path": smoothness(trajectories)}
+    summary: dict[str, Any] = {
+        "task": "language", "sentences": len(test.texts), "choices": CHOICES, "weights": loaded.path.name, "rows": rows,
+        "seconds": config.frames / config.fps,
+    }  # fmt: skip
+    if folder is not None and portraits_in(Path(folder)):
+        sentences = encoder(ACD_SENTENCES)
+        for name in ("recurrent", "interpolation", "lstm"):
+            model = lstm if name == "lstm" else loaded.model
+            if model is None or name not in made:
+                continue
+            moves = generate(model, sentences, straight=name == "interpolation")
+            rows[name]["acd"] = acd_on_portraits(Path(folder), moves, config.channels, config.fps, progress)
+    if out is not None:
+        where = Path(out)
+        where.mkdir(parents=True, exist_ok=True)
+        with atomic_path(where / "report.json") as temporary:
+            temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
+    return summary
+
+
+def portraits_in(folder: Path) -> list[Path]:
+    """Pictures of a folder, sorted. Raises InputError where it is none."""
+    from infinex.media.image import SUFFIXES
+
+    if not folder.is_dir():
+        raise InputError(f"{folder} is no folder")
+    return sorted(p for p in folder.iterdir() if p.suffix.lower() in SUFFIXES)
+
+
+def acd_on_portraits(
+    folder: Path, moves: NDArray[np.float32], channels: Sequence[str], rate: float, progress: Progress | None = None
+) -> float:
+    """ACD of the portraits in a folder animated by trajectories, by the identity network, every fifth frame."""
+    from infinex.evaluation.metrics import identity
+    from infinex.face.tracker import FaceTracker
+    from infinex.pipeline import load_source, render
+
+    pictures = portraits_in(folder)
+    videos = []
+    with FaceTracker() as tracker:
+        for n, picture in enumerate(pictures[:PORTRAITS]):
+            source = load_source(picture, size=320)[0]
+            for part in moves:
+                tracks, frames = laid_out(part[None], channels, rate, 12.5)
+                features = []
+                for k, frame in enumerate(render(source, TrackDriver(tracks, frames, 12.5, True, 0))):
+                    face = tracker(frame) if k % 5 == 0 else None
+                    if face is not None:
+                        features.append(identity(frame, face.landmarks))
+                videos.append(features)
+            if progress:
+                progress(n + 1, min(len(pictures), PORTRAITS))
+    return average_content_distance(videos)
+
+
+def lines(summary: dict[str, Any]) -> list[str]:
+    """The summary in words."""
+    out = [
+        f"{summary['sentences']} sentences whose words were kept from training, {summary['seconds']:.1f} s each; "
+        f"retrieval among {summary['choices']}",
+        f"{'':14} distance   top 1   top 3     path     ACD",
+    ]
+    for name, row in summary["rows"].items():
+        acd = f"{row['acd']:7.3f}" if "acd" in row else "      -"
+        out.append(f"{name:14} {row['distance']:8.3f} {row['top1']:7.1%} {row['top3']:7.1%} {row['path']:8.4f} {acd}")
+    return out

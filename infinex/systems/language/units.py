@@ -1,0 +1,76 @@
+"""Driving by the unit-space generator: sentences to trajectories, one after the other."""
+
+from __future__ import annotations
+
+import re
+import zlib
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from infinex.drivers.timeline import LIMITS, TrackDriver
+from infinex.errors import InputError
+from infinex.nn.sentence import DEFAULT, load_encoder
+from infinex.systems.language.model import UnitMotion
+from infinex.systems.language.weights import load_units
+
+Array = NDArray[np.float64]
+SHIPPED = ("recurrent", "lstm")
+LEAD, FADE, TAIL = 0.3, 0.6, 0.3  # seconds before, of letting go, and after
+FAINT = 0.2  # a sentence that moves nothing further than this was not understood
+
+
+def generate(
+    model: UnitMotion, vectors: NDArray[np.float32], frames: int | None = None, straight: bool = False
+) -> NDArray[np.float32]:
+    """Trajectories (N, T, C) of sentence vectors (N, E), within full intensity.
+
+    `straight` is the baseline of the paper: on a straight line to the last code's face."""
+    with torch.inference_mode():
+        made = model(torch.from_numpy(np.asarray(vectors, np.float32)), frames, phase="inference").numpy()
+    if straight:
+        made = made[:, -1:] * np.linspace(0, 1, made.shape[1], dtype=np.float32)[None, :, None]
+    low = np.array([0.0 if c.startswith("AU") else -1.0 for c in model.config.channels], np.float32)
+    return np.clip(made, low, 1)
+
+
+def open_sentences(
+    text: str, fps: float = 25.0, still: bool = False, model: str = "recurrent", encoder: str | None = None
+) -> TrackDriver:
+    """A driver that acts out each sentence by the generator `model` ("recurrent", "lstm" or a file).
+
+    Raises InputError for a text that moves nothing, and what `load_units` and `load_encoder` raise."""
+    weights = load_units(None if model in SHIPPED else Path(model), model if model in SHIPPED else "recurrent")
+    parts = [s.strip() for s in re.split(r"[.!?;\n]+", text) if s.strip()]
+    network = weights.model
+    made = generate(network, load_encoder(encoder or DEFAULT)(parts))
+    strength = np.abs(made).max((1, 2))
+    if strength.max() < FAINT:
+        raise InputError(f'nothing in "{text[:60]}" moves the face; say what it should do')
+    tracks, frames = laid_out(made, network.config.channels, network.config.fps, fps)
+    driver = TrackDriver(tracks, frames, fps, still, zlib.crc32(text.encode()))
+    driver.notes += [f'nothing came of "{p}"' for p, s in zip(parts, strength) if s < FAINT]
+    return driver
+
+
+def laid_out(
+    made: NDArray[np.float32], channels: Sequence[str], rate: float, fps: float
+) -> tuple[dict[str, Array], int]:
+    """Trajectories (N, T, C) at `rate` one after another, each let go while the next begins; and how many frames."""
+    seconds = made.shape[1] / rate
+    total = LEAD + len(made) * seconds + FADE + TAIL
+    times = np.arange(round(total * fps)) / fps
+    own = np.arange(made.shape[1]) / rate
+    tracks: dict[str, Array] = {}
+    for k, part in enumerate(made):
+        t = times - LEAD - k * seconds
+        gone = np.clip((t - seconds) / FADE, 0, 1)
+        weight = (1 - gone**3 * (10 - 15 * gone + 6 * gone * gone)) * (t >= 0)
+        for c, name in enumerate(channels):
+            value = np.interp(t, own, part[:, c]) * weight * LIMITS.get(name, 1.0)
+            tracks[name] = tracks.get(name, np.zeros(len(times))) + value
+    lowest = {n: 0.0 if n.startswith("AU") else -LIMITS[n] for n in tracks}
+    return {n: np.clip(v, lowest[n], LIMITS.get(n, 1.0)) for n, v in tracks.items()}, len(times)

@@ -1,0 +1,48 @@
+"""The refiner's networks as files: safetensors for training, ONNX for the mesh engine."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from infinex.errors import MissingDependencyError, WeightsError
+from infinex.media.files import atomic_path
+from infinex.systems.refiner.model import CONFIGS, Refiner
+
+
+def load(path: str | Path, part: str) -> Refiner:
+    """The network of `part` with the weights in a safetensors file. Raises WeightsError if they do not fit."""
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    network = Refiner(CONFIGS[part])
+    try:
+        network.load_state_dict(load_file(str(path)))
+    except (OSError, SafetensorError, RuntimeError):
+        raise WeightsError(f"{Path(path).name} does not hold the refiner's network for the {part}") from None
+    return network.eval()
+
+
+def save(network: torch.nn.Module, path: str | Path) -> None:
+    """Write a network's weights as safetensors."""
+    from safetensors.torch import save_file
+
+    state = {k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}
+    with atomic_path(Path(path)) as temporary:
+        save_file(state, str(temporary))
+
+
+def export(network: Refiner, path: str | Path) -> None:
+    """Write a network as ONNX, any number of windows a call: `planes` in, `out` out."""
+    try:
+        import onnx  # noqa: F401
+    except ImportError as error:
+        raise MissingDependencyError("exporting needs: pip install onnx") from error
+    c = network.config
+    planes = torch.zeros(1, c.inputs, c.side, c.side)
+    with atomic_path(Path(path)) as temporary:
+        torch.onnx.export(
+            network.eval(), (planes,), str(temporary), input_names=["planes"], output_names=["out"],
+            dynamic_axes={"planes": {0: "n"}, "out": {0: "n"}}, opset_version=17, dynamo=False,
+        )  # fmt: skip

@@ -1,0 +1,145 @@
+"""The refiner at work: windows, supports, and what it must leave alone."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+import pytest
+
+from infinex.engine import Drive, Source
+from infinex.face.topology import mean_face
+from infinex.face.tracker import Face
+from infinex.mesh.engine import MeshOptions, PreparedFace
+from infinex.mesh.refiner import PARTS, Look, Refiner, Window, refiner
+from infinex.motion import Move, Rest
+
+SIDE = 320
+
+
+def portrait(grey: bool = False) -> Source:
+    """A smooth random picture with the mean face in it."""
+    rng = np.random.default_rng(3)
+    small = rng.integers(40, 216, (12, 12, 1 if grey else 3), dtype=np.uint8)
+    big = np.kron(small, np.ones((SIDE // 10, SIDE // 10, 1)))[:SIDE, :SIDE].astype(np.uint8)
+    return Source(np.ascontiguousarray(np.broadcast_to(big, (SIDE, SIDE, 3))), Face(mean_face() * 80 + [160, 180, 0]))
+
+
+def opened(strength: float = 1.0, turn: float = 0.1) -> Move:
+    """Jaw down and head turned."""
+    from infinex.face.units import units_offsets
+
+    offsets = units_offsets({"AU25": strength, "AU26": strength})
+    return Move(0.0, np.array([0.0, turn, 0.0]), np.zeros(3), 1.0, offsets, np.zeros(2))
+
+
+def prepared(refine: bool, grey: bool = False) -> PreparedFace:
+    face = PreparedFace(portrait(grey), MeshOptions("own", "none", refine=refine))
+    face.begin(Rest.neutral(), None, None)
+    return face
+
+
+class Answers(Refiner):
+    """A refiner whose networks give a constant answer."""
+
+    def __init__(self, value: float, flow: bool = False) -> None:
+        class Session:
+            def run(self, _: None, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray]:
+                n, _c, s, _s = inputs["planes"].shape
+                out = np.full((n, 5 if flow else 3, s, s), value, np.float32)
+                if flow:
+                    out[:, 3:] = 0
+                return (out,)
+
+        self._sessions = {p: Session() for p in PARTS}  # type: ignore[assignment, misc]
+
+
+def test_window_places_points_where_it_cuts_pixels() -> None:
+    rng = np.random.default_rng(0)
+    image = np.zeros((200, 240, 3), np.uint8)
+    spot = np.array([[120.0, 90.0]])
+    image[90, 120] = 255
+    for mirrored in (False, True):
+        axis = rng.normal(size=2)
+        window = Window.around(np.array([118.0, 93.0]), axis, 40.0, 80, mirrored)
+        seen = window.cut(image)[..., 0]
+        y, x = np.unravel_index(seen.argmax(), seen.shape)
+        assert np.abs(window.of(spot)[0] - [x, y]).max() <= 1.0
+
+
+def test_window_enlarges_what_it_cut() -> None:
+    yy, xx = np.mgrid[:160, :160].astype(np.float32)
+    picture = np.dstack([np.sin(xx / 20), np.cos(yy / 25)]).astype(np.float32)
+    window = Window.around(np.array([80.0, 80.0]), np.array([1.0, 0.2]), 70.0, 64)
+    back = window.enlarged(window.cut(picture), (60, 60, 100, 100))
+    assert np.abs(back - picture[60:100, 60:100]).max() < 0.01
+
+
+def test_no_motion_is_the_source_exactly() -> None:
+    face = prepared(True)
+    canvas = face.source.image.copy()
+    rest = Rest.neutral()
+    face.draw(canvas, Drive(Move(0.0, rest.rotation, rest.translation, rest.scale, np.zeros((478, 3)), rest.gaze)))
+    assert np.array_equal(canvas, face.source.image)
+
+
+def test_little_motion_changes_little() -> None:
+    plain, refined = (prepared(r) for r in (False, True))
+    for strength, limit in ((0.01, 6), (0.05, 30)):
+        a, b = plain.source.image.copy(), plain.source.image.copy()
+        plain.draw(a, Drive(opened(strength, strength * 0.1)))
+        refined.draw(b, Drive(opened(strength, strength * 0.1)))
+        assert np.abs(a.astype(int) - b).max() <= limit
+
+
+def test_nothing_changes_outside_the_supports(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infinex.mesh.engine.refiner", lambda: Answers(0.4, flow=True))
+    plain, refined = (prepared(r) for r in (False, True))
+    a, b = plain.source.image.copy(), plain.source.image.copy()
+    plain.draw(a, Drive(opened()))
+    refined.draw(b, Drive(opened()))
+    changed = np.abs(a.astype(int) - b).max(2) > 1
+    assert changed.any()
+    allowed = np.zeros(changed.shape, bool)
+    x0, y0, x1, y1 = plain.box
+    for look in plain.looks().values():
+        box = (0, 0, x1 - x0, y1 - y0)
+        allowed[y0:y1, x0:x1] |= look.window.enlarged(look.support, box) > 0
+    assert not (changed & ~allowed).any()
+
+
+def test_an_answer_that_is_no_number_is_left_out() -> None:
+    look = Look(Window.around(np.array([50.0, 50.0]), np.array([1.0, 0.0]), 40, 64),
+                np.zeros((17, 64, 64), np.float32), np.ones((64, 64), np.float32))  # fmt: skip
+    part = np.full((100, 100, 3), 90, np.uint8)
+    with pytest.warns(UserWarning, match="not finite"):
+        Answers(float("nan"))(part, {"eye-0": look})
+    assert (part == 90).all()
+
+
+def test_a_portrait_without_colour_gets_none() -> None:
+    face = prepared(True, grey=True)
+    assert face.colour == 0 and prepared(True).colour == 1
+    canvas = face.source.image.copy()
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        face.draw(canvas, Drive(opened(turn=0.25)))
+    x0, y0, x1, y1 = face.box
+    looks = face.looks()
+    mouth = looks.pop("mouth")  # the modelled mouth has a tone of its own
+    inside = mouth.window.enlarged(mouth.support, (0, 0, x1 - x0, y1 - y0)) > 0
+    spread = np.ptp(canvas[y0:y1, x0:x1].astype(int), axis=2)
+    assert spread[~inside].max() <= 2
+
+
+def test_the_packaged_networks_answer() -> None:
+    networks = refiner()
+    assert set(networks._sessions) == set(PARTS)
+    face = prepared(False)
+    canvas = face.source.image.copy()
+    face.draw(canvas, Drive(opened()))
+    x0, y0, x1, y1 = face.box
+    part = np.ascontiguousarray(canvas[y0:y1, x0:x1])
+    before = part.copy()
+    networks(part, face.looks())
+    assert (part != before).any()
