@@ -64,7 +64,7 @@ def animate(
         bool, typer.Option("--still", help="With --text or --speech: nothing that was not asked for, not even blinks.")
     ] = False,
     text_model: Annotated[
-        str, typer.Option(help="What reads --text: grammar, or a network: recurrent, lstm, or its file.")
+        str, typer.Option(help="What reads --text: grammar, or a network: recurrent, or a file.")
     ] = "grammar",
     sentence_encoder: Annotated[
         str, typer.Option(help="For free wording in --text: auto, none, or a sentence-transformers model.")

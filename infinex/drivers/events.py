@@ -204,6 +204,8 @@ def _replaces(new: Event, old: Event) -> bool:
         return new.gesture in ("look_around", "roll_eyes") and bool(old.regions & {"gaze"}) and not old.expression
     if new.expression and old.expression:
         return True
+    if old.main in (*HEAD, *GAZE):  # eyes that went a little with a turned head may look elsewhere
+        return region(old.main) in new.regions
     return bool(new.regions & old.regions) and (not old.expression or _against(new, old))
 
 

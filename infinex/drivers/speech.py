@@ -28,6 +28,7 @@ SILENT = -14.0  # nats of speech-band power below which a recording counts as si
 CLIPPED = 0.01  # share of samples at full scale that is worth a word
 SHORT = 0.1  # seconds
 PAUSE = 31  # steps of 20 ms around speech in which the mouth is not yet at rest
+SURE, DOUBT = 0.65, 0.35  # probability of p, b, m above which lips shut: against what they do, and with it
 OVERLAP = 0.015  # IOD by which lips press together when shut
 BLINK = np.array([0.0, 0.35, 0.85, 1.0, 1.0, 0.85, 0.65, 0.45, 0.28, 0.15, 0.07, 0.02])  # lid closing, 20 ms apart
 
@@ -118,7 +119,10 @@ class SpeechDriver:
         self.speaks = speaks
         calm = gaussian_filter1d(coefficients, 1.0, axis=0)  # 20 ms: below what lips can do
         self._coefficients = (calm * speaks[:, None]).astype(np.float32)
-        closing = np.clip((shut - 0.65) / 0.2, 0, 1) * (speaks > 0.2)
+        # p, b, m: surely heard, or heard while the lips come together anyway.
+        apart = calm @ np.array([lip_gaps(x)[3:6].mean() for x in self._model.shapes])
+        least = np.where(apart < gaussian_filter1d(apart, 6.0), DOUBT, SURE)
+        closing = np.clip((shut - least) / 0.2, 0, 1) * (speaks > 0.2)
         self._shut = gaussian_filter1d(closing, 0.7).astype(np.float32)
         n = len(coefficients)
         self._lids, self._brows = np.zeros(n, np.float32), np.zeros(n, np.float32)
@@ -131,16 +135,17 @@ class SpeechDriver:
         rng = np.random.default_rng(self._seed)
         n = len(loud)
         speaks = gaussian_filter1d(self.speaks, 12)
+        edge = np.minimum(np.arange(n), 25) / 25  # all begins at rest
+        edge = edge * edge * (3 - 2 * edge)
         # Stress: louder than the second and a half around.
         level = gaussian_filter1d(np.maximum(loud, -2.0), 4)
         stress = np.clip(level - gaussian_filter1d(level, 40), 0, 2.5) * speaks
-        self._brows = gaussian_filter1d(np.clip(stress - 0.5, 0, 1.5), 6).astype(np.float32)
+        self._brows = (gaussian_filter1d(np.clip(stress - 0.6, 0, 1.2), 6) * 0.8 * edge).astype(np.float32)
         drift = [gaussian_filter1d(rng.standard_normal(n + 400), s)[200 : n + 200] * np.sqrt(s) for s in (55, 70, 80)]
         sway = np.stack(drift, 1) * np.radians([1.0, 1.6, 0.8]) * (0.5 + 1.0 * speaks[:, None])
         nod = gaussian_filter1d(stress, 5) * np.radians(2.2)
         sway[:, 0] -= nod - nod.mean()
-        edge = np.minimum(np.arange(n), 25) / 25  # from rest
-        self._turn = (sway * (edge * edge * (3 - 2 * edge))[:, None]).astype(np.float32)
+        self._turn = (sway * edge[:, None]).astype(np.float32)
         falls = np.flatnonzero((speaks[1:] < 0.5) & (speaks[:-1] >= 0.5))  # ends of phrases
         at = round(rng.uniform(0.8, 2.5) * STEPS)
         while at < n - len(BLINK):

@@ -291,11 +291,11 @@ def _lips(roll: float, narrow: float, forward: float, gap: float, reach: float =
 _MADE: dict[str, Callable[[], Array]] = {
     "AU9": lambda: _upper_lip(0.034, 0.0, 0.09),
     "AU10": lambda: _upper_lip(0.078, 0.01, 0.10),
-    "AU12": lambda: _corners(0.10, -0.085, 0.05, 0.125) + _lips(0.13, 0.0, 0.0, -0.3),
+    "AU12": lambda: _corners(0.10, -0.085, 0.05, 0.125) + _lips(0.13, 0.0, 0.0, 0.0),
     "AU14": lambda: _corners(0.060, 0.0, 0.05, 0.085, 3.2) + _lips(0.28, 0.0, 0.0, -1.0),
     "AU15": lambda: _corners(0.015, 0.056, 0.01, 0.16, 2.0),
     "AU17": lambda: _lips(0.0, 0.0, 0.01, -1.0, 0.09, 0.03),
-    "AU20": lambda: _corners(0.085, 0.012, 0.045, 0.15) + _lips(0.12, 0.0, 0.0, -0.2),
+    "AU20": lambda: _corners(0.085, 0.012, 0.045, 0.15) + _lips(0.12, 0.0, 0.0, 0.0),
     "AU18": lambda: _lips(-0.10, 0.095, 0.07, -0.6, 0.12),
     "AU22": lambda: _lips(-0.30, 0.060, 0.08, 0.05, 0.10),
     "AU23": lambda: _lips(0.32, 0.050, 0.0, -0.9),

@@ -25,6 +25,7 @@ EYES = (
 NARROWING = 1.4  # how much less than in proportion lids follow while they are nearly open
 LID_REACH = (0.13, 0.08)  # IOD over which a lid's change spreads into the skin: upper, lower
 LOWER_LID_RISE = 0.12  # share of the gap that the lower lid closes
+LIP_NOISE = 0.015  # IOD: gaps of a performer at rest below which shares of them say little
 LOWER_LID_NOISE = 0.04  # share of it by which a tracked lower lid wanders
 
 
@@ -207,7 +208,13 @@ class Retarget:
             # Large-eyed portraits look asleep where a performer merely smiles: narrow lids less than shut ones.
             ratio = np.where(ratio < 1, 1 - np.abs(1 - ratio) ** NARROWING, ratio)
         if self.absolute or rest.lips_closed is None:
-            gap = np.maximum(np.minimum(src.gaps, 0), src.gaps + (gaps - self._rest_gaps) * self._lip_scale)
+            change = (gaps - self._rest_gaps) * self._lip_scale
+            gap = np.maximum(np.minimum(src.gaps, 0), src.gaps + change)
+            if not self.absolute:  # lips that are parted already need not part as far again
+                gap = np.where((change > 0) & (src.gaps > 0), np.hypot(src.gaps, change), gap)
+                # and close by the same share, so that pressed lips meet.
+                share = np.clip(1 + (gaps - self._rest_gaps) / np.maximum(self._rest_gaps, LIP_NOISE), 0, 1)
+                gap = np.where(change < 0, np.minimum(gap, np.maximum(src.gaps, 0) * share), gap)
         else:  # lips meet when the performer's do, however open the portrait's are
             gap = np.maximum(0, gaps - rest.lips_closed) * self._lip_scale
         src.set_lids(face, ratio, self._lower_lids(move.offsets, openness) * np.clip(ratio, 0, 1))

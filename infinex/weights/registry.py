@@ -40,8 +40,6 @@ class Entry:
 
 # One line for each. Sizes of published files are those of the download.
 ENTRIES: tuple[Entry, ...] = (
-    Entry("fomm-cpu", "fomm", "trained here; infinex/weights/fomm/README.md", "Apache-2.0", 1.5,
-          bundled="fomm/fomm-cpu.safetensors"),
     Entry("vox-256", "fomm", "A. Siarohin et al., first-order-model, vox-cpk.pth.tar",
           "CC BY-NC 4.0 (research only)", 716,
           otherwise="download vox-cpk.pth.tar from the links in the README of github.com/AliaksandrSiarohin/"
@@ -52,8 +50,11 @@ ENTRIES: tuple[Entry, ...] = (
           otherwise="download vox-adv-cpk.pth.tar from the links in the README of github.com/AliaksandrSiarohin/"
                     "first-order-model (a cloud drive, which asks for a click)",
           convert="infinex.systems.fomm.weights"),
-    Entry("ganimation-80", "ganimation", "trained here; infinex/weights/ganimation/README.md", "Apache-2.0", 1.8,
+    Entry("ganimation-80", "ganimation", "trained here, a sketch; infinex/weights/ganimation/README.md",
+          "Apache-2.0", 1.8,
           bundled="ganimation/ganimation-80.safetensors"),
+    Entry("speech", "speech", "trained here; infinex/weights/speech/README.md", "Apache-2.0", 1.0,
+          bundled="speech/speech.onnx"),
     Entry("ganimation-celeba", "ganimation", "D. Chen, ganimation_replicate, 30_net_gen.pth of CelebA",
           "see its repository", 34,
           otherwise="download 30_net_gen.pth from the links in the README of github.com/donydchen/ganimation_replicate",

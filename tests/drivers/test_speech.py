@@ -202,3 +202,37 @@ def test_real_speech_moves_real_lips(data_dir: Path) -> None:
     gaps = opening(driver)
     assert len(gaps) == driver.frames and np.isfinite(gaps).all()
     assert 0.01 < gaps.std() < 0.08 and gaps.min() > -0.03
+
+
+@pytest.mark.slow
+def test_examples_of_the_documentation_run(talk: Path, portrait: Path, tmp_path: Path) -> None:
+    import shlex
+    import shutil
+    import subprocess
+    import sys
+
+    from infinex.media.sink import open_sink
+    from infinex.pipeline import load_source, render
+
+    root = Path(__file__).parents[2]
+    shutil.copy(talk, tmp_path / "voice.wav")
+    shutil.copy(portrait, tmp_path / "photo.jpg")
+    frames = list(render(load_source(portrait, size=256), load_motion("nod")))[:20]
+    with open_sink(tmp_path / "clip.mp4", frames[0].shape[1::-1], 25) as sink:
+        for frame in frames:
+            sink.write(frame)
+    text = (root / "docs" / "speech.md").read_text(encoding="utf-8")
+    lines = [line.strip() for line in text.splitlines() if line.startswith("    infinex animate ")]
+    assert len(lines) >= 5
+    for line in lines:
+        words = [sys.executable, "-m", "infinex.cli", *shlex.split(line)[1:], "--size", "256"]
+        result = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, env=_environment(root))
+        assert result.returncode == 0, f"{line}: {result.stderr}"
+        assert (tmp_path / "out.mp4").stat().st_size > 5000
+        (tmp_path / "out.mp4").unlink()
+
+
+def _environment(root: Path) -> dict[str, str]:
+    import os
+
+    return {**os.environ, "PYTHONPATH": str(root)}

@@ -87,6 +87,15 @@ def test_pronouns_and_waits() -> None:
     assert shut.max() - shut.min() > 2.5
 
 
+def test_a_turned_head_stays_while_the_eyes_look_elsewhere() -> None:
+    timeline = read_text("she turns her head to the left, then looks up")
+    tracks = timeline.tracks(np.arange(0, timeline.duration, 0.02))
+    assert tracks["turn"][tracks["look_y"].argmin()] > 10
+    back = read_text("she looks left, then looks right")
+    tracks = back.tracks(np.arange(0, back.duration, 0.02))
+    assert tracks["look_x"].max() > 12 and tracks["look_x"].min() < -12
+
+
 def test_degrees_and_speeds() -> None:
     assert peak("she smiles slightly", "AU12") < peak("she smiles", "AU12") < peak("she smiles broadly", "AU12")
     assert start("he slowly smiles", "AU12") > start("he smiles", "AU12") > start("he suddenly smiles", "AU12")

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import json
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from infinex.media.image import read_image, write_image
 from infinex.media.video import probe
@@ -57,3 +61,18 @@ def test_edit_takes_text(portrait: Path, tmp_path: Path) -> None:
     summary = json.loads(result.stdout.strip().splitlines()[-1])
     assert summary["units"]["AU12"] > 0.5 and summary["units"]["AU61"] > 0.3
     assert (read_image(out) != read_image(picture)).any()
+
+
+@pytest.mark.slow
+def test_the_examples_of_the_documentation_run(portrait: Path, tmp_path: Path) -> None:
+    shutil.copy(portrait, tmp_path / "photo.jpg")
+    text = (Path(__file__).parents[2] / "docs" / "text.md").read_text(encoding="utf-8")
+    examples = [shlex.split(line.lstrip("$ ")) for line in text.splitlines() if " photo.jpg --text" in line]
+    assert len(examples) == 4
+    for words in examples:
+        command = [sys.executable, "-m", "infinex.cli", *words[1:]]
+        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=400, check=False)
+        assert done.returncode == 0, done.stderr
+        if "zeppelin" in " ".join(words):
+            assert all(line in text for line in done.stdout.strip().splitlines())
+    assert probe(tmp_path / "out.mp4").frames and read_image(tmp_path / "smiling.png").size

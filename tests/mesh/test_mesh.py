@@ -210,3 +210,15 @@ def test_faces_at_the_rim_of_the_picture(hopper: Source) -> None:
     face.begin(Rest.neutral(), None, None)
     out = draw(face, move(unit(AU26=1.0), turn=(0.1, 0.3, 0.2)))
     assert out.shape == image.shape and np.abs(out.astype(int) - image).mean() > 1
+
+
+def test_parted_lips_part_little_further_and_meet_when_pressed() -> None:
+    shape = top.mean_face().copy()
+    shape[top.LIPS_INNER_LOWER[1:-1], 1] += 0.07
+    smiling = Retarget(SourceFace(shape * 100 + [200, 200, 0]), Rest.neutral())
+    own = lip_gaps(shape)[4]
+    more, much, pressed = (
+        lip_gaps(smiling(move(unit(**u))).face)[4] for u in ({"AU25": 0.5}, {"AU27": 1.0}, {"AU24": 1.0})
+    )
+    assert own < more < own + 0.02 and much > own + 0.15
+    assert pressed < 0.25 * own

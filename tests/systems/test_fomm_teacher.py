@@ -15,7 +15,7 @@ pytest.importorskip("lightning_fabric")
 from infinex.errors import InputError  # noqa: E402
 from infinex.face.topology import mean_face  # noqa: E402
 from infinex.systems.fomm.model import CONFIGS  # noqa: E402
-from infinex.systems.fomm.recipe import RECIPES, FommTask  # noqa: E402
+from infinex.systems.fomm.recipe import RECIPES, FommTask, taught_field  # noqa: E402
 from infinex.systems.fomm.teacher import UNIT, FaceTeacher, keypoints  # noqa: E402
 from infinex.training.data import Clip, ClipPoints, FramePairs  # noqa: E402
 
@@ -93,6 +93,24 @@ def test_what_is_taught_is_kept(tmp_path: Path, write_clip) -> None:  # type: ig
     assert sample["source"].mean() < sample["driving"].mean() or sample["taught"][0, 0, 0] == 2
 
 
+def test_a_deformation_is_compared_where_the_face_is() -> None:
+    from infinex.nn.geometry import coordinate_grid
+
+    still = coordinate_grid(17, 17, torch.zeros(1))[None].repeat(2, 1, 1, 1)
+    taught = torch.zeros(2, 2, 10, 6)
+    taught[..., :2] = torch.rand(2, 1, 10, 2, generator=torch.Generator().manual_seed(0)) - 0.5
+    taught[..., 2], taught[..., 5] = 1, 1
+    assert float(taught_field(still, taught)) < 1e-6
+    taught[:, 0, :, 0] += 0.2  # the source's keypoints lie further to the right
+    apart = float(taught_field(still, taught))
+    moved = still.clone()
+    moved[..., 0] += 0.2
+    assert apart == pytest.approx(0.1 * 50 / 71, rel=1e-3)  # x alone, at 50 of 71 points
+    assert float(taught_field(moved, taught)) == pytest.approx(0.1 * 21 / 71, rel=1e-3)  # right but for the rim
+    taught[:, 0, :, 2] = 2.0  # and are twice as wide
+    assert float(taught_field(moved, taught)) > 0.1 * 21 / 71 + 0.005
+
+
 class Plain:
     """Fabric on one CPU."""
 
@@ -112,5 +130,40 @@ def test_the_detector_learns_what_it_is_taught() -> None:
     trace = [task.step(batch, Plain())["taught_value"] for _ in range(12)]
     assert trace[-1] < 0.6 * trace[0]
     assert all(torch.equal(a, b) for a, b in zip(before, task.networks["generator"].parameters()))
-    both = FommTask(RECIPES["fomm-cpu"])
-    assert {"taught_value", "taught_jacobian", "perceptual"} <= set(both.step(batch, Plain()))
+
+
+def test_the_motion_learns_what_it_is_taught() -> None:
+    torch.manual_seed(0)
+    generator = torch.Generator().manual_seed(1)
+    batch = {k: torch.rand(2, 3, 64, 64, generator=generator) for k in ("source", "driving")}
+    taught = np.tile(keypoints(mean_face()[:, :2] * UNIT), (2, 2, 1, 1))
+    taught[:, 0, :, :2] += 0.1
+    batch["taught"] = torch.from_numpy(taught)
+    recipe = RECIPES["fomm-cpu"]
+    task = FommTask(recipe)
+    before = {n: p.detach().clone() for n, p in task.networks["generator"].named_parameters()}
+    detector = [p.detach().clone() for p in task.networks["detector"].parameters()]
+    trace = [task.step(batch, Plain())["taught_field"] for _ in range(12)]
+    assert trace[-1] < 0.95 * trace[0]
+    moved = {n for n, p in task.networks["generator"].named_parameters() if not torch.equal(before[n], p)}
+    assert moved and all(n.startswith("motion.") for n in moved)
+    assert all(torch.equal(a, b) for a, b in zip(detector, task.networks["detector"].parameters()))
+    assert task.weights().origin == {"picture": "deformed"}
+    assert {"taught_field", "perceptual"} <= set(FommTask(replace(recipe, alone="")).step(batch, Plain()))
+
+
+def test_weights_without_a_generator_show_the_deformed_source() -> None:
+    from infinex.systems.fomm.engine import FommEngine
+
+    torch.manual_seed(0)
+    weights = FommTask(RECIPES["fomm-cpu"]).weights()
+    rng = np.random.default_rng(0)
+    source, driving = rng.integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)
+    engine = FommEngine.from_weights(weights, motion="absolute")
+    out = engine.render(engine.prepare(source), driving)
+    assert np.array_equal(out["prediction"], out["deformed"])
+    assert out["occlusion"].min() == 255
+    weights.origin.clear()
+    engine = FommEngine.from_weights(weights, motion="absolute")
+    out = engine.render(engine.prepare(source), driving)
+    assert not np.array_equal(out["prediction"], out["deformed"])

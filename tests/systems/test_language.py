@@ -256,3 +256,18 @@ def test_unit_motion_of_no_channels_is_still_a_model() -> None:
     with torch.no_grad():
         long = model(torch.randn(1, 384), 70, phase="inference")
     assert long.shape == (1, 70, 1)
+
+
+def test_the_shipped_generator_does_what_it_learned() -> None:
+    from infinex.nn.sentence import available
+    from infinex.systems.language.units import open_sentences
+
+    if not available():
+        pytest.skip("the packaged sentence encoder is not installed")
+    driver = open_sentences("she looks terrified", still=True)
+    names, units = driver.units()
+    peak = dict(zip(names, units.max(0)))
+    assert peak["AU5"] > 0.5 > 0.2 > peak["AU12"]
+    assert driver.frames == len(list(driver)) and "AU5" in driver.explain()
+    with pytest.raises(WeightsError, match="does not exist"):
+        open_sentences("she smiles", model="/nowhere/else.safetensors")

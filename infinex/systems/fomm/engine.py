@@ -130,8 +130,8 @@ class FastFomm(nn.Module):
         heat = gaussian_heatmaps(keypoints.value, small.shape[2], small.shape[3], self.config.variance)
         return Prepared(image, keypoints, small, heat, self.generator.encode(image))
 
-    def render(self, source: Prepared, driving: Keypoints) -> Rendering:
-        """The source with the keypoints `driving` of B frames."""
+    def render(self, source: Prepared, driving: Keypoints, picture: bool = True) -> Rendering:
+        """The source with the keypoints `driving` of B frames; without `picture` as its deformation shows it."""
         b, network = len(driving.value), self.generator.motion
         own = Keypoints(*(t.expand(b, *t.shape[1:]) for t in source.keypoints))
         small = source.small.expand(b, -1, -1, -1)
@@ -141,6 +141,8 @@ class FastFomm(nn.Module):
         motion = network.combine(sparse, stack, mask, occlusion)
         height, width = source.image.shape[2:]
         deformed = warp(source.image.expand(b, -1, -1, -1), resize_field(motion.field, height, width))
+        if not picture:
+            return Rendering(deformed, deformed, motion._replace(occlusion=torch.ones_like(motion.occlusion)))
         if source.image.device.type == "cpu":
             # One frame at a time at full size: its maps stay in the cache, and nothing is gained by more.
             frames = [self.generator.decode(source.features, Motion(*(t[i : i + 1] for t in motion))) for i in range(b)]
@@ -173,9 +175,10 @@ class FommEngine:
         adapt_scale: bool = True,
         device: str | torch.device = "cpu",
         batch: int = 0,  # driving frames per pass; 0 chooses by device
+        picture: bool = True,  # whether the generator paints; else the deformed source is the picture
     ) -> None:
         self.config = model.config
-        self.relative, self.adapt_scale = motion == "relative", adapt_scale
+        self.relative, self.adapt_scale, self.picture = motion == "relative", adapt_scale, picture
         self.device = torch.device(device)
         on_cpu = self.device.type == "cpu"
         self.batch = batch or (4 if on_cpu else 16)
@@ -189,7 +192,8 @@ class FommEngine:
         """From our own weights file, an official checkpoint, or weights already read."""
         if not isinstance(weights, FommWeights):
             weights = read(weights)
-        return cls(weights.model(), **options)
+        # Weights whose generator was not trained say so.
+        return cls(weights.model(), picture=weights.origin.get("picture") != "deformed", **options)
 
     @torch.inference_mode()
     def prepare(self, source: Image) -> Prepared:
@@ -238,7 +242,7 @@ class FommEngine:
         driving = self._fast.keypoints(self._tensor(frames))
         if self.relative and prepared.reference is not None:
             driving = relative_motion(prepared.keypoints, driving, prepared.reference, prepared.scale)
-        out = self._fast.render(prepared, driving)
+        out = self._fast.render(prepared, driving, self.picture)
         return Rendered(
             prediction=_pixels(out.prediction),
             occlusion=_pixels(out.motion.occlusion)[..., 0],

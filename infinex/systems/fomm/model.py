@@ -223,10 +223,14 @@ class Generator(nn.Module):
         self.up = nn.ModuleList(UpBlock(a, b) for a, b in pairwise(sizes[::-1]))
         self.last = nn.Conv2d(sizes[0], c.channels, 7, padding=3)
 
-    def forward(self, image: Tensor, source: Keypoints, driving: Keypoints) -> Rendering:
-        """Source picture (B, 3, H, W) in 0..1 with its keypoints, and the keypoints it is to have."""
+    def forward(self, image: Tensor, source: Keypoints, driving: Keypoints, picture: bool = True) -> Rendering:
+        """Source picture (B, 3, H, W) in 0..1 with its keypoints, and the keypoints it is to have.
+
+        Without `picture` the deformed source stands for the prediction, and nothing is encoded or decoded."""
         motion = self.motion(image, source, driving)
         deformed = warp(image, resize_field(motion.field, *image.shape[2:]))
+        if not picture:
+            return Rendering(deformed, deformed, motion)
         return Rendering(self.decode(self.encode(image), motion), deformed, motion)
 
     def encode(self, image: Tensor) -> Tensor:

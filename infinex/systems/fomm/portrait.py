@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.engine import Drive, Source
-from infinex.errors import FaceNotFoundError
+from infinex.errors import FaceNotFoundError, WeightsError
 from infinex.mesh.retarget import SourceFace
 from infinex.motion import Rest
 from infinex.systems.fomm.engine import FommEngine, Prepared
@@ -165,7 +165,12 @@ def open_engine(options: Any, weights: str) -> FommPortraits:
 
     from infinex.weights.registry import resolve
 
+    if not weights:
+        raise WeightsError(
+            "no weights for fomm come with Infinex: give --weights a run's weights.safetensors (docs/training.md), "
+            "or vox-256 once it is added (infinex weights list)"
+        )
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    path = resolve(weights or "fomm-cpu", "fomm")
+    path = resolve(weights, "fomm")
     motion: Literal["relative", "absolute"] = "absolute" if options.absolute else "relative"
     return FommPortraits(FommEngine.from_weights(path, motion=motion, device=device))

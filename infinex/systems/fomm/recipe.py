@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 import numpy as np
 import torch
@@ -17,7 +17,7 @@ from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
 from infinex.errors import InputError, WeightsError
-from infinex.nn.geometry import ThinPlateTransform
+from infinex.nn.geometry import ThinPlateTransform, inverse_2x2
 from infinex.nn.losses import Adversary, StructuralPerceptualLoss
 from infinex.nn.vgg import VGG19, VGGPerceptualLoss
 from infinex.systems.fomm.losses import FommLosses, LossWeights, TransformSizes
@@ -71,7 +71,7 @@ class FommRecipe:
     augmentation: Augmentation = field(default_factory=Augmentation)
     taught: float = 0.0  # weight of the distance from keypoints that a face tracker names; 0: none, as the author
     deformed: float = 0.0  # weight of the distance of the deformed source itself from the driving frame
-    taught_alone: bool = False  # nothing else is trained: the first of two stages
+    alone: Literal["", "points", "motion"] = ""  # what is trained without the rest, by what is taught; "": everything
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
 
     @property
@@ -99,18 +99,17 @@ RECIPES: dict[str, FommRecipe] = {
         config="fomm-tiny", epochs=20, repeats=50, batch_size=8, milestones=(16,), rate_generator=4e-4,
         rate_detector=4e-4, weights=LossWeights(generator_gan=0), scales=(1.0, 0.5, 0.25),
     ),
-    # The one whose result comes with Infinex. An hour of a busy core is too little to find keypoints from nothing:
-    # the face tracker teaches them, first alone and then beside the paper's own losses.
+    # For less than an hour of one core, which is too little to find keypoints from nothing: the face tracker teaches
+    # them first, then the motion network behind them; the deformed source is the picture.
     "fomm-cpu-points": FommRecipe(
         config="fomm-cpu", epochs=11, repeats=10, batch_size=16, milestones=(10,), rate_detector=2e-3,
-        weights=LossWeights(generator_gan=0), taught=1.0, taught_alone=True, augmentation=FAINT,
+        weights=LossWeights(generator_gan=0), taught=1.0, alone="points", augmentation=FAINT,
         trainer=TrainerOptions(checkpoint_every=200, panel_every=1000),
     ),
     "fomm-cpu": FommRecipe(
-        config="fomm-cpu", start_from="fomm-cpu-points", epochs=7, repeats=10, batch_size=8, milestones=(5, 6),
-        rate_generator=6e-4, rate_detector=2e-4, weights=LossWeights(generator_gan=0), scales=(1.0, 0.5), taught=1.0,
-        deformed=100.0, augmentation=FAINT,
-        trainer=TrainerOptions(precision="bf16-mixed", checkpoint_every=200, panel_every=250),
+        config="fomm-cpu", start_from="fomm-cpu-points", epochs=16, repeats=10, batch_size=16, milestones=(11, 14),
+        rate_generator=2e-3, weights=LossWeights(generator_gan=0), taught=1.0, alone="motion", deformed=20.0,
+        augmentation=FAINT, trainer=TrainerOptions(checkpoint_every=100, panel_every=100, ema=0.99),
     ),
 }  # fmt: skip
 
@@ -181,8 +180,8 @@ class FommTask:
         self._zero()
         shown: list[tuple[Tensor, Keypoints]] = []
         taught = batch["taught"].chunk(parts) if self.recipe.taught else [None] * len(pairs)
-        if self.recipe.taught_alone:
-            return self._taught_alone(batch, fabric)
+        if self.recipe.alone:
+            return self._alone(batch, fabric)
         for (s, d), wanted in zip(pairs, taught):
             losses, rendering, keypoints = self._generator_terms(s, d, wanted)
             share = len(s) / len(source)
@@ -204,15 +203,25 @@ class FommTask:
         values = torch.stack([t.float() for t in terms.values()]).tolist()  # one transfer, not one per term
         return dict(zip(terms, values))
 
-    def _taught_alone(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
-        """A step of the detector towards the tracker's keypoints, and of nothing else."""
-        detector = self.networks["detector"]
-        images = torch.cat([batch["source"], batch["driving"]])
-        terms = _checked(
-            _taught(Keypoints(*detector(images)), batch["taught"].transpose(0, 1).flatten(0, 1), self.recipe)
-        )
-        fabric.backward(_total(terms))
-        self._advance(self.optimizers(), ("detector",))
+    def _alone(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
+        """A step of the detector, or of the motion network behind it, towards what is taught."""
+        if not self.recipe.taught:
+            raise InputError("--set taught: above 0, where something is trained alone")
+        detector, generator = self.networks["detector"], self.networks["generator"]
+        source, driving, taught = batch["source"], batch["driving"], batch["taught"]
+        if self.recipe.alone == "points":
+            both = taught.transpose(0, 1).flatten(0, 1)  # all sources, then all driving frames
+            name, terms = "detector", _taught(Keypoints(*detector(torch.cat([source, driving]))), both, self.recipe)
+        else:
+            with torch.no_grad(), _evaluating(detector):
+                own, wanted = Keypoints(*detector(source)), Keypoints(*detector(driving))
+            out: Rendering = generator(source, own, wanted, picture=False)
+            name, terms = "generator", {"taught_field": taught_field(out.motion.field, taught)}
+            terms["taught_field"] = 100 * self.recipe.taught * terms["taught_field"]
+            if self.recipe.deformed:
+                terms["deformed"] = self.recipe.deformed * (out.deformed - driving).abs().mean()
+        fabric.backward(_total(_checked(terms)))
+        self._advance(self.optimizers(), (name,))
         self._zero()
         return {k: float(v.detach()) for k, v in terms.items()}
 
@@ -238,6 +247,7 @@ class FommTask:
         if taught is not None:
             both = Keypoints(torch.cat([own.value, wanted.value]), torch.cat([own.jacobian, wanted.jacobian]))
             terms |= _taught(both, taught.transpose(0, 1).flatten(0, 1), self.recipe)
+            terms["taught_field"] = 10 * self.recipe.taught * taught_field(rendering.motion.field, taught)
 
         if self.losses.adversarial:
             critic, points = self.networks["discriminator"], wanted.value.detach()
@@ -270,7 +280,7 @@ class FommTask:
         with _evaluating(detector, generator):
             source, driving = batch["source"], batch["driving"]
             own, wanted = Keypoints(*detector(source)), Keypoints(*detector(driving))
-            out: Rendering = generator(source, own, wanted)
+            out: Rendering = generator(source, own, wanted, self.recipe.alone != "motion")
         h, w = source.shape[2:]
         shown = nn.functional.interpolate(out.motion.occlusion, size=(h, w), mode="nearest")
         columns = [
@@ -288,7 +298,9 @@ class FommTask:
             name: {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
             for name, network in self.networks.items()
         }
-        return FommWeights(self.config, states, self.recipe.config)
+        # Whoever uses weights must know that their generator was never asked for a picture.
+        origin = {"picture": "deformed"} if self.recipe.alone else {}
+        return FommWeights(self.config, states, self.recipe.config, origin)
 
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
@@ -296,7 +308,8 @@ class FommTask:
         detector, generator = self.networks["detector"], self.networks["generator"]
         with _evaluating(detector, generator):
             source, driving = batch["source"], batch["driving"]
-            out: Rendering = generator(source, Keypoints(*detector(source)), Keypoints(*detector(driving)))
+            picture = self.recipe.alone != "motion"
+            out: Rendering = generator(source, Keypoints(*detector(source)), Keypoints(*detector(driving)), picture)
         made = self.losses.picture(self.losses.pyramid(out.prediction), self.losses.pyramid(driving))
         return {
             "l1": float((out.prediction.float() - driving).abs().mean()),
@@ -372,6 +385,28 @@ def _taught(keypoints: Keypoints, taught: Tensor, recipe: FommRecipe) -> dict[st
         "taught_value": w * (keypoints.value - value).abs().mean(),
         "taught_jacobian": 0.2 * w * (keypoints.jacobian - jacobian).abs().mean(),
     }
+
+
+def taught_field(field: Tensor, taught: Tensor, reach: float = 0.1) -> Tensor:
+    """Mean distance of a deformation (B, h, w, 2) from what `taught` (B, 2, K, 6), source and driving, says of it.
+
+    At a driving keypoint, and `reach` beside it, the source is to be read at its own keypoint and beside that, by the
+    local frames of both (equation 4); at the picture's border, where no face is, in place."""
+    source, driving = taught[:, 0], taught[:, 1]
+    own, theirs = (t[..., 2:].reshape(*t.shape[:2], 2, 2) for t in (source, driving))
+    turn = own @ inverse_2x2(theirs)  # (B, K, 2, 2)
+    steps = reach * torch.tensor([[0, 0], [1, 0], [-1, 0], [0, 1], [0, -1]], device=field.device, dtype=turn.dtype)
+    at = driving[:, :, None, :2] + steps  # (B, K, 5, 2)
+    to = source[:, :, None, :2] + torch.einsum("bkij,sj->bksi", turn, steps)
+    line = torch.linspace(-0.95, 0.95, 7, device=field.device, dtype=turn.dtype)
+    edge = torch.full_like(line, 0.95)
+    rim = torch.cat([torch.stack(p, -1) for p in ((line, -edge), (-edge, line), (edge, line))])  # not below: shoulders
+    rim = rim.expand(len(field), 1, -1, -1)
+    read = nn.functional.grid_sample(
+        field.permute(0, 3, 1, 2).float(), torch.cat([at.flatten(1, 2)[:, None], rim], 2), align_corners=True
+    )  # (B, 2, 1, 5K + 21)
+    wanted = torch.cat([to.flatten(1, 2)[:, None], rim], 2).permute(0, 3, 1, 2)
+    return (read - wanted).abs().mean()
 
 
 def _checked(terms: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -131,10 +131,21 @@ class UnitWeights:
     sha256: str
 
 
+def shipped(name: str) -> Path | None:
+    """The file of a unit model that comes with Infinex ("recurrent", "lstm"), None where it does not."""
+    path = Path(str(resources.files("infinex").joinpath(f"weights/language/{name}.safetensors")))
+    return path if path.is_file() else None
+
+
 def load_units(path: str | Path | None = None, recurrence: str = "recurrent") -> UnitWeights:
     """The generator of unit trajectories: the one shipped (`recurrent` or `lstm`), or one by file."""
     if path is None:
-        path = Path(str(resources.files("infinex").joinpath(f"weights/language/{recurrence}.safetensors")))
+        path = shipped(recurrence)
+        if path is None:
+            raise WeightsError(
+                f"no {recurrence} generator of unit trajectories comes with Infinex; "
+                "train one (infinex train language-units) and name its file"
+            )
     path = Path(path)
     state, header = _read(path)
     if header.get("format") != UNIT_FORMAT:
