@@ -50,7 +50,8 @@ ENTRIES: tuple[Entry, ...] = (
           otherwise="download vox-adv-cpk.pth.tar from the links in the README of github.com/AliaksandrSiarohin/"
                     "first-order-model (a cloud drive, which asks for a click)",
           convert="infinex.systems.fomm.weights"),
-    Entry("ganimation-80", "ganimation", "trained here; infinex/weights/ganimation/README.md", "Apache-2.0", 1.8,
+    Entry("ganimation-80", "ganimation", "trained here, a sketch; infinex/weights/ganimation/README.md",
+          "Apache-2.0", 1.8,
           bundled="ganimation/ganimation-80.safetensors"),
     Entry("speech", "speech", "trained here; infinex/weights/speech/README.md", "Apache-2.0", 1.0,
           bundled="speech/speech.onnx"),

@@ -48,7 +48,7 @@ def test_units_are_found_again_in_pictures(tracked: dict[str, np.ndarray]) -> No
                         "shut": ["AU45"], "corners": ["AU15"]}.items():  # fmt: skip
         strongest = [FACE_UNITS[k] for k in np.argsort(-found[text])[: len(asked)]]
         assert set(strongest) == set(asked), (text, strongest)
-        assert found[text][of(asked[0])] > 0.35
+        assert found[text][of(asked[0])] > 0.25
     assert found["smile"][[of("AU1"), of("AU4"), of("AU26")]].max() < 0.1
 
 

@@ -31,7 +31,7 @@ Array = NDArray[np.float64]
 BUNDLED = "ganimation-80"  # in the registry of weights
 EDGE = 0.10  # of the crop's side, over which the picture itself takes over again
 FADE = 0.10  # intensity by which a face must differ from the source before the network has its full say
-DETAIL = 0.06  # change of colour (0..1) above which the source's fine detail no longer fits
+DETAIL = 0.02, 0.07  # change of colour (0..1) up to which the source's fine detail fits, and over which it goes
 
 
 @dataclass(frozen=True)
@@ -132,7 +132,7 @@ class PreparedGanimation:
         change = (1 - masks.attention[..., None]) * (masks.color.astype(np.float32) - self.crop) / 255
         change *= (self._inside * say)[..., None]
         size = np.abs(change).max(2)
-        keep = np.exp(-((cv2.GaussianBlur(size, (0, 0), 1.0) / DETAIL) ** 2))
+        keep = np.exp(-((np.maximum(0, cv2.GaussianBlur(size, (0, 0), 1.0) - DETAIL[0]) / DETAIL[1]) ** 2))
         change, keep = self._spread(change), np.clip(self._spread(keep), 0, 1)[..., None]
         own = self._own.astype(np.float32) / 255
         out = self._low + change + (own - self._low) * keep
