@@ -124,21 +124,26 @@ def speaks() -> bool:
     return True
 
 
+@cache
+def _motions() -> list[dict[str, Any]]:
+    """The bundled performances, with their lengths."""
+    known = bundled_motions()
+    order = [*(n for n in MOTIONS if n in known), *(n for n in known if n not in MOTIONS)]
+    return [
+        {"name": n, "label": MOTIONS.get(n, n.replace("-", " ").capitalize()),
+         "seconds": round(load_motion(n).duration, 1)}
+        for n in order
+    ]  # fmt: skip
+
+
 def offer(settings: Settings, engines: Engines) -> dict[str, Any]:
     """All of it, for the page."""
     from infinex.studio.examples import EXAMPLES
 
-    motions = [
-        {"name": name, "label": MOTIONS.get(name, name.replace("-", " ").capitalize()),
-         "seconds": round(load_motion(name).duration, 1)}
-        for name in bundled_motions()
-    ]  # fmt: skip
-    order = list(MOTIONS)
-    motions.sort(key=lambda m: order.index(str(m["name"])) if m["name"] in order else len(order))
     return {
         "version": __version__,
         "engines": list(engines),
-        "motions": motions,
+        "motions": _motions(),
         "examples": [{"name": e.name, "label": e.label, "credit": e.credit} for e in EXAMPLES],
         "units": unit_groups(),
         "emotions": emotions(),

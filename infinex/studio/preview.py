@@ -80,7 +80,8 @@ class Live:
     """A camera's frames in, the portrait's out."""
 
     def __init__(self, source: Source, options: MeshOptions | None = None) -> None:
-        self._stage = Stage([source], options or MeshOptions())
+        # Without the networks of the refiner: what follows a camera must be quick first of all.
+        self._stage = Stage([source], options or MeshOptions(refine=False))
         self._tracker = FaceTracker()
         self.strength = 1.0
         self.parts: tuple[str, ...] = PARTS
