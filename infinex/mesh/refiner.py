@@ -185,9 +185,9 @@ def _planes(side: int, *parts: Any) -> Planes:
 
 
 def _turns(face: SourceFace, target: Target) -> list[float]:
-    """Yaw and pitch of the source and their change, in units of 30 degrees."""
+    """Yaw and pitch of the source and their change, in units of 30 degrees; positive to the left and upwards."""
     a, b = face.pose.angles, target.pose.angles
-    return [float(v) / 30 for v in (a[0], a[1], b[0] - a[0], b[1] - a[1])]
+    return [float(v) / 30 for v in (-a[0], -a[1], a[0] - b[0], a[1] - b[1])]
 
 
 def look_at_mouth(part: Image, image: Image, origin: tuple[int, int], face: SourceFace, target: Target) -> Look:
