@@ -55,8 +55,10 @@ def smoothed(values: NDArray[np.float64], weight: float = 0.0) -> NDArray[np.flo
 def flatness(values: NDArray[np.float64]) -> float:
     """Change of the mean from the last fifth but one to the last, over the first's; near 0 where a curve is flat."""
     part = max(1, len(values) // 5)
-    before, after = np.nanmean(values[-2 * part : -part]), np.nanmean(values[-part:])
-    return float((after - before) / max(1e-12, abs(before)))
+    before, after = (v[np.isfinite(v)] for v in (values[-2 * part : -part], values[-part:]))
+    if not len(before) or not len(after):
+        return float("nan")
+    return float((after.mean() - before.mean()) / max(1e-12, abs(before.mean())))
 
 
 def _matplotlib() -> Any:
@@ -74,7 +76,8 @@ def curves(path: Path, tables: dict[str, NDArray[np.float64]], title: str) -> li
     """Every term over the steps, raw and smoothed, as a PNG; the terms drawn."""
     plt = _matplotlib()
     names = [n for n in ORDER if n in tables] + [n for n in tables if n not in ORDER + NOT_TERMS]
-    rows = -(-len(names) // 3)
+    names = [n for n in names if np.isfinite(tables[n]).any()]  # a term may have been switched off midway
+    rows = max(1, -(-len(names) // 3))
     figure, axes = plt.subplots(rows, 3, figsize=(12, 3.1 * rows), squeeze=False, constrained_layout=True)
     for axis in axes.ravel()[len(names) :]:
         axis.axis("off")

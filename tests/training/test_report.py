@@ -40,6 +40,9 @@ def test_a_run_is_drawn(run: Path) -> None:
     text = (run / "report" / "index.html").read_text()
     assert "fomm-&lt;tiny&gt;" in text and "held.png" in text and "after 100 steps" in text
     report(run)  # again
+    table = (run / "metrics.csv").read_text().splitlines()
+    (run / "metrics.csv").write_text("\n".join([table[0] + ",gone", *(f"{r}," for r in table[1:-1])]) + "\n")
+    assert set(report(run)["terms"]) == {"perceptual", "own_term"}
 
 
 def test_smoothing_and_flatness() -> None:
@@ -49,6 +52,7 @@ def test_smoothing_and_flatness() -> None:
     assert np.isfinite(smoothed(np.array([np.nan, 1.0, np.nan]))[1:]).all()
     assert flatness(np.ones(50)) == 0
     assert flatness(np.linspace(2, 1, 100)) < -0.1
+    assert np.isnan(flatness(np.full(20, np.nan)))
 
 
 def test_what_is_no_run(tmp_path: Path, run: Path) -> None:
