@@ -280,9 +280,7 @@ def look_at_head(
     moved = np.clip(np.hypot(maps[0], maps[1]) / 4 / 0.03, 0, 1)
     moved = cv2.GaussianBlur(cv2.dilate(moved, np.ones((3, 3), np.uint8)), (0, 0), 2.0)
     inside = cv2.GaussianBlur(cv2.erode(maps[5], np.ones((5, 5), np.uint8)), (0, 0), 1.5)
-    # What to put where background is uncovered is learned from too few people: the fill stays.
-    filled = cv2.GaussianBlur(maps[4], (0, 0), 1.0)
-    return Look(w, planes, _rimless(moved * inside * (1 - mouth) * (1 - filled)))
+    return Look(w, planes, _rimless(moved * inside * (1 - mouth)))
 
 
 def _source_area(flow: Flow) -> NDArray[np.float64]:
