@@ -106,5 +106,5 @@ def test_mistakes_are_named(clips: Path, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="unknown engine"):
         evaluate(clips, tmp_path / "r", "magic")
     (clips / "grace.mp4").unlink()
-    with pytest.raises(InputError, match="no clip could be evaluated: .*nobody left out"):
+    with pytest.raises(InputError, match=r"no clip could be evaluated: .*nobody left out"):
         evaluate(clips, tmp_path / "r")
