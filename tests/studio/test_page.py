@@ -170,7 +170,7 @@ def test_pad_by_keyboard_and_timeline_to_video(tab: Any, small: Path) -> None:
     tab.get_by_role("button", name="Make a video of it").click()
     video = tab.locator("#key-job video.result-video")
     video.wait_for()
-    assert tab.locator("#key-job").get_by_text("210 × 210").is_visible()
+    tab.locator("#key-job").get_by_text("210 × 210").wait_for()
 
 
 def test_drive_by_a_clip_and_download(tab: Any, small: Path, performance: Path) -> None:
@@ -198,7 +198,8 @@ def test_cancel(tab: Any, small: Path) -> None:
     tab.get_by_role("button", name="Make the video").click()
     tab.get_by_role("button", name="Cancel").click()
     tab.get_by_text("Cancelled. Nothing was kept.").wait_for()
-    assert tab.get_by_role("button", name="Make the video").is_enabled()
+    # The button comes back once the page has heard the end of the animation, a moment after the word.
+    sync_api.expect(tab.get_by_role("button", name="Make the video")).to_be_enabled(timeout=WAIT)
 
 
 def test_bad_files_are_answered_kindly(tab: Any, small: Path, tmp_path: Path) -> None:
@@ -254,7 +255,7 @@ def test_live_by_a_camera(tab: Any) -> None:
     tab.get_by_role("button", name="This is my neutral face").click()
     tab.get_by_text("Look straight ahead").wait_for()
     tab.get_by_role("button", name="Stop").click()
-    assert tab.get_by_role("button", name="Start the camera").is_visible()
+    tab.get_by_role("button", name="Start the camera").wait_for()
 
 
 def test_every_control_has_a_name_and_nothing_overflows_a_phone(browser: Any, address: str) -> None:
