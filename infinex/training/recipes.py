@@ -62,14 +62,14 @@ def find_recipe(name: str) -> Entry:
 def changed(recipe: Any, options: Any, settings: list[str]) -> tuple[Any, Any]:
     """Recipe and trainer options with `key=value` settings applied; `weights.generator_gan=0` reaches inside.
 
-    A key is looked for in the recipe, then in the options. Raises InputError for unknown keys and values that
-    do not fit."""
+    A key is looked for in the recipe, then in the options, with or without `trainer.` before it. Raises InputError
+    for unknown keys and values that do not fit."""
     for setting in settings:
         key, equals, text = setting.partition("=")
         key = key.strip()
         if not equals or not key:
             raise InputError(f"--set {setting}: key=value is wanted")
-        path = key.split(".")
+        path = key.removeprefix("trainer.").split(".")
         known = _names(recipe) + _names(options)
         if path[0] in (f.name for f in fields(recipe)) and path[0] != "trainer":
             recipe = _set(recipe, path, text.strip(), key, known)
@@ -81,6 +81,8 @@ def changed(recipe: Any, options: Any, settings: list[str]) -> tuple[Any, Any]:
 def _names(item: Any, prefix: str = "") -> list[str]:
     out = []
     for f in fields(item):
+        if f.name == "trainer":  # its keys are named without it
+            continue
         value = getattr(item, f.name)
         out += _names(value, f"{prefix}{f.name}.") if is_dataclass(value) else [prefix + f.name]
     return out

@@ -151,9 +151,10 @@ def test_metrics_wait_for_room(tmp_path: Path) -> None:
 def test_settings_reach_recipe_and_trainer() -> None:
     recipe, options = changed(
         entry().recipe, trainer.TrainerOptions(),
-        ["max_steps=7", "weights.generator_gan=0", "milestones=3,4", "spectral=true", "betas=0.1,0.2", "ema=0"],
+        ["max_steps=7", "weights.generator_gan=0", "milestones=3,4", "spectral=true", "betas=0.1,0.2", "ema=0",
+         "trainer.precision=bf16-mixed"],
     )  # fmt: skip
-    assert (options.max_steps, options.ema) == (7, 0)
+    assert (options.max_steps, options.ema, options.precision) == (7, 0, "bf16-mixed")
     assert recipe.weights == LossWeights(generator_gan=0)
     assert (recipe.milestones, recipe.spectral, recipe.betas) == ((3, 4), True, (0.1, 0.2))
 

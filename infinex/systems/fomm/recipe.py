@@ -159,10 +159,12 @@ class FommTask:
         return self._optimizers
 
     def schedulers(self) -> dict[str, LRScheduler]:
-        """One schedule per optimiser, to be stepped once an epoch."""
+        """One schedule per optimiser that is used, to be stepped once an epoch."""
+        used = {"points": {"detector"}, "motion": {"generator"}}.get(self.recipe.alone, set(self.networks))
         return {
             name: MultiStepLR(optimizer, list(self.recipe.milestones), gamma=0.1)
             for name, optimizer in self.optimizers().items()
+            if name in used
         }
 
     def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
