@@ -19,7 +19,7 @@ from infinex.face.tracker import Box
 from infinex.face.units import canonical
 from infinex.media.files import atomic_path, same_file
 from infinex.media.image import SUFFIXES, write_image
-from infinex.media.provenance import Mark, statement
+from infinex.media.provenance import Mark, Seal, statement
 from infinex.mesh.engine import MeshOptions
 from infinex.pipeline import Stage, load_source
 
@@ -99,13 +99,15 @@ def edit(
     face: str = "largest",
     box: Box | None = None,
     mark: bool = False,
+    sign: tuple[Path, Path] | None = None,
 ) -> RGB:
     """Give the portrait in `source` an expression; returns (H, W, 3) uint8 and writes `output` where named.
 
     `units` is text such as "AU12=0.8,AU6=0.5" or a mapping; `emotion` a name such as "happy" or "happily
     surprised" whose units, times `strength` (0..1), come on top. Intensities of 0 return the picture as it is:
-    an output of the same kind is then a copy of the file. `box` is x, y, width, height of the face. Raises an
-    InfinexError for whatever the user can mend."""
+    an output of the same kind is then a copy of the file. `box` is x, y, width, height of the face. `mark` draws a
+    small visible mark, `sign` (certificate chain and key, PEM) adds a C2PA manifest. Raises an InfinexError for
+    whatever the user can mend."""
     wanted = expression(units, emotion, strength, exaggerate)
     if output is not None:
         output = Path(output)
@@ -113,18 +115,25 @@ def edit(
             raise InputError(f"{output.name}: an edited picture must end in {', '.join(SUFFIXES)}")
         if same_file(source, output):
             raise InputError(f"the output {output} would overwrite the input")
+    seal = Seal(*sign) if sign is not None and output is not None else None
+    if seal is not None and output is not None:
+        seal.check(output)
     editor = Editor(load_source(source, face, box), shading)
     image = editor.grid(wanted) if grid else editor(wanted)
     if output is None:
         return image
-    if not any(wanted.values()) and not grid and not mark and _same_kind(Path(source), output):
+    if not any(wanted.values()) and not grid and not mark and seal is None and _same_kind(Path(source), output):
         with atomic_path(output) as temporary:
             shutil.copyfile(source, temporary)
         return image
     if mark:
         Mark(image.shape[1], image.shape[0]).draw(image)
     words = ", ".join(f"{n}={v:g}" for n, v in wanted.items() if v) or "no units"
-    write_image(output, image, statement("an edited portrait", Path(source).name, words, "mesh"))
+    said = statement("an edited portrait", Path(source).name, words, "mesh")
+    with atomic_path(output) as temporary:
+        write_image(temporary, image, said)
+        if seal is not None:
+            seal.sign(temporary, output.name, said)
     return image
 
 
@@ -153,7 +162,7 @@ def expression(
             if not 0 <= value <= limit:
                 raise InputError(f"{name}={value}: an intensity goes from 0 to {limit:g}")
             out[canonical(name)] = float(value)
-    for name, value in units_of_emotion(emotion, strength).items() if emotion else ():
+    for name, value in units_of_emotion(emotion, strength).items() if emotion is not None else ():
         out[name] = max(out.get(name, 0.0), value)
     return out
 

@@ -137,7 +137,7 @@ Driving = str | Path | Motion | Driver
 
 def _label(driving: Driving) -> str:
     """What a file's metadata calls the driver."""
-    return str(driving) if isinstance(driving, (str, Path)) else str(getattr(driving, "name", "motion"))
+    return Path(driving).name if isinstance(driving, (str, Path)) else str(getattr(driving, "name", "motion"))
 
 
 # -- sources --------------------------------------------------------------------------------------
@@ -255,25 +255,30 @@ def _room(face: Face, others: list[Face]) -> WarpShape:
 # -- drivers --------------------------------------------------------------------------------------
 
 
+def resampled(motion: Motion, options: Options) -> Motion:
+    """A performance at the rate the options ask for."""
+    return motion.resample(options.fps) if options.fps else motion
+
+
 def open_driver(driving: Driving, options: Options | None = None) -> Driver:
     """The driver for a video, a still picture, a `.motion.npz` file, a bundled motion's name or a Motion.
 
     A driver that is open already is returned as it is. Call `settle` on it before iterating."""
     o = options or Options()
     if isinstance(driving, Motion):
-        return MotionDriver(driving.resample(o.fps) if o.fps else driving)
+        return MotionDriver(resampled(driving, o))
     if not isinstance(driving, (str, Path)):
         return driving
     text = str(driving)
     if text.endswith(".npz") or (not Path(text).exists() and not Path(text).suffix):
-        return open_driver(load_motion(text), o)
+        return MotionDriver(resampled(load_motion(text), o), Path(text).name)
     if is_image(driving):
         finder = FaceFinder()
         try:
             faces = choose(finder.find(read_image(driving)), "largest", Path(text).name)
         finally:
             finder.close()
-        return MotionDriver(still_motion(faces[0], o.fps or 25.0))
+        return MotionDriver(still_motion(faces[0], o.fps or 25.0), Path(text).name)
     return VideoDriver(driving, o.reference, o.smooth, o.keep_readable, None, o.fps)
 
 
@@ -387,7 +392,7 @@ class _Behind:
 def provenance(source: str | Path, driving: str, options: Options) -> dict[str, str]:
     """Metadata that says how a file was made."""
     what = "an animated still portrait, not a recording"
-    return statement(what, Path(source).name, Path(driving).name, options.engine)
+    return statement(what, Path(source).name, driving, options.engine)
 
 
 def _seal(o: Options, out: Path) -> Seal | None:

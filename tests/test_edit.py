@@ -103,6 +103,7 @@ def test_a_timeline_moves(photo: Path, tmp_path: Path) -> None:
 @pytest.mark.parametrize(("words", "says"), [
     (["--units", "AU3=1"], "did you mean AU2"), (["--units", "AU12=1.2"], "--allow-exaggeration"),
     (["--units", "AU12:1"], "character"), (["--emotion", "hapy"], "did you mean happy"), ([], "--units"),
+    (["--emotion", ""], "emotion"), (["--units", "AU12", "--box", "nan,0,90,90"], "--box"),
     (["--units", "0s: ; 1s: AU12=1"], "timeline"), (["--emotion", "happy", "--strength", "2"], "strength"),
 ])  # fmt: skip
 def test_what_cannot_be_edited_is_said_in_a_line(photo: Path, tmp_path: Path, words: list[str], says: str) -> None:

@@ -121,6 +121,10 @@ def animate(
         raise InputError("--explain goes with --text")
     if text is None and speech is None and still:
         raise InputError("--still goes with --text or --speech")
+    if units is None and exaggerate:
+        raise InputError("--allow-exaggeration goes with --units")
+    if speech is not None and driving is not None and driving.startswith("camera:"):
+        raise InputError("--speech cannot be laid over a camera; name a clip, or leave out the camera")
     if engine == "stylegan":
         from infinex.systems.language.engine import animate_text
 
@@ -154,9 +158,10 @@ def animate(
     if output is None:
         raise InputError("name the output with -o, for example -o out.mp4")
     if units is not None:
+        from infinex.drivers.motion import MotionDriver
         from infinex.drivers.units import parse_timeline, timeline_motion
 
-        driver = timeline_motion(parse_timeline(units, exaggerate), fps or 25.0)
+        driver = MotionDriver(timeline_motion(parse_timeline(units, exaggerate), fps or 25.0), units)
     if speech is not None:
         driver = spoken(speech, driver, still, options)
     with progress_bar("animating", quiet or as_json) as update:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -44,6 +45,8 @@ def parse_box(text: str | None) -> tuple[float, float, float, float] | None:
         x, y, w, h = (float(v) for v in text.split(","))
     except ValueError:
         raise InputError(f"--box {text}: four numbers x,y,width,height are wanted") from None
+    if not all(math.isfinite(v) for v in (x, y, w, h)) or w <= 0 or h <= 0:
+        raise InputError(f"--box {text}: width and height must be above 0")
     return x, y, w, h
 
 

@@ -38,6 +38,10 @@ def edit(
     face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
     box: Annotated[str | None, typer.Option(help="x,y,width,height of the face where none is found.")] = None,
     mark: Annotated[bool, typer.Option("--mark", help="Put a small visible mark in the corner.")] = False,
+    sign: Annotated[
+        Optional[tuple[Path, Path]],  # noqa: UP045
+        typer.Option(metavar="CERT KEY", help="Sign the result with a C2PA manifest: certificate chain and key, PEM."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
@@ -65,7 +69,7 @@ def edit(
         wanted = expression(units, emotion, strength, exaggerate) if text is None else at_height
         image = run(
             photo, wanted, output, grid=grid, shading=not no_shading, exaggerate=exaggerate,
-            face=face, box=where, mark=mark,
+            face=face, box=where, mark=mark, sign=sign,
         )  # fmt: skip
         summary = {
             "output": str(output), "units": wanted, "width": image.shape[1], "height": image.shape[0],
@@ -77,7 +81,7 @@ def edit(
         raise InputError(f"--grid makes a picture; {output.name} must end in {', '.join(SUFFIXES)}")
     from infinex.pipeline import Options, animate
 
-    options = Options(face=face, box=where, mark=mark, wrinkles="none" if no_shading else "driver")
+    options = Options(face=face, box=where, mark=mark, sign=sign, wrinkles="none" if no_shading else "driver")
     if text is not None:
         with progress_bar("animating", quiet or as_json) as update:
             done = animate(photo, spoken, output, options, update)

@@ -7,6 +7,7 @@ import sys
 import threading
 import webbrowser
 from typing import Annotated, Any, Optional
+from urllib.parse import quote
 
 import typer
 
@@ -41,19 +42,32 @@ def studio(
     from infinex.studio.app import create_app
     from infinex.studio.settings import Settings
 
+    token = asked_token(token, host)
+    given: dict[str, Any] = {} if workers is None else {"workers": workers}
+    settings = Settings(
+        token=token, loopback=host in LOOPBACK, upload=upload << 20, duration=duration, queue=queue,
+        keep=keep * 60, **given,
+    )  # fmt: skip
+    serve(create_app(settings), host, port, token, browser)
+
+
+def asked_token(token: str | None, host: str) -> str | None:
+    """The token visitors are asked for: `new` makes one. Says so where others can come in without one."""
     if token == "new":
         import secrets
 
         token = secrets.token_urlsafe(16)
-    given: dict[str, Any] = {} if workers is None else {"workers": workers}
-    settings = Settings(
-        token=token or None, loopback=host in LOOPBACK, upload=upload << 20, duration=duration, queue=queue,
-        keep=keep * 60, **given,
-    )  # fmt: skip
     if host not in LOOPBACK and not token:
-        print("infinex: note: anybody who reaches this address can use the studio; --token new asks for a token",
+        print("infinex: note: anybody who reaches this address can come in; --token new asks for a token",
               file=sys.stderr)  # fmt: skip
-    serve(create_app(settings), host, port, token, browser)
+    return token or None
+
+
+def address_of(host: str, port: int, token: str | None, place: str = "") -> str:
+    """What to open in a browser; the token comes before the `place` on the page, which no server hears of."""
+    shown = "localhost" if host in ("127.0.0.1", "0.0.0.0", "::") else f"[{host}]" if ":" in host else host
+    words = f"?token={quote(token, safe='')}" if token else ""
+    return f"http://{shown}:{port}/{words}" + (f"#{place}" if place else "")
 
 
 def check_installed() -> None:
@@ -69,7 +83,7 @@ def check_installed() -> None:
         ) from None
 
 
-def serve(app: Any, host: str, port: int, token: str | None, browser: bool, page: str = "/") -> None:
+def serve(app: Any, host: str, port: int, token: str | None, browser: bool, place: str = "") -> None:
     """Run an application until Ctrl-C. Raises InputError where the address cannot be had."""
     import uvicorn
 
@@ -82,8 +96,7 @@ def serve(app: Any, host: str, port: int, token: str | None, browser: bool, page
         except (OSError, OverflowError) as error:
             raise InputError(f"--host {host} --port {port} cannot be listened on: {error}") from None
         port = listening.getsockname()[1]
-        shown = "localhost" if host in ("127.0.0.1", "localhost", "0.0.0.0", "::1", "::") else host
-        address = f"http://{shown}:{port}{page}" + (f"?token={token}" if token else "")
+        address = address_of(host, port, token, place)
         print(f"Infinex studio: {address}  (Ctrl-C ends it)", flush=True)
         if browser:
             timer = threading.Timer(1.0, webbrowser.open, [address])

@@ -7,7 +7,8 @@ from typing import Annotated
 
 import typer
 
-from infinex.commands.studio import LOOPBACK, check_installed, serve
+from infinex.commands.studio import LOOPBACK, asked_token, check_installed, serve
+from infinex.errors import InputError
 
 
 def study(
@@ -18,7 +19,9 @@ def study(
     ),
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
     port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 7861,
-    token: Annotated[str | None, typer.Option(help="Ask every rater for this token.", envvar="INFINEX_TOKEN")] = None,
+    token: Annotated[
+        str | None, typer.Option(help="Ask every rater for this token; `new` makes one.", envvar="INFINEX_TOKEN")
+    ] = None,
     browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page where there is a screen.")] = (
         True
     ),
@@ -29,13 +32,16 @@ def study(
     Videos of the same name are shown side by side in random order; NAME.txt beside one holds its words."""
     from infinex.evaluation.study import Study, pairs_of, table
 
+    if show and not output.exists():
+        raise InputError(f"{output}: no such file; nobody has answered yet")
     one = Study(pairs_of(folder_a, folder_b), output)
     if not show:
         check_installed()
         from infinex.studio.settings import Settings
         from infinex.studio.studies import create_study_app
 
-        app, page = create_study_app(one, Settings(token=token or None, loopback=host in LOOPBACK))
+        token = asked_token(token, host)
+        app, place = create_study_app(one, Settings(token=token, loopback=host in LOOPBACK))
         print(f"{len(one.pairs)} pairs; answers go to {output}", flush=True)
-        serve(app, host, port, token, browser, page)
+        serve(app, host, port, token, browser, place)
     print(table(one.results()))

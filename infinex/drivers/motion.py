@@ -19,14 +19,14 @@ from infinex.motion import Motion, Move, Rest
 
 
 class MotionDriver:
-    """Plays a `Motion`."""
+    """Plays a `Motion`; `name` is what the metadata of a result calls it."""
 
     audio: Path | None = None
     rest_image: None = None
     rest_points: None = None
 
-    def __init__(self, motion: Motion) -> None:
-        self.motion = motion
+    def __init__(self, motion: Motion, name: str = "motion") -> None:
+        self.motion, self.name = motion, name
         self.fps, self.frames, self.rest = motion.fps, len(motion), motion.rest
         self.lost: list[tuple[float, float]] = []
 

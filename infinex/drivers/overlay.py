@@ -51,6 +51,11 @@ class LipsOver:
         return self._lips.audio
 
     @property
+    def name(self) -> str:
+        """Both, as the metadata of a result calls them."""
+        return ", ".join(getattr(d, "name", "motion") for d in (self._base, self._lips))
+
+    @property
     def lost(self) -> list[tuple[float, float]]:
         return self._base.lost
 

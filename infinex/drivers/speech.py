@@ -66,6 +66,7 @@ class SpeechDriver:
         model: SpeechModel | None = None,
     ) -> None:
         self.path = self.audio = Path(path)
+        self.name = self.path.name
         self.fps = float(fps or FPS)
         # As with a filmed performer, lips that meet do so on every portrait, however open it smiles.
         self.rest = replace(Rest.neutral(), lips_closed=lip_gaps(top.mean_face()))

@@ -649,6 +649,11 @@ def read_text(text: str, understand: Understand | None = None) -> Timeline:
     return Reader(understand)(text)
 
 
+def label_of(text: str) -> str:
+    """A text as the metadata of a result calls it."""
+    return '"' + " ".join(text.split())[:200] + '"'
+
+
 def open_text(
     text: str, fps: float = 25.0, still: bool = False, model: str = "grammar", encoder: str = "auto"
 ) -> TrackDriver:
@@ -661,7 +666,9 @@ def open_text(
         check_language(text)
         from infinex.systems.language.units import open_sentences
 
-        return open_sentences(text, fps, still, model, None if encoder in ("auto", "none") else encoder)
+        sentences = open_sentences(text, fps, still, model, None if encoder in ("auto", "none") else encoder)
+        sentences.name = label_of(text)
+        return sentences
     understand: Understand | None = None
     if encoder != "none":
         from infinex.drivers import meaning
@@ -670,6 +677,7 @@ def open_text(
             understand = meaning.free_wording(None if encoder == "auto" else encoder)
     driver = TimelineDriver(read_text(text, understand), fps, still)
     timeline = driver.timeline
+    driver.name = label_of(text)
     driver.notes = [*timeline.notes]
     if timeline.unknown:
         driver.notes.append("not understood: " + ", ".join(timeline.unknown))

@@ -171,6 +171,7 @@ class TrackDriver:
     def __init__(self, tracks: Mapping[str, Array], frames: int, fps: float, still: bool, seed: int) -> None:
         self.fps, self.frames, self.rest = fps, frames, rest_face()
         self.lost: list[tuple[float, float]] = []
+        self.name = "motion"  # what the metadata of a result calls it
         self.notes: list[str] = []  # what the user should know
         self._tracks = dict(tracks)
         if not still:

@@ -50,6 +50,7 @@ class VideoDriver:
         fps: float | None = None,
     ) -> None:
         self.path = Path(path)
+        self.name = self.path.name
         self._box = box
         self._reader = VideoReader(path, keep_readable, SIDE, fps)
         self.info = self._reader.info

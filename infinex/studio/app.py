@@ -53,6 +53,7 @@ Result = Literal["mp4", "webm", "gif", "apng", "motion"]
 MEDIA = {
     "mp4": "video/mp4", "webm": "video/webm", "gif": "image/gif", "apng": "image/apng", "motion": "application/zip",
 }  # fmt: skip
+GONE = "There is no such animation; it may have been removed after its time."
 SMALL = 400  # longer side of a GIF or APNG that is made from a video
 GIF_RATE = 15.0
 
@@ -122,7 +123,7 @@ class Studio:
         self.verdicts = checks.Verdicts()
         self.rate = Rate(settings.rate)
         self.engines = Engines()
-        self.looking = ThreadPoolExecutor(2, thread_name_prefix="infinex-look")
+        self.looking = ThreadPoolExecutor(4, thread_name_prefix="infinex-look")
         self.drawing = ThreadPoolExecutor(max(2, settings.previews), thread_name_prefix="infinex-draw")
         self.previews = 0
         self.lives = 0
@@ -189,7 +190,7 @@ def _studio(request: Request | WebSocket) -> Studio:
 def _job(request: Request, name: str) -> Job:
     job = _studio(request).queue.get(name, request.state.session)
     if job is None:
-        raise HTTPException(404, "There is no such animation; it may have been removed after its time.")
+        raise HTTPException(404, GONE)
     return job
 
 
@@ -341,7 +342,7 @@ async def _task(
     if source is not None:
         path = await studio.keep_file(source, job.folder / "source", "portrait")
         if box is not None and box.strip():
-            size, faces = await studio.look(checks.look_in_box, path, box)
+            size, faces = await studio.look(checks.look_in_box, path, box, s)
             options["face"], options["box"] = "largest", checks.parse_box(box, size)
         else:
             faces = await studio.look(studio.verdicts.of, path, "source", lambda p: checks.look_at_source(p, s))
@@ -386,7 +387,7 @@ async def state(request: Request, id: str) -> Animation:
 async def remove(request: Request, id: str) -> Animation:
     """Stop it if it has not ended, at once, and remove its files; an ended one is forgotten."""
     studio, job = _studio(request), _job(request, id)
-    await studio.look(studio.queue.remove, job)
+    await asyncio.to_thread(studio.queue.remove, job)  # not behind the files of others
     return studio.view(job)
 
 
@@ -414,6 +415,8 @@ async def result(
         raise HTTPException(409, job.message or "This animation was not finished.")
     wanted: str = format or job.format
     path = await studio.look(_variant, job, wanted)
+    if not path.is_file():  # removed in this moment
+        raise HTTPException(404, GONE)
     suffix = "motion.npz" if wanted == "motion" else wanted
     headers = {"Cache-Control": "private, no-store"}
     return FileResponse(path, media_type=MEDIA[wanted], filename=f"infinex-{job.id[:6]}.{suffix}", headers=headers,
@@ -518,7 +521,7 @@ async def add_example(request: Request, name: str) -> dict[str, Any]:
 async def _add(studio: Studio, owner: str, path: Path, box: str | None = None) -> dict[str, Any]:
     settings = studio.settings
     if box is not None:
-        size, faces = await studio.look(checks.look_in_box, path, box)
+        size, faces = await studio.look(checks.look_in_box, path, box, settings)
         return studio.library.add(owner, path, size, faces, box).as_dict()
     size, faces = await studio.look(studio.verdicts.of, path, "faces", lambda p: checks.look_for_faces(p, settings))
     return studio.library.add(owner, path, size, faces).as_dict()

@@ -77,24 +77,25 @@ class Verdicts:
                 digest.update(block)
         key = kind + digest.hexdigest()
         key += path.suffix.lower()
-        with LOOKING:
-            if key not in self._known:
-                try:
-                    result: Any = look(path)
-                except InputError as error:
-                    # Another visitor's name for the same file is nobody's business.
-                    result = type(error)(str(error).replace(path.name, "\0"))
+        with self._lock:
+            known, result = key in self._known, self._known.get(key)
+        if not known:  # two at once may both look
+            try:
+                result = look(path)
+            except InputError as error:
+                # Another visitor's name for the same file is nobody's business.
+                result = type(error)(str(error).replace(path.name, "\0"))
+            with self._lock:
                 self._known[key] = result
                 while len(self._known) > self._size:
                     self._known.popitem(last=False)
-            result = self._known[key]
         if isinstance(result, InputError):
             raise type(result)(str(result).replace("\0", path.name))
         return result
 
 
-def look_for_faces(path: Path, settings: Settings) -> tuple[tuple[int, int], list[Face]]:
-    """Size (width, height) of a picture and the faces in it, largest first. Raises InputError."""
+def _picture(path: Path, settings: Settings) -> Any:
+    """A picture that is not too large. Raises InputError."""
     try:
         with Image.open(path) as image:
             w, h = image.size
@@ -102,12 +103,18 @@ def look_for_faces(path: Path, settings: Settings) -> tuple[tuple[int, int], lis
         w, h = 0, 0
     if w * h > settings.pixels:
         raise InputError(f"{path.name} has {w * h / 1e6:.0f} megapixels; the limit here is {settings.pixels / 1e6:.0f}")
-    image = read_image(path)
-    finder = FaceFinder()
-    try:
-        faces = finder.find(image)
-    finally:
-        finder.close()
+    return read_image(path)
+
+
+def look_for_faces(path: Path, settings: Settings) -> tuple[tuple[int, int], list[Face]]:
+    """Size (width, height) of a picture and the faces in it, largest first. Raises InputError."""
+    image = _picture(path, settings)
+    with LOOKING:
+        finder = FaceFinder()
+        try:
+            faces = finder.find(image)
+        finally:
+            finder.close()
     if not faces:
         raise FaceNotFoundError(f"no face found in {path.name}; use a picture that shows a face clearly")
     faces = [f for f in faces if f.size >= MIN_FACE]
@@ -129,9 +136,9 @@ def parse_box(text: str, size: tuple[int, int]) -> Box:
     return x, y, w, h
 
 
-def look_in_box(path: Path, box: str) -> tuple[tuple[int, int], list[Face]]:
+def look_in_box(path: Path, box: str, settings: Settings) -> tuple[tuple[int, int], list[Face]]:
     """Size of a picture and the face that somebody marked in it. Raises InputError."""
-    image = read_image(path)
+    image = _picture(path, settings)
     size = image.shape[1], image.shape[0]
     x, y, w, h = parse_box(box, size)
     with LOOKING:
@@ -144,28 +151,20 @@ def look_in_box(path: Path, box: str) -> tuple[tuple[int, int], list[Face]]:
 
 def look_through(path: Path, settings: Settings) -> float:
     """Read a clip to its end and look for a face; its duration in seconds. Raises InputError."""
-    finder: FaceFinder | None = None
     found = False
     end = 0.0
-    try:
-        with VideoReader(path, max_side=SIDE) as reader:
-            info = reader.info
-            if max(info.width, info.height) >= SIDE:
-                _check_size(path, settings)
-            if info.duration and info.duration > settings.duration + 1:
-                raise InputError(
-                    f"{path.name} lasts {info.duration:.0f} s; the limit here is {settings.duration:.0f} s"
-                )
-            for frame in reader:
-                end = frame.time + 1 / float(info.fps)
-                if end > settings.duration + 1:
-                    raise InputError(f"{path.name} lasts longer than {settings.duration:.0f} s, the limit here")
-                if not found and (frame.index in PROBES or (frame.index and frame.index % 500 == 0)):
-                    finder = finder or FaceFinder()
-                    found = _shows_face(finder, frame.image)
-    finally:
-        if finder is not None:
-            finder.close()
+    with VideoReader(path, max_side=SIDE) as reader:
+        info = reader.info
+        if max(info.width, info.height) >= SIDE:
+            _check_size(path, settings)
+        if info.duration and info.duration > settings.duration + 1:
+            raise InputError(f"{path.name} lasts {info.duration:.0f} s; the limit here is {settings.duration:.0f} s")
+        for frame in reader:
+            end = frame.time + 1 / float(info.fps)
+            if end > settings.duration + 1:
+                raise InputError(f"{path.name} lasts longer than {settings.duration:.0f} s, the limit here")
+            if not found and (frame.index in PROBES or (frame.index and frame.index % 500 == 0)):
+                found = _shows_face(frame.image)
     if not found:
         raise FaceNotFoundError(f"no face found in {path.name}; use a clip that shows a face clearly")
     return end
@@ -178,13 +177,19 @@ def _check_size(path: Path, settings: Settings) -> None:
         raise InputError(f"{path.name} is {w}x{h}; the limit here is {settings.side} a side")
 
 
-def _shows_face(finder: FaceFinder, image: Any) -> bool:
-    for box, score in finder.boxes(image)[:3]:
-        if score < BELIEVED:
-            continue
-        points = finder.mesh(image, box)
-        if points is not None and finder.believed(image, points) >= BELIEVED:
-            return True
+def _shows_face(image: Any) -> bool:
+    """Whether a frame shows a face. Others wait for this only, not for the reading of a whole clip."""
+    with LOOKING:
+        finder = FaceFinder()
+        try:
+            for box, score in finder.boxes(image)[:3]:
+                if score < BELIEVED:
+                    continue
+                points = finder.mesh(image, box)
+                if points is not None and finder.believed(image, points) >= BELIEVED:
+                    return True
+        finally:
+            finder.close()
     return False
 
 

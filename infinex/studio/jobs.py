@@ -212,6 +212,9 @@ class Queue:
                     job = self._waiting.pop(0)
                     job.state, job.started = "running", time.time()
                     self._changed.notify_all()
+                if not worker.alive():  # it ended while it had nothing to do
+                    worker.stop()
+                    worker = _Worker(cores, self.folder)
                 if not self._run(worker, job):
                     worker = None
         finally:
@@ -255,6 +258,9 @@ class Queue:
             log.error("a worker was lost: %s", error)
         if not good:
             worker.stop()
+        with self._changed:
+            if state == "done" and job.id in self._cancel:  # asked for in its last moment
+                state, message = "cancelled", "Cancelled."
         if state != "done":
             shutil.rmtree(job.folder, ignore_errors=True)
         with self._changed:  # who waits for the end finds the work stopped and its files gone

@@ -141,7 +141,7 @@ async def answers_csv(request: Request, name: str) -> Response:
 
 
 def create_study_app(study: Study, settings: Any) -> tuple[FastAPI, str]:
-    """An application that shows one study and nothing else, and the page it is on."""
+    """An application that shows one study and nothing else, and the place on its page where that is."""
     from infinex.studio.app import dress, front
 
     studies = Studies(None)
@@ -161,4 +161,4 @@ def create_study_app(study: Study, settings: Any) -> tuple[FastAPI, str]:
 
     app.include_router(router)
     dress(app, settings)
-    return app, f"/#study/{name}"
+    return app, f"study/{name}"

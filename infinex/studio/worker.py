@@ -122,12 +122,15 @@ def _face_of(task: Task, options: Any) -> Any:
 
 
 def label_of(task: Task) -> str:
-    """What the metadata of a result calls its driver."""
-    if task.driving is not None or task.speech is not None:
-        return Path(task.driving or task.speech or "").name
-    if task.units is not None:
-        return task.units[:200].replace("/", " ")
-    return task.motion or ("text" if task.text is not None else "timeline")
+    """What the metadata of a result calls its driver, and the voice over it."""
+    from infinex.drivers.text import label_of as words_of
+
+    files = [Path(f).name for f in (task.driving, task.speech) if f is not None]
+    if task.driving is None:
+        said = None if task.text is None else words_of(task.text)
+        own = task.motion or (task.units or "")[:200] or said or ("timeline" if task.keyframes is not None else "")
+        files = [n for n in (own, *files) if n]
+    return ", ".join(files)
 
 
 def perform(task: Task, progress: Any = None) -> dict[str, Any]:

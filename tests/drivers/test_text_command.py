@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from infinex.media.image import read_image, write_image
+from infinex.media.provenance import inspect
 from infinex.media.video import probe
 
 COMMAND = [sys.executable, "-m", "infinex.cli", "animate"]
@@ -32,6 +33,7 @@ def test_text_makes_a_clip_and_explains_itself(portrait: Path, tmp_path: Path) -
     summary = json.loads(lines[-1])
     assert summary["frames"] == probe(out).frames and 1.5 < summary["duration"] < 5
     assert float(probe(out).fps) == 25
+    assert 'driver: "she smiles at the zeppelin"' in inspect(out).metadata["description"]
 
 
 def test_explain_alone_renders_nothing(portrait: Path, tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from infinex.editing import edit
 from infinex.errors import InputError, OutputError
 from infinex.media.image import read_image, write_image
 from infinex.media.provenance import MADE, Mark, Seal, inspect, statement
@@ -184,6 +185,17 @@ def test_signed_and_read_back(certificate: tuple[Path, Path], tmp_path: Path, na
     data[-40] ^= 1
     damaged.write_bytes(bytes(data))
     assert inspect(damaged).signature["state"] == "Invalid"  # type: ignore[index]
+
+
+def test_an_edited_picture_is_signed(certificate: tuple[Path, Path], portrait: Path, tmp_path: Path) -> None:
+    out = tmp_path / "a.png"
+    edit(portrait, "AU12=0.5", out, sign=certificate)
+    found = inspect(out)
+    assert found.signature is not None and found.signature["title"] == "a.png"
+    assert found.signature["state"] in ("Valid", "Trusted") and "AU12=0.5" in str(found.metadata)
+    with pytest.raises(OutputError, match="C2PA"):
+        edit(portrait, "AU12=0.5", tmp_path / "a.bmp", sign=certificate)
+    assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
 
 
 def test_what_cannot_sign_is_refused_before_any_work(certificate: tuple[Path, Path], tmp_path: Path) -> None:

@@ -14,6 +14,8 @@ import pytest
 from starlette.testclient import TestClient
 from studio_helpers import ended, visitor
 
+from infinex.commands.studio import address_of
+from infinex.commands.study import study as command
 from infinex.errors import InputError
 from infinex.evaluation.study import Pair, Study, pairs_of, sign_test, table, wilson
 from infinex.studio.settings import Settings
@@ -111,10 +113,10 @@ def test_intervals_agree_with_known_values() -> None:
 
 def test_study_page(folders: tuple[Path, Path], tmp_path: Path) -> None:
     study = Study(pairs_of(*folders), tmp_path / "a.csv")
-    app, page = create_study_app(study, Settings())
+    app, place = create_study_app(study, Settings())
     with TestClient(app) as client:
         assert client.get("/").status_code == 200
-        name = page.rsplit("/", 1)[1]
+        name = place.rsplit("/", 1)[1]
         assert client.get("/studio/offer").json() == {"only": name}
         base = f"/studio/studies/{name}"
         while not (item := client.get(f"{base}/next", params={"rater": "Ada"}).json())["done"]:
@@ -131,6 +133,25 @@ def test_study_page(folders: tuple[Path, Path], tmp_path: Path) -> None:
         assert client.get(f"{base}/video/{'0' * 24}/left", params={"rater": "Ada"}).status_code == 422
         assert client.get("/studio/studies/nothing").status_code == 404
         assert client.post(f"{base}/answers", json={"rater": "", "token": "x", "answers": {}}).status_code == 422
+
+
+def test_the_printed_address_lets_raters_in(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    token = "a b&c#d"
+    app, place = create_study_app(Study(pairs_of(*folders), tmp_path / "a.csv"), Settings(token=token))
+    address, said = address_of("127.0.0.1", 7861, token, place).split("#")
+    assert said == place
+    with TestClient(app) as client:
+        assert client.get("/").status_code == 401
+        assert client.get(address.removeprefix("http://localhost:7861")).status_code == 200
+        assert client.get("/studio/offer").status_code == 200
+    assert address_of("::1", 80, None) == "http://[::1]:80/"
+
+
+def test_results_of_no_answers_make_no_file(folders: tuple[Path, Path], tmp_path: Path) -> None:
+    answers = tmp_path / "a.csv"
+    with pytest.raises(InputError, match="nobody has answered"):
+        command(*folders, output=answers, show=True)
+    assert not answers.exists()
 
 
 def test_a_study_of_finished_animations(client: Any, small: Path) -> None:
