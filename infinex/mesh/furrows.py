@@ -33,6 +33,7 @@ SHADE = 0.24  # log gain for a slope of 1 against the light
 DARKEST, BRIGHTEST = -0.34, 0.08
 CREASE, HOLLOW = 0.15, 0.14  # log gain in the crease itself, and softly around it
 OWN = 0.7  # by how much creases deepen that are there already
+SMOOTH, CREASED = 0.4, 0.045  # share that folds keep in skin without any creases; depth of creases of a worn one
 IDLE = 0.06  # activation below which nothing folds
 
 
@@ -218,12 +219,20 @@ class Furrows:
         slope_x, slope_y, valleys = _relief()
         gain = -SHADE * (slope_x * light[0] + slope_y * light[1]) - CREASE * valleys
         gain -= HOLLOW * np.stack([cv2.GaussianBlur(v, (0, 0), 0.022 * UNIT) for v in valleys])
-        self._gain = gain * skin
         logs = np.log(lab[..., 0] + 4)
-        own = np.clip(logs - cv2.GaussianBlur(logs, (0, 0), 0.03 * UNIT), -0.3, 0.06)
+        creases = logs - cv2.GaussianBlur(logs, (0, 0), 0.03 * UNIT)
+        self._gain = gain * skin * self._worn(creases, skin)
+        own = np.clip(creases, -0.3, 0.06)
         reach = np.stack([cv2.GaussianBlur(cv2.dilate(v, np.ones((7, 7), np.uint8)), (0, 0), 3.0) for v in valleys])
         self._gain += OWN * (own * skin)[None] * np.minimum(1.5 * reach, 1)
         self._gain = np.ascontiguousarray(self._gain.astype(np.float32))
+
+    @staticmethod
+    def _worn(creases: Map, skin: Map) -> float:
+        """How deep skin like this folds, `SMOOTH` to 1: a child's less than that of somebody with lines already."""
+        bare = creases[skin > 0.5]
+        deep = -float(np.percentile(bare, 10)) if len(bare) else 0.0
+        return SMOOTH + (1 - SMOOTH) * float(np.clip(deep / CREASED, 0, 1))
 
     def _place(self) -> Map:
         """Bare of eyes, brows' hair, lips and the rim of the face, (rows, columns) 0..1."""
