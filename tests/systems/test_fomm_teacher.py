@@ -14,7 +14,6 @@ pytest.importorskip("lightning_fabric")
 
 from infinex.errors import InputError  # noqa: E402
 from infinex.face.topology import mean_face  # noqa: E402
-from infinex.systems.fomm.model import CONFIGS  # noqa: E402
 from infinex.systems.fomm.recipe import RECIPES, FommTask, taught_field  # noqa: E402
 from infinex.systems.fomm.teacher import UNIT, FaceTeacher, keypoints  # noqa: E402
 from infinex.training.data import Clip, ClipPoints, FramePairs  # noqa: E402
@@ -86,7 +85,7 @@ def test_what_is_taught_is_kept(tmp_path: Path, write_clip) -> None:  # type: ig
     (tmp_path / "manifest.csv").write_text(
         "clip,status,identity,split,frames,fps,width,height\nclips/c.mp4,ok,p,train,8,25,32,32\n"
     )
-    augmentation = RECIPES["fomm-cpu"].augmentation
+    augmentation = RECIPES["fomm-face-motion"].augmentation
     pairs = FramePairs(tmp_path, "train", 32, 1, replace(augmentation, flip=False), teacher=teacher, looks=4)
     sample = pairs.get(0, np.random.default_rng(0))
     assert sample["taught"].shape == (2, 10, 6)
@@ -120,12 +119,12 @@ class Plain:
 
 def test_the_detector_learns_what_it_is_taught() -> None:
     torch.manual_seed(0)
-    assert RECIPES["fomm-cpu"].start_from == "fomm-cpu-points"
-    assert CONFIGS["fomm-cpu"].keypoints == 10
+    assert RECIPES["fomm-face-motion"].start_from == "fomm-face-points"
+    assert RECIPES["fomm-face-motion"].sizes.keypoints == 10
     generator = torch.Generator().manual_seed(1)
     batch = {k: torch.rand(2, 3, 64, 64, generator=generator) for k in ("source", "driving")}
     batch["taught"] = torch.from_numpy(np.tile(keypoints(mean_face()[:, :2] * UNIT), (2, 2, 1, 1)))
-    task = FommTask(RECIPES["fomm-cpu-points"])
+    task = FommTask(RECIPES["fomm-face-points"])
     before = [p.detach().clone() for p in task.networks["generator"].parameters()]
     trace = [task.step(batch, Plain())["taught_value"] for _ in range(12)]
     assert trace[-1] < 0.6 * trace[0]
@@ -139,7 +138,7 @@ def test_the_motion_learns_what_it_is_taught() -> None:
     taught = np.tile(keypoints(mean_face()[:, :2] * UNIT), (2, 2, 1, 1))
     taught[:, 0, :, :2] += 0.1
     batch["taught"] = torch.from_numpy(taught)
-    recipe = RECIPES["fomm-cpu"]
+    recipe = RECIPES["fomm-face-motion"]
     task = FommTask(recipe)
     before = {n: p.detach().clone() for n, p in task.networks["generator"].named_parameters()}
     detector = [p.detach().clone() for p in task.networks["detector"].parameters()]
@@ -156,7 +155,7 @@ def test_weights_without_a_generator_show_the_deformed_source() -> None:
     from infinex.systems.fomm.engine import FommEngine
 
     torch.manual_seed(0)
-    weights = FommTask(RECIPES["fomm-cpu"]).weights()
+    weights = FommTask(RECIPES["fomm-face-motion"]).weights()
     rng = np.random.default_rng(0)
     source, driving = rng.integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)
     engine = FommEngine.from_weights(weights, motion="absolute")

@@ -82,12 +82,6 @@ CONFIGS: dict[str, FommConfig] = {
         motion_levels=4, generator_width=24, generator_max=96, generator_blocks=3, critic_width=24,
         critic_max=128, critic_blocks=3,
     ),
-    # Minutes of a busy CPU core: 64 pixels, motion at a quarter of them, 0.7 million parameters.
-    "fomm-cpu": FommConfig(
-        size=64, detector_width=16, detector_max=96, detector_levels=3, motion_width=16, motion_max=96,
-        motion_levels=3, generator_width=16, generator_max=64, generator_blocks=3, critic_width=16,
-        critic_max=64, critic_blocks=3,
-    ),
 }  # fmt: skip
 
 

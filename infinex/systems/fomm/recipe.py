@@ -83,6 +83,7 @@ class FommRecipe:
 
 
 FAINT = Augmentation(hue=0.03, saturation=0.2)
+ON_A_CPU = TrainerOptions(precision="bf16-mixed", checkpoint_every=200, panel_every=400, ema=0.998)
 
 RECIPES: dict[str, FommRecipe] = {
     # First without an adversary, at falling rates ...
@@ -100,17 +101,21 @@ RECIPES: dict[str, FommRecipe] = {
         config="fomm-tiny", epochs=20, repeats=50, batch_size=8, milestones=(16,), rate_generator=4e-4,
         rate_detector=4e-4, weights=LossWeights(generator_gan=0), scales=(1.0, 0.5, 0.25),
     ),
-    # For less than an hour of one core, which is too little to find keypoints from nothing: the face tracker teaches
-    # them first, then the motion network behind them; the deformed source is the picture.
-    "fomm-cpu-points": FommRecipe(
-        config="fomm-cpu", epochs=11, repeats=10, batch_size=16, milestones=(10,), rate_detector=2e-3,
-        weights=LossWeights(generator_gan=0), taught=1.0, alone="points", augmentation=FAINT,
-        trainer=TrainerOptions(checkpoint_every=200, panel_every=1000),
+    # For two hours of one CPU core, which is too little to find keypoints from nothing: the face tracker teaches
+    # them, then the motion network behind them; last, everything together.
+    "fomm-face-points": FommRecipe(
+        config="fomm-tiny", epochs=40, repeats=20, batch_size=16, milestones=(30, 37), rate_detector=2e-3,
+        weights=LossWeights(generator_gan=0), taught=1.0, alone="points", augmentation=FAINT, trainer=ON_A_CPU,
     ),
-    "fomm-cpu": FommRecipe(
-        config="fomm-cpu", start_from="fomm-cpu-points", epochs=16, repeats=10, batch_size=16, milestones=(11, 14),
+    "fomm-face-motion": FommRecipe(
+        config="fomm-tiny", start_from="fomm-face-points", epochs=60, repeats=20, batch_size=16, milestones=(45, 55),
         rate_generator=2e-3, weights=LossWeights(generator_gan=0), taught=1.0, alone="motion", deformed=20.0,
-        augmentation=FAINT, trainer=TrainerOptions(checkpoint_every=100, panel_every=100, ema=0.99),
+        augmentation=FAINT, trainer=ON_A_CPU,
+    ),
+    "fomm-face": FommRecipe(
+        config="fomm-tiny", start_from="fomm-face-motion", epochs=24, repeats=10, batch_size=16, milestones=(18, 22),
+        rate_generator=4e-4, rate_detector=1e-4, weights=LossWeights(generator_gan=0), scales=(1.0, 0.5, 0.25),
+        taught=1.0, deformed=20.0, augmentation=FAINT, trainer=ON_A_CPU,
     ),
 }  # fmt: skip
 
@@ -132,6 +137,8 @@ class FommTask:
         self.losses.requires_grad_(False)
         if self.losses.adversarial:
             self.networks["discriminator"] = build_discriminator(self.config)
+        for network in self.networks.values():
+            network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on CPUs
         self._optimizers: dict[str, Optimizer] = {}
 
     def _scales(self) -> tuple[float, ...]:
