@@ -186,17 +186,16 @@ def misfit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor]) -> str:
 def load_networks(
     networks: Mapping[str, nn.Module], states: Mapping[str, State], complaint: str, config: str, spare: str
 ) -> None:
-    """Begin with the states there are. The network `spare` need not fit: it takes the tensors that do.
+    """Begin with the states there are. The network `spare` need not fit: then it stays as it is.
 
     Raises WeightsError, "`complaint` the generator of `config`", where another one does not fit."""
     for name, network in networks.items():
         if name not in states:
             continue
-        try:
+        if not misfit(states[name], network.state_dict()):
             network.load_state_dict(states[name])
-        except RuntimeError:
-            if name != spare:
-                raise WeightsError(f"{complaint} the {name} of {config}") from None
+        elif name != spare:
+            raise WeightsError(f"{complaint} the {name} of {config}")
 
 
 # -- what lies in our own files ---------------------------------------------------------------------------------

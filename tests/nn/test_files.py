@@ -116,7 +116,8 @@ def test_misfits_are_told() -> None:
 def test_only_the_spare_network_may_differ() -> None:
     networks = {"a": torch.nn.Linear(2, 1), "b": torch.nn.Linear(3, 1)}
     states = {n: torch.nn.Linear(2, 1).state_dict() for n in networks}
+    before = networks["b"].bias.clone()  # its shape would fit
     F.load_networks(networks, states, "it does not fit", "small", spare="b")
-    assert torch.equal(networks["a"].weight, states["a"]["weight"])
+    assert torch.equal(networks["a"].weight, states["a"]["weight"]) and torch.equal(networks["b"].bias, before)
     with pytest.raises(WeightsError, match="it does not fit the b of small"):
         F.load_networks(networks, states, "it does not fit", "small", spare="a")
