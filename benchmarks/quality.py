@@ -25,8 +25,8 @@ from infinex.drivers.video import VideoDriver
 from infinex.engine import Source
 from infinex.errors import InputError
 from infinex.evaluation.metrics import Flicker, cosine, identity, l1, landmark_distance, psnr, ssim
+from infinex.face.reading import read_units
 from infinex.face.tracker import FaceFinder, FaceTracker
-from infinex.face.units import basis
 from infinex.media.image import read_image
 from infinex.media.video import VideoReader
 from infinex.mesh.engine import MeshOptions, PreparedFace
@@ -102,7 +102,6 @@ def crop(image: NDArray[np.uint8], box: tuple[float, ...], side: int) -> NDArray
 def cross(portraits: list[Path], clips: list[Path], finder: FaceFinder, out: Path | None) -> list[Row]:
     """Drive each portrait by each clip: identity kept, expression followed, triangles folded."""
     rows = []
-    b = basis()
     for path in bar(portraits, description="cross"):
         try:
             image = read_image(path)
@@ -144,7 +143,7 @@ def cross(portraits: list[Path], clips: list[Path], finder: FaceFinder, out: Pat
             sheet.append(np.hstack(line))
             if not got:
                 continue
-            want, have = b.estimate(np.stack(asked)), b.estimate(np.stack(got))
+            want, have = read_units(np.stack(asked)), read_units(np.stack(got))
             lively = want.std(0) > 0.05
             r = [np.corrcoef(want[:, k], have[:, k])[0, 1] for k in np.flatnonzero(lively)]
             rows.append({"portrait": path.stem, "clip": clip.stem, "csim": float(np.mean(kept)),

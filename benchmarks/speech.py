@@ -18,7 +18,6 @@ import os
 import resource
 import tempfile
 import time
-import wave
 from pathlib import Path
 
 import numpy as np
@@ -26,7 +25,7 @@ from numpy.typing import NDArray
 
 from infinex.drivers.speech import SpeechDriver
 from infinex.face import topology as top
-from infinex.media.audio import read_audio
+from infinex.media.audio import read_audio, write_wav
 from infinex.motion import Motion, part_weights
 from infinex.pipeline import track
 from infinex.systems.speech.data import LAGS, LIPS, lag_of, opening, shifted
@@ -37,15 +36,6 @@ HELD = ("it-ref", "mi-de", "pc-00473", "pc-731200067", "st-kh")
 # Not used at all: music, laughter, dubbing, silence, singing over music.
 UNFIT = ("fp-jgz", "fr-ham", "lp-d10", "lp-d11", "lp-d12", "lp-d14", "lp-d9", "lp-s18", "lp-s20", "lp-s29", "ls-1")
 Array = NDArray[np.float64]
-
-
-def write_wav(path: Path, samples: NDArray[np.float32]) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(RATE)
-        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
-    return path
 
 
 def volume(sound: NDArray[np.float32], frames: int, fps: float) -> Array:
@@ -76,7 +66,7 @@ class Case:
 
     def spoken(self, sound: NDArray[np.float32], folder: Path) -> Array:
         """Displacements (T, 478, 3) of the driver, in the float16 of a motion file to save memory."""
-        driver = SpeechDriver(write_wav(folder / "voice.wav", sound), self.fps, still=True)
+        driver = SpeechDriver(write_wav(folder / "voice.wav", [sound], RATE), self.fps, still=True)
         made = [d.move.offsets for d in driver][: self.frames]
         made += [np.zeros_like(made[0])] * (self.frames - len(made))
         return np.stack(made)
@@ -96,7 +86,7 @@ def speed() -> tuple[float, float]:
     rng = np.random.default_rng(0)
     x = rng.standard_normal(60 * RATE) * np.repeat(rng.uniform(0.0, 0.3, 300), 60 * RATE // 300)
     with tempfile.TemporaryDirectory() as folder:
-        path = write_wav(Path(folder) / "minute.wav", x.astype(np.float32))
+        path = write_wav(Path(folder) / "minute.wav", [x], RATE)
         SpeechDriver(path)
         start = time.perf_counter()
         driver = SpeechDriver(path)

@@ -40,6 +40,22 @@ def portrait() -> Path:
     return Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
 
 
+class Harm:
+    """Would write a file on being unpickled."""
+
+    def __init__(self, trace: Path) -> None:
+        self.trace = trace
+
+    def __reduce__(self) -> tuple:
+        return (open, (str(self.trace), "w"))
+
+
+@pytest.fixture
+def harm(tmp_path: Path) -> Harm:
+    """Code to hide in a checkpoint; `trace` exists once it has run."""
+    return Harm(tmp_path / "was-here")
+
+
 @pytest.fixture
 def write_clip(tmp_path: Path) -> Callable[..., Path]:
     """Writes frames (H, W, 3) uint8 as a clip and returns its path."""

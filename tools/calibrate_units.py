@@ -63,14 +63,19 @@ def responses(path: Path, wanted: list[dict[str, float]], finder: FaceFinder) ->
     return np.array(x), np.stack(y), rest[: top.SURFACE, :2]
 
 
+def _arrays(path: Path) -> dict[str, NDArray]:
+    with np.load(path, allow_pickle=False) as data:
+        return dict(data)
+
+
 def _covariance(rows: Array) -> Array:
     return rows.T @ rows / len(rows)
 
 
 def fit(keep: Path) -> None:
     """Mean responses and scatter from what was measured; writes the views."""
-    faces = [dict(np.load(f)) for f in sorted(keep.glob("face_*.npz"))]
-    clips = [np.load(f)["y"].reshape(-1, 2 * top.SURFACE).astype(np.float64) for f in sorted(keep.glob("clip_*.npz"))]
+    faces = [_arrays(f) for f in sorted(keep.glob("face_*.npz"))]
+    clips = [_arrays(f)["y"].reshape(-1, 2 * top.SURFACE).astype(np.float64) for f in sorted(keep.glob("clip_*.npz"))]
     x = together(np.concatenate([f["x"] for f in faces]))
     y = np.concatenate([f["y"].reshape(len(f["y"]), -1) for f in faces]).astype(np.float64)
     n = len(FACE_UNITS)

@@ -27,8 +27,8 @@ from infinex.engine import Engine, Prepared, Source, load_engine
 from infinex.errors import FaceNotFoundError, InfinexError, InputError, MissingDependencyError, OutputError
 from infinex.evaluation.metrics import Flicker, cosine, identity, l1, landmark_distance, psnr, ssim
 from infinex.face.pose import fit_pose
+from infinex.face.reading import read_units
 from infinex.face.tracker import FaceFinder, FaceTracker
-from infinex.face.units import basis
 from infinex.media.files import atomic_path, writable_target
 from infinex.media.image import is_image, read_image, write_image
 from infinex.media.video import VideoReader
@@ -233,7 +233,7 @@ def cross_reenactment(
     faces = finder.find(image)
     if not faces:
         raise FaceNotFoundError(f"no face in {portrait.name}")
-    source, b = Source(image, faces[0]), basis()
+    source = Source(image, faces[0])
     me = identity(image, faces[0].landmarks) if people else None
     rows, sheet = [], []
     for clip in clips:
@@ -270,7 +270,7 @@ def cross_reenactment(
         if kept:
             row["csim"] = round(float(np.mean(kept)), 6)
         if len(got) > 3:
-            want, have = b.estimate(np.stack(asked)), b.estimate(np.stack(got))
+            want, have = read_units(np.stack(asked)), read_units(np.stack(got))
             lively = np.flatnonzero((want.std(0) > 0.05) & (have.std(0) > 1e-6))
             if len(lively):
                 row["units"] = round(float(np.mean([np.corrcoef(want[:, k], have[:, k])[0, 1] for k in lively])), 6)

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
-from infinex.face.units import ALIKE, COLUMNS, FACE_UNITS, tamed
+from infinex.face.units import ALIKE, COLUMNS, FACE_UNITS, nonnegative, tamed
 
 Array = NDArray[np.float64]
 RARE = frozenset({"AU11", "AU16", "AU18", "AU22", "AU24", "AU27", "AU28"})
@@ -36,8 +36,8 @@ class Views:
 
 @cache
 def _views(still: bool) -> Views:
-    with resources.files("infinex.face").joinpath("data/unit_views.npz").open("rb") as file:
-        data = np.load(file, allow_pickle=False)
+    path = resources.files("infinex.face").joinpath("data/unit_views.npz")
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
         kind = "still" if still else "clip"
         if tuple(str(n) for n in data["names"]) != FACE_UNITS:
             raise ValueError("unit_views.npz was made for other units; run tools/calibrate_units.py")
@@ -56,13 +56,7 @@ def read_units(offsets: Array, still: bool = False, passes: int = 300) -> Array:
     gram = views.gram + np.diag(1 / spread**2)
     seen = np.array([0.0 if n in ALIKE else MOST for n in FACE_UNITS])
     aim = b @ views.filters.T - IDLE * np.sqrt(np.diag(gram))
-    step = 1 / np.linalg.norm(gram, 2)
-    x = y = np.zeros_like(aim)
-    for k in range(passes):
-        new = np.clip(y - step * (y @ gram - aim), 0, seen)
-        y = new + k / (k + 3) * (new - x)
-        x = new
-    return _as_asked(x)
+    return _as_asked(nonnegative(gram, aim, seen, passes))
 
 
 def _as_asked(seen: Array, passes: int = 4) -> Array:

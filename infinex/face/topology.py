@@ -58,8 +58,9 @@ SKIN = [117, 50, 36, 129, 102, 48, 115, 220, 45, 4, 275, 440, 344, 278, 331, 358
 
 @cache
 def _data() -> dict[str, NDArray]:
-    with resources.files("infinex.face").joinpath("data/face_model.npz").open("rb") as file:
-        return dict(np.load(file, allow_pickle=False))
+    path = resources.files("infinex.face").joinpath("data/face_model.npz")
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
+        return dict(data)
 
 
 def triangles() -> NDArray[np.int32]:

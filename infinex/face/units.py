@@ -556,17 +556,24 @@ class Basis:
         weight = _weights()
         A = (self.fields[:, : top.SURFACE, :2] * weight[None, :, None]).reshape(len(self.names), -1)
         b = (np.asarray(offsets, np.float64)[:, : top.SURFACE, :2] * weight[None, :, None]).reshape(len(offsets), -1)
-        seen = np.array([n not in ALIKE for n in self.names])
+        seen = np.array([0.0 if n in ALIKE else 1.0 for n in self.names])
         gram = A @ A.T
         gram += ridge * np.trace(gram) / len(gram) * np.eye(len(gram))
         aim = b @ A.T
-        step = 1 / np.linalg.norm(gram, 2)
-        x = y = np.zeros_like(aim)
-        for k in range(passes):
-            new = np.clip(y - step * (y @ gram - aim), 0, seen)
-            y = new + k / (k + 3) * (new - x)
-            x = new
-        return x
+        return nonnegative(gram, aim, seen, passes)
+
+
+def nonnegative(gram: Array, aim: Array, most: Array, passes: int) -> Array:
+    """Rows x (T, U) in 0..`most` (U,) of least x·gram·x / 2 - aim·x, by projected accelerated gradient.
+
+    `gram` (U, U) holds the products of what is fitted, `aim` (T, U) those with what is to be explained."""
+    step = 1 / np.linalg.norm(gram, 2)
+    x = y = np.zeros_like(aim)
+    for k in range(passes):
+        new = np.clip(y - step * (y @ gram - aim), 0, most)
+        y = new + k / (k + 3) * (new - x)
+        x = new
+    return x
 
 
 ALIKE = frozenset({"AU43", "AU46"})  # told from a blink by their duration only

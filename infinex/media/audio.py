@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import wave
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,17 @@ def iter_audio(path: str | Path, rate: int = 16000, chunk: int | None = None) ->
 def read_audio(path: str | Path, rate: int = 16000) -> NDArray[np.float32]:
     """All of `iter_audio` at once, (N,). Raises InputError where there is no sound."""
     return np.concatenate(list(iter_audio(path, rate)))
+
+
+def write_wav(path: Path, parts: Iterable[NDArray[np.floating]], rate: int) -> Path:
+    """Write mono sound in -1..1, (N,) a part, as 16-bit WAV; gives the path back."""
+    with wave.open(str(path), "wb") as file:
+        file.setnchannels(1)
+        file.setsampwidth(2)
+        file.setframerate(rate)
+        for part in parts:
+            file.writeframes((np.clip(part, -1, 1) * 32767).astype("<i2").tobytes())
+    return path
 
 
 def _frames(container: Any, stream: Any) -> Iterator[Any]:

@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face.tracker import segmenter
+from infinex.mesh.fill import behind
 from infinex.mesh.retarget import SourceFace, smoothstep
 
 Image = NDArray[np.uint8]
@@ -36,22 +37,6 @@ def person_matte(image: Image, face: SourceFace, oval: NDArray) -> NDArray[np.fl
     return np.maximum(alpha, polygon_mask(h, w, oval, face.pose.scale * 0.05)).astype(np.float32)
 
 
-def push_pull(image: NDArray, weight: NDArray) -> NDArray[np.float32]:
-    """Fill pixels of low weight (H, W) from their surroundings, coarse to fine."""
-    level = (image.astype(np.float32) * weight[..., None], weight.astype(np.float32))
-    pyramid = [level]
-    while min(pyramid[-1][1].shape) > 3:
-        c, a = (cv2.pyrDown(x) for x in pyramid[-1])
-        f = np.minimum(1, 2 * a) / np.maximum(a, 1e-6)
-        pyramid.append((c * f[..., None], a * f))
-    c, a = pyramid[-1]
-    out = c / np.maximum(a, 1e-6)[..., None]
-    for c, a in pyramid[-2::-1]:
-        up = cv2.pyrUp(out, dstsize=(c.shape[1], c.shape[0]))
-        out = c + up * (1 - np.clip(a, 0, 1))[..., None]
-    return out
-
-
 class Layers:
     """The person with alpha, and the background without the person; all over one part of the picture."""
 
@@ -67,32 +52,13 @@ class Layers:
             return
         self.person = np.dstack([image, np.round(alpha * 255).astype(np.uint8)])
         self.alpha = alpha
-        # Shut the person out generously, or the fill would smear hair into the background.
-        h, w = alpha.shape
-        k = min(1.0, 480 / max(h, w))
-        small = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
-        a = cv2.resize(alpha, small.shape[1::-1], interpolation=cv2.INTER_AREA)
-        size = max(1, round(unit * k * 0.06))
-        ring = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * size + 1, 2 * size + 1))
-        hidden = cv2.dilate((a > 0.02).astype(np.uint8), ring)
-        fill = push_pull(small, 1.0 - hidden.astype(np.float32))
-        self.fill = np.clip(cv2.resize(fill, (w, h), interpolation=cv2.INTER_CUBIC), 0, 255).astype(np.uint8)
-        self.fill = self._grained(self.fill, alpha)
-        # What stands still shows as it is: only where the person was can the background be unknown.
-        self._near = np.round(255 * smoothstep((alpha.astype(np.float64) - 0.10) / 0.45)).astype(np.uint8)
-
-    def _grained(self, fill: Image, alpha: NDArray[np.float32]) -> Image:
-        """The fill with noise as strong as the visible background's: a smooth patch would show."""
-        seen = alpha < 0.02
-        if seen.sum() < 500:
-            return fill
-        residual = self.image.astype(np.float32) - cv2.GaussianBlur(self.image, (0, 0), 1.2)
-        strength = min(6.0, 1.4826 * float(np.median(np.abs(residual[seen]))))
-        if strength < 0.3:
-            return fill
-        noise = np.random.default_rng(0).normal(0, 1, fill.shape[:2]).astype(np.float32)
-        noise = cv2.GaussianBlur(noise, (0, 0), 0.6) * (strength / 0.45)
-        return np.clip(fill + noise[..., None], 0, 255).astype(np.uint8)
+        self.fill = behind(self.image, alpha, unit)
+        # What stands still shows as it is: only where the person was can the background be unknown. The faint rim of
+        # the matte belongs to that: it is tinted by hair, and would stay behind as a line.
+        rim = max(1, round(0.03 * unit))
+        wide = cv2.dilate(alpha, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim + 1, 2 * rim + 1)))
+        wide = cv2.GaussianBlur(wide, (0, 0), 0.5 * rim + 0.5).astype(np.float64)
+        self._near = np.round(255 * smoothstep((wide - 0.05) / 0.3)).astype(np.uint8)
 
     def gate(
         self, map_x: NDArray[np.float32], map_y: NDArray[np.float32], corner: tuple[int, int] = (0, 0)

@@ -81,11 +81,31 @@ class MouthTone:
         return MouthTone(_lab(part[skin]).mean(0), _lab(part[rim]).mean(0), patch.astype(np.float32))
 
 
-def _opening(face: SourceFace, target: Target) -> tuple[float, float]:
-    """How open the mouth is (IOD), and how much of the portrait's own interior can serve, 0..1."""
-    gap, mine = float(target.gap[4]), float(max(face.gaps[4], 0))
-    own = np.clip((1.6 * mine + 0.006 - gap) / (0.3 * mine + 0.006), 0, 1)
-    return gap, float(own)
+@dataclass(frozen=True)
+class _Gap:
+    """An opening between the lips that is to be filled."""
+
+    points: Array  # (478, 2) in the window that is drawn in
+    box: tuple[int, int, int, int]  # x0, y0, x1, y1 around it, there
+    beyond: float  # how much further open than `least` (IOD)
+    own: float  # how much of the portrait's own interior can serve, 0..1
+
+    @staticmethod
+    def of(
+        face: SourceFace, target: Target, origin: tuple[int, int], shape: tuple[int, ...], least: float
+    ) -> _Gap | None:
+        """The opening of `target` in a window of `shape` at `origin`; None where there is nothing to fill."""
+        gap, mine = float(target.gap[4]), float(max(face.gaps[4], 0))
+        own = float(np.clip((1.6 * mine + 0.006 - gap) / (0.3 * mine + 0.006), 0, 1))
+        if gap < least or own >= 1:
+            return None
+        P = target.points[:, :2] - np.array(origin)
+        box = _lip_box(P, shape)
+        return None if box is None else _Gap(P, box, gap - least, own)
+
+    def share(self, ramp: float) -> float:
+        """How strongly to draw it, 0..1: rising over the first `ramp` beyond `least`."""
+        return (1 - self.own) * np.clip(self.beyond / ramp, 0, 1)
 
 
 def _lip_box(P: Array, shape: tuple[int, ...], pad: int = 6) -> tuple[int, int, int, int] | None:
@@ -108,14 +128,10 @@ def draw_performer_mouth(
 
     Lightness follows the ratio of the skins, colour the portrait's lips: the skin's own colour would make
     mouths grey on pale faces."""
-    gap, own = _opening(face, target)
-    if gap < LEAST + 0.002 or own >= 1:
+    place = _Gap.of(face, target, origin, out.shape, LEAST + 0.002)
+    if place is None:
         return
-    P = target.points[:, :2] - np.array(origin)
-    box = _lip_box(P, out.shape)
-    if box is None:
-        return
-    x0, y0, x1, y1 = box
+    P, (x0, y0, x1, y1) = place.points, place.box
     # Drawn a little larger than the lips, the performer's own lip pixels fall outside them.
     centre = P[top.LIPS_INNER].mean(0)
     grown = P.copy()
@@ -137,7 +153,7 @@ def draw_performer_mouth(
     mask = polygon_mask(*shape, P[top.LIPS_INNER] - [x0, y0])
     unit = target.pose.scale
     mask = cv2.GaussianBlur(mask * np.maximum(covered, mask > 0.99), (0, 0), max(0.7, 0.006 * unit))
-    mask *= (1 - own) * np.clip((gap - LEAST - 0.002) / 0.03, 0, 1)
+    mask *= place.share(0.03)
     blend(out, layer.astype(np.float32), mask.astype(np.float32), x0, y0)
 
 
@@ -226,23 +242,19 @@ class Mouth:
 
     def draw(self, out: Image, origin: tuple[int, int], target: Target) -> None:
         """Fill the opening of the lips of `target` in `out` (corner at `origin`), in place."""
-        gap, own = _opening(self._face, target)
-        if gap < LEAST or own >= 1:
+        place = _Gap.of(self._face, target, origin, out.shape, LEAST)
+        if place is None:
             return
-        P = target.points[:, :2] - np.array(origin)
-        box = _lip_box(P, out.shape)
-        if box is None:
-            return
-        x0, y0, x1, y1 = box
+        P, (x0, y0, x1, y1) = place.points, place.box
         k = 2.0 if x1 - x0 < 90 else min(1.0, LARGEST / (x1 - x0))
         W, H = max(4, round((x1 - x0) * k)), max(4, round((y1 - y0) * k))
-        layer = self._render(target, P, box, origin, W, H)
+        layer = self._render(target, P, place.box, origin, W, H)
         inter = cv2.INTER_AREA if k > 1 else cv2.INTER_LINEAR
         layer = cv2.resize(layer, (x1 - x0, y1 - y0), interpolation=inter)
         layer *= self._grain(x0, y0, x1, y1)[..., None]
         mask = polygon_mask(y1 - y0, x1 - x0, P[top.LIPS_INNER] - [x0, y0])
         mask = cv2.GaussianBlur(mask, (0, 0), max(0.6, 0.005 * target.pose.scale))
-        mask *= (1 - own) * np.clip((gap - LEAST) / 0.02, 0, 1)
+        mask *= place.share(0.02)
         blend(out, layer.astype(np.float32), mask.astype(np.float32), x0, y0)
 
     def _grain(self, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.float32]:

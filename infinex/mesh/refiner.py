@@ -29,6 +29,7 @@ Planes = NDArray[np.float32]
 MODELS = Path(__file__).with_name("data")
 PARTS = ("head", "eye", "mouth")  # in the order they are refined
 GENTLE = 0.4  # strength where the face has no colour
+FAR_GAZE = 0.5  # radians; the eyes' network fades out towards it
 LARGEST = 110.0  # of a residual, in grey levels
 
 
@@ -236,6 +237,8 @@ def look_at_eye(part: Image, image: Image, origin: tuple[int, int], face: Source
     disc = polygon_mask(side, side, s.of(S[iris[1:]]))
     planes = _planes(side, _rgb(w.cut(part)), _rgb(s.cut(image)), lids, own, disc, *numbers, *turns)
     alive = np.clip(8 * (abs(float(target.openness[k]) - 1) + float(np.abs(target.gaze).sum())), 0, 1)
+    # Eyes turned further than almost any it has learned from are better left to the warp.
+    alive *= np.clip((FAR_GAZE - float(np.hypot(*target.gaze))) / 0.2, 0, 1)
     grown = cv2.dilate(lids, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (15, 13)))
     return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 3.0) * float(alive)))
 

@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from torch import Tensor, nn
 
 from infinex.errors import WeightsError
-from infinex.nn.files import read_checkpoint
+from infinex.nn.files import read_weights
 from infinex.nn.stylegan2 import EqualLinear
 
 STAGES = ((64, 64, 3), (64, 128, 4), (128, 256, 14), (256, 512, 3))  # inputs, outputs, blocks of IR-SE50
@@ -135,7 +135,7 @@ def from_state(state: Mapping[str, Tensor], mean: Tensor | None = None, what: st
 
 def load_e4e(path: str | Path) -> E4e:
     """The authors' `e4e_ffhq_encode.pt` ({"state_dict", "latent_avg"}) or a bare state dict. Raises WeightsError."""
-    data = read_checkpoint(Path(path))
+    data = read_weights(Path(path))
     state = data.get("state_dict", data) if isinstance(data, dict) else None
     if not isinstance(state, dict):
         raise WeightsError(f"{path} holds no state dict")

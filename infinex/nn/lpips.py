@@ -2,46 +2,30 @@
 
 from __future__ import annotations
 
-from itertools import pairwise
 from pathlib import Path
 
 import torch
-import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from torch import Tensor, nn
 
 from infinex.errors import WeightsError
-from infinex.nn.files import read_checkpoint
+from infinex.nn.files import read_weights
+from infinex.nn.vgg import Stages
 
 STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 
 
-class Lpips(nn.Module):
+class Lpips(Stages):
     """Distance of two pictures (B, 3, H, W) in -1..1: (B,). Frozen."""
 
-    shift: Tensor
-    scale: Tensor
-
     def __init__(self) -> None:
-        super().__init__()
-        widths = [3] + [w for stage in STAGES for w in stage]
-        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
+        super().__init__(STAGES, SHIFT, SCALE)
         self.weights = nn.ParameterList(nn.Parameter(torch.ones(s[-1])) for s in STAGES)
-        self.register_buffer("shift", torch.tensor(SHIFT).reshape(1, 3, 1, 1))
-        self.register_buffer("scale", torch.tensor(SCALE).reshape(1, 3, 1, 1))
         self.requires_grad_(False)
 
     def features(self, x: Tensor) -> list[Tensor]:
         """Maps after the last rectifier of every stage, each pixel's vector of unit length."""
-        x = (x - self.shift) / self.scale
-        out, convs = [], iter(self.convs)
-        for i, stage in enumerate(STAGES):
-            if i:
-                x = F.max_pool2d(x, 2)
-            for _ in stage:
-                x = F.relu(next(convs)(x))
-            out.append(x / (x.square().sum(1, keepdim=True).sqrt() + 1e-10))
-        return out
+        return [last / (last.square().sum(1, keepdim=True).sqrt() + 1e-10) for _, last in self.maps(x)]
 
     def forward(self, a: Tensor, b: Tensor) -> Tensor:
         """(B,), 0 for the same picture."""
@@ -53,7 +37,7 @@ class Lpips(nn.Module):
 
 def load_lpips(path: str | Path) -> Lpips:
     """The state dict of the authors' package for `net="vgg"` (`net.slice1.0.weight`, `lin0.model.1.weight`)."""
-    state = read_checkpoint(Path(path))
+    state = read_weights(Path(path))
     if not isinstance(state, dict):
         raise WeightsError(f"{path} holds no state dict")
     model = Lpips()

@@ -14,12 +14,8 @@ later) from files that hold tensors alone, such as safetensors. NVIDIA's own pic
 from __future__ import annotations
 
 import argparse
-import contextlib
 import math
-import pickle
 import re
-import tarfile
-import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
@@ -30,9 +26,9 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from torch import Tensor, nn
 
-from infinex.errors import MissingDependencyError, WeightsError
+from infinex.errors import WeightsError
+from infinex.nn.files import State, misfit, read_weights, state_dict_of
 
-State = dict[str, Tensor]
 Noise = Literal["stored", "random", "none"]
 
 
@@ -428,7 +424,8 @@ def from_state(state: Mapping[str, Tensor], mean_w: Tensor | None = None, what: 
             # Early files were saved without their noise; any fixed one will do.
             seed = torch.Generator().manual_seed(int(key.split(".")[1]))
             ours[key] = torch.randn(tensor.shape, generator=seed)
-    check_fit(ours, expected, what)
+    if why := misfit(ours, expected):
+        raise WeightsError(f"{what} does not fit: it {why}")
     generator = StyleGAN2(config)
     generator.load_state_dict(ours)
     if not known_mean:
@@ -438,111 +435,9 @@ def from_state(state: Mapping[str, Tensor], mean_w: Tensor | None = None, what: 
 
 def load_stylegan2(path: str | Path) -> StyleGAN2:
     """Read a generator: rosinality's `.pt` (`g_ema`, `latent_avg`) or tensors under any of the known names."""
-    data, _ = read_checkpoint(path)
-    mean = None
+    # Training scripts keep their options in a checkpoint; a Namespace runs nothing when it is read.
+    data, mean = read_weights(Path(path), allowed=(argparse.Namespace,)), None
     if isinstance(data, Mapping) and isinstance(data.get("g_ema"), Mapping):
         mean, data = data.get("latent_avg"), data["g_ema"]
     state = state_dict_of(data, str(path), prefixes=("module.", "g_ema.", "G_ema."))
     return from_state(state, mean if isinstance(mean, Tensor) else None, str(path))
-
-
-# --- reading files ------------------------------------------------------------------------------------------
-
-
-def check_fit(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
-    """One line that says what keeps a state dict from fitting: an entry missing, unknown or of another shape."""
-    for key, tensor in expected.items():
-        if key not in state:
-            raise WeightsError(f"{what} does not fit: it lacks {key}")
-        if state[key].shape != tensor.shape:
-            shapes = f"{tuple(state[key].shape)}, expected {tuple(tensor.shape)}"
-            raise WeightsError(f"{what} does not fit: {key} is {shapes}")
-    if extra := sorted(set(state) - set(expected)):
-        raise WeightsError(f"{what} does not fit: it has the unknown entry {extra[0]}")
-
-
-def state_dict_of(data: Any, what: str, prefixes: tuple[str, ...] = ("module.",)) -> State:
-    """The state dict in `data`, without the prefixes that wrappers leave on its keys."""
-    if isinstance(data, Mapping) and isinstance(data.get("state_dict"), Mapping):
-        data = data["state_dict"]
-    if not isinstance(data, Mapping) or not data:
-        raise WeightsError(f"{what} holds no named tensors")
-    out: State = {}
-    for key, value in data.items():
-        if not isinstance(key, str) or not isinstance(value, Tensor):
-            raise WeightsError(f"{what} is a checkpoint of another model: {key!s:.40} is not a tensor")
-        for prefix in prefixes:
-            key = key.removeprefix(prefix)
-        out[key] = value
-    return out
-
-
-def read_checkpoint(path: str | Path) -> tuple[Any, dict[str, str]]:
-    """Content and header of a safetensors file, or of a PyTorch checkpoint without running what it may hold.
-
-    The header of a PyTorch checkpoint is empty. Every way to fail is told in one line.
-    """
-    path = Path(path)
-    if path.is_dir():
-        raise WeightsError(f"{path} is a folder, not a checkpoint")
-    if not path.exists():
-        raise WeightsError(f"{path} does not exist")
-    with path.open("rb") as file:
-        head = file.read(512)
-    if not head:
-        raise WeightsError(f"{path} is empty: download it again")
-    if head.lstrip().startswith(b"<"):
-        raise WeightsError(f"{path} is a web page, not a checkpoint: try the download again later")
-    if path.suffix == ".safetensors" or head[8:9] == b"{":  # eight bytes of length, then the JSON header
-        return _read_safetensors(path)
-    if head[:2] == b"PK" and not zipfile.is_zipfile(path):
-        raise WeightsError(f"{path} is truncated: download it again")
-    # Training scripts keep their options in a checkpoint; a Namespace runs nothing when it is read.
-    safe = getattr(torch.serialization, "safe_globals", None)
-    try:
-        with safe([argparse.Namespace]) if safe else contextlib.nullcontext():
-            return torch.load(path, map_location="cpu", weights_only=True), {}
-    except pickle.UnpicklingError as error:
-        # PyTorch names the class or function it refused; anything else is a damaged stream.
-        refused = re.search(r"(?:GLOBAL|unrecognized function|Unsupported class) (\S+)", str(error))
-        if refused:
-            raise WeightsError(
-                f"{path} holds code ({refused.group(1)}) and is refused: weights are data only"
-            ) from None
-        raise WeightsError(f"{path} is damaged or no PyTorch checkpoint: download it again") from None
-    except (EOFError, OSError, RuntimeError, ValueError, KeyError, IndexError, TypeError, AttributeError):
-        if head[:2] != b"PK" and tarfile.is_tarfile(path):
-            raise WeightsError(f"{path} is a repacked archive: give the file as it was downloaded") from None
-        raise WeightsError(f"{path} is truncated or no PyTorch checkpoint: download it again") from None
-
-
-def _safetensors() -> Any:
-    try:
-        import safetensors.torch
-    except ImportError:
-        raise MissingDependencyError("reading weights needs safetensors: pip install 'infinex[train]'") from None
-    return safetensors
-
-
-def _read_safetensors(path: Path) -> tuple[State, dict[str, str]]:
-    library = _safetensors()
-    try:
-        with library.safe_open(path, framework="pt") as file:
-            header = dict(file.metadata() or {})
-            return {key: file.get_tensor(key) for key in file.keys()}, header  # noqa: SIM118  (not a mapping)
-    except library.SafetensorError:
-        raise WeightsError(f"{path} is truncated or no safetensors file: fetch it again") from None
-
-
-def write_safetensors(path: str | Path, tensors: Mapping[str, Tensor], header: Mapping[str, str]) -> None:
-    """Write tensors and header; the file appears under its name only when complete."""
-    path = Path(path)
-    part = path.with_name(path.name + ".part")
-    library = _safetensors()
-    try:
-        library.torch.save_file({k: v.detach().cpu().contiguous() for k, v in tensors.items()}, part, dict(header))
-        part.replace(path)
-    except (OSError, library.SafetensorError) as error:
-        raise WeightsError(f"{path} cannot be written: {error}") from None
-    finally:
-        part.unlink(missing_ok=True)

@@ -5,7 +5,7 @@ The weights are torchvision's `vgg19` (BSD-3), given by path; nothing is downloa
 
 from __future__ import annotations
 
-import pickle
+from collections.abc import Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from torch import Tensor, nn
 
-from infinex.errors import MissingDependencyError, WeightsError
+from infinex.errors import WeightsError
+from infinex.nn.files import read_weights
 
 # Widths of the convolutions between two poolings; the last stage stops after its first convolution.
 STAGES: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,))
@@ -31,32 +32,40 @@ def torchvision_indices() -> list[int]:
     return out
 
 
-class VGG19(nn.Module):
-    """Features after the first ReLU of every stage: relu1_1, 2_1, 3_1, 4_1 and 5_1. Frozen."""
+class Stages(nn.Module):
+    """Stages of 3×3 convolutions with a pooling between them, for pictures that are normalised first. Frozen."""
 
     mean: Tensor
     std: Tensor
 
-    def __init__(self) -> None:
+    def __init__(self, stages: Sequence[Sequence[int]], mean: Sequence[float], std: Sequence[float]) -> None:
         super().__init__()
-        widths = [3] + [w for stage in STAGES for w in stage]
+        self.stages = stages
+        widths = [3] + [w for stage in stages for w in stage]
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
-        self.register_buffer("mean", torch.tensor(MEAN).reshape(1, 3, 1, 1))
-        self.register_buffer("std", torch.tensor(STD).reshape(1, 3, 1, 1))
+        self.register_buffer("mean", torch.tensor(mean).reshape(1, 3, 1, 1))
+        self.register_buffer("std", torch.tensor(std).reshape(1, 3, 1, 1))
         self.requires_grad_(False)
+
+    def maps(self, image: Tensor) -> Iterator[tuple[Tensor, Tensor]]:
+        """Of every stage the maps after its first and after its last ReLU."""
+        x, convs = (image - self.mean) / self.std, iter(self.convs)
+        for i, stage in enumerate(self.stages):
+            x = first = F.relu(next(convs)(F.max_pool2d(x, 2) if i else x))
+            for _ in stage[1:]:
+                x = F.relu(next(convs)(x))
+            yield first, x
+
+
+class VGG19(Stages):
+    """Features after the first ReLU of every stage: relu1_1, 2_1, 3_1, 4_1 and 5_1. Frozen."""
+
+    def __init__(self) -> None:
+        super().__init__(STAGES, MEAN, STD)
 
     def forward(self, image: Tensor) -> list[Tensor]:
         """RGB (B, 3, H, W) in 0..1 to maps of 64, 128, 256, 512, 512 channels, halving in size."""
-        x = (image - self.mean) / self.std
-        out, convs = [], iter(self.convs)
-        for i, stage in enumerate(STAGES):
-            if i:
-                x = F.max_pool2d(x, 2)
-            for j in range(len(stage)):
-                x = F.relu(next(convs)(x))
-                if j == 0:
-                    out.append(x)
-        return out
+        return [first for first, _ in self.maps(image)]
 
     @staticmethod
     def load(path: str | Path) -> VGG19:
@@ -64,23 +73,7 @@ class VGG19(nn.Module):
         path = Path(path)
         if not path.is_file():
             raise WeightsError(f"{path} does not exist: give torchvision's vgg19 state dict")
-        if path.suffix == ".safetensors":
-            try:
-                from safetensors import SafetensorError
-                from safetensors.torch import load_file
-            except ImportError:
-                raise MissingDependencyError(
-                    "reading weights needs safetensors: pip install 'infinex[train]'"
-                ) from None
-            try:
-                state = load_file(path)
-            except SafetensorError:
-                raise WeightsError(f"{path} is truncated or no safetensors file") from None
-        else:
-            try:
-                state = torch.load(path, map_location="cpu", weights_only=True)
-            except (pickle.UnpicklingError, RuntimeError, EOFError, OSError):
-                raise WeightsError(f"{path} is truncated or no state dict") from None
+        state = read_weights(path)
         model = VGG19()
         for conv, index in zip(model.convs, torchvision_indices()):
             for part, parameter in conv.named_parameters():

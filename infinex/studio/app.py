@@ -11,8 +11,9 @@ import shutil
 import struct
 import tempfile
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional
 
@@ -112,6 +113,14 @@ class Busy(HTTPException):
         super().__init__(429, detail, {"Retry-After": str(max(1, round(seconds)))})
 
 
+@dataclass
+class Places:
+    """How many pages are served at once, and how many may be."""
+
+    most: int
+    taken: int = 0
+
+
 class Studio:
     """What the handlers share."""
 
@@ -125,8 +134,7 @@ class Studio:
         self.engines = Engines()
         self.looking = ThreadPoolExecutor(4, thread_name_prefix="infinex-look")
         self.drawing = ThreadPoolExecutor(max(2, settings.previews), thread_name_prefix="infinex-draw")
-        self.previews = 0
-        self.lives = 0
+        self.visits = {"previews": Places(settings.previews), "lives": Places(settings.lives)}
 
     def close(self) -> None:
         """Stop all work and remove every file."""
@@ -642,7 +650,8 @@ class _Latest:
         item, self._item = self._item, None
         return item
 
-    def stop(self) -> None:
+    def close(self) -> None:
+        """Stop listening."""
         self._task.cancel()
 
 
@@ -656,7 +665,32 @@ def _message(text: str) -> dict[str, Any]:
     return data
 
 
-async def _begin(socket: WebSocket) -> tuple[Studio, Portrait, int] | None:
+async def _visit(
+    socket: WebSocket,
+    kind: Literal["previews", "lives"],
+    full: str,
+    serve: Callable[[WebSocket, Portrait, int], Awaitable[None]],
+) -> None:
+    """Take a page's socket and serve it the portrait and the face it names, while places of this kind last.
+
+    A page that comes when none is left is told `full`; one that goes away ends the visit without an error."""
+    begun = await _begin(socket)
+    if begun is None:
+        return
+    places = _studio(socket).visits[kind]
+    if places.taken >= places.most:
+        await _close(socket, full)
+        return
+    places.taken += 1
+    try:
+        await serve(socket, *begun)
+    except (WebSocketDisconnect, RuntimeError):
+        pass
+    finally:
+        places.taken -= 1
+
+
+async def _begin(socket: WebSocket) -> tuple[Portrait, int] | None:
     """Take a page's socket and the portrait it names first."""
     studio = _studio(socket)
     await socket.accept()
@@ -667,7 +701,7 @@ async def _begin(socket: WebSocket) -> tuple[Studio, Portrait, int] | None:
         if not isinstance(number, int):
             raise InputError("face is a number")
         studio.library.face(portrait, number)
-        return studio, portrait, number
+        return portrait, number
     except (InfinexError, HTTPException) as error:
         text = friendly(error) if isinstance(error, InfinexError) else str(error.detail)
         await _close(socket, text)
@@ -685,23 +719,19 @@ async def _close(socket: WebSocket, text: str) -> None:
 @page.websocket("/studio/express")
 async def express(socket: WebSocket) -> None:
     """Settings of sliders in, pictures out: a number (uint32, little-endian) and a JPEG."""
-    begun = await _begin(socket)
-    if begun is None:
-        return
-    studio, portrait, number = begun
-    if studio.previews >= studio.settings.previews:
-        await _close(socket, "Many people are trying this just now; please come back in a moment.")
-        return
-    studio.previews += 1
-    latest: _Latest | None = None
-    try:
-        preview: Preview = await studio.draw(studio.library.preview, portrait, number)
-        h, w = preview.image.shape[:2]
-        await socket.send_json({"ready": True, "width": w, "height": h})
-        latest = _Latest(socket, "text")
-        playing: tuple[Any, float, int] | None = None
+    full = "Many people are trying this just now; please come back in a moment."
+    await _visit(socket, "previews", full, _express)
+
+
+async def _express(socket: WebSocket, portrait: Portrait, number: int) -> None:
+    studio = _studio(socket)
+    preview: Preview = await studio.draw(studio.library.preview, portrait, number)
+    h, w = preview.image.shape[:2]
+    await socket.send_json({"ready": True, "width": w, "height": h})
+    playing: tuple[Any, float, int] | None = None
+    with contextlib.closing(_Latest(socket, "text")) as latest:
         while not latest.closed:
-            wait = None if playing is None else max(0.0, 1 / 24)
+            wait = None if playing is None else 1 / 24
             text = await latest.get(wait)
             try:
                 if text is not None:
@@ -729,12 +759,6 @@ async def express(socket: WebSocket) -> None:
                 continue
             await socket.send_bytes(struct.pack("<I", seq) + picture)
             portrait.used = time.time()
-    except (WebSocketDisconnect, RuntimeError):
-        pass
-    finally:
-        studio.previews -= 1
-        if latest is not None:
-            latest.stop()
 
 
 def _drawn(preview: Preview, expression: Expression) -> bytes:
@@ -750,45 +774,32 @@ def _played(preview: Preview, motion: Any, seconds: float) -> bytes:
 @page.websocket("/studio/live")
 async def live(socket: WebSocket) -> None:
     """Camera frames in (JPEG), pictures out; text carries choices in and states out."""
-    begun = await _begin(socket)
-    if begun is None:
-        return
-    studio, portrait, number = begun
-    if studio.lives >= studio.settings.lives:
-        await _close(socket, "Somebody else is live just now; please come back in a moment.")
-        return
-    studio.lives += 1
-    latest: _Latest | None = None
-    driven: Live | None = None
-    try:
-        driven = await studio.draw(_new_live, portrait, number, studio.settings.preview)
+    await _visit(socket, "lives", "Somebody else is live just now; please come back in a moment.", _live)
+
+
+async def _live(socket: WebSocket, portrait: Portrait, number: int) -> None:
+    studio = _studio(socket)
+    driven: Live
+    with contextlib.closing(await studio.draw(_new_live, portrait, number, studio.settings.preview)) as driven:
         await socket.send_json({"ready": True})
-        latest = _Latest(socket, "bytes")
         state = ""
-        while not latest.closed:
-            frame = await latest.get()
-            try:
-                while latest.options:
-                    driven.options(_message(latest.options.pop(0)))
-                if frame is None:
+        with contextlib.closing(_Latest(socket, "bytes")) as latest:
+            while not latest.closed:
+                frame = await latest.get()
+                try:
+                    while latest.options:
+                        driven.options(_message(latest.options.pop(0)))
+                    if frame is None:
+                        continue
+                    new, picture = await studio.draw(_driven, driven, frame)
+                except InfinexError as error:
+                    await socket.send_json({"error": friendly(error)})
                     continue
-                new, picture = await studio.draw(_driven, driven, frame)
-            except InfinexError as error:
-                await socket.send_json({"error": friendly(error)})
-                continue
-            if new != state:
-                state = new
-                await socket.send_json({"state": state})
-            await socket.send_bytes(picture)
-            portrait.used = time.time()
-    except (WebSocketDisconnect, RuntimeError):
-        pass
-    finally:
-        studio.lives -= 1
-        if latest is not None:
-            latest.stop()
-        if driven is not None:
-            driven.close()
+                if new != state:
+                    state = new
+                    await socket.send_json({"state": state})
+                await socket.send_bytes(picture)
+                portrait.used = time.time()
 
 
 def _new_live(portrait: Portrait, number: int, side: int) -> Live:

@@ -40,7 +40,7 @@ from numpy.typing import NDArray
 
 from infinex.errors import InfinexError, InputError, MissingDependencyError, OutputError
 from infinex.face.tracker import FaceFinder
-from infinex.media.audio import iter_audio
+from infinex.media.audio import iter_audio, write_wav
 from infinex.media.files import atomic_path, writable_target
 from infinex.media.sink import open_sink
 from infinex.media.video import VideoReader, open_container, picture_stream
@@ -250,23 +250,21 @@ def _pieces(first: int, last: int, longest: int) -> list[tuple[int, int]]:
 
 def _cut_sound(path: Path, start: float, seconds: float, target: Path) -> None:
     """A stretch of a file's sound as 16-bit WAV, for a clip that does not begin where its file does."""
-    import wave
-
     rate = 44100
-    skip, left = round(start * rate), round(seconds * rate)
-    with wave.open(str(target), "wb") as out:
-        out.setnchannels(1)
-        out.setsampwidth(2)
-        out.setframerate(rate)
+
+    def stretch() -> Iterator[NDArray[np.float32]]:
+        skip, left = round(start * rate), round(seconds * rate)
         for part in iter_audio(path, rate):
             if skip >= len(part):
                 skip -= len(part)
                 continue
             piece = part[skip : skip + left]
             skip, left = 0, left - len(piece)
-            out.writeframes((np.clip(piece, -1, 1) * 32767).astype("<i2").tobytes())
+            yield piece
             if left <= 0:
                 break
+
+    write_wav(target, stretch(), rate)
 
 
 def _write(

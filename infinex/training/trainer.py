@@ -74,6 +74,13 @@ class TrainerOptions:
     tensorboard: bool = True
 
 
+class Fabric(Protocol):
+    """What a step needs of Lightning Fabric."""
+
+    def backward(self, tensor: Tensor, *args: Any, **kwargs: Any) -> None:
+        """Gradients of `tensor`, scaled and shared between processes as need be."""
+
+
 class Task(Protocol):
     """What a system gives the trainer. The trainer replaces the entries of `networks` and of the dictionary
     that `optimizers()` returns by Fabric's wrappers before the first step."""
@@ -102,6 +109,15 @@ class Task(Protocol):
 
     def load_file(self, path: Path) -> None:
         """Begin with the weights in a file. Raises WeightsError where they do not fit."""
+
+
+def checked(terms: dict[str, Tensor]) -> dict[str, Tensor]:
+    """The terms of a loss, if all are finite. Raises FloatingPointError that names those that are not."""
+    finite = torch.isfinite(torch.stack([t.detach().float() for t in terms.values()]))
+    if not finite.all():
+        bad = [name for name, ok in zip(terms, finite.tolist()) if not ok]
+        raise FloatingPointError(f"not a finite number: {', '.join(bad)}")
+    return terms
 
 
 class _Order(Sampler):

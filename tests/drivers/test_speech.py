@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import wave
 from pathlib import Path
 
 import av
@@ -17,7 +16,7 @@ from infinex.drivers.speech import SpeechDriver
 from infinex.errors import InputError, WeightsError
 from infinex.face import topology as top
 from infinex.face.shape import eye_openness, lip_gaps
-from infinex.media.audio import read_audio
+from infinex.media.audio import read_audio, write_wav
 from infinex.pipeline import animate
 from infinex.systems.speech.features import RATE, log_mel, loudness, measure, normalise, stream_log_mel
 from infinex.systems.speech.runtime import SpeechModel, default_model
@@ -41,15 +40,6 @@ def pause(seconds: float) -> NDArray[np.float32]:
     return np.random.default_rng(0).normal(0, 1e-4, round(seconds * RATE)).astype(np.float32)
 
 
-def write_wav(path: Path, samples: NDArray, rate: int = RATE) -> Path:
-    with wave.open(str(path), "wb") as file:
-        file.setnchannels(1)
-        file.setsampwidth(2)
-        file.setframerate(rate)
-        file.writeframes((np.clip(samples, -1, 1) * 32767).astype("<i2").tobytes())
-    return path
-
-
 def encode(source: Path, path: Path, codec: str, rate: int = 44100) -> Path:
     with av.open(str(source)) as i, av.open(str(path), "w") as o:
         stream = o.add_stream(codec, rate=rate)
@@ -66,7 +56,7 @@ def encode(source: Path, path: Path, codec: str, rate: int = 44100) -> Path:
 def talk(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Silence, a vowel from 1.0 to 1.5 s, silence, a vowel from 2.5 to 3.0 s, silence; 4 s."""
     parts = [pause(1), vowel(0.5), pause(1), vowel(0.5, (600, 1000, 2500), 160), pause(1)]
-    return write_wav(tmp_path_factory.mktemp("voice") / "talk.wav", np.concatenate(parts))
+    return write_wav(tmp_path_factory.mktemp("voice") / "talk.wav", parts, RATE)
 
 
 def opening(driver: object) -> NDArray:
@@ -168,8 +158,8 @@ def test_lips_over_another_driver(talk: Path) -> None:
 
 def test_bad_sound_is_refused_in_words(tmp_path: Path, write_clip: object) -> None:
     cases: dict[str, Path] = {
-        "silent": write_wav(tmp_path / "silent.wav", np.zeros(RATE)),
-        "at least": write_wav(tmp_path / "short.wav", vowel(0.04)),
+        "silent": write_wav(tmp_path / "silent.wav", [np.zeros(RATE)], RATE),
+        "at least": write_wav(tmp_path / "short.wav", [vowel(0.04)], RATE),
         "no sound": write_clip([np.full((64, 64, 3), 90, np.uint8)] * 10, "mute.mp4"),  # type: ignore[operator]
     }
     (tmp_path / "empty.wav").write_bytes(b"")
@@ -184,11 +174,11 @@ def test_bad_sound_is_refused_in_words(tmp_path: Path, write_clip: object) -> No
 
 def test_poor_sound_is_used_with_a_word(tmp_path: Path) -> None:
     x = np.concatenate([pause(0.3), vowel(0.6), pause(0.3)])
-    narrow = SpeechDriver(write_wav(tmp_path / "phone.wav", x[::2], 8000), still=True)
+    narrow = SpeechDriver(write_wav(tmp_path / "phone.wav", [x[::2]], 8000), still=True)
     assert any("8000 Hz" in w for w in narrow.warnings) and narrow.frames == 30
-    loud = SpeechDriver(write_wav(tmp_path / "loud.wav", np.clip(x * 40, -1, 1)), still=True)
+    loud = SpeechDriver(write_wav(tmp_path / "loud.wav", [np.clip(x * 40, -1, 1)], RATE), still=True)
     assert any("clipped" in w for w in loud.warnings)
-    assert not SpeechDriver(write_wav(tmp_path / "fine.wav", x), still=True).warnings
+    assert not SpeechDriver(write_wav(tmp_path / "fine.wav", [x], RATE), still=True).warnings
 
 
 def test_damaged_network_is_named(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,6 +16,7 @@ import torch.nn.functional as F  # noqa: E402, N812
 from torch import Tensor  # noqa: E402
 
 from infinex.errors import WeightsError  # noqa: E402
+from infinex.nn.files import read_safetensors, write_safetensors  # noqa: E402
 from infinex.nn.stylegan2 import (  # noqa: E402
     EqualLinear,
     ModulatedConv,
@@ -24,10 +26,8 @@ from infinex.nn.stylegan2 import (  # noqa: E402
     config_for,
     from_state,
     load_stylegan2,
-    read_checkpoint,
     upfirdn,
     upsample,
-    write_safetensors,
 )
 
 TINY = StyleGAN2Config(size=16, latent=6, style=8, layers=2, channels=(8, 8, 4))
@@ -277,30 +277,22 @@ def test_other_files_are_refused(tiny: StyleGAN2, tmp_path: Path) -> None:
     told("folder")
 
 
-class _Harm:
-    def __init__(self, path: Path) -> None:
-        self.path = path
-
-    def __reduce__(self) -> tuple:
-        return (open, (str(self.path), "w"))
-
-
 @pytest.mark.parametrize("zipped", [True, False])
-def test_code_inside_is_refused_and_not_run(tmp_path: Path, zipped: bool) -> None:
-    path, trace = tmp_path / "bad.pt", tmp_path / "was-here"
-    torch.save({"g_ema": _Harm(trace)}, path, _use_new_zipfile_serialization=zipped)
+def test_code_inside_is_refused_and_not_run(harm: Any, tmp_path: Path, zipped: bool) -> None:
+    path = tmp_path / "bad.pt"
+    torch.save({"g_ema": harm}, path, _use_new_zipfile_serialization=zipped)
     with pytest.raises(WeightsError, match="holds code"):
-        read_checkpoint(path)
-    assert not trace.exists()
+        load_stylegan2(path)
+    assert not harm.trace.exists()
 
 
 def test_safetensors_that_are_cut_or_cannot_be_written(tiny: StyleGAN2, tmp_path: Path) -> None:
     pytest.importorskip("safetensors")
     path = tmp_path / "w.safetensors"
     write_safetensors(path, tiny.state_dict(), {"a": "b"})
-    assert read_checkpoint(path)[1] == {"a": "b"}
+    assert read_safetensors(path)[1] == {"a": "b"}
     path.write_bytes(path.read_bytes()[:500])
     with pytest.raises(WeightsError, match="truncated"):
-        read_checkpoint(path)
+        load_stylegan2(path)
     with pytest.raises(WeightsError, match="cannot be written"):
         write_safetensors(tmp_path / "no" / "w", tiny.state_dict(), {})

@@ -384,6 +384,22 @@ def test_live_follows_a_face(page: Any, small: Path, portrait: Path) -> None:
         assert not any(pictures[:12]) and all(p.startswith(b"\xff\xd8") for p in pictures[12:])
 
 
+@pytest.mark.parametrize(("path", "kind"), [("/studio/express", "previews"), ("/studio/live", "lives")])
+def test_a_full_studio_says_so_and_places_come_back(page: Any, small: Path, path: str, kind: str) -> None:
+    portrait = page.post("/studio/portraits", files={"picture": ("me.png", small.read_bytes())}).json()
+    places = page.app.state.studio.visits[kind]
+
+    def begin() -> dict[str, Any]:
+        with page.websocket_connect(path) as socket:
+            socket.send_json({"portrait": portrait["id"], "face": 1})
+            return socket.receive_json()
+
+    places.taken = places.most
+    assert "come back" in begin()["error"] and places.taken == places.most
+    places.taken = 0
+    assert begin()["ready"] and places.taken == 0
+
+
 def test_pictures_without_faces_and_strangers(page: Any, client: Any, data_dir: Path) -> None:
     bad = data_dir / "bad" / "noise-no-face.png"
     assert (

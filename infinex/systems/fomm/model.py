@@ -18,14 +18,7 @@ import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from torch import Tensor, nn
 
 from infinex.nn.discriminators import MultiScaleDiscriminator
-from infinex.nn.geometry import (
-    coordinate_grid,
-    gaussian_heatmaps,
-    inverse_2x2,
-    resize_field,
-    soft_argmax,
-    warp,
-)
+from infinex.nn.geometry import coordinate_grid, gaussian_heatmaps, inverse_2x2, resize_field, soft_argmax, warp
 from infinex.nn.hourglass import Hourglass
 from infinex.nn.layers import AntiAliasDown, ConvBlock, DownBlock, ResBlock, UpBlock
 

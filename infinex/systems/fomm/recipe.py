@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Literal, Protocol
+from typing import Literal
 
 import numpy as np
 import torch
@@ -16,7 +16,8 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
-from infinex.errors import InputError, WeightsError
+from infinex.errors import InputError
+from infinex.nn.files import load_networks
 from infinex.nn.geometry import ThinPlateTransform, inverse_2x2
 from infinex.nn.losses import Adversary, StructuralPerceptualLoss
 from infinex.nn.vgg import VGG19, VGGPerceptualLoss
@@ -32,7 +33,7 @@ from infinex.systems.fomm.model import (
 from infinex.systems.fomm.teacher import FaceTeacher
 from infinex.systems.fomm.weights import FommWeights, read, save
 from infinex.training.data import FramePairs
-from infinex.training.trainer import TrainerOptions
+from infinex.training.trainer import Fabric, TrainerOptions, checked
 
 
 @dataclass(frozen=True)
@@ -117,13 +118,6 @@ RECIPES: dict[str, FommRecipe] = {
         taught=1.0, deformed=20.0, augmentation=FAINT, trainer=ON_A_CPU,
     ),
 }  # fmt: skip
-
-
-class Fabric(Protocol):
-    """What a step needs of Lightning Fabric."""
-
-    def backward(self, tensor: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Gradients of `tensor`, scaled and shared between processes as need be."""
 
 
 class FommTask:
@@ -229,7 +223,7 @@ class FommTask:
             terms["taught_field"] = 100 * self.recipe.taught * terms["taught_field"]
             if self.recipe.deformed:
                 terms["deformed"] = self.recipe.deformed * (out.deformed - driving).abs().mean()
-        fabric.backward(_total(_checked(terms)))
+        fabric.backward(_total(checked(terms)))
         self._advance(self.optimizers(), (name,))
         self._zero()
         return {k: float(v.detach()) for k, v in terms.items()}
@@ -263,14 +257,14 @@ class FommTask:
             with torch.no_grad():
                 real = critic(truth, points)
             terms |= self.losses.generator(real, critic(made, points))
-        return _checked(terms), rendering, wanted
+        return checked(terms), rendering, wanted
 
     def _discriminator_terms(self, driving: Tensor, prediction: Tensor, keypoints: Keypoints) -> dict[str, Tensor]:
         critic, points = self.networks["discriminator"], keypoints.value
         truth, made = self.losses.pyramid(driving), self.losses.pyramid(prediction)
         terms = self.losses.discriminator(critic(truth, points), critic(made, points))
         terms |= self.losses.penalty(lambda pyramid: critic(pyramid, points), truth, made)
-        return _checked(terms)
+        return checked(terms)
 
     def _zero(self, *names: str) -> None:
         for name in names or tuple(self.networks):
@@ -339,17 +333,8 @@ class FommTask:
 
         The author's two stages differ in the discriminator's inputs, so the second starts with a fresh one.
         """
-        for name, network in self.networks.items():
-            state = weights.networks.get(name)
-            try:
-                if state is not None:
-                    network.load_state_dict(state)
-            except RuntimeError:
-                if name != "discriminator":
-                    raise WeightsError(
-                        f"the weights are of {weights.name or 'another configuration'} "
-                        f"and do not fit the {name} of {self.recipe.config}"
-                    ) from None
+        complaint = f"the weights are of {weights.name or 'another configuration'} and do not fit"
+        load_networks(self.networks, weights.networks, complaint, self.recipe.config, spare="discriminator")
 
 
 def task(recipe: FommRecipe) -> FommTask:
@@ -416,14 +401,6 @@ def taught_field(field: Tensor, taught: Tensor, reach: float = 0.1) -> Tensor:
     )  # (B, 2, 1, 5K + 21)
     wanted = torch.cat([to.flatten(1, 2)[:, None], rim], 2).permute(0, 3, 1, 2)
     return (read - wanted).abs().mean()
-
-
-def _checked(terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    finite = torch.isfinite(torch.stack([t.detach().float() for t in terms.values()]))
-    if not finite.all():
-        bad = [name for name, ok in zip(terms, finite.tolist()) if not ok]
-        raise FloatingPointError(f"not a finite number: {', '.join(bad)}")
-    return terms
 
 
 def _total(terms: dict[str, Tensor]) -> Tensor:

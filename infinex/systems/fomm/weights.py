@@ -6,21 +6,26 @@ A published `vox-cpk.pth.tar` is a pickle despite its name, not an archive. It i
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from infinex.errors import WeightsError
-from infinex.nn.files import read_checkpoint, safetensors, sha256
+from infinex.nn.files import (
+    Networks,
+    State,
+    is_safetensors,
+    misfit,
+    read_checkpoint,
+    read_networks,
+    sha256,
+    write_networks,
+)
 from infinex.systems.fomm.model import CONFIGS, FommConfig, FommModel, build_discriminator
-
-State = dict[str, Tensor]
 
 FORMAT = "infinex-fomm-1"
 PUBLISHED = {"kp_detector": "detector", "generator": "generator", "discriminator": "discriminator"}
@@ -67,13 +72,8 @@ def rename(network: str, state: Mapping[str, Tensor]) -> State:
 
 
 @dataclass
-class FommWeights:
-    """Networks by name (`detector`, `generator`, and `discriminator` where there is one) and their sizes."""
-
-    config: FommConfig
-    networks: dict[str, State]
-    name: str = ""  # of the configuration
-    origin: dict[str, str] = field(default_factory=dict)  # where they come from: file, sha256, epoch ...
+class FommWeights(Networks[FommConfig]):
+    """`detector`, `generator`, and `discriminator` where there is one, with their sizes."""
 
     def model(self) -> FommModel:
         """The inference networks with these weights, in evaluation mode."""
@@ -102,18 +102,8 @@ def _expected(config: FommConfig) -> dict[str, State]:
 def _misfit(config: FommConfig, networks: Mapping[str, State]) -> str:
     """What keeps `networks` from fitting `config`, in half a sentence; empty if nothing does."""
     for network, expected in _expected(config).items():
-        if network not in networks:
-            continue
-        state = networks[network]
-        for key, tensor in expected.items():
-            if key not in state:
-                return f"{network} lacks {key}"
-            if state[key].shape != tensor.shape:
-                shapes = f"{tuple(state[key].shape)}, expected {tuple(tensor.shape)}"
-                return f"{network} {key} is {shapes}"
-        extra = sorted(set(state) - set(expected))
-        if extra:
-            return f"{network} has the unknown entry {extra[0]}"
+        if network in networks and (why := misfit(networks[network], expected)):
+            return f"{network} {why}"
     return ""
 
 
@@ -151,14 +141,13 @@ def fit(
     if isinstance(config, FommConfig):
         choices = {"": config}
     misfits = {name: _misfit(c, networks) for name, c in choices.items()}
-    for name, misfit in misfits.items():
-        if not misfit:
+    for name, why in misfits.items():
+        if not why:
             return FommWeights(choices[name], dict(networks), name, dict(origin or {}))
+    first, why = next(iter(misfits.items()))
     if len(misfits) == 1:
-        name, misfit = next(iter(misfits.items()))
-        raise WeightsError(f"{what} does not fit the configuration {name or 'given'}: {misfit}")
-    first, misfit = next(iter(misfits.items()))
-    raise WeightsError(f"{what} fits none of the configurations {', '.join(misfits)} (of {first}: {misfit})")
+        raise WeightsError(f"{what} does not fit the configuration {first or 'given'}: {why}")
+    raise WeightsError(f"{what} fits none of the configurations {', '.join(misfits)} (of {first}: {why})")
 
 
 def read_published(path: str | Path, config: str | FommConfig | None = None) -> FommWeights:
@@ -184,70 +173,21 @@ def read_published(path: str | Path, config: str | FommConfig | None = None) -> 
 
 
 def save(path: str | Path, weights: FommWeights) -> None:
-    """Write our own file: tensors under `<network>.<key>`, sizes and origin as JSON in the header.
-
-    The file appears under its name only when complete, so an interrupted run leaves no half of one.
-    """
-    path = Path(path)
-    tensors = {f"{n}.{k}": v.contiguous() for n, state in weights.networks.items() for k, v in state.items()}
-    header = {
-        "format": FORMAT,
-        "name": weights.name,
-        "config": json.dumps(asdict(weights.config)),
-        "origin": json.dumps(weights.origin),
-    }
-    part = path.with_name(path.name + ".part")
-    library = safetensors()
-    try:
-        library.torch.save_file(tensors, part, metadata=header)
-        part.replace(path)
-    except (OSError, library.SafetensorError) as error:
-        raise WeightsError(f"{path} cannot be written: {error}") from None
-    finally:
-        part.unlink(missing_ok=True)
+    """Write our own file, whole or not at all. Raises WeightsError."""
+    write_networks(Path(path), FORMAT, weights)
 
 
 def load(path: str | Path) -> FommWeights:
-    """Read a file of `save`."""
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{path} is a folder, not weights" if path.exists() else f"{path} does not exist")
-    networks: dict[str, State] = {}
-    library = safetensors()
-    try:
-        with library.safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise WeightsError(f"{path} holds no First Order Motion Model (its header says so)")
-            for key in file.keys():  # noqa: SIM118  (not a mapping)
-                network, _, rest = key.partition(".")
-                networks.setdefault(network, {})[rest] = file.get_tensor(key)
-    except library.SafetensorError:
-        raise WeightsError(f"{path} is truncated or no safetensors file: fetch it again") from None
-    try:
-        sizes = json.loads(header["config"])
-        known = {f.name for f in fields(FommConfig)}
-        if unknown := set(sizes) - known:
-            raise WeightsError(f"{path} was written by a newer version: unknown size {sorted(unknown)[0]}")
-        values: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()}
-        config = FommConfig(**values)
-        origin = json.loads(header.get("origin", "{}"))
-    except (KeyError, ValueError, TypeError):
-        raise WeightsError(f"{path} has a damaged header") from None
-    weights = fit(networks, config, what=str(path), origin=origin)
-    weights.name = header.get("name", "")
+    """Read a file of `save`. Raises WeightsError."""
+    stored = read_networks(Path(path), FORMAT, FommConfig, "First Order Motion Model")
+    weights = fit(stored.networks, stored.config, what=str(path), origin=stored.origin)
+    weights.name = stored.name
     return weights
 
 
 def read(path: str | Path, config: str | None = None) -> FommWeights:
-    """Either kind of file, told apart by its first bytes."""
-    path = Path(path)
-    if path.is_file():
-        with path.open("rb") as file:
-            head = file.read(9)
-        if path.suffix == ".safetensors" or head[8:] == b"{":  # eight bytes of length, then the JSON header
-            return load(path)
-    return read_published(path, config)
+    """Either kind of file, told apart by its first bytes. Raises WeightsError."""
+    return load(path) if is_safetensors(Path(path)) else read_published(path, config)
 
 
 def convert(source: str | Path, target: str | Path, config: str | None = None) -> FommWeights:

@@ -55,7 +55,7 @@ def interpolated(start: Array, end: Array, frames: int) -> Array:
 def still_units(landmarks: Array) -> Array:
     """Intensities (17,) of a face (478, 3) in pixels of which nothing else is known, against the mean face."""
     mean = mean_face()
-    return measured((fit_pose(mean, landmarks).to_head(landmarks) - mean)[None])[0]
+    return measured((fit_pose(mean, landmarks).to_head(landmarks) - mean)[None], still=True)[0]
 
 
 class PreparedGanimation:
@@ -94,7 +94,7 @@ class PreparedGanimation:
     def wanted(self, drive: Drive) -> Array:
         """Intensities (17,) that a drive asks for: the performer's on top of the portrait's own, or as they are
         where the engine's motion is absolute."""
-        performed = measured(drive.move.offsets[None])[0]
+        performed = measured(drive.move.offsets[None], drawn=drive.image is None)[0]
         return performed if self.engine.absolute else np.clip(self.units + performed, 0, 1)
 
     def draw(self, canvas: RGB, drive: Drive) -> tuple[None, RGB]:

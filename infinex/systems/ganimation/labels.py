@@ -12,6 +12,7 @@ import re
 import shutil
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import BinaryIO
 
@@ -19,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.errors import FaceNotFoundError, InputError
-from infinex.face.units import basis
+from infinex.face.reading import read_units
+from infinex.face.units import FACE_UNITS, basis
 from infinex.media.files import atomic_path
 from infinex.training.data import read_clips
 
@@ -65,11 +67,14 @@ def from_named(units: Array, names: Sequence[str]) -> Array:
     return np.clip(out, 0, 1)
 
 
-def measured(offsets: NDArray) -> Array:
-    """Intensities (T, 17) in 0..1 of displacements (T, 478, 3) of the mesh from rest, in head coordinates."""
-    b = basis()
-    parts = [b.estimate(np.asarray(offsets[i : i + 256], np.float64)) for i in range(0, len(offsets), 256)]
-    return from_named(np.concatenate(parts) if parts else np.zeros((0, len(b.names))), b.names)
+def measured(offsets: NDArray, still: bool = False, drawn: bool = False) -> Array:
+    """Intensities (T, 17) in 0..1 of displacements (T, 478, 3) of the mesh from rest, in head coordinates.
+
+    `still`: from the mean face instead, of a face nothing else is known of. `drawn`: no tracker saw them, the basis
+    made them."""
+    read = basis().estimate if drawn else partial(read_units, still=still)
+    parts = [read(np.asarray(offsets[i : i + 256], np.float64)) for i in range(0, len(offsets), 256)]
+    return from_named(np.concatenate(parts) if parts else np.zeros((0, len(FACE_UNITS))), FACE_UNITS)
 
 
 def read_openface(path: str | Path, frames: int | None = None) -> tuple[Array, NDArray[np.bool_]]:

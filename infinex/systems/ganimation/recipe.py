@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, Protocol, cast
+from typing import cast
 
 import cv2
 import numpy as np
@@ -15,11 +15,13 @@ from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from infinex.errors import InputError, WeightsError
+from infinex.errors import InputError
+from infinex.nn.files import load_networks
 from infinex.systems.ganimation.labels import FaceSet, read_faces
 from infinex.systems.ganimation.losses import LossWeights, critic_terms, generator_terms, paired_loss
 from infinex.systems.ganimation.model import CONFIGS, Critic, Edit, GanimationConfig, Verdict
 from infinex.systems.ganimation.weights import GanimationWeights, load, networks_of, save
+from infinex.training.trainer import Fabric, checked
 
 
 @dataclass(frozen=True)
@@ -70,13 +72,6 @@ RECIPES: dict[str, GanimationRecipe] = {
     "ganimation-ablation-no-attention": replace(_TABLE_2, attention=False),
     "ganimation-ablation-no-attention-loss": replace(_TABLE_2, weights=replace(_TABLE_2.weights, attention=0.0)),
 }
-
-
-class Fabric(Protocol):
-    """What a step needs of Lightning Fabric."""
-
-    def backward(self, tensor: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Gradients of `tensor`, scaled and shared between processes as need be."""
 
 
 class FaceSamples:
@@ -215,7 +210,7 @@ class GanimationTask:
         turn = self._updates() % self.recipe.critic_steps == self.recipe.critic_steps - 1
         with torch.set_grad_enabled(turn):
             there: Edit = Edit(*generator(image, wanted))
-        terms = _checked(critic_terms(self.recipe.weights, cast(Critic, critic), image, there.image, units))
+        terms = checked(critic_terms(self.recipe.weights, cast(Critic, critic), image, there.image, units))
         self._update("critic", terms, fabric)
         if turn:
             self._last = self._generator_step(there, batch | {"image": image}, fabric)
@@ -242,7 +237,7 @@ class GanimationTask:
             terms = generator_terms(w, there, back, image, verdict, batch["wanted"])
             if w.paired:
                 terms["paired"] = w.paired * paired_loss(there.image, batch["target"] * 2 - 1, batch["paired"])
-            _checked(terms)
+            checked(terms)
             self._update("generator", terms, fabric)
         finally:
             if critic is not None:
@@ -305,19 +300,4 @@ class GanimationTask:
     def load_file(self, path: Path) -> None:
         """Begin with the weights in a file; a critic of another size stays as it is. Raises WeightsError."""
         weights = load(path)
-        for name, network in self.networks.items():
-            state = weights.networks.get(name)
-            try:
-                if state is not None:
-                    network.load_state_dict(state)
-            except RuntimeError:
-                if name != "critic":
-                    raise WeightsError(f"{path} does not fit the {name} of {self.recipe.config}") from None
-
-
-def _checked(terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    finite = torch.isfinite(torch.stack([t.detach().float() for t in terms.values()]))
-    if not finite.all():
-        bad = [name for name, ok in zip(terms, finite.tolist()) if not ok]
-        raise FloatingPointError(f"not a finite number: {', '.join(bad)}")
-    return terms
+        load_networks(self.networks, weights.networks, f"{path} does not fit", self.recipe.config, spare="critic")

@@ -7,10 +7,9 @@ again: they are dropped, and the norms get a scale of 1 and a shift of 0.
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, fields
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -18,10 +17,17 @@ import torch
 from torch import Tensor, nn
 
 from infinex.errors import WeightsError
-from infinex.nn.files import read_checkpoint, safetensors, sha256
+from infinex.nn.files import (
+    Networks,
+    State,
+    is_safetensors,
+    misfit,
+    read_checkpoint,
+    read_networks,
+    sha256,
+    write_networks,
+)
 from infinex.systems.ganimation.model import Critic, GanimationConfig, Generator
-
-State = dict[str, Tensor]
 
 FORMAT = "infinex-ganimation-1"
 
@@ -84,13 +90,8 @@ def sizes_of(generator: Mapping[str, Tensor], critic: Mapping[str, Tensor] | Non
 
 
 @dataclass
-class GanimationWeights:
-    """A generator, and the critic where there is one, with their sizes."""
-
-    config: GanimationConfig
-    networks: dict[str, State]  # "generator", "critic"
-    name: str = ""
-    origin: dict[str, str] = field(default_factory=dict)  # where they come from: file, sha256 ...
+class GanimationWeights(Networks[GanimationConfig]):
+    """`generator`, and `critic` where there is one, with their sizes."""
 
     def generator(self) -> Generator:
         """The generator with these weights, in evaluation mode."""
@@ -129,15 +130,8 @@ def fit(
     with torch.device("meta"):
         expected = {n: net.state_dict() for n, net in networks_of(config).items()}
     for network, state in networks.items():
-        for key, tensor in expected[network].items():
-            if key not in state:
-                raise WeightsError(f"{what} is of another model: {network} lacks {key}")
-            if state[key].shape != tensor.shape:
-                raise WeightsError(
-                    f"{what} does not fit: {network} {key} is {tuple(state[key].shape)}, expected {tuple(tensor.shape)}"
-                )
-        if extra := sorted(set(state) - set(expected[network])):
-            raise WeightsError(f"{what} is of another model: {network} has the unknown entry {extra[0]}")
+        if why := misfit(state, expected[network]):
+            raise WeightsError(f"{what} does not fit: {network} {why}")
     return GanimationWeights(config, {k: dict(v) for k, v in networks.items()}, origin=dict(origin or {}))
 
 
@@ -165,69 +159,26 @@ def read_published(path: str | Path, critic: str | Path | None = None) -> Ganima
 
 
 def save(path: str | Path, weights: GanimationWeights, half: bool = False) -> None:
-    """Write our own file: tensors under `<network>.<key>`, sizes and origin as JSON in the header.
-
-    `half` stores 16 bits a number. The file appears under its name only when complete."""
-    path = Path(path)
+    """Write our own file, whole or not at all; `half` stores 16 bits a number. Raises WeightsError."""
     kind = torch.float16 if half else torch.float32
-    tensors = {f"{n}.{k}": v.to(kind).contiguous() for n, state in weights.networks.items() for k, v in state.items()}
-    header = {
-        "format": FORMAT,
-        "name": weights.name,
-        "config": json.dumps(asdict(weights.config)),
-        "origin": json.dumps(weights.origin),
-    }
-    part = path.with_name(path.name + ".part")
-    library = safetensors()
-    try:
-        library.torch.save_file(tensors, part, metadata=header)
-        part.replace(path)
-    except (OSError, library.SafetensorError) as error:
-        raise WeightsError(f"{path} cannot be written: {error}") from None
-    finally:
-        part.unlink(missing_ok=True)
+    states = {n: {k: v.to(kind) for k, v in state.items()} for n, state in weights.networks.items()}
+    write_networks(Path(path), FORMAT, replace(weights, networks=states))
 
 
 def load(path: str | Path) -> GanimationWeights:
-    """Read a file of `save`; numbers are 32 bits wide again."""
-    path = Path(path)
-    if not path.is_file():
-        raise WeightsError(f"{path} is a folder, not weights" if path.exists() else f"{path} does not exist")
-    networks: dict[str, State] = {}
-    library = safetensors()
-    try:
-        with library.safe_open(path, framework="pt") as file:
-            header = file.metadata() or {}
-            if header.get("format") != FORMAT:
-                raise WeightsError(f"{path} holds no GANimation (its header says so)")
-            for key in file.keys():  # noqa: SIM118  (not a mapping)
-                network, _, rest = key.partition(".")
-                networks.setdefault(network, {})[rest] = file.get_tensor(key).float()
-    except library.SafetensorError:
-        raise WeightsError(f"{path} is truncated or no safetensors file: fetch it again") from None
-    try:
-        sizes = json.loads(header["config"])
-        if unknown := set(sizes) - {f.name for f in fields(GanimationConfig)}:
-            raise WeightsError(f"{path} was written by a newer version: unknown size {sorted(unknown)[0]}")
-        config, origin = GanimationConfig(**sizes), json.loads(header.get("origin", "{}"))
-    except (KeyError, ValueError, TypeError):
-        raise WeightsError(f"{path} has a damaged header") from None
-    if extra := set(networks) - {"generator", "critic"}:
+    """Read a file of `save`; numbers are 32 bits wide again. Raises WeightsError."""
+    stored = read_networks(Path(path), FORMAT, GanimationConfig, "GANimation")
+    if extra := set(stored.networks) - {"generator", "critic"}:
         raise WeightsError(f"{path} holds the unknown network {sorted(extra)[0]}")
-    weights = fit(networks, config, str(path), origin)
-    weights.name = header.get("name", "")
+    states = {n: {k: v.float() for k, v in state.items()} for n, state in stored.networks.items()}
+    weights = fit(states, stored.config, str(path), stored.origin)
+    weights.name = stored.name
     return weights
 
 
 def read(path: str | Path) -> GanimationWeights:
-    """Either kind of file, told apart by its first bytes."""
-    path = Path(path)
-    if path.is_file():
-        with path.open("rb") as file:
-            head = file.read(9)
-        if path.suffix == ".safetensors" or head[8:] == b"{":  # eight bytes of length, then the JSON header
-            return load(path)
-    return read_published(path)
+    """Either kind of file, told apart by its first bytes. Raises WeightsError."""
+    return load(path) if is_safetensors(Path(path)) else read_published(path)
 
 
 def convert(source: str | Path, target: str | Path, config: str = "") -> GanimationWeights:

@@ -52,11 +52,7 @@ class RecurrentMotion(nn.Module):
         self.fc3 = nn.Linear(2 * hidden, hidden)
 
     def forward(
-        self,
-        start: Tensor,
-        frames: int,
-        hidden: Tensor | None = None,
-        phase: Phase = "train",
+        self, start: Tensor, frames: int, hidden: Tensor | None = None, phase: Phase = "train"
     ) -> tuple[Tensor, Tensor, Tensor]:
         """Motion codes (B, T, code) relative to `start` (B, code), the last code and the last hidden state.
 
@@ -160,11 +156,7 @@ class LstmMotion(nn.Module):
         self.out = nn.Linear(hidden, code)
 
     def forward(
-        self,
-        start: Tensor,
-        frames: int,
-        hidden: Tensor | None = None,
-        phase: Phase = "train",
+        self, start: Tensor, frames: int, hidden: Tensor | None = None, phase: Phase = "train"
     ) -> tuple[Tensor, Tensor, Tensor]:
         """As `RecurrentMotion`; `hidden` is (B, 2, hidden)."""
         if hidden is None:

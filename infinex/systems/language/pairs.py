@@ -148,7 +148,8 @@ def captioned(folder: str | Path, frames: int, fps: float, seed: int = 0) -> Pai
     """Pairs from performances (`.motion.npz` of `infinex track`): windows described by the units they show.
 
     A window begins where the face is near its own rest; the description names what the window ends in."""
-    from infinex.face.units import basis
+    from infinex.face.reading import read_units
+    from infinex.face.units import FACE_UNITS
     from infinex.motion import Motion
 
     rng = np.random.default_rng(seed)
@@ -160,7 +161,7 @@ def captioned(folder: str | Path, frames: int, fps: float, seed: int = 0) -> Pai
         if len(motion) < frames // 2:
             continue
         if motion.units is None:
-            motion = replace(motion, units=basis().estimate(motion.offsets), unit_names=basis().names)
+            motion = replace(motion, units=read_units(motion.offsets), unit_names=FACE_UNITS)
         tracks = _tracks(motion)
         table = on_channels(tracks, len(motion))
         calm = np.abs(table).sum(1)

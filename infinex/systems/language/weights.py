@@ -7,16 +7,24 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from importlib import resources
 from pathlib import Path
-from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
 
 from infinex.errors import WeightsError
-from infinex.nn.files import read_checkpoint, safetensors, sha256
+from infinex.nn.files import (
+    State,
+    is_safetensors,
+    misfit,
+    read_checkpoint,
+    read_safetensors,
+    sha256,
+    sizes_in,
+    state_dict_of,
+    write_safetensors,
+)
 from infinex.systems.language.model import LanguageConfig, LanguageModel, UnitConfig, UnitMotion
 
-State = dict[str, Tensor]
 FORMAT = "infinex-language-1"
 UNIT_FORMAT = "infinex-unit-motion-1"
 _NAMES = {"rnn": "motion", "v_mapper": "visual", "t_mapper": "textual"}
@@ -62,64 +70,33 @@ def from_published(state: Mapping[str, Tensor], style: int = 512) -> LanguageMod
 
 
 def _fit(model: nn.Module, state: Mapping[str, Tensor], what: str) -> None:
+    """Load what the model wants of a state dict, whatever else that holds. Raises WeightsError."""
     wanted = model.state_dict()
-    missing = [k for k in wanted if k not in state]
-    if missing:
-        raise WeightsError(f"{what} lacks {missing[0]}")
-    wrong = [k for k in wanted if state[k].shape != wanted[k].shape]
-    if wrong:
-        raise WeightsError(f"{what}: {wrong[0]} is {tuple(state[wrong[0]].shape)}, not {tuple(wanted[wrong[0]].shape)}")
-    model.load_state_dict({k: state[k].to(wanted[k].dtype) for k in wanted})
+    state = {k: v.to(wanted[k].dtype) for k, v in state.items() if k in wanted}
+    if why := misfit(state, wanted):
+        raise WeightsError(f"{what} {why}")
+    model.load_state_dict(state)
 
 
 def save(path: str | Path, model: nn.Module, config: LanguageConfig | UnitConfig, half: bool = False) -> None:
     """Write `.safetensors` with its sizes in the header, whole or not at all; `half`: in 16 bits."""
-    from infinex.media.files import atomic_path
-
     kind = FORMAT if isinstance(config, LanguageConfig) else UNIT_FORMAT
     header = {"format": kind, "config": json.dumps(asdict(config))}
-    tensors = {
-        k: v.detach().cpu().to(torch.float16 if half else v.dtype).contiguous() for k, v in model.state_dict().items()
-    }
-    with atomic_path(Path(path)) as temporary:
-        safetensors().torch.save_file(tensors, temporary, header)
-
-
-def _read(path: Path) -> tuple[State, dict[str, str]]:
-    if not path.is_file():
-        raise WeightsError(f"{path} does not exist")
-    library = safetensors()
-    try:
-        with library.safe_open(path, framework="pt") as file:
-            return {k: file.get_tensor(k).float() for k in file.keys()}, file.metadata() or {}  # noqa: SIM118
-    except Exception as error:
-        if isinstance(error, (KeyboardInterrupt, MemoryError)):
-            raise
-        raise WeightsError(f"{path} is truncated or no safetensors file") from None
+    tensors = {k: v.to(torch.float16 if half else v.dtype) for k, v in model.state_dict().items()}
+    write_safetensors(Path(path), tensors, header)
 
 
 def load(path: str | Path, style: int = 512) -> LanguageModel:
     """Our own file or the authors' checkpoint ({"state_dict": ...}). Raises WeightsError."""
     path = Path(path)
-    if path.suffix != ".safetensors":
-        data = read_checkpoint(path)
-        state = data.get("state_dict", data) if isinstance(data, dict) else None
-        if not isinstance(state, dict) or not all(isinstance(v, Tensor) for v in state.values()):
-            raise WeightsError(f"{path} holds no state dict")
-        return from_published(state, style)
-    state, header = _read(path)
+    if not is_safetensors(path):
+        return from_published(state_dict_of(read_checkpoint(path), str(path)), style)
+    state, header = read_safetensors(path)
     if header.get("format") != FORMAT:
         return from_published(state, style)
-    model = LanguageModel(LanguageConfig(**_sizes(header, path)))
+    model = LanguageModel(sizes_in(header, LanguageConfig, path))
     _fit(model, state, str(path))
     return model
-
-
-def _sizes(header: Mapping[str, str], path: Path) -> dict[str, Any]:
-    try:
-        return cast("dict[str, Any]", json.loads(header["config"]))
-    except (KeyError, ValueError):
-        raise WeightsError(f"{path} does not say its sizes") from None
 
 
 @dataclass(frozen=True)
@@ -147,15 +124,10 @@ def load_units(path: str | Path | None = None, recurrence: str = "recurrent") ->
                 "train one (infinex train language-units) and name its file"
             )
     path = Path(path)
-    state, header = _read(path)
+    state, header = read_safetensors(path)
     if header.get("format") != UNIT_FORMAT:
         raise WeightsError(f"{path} holds no generator of unit trajectories")
-    sizes = _sizes(header, path)
-    sizes["channels"] = tuple(sizes["channels"])
-    try:
-        model = UnitMotion(UnitConfig(**sizes))
-    except TypeError:
-        raise WeightsError(f"{path} was written by another version of Infinex") from None
+    model = UnitMotion(sizes_in(header, UnitConfig, path))
     _fit(model, state, str(path))
     return UnitWeights(model.eval().requires_grad_(False), path, sha256(path))
 

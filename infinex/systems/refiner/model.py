@@ -20,12 +20,13 @@ class RefinerConfig:
     side: int  # of the window in pixels, a multiple of 8
     inputs: int
     width: int = 32
+    grey: bool = False  # lightness alone is corrected: no colour fringes around an iris
     flow: float = 0.0  # largest correction of the dense motion, window pixels; 0: none is predicted
 
 
 CONFIGS = {
     "mouth": RefinerConfig("mouth", 96, 18),
-    "eye": RefinerConfig("eye", 64, 17, width=20),
+    "eye": RefinerConfig("eye", 64, 17, width=20, grey=True),
     "head": RefinerConfig("head", 128, 19, width=20, flow=5.0),
 }
 
@@ -47,7 +48,7 @@ class Refiner(nn.Module):
         self.down = nn.ModuleList(nn.Conv2d(a, b, 3, stride=2, padding=1) for a, b in pairwise(widths))
         self.up = nn.ModuleList(ConvBlock(a + b, a) for a, b in pairwise(widths))
         self.decode = nn.ModuleList(ResBlock(c) for c in widths[:-1])
-        self.outputs = 5 if config.flow else 3
+        self.outputs = (1 if config.grey else 3) + (2 if config.flow else 0)
         self.last = nn.Conv2d(w, 4 * self.outputs, 3, padding=1)
         nn.init.zeros_(self.last.weight)  # it begins as the mesh engine alone
         assert self.last.bias is not None
@@ -66,9 +67,10 @@ class Refiner(nn.Module):
             x = self.up[i](torch.cat([kept[i], F.interpolate(x, scale_factor=2.0, mode="nearest")], dim=1))
             x = self.decode[i](x)
         out = F.pixel_shuffle(self.last(x), 2)
+        colour, flow = (out[:, :1].repeat(1, 3, 1, 1), out[:, 1:]) if self.config.grey else (out[:, :3], out[:, 3:])
         if not self.config.flow:
-            return out
-        return torch.cat([out[:, :3], self.config.flow * torch.tanh(out[:, 3:] / self.config.flow)], dim=1)
+            return colour
+        return torch.cat([colour, self.config.flow * torch.tanh(flow / self.config.flow)], dim=1)
 
 
 def apply(out: Tensor, planes: Tensor, support: Tensor) -> Tensor:

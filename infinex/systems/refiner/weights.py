@@ -8,29 +8,23 @@ import torch
 
 from infinex.errors import MissingDependencyError, WeightsError
 from infinex.media.files import atomic_path
+from infinex.nn.files import read_safetensors, write_safetensors
 from infinex.systems.refiner.model import CONFIGS, Refiner
 
 
 def load(path: str | Path, part: str) -> Refiner:
     """The network of `part` with the weights in a safetensors file. Raises WeightsError if they do not fit."""
-    from safetensors import SafetensorError
-    from safetensors.torch import load_file
-
     network = Refiner(CONFIGS[part])
     try:
-        network.load_state_dict(load_file(str(path)))
-    except (OSError, SafetensorError, RuntimeError):
+        network.load_state_dict(read_safetensors(Path(path))[0])
+    except (WeightsError, RuntimeError):
         raise WeightsError(f"{Path(path).name} does not hold the refiner's network for the {part}") from None
     return network.eval()
 
 
 def save(network: torch.nn.Module, path: str | Path) -> None:
     """Write a network's weights as safetensors."""
-    from safetensors.torch import save_file
-
-    state = {k: v.detach().cpu().contiguous().clone() for k, v in network.state_dict().items()}
-    with atomic_path(Path(path)) as temporary:
-        save_file(state, str(temporary))
+    write_safetensors(Path(path), network.state_dict())
 
 
 def export(network: Refiner, path: str | Path) -> None:

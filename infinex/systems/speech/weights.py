@@ -13,32 +13,22 @@ from torch import Tensor
 
 from infinex.errors import MissingDependencyError, WeightsError
 from infinex.media.files import atomic_path
+from infinex.nn.files import read_safetensors, sizes_in, write_safetensors
 from infinex.systems.speech.features import BANDS
 from infinex.systems.speech.model import SpeechConfig, SpeechNet
 
 
 def save(path: str | Path, state: dict[str, Tensor], config: SpeechConfig) -> None:
     """Write a network's state with its sizes."""
-    from safetensors.torch import save_file
-
-    tensors = {k: v.detach().cpu().contiguous().clone() for k, v in state.items()}
-    with atomic_path(Path(path)) as temporary:
-        save_file(tensors, str(temporary), {"system": "speech", "config": json.dumps(asdict(config))})
+    write_safetensors(Path(path), state, {"system": "speech", "config": json.dumps(asdict(config))})
 
 
 def read(path: str | Path) -> tuple[dict[str, Tensor], SpeechConfig]:
     """State and sizes. Raises WeightsError for anything that is not such a file."""
-    from safetensors import SafetensorError, safe_open
-
-    try:
-        with safe_open(str(path), "pt") as file:
-            meta = file.metadata() or {}
-            if meta.get("system") != "speech":
-                raise WeightsError(f"{path} is not a file of the speech network")
-            config = SpeechConfig(**json.loads(meta["config"]))
-            return {k: file.get_tensor(k) for k in file.keys()}, config  # noqa: SIM118  (no mapping)
-    except (OSError, SafetensorError, KeyError, ValueError, TypeError) as error:
-        raise WeightsError(f"{path} cannot be read as weights of the speech network: {error}") from None
+    state, header = read_safetensors(Path(path))
+    if header.get("system") != "speech":
+        raise WeightsError(f"{path} is not a file of the speech network")
+    return state, sizes_in(header, SpeechConfig, Path(path))
 
 
 def export(path: str | Path, folder: str | Path) -> Path:

@@ -28,10 +28,13 @@ export const post = (path, body) =>
     ? { method: "POST", body }
     : { method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}) });
 
-export function socket(path) {
+// A socket that says `first` once it is open; `told(message)` hears its words, `shown(bytes)` gets its pictures.
+export function socket(path, first, told, shown) {
   const scheme = location.protocol === "https:" ? "wss" : "ws";
   const it = new WebSocket(`${scheme}://${location.host}${path}`);
   it.binaryType = "arraybuffer";
+  it.onopen = () => it.send(JSON.stringify(first));
+  it.onmessage = ({ data }) => (typeof data === "string" ? told(JSON.parse(data)) : shown(data));
   return it;
 }
 

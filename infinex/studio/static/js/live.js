@@ -55,27 +55,24 @@ async function start() {
   frames = [];
   delays = [];
   sent = [];
-  const mine = (line = socket("/studio/live"));
-  mine.onopen = () => mine.send(JSON.stringify({ portrait: shared.portrait.id, face: shared.face }));
-  mine.onmessage = async (event) => {
+  const told = (message) => {
     if (mine !== line) return;
-    if (typeof event.data === "string") {
-      const message = JSON.parse(event.data);
-      if (message.ready) {
-        stage.busyWith("");
-        button.hidden = true;
-        $("#live-stop").hidden = $("#live-settle").hidden = false;
-        tellOptions();
-        send();
-        send();
-      } else if (message.state) $("#live-status").textContent = STATES[message.state] ?? "";
-      else if (message.error) { toast(message.error); if (!frames.length) stop(); else { sent.shift(); send(); } }
-      return;
-    }
+    if (message.ready) {
+      stage.busyWith("");
+      button.hidden = true;
+      $("#live-stop").hidden = $("#live-settle").hidden = false;
+      tellOptions();
+      send();
+      send();
+    } else if (message.state) $("#live-status").textContent = STATES[message.state] ?? "";
+    else if (message.error) { toast(message.error); if (!frames.length) stop(); else { sent.shift(); send(); } }
+  };
+  const shown = async (picture) => {
+    if (mine !== line) return;
     const taken = sent.shift();
     send(); // the next frame travels while this one is painted
-    if (event.data.byteLength) {
-      await stage.paint(event.data);
+    if (picture.byteLength) {
+      await stage.paint(picture);
       const now = performance.now();
       frames.push(now);
       delays.push(now - taken);
@@ -84,6 +81,7 @@ async function start() {
       if (frames.length % 6 === 0) $("#live-meter").textContent = `${fps.toFixed(0)} pictures a second, ${delay.toFixed(0)} ms behind you`;
     }
   };
+  const mine = (line = socket("/studio/live", { portrait: shared.portrait.id, face: shared.face }, told, shown));
   mine.onclose = () => { if (mine === line) stop(); };
 }
 

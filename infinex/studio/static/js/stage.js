@@ -70,29 +70,26 @@ export const isPlaying = () => playing;
 
 export function open() {
   if (line || !shared.portrait) return;
-  const mine = (line = socket("/studio/express"));
   ready = false;
   inFlight = false;
   busyWith("Preparing the portrait…");
-  mine.onopen = () => mine.send(JSON.stringify({ portrait: shared.portrait.id, face: shared.face }));
-  mine.onmessage = async (event) => {
+  const told = (message) => {
     if (mine !== line) return;
-    if (typeof event.data === "string") {
-      const message = JSON.parse(event.data);
-      if (message.ready) {
-        ready = true;
-        retry = 0;
-        busyWith("");
-        flush();
-      } else if (message.error) {
-        inFlight = false;
-        busyWith("");
-        toast(message.error);
-      }
-      return;
+    if (message.ready) {
+      ready = true;
+      retry = 0;
+      busyWith("");
+      flush();
+    } else if (message.error) {
+      inFlight = false;
+      busyWith("");
+      toast(message.error);
     }
-    const number = new DataView(event.data).getUint32(0, true);
-    await paint(event.data.slice(4));
+  };
+  const shown = async (picture) => {
+    if (mine !== line) return;
+    const number = new DataView(picture).getUint32(0, true);
+    await paint(picture.slice(4));
     if (mine !== line) return;
     if (!playing && number === seq) {
       inFlight = false;
@@ -101,6 +98,7 @@ export function open() {
     }
     flush();
   };
+  const mine = (line = socket("/studio/express", { portrait: shared.portrait.id, face: shared.face }, told, shown));
   mine.onclose = () => {
     if (mine !== line) return;
     line = null;
