@@ -32,6 +32,7 @@ LOOKING = threading.Lock()  # the face networks serve one thread at a time
 WORDS = (
     (re.compile(r"; --keep-readable uses what can be read"), ""),
     (re.compile(r", or mark it with --box x,y,width,height"), ""),
+    (re.compile(r" \(to 2 with --allow-exaggeration\)"), ""),
     (re.compile(r"--box lies"), "the box lies"),
     (re.compile(r"the given --box"), "the given box"),
     (re.compile(r"--face (\S+): "), r"face \1: "),

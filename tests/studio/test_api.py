@@ -99,7 +99,7 @@ def test_units_in_words(client: Any, small: Path) -> None:
     job = send(client, small, units=f"{UNIT}=0.8").json()
     assert ended(client, job["id"])["state"] == "done"
     assert "AU999" in friendly(send(client, small, units="AU999=1"))
-    friendly(send(client, small, units=f"{UNIT}=7"))
+    assert "exaggeration" not in friendly(send(client, small, units=f"{UNIT}=7"))
 
 
 def test_words(client: Any, small: Path) -> None:
