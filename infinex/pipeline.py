@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.capture import with_strength
-from infinex.drivers.motion import MotionDriver, load_motion, still_motion
+from infinex.drivers.motion import MotionDriver, load_motion, still_motion, still_move
 from infinex.drivers.video import VideoDriver
 from infinex.engine import Drive, Engine, Prepared, Source, engine_names, load_engine
 from infinex.errors import FaceNotFoundError, InputError
@@ -273,13 +273,20 @@ def open_driver(driving: Driving, options: Options | None = None) -> Driver:
     if text.endswith(".npz") or (not Path(text).exists() and not Path(text).suffix):
         return MotionDriver(resampled(load_motion(text), o), Path(text).name)
     if is_image(driving):
-        finder = FaceFinder()
-        try:
-            faces = choose(finder.find(read_image(driving)), "largest", Path(text).name)
-        finally:
-            finder.close()
-        return MotionDriver(still_motion(faces[0], o.fps or 25.0), Path(text).name)
+        return MotionDriver(still_motion(_largest(driving), o.fps or 25.0), Path(text).name)
     return VideoDriver(driving, o.reference, o.smooth, o.keep_readable, None, o.fps)
+
+
+def _largest(picture: str | Path) -> Face:
+    """The largest face in a picture file. Raises InputError or FaceNotFoundError."""
+    finder = FaceFinder()
+    try:
+        faces = finder.find(read_image(picture))
+        if not faces:
+            raise FaceNotFoundError(f"no face found in {Path(picture).name}; use a picture that shows a face clearly")
+        return choose(faces, "largest", Path(picture).name)[0]
+    finally:
+        finder.close()
 
 
 def _begin(stage: Stage, driver: Driver, o: Options) -> None:
@@ -638,9 +645,14 @@ def _animate_video(
 def track(
     video: str | Path, keep_readable: bool = False, smooth: float = 0.5, progress: Progress | None = None
 ) -> tuple[Motion, list[tuple[float, float]]]:
-    """Capture the performance in a video: its motion with Action Units, and where the face was lost."""
-    from infinex.drivers.units import with_units
+    """Capture the performance in a video: its motion with Action Units, and where the face was lost.
 
+    Of a still picture the one moment it shows, measured from the average face."""
+    from infinex.drivers.units import told_apart, with_units
+
+    if is_image(video):
+        move, units = still_move(_largest(video))
+        return told_apart(Motion.collect([move], Rest.neutral(), 25.0), units[None]), []
     driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable).settle()
     try:
         moves = []

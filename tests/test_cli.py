@@ -188,6 +188,20 @@ def test_track_and_replay(small: Path, data_dir: Path, tmp_path: Path) -> None:
     assert "must end in .motion.npz" in refused(run("track", clip, "-o", tmp_path / "a.npz"))
 
 
+def test_track_a_still_picture(portrait: Path, tmp_path: Path) -> None:
+    smiling = tmp_path / "smiling.png"
+    infinex.edit(portrait, "AU12=1,AU25=0.5", smiling)
+    amounts = []
+    for picture in (portrait, smiling):
+        out = tmp_path / f"{picture.stem}.motion.npz"
+        assert run("track", picture, "-o", out, "--csv").returncode == 0
+        motion = Motion.load(out)
+        assert len(motion) == 1 and motion.units is not None
+        assert len(out.with_name(f"{picture.stem}.csv").read_text().splitlines()) == 2
+        amounts.append(motion.units[0, motion.unit_names.index("AU12")])
+    assert amounts[1] > amounts[0] + 0.3
+
+
 @pytest.mark.data
 def test_several_faces(data_dir: Path, tmp_path: Path) -> None:
     couple = data_dir / "portraits" / "deepface_couple.jpg"

@@ -15,7 +15,7 @@ from infinex.errors import InputError
 
 
 def track(
-    video: Annotated[Path, typer.Argument(help="A clip of one performer.")],
+    video: Annotated[Path, typer.Argument(help="A clip of one performer, or a picture.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the .motion.npz goes.")],
     table: Annotated[bool, typer.Option("--csv", help="Also write a table: time, Action Units, pose, gaze.")] = False,
     smooth: Annotated[float, typer.Option(help="Smoothing, 0 (none) to 1.")] = 0.5,

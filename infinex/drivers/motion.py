@@ -8,6 +8,7 @@ from importlib import resources
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
 from infinex.engine import Drive
 from infinex.errors import InputError
@@ -63,7 +64,18 @@ def load_motion(name: str) -> Motion:
 
 
 def still_motion(face: Face, fps: float = 25.0, ease: float = 1.0, hold: float = 1.6) -> Motion:
-    """The expression and pose of one tracked face, taken on from neutral over `ease` seconds and held.
+    """The expression and pose of one tracked face, taken on from neutral over `ease` seconds and held."""
+    m, _ = still_move(face)
+    t = np.clip(np.arange(round((ease + hold) * fps)) / (ease * fps), 0, 1)
+    ramp = t * t * (3 - 2 * t)
+    moves = (
+        Move(i / fps, m.rotation * r, np.zeros(3), 1.0, m.offsets * r, m.gaze * r) for i, r in enumerate(ramp)
+    )
+    return Motion.collect(moves, Rest.neutral(), fps)
+
+
+def still_move(face: Face) -> tuple[Move, NDArray[np.float64]]:
+    """The expression and pose of one tracked face, from neutral, and its intensities (U,) of `FACE_UNITS`.
 
     A single picture does not show its person at rest, so the expression is what Action Units explain of
     its difference from the mean face; proportions stay out of it."""
@@ -81,13 +93,8 @@ def still_motion(face: Face, fps: float = 25.0, ease: float = 1.0, hold: float =
     wide = eye_openness(mean)
     model.set_lids(target, np.clip(eye_openness(shape) / wide, 0, 1.5))
     model.set_lips(target, np.maximum(0, lip_gaps(shape) - 0.004))
-    offsets = target - mean
-    t = np.clip(np.arange(round((ease + hold) * fps)) / (ease * fps), 0, 1)
-    ramp = t * t * (3 - 2 * t)
     gaze = gaze_of(shape) - gaze_of(mean)
-    turn = to_vector(pose.rotation)
-    moves = (Move(i / fps, turn * r, np.zeros(3), 1.0, offsets * r, gaze * r) for i, r in enumerate(ramp))
-    return Motion.collect(moves, Rest.neutral(), fps)
+    return Move(0.0, to_vector(pose.rotation), np.zeros(3), 1.0, target - mean, gaze), amounts
 
 
 def pose_free(motion: Motion) -> Motion:
@@ -102,4 +109,4 @@ def pose_free(motion: Motion) -> Motion:
     )
 
 
-__all__ = ["MotionDriver", "Pose", "bundled_motions", "load_motion", "pose_free", "still_motion"]
+__all__ = ["MotionDriver", "Pose", "bundled_motions", "load_motion", "pose_free", "still_motion", "still_move"]

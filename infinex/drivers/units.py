@@ -294,12 +294,16 @@ def units_motion(amounts: Array, names: Sequence[str], fps: float = 25.0) -> Mot
 
 def with_units(motion: Motion) -> Motion:
     """A tracked performance with the Action Units read off it, frame by frame against the performer's own rest,
-    steadied over a twentieth of a second; (T, U) in 0..1. Units that only their duration tells apart stay out."""
+    steadied over a twentieth of a second; (T, U) in 0..1."""
     blocks = [motion.offsets[i : i + 256] for i in range(0, len(motion), 256)]
     units = np.concatenate([read_units(b) for b in blocks])
-    steady = gaussian_filter1d(units, STEADY * motion.fps, axis=0, mode="nearest")
+    return told_apart(motion, gaussian_filter1d(units, STEADY * motion.fps, axis=0, mode="nearest"))
+
+
+def told_apart(motion: Motion, units: Array) -> Motion:
+    """A performance with intensities (T, U) of `FACE_UNITS`, less those that only their duration tells apart."""
     keep = [k for k, n in enumerate(FACE_UNITS) if n not in ALIKE]
-    return replace(motion, units=steady[:, keep], unit_names=tuple(FACE_UNITS[k] for k in keep))
+    return replace(motion, units=units[:, keep], unit_names=tuple(FACE_UNITS[k] for k in keep))
 
 
 def rest_face() -> Rest:
