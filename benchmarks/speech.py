@@ -1,6 +1,6 @@
 """How well lips driven by a voice follow the lips of the person who spoke, on talkers the network never saw.
 
-    python benchmarks/speech.py DATA [--tracks FOLDER] [--all]
+    python benchmarks/speech.py DATA [--tracks FOLDER] [--all] [--closures]
 
 DATA holds MANIFEST.csv (path, identity, has_audio) and clips of talkers with sound. For each clip of the held-back
 talkers: the mean distance of the lip landmarks (inner and outer, front view, in the talker's own head) to the tracked
@@ -8,6 +8,8 @@ truth as a share of a still mouth's, the correlation of mouth opening with the t
 beside it, in the same run, a mouth moved by loudness alone (its shape and strength fitted to the other talkers).
 Sound and picture of web video are often apart: `filed` takes each file as it is, `in step` first moves the sound by
 the lag found. `--all` measures the talkers of the training too. `--tracks` keeps the tracked motions for another run.
+Then, where the program `flite` is installed, how often lips shut on p, b and m of phrases it speaks, and the speed.
+`--closures` prints these alone.
 """
 
 from __future__ import annotations
@@ -24,17 +26,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.speech import SpeechDriver
+from infinex.errors import MissingDependencyError
 from infinex.face import topology as top
+from infinex.face.shape import lip_gaps
 from infinex.media.audio import read_audio, write_wav
 from infinex.motion import Motion, part_weights
 from infinex.pipeline import track
 from infinex.systems.speech.data import LAGS, LIPS, lag_of, opening, shifted
 from infinex.systems.speech.features import RATE, loudness, measure, stream_log_mel
 from infinex.systems.speech.runtime import STEPS
+from infinex.systems.speech.synthetic import VOICES, say
 
 HELD = ("it-ref", "mi-de", "pc-00473", "pc-731200067", "st-kh")
 # Not used at all: music, laughter, dubbing, silence, singing over music.
 UNFIT = ("fp-jgz", "fr-ham", "lp-d10", "lp-d11", "lp-d12", "lp-d14", "lp-d9", "lp-s18", "lp-s20", "lp-s29", "ls-1")
+MEET = 0.004  # IOD between lips that are seen to meet
 Array = NDArray[np.float64]
 
 
@@ -81,6 +87,42 @@ class Case:
         return self.distance(offsets) / self.distance(np.zeros_like(self.truth)), r
 
 
+def closures(phrases: int = 40, seed: int = 424242) -> tuple[int, float, float]:
+    """How many p, b and m there are in synthesised phrases, at which share of them the lips meet, and in which share
+    of the frames with other sounds, more than 60 ms away from one, they do."""
+    rng = np.random.default_rng(seed)
+    met: list[bool] = []
+    others: list[bool] = []
+    for i in range(phrases):
+        samples, sounds = say(VOICES[i % len(VOICES)], rng)
+        with tempfile.TemporaryDirectory() as folder:
+            driver = SpeechDriver(write_wav(Path(folder) / "a.wav", [samples], RATE), 50, still=True)
+            gaps = np.array([lip_gaps(top.mean_face() + d.move.offsets)[3:6].mean() for d in driver])
+        times = np.arange(len(gaps)) / 50
+        starts = [0.0, *(end for end, _ in sounds)]
+        away = np.ones(len(gaps), bool)
+        for start, (end, name) in zip(starts, sounds):
+            if name == "pbm":
+                met.append(bool((gaps[(times > start - 0.03) & (times < end + 0.03)] < MEET).any()))
+            if name in ("pbm", "sil"):
+                away &= (times < start - 0.06) | (times > end + 0.06)
+        others += [bool(x) for x in gaps[away & (times < starts[-1])] < MEET]
+    return len(met), float(np.mean(met)), float(np.mean(others))
+
+
+def tell_rest() -> None:
+    """Closures, speed and memory."""
+    try:
+        count, met, others = closures()
+        print(f"lips meet at {met:.0%} of {count} p, b and m, and in {others:.1%} of the frames of other sounds")
+    except MissingDependencyError as error:
+        print(error)
+    whole, network = speed()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"motion of a minute: {whole:.0f} times real time (listening alone {network:.0f}), {os.cpu_count()} cores")
+    print(f"peak memory {peak:.0f} MB")
+
+
 def speed() -> tuple[float, float]:
     """Times real time of the motion alone, and of the network with its features; one minute of noise bursts."""
     rng = np.random.default_rng(0)
@@ -98,10 +140,16 @@ def speed() -> tuple[float, float]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("data", type=Path)
+    parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--tracks", type=Path)
     parser.add_argument("--all", action="store_true")
+    parser.add_argument("--closures", action="store_true")
     args = parser.parse_args()
+    if args.closures:
+        tell_rest()
+        return
+    if args.data is None:
+        parser.error("DATA is wanted")
     with (args.data / "MANIFEST.csv").open(newline="", encoding="utf-8") as file:
         rows = [r for r in csv.DictReader(file) if r["has_audio"] == "True" and r["path"].startswith("clips/")]
     rows = [r for r in rows if r["identity"] not in UNFIT]
@@ -142,10 +190,7 @@ def main() -> None:
         print(f"{'mean of held back':24}{'':6}{np.abs(np.array(table)[:, 0]).mean():9.0f}" + line.format(*mean[1:]))
         inside = np.mean(np.abs(np.array(table)[:, 0]) <= 80)
         print(f"lag within 80 ms (two frames at 25/s): {inside:.0%} of clips; searched over +-{max(LAGS) * 20} ms")
-    whole, network = speed()
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
-    print(f"motion of a minute: {whole:.0f} times real time (listening alone {network:.0f}), {os.cpu_count()} cores")
-    print(f"peak memory {peak:.0f} MB")
+    tell_rest()
 
 
 if __name__ == "__main__":
