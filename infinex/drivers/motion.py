@@ -68,9 +68,7 @@ def still_motion(face: Face, fps: float = 25.0, ease: float = 1.0, hold: float =
     m, _ = still_move(face)
     t = np.clip(np.arange(round((ease + hold) * fps)) / (ease * fps), 0, 1)
     ramp = t * t * (3 - 2 * t)
-    moves = (
-        Move(i / fps, m.rotation * r, np.zeros(3), 1.0, m.offsets * r, m.gaze * r) for i, r in enumerate(ramp)
-    )
+    moves = (Move(i / fps, m.rotation * r, np.zeros(3), 1.0, m.offsets * r, m.gaze * r) for i, r in enumerate(ramp))
     return Motion.collect(moves, Rest.neutral(), fps)
 
 
