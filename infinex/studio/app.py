@@ -57,6 +57,7 @@ MEDIA = {
 GONE = "There is no such animation; it may have been removed after its time."
 SMALL = 400  # longer side of a GIF or APNG that is made from a video
 GIF_RATE = 15.0
+HOST = 8  # visitors' rates that one address may use up, since anybody can call a session their own
 
 
 class Problem(BaseModel):
@@ -130,7 +131,7 @@ class Studio:
         self.queue = Queue(settings, self.folder)
         self.library = Library(settings, self.folder)
         self.verdicts = checks.Verdicts()
-        self.rate = Rate(settings.rate)
+        self.rate, self.hosts = Rate(settings.rate), Rate(HOST * settings.rate)
         self.engines = Engines()
         self.looking = ThreadPoolExecutor(4, thread_name_prefix="infinex-look")
         self.drawing = ThreadPoolExecutor(max(2, settings.previews), thread_name_prefix="infinex-draw")
@@ -153,8 +154,8 @@ class Studio:
 
     def counted(self, request: Request) -> None:
         """Count a request that costs work. Raises Busy."""
-        client = request.state.session or (request.client.host if request.client else "?")
-        wait = self.rate.wait(client)
+        host = request.client.host if request.client else "?"
+        wait = self.rate.wait(request.state.session or host) or self.hosts.wait(host)
         if wait:
             raise Busy(wait, f"That was a lot at once; please wait {wait:.0f} seconds.")
 

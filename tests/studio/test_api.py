@@ -17,7 +17,7 @@ from starlette.testclient import TestClient
 from studio_helpers import ended, visitor
 
 from infinex.motion import Motion
-from infinex.studio.app import create_app
+from infinex.studio.app import HOST, create_app
 from infinex.studio.gate import Rate, own_name
 from infinex.studio.settings import Settings
 
@@ -308,6 +308,15 @@ def test_other_sites_are_kept_out(client: Any, small: Path) -> None:
 def test_rate() -> None:
     rate = Rate(2)
     assert rate.wait("a") == rate.wait("a") == rate.wait("b") == 0 < rate.wait("a") <= 60
+
+
+def test_made_up_sessions_do_not_outrun_the_rate() -> None:
+    with TestClient(create_app(Settings(workers=1, rate=1))) as client:
+        codes = [
+            client.post("/studio/examples/nobody", headers={"Cookie": f"infinex_session={i:024d}"}).status_code
+            for i in range(HOST + 2)
+        ]
+    assert codes == [404] * HOST + [429] * 2
 
 
 def test_results_go_after_their_time(small: Path) -> None:
