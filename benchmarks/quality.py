@@ -1,11 +1,13 @@
 """How close the mesh engine comes to the truth, and how well it keeps a stranger's identity.
 
-    python benchmarks/quality.py CLIPS_DIR [--cross PORTRAITS_DIR] [--out REPORT_DIR] [--frames N]
+    python benchmarks/quality.py CLIPS_DIR [--manifest MANIFEST.csv] [--no-refine] [--frames N] [--out REPORT_DIR]
+    python benchmarks/quality.py CLIPS_DIR --cross PORTRAITS_DIR [--out REPORT_DIR]
 
 Self-reenactment: the source is a clip's first frame, the driver the clip, motion absolute, and no pixel
 or shading of the driver enters (`--mouth own --wrinkles none`). Landmarks of result and truth are
-tracked alike. Beside the engine stands `static`, the source repeated. Cross-reenactment drives every
-portrait by a few clips. REPORT_DIR gets report.json and contact sheets.
+tracked alike. Beside the engine stands `static`, the source repeated. With a manifest (columns path, identity) the
+mean is also taken over the people whom neither the refiner's training nor the mouth's fit has seen.
+Cross-reenactment drives every portrait by a few clips. REPORT_DIR gets report.json and contact sheets.
 """
 
 from __future__ import annotations
@@ -31,20 +33,21 @@ from infinex.media.image import read_image
 from infinex.media.video import VideoReader
 from infinex.mesh.engine import MeshOptions, PreparedFace
 from infinex.pipeline import Stage
+from infinex.systems.refiner.split import held_out, names_of
 
 LEAK_FREE = MeshOptions("own", "none", True)
 EVERY = 5  # frames between identity measurements
 Row = dict[str, Any]
 
 
-def self_reenactment(clip: Path, finder: FaceFinder, frames: int | None) -> list[Row]:
+def self_reenactment(clip: Path, finder: FaceFinder, frames: int | None, refine: bool) -> list[Row]:
     """Rows `static` and `mesh` of one clip; none where its first frame shows no face."""
     with VideoReader(clip) as reader:
         first = next(iter(reader)).image
     faces = finder.find(first)
     if not faces:
         return []
-    face = PreparedFace(Source(first, faces[0]), LEAK_FREE)
+    face = PreparedFace(Source(first, faces[0]), replace(LEAK_FREE, refine=refine))
     driver = VideoDriver(clip).settle(face.face.pose, face.face.face)
     face.begin(driver.rest, None, None)
     me = identity(first, faces[0].landmarks)
@@ -153,6 +156,18 @@ def cross(portraits: list[Path], clips: list[Path], finder: FaceFinder, out: Pat
     return rows
 
 
+def summary(title: str, static: list[Row], mesh: list[Row], keys: tuple[str, ...]) -> Row:
+    """Print the means of both and how they compare; those of the engine."""
+    mean = [
+        {k: float(np.mean([r[k] for r in rows if k in r])) for k in keys if k in rows[0]} for rows in (static, mesh)
+    ]
+    for name, m in zip(("static", "mesh"), mean):
+        print(f"{title[:25]:26}{name:8}" + "".join(f"{m[k]:9.4f}" if k in m else f"{'-':>9}" for k in keys))
+    shares = [mean[1][k] / mean[0][k] for k in ("l1", "flicker")]
+    print(f"L1 {shares[0]:.3f} of static, flicker {shares[1]:.3f} of static")
+    return mean[1]
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("clips", type=Path)
@@ -160,6 +175,8 @@ def main() -> None:
     parser.add_argument("--drivers", default="liveportrait_d10_00,liveportrait_d13_00", help="clips for --cross")
     parser.add_argument("--out", type=Path)
     parser.add_argument("--frames", type=int, help="frames of each clip; all by default")
+    parser.add_argument("--manifest", type=Path, help="CSV with the columns path and identity")
+    parser.add_argument("--no-refine", dest="refine", action="store_false", help="the warp alone")
     a = parser.parse_args()
     if a.out:
         a.out.mkdir(parents=True, exist_ok=True)
@@ -168,7 +185,7 @@ def main() -> None:
     report: Row = {"engine": "mesh", "clips": [], "static": []}
     if not a.cross:
         for clip in bar(clips, description="self"):
-            rows = self_reenactment(clip, finder, a.frames)
+            rows = self_reenactment(clip, finder, a.frames, a.refine)
             if not rows:
                 print(f"{clip.name}: no face in the first frame, left out")
                 continue
@@ -180,14 +197,13 @@ def main() -> None:
             for row in (static, mesh):
                 values = "".join(f"{row[k]:9.4f}" if k in row else f"{'-':>9}" for k in keys)
                 print(f"{row['name'][:25]:26}{row['engine']:8}{values}")
-        mean = {n: {k: float(np.mean([r[k] for r in report[n] if k in r])) for k in keys if k in report[n][0]}
-                for n in ("static", "clips")}  # fmt: skip
-        report["mean"] = mean["clips"]
-        for n, name in (("static", "static"), ("clips", "mesh")):
-            values = "".join(f"{mean[n][k]:9.4f}" if k in mean[n] else f"{'-':>9}" for k in keys)
-            print(f"{'mean':26}{name:8}{values}")
-        print(f"L1 {mean['clips']['l1'] / mean['static']['l1']:.3f} of static, "
-              f"flicker {mean['clips']['flicker'] / mean['static']['flicker']:.3f} of static")  # fmt: skip
+        names = names_of(a.manifest)
+        new = set(held_out(names.get(c.stem, c.stem) for c in clips))
+        unseen = {n: [r for r in report[n] if names.get(r["name"]) in new] for n in ("static", "clips")}
+        report["mean"] = summary("mean", report["static"], report["clips"], keys)
+        if unseen["clips"]:
+            people = len({names[r["name"]] for r in unseen["clips"]})
+            report["unseen"] = summary(f"{people} people never seen", unseen["static"], unseen["clips"], keys)
     else:
         drivers = [a.clips / f"{n}.mp4" for n in a.drivers.split(",")]
         report["cross"] = cross(sorted(a.cross.iterdir()), drivers, finder, a.out)

@@ -33,6 +33,7 @@ SUN = np.array([0.12, -0.45, -0.88])  # light from the front and above, head coo
 HALFWAY = (SUN - np.array([0, 0, 1])) / np.linalg.norm(SUN - np.array([0, 0, 1]))  # between light and viewer
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
 LOWER_SHOWN = 0.030  # of the lower teeth, above the lip
+LIP_CAST = 0.6  # share of the difference of two people's lips that a performer's mouth takes on
 LARGEST = 288  # widest mouth modelled, in pixels; larger ones are enlarged
 STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
 
@@ -126,8 +127,8 @@ def draw_performer_mouth(
 ) -> None:
     """Put the inside of the performer's mouth (frame `image`, landmarks `points`) between the portrait's lips.
 
-    Lightness follows the ratio of the skins, colour the portrait's lips: the skin's own colour would make
-    mouths grey on pale faces."""
+    Lightness follows the ratio of the skins, colour the difference of the lips: the skins' would make mouths grey on
+    pale faces."""
     place = _Gap.of(face, target, origin, out.shape, LEAST + 0.002)
     if place is None:
         return
@@ -142,12 +143,12 @@ def draw_performer_mouth(
     mx, my, ids = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.full(shape, -1, np.int32)
     draw(grown, STRIP, np.arange(len(STRIP)), affine, area, float(x0), float(y0), 1.0, mx, my, ids)
     inside = cv2.remap(image, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    theirs = _skin_of(image, points)
+    theirs, red = _colour_at(image, points[top.SKIN]), _colour_at(image, _mid_lips(points))
     lab = cv2.cvtColor(inside.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     lab[..., 0] *= np.clip((tone.skin[0] / max(theirs[0], 1.0)) ** 0.9, 0.4, 1.5)
     colour = float(np.clip(np.hypot(tone.lips[1], tone.lips[2]) / 18.0, 0, 1))
-    cast = 0.30 * (tone.skin[1:] - theirs[1:] * colour) * colour
-    lab[..., 1:] = lab[..., 1:] * colour + np.clip(cast, -7, 7)
+    cast = LIP_CAST * (tone.lips[1:] - red[1:])
+    lab[..., 1:] = (lab[..., 1:] + np.clip(cast, -12, 12)) * colour
     layer = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255
     covered = cv2.erode((ids >= 0).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
     mask = polygon_mask(*shape, P[top.LIPS_INNER] - [x0, y0])
@@ -157,12 +158,48 @@ def draw_performer_mouth(
     blend(out, layer.astype(np.float32), mask.astype(np.float32), x0, y0)
 
 
-def _skin_of(image: Image, points: Array) -> NDArray[np.float32]:
-    """Mean skin colour of a performer's frame in Lab, from a sparse sample around nose and cheeks."""
-    p = np.round(points[top.SKIN][:, :2]).astype(int)
+def _mid_lips(points: Array) -> Array:
+    """Places on the lips, halfway between their outer and inner edges."""
+    inner, outer = points[top.LIPS_INNER][:, :2], points[top.LIPS_OUTER][:, :2]
+    near = np.linalg.norm(inner[:, None] - outer[None], axis=2).argmin(1)
+    return (inner + outer[near]) / 2
+
+
+def _colour_at(image: Image, places: Array) -> NDArray[np.float32]:
+    """Median colour of a performer's frame in Lab, from three by three pixels around each of some places."""
+    p = np.round(places[:, :2]).astype(int)
     p = np.clip(p, 1, np.array(image.shape[1::-1]) - 2)
     patches = [image[y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3) for x, y in p]
     return np.asarray(np.median(_lab(np.concatenate(patches)), 0), np.float32)
+
+
+@dataclass(frozen=True)
+class Anatomy:
+    """Where things lie in the modelled mouth (IOD, from the upper lip's inner edge), and how light they are.
+
+    Fitted to mouths that opened in front of a camera, by `tools/calibrate_mouth.py`: lips hide more of the upper teeth
+    than anatomy alone would say, and a tongue fills the floor from cheek to cheek."""
+
+    upper_edge: float = 0.006  # of the upper incisors, below the lip
+    upper_front: float = 0.145  # of their front, behind the lips
+    tongue_drop: float = 0.0275
+    tongue_depth: float = 0.195  # behind the upper front teeth
+    tongue_width: float = 1.04
+    tongue_height: float = 0.112
+    tongue_length: float = 0.217
+    tongue_dim: float = 0.581  # light where none falls directly
+    tongue_lit: float = 0.62
+    tongue_fade: float = 1.86  # darker towards the throat
+    flesh: float = 0.55  # lightness as a share of the skin's
+    flesh_red: float = 16.5
+    dark: float = 0.085
+    tooth_share: float = 0.719
+    tooth_lift: float = 23.0
+    upper_bright: float = 1.06
+    lower_bright: float = 0.967
+    teeth_fade: float = 0.625  # depth by which teeth sink into the dark of the cheeks
+    under_lip: float = 0.65  # shadow of the upper lip
+    aside: float = 0.0844  # shadow towards the corners
 
 
 class _Arch:
@@ -214,31 +251,35 @@ class _Arch:
 class Mouth:
     """The modelled mouth of one portrait."""
 
-    def __init__(self, face: SourceFace, tone: MouthTone) -> None:
+    def __init__(self, face: SourceFace, tone: MouthTone, anatomy: Anatomy | None = None) -> None:
         f = face.face
         self._face, self._tone = face, tone
+        self._anatomy = a = anatomy or Anatomy()
         mean = top.mean_face()
         k = float(np.linalg.norm(f[61] - f[291]) / np.linalg.norm(mean[61] - mean[291]))
         k = float(np.clip(k, 0.8, 1.25))
         lip = f[13, 1] if face.gaps[4] < 0.03 else f[13, 1] + 0.25 * face.gaps[4]
-        front = (f[13, 2] + f[14, 2]) / 2 + 0.045
+        front = (f[13, 2] + f[14, 2]) / 2 + a.upper_front
         self._centre = (f[78, 0] + f[308, 0]) / 2
-        self._upper = _Arch(front, lip + 0.048, -1.0, UPPER, CROWN_UPPER, k)
-        self._lower = _Arch(front + 0.025, lip + 0.050, 1.0, LOWER, CROWN_LOWER, 0.93 * k)
-        self._tongue = np.array([0.0, lip + 0.135, front + 0.36]), np.array([0.23 * k, 0.085, 0.29])
+        self._upper = _Arch(front, lip + a.upper_edge, -1.0, UPPER, CROWN_UPPER, k)
+        self._lower = _Arch(front + 0.025, lip + a.upper_edge + 0.002, 1.0, LOWER, CROWN_LOWER, 0.93 * k)
+        self._tongue = (
+            np.array([0.0, lip + a.tongue_drop, front + a.tongue_depth]),
+            np.array([a.tongue_width * k, a.tongue_height, a.tongue_length]),
+        )
         self._colours()
 
     def _colours(self) -> None:
-        skin, lips = self._tone.skin, self._tone.lips
+        skin, lips, a = self._tone.skin, self._tone.lips, self._anatomy
         L = float(skin[0])
         # Of a drawing or a grey photo the lips have no colour of their own, and so has the mouth.
         red = max(float(lips[1] - 0.6 * skin[1]), 0.0)
         alive = float(np.clip(np.hypot(lips[1], lips[2]) / 18, 0, 1))
         cast = skin[1:]
-        self._tooth = np.array([np.clip(0.92 * L + 29, 40, 96), *(0.28 * cast + [0, 6.0 * alive])])
+        self._tooth = np.array([np.clip(a.tooth_share * L + a.tooth_lift, 40, 96), *(0.28 * cast + [0, 6.0 * alive])])
         self._gum = np.array([0.62 * L + 2, *(0.55 * cast + [10 * alive + 0.35 * red, 2 * alive])])
-        self._flesh = np.array([0.55 * L, *(0.50 * cast + [11 * alive + 0.4 * red, 2 * alive])])
-        self._dark = np.array([(0.10 + 0.12 * (1 - alive)) * L + 1.5, *(0.25 * cast + [9 * alive, 4 * alive])])
+        self._flesh = np.array([a.flesh * L, *(0.50 * cast + [a.flesh_red * alive + 0.4 * red, 2 * alive])])
+        self._dark = np.array([(a.dark + 0.12 * (1 - alive)) * L + 1.5, *(0.25 * cast + [9 * alive, 4 * alive])])
 
     def draw(self, out: Image, origin: tuple[int, int], target: Target) -> None:
         """Fill the opening of the lips of `target` in `out` (corner at `origin`), in place."""
@@ -293,8 +334,8 @@ class Mouth:
         lower = self._lower.meet(o_jaw, d_jaw)
         lab = self._cavity(o, d)
         lab = self._draw_tongue(lab, o_jaw, d_jaw)
-        lab = self._draw_arch(lab, lower, 0.72)
-        lab = self._draw_arch(lab, upper, 1.0)
+        lab = self._draw_arch(lab, lower, self._anatomy.lower_bright)
+        lab = self._draw_arch(lab, upper, self._anatomy.upper_bright)
         # Lips shade what lies behind them, the upper one more; light dies towards the corners.
         unit = pose.scale * W / (x1 - x0)
         q = (P[top.LIPS_INNER] - [x0, y0]) * [W / (x1 - x0), H / (y1 - y0)]
@@ -304,13 +345,18 @@ class Mouth:
         order = np.argsort(line[:, 0])
         lip = np.interp(np.arange(W), line[order, 0], line[order, 1])
         below = np.clip((np.arange(H)[:, None] - lip[None]) / unit, 0, None)
-        shade = (1 - 0.28 * np.exp(-rim / 0.016)) * (1 - 0.26 * np.exp(-below / 0.04))
+        shade = (1 - 0.28 * np.exp(-rim / 0.016)) * (1 - self._under_lip(target) * np.exp(-below / 0.04))
         half = max(1.0, (q[:, 0].max() - q[:, 0].min()) / 2)
         aside = np.abs(np.arange(W) - (q[:, 0].max() + q[:, 0].min()) / 2) / half
-        shade *= (1 - 0.45 * np.clip(aside - 0.35, 0, 1) ** 1.5)[None]
+        shade *= (1 - self._anatomy.aside * np.clip(aside - 0.35, 0, 1) ** 1.5)[None]
         lab[..., 0] *= shade
         lab[..., 1:] *= (0.6 + 0.4 * shade)[..., None]
         return cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2RGB) * 255
+
+    def _under_lip(self, target: Target) -> float:
+        """How much the upper lip shades what lies below it: little in a smile, which draws it tight over the teeth."""
+        wide, own = (float(np.linalg.norm(f[61] - f[291])) for f in (target.face, self._face.face))
+        return self._anatomy.under_lip * (1 - 0.7 * float(np.clip((wide - own) / 0.12, 0, 1)))
 
     def _cavity(self, o: NDArray, d: Array) -> NDArray:
         """The dark behind everything, a little lighter on the palate."""
@@ -321,7 +367,7 @@ class Mouth:
         return lab
 
     def _draw_tongue(self, lab: NDArray, o: NDArray, d: Array) -> NDArray:
-        centre, radii = self._tongue
+        (centre, radii), k = self._tongue, self._anatomy
         p, v = (o - centre) / radii, d / radii
         a, b, c = v @ v, (p * v).sum(-1), (p * p).sum(-1) - 1
         disc = b * b - a * c
@@ -334,14 +380,14 @@ class Mouth:
         colour = np.empty_like(lab)
         colour[:] = self._flesh
         groove = 1 - 0.12 * np.exp(-(((o[..., 0] + t * d[0]) / 0.02) ** 2))
-        colour[..., 0] *= (0.30 + 0.62 * light) * (1 - 0.55 * depth) * groove
+        colour[..., 0] *= (k.tongue_dim + k.tongue_lit * light) * (1 - k.tongue_fade * depth) * groove
         w = (hit * np.clip(disc / (0.05 * a), 0, 1))[..., None]
         return lab * (1 - w) + colour * w
 
     def _draw_arch(self, lab: NDArray, m: dict[str, NDArray], bright: float) -> NDArray:
         light = np.clip(m["normal"] @ SUN, 0, 1)
         gloss = np.clip(m["normal"] @ HALFWAY, 0, 1) ** 40
-        fade = np.exp(-m["z"] / 0.20)  # back teeth sink into the dark of the cheeks
+        fade = np.exp(-m["z"] / self._anatomy.teeth_fade)  # back teeth sink into the dark of the cheeks
         height = np.clip(m["above"] / np.maximum(m["crown"], 1e-6), 0, 1)
         between = np.exp(-(((1 - np.abs(m["u"])) / 0.10) ** 2))
         tooth = np.empty_like(lab)
