@@ -134,6 +134,12 @@ def animate(
             done = animate_text(source, text, weights, output, fps or 10.0, face, parse_box(box), update)
         report(done.as_dict(), as_json, f"{done.output}: {done.frames} frames, {done.width}x{done.height}")
         return
+    options = Options(
+        engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
+        smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
+        weights, not no_refine,
+    )  # fmt: skip
+    options.check()  # before a driver is made of them
     driver: Driving = motion or driving or ""
     notes: list[str] = []
     if text is not None:
@@ -144,11 +150,6 @@ def animate(
             notes = []
             if output is None:
                 return
-    options = Options(
-        engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
-        smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
-        weights, not no_refine,
-    )  # fmt: skip
     if driving is not None and driving.startswith("camera:"):
         from infinex.drivers.camera import run_live
 

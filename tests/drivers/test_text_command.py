@@ -47,6 +47,9 @@ def test_mistakes_are_one_line(portrait: Path, tmp_path: Path) -> None:
         (("--text", "Она улыбается", "-o", tmp_path / "o.mp4"), "English"),
         (("--text", "she smiles", "--motion", "calm", "-o", tmp_path / "o.mp4"), "one driver"),
         (("--motion", "calm", "--explain"), "--text"),
+        (("--text", "she smiles", "--fps", "nan", "-o", tmp_path / "o.mp4"), "--fps"),
+        (("--motion", "calm", "--allow-exaggeration", "-o", tmp_path / "o.mp4"), "--units"),
+        (("camera:0", "--speech", portrait, "-o", tmp_path / "o.mp4"), "camera"),
     ):
         result = run(portrait, *words)
         lines = result.stderr.strip().splitlines()
