@@ -29,6 +29,7 @@ Planes = NDArray[np.float32]
 MODELS = Path(__file__).with_name("data")
 PARTS = ("head", "eye", "mouth")  # in the order they are refined
 GENTLE = 0.4  # strength where the face has no colour
+WIDE_OPEN = 0.20  # IOD between the lips; the mouth's network fades out towards it
 FAR_GAZE = 0.5  # radians; the eyes' network fades out towards it
 LARGEST = 110.0  # of a residual, in grey levels
 
@@ -214,6 +215,8 @@ def look_at_mouth(part: Image, image: Image, origin: tuple[int, int], face: Sour
     # Shut lips have no inside; and where nothing moved, the source itself is right.
     moved = float(np.abs(target.face[top.LIPS_INNER] - face.face[top.LIPS_INNER]).max())
     alive = np.clip((target.gap[4] - 0.010) / 0.02, 0, 1) * np.clip(moved / 0.03, 0, 1)
+    # What a wide open mouth shows is anybody's guess, and the mean of all guesses is grey: the model stands alone.
+    alive *= np.clip((WIDE_OPEN - target.gap[4]) / 0.08, 0, 1)
     return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 1.5) * float(alive)))
 
 
@@ -236,7 +239,8 @@ def look_at_eye(part: Image, image: Image, origin: tuple[int, int], face: Source
     numbers = [float(target.openness[k]) - 1, 3 * float(face.openness[k]) - 1, 3 * gaze[0], 3 * gaze[1]]
     disc = polygon_mask(side, side, s.of(S[iris[1:]]))
     planes = _planes(side, _rgb(w.cut(part)), _rgb(s.cut(image)), lids, own, disc, *numbers, *turns)
-    alive = np.clip(8 * (abs(float(target.openness[k]) - 1) + float(np.abs(target.gaze).sum())), 0, 1)
+    moved = abs(float(target.openness[k]) - 1) + float(np.abs(target.gaze).sum())
+    alive = np.clip(10 * (moved - 0.06), 0, 1)  # lids that hardly move are right as they are
     # Eyes turned further than almost any it has learned from are better left to the warp.
     alive *= np.clip((FAR_GAZE - float(np.hypot(*target.gaze))) / 0.2, 0, 1)
     grown = cv2.dilate(lids, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (15, 13)))

@@ -31,7 +31,7 @@ def tracked(portrait: Path) -> dict[str, np.ndarray]:
     shape = fit_pose(top.mean_face(), rest).to_head(rest)
     out = {}
     for text, units in {
-        "rest": {}, "smile": {"AU12": 0.8}, "brows": {"AU1": 0.8, "AU2": 0.6}, "frown": {"AU4": 0.9},
+        "rest": {}, "smile": {"AU12": 0.8}, "brows": {"AU1": 1.0, "AU2": 0.7}, "frown": {"AU4": 0.9},
         "open": {"AU26": 0.8, "AU25": 0.5}, "shut": {"AU45": 1.0}, "corners": {"AU15": 0.9},
     }.items():  # fmt: skip
         seen = finder.mesh(editor(units), box)

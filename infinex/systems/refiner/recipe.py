@@ -45,9 +45,9 @@ class RefinerRecipe:
 
 RECIPES = {
     # Whether teeth show is a guess: texture as such counts, not its every edge.
-    "refiner-mouth": RefinerRecipe(weights=RefinerLossWeights(colour=5, edges=0, coarse=10, energy=20)),
+    "refiner-mouth": RefinerRecipe(epochs=12, weights=RefinerLossWeights(colour=5, edges=0, coarse=10, energy=20)),
     "refiner-eye": RefinerRecipe(config="eye", epochs=24),
-    "refiner-head": RefinerRecipe(config="head"),
+    "refiner-head": RefinerRecipe(config="head", epochs=12),
 }
 
 
