@@ -57,8 +57,7 @@ def test_every_engine_loads_or_says_why() -> None:
         Options(weights="x").check()
     with pytest.raises(WeightsError, match=r"nowhere.safetensors: no such file"):
         load_engine("fomm", Options(engine="fomm"), "nowhere.safetensors")
-    with pytest.raises(WeightsError, match=r"no weights for fomm come with Infinex: give --weights"):
-        load_engine("fomm", Options(engine="fomm"))
+    assert load_engine("fomm", Options(engine="fomm")).needs == "frames"
 
 
 def test_only_a_square_around_the_face_changes(weights: Path, source: Source) -> None:

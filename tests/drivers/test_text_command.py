@@ -18,8 +18,10 @@ from infinex.media.video import probe
 COMMAND = [sys.executable, "-m", "infinex.cli", "animate"]
 
 
-def run(*words: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=200, check=False)
+def run(*words: object, where: Path | None = None) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=200, check=False, cwd=where
+    )
 
 
 def test_text_makes_a_clip_and_explains_itself(portrait: Path, tmp_path: Path) -> None:
@@ -37,8 +39,10 @@ def test_text_makes_a_clip_and_explains_itself(portrait: Path, tmp_path: Path) -
 
 
 def test_explain_alone_renders_nothing(portrait: Path, tmp_path: Path) -> None:
-    result = run(portrait, "--text", "he winks twice", "--explain")
-    assert result.returncode == 0 and "AU46" in result.stdout and not list(tmp_path.iterdir())
+    picture = tmp_path / "p.jpg"
+    shutil.copy(portrait, picture)
+    result = run(picture, "--text", "he winks twice", "--explain", where=tmp_path)
+    assert result.returncode == 0 and "AU46" in result.stdout and list(tmp_path.iterdir()) == [picture]
 
 
 def test_mistakes_are_one_line(portrait: Path, tmp_path: Path) -> None:
