@@ -15,12 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.engine import Drive, Source
-from infinex.errors import FaceNotFoundError, WeightsError
+from infinex.errors import FaceNotFoundError
 from infinex.mesh.retarget import SourceFace
 from infinex.motion import Rest
 from infinex.systems.fomm.engine import FommEngine, Prepared
 
 RGB = NDArray[np.uint8]
+BUNDLED = "fomm-face"  # in the registry of weights
 ROOM = 1.55  # side of the square over the face's, as in the training clips
 FRAMED = 0.55  # a square picture whose face takes up this much of it (with the room) is such a square already
 SEAM = 0.14  # width of the seam over the square's side
@@ -165,12 +166,7 @@ def open_engine(options: Any, weights: str) -> FommPortraits:
 
     from infinex.weights.registry import resolve
 
-    if not weights:
-        raise WeightsError(
-            "no weights for fomm come with Infinex: give --weights a run's weights.safetensors (docs/training.md), "
-            "or vox-256 once it is added (infinex weights list)"
-        )
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    path = resolve(weights, "fomm")
+    path = resolve(weights or BUNDLED, "fomm")
     motion: Literal["relative", "absolute"] = "absolute" if options.absolute else "relative"
     return FommPortraits(FommEngine.from_weights(path, motion=motion, device=device))
