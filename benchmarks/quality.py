@@ -102,7 +102,9 @@ def crop(image: NDArray[np.uint8], box: tuple[float, ...], side: int) -> NDArray
     return cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA)
 
 
-def cross(portraits: list[Path], clips: list[Path], finder: FaceFinder, out: Path | None) -> list[Row]:
+def cross(
+    portraits: list[Path], clips: list[Path], finder: FaceFinder, out: Path | None, frames: int | None
+) -> list[Row]:
     """Drive each portrait by each clip: identity kept, expression followed, triangles folded."""
     rows = []
     for path in bar(portraits, description="cross"):
@@ -121,10 +123,12 @@ def cross(portraits: list[Path], clips: list[Path], finder: FaceFinder, out: Pat
             driver = VideoDriver(clip).settle(stage.faces[0].face.pose)
             stage.begin(driver.rest, driver.rest_image, driver.rest_points)
             asked, got, kept, folded = [], [], [], 0
-            total = driver.frames or 100
+            total = min(driver.frames or 100, frames or 10**9)
             show = set(np.linspace(0, total - 1, 6).astype(int).tolist())
             line = [crop(image, faces[0].box, 256)]
             for i, drive in enumerate(driver):
+                if i >= total:
+                    break
                 if i % 4 and i not in show:
                     continue
                 canvas, drawn = stage.render(drive)
@@ -206,7 +210,7 @@ def main() -> None:
             report["unseen"] = summary(f"{people} people never seen", unseen["static"], unseen["clips"], keys)
     else:
         drivers = [a.clips / f"{n}.mp4" for n in a.drivers.split(",")]
-        report["cross"] = cross(sorted(a.cross.iterdir()), drivers, finder, a.out)
+        report["cross"] = cross(sorted(a.cross.iterdir()), drivers, finder, a.out, a.frames)
         for row in report["cross"]:
             print(f"{row['portrait'][:30]:32}{row['clip'][:24]:26}csim {row['csim']:.3f}  units {row['units']:.3f}  "
                   f"folded {row['folded']}")  # fmt: skip
