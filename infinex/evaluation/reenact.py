@@ -328,7 +328,7 @@ def evaluate(
     finally:
         finder.close()
     report |= {"engine": engine, "weights": weights, "data": Path(folder).name, "notes": notes}
-    out.mkdir(exist_ok=True)
+    out.mkdir(parents=True, exist_ok=True)
     (out / "pictures").mkdir(exist_ok=True)
     shown = []
     for name, caption, picture in pictures:

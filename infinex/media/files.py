@@ -31,8 +31,12 @@ def readable_file(path: str | Path) -> Path:
 
 
 def writable_target(path: Path, folder: bool = False) -> None:
-    """Check before any work that `path` can be created. Raises OutputError otherwise."""
+    """Check before any work that `path` can be created; of a `folder` the parents may be missing too.
+
+    Raises OutputError otherwise."""
     parent = path.parent
+    while folder and not parent.exists() and parent != parent.parent:
+        parent = parent.parent
     if not parent.is_dir():
         raise OutputError(f"the folder {parent} does not exist; create it first")
     if not os.access(parent, os.W_OK):
@@ -59,7 +63,7 @@ def atomic_path(path: Path, folder: bool = False) -> Iterator[Path]:
     temporary = path.parent / f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}"
     try:
         if folder:
-            temporary.mkdir()
+            temporary.mkdir(parents=True)
         yield temporary
         if folder and path.is_dir():
             path.rmdir()
