@@ -102,6 +102,12 @@ def crop(image: NDArray[np.uint8], box: tuple[float, ...], side: int) -> NDArray
     return cv2.resize(part, (side, side), interpolation=cv2.INTER_AREA)
 
 
+def twice_areas(points: NDArray[np.floating], tris: NDArray[np.integer]) -> NDArray[np.floating]:
+    """Twice the signed areas (T,) of triangles (T, 3) over points (N, 2)."""
+    a, b, c = (points[tris[:, k]] for k in range(3))
+    return (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
+
+
 def cross(
     portraits: list[Path], clips: list[Path], finder: FaceFinder, out: Path | None, frames: int | None
 ) -> list[Row]:
@@ -134,8 +140,13 @@ def cross(
                 canvas, drawn = stage.render(drive)
                 target, flow = drawn[0]
                 if flow is not None:
-                    surface = flow.area[stage.faces[0].warp.surface]
-                    folded += int((surface < -2.0).any() and abs(target.turn) < np.radians(12))
+                    # Seen from the front, whatever way the head has turned; the tracker's mesh overlaps itself in a
+                    # few places even at rest: what counts is what turns over.
+                    stage_face = stage.faces[0].face
+                    tris = stage.faces[0].warp.tris[stage.faces[0].warp.surface]
+                    before, after = (twice_areas(p[:, :2], tris) for p in (stage_face.face, target.face))
+                    least = 2.0 / stage_face.pose.scale**2
+                    folded += int(((before > least) & (after < -least)).any())
                 if i in show:
                     line.append(crop(canvas, faces[0].box, 256))
                 found = finder.mesh(canvas, faces[0].box)
