@@ -128,7 +128,7 @@ def cross(
             stage = Stage([Source(image, faces[0])], MeshOptions())
             driver = VideoDriver(clip).settle(stage.faces[0].face.pose)
             stage.begin(driver.rest, driver.rest_image, driver.rest_points)
-            asked, got, kept, folded = [], [], [], 0
+            asked, got, kept, folded, drawn_frames = [], [], [], 0, 0
             total = min(driver.frames or 100, frames or 10**9)
             show = set(np.linspace(0, total - 1, 6).astype(int).tolist())
             line = [crop(image, faces[0].box, 256)]
@@ -139,6 +139,7 @@ def cross(
                     continue
                 canvas, drawn = stage.render(drive)
                 target, flow = drawn[0]
+                drawn_frames += 1
                 if flow is not None:
                     # Seen from the front, whatever way the head has turned; the tracker's mesh overlaps itself in a
                     # few places even at rest: what counts is what turns over.
@@ -165,7 +166,8 @@ def cross(
             lively = want.std(0) > 0.05
             r = [np.corrcoef(want[:, k], have[:, k])[0, 1] for k in np.flatnonzero(lively)]
             rows.append({"portrait": path.stem, "clip": clip.stem, "csim": float(np.mean(kept)),
-                         "units": float(np.nanmean(r)) if r else float("nan"), "folded": folded})  # fmt: skip
+                         "units": float(np.nanmean(r)) if r else float("nan"), "folded": folded,
+                         "frames": drawn_frames})  # fmt: skip
         if out is not None:
             cv2.imwrite(str(out / f"cross_{path.stem}.png"), np.vstack(sheet)[..., ::-1])
     return rows
@@ -225,6 +227,8 @@ def main() -> None:
         for row in report["cross"]:
             print(f"{row['portrait'][:30]:32}{row['clip'][:24]:26}csim {row['csim']:.3f}  units {row['units']:.3f}  "
                   f"folded {row['folded']}")  # fmt: skip
+        share = sum(r["folded"] for r in report["cross"]) / max(1, sum(r["frames"] for r in report["cross"]))
+        print(f"folded in {share:.0%} of the frames")
         for k in ("csim", "units"):
             print(f"mean {k} {np.nanmean([r[k] for r in report['cross']]):.3f}")
     if a.out:

@@ -33,6 +33,7 @@ SUN = np.array([0.12, -0.45, -0.88])  # light from the front and above, head coo
 HALFWAY = (SUN - np.array([0, 0, 1])) / np.linalg.norm(SUN - np.array([0, 0, 1]))  # between light and viewer
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
 LOWER_SHOWN = 0.030  # of the lower teeth, above the lip
+REDDEST = np.array([3.0, 12.0])  # most that a, b may rise: lipstick is no light, and would dye the teeth
 LIP_CAST = 0.6  # share of the difference of two people's lips that a performer's mouth takes on
 LARGEST = 288  # widest mouth modelled, in pixels; larger ones are enlarged
 STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
@@ -148,7 +149,7 @@ def draw_performer_mouth(
     lab[..., 0] *= np.clip((tone.skin[0] / max(theirs[0], 1.0)) ** 0.9, 0.4, 1.5)
     colour = float(np.clip(np.hypot(tone.lips[1], tone.lips[2]) / 18.0, 0, 1))
     cast = LIP_CAST * (tone.lips[1:] - red[1:])
-    lab[..., 1:] = (lab[..., 1:] + np.clip(cast, -12, 12)) * colour
+    lab[..., 1:] = (lab[..., 1:] + np.clip(cast, -12, REDDEST)) * colour
     layer = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255
     covered = cv2.erode((ids >= 0).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
     mask = polygon_mask(*shape, P[top.LIPS_INNER] - [x0, y0])
