@@ -189,6 +189,22 @@ def test_drive_by_a_clip_and_download(tab: Any, small: Path, performance: Path) 
         assert download.value.suggested_filename.startswith("infinex-")
 
 
+@pytest.mark.parametrize(("kind", "start"), [("Record", "Record with the camera"), ("Voice", "Record a voice")])
+def test_record_a_performance_or_a_voice(tab: Any, small: Path, kind: str, start: str) -> None:
+    with_portrait(tab, small)
+    tab.get_by_role("link", name="Drive").click()
+    tab.get_by_role("tab", name=kind).click()
+    tab.get_by_role("button", name=start).click()
+    stop = tab.get_by_role("tabpanel").get_by_role("button", name="Stop")
+    stop.wait_for()
+    time.sleep(2.5)  # the recording itself
+    stop.click()
+    make = tab.get_by_role("button", name="Make the video")
+    sync_api.expect(make).to_be_enabled(timeout=WAIT)
+    make.click()
+    tab.locator("#job video.result-video").first.wait_for()
+
+
 def test_cancel(tab: Any, small: Path) -> None:
     with_portrait(tab, small)
     tab.get_by_role("link", name="Drive").click()
