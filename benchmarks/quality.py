@@ -23,12 +23,16 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track as bar
 
-from infinex.drivers.video import VideoDriver
+from infinex.drivers.capture import Capture, Sighting, choose_rest
+from infinex.drivers.video import SIDE, VideoDriver
 from infinex.engine import Source
 from infinex.errors import InputError
 from infinex.evaluation.metrics import Flicker, cosine, identity, l1, landmark_distance, psnr, ssim
+from infinex.face.pose import fit_pose
 from infinex.face.reading import read_units
+from infinex.face.topology import mean_face
 from infinex.face.tracker import FaceFinder, FaceTracker
+from infinex.face.units import FACE_UNITS
 from infinex.media.image import read_image
 from infinex.media.video import VideoReader
 from infinex.mesh.engine import MeshOptions, PreparedFace
@@ -37,6 +41,7 @@ from infinex.systems.refiner.split import held_out, names_of
 
 LEAK_FREE = MeshOptions("own", "none", True)
 EVERY = 5  # frames between identity measurements
+LIVELY = 0.05  # standard deviation of an intensity from which the driver counts as moving that unit
 Row = dict[str, Any]
 
 
@@ -108,6 +113,37 @@ def twice_areas(points: NDArray[np.floating], tris: NDArray[np.integer]) -> NDAr
     return (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
 
 
+class Watched:
+    """The result seen as the driver is: tracked frame by frame and smoothed alike."""
+
+    def __init__(self, image: NDArray[np.uint8], fps: float) -> None:
+        self.fps, self.tracker = fps, FaceTracker()
+        self.shrink = min(1.0, SIDE / max(image.shape[:2]))
+        first = self.see(image)
+        self.seen: list[Sighting] = []
+        self.first = None if first is None else choose_rest([first])[0]
+        self.unit = 1.0 if first is None else fit_pose(mean_face(), first).scale
+
+    def see(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """Landmarks (478, 3) in a frame as a driver of that size would show it."""
+        if self.shrink < 1:
+            image = cv2.resize(image, None, fx=self.shrink, fy=self.shrink, interpolation=cv2.INTER_AREA)
+        face = self.tracker(image)
+        return None if face is None else face.landmarks
+
+    def add(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """Landmarks (478, 3) in pixels of the full frame."""
+        points = self.see(image)
+        self.seen.append(Sighting(points))
+        return None if points is None else points / self.shrink
+
+    def offsets(self) -> NDArray[np.float64]:
+        """(T, 478, 3) displacements from the portrait's own face, in IOD."""
+        assert self.first is not None
+        capture = Capture(self.first, self.unit, self.fps)
+        return np.stack([move.offsets for move, _, _ in capture.moves((s, None) for s in self.seen)])
+
+
 def cross(
     portraits: list[Path], clips: list[Path], finder: FaceFinder, out: Path | None, frames: int | None
 ) -> list[Row]:
@@ -126,48 +162,45 @@ def cross(
         sheet = []
         for clip in clips:
             stage = Stage([Source(image, faces[0])], MeshOptions())
-            driver = VideoDriver(clip).settle(stage.faces[0].face.pose)
+            face = stage.faces[0]
+            driver = VideoDriver(clip).settle(face.face.pose)
             stage.begin(driver.rest, driver.rest_image, driver.rest_points)
-            asked, got, kept, folded, drawn_frames = [], [], [], 0, 0
+            watched, asked, kept, folded = Watched(image, driver.fps), [], [], 0
             total = min(driver.frames or 100, frames or 10**9)
             show = set(np.linspace(0, total - 1, 6).astype(int).tolist())
             line = [crop(image, faces[0].box, 256)]
+            tris = face.warp.tris[face.warp.surface]
+            before, least = twice_areas(face.face.face[:, :2], tris), 2.0 / face.face.pose.scale**2
             for i, drive in enumerate(driver):
                 if i >= total:
                     break
-                if i % 4 and i not in show:
-                    continue
                 canvas, drawn = stage.render(drive)
                 target, flow = drawn[0]
-                drawn_frames += 1
                 if flow is not None:
                     # Seen from the front, whatever way the head has turned; the tracker's mesh overlaps itself in a
                     # few places even at rest: what counts is what turns over.
-                    stage_face = stage.faces[0].face
-                    tris = stage.faces[0].warp.tris[stage.faces[0].warp.surface]
-                    before, after = (twice_areas(p[:, :2], tris) for p in (stage_face.face, target.face))
-                    least = 2.0 / stage_face.pose.scale**2
+                    after = twice_areas(target.face[:, :2], tris)
                     folded += int(((before > least) & (after < -least)).any())
                 if i in show:
                     line.append(crop(canvas, faces[0].box, 256))
-                found = finder.mesh(canvas, faces[0].box)
-                if found is not None:
+                found = watched.add(canvas)
+                asked.append(drive.move.offsets)
+                if found is not None and i % EVERY == 0:
                     kept.append(cosine(identity(canvas, found), me))
-                    head = stage.faces[0].face
-                    from infinex.face.pose import fit_pose
-
-                    got.append(fit_pose(head.face, found).to_head(found) - head.face)
-                    asked.append(drive.move.offsets)
             driver.close()
+            watched.tracker.close()
             sheet.append(np.hstack(line))
-            if not got:
+            if not kept or watched.first is None:
+                print(f"{path.name}: no face in the result")
                 continue
-            want, have = read_units(np.stack(asked)), read_units(np.stack(got))
-            lively = want.std(0) > 0.05
-            r = [np.corrcoef(want[:, k], have[:, k])[0, 1] for k in np.flatnonzero(lively)]
+            want, have = read_units(np.stack(asked)), read_units(watched.offsets())
+            r = {
+                FACE_UNITS[k]: float(np.corrcoef(want[:, k], have[:, k])[0, 1]) if have[:, k].any() else 0.0
+                for k in np.flatnonzero(want.std(0) > LIVELY)
+            }
             rows.append({"portrait": path.stem, "clip": clip.stem, "csim": float(np.mean(kept)),
-                         "units": float(np.nanmean(r)) if r else float("nan"), "folded": folded,
-                         "frames": drawn_frames})  # fmt: skip
+                         "units": float(np.mean(list(r.values()))) if r else float("nan"), "each": r,
+                         "folded": folded, "frames": len(asked)})  # fmt: skip
         if out is not None:
             cv2.imwrite(str(out / f"cross_{path.stem}.png"), np.vstack(sheet)[..., ::-1])
     return rows
@@ -229,6 +262,11 @@ def main() -> None:
                   f"folded {row['folded']}")  # fmt: skip
         share = sum(r["folded"] for r in report["cross"]) / max(1, sum(r["frames"] for r in report["cross"]))
         print(f"folded in {share:.0%} of the frames")
+        each: dict[str, list[float]] = {}
+        for row in report["cross"]:
+            for name, r in row["each"].items():
+                each.setdefault(name, []).append(r)
+        print("  ".join(f"{name} {np.mean(each[name]):.2f}" for name in FACE_UNITS if name in each))
         for k in ("csim", "units"):
             print(f"mean {k} {np.nanmean([r[k] for r in report['cross']]):.3f}")
     if a.out:

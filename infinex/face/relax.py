@@ -5,6 +5,7 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
@@ -13,16 +14,18 @@ Array = NDArray[np.float64]
 LIDS = top.RIGHT_EYE + top.LEFT_EYE
 RIMS = top.LIPS_INNER + LIDS
 RED = [*top.LIPS_OUTER, 62, 76, 292, 306]
+STIFF = 0.25  # how much less than skin the rims of lids and lips give way where a triangle is turned back
 
 
 @cache
-def neighbour_mean() -> Array:
-    """Matrix (468, 468) that takes each surface point to the mean of its neighbours."""
-    tris = top.triangles()
-    near = np.zeros((top.SURFACE, top.SURFACE))
-    for a, b in ((0, 1), (1, 2), (2, 0)):
-        near[tris[:, a], tris[:, b]] = near[tris[:, b], tris[:, a]] = 1
-    return near / np.maximum(near.sum(1, keepdims=True), 1)
+def _neighbours() -> tuple[NDArray[np.intp], NDArray[np.intp]]:
+    """Neighbours of all surface points one after the other, and where those of each point begin (N + 1,)."""
+    near: list[set[int]] = [set() for _ in range(top.SURFACE)]
+    for tri in top.triangles().tolist():
+        for a in tri:
+            near[a].update(x for x in tri if x != a)
+    flat = [b for mine in near for b in sorted(mine)]
+    return np.array(flat), np.cumsum([0, *(len(mine) for mine in near)])
 
 
 def areas(p: Array) -> Array:
@@ -37,25 +40,111 @@ class Relax:
     """Relaxes displacements of one face (478, 3)."""
 
     def __init__(self, face: Array) -> None:
-        self._face = face[: top.SURFACE]
+        self._face = np.ascontiguousarray(face[: top.SURFACE], np.float64)
         self._area = areas(self._face)
+        # What gives way, 0 or 1, in the three parts of the smoothing: the red of the lips last, lids never.
+        self._free = np.ones((3, top.SURFACE))
+        self._free[0, RED + RIMS] = self._free[1, RIMS] = self._free[2, LIDS] = 0
+        self._give = np.ones(top.SURFACE)
+        self._give[RIMS] = STIFF
 
     def __call__(self, face: Array, passes: int = 18, least: float = 0.12) -> None:
         """Smooth `face` - the displaced one - where triangles flip or keep less than the share `least` of their
-        area in front view; the rims of lids hold, those of lips
-        as long as they can. In place."""
-        tris, n, mean = top.triangles(), top.SURFACE, neighbour_mean()
+        area in front view; the rims of lids hold, those of lips as long as they can. What is still turned
+        over then, every point near it gives way for. In place."""
+        tris, n = top.triangles(), top.SURFACE
+        sign = np.sign(self._area)
+        wanted = np.where(np.abs(self._area) > 2e-5, least * np.abs(self._area), -np.inf)
         moved = face[:n] - self._face
-        sign, seen = np.sign(self._area), np.abs(self._area) > 2e-5
-        for k in range(passes):
-            bad = seen & (areas(self._face + moved) * sign < least * np.abs(self._area))
-            if not bad.any():
-                break
-            v = np.zeros(n)
-            v[tris[bad].ravel()] = 1
-            v = np.maximum(v, 0.5 * (mean @ v > 0))
-            v[RIMS if k < 0.75 * passes else LIDS] = 0
-            if k < passes // 2:  # the red of the lips gives way last
-                v[RED] = 0
-            moved += 0.8 * v[:, None] * (mean @ moved - moved)
+        _smooth(moved, self._face, tris, sign, wanted, self._free, *_neighbours(), passes)
         face[:n] = self._face + moved
+        self.turn_back(face, self._give, 0.25 * least)
+
+    def turn_back(self, face: Array, give: Array | None = None, least: float = 0.03) -> None:
+        """Move what lies around triangles smaller than the share `least` of their area, until none is turned over.
+
+        `give` (468,) is the ease with which points move; by default the rims of lids and lips stay where they are.
+        In place."""
+        give = (self._give == 1).astype(float) if give is None else give
+        wanted = np.where(np.abs(self._area) > 2e-5, least * np.abs(self._area), -np.inf)
+        _unfold(face, top.triangles(), np.sign(self._area), wanted, give, 200)
+
+
+@njit(cache=True, nogil=True)
+def _area(p: Array, moved: Array, tri: NDArray) -> float:
+    """Twice the signed area of one triangle over points (N, 3) plus displacements (N, 3)."""
+    a, b, c = tri[0], tri[1], tri[2]
+    ax, ay = p[a, 0] + moved[a, 0], p[a, 1] + moved[a, 1]
+    ux, uy = p[b, 0] + moved[b, 0] - ax, p[b, 1] + moved[b, 1] - ay
+    vx, vy = p[c, 0] + moved[c, 0] - ax, p[c, 1] + moved[c, 1] - ay
+    return ux * vy - uy * vx
+
+
+@njit(cache=True, nogil=True)
+def _smooth(
+    moved: Array,
+    face: Array,
+    tris: NDArray,
+    sign: Array,
+    wanted: Array,
+    free: Array,
+    near: NDArray,
+    begin: NDArray,
+    passes: int,
+) -> None:
+    """Take displacements (N, 3) towards their neighbours' mean at the corners of triangles smaller than `wanted`,
+    half as far beside them, in place."""
+    n = moved.shape[0]
+    for k in range(passes):
+        hit = np.zeros(n)
+        for t in range(tris.shape[0]):
+            if sign[t] * _area(face, moved, tris[t]) < wanted[t]:
+                hit[tris[t, 0]] = hit[tris[t, 1]] = hit[tris[t, 2]] = 1.0
+        if not hit.any():
+            break
+        stage = 0 if k < passes // 2 else (1 if k < 0.75 * passes else 2)
+        new = moved.copy()
+        for i in range(n):
+            if free[stage, i] == 0.0:
+                continue
+            share = hit[i]
+            mean = np.zeros(3)
+            for j in near[begin[i] : begin[i + 1]]:
+                mean += moved[j]
+                if hit[j] > 0 and share == 0.0:
+                    share = 0.5
+            if share > 0:
+                new[i] += 0.8 * share * (mean / (begin[i + 1] - begin[i]) - moved[i])
+        moved[:] = new
+
+
+@njit(cache=True, nogil=True)
+def _unfold(face: Array, tris: NDArray, sign: Array, wanted: Array, give: Array, sweeps: int) -> None:
+    """Move the corners of every triangle that is smaller than `wanted`, or turned over, just so far that it is
+    not, one after the other until none is left: area constraints by position based dynamics (Mueller et al. 2007).
+
+    `face` (N, 3) is moved in x and y, in place; `sign` and `wanted` (T,) are of twice the area, `give` (N,) is
+    the ease with which points move."""
+    for _ in range(sweeps):
+        calm = True
+        for t in range(tris.shape[0]):
+            a, b, c = tris[t, 0], tris[t, 1], tris[t, 2]
+            ax, ay, bx, by, cx, cy = face[a, 0], face[a, 1], face[b, 0], face[b, 1], face[c, 0], face[c, 1]
+            area = sign[t] * ((bx - ax) * (cy - ay) - (by - ay) * (cx - ax))
+            if area >= wanted[t]:
+                continue
+            calm = False
+            # Gradient of the area by each corner: the opposite edge, turned by a right angle.
+            gax, gay, gbx, gby, gcx, gcy = by - cy, cx - bx, cy - ay, ax - cx, ay - by, bx - ax
+            size = give[a] * (gax**2 + gay**2) + give[b] * (gbx**2 + gby**2) + give[c] * (gcx**2 + gcy**2)
+            if size < 1e-12:
+                continue
+            step = sign[t] * (1.1 * wanted[t] - area) / size
+            face[a, 0] += give[a] * step * gax
+            face[a, 1] += give[a] * step * gay
+            face[b, 0] += give[b] * step * gbx
+            face[b, 1] += give[b] * step * gby
+            face[c, 0] += give[c] * step * gcx
+            face[c, 1] += give[c] * step * gcy
+        if calm:
+            break

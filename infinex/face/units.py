@@ -440,7 +440,12 @@ def combined(amounts: Array) -> Array:
         moved = face + row
         _relax()(moved)
         row[:] = moved - face
-    return _apart(out)
+    out = _apart(out)
+    for row in out:
+        moved = face + row
+        _relax().turn_back(moved)
+        row[:] = moved - face
+    return out
 
 
 @cache

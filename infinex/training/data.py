@@ -172,6 +172,41 @@ def jitter(images: list[NDArray[np.float32]], a: ColourJitter, rng: np.random.Ge
     return out
 
 
+class Placement(Protocol):
+    """How far pictures are moved; see `placed`."""
+
+    shift: float
+    zoom: float
+    turn: float
+
+
+def placed(
+    images: list[NDArray[np.float32]], points: NDArray[np.float32] | None, a: Placement, rng: np.random.Generator
+) -> tuple[list[NDArray[np.float32]], NDArray[np.float32] | None]:
+    """The same random similarity for pictures (3, H, W) and the keypoints (N, K, 6) in them, see `Teacher`.
+
+    Up to ± `shift` of the half width sideways and down, a factor of up to 1 + `zoom` or its inverse, up to ± `turn`
+    degrees; what comes in from beyond the border is the picture mirrored."""
+    if not (a.shift or a.zoom or a.turn):
+        return images, points
+    angle = np.radians(rng.uniform(-a.turn, a.turn))
+    scale = (1 + a.zoom) ** rng.uniform(-1, 1)
+    linear = scale * np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+    offset = rng.uniform(-a.shift, a.shift, 2)
+    h, w = images[0].shape[1:]
+    half = np.array([w - 1, h - 1]) / 2
+    pixels = np.diag(half) @ linear @ np.diag(1 / half)
+    matrix = np.c_[pixels, half + half * offset - pixels @ half]
+    out = []
+    for image in images:
+        moved = cv2.warpAffine(image.transpose(1, 2, 0), matrix, (w, h), borderMode=cv2.BORDER_REFLECT_101)
+        out.append(np.ascontiguousarray(moved.transpose(2, 0, 1)))
+    if points is None:
+        return out, None
+    value, jacobian = points[..., :2] @ linear.T + offset, linear @ points[..., 2:].reshape(*points.shape[:-1], 2, 2)
+    return out, np.concatenate([value, jacobian.reshape(*points.shape[:-1], 4)], -1).astype(np.float32)
+
+
 class FramePairs:
     """`source` and `driving` (3, S, S) in 0..1: two frames of one clip, drawn anew every time.
 
@@ -183,7 +218,7 @@ class FramePairs:
         split: str,
         size: int,
         repeats: int = 1,
-        augmentation: Any = None,  # with `flip` and the amounts of `jitter`; None: frames as they are
+        augmentation: Any = None,  # with `flip` and the amounts of `jitter` and `placed`; None: frames as they are
         cache_gb: float = 8.0,
         teacher: Teacher | None = None,
         looks: int = 60,  # frames of a clip that the teacher is shown; pairs are drawn from these
@@ -227,6 +262,7 @@ class FramePairs:
                 source, driving = source[..., ::-1], driving[..., ::-1]
                 if taught is not None and self.teacher is not None:
                     taught = np.stack([self.teacher.mirrored(p) for p in taught])
+            (source, driving), taught = placed([source, driving], taught, a, rng)
             source, driving = jitter([source, driving], a, rng)
         out = {"source": np.ascontiguousarray(source), "driving": np.ascontiguousarray(driving)}
         return out if taught is None else out | {"taught": taught}

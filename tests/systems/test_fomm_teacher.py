@@ -14,9 +14,9 @@ pytest.importorskip("lightning_fabric")
 
 from infinex.errors import InputError  # noqa: E402
 from infinex.face.topology import mean_face  # noqa: E402
-from infinex.systems.fomm.recipe import RECIPES, FommTask, taught_field  # noqa: E402
+from infinex.systems.fomm.recipe import RECIPES, Augmentation, FommTask, taught_field  # noqa: E402
 from infinex.systems.fomm.teacher import UNIT, FaceTeacher, keypoints  # noqa: E402
-from infinex.training.data import Clip, ClipPoints, FramePairs  # noqa: E402
+from infinex.training.data import Clip, ClipPoints, FramePairs, placed  # noqa: E402
 
 
 def test_the_mean_face_is_its_own_frame() -> None:
@@ -85,8 +85,7 @@ def test_what_is_taught_is_kept(tmp_path: Path, write_clip) -> None:  # type: ig
     (tmp_path / "manifest.csv").write_text(
         "clip,status,identity,split,frames,fps,width,height\nclips/c.mp4,ok,p,train,8,25,32,32\n"
     )
-    augmentation = RECIPES["fomm-face-motion"].augmentation
-    pairs = FramePairs(tmp_path, "train", 32, 1, replace(augmentation, flip=False), teacher=teacher, looks=4)
+    pairs = FramePairs(tmp_path, "train", 32, 1, Augmentation(flip=False), teacher=teacher, looks=4)
     sample = pairs.get(0, np.random.default_rng(0))
     assert sample["taught"].shape == (2, 10, 6)
     assert sample["source"].mean() < sample["driving"].mean() or sample["taught"][0, 0, 0] == 2
@@ -166,3 +165,30 @@ def test_weights_without_a_generator_show_the_deformed_source() -> None:
     engine = FommEngine.from_weights(weights, motion="absolute")
     out = engine.render(engine.prepare(source), driving)
     assert not np.array_equal(out["prediction"], out["deformed"])
+
+
+def test_keypoints_move_with_the_picture() -> None:
+    """Dots drawn at keypoints are found where the keypoints are said to lie after both were moved."""
+    rng = np.random.default_rng(3)
+    size = 96
+    points = np.zeros((1, 3, 6), np.float32)
+    points[0, :, :2] = [[-0.3, -0.2], [0.25, 0.1], [0.0, 0.35]]
+    points[0, :, 2:] = [1, 0, 0, 1]
+    ys, xs = np.mgrid[:size, :size]
+    for _ in range(5):
+        images = []
+        for x, y in points[0, :, :2]:
+            u, v = (np.array([x, y]) + 1) / 2 * (size - 1)
+            images.append(np.repeat(np.exp(-((xs - u) ** 2 + (ys - v) ** 2) / 8)[None], 3, 0).astype(np.float32))
+        a = Augmentation(shift=0.2, zoom=0.3, turn=25)
+        moved, there = placed(images, points, a, rng)
+        assert there is not None
+        for image, (x, y) in zip(moved, there[0, :, :2]):
+            weight = image[0] / image[0].sum()
+            seen = np.array([(weight * xs).sum(), (weight * ys).sum()]) / (size - 1) * 2 - 1
+            assert np.abs(seen - [x, y]).max() < 0.02
+        turn = there[0, 0, 2:].reshape(2, 2)
+        step = (there[0, 1, :2] - there[0, 0, :2]) - turn @ (points[0, 1, :2] - points[0, 0, :2])
+        assert np.abs(step).max() < 1e-5  # the local frame is the derivative of the movement
+    still = Augmentation()
+    assert placed(images, points, still, rng) == (images, points)

@@ -75,6 +75,12 @@ CONFIGS: dict[str, FommConfig] = {
         motion_levels=4, generator_width=24, generator_max=96, generator_blocks=3, critic_width=24,
         critic_max=128, critic_blocks=3,
     ),
+    # The one above with better eyes, for faces anywhere in the picture: what ships.
+    "fomm-face": FommConfig(
+        size=128, detector_width=24, detector_max=192, detector_levels=4, motion_width=24, motion_max=128,
+        motion_levels=4, generator_width=24, generator_max=96, generator_blocks=3, critic_width=24,
+        critic_max=128, critic_blocks=3,
+    ),
 }  # fmt: skip
 
 
