@@ -5,10 +5,20 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infinex.drivers.capture import BRIDGE, Capture, Sighting, bridge, choose_rest, smooth, with_strength
+from infinex.drivers.capture import (
+    BRIDGE,
+    NOISE_FACE,
+    NOISE_POSE,
+    Capture,
+    Sighting,
+    bridge,
+    choose_rest,
+    smooth,
+    with_strength,
+)
 from infinex.drivers.motion import bundled_motions, load_motion, still_motion
 from infinex.errors import InputError
-from infinex.face.pose import Pose, to_matrix
+from infinex.face.pose import Pose, fit_pose, to_matrix
 from infinex.face.topology import POINTS, mean_face
 from infinex.face.tracker import Face
 from infinex.motion import PARTS, Motion, Move, Rest, part_weights
@@ -132,19 +142,38 @@ def test_smoothing_calms_noise_without_lag() -> None:
     rest, _ = choose_rest(tracks, reference=0)
     capture = Capture(rest, 80.0, 30)
     raw = np.stack([capture.state(x) for x in tracks])
-    calm = np.stack([s for s, _ in smooth(((r, None) for r in raw), 30, 0.5)])
+    moves = [move for move, _, _ in capture.moves((Sighting(x), None) for x in tracks)]
     truth = 0.2 * np.sin(np.arange(80) / 8)
-    assert np.abs(calm[:, 1] - truth).mean() < 0.01
-    shifts = [np.corrcoef(calm[5:-5, 1], truth[5 + k : 75 + k])[0, 1] for k in (-1, 0, 1)]
+    turn = np.array([move.rotation[1] for move in moves])
+    assert np.abs(turn - truth).mean() < 0.01
+    shifts = [np.corrcoef(turn[5:-5], truth[5 + k : 75 + k])[0, 1] for k in (-1, 0, 1)]
     assert int(np.argmax(shifts)) == 1
-    assert np.abs(np.diff(calm[:, 9:], axis=0)).mean() < 0.5 * np.abs(np.diff(raw[:, 9:], axis=0)).mean()
+    calm = np.stack([move.offsets.ravel() for move in moves])
+    assert np.abs(np.diff(calm, axis=0)).mean() < 0.5 * np.abs(np.diff(raw[:, 9:], axis=0)).mean()
+
+
+def test_a_head_that_seems_to_shake_is_steadied_and_its_face_read_within() -> None:
+    tracks = noisy(40, 0.0)
+    for i in range(1, 40, 2):
+        tracks[i] = tracks[i] + [0.8, 0, 0]  # pixels, of 80 between the eyes
+    rest, _ = choose_rest(tracks, reference=0)
+    unit = fit_pose(mean_face(), tracks[0]).scale
+    for smoothed in (0.5, 0.0):
+        capture = Capture(rest, unit, 30, smoothed)
+        moves = [move for move, _, _ in capture.moves((Sighting(x), None) for x in tracks)]
+        jolts = np.abs(np.diff([move.translation[0] for move in moves], 2))[8:-8]
+        assert (jolts < 0.01).all() == (smoothed > 0)
+    for move, points in zip(moves, tracks):  # unsmoothed, every landmark is where it was seen
+        head = Pose(move.scale * unit, to_matrix(move.rotation), unit * move.translation)
+        assert np.abs(head.to_image(rest.face + move.offsets) - points).max() < 1e-6
 
 
 def test_a_still_face_stays_exactly_still_and_a_blink_passes() -> None:
     still = np.zeros((30, 9 + 3 * POINTS))
-    assert not np.stack([s for s, _ in smooth(((x, None) for x in still), 30, 0.5)]).any()
+    noise = np.concatenate([NOISE_POSE[:7], NOISE_FACE])
+    assert not np.stack([s for s, _ in smooth(((x, None) for x in still), 30, 0.5, noise)]).any()
     still[15, 9:] = 0.1  # one frame, far above noise
-    out = np.stack([s for s, _ in smooth(((x, None) for x in still), 30, 0.5)])
+    out = np.stack([s for s, _ in smooth(((x, None) for x in still), 30, 0.5, noise)])
     assert out[15, 9:].max() > 0.08
 
 

@@ -18,17 +18,21 @@ from numpy.typing import NDArray
 from rich.progress import track as bar
 
 from infinex.editing import Editor
+from infinex.engine import Drive
 from infinex.errors import InfinexError
 from infinex.face import topology as top
 from infinex.face.pose import fit_pose
 from infinex.face.reading import together
 from infinex.face.tracker import FaceFinder
 from infinex.face.units import ALIKE, FACE_UNITS
-from infinex.pipeline import load_source
+from infinex.mesh.engine import MeshOptions
+from infinex.motion import Motion, Rest
+from infinex.pipeline import Stage, load_source
 from infinex.pipeline import track as track_clip
 
 OUT = Path(__file__).parents[1] / "infinex" / "face" / "data" / "unit_views.npz"
 Array = NDArray[np.float64]
+MOMENTS = 8  # of a performance, on every face
 MIXED = [u for u in FACE_UNITS if u not in ALIKE]
 
 
@@ -61,6 +65,31 @@ def responses(path: Path, wanted: list[dict[str, float]], finder: FaceFinder) ->
         x.append([units.get(u, 0.0) for u in FACE_UNITS])
         y.append((fit_pose(rest, seen).to_head(seen) - rest)[: top.SURFACE, :2])
     return np.array(x), np.stack(y), rest[: top.SURFACE, :2]
+
+
+def performances(
+    path: Path, motions: list[Motion], finder: FaceFinder, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """What moments of real performances ask of a face, and what is seen of them, (N, 468, 2) each."""
+    source = load_source(path, size=512)
+    stage, face = Stage(source, MeshOptions("own", "none")), source[0].face
+    stage.begin(Rest.neutral(), None, None)
+    still = finder.mesh(stage.canvas, face.box)
+    if still is None:
+        raise InfinexError(f"{path.name}: not found again")
+    rest = fit_pose(top.mean_face(), still).to_head(still)
+    wanted, seen = [], []
+    for motion in motions:
+        stage.begin(motion.rest, None, None)
+        for i in rng.choice(len(motion), min(MOMENTS, len(motion)), replace=False):
+            move = motion.at(int(i))
+            canvas, _ = stage.render(Drive(move))
+            found = finder.mesh(canvas, face.box)
+            if found is None or not move.valid:
+                continue
+            wanted.append(move.offsets[: top.SURFACE, :2])
+            seen.append((fit_pose(rest, found).to_head(found) - rest)[: top.SURFACE, :2])
+    return np.stack(wanted), np.stack(seen)
 
 
 def _arrays(path: Path) -> dict[str, NDArray]:
@@ -135,6 +164,7 @@ def main() -> None:
     parser.add_argument("clips", type=Path)
     parser.add_argument("--most", type=int, default=28, help="faces used")
     parser.add_argument("--clips-most", type=int, default=42, help="clips used")
+    parser.add_argument("--leave-out", default="", help="stems of clips not to be used, comma-separated")
     parser.add_argument("--mixtures", type=int, default=40)
     parser.add_argument("--keep", type=Path, required=True, help="folder for what was measured; resumes from it")
     a = parser.parse_args()
@@ -152,15 +182,23 @@ def main() -> None:
             print(error)
             continue
         np.savez_compressed(file, x=x, y=y.astype(np.float32), shape=shape)
-    clips = sorted(a.clips.glob("*.mp4"))
+    out = set(a.leave_out.split(","))
+    clips = [p for p in sorted(a.clips.glob("*.mp4")) if p.stem not in out]
     clips = [clips[i] for i in np.linspace(0, len(clips) - 1, min(a.clips_most, len(clips))).astype(int)]
+    motions = []
     for path in bar(clips, description="clips"):
-        file = a.keep / f"clip_{path.stem}.npz"
-        if file.exists():
+        file = a.keep / f"{path.stem}.motion.npz"
+        if not file.exists():
+            track_clip(path)[0].save(file)
+        motions.append(Motion.load(file))
+    for k, path in enumerate(bar(paths, description="performances")):
+        file = a.keep / f"played_{path.stem}.npz"
+        if file.exists() or not (a.keep / f"face_{path.stem}.npz").exists():
             continue
-        motion, _ = track_clip(path)
-        rows = motion.offsets[motion.valid][::3, : top.SURFACE, :2]
-        np.savez_compressed(file, y=rows.astype(np.float32))
+        rng = np.random.default_rng(k)
+        chosen = [motions[i] for i in rng.choice(len(motions), min(6, len(motions)), replace=False)]
+        wanted, seen = performances(path, chosen, finder, rng)
+        np.savez_compressed(file, wanted=wanted.astype(np.float32), seen=seen.astype(np.float32))
     finder.close()
     fit(a.keep)
 

@@ -21,6 +21,8 @@ BRIDGE = 12  # frames without a face that are interpolated; longer gaps hold the
 RETURN = 6  # frames over which a face that was long gone is taken up again
 NOISE = np.array([0.004, 0.004, 0.010])  # IOD: tracking noise of a point; depth is the least certain
 NOISE_POSE = np.array([0.006, 0.006, 0.006, 0.003, 0.003, 0.003, 0.003, 0.03, 0.03])  # rad, IOD, log, gaze
+NOISE_HEAD = 8 * NOISE_POSE[:7]
+NOISE_FACE = np.concatenate([NOISE_POSE[7:], np.tile(NOISE, top.POINTS)])
 REACH = 7  # frames of look-ahead that smoothing uses
 
 
@@ -89,13 +91,22 @@ class Capture:
 
     def state(self, points: Array) -> Array:
         """One frame as a flat vector: turn from rest (3), translation (3), log scale, gaze (2), offsets."""
+        head = self._head(points)
+        return np.concatenate([head, self._face(points, head)])
+
+    def _head(self, points: Array) -> Array:
+        """Turn from rest (3), translation (3) and log scale."""
         pose = fit_pose(self.rest.face, points)
-        face = pose.to_head(points)
         turn = to_vector(pose.rotation @ self._back)
         shift = pose.translation / self.unit - self.rest.translation
-        head = [*turn, *shift, np.log(pose.scale / self.unit), *(gaze_of(face) - self.rest.gaze)]
-        state = np.concatenate([head, (face - self.rest.face).ravel()])
-        return np.where(np.abs(state) < 1e-7, 0.0, state)  # rest is rest, free of rounding
+        return _settled(np.array([*turn, *shift, np.log(pose.scale / self.unit)]))
+
+    def _face(self, points: Array, head: Array) -> Array:
+        """Gaze (2) and offsets, in a head that is where `head` says."""
+        rotation = to_matrix(head[:3]) @ self._back.T
+        shift = self.unit * (self.rest.translation + head[3:6])
+        face = Pose(float(np.exp(head[6])) * self.unit, rotation, shift).to_head(points)
+        return _settled(np.concatenate([gaze_of(face) - self.rest.gaze, (face - self.rest.face).ravel()]))
 
     def move(self, state: Array, time: float, valid: bool) -> Move:
         """The inverse of `state`."""
@@ -104,10 +115,20 @@ class Capture:
         return Move(time, rotation, shift, float(np.exp(state[6])), state[9:].reshape(-1, 3), gaze, valid)
 
     def moves(self, seen: Iterable[tuple[Sighting, T]]) -> Iterator[tuple[Move, Array, T]]:
-        """Stream sightings, each with a companion, into smoothed moves; also yields the landmarks used."""
-        states = ((self.state(p), (p, valid, other)) for p, valid, other in bridge(seen))
-        for i, (state, (points, valid, other)) in enumerate(smooth(states, self.fps, self.smooth)):
-            yield self.move(state, i / self.fps, valid), points, other
+        """Stream sightings, each with a companion, into smoothed moves; also yields the landmarks used.
+
+        The head is steadied first, and much more than the face: it is heavy, and expressions leak into where it
+        seems to be. The face is then read in the steadied head, so that every landmark stays where it was seen."""
+        heads = ((self._head(p), (p, valid, other)) for p, valid, other in bridge(seen))
+        steady = smooth(heads, self.fps, self.smooth, NOISE_HEAD)
+        faces = ((self._face(item[0], head), (head, *item)) for head, item in steady)
+        for i, (face, (head, points, valid, other)) in enumerate(smooth(faces, self.fps, self.smooth, NOISE_FACE)):
+            yield self.move(np.concatenate([head, face]), i / self.fps, valid), points, other
+
+
+def _settled(state: Array) -> Array:
+    """Rest is rest, free of rounding."""
+    return np.where(np.abs(state) < 1e-7, 0.0, state)
 
 
 def bridge(seen: Iterable[tuple[Sighting, T]]) -> Iterator[tuple[Array, bool, T]]:
@@ -150,8 +171,8 @@ def _weights(left: int, right: int, narrow: int, wide: float) -> tuple[Array, Ar
     return fit, mean / mean.sum()
 
 
-def smooth(states: Iterable[tuple[Array, T]], fps: float, amount: float) -> Iterator[tuple[Array, T]]:
-    """Smooth a stream of states without lag.
+def smooth(states: Iterable[tuple[Array, T]], fps: float, amount: float, noise: Array) -> Iterator[tuple[Array, T]]:
+    """Smooth a stream of states without lag; `noise` is by how much each of their entries wanders.
 
     A local cubic fit (Savitzky and Golay) keeps the course of a movement. Where it differs from a wider
     mean by no more than the tracker's noise, nothing moves and the mean is taken; where the frame itself
@@ -160,7 +181,7 @@ def smooth(states: Iterable[tuple[Array, T]], fps: float, amount: float) -> Iter
         yield from states
         return
     narrow = max(1, round((1 + 4 * amount) * fps / 30))
-    noise = np.concatenate([NOISE_POSE, np.tile(NOISE, top.POINTS)]) * (2 * amount)
+    noise = noise * (2 * amount)
     window: deque[tuple[Array, T]] = deque()
     at = 0  # position in the window of the frame to be yielded next
 

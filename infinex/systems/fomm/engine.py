@@ -24,6 +24,7 @@ from infinex.systems.fomm.model import (
     Keypoints,
     Motion,
     Rendering,
+    bent,
     relative_motion,
 )
 from infinex.systems.fomm.weights import FommWeights, read
@@ -140,9 +141,10 @@ class FastFomm(nn.Module):
         mask, occlusion = self.heads(features).split([self.config.keypoints + 1, 1], dim=1)
         motion = network.combine(sparse, stack, mask, occlusion)
         height, width = source.image.shape[2:]
-        deformed = warp(source.image.expand(b, -1, -1, -1), resize_field(motion.field, height, width))
         if not picture:
+            deformed = bent(source.image.expand(b, -1, -1, -1), motion.field)
             return Rendering(deformed, deformed, motion._replace(occlusion=torch.ones_like(motion.occlusion)))
+        deformed = warp(source.image.expand(b, -1, -1, -1), resize_field(motion.field, height, width))
         if source.image.device.type == "cpu":
             # One frame at a time at full size: its maps stay in the cache, and nothing is gained by more.
             frames = [self.generator.decode(source.features, Motion(*(t[i : i + 1] for t in motion))) for i in range(b)]

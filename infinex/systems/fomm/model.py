@@ -202,6 +202,11 @@ class DenseMotion(nn.Module):
         return Motion(mask, stack[:, :, 1:], field, torch.sigmoid(occlusion.float()))
 
 
+def bent(image: Tensor, field: Tensor) -> Tensor:
+    """The source (B, 3, H, W) itself under a deformation (B, h, w, 2); its border goes on beyond it."""
+    return warp(image, resize_field(field, *image.shape[2:]).clamp(-1, 1))
+
+
 class Generator(nn.Module):
     """Occlusion-aware generator (section 3.2): encode the source, move its features, fill in, decode."""
 
@@ -221,9 +226,10 @@ class Generator(nn.Module):
 
         Without `picture` the deformed source stands for the prediction, and nothing is encoded or decoded."""
         motion = self.motion(image, source, driving)
-        deformed = warp(image, resize_field(motion.field, *image.shape[2:]))
         if not picture:
+            deformed = bent(image, motion.field)
             return Rendering(deformed, deformed, motion)
+        deformed = warp(image, resize_field(motion.field, *image.shape[2:]))
         return Rendering(self.decode(self.encode(image), motion), deformed, motion)
 
     def encode(self, image: Tensor) -> Tensor:
