@@ -1,37 +1,49 @@
-"""Measure how the tracker sees Action Units, for their estimation.
+"""Teach the reading of Action Units what the tracker sees of them.
 
     python tools/calibrate_units.py FACES_DIR CLIPS_DIR --keep MEASURED_DIR
 
-Every unit at several intensities, and random mixtures, are put on the faces by the mesh engine and tracked
-again; the mean response of each unit and the scatter around it - of faces, of the tracker, and of real clips
-where they move in ways no unit explains - are what the estimator weighs displacements with. Written to
-infinex/face/data/unit_views.npz. How strong units get in the clips is printed: 1 should be rarely reached.
+Every unit at several intensities, and random mixtures, are put on the faces by the mesh engine and tracked again; so
+are moments of the performances in the clips. From displacements of tracked faces a small network learns to find the
+units, and to find of a performance the same on the portrait as on the performer. Written to
+infinex/face/data/unit_reader.npz; how well units are found on faces held back is printed.
 """
 
 from __future__ import annotations
 
 import argparse
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from rich.progress import track as bar
+from torch import nn
 
 from infinex.editing import Editor
 from infinex.engine import Drive
 from infinex.errors import InfinexError
 from infinex.face import topology as top
 from infinex.face.pose import fit_pose
-from infinex.face.reading import together
+from infinex.face.reading import network, together
 from infinex.face.tracker import FaceFinder
-from infinex.face.units import ALIKE, FACE_UNITS
+from infinex.face.units import ALIKE, FACE_UNITS, nonnegative
 from infinex.mesh.engine import MeshOptions
 from infinex.motion import Motion, Rest
 from infinex.pipeline import Stage, load_source
 from infinex.pipeline import track as track_clip
 
-OUT = Path(__file__).parents[1] / "infinex" / "face" / "data" / "unit_views.npz"
+OUT = Path(__file__).parents[1] / "infinex" / "face" / "data" / "unit_reader.npz"
 Array = NDArray[np.float64]
+ACTIVE = [k for k, u in enumerate(FACE_UNITS) if u not in ALIKE]
+FLOOR = 2e-3  # IOD: what the tracker does not tell apart
+NOISE = 3e-3  # IOD added to every landmark in training
+DIRECTIONS, WIDTH, DROP = 80, 192, 0.3
+EPOCHS, BATCH = 40, 128
+ALIKE_WEIGHT = 0.2  # of the difference between performer and portrait
+REAL_WEIGHT = 0.5  # of what explains a performance
+RARE = frozenset({"AU11", "AU16", "AU18", "AU22", "AU24", "AU27", "AU28"})
+IDLE = 1.5  # threshold of the least-squares estimate, in units of the tracker's noise
 MOMENTS = 8  # of a performance, on every face
 MIXED = [u for u in FACE_UNITS if u not in ALIKE]
 
@@ -101,61 +113,140 @@ def _covariance(rows: Array) -> Array:
     return rows.T @ rows / len(rows)
 
 
+@dataclass(frozen=True)
+class Measured:
+    """What was measured on N expressions, M moments of performances and K faces."""
+
+    units: Array  # (N, U) intensities asked for, after the units have met
+    seen: Array  # (N, 936) displacements
+    wanted: Array  # (M, 936) of the performers
+    played: Array  # (M, 936) seen of them on faces
+    shapes: Array  # (K, 936) how faces differ from the mean face
+
+    def mirrored(self) -> Measured:
+        """The same of all faces mirrored; both sides of a face answer alike."""
+        order = top.mirror()[: top.SURFACE]
+
+        def flip(x: Array) -> Array:
+            return (x.reshape(-1, top.SURFACE, 2)[:, order] * [-1, 1]).reshape(len(x), -1)
+
+        return Measured(self.units, *(flip(x) for x in (self.seen, self.wanted, self.played, self.shapes)))
+
+
+def measured(keep: Path, stems: list[str]) -> Measured:
+    """Of the faces named."""
+    faces = [_arrays(keep / f"face_{n}.npz") for n in stems]
+    moments = [_arrays(keep / f"played_{n}.npz") for n in stems]
+
+    def rows(parts: list[NDArray]) -> Array:
+        return np.concatenate([p.reshape(-1, 2 * top.SURFACE) for p in parts]).astype(np.float64)
+
+    return Measured(
+        together(np.concatenate([f["x"] for f in faces])), rows([f["y"] for f in faces]),
+        rows([m["wanted"] for m in moments]), rows([m["seen"] for m in moments]),
+        rows([f["shape"][None] for f in faces]) - top.mean_face()[: top.SURFACE, :2].ravel(),
+    )  # fmt: skip
+
+
 def fit(keep: Path) -> None:
-    """Mean responses and scatter from what was measured; writes the views."""
-    faces = [_arrays(f) for f in sorted(keep.glob("face_*.npz"))]
-    clips = [_arrays(f)["y"].reshape(-1, 2 * top.SURFACE).astype(np.float64) for f in sorted(keep.glob("clip_*.npz"))]
-    x = together(np.concatenate([f["x"] for f in faces]))
-    y = np.concatenate([f["y"].reshape(len(f["y"]), -1) for f in faces]).astype(np.float64)
-    n = len(FACE_UNITS)
-    views = np.linalg.solve(x.T @ x + 1e-2 * np.eye(n), x.T @ y)
-    views[[FACE_UNITS.index(u) for u in ALIKE]] = 0
-    # Both sides of a face answer alike; faces that look aside do not average out on their own.
-    mirror = top.mirror()[: top.SURFACE]
-    v = views.reshape(n, top.SURFACE, 2)
-    views = ((v + v[:, mirror] * [-1, 1]) / 2).reshape(n, -1)
-    scatter = _covariance(y - x @ views)
-    shapes = np.stack([f["shape"].ravel() for f in faces]) - top.mean_face()[: top.SURFACE, :2].ravel()
-    floor = 2e-3  # IOD
-    people = _covariance(shapes)
-    unexplained = np.zeros_like(scatter)
-    for _ in range(2):  # what of the clips no unit explains, and again with what was learnt from it
-        filters, gram = _filters(views, scatter + unexplained, floor)
-        rows = [c - _solve(c @ filters.T, gram) @ views for c in clips]
-        if rows:
-            unexplained = np.mean([_covariance(r) for r in rows], axis=0)
-    out = {"names": np.array(FACE_UNITS), "views": views.astype(np.float16)}
-    for kind, cov in (("clip", scatter + unexplained), ("still", scatter + unexplained + people)):
-        filters, gram = _filters(views, cov, floor)
-        out[f"{kind}_filters"], out[f"{kind}_gram"] = filters.astype(np.float32), gram.astype(np.float32)
+    """Train the readers of clips and stills on what was measured; prints what one finds on faces held back."""
+    stems = sorted(p.stem.removeprefix("face_") for p in keep.glob("face_*.npz"))
+    stems = [n for n in stems if (keep / f"played_{n}.npz").exists()]
+    held = stems[:: len(stems) // 12] if len(stems) >= 24 else []
+    print(f"{len(stems)} faces")
+    if held:
+        test = measured(keep, held)
+        learnt = train(measured(keep, [n for n in stems if n not in held]), False)
+        found = _read(learnt, test.seen)
+        r = [np.corrcoef(test.units[:, k], found[:, k])[0, 1] if test.units[:, k].any() else np.nan for k in ACTIVE]
+        print("found again on faces held back (correlation):")
+        print("  ".join(f"{FACE_UNITS[k]} {x:.2f}" for k, x in zip(ACTIVE, r)))
+    everybody = measured(keep, stems)
+    out: dict[str, NDArray] = {"names": np.array([FACE_UNITS[k] for k in ACTIVE])}
+    for kind in ("clip", "still"):
+        for k, layer in enumerate(train(everybody, kind == "still")):
+            out[f"{kind}_{k}"] = layer.astype(np.float16)
     np.savez_compressed(OUT, **out)
-    print(
-        f"{OUT.name}: {len(faces)} faces, {len(x)} expressions, {len(clips)} clips, {OUT.stat().st_size / 1e3:.0f} kB"
-    )
-    amounts = [_solve(c @ filters.T, gram) for c in clips]
-    if amounts:
-        peaks = np.stack([np.percentile(a, 99, axis=0) for a in amounts])
-        print("strongest in the clips, over people (median, highest):")
-        for k, name in enumerate(FACE_UNITS):
-            print(f"  {name:6}{np.median(peaks[:, k]):6.2f}{peaks[:, k].max():6.2f}")
+    print(f"{OUT.name}: {OUT.stat().st_size / 1e3:.0f} kB")
 
 
-def _filters(views: Array, covariance: Array, floor: float) -> tuple[Array, Array]:
-    filters = np.linalg.solve(covariance + floor**2 * np.eye(len(covariance)), views.T).T
-    return filters, filters @ views.T
+def filters_of(data: Measured, still: bool) -> tuple[Array, Array]:
+    """Least-squares filters (936, A) of the units, and what they answer to each unit (A, A)."""
+    n = len(ACTIVE)
+    x = data.units[:, ACTIVE]
+    views = np.linalg.solve(x.T @ x + 1e-2 * np.eye(n), x.T @ data.seen)
+    scatter, people = _covariance(data.seen - x @ views), _covariance(data.shapes)
+    noise = scatter + (people if still else 0) + FLOOR**2 * np.eye(2 * top.SURFACE)
+    filters = np.linalg.solve(noise, views.T)
+    return filters, views @ filters
 
 
-def _solve(aim: Array, gram: Array, passes: int = 200) -> Array:
-    """Non-negative least squares without an upper limit."""
-    gram = gram + np.diag(np.full(len(gram), 1 / 0.5**2))
-    step = 1 / np.linalg.norm(gram, 2)
-    x = np.zeros_like(aim)
-    y = x
-    for k in range(passes):
-        new = np.maximum(y - step * (y @ gram - aim), 0)
-        y = new + k / (k + 3) * (new - x)
-        x = new
-    return x
+def explained(data: Measured, moments: Array) -> Array:
+    """Units (M, A) that explain displacements (M, 936) of real performances best, by least squares."""
+    filters, gram = filters_of(data, False)
+    spread = np.array([0.08 if FACE_UNITS[k] in RARE else 0.6 for k in ACTIVE])
+    aim = moments @ filters - IDLE * np.sqrt(np.diag(gram))
+    return nonnegative(gram + np.diag(1 / spread**2), aim, np.ones(len(ACTIVE)), 300)
+
+
+def features(data: Measured, still: bool) -> Array:
+    """(936, F) what the reader looks at first: the directions in which displacements differ most, at equal size, and
+    the least-squares filter of every unit."""
+    filters, gram = filters_of(data, still)
+    filters = filters / np.sqrt(np.diag(gram))
+    both, people = np.concatenate([data.seen, data.mirrored().seen]), _covariance(data.shapes)
+    spread, directions = np.linalg.eigh(_covariance(both) + (people if still else 0))
+    main = directions[:, -DIRECTIONS:] / np.sqrt(spread[-DIRECTIONS:])
+    return np.concatenate([main, 0.3 * filters], 1)
+
+
+def train(data: Measured, still: bool) -> list[Array]:
+    """Weights and biases of the reader: `W0, b0, W1, b1, W2, b2`, of displacements (936,) in IOD.
+
+    It is to find the units asked for; of performances, which are stronger and less pure, what explains them best; and
+    on the portrait what it finds on the performer."""
+    torch.manual_seed(0)
+    look = torch.tensor(features(data, still), dtype=torch.float32)
+    net = nn.Sequential(
+        nn.Dropout(DROP), nn.Linear(look.shape[1], WIDTH), nn.SiLU(),
+        nn.Dropout(DROP), nn.Linear(WIDTH, WIDTH), nn.SiLU(), nn.Linear(WIDTH, len(ACTIVE)),
+    )  # fmt: skip
+    sides = [
+        [torch.tensor(v, dtype=torch.float32) for v in (m.seen, m.wanted, m.played, m.shapes)]
+        for m in (data, data.mirrored())
+    ]
+    asked = torch.tensor(data.units[:, ACTIVE], dtype=torch.float32)
+    theirs_asked = torch.tensor(explained(data, data.wanted), dtype=torch.float32)
+    optimizer = torch.optim.AdamW(net.parameters(), weight_decay=1e-2)
+    steps = EPOCHS * -(-len(asked) // BATCH)
+    schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
+    for _ in bar(range(EPOCHS), description="reader"):
+        for chosen in torch.randperm(len(asked)).split(BATCH):
+            seen, wanted, played, shapes = sides[int(torch.rand(()) < 0.5)]
+            y = seen[chosen] + NOISE * torch.randn(len(chosen), 2 * top.SURFACE)
+            if still:  # a face that was never seen at rest: somebody's, or between two people's
+                i, j = torch.randint(len(shapes), (2, len(chosen)))
+                share = torch.rand(len(chosen), 1)
+                loss = (net((y + share * shapes[i] + (1 - share) * shapes[j]) @ look) - asked[chosen]).square().mean()
+            else:
+                m = torch.randint(len(wanted), (BATCH,))
+                found, theirs, mine = net(torch.cat([y, wanted[m], played[m]]) @ look).split([len(y), BATCH, BATCH])
+                loss = (found - asked[chosen]).square().mean() + ALIKE_WEIGHT * (theirs - mine).square().mean()
+                loss = loss + REAL_WEIGHT * (theirs - theirs_asked[m]).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+            schedule.step()
+    layers = [m for m in net if isinstance(m, nn.Linear)]
+    out = [p.detach().double().numpy() for m in layers for p in (m.weight.T, m.bias)]
+    out[0] = look.double().numpy() @ out[0]
+    return out
+
+
+def _read(layers: list[Array], y: Array) -> Array:
+    out = np.zeros((len(y), len(FACE_UNITS)))
+    out[:, ACTIVE] = network(layers, y)
+    return out
 
 
 def main() -> None:

@@ -1,15 +1,14 @@
 """Reading Action Units off tracked faces.
 
 A tracker does not see a displacement as it is: it smooths, and prefers faces it knows. So units are not
-fitted with the fields they are drawn with but with the mean response of the tracker to each of them, and
-displacements are weighed by the inverse covariance of all that is no unit: how faces differ in their
-response, the tracker's noise, motion that no unit explains and, for a picture whose person was never seen
-at rest, how people's proportions differ. Measured by `tools/calibrate_units.py`.
+fitted with the fields they are drawn with: a small network has learnt what the tracker sees of them on many
+faces (`tools/calibrate_units.py`), once for people who were seen at rest, once for a single picture, where people's
+proportions differ.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
 from functools import cache
 from importlib import resources
 
@@ -17,46 +16,45 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
-from infinex.face.units import ALIKE, COLUMNS, FACE_UNITS, nonnegative, tamed
+from infinex.face.units import COLUMNS, FACE_UNITS, tamed
 
 Array = NDArray[np.float64]
-RARE = frozenset({"AU11", "AU16", "AU18", "AU22", "AU24", "AU27", "AU28"})
-SPREAD = (0.60, 0.08)  # expected size of an intensity: of common units, of rare ones
-IDLE = 1.5  # threshold in units of the weighed displacement: tracking noise alone is no expression
+FAINT = 0.02  # below it, tracking noise
 MOST = 1.0
 
 
-@dataclass(frozen=True)
-class Views:
-    """How the tracker sees units: `filters` (U, 936) and their products `gram` (U, U), of clips or stills."""
-
-    filters: Array
-    gram: Array
-
-
 @cache
-def _views(still: bool) -> Views:
-    path = resources.files("infinex.face").joinpath("data/unit_views.npz")
+def _reader(still: bool) -> tuple[list[int], list[Array]]:
+    """Which of `FACE_UNITS` are read, and the layers that read them."""
+    path = resources.files("infinex.face").joinpath("data/unit_reader.npz")
     with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
         kind = "still" if still else "clip"
-        if tuple(str(n) for n in data["names"]) != FACE_UNITS:
-            raise ValueError("unit_views.npz was made for other units; run tools/calibrate_units.py")
-        return Views(data[f"{kind}_filters"].astype(np.float64), data[f"{kind}_gram"].astype(np.float64))
+        names = [str(n) for n in data["names"]]
+        if not set(names) <= set(FACE_UNITS):
+            raise ValueError("unit_reader.npz was made for other units; run tools/calibrate_units.py")
+        return [FACE_UNITS.index(n) for n in names], [data[f"{kind}_{k}"].astype(np.float64) for k in range(6)]
 
 
-def read_units(offsets: Array, still: bool = False, passes: int = 300) -> Array:
+def network(layers: Sequence[Array], x: Array) -> Array:
+    """(N, 936) to (N, A) through weights and biases `W0, b0, W1, b1, W2, b2`, SiLU between them."""
+    for k in range(0, len(layers), 2):
+        x = x @ layers[k] + layers[k + 1]
+        if k + 2 < len(layers):
+            x = x / (1 + np.exp(-np.clip(x, -60, 60)))
+    return x
+
+
+def read_units(offsets: Array, still: bool = False) -> Array:
     """Intensities (T, U) in 0..1 of `FACE_UNITS` in displacements (T, 478, 3) of a tracked face in IOD.
 
-    Displacements are taken from the person's own rest, or with `still` from the mean face. Generalised least
-    squares under non-negativity with a preference for few units, by projected accelerated gradient. A blink, a
+    Displacements are taken from the person's own rest, or with `still` from the mean face. A blink, a
     wink and eyes that stay closed differ in duration only; all are read as AU45."""
-    views = _views(still)
-    b = np.asarray(offsets, np.float64)[:, : top.SURFACE, :2].reshape(len(offsets), -1)
-    spread = np.array([SPREAD[1] if n in RARE else SPREAD[0] for n in FACE_UNITS])
-    gram = views.gram + np.diag(1 / spread**2)
-    seen = np.array([0.0 if n in ALIKE else MOST for n in FACE_UNITS])
-    aim = b @ views.filters.T - IDLE * np.sqrt(np.diag(gram))
-    return _as_asked(nonnegative(gram, aim, seen, passes))
+    columns, layers = _reader(still)
+    x = np.asarray(offsets, np.float64)[:, : top.SURFACE, :2].reshape(len(offsets), -1)
+    found = network(layers, x) - network(layers, np.zeros_like(x[:1]))
+    out = np.zeros((len(x), len(FACE_UNITS)))
+    out[:, columns] = np.clip(found - FAINT, 0, MOST)
+    return _as_asked(out)
 
 
 def _as_asked(seen: Array, passes: int = 4) -> Array:
