@@ -9,8 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infinex.errors import InputError, OutputError
-from infinex.evaluation import reenact
+from infinex.errors import InputError, OutputError, WeightsError
+from infinex.evaluation import inception, reenact
 from infinex.evaluation.reenact import Moment, evaluate, interval, lines, page, takes
 from infinex.media.image import read_image
 
@@ -108,3 +108,80 @@ def test_mistakes_are_named(clips: Path, tmp_path: Path) -> None:
     (clips / "grace.mp4").unlink()
     with pytest.raises(InputError, match=r"no clip could be evaluated: .*nobody left out"):
         evaluate(clips, tmp_path / "r")
+
+
+# -- networks given as files ------------------------------------------------------------------------
+
+
+def inception_like(path: Path) -> Path:
+    """A file with the inputs and outputs of an Inception network; its features are sums of what it sees."""
+    onnx = pytest.importorskip("onnx")
+    helper, numbers = onnx.helper, np.random.default_rng(0)
+    kernel = numbers.normal(0, 1, (2048, 3, 1, 1)).astype(np.float32)
+    head = numbers.normal(0, 1, (2048, 1008)).astype(np.float32)
+    nodes = [
+        helper.make_node("GlobalAveragePool", ["x"], ["mean"]),
+        helper.make_node("Conv", ["mean", "kernel"], ["maps"]),
+        helper.make_node("Flatten", ["maps"], ["features"]),
+        helper.make_node("MatMul", ["features", "head"], ["logits"]),
+    ]
+    kind = onnx.TensorProto.FLOAT
+    graph = helper.make_graph(
+        nodes, "g", [helper.make_tensor_value_info("x", kind, [1, 3, 299, 299])],
+        [helper.make_tensor_value_info("logits", kind, [1, 1008]),
+         helper.make_tensor_value_info("features", kind, [1, 2048])],
+        [onnx.numpy_helper.from_array(kernel, "kernel"), onnx.numpy_helper.from_array(head, "head")],
+    )  # fmt: skip
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=9), path)
+    return path
+
+
+def test_inception_score_and_frechet_distance(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    same = np.full((6, 4), 0.25)
+    assert inception.inception_score(same) == pytest.approx(1)
+    assert inception.inception_score(np.eye(4)) == pytest.approx(4)  # sure, and of every class
+    a = rng.normal(size=(400, 3))
+    assert inception.frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
+    assert inception.frechet_distance(a, a + np.array([2, 0, 0])) == pytest.approx(4, rel=1e-6)
+    assert inception.frechet_distance(a, 3 * a) == pytest.approx(
+        float(4 * np.square(a.mean(0)).sum() + 4 * np.trace(np.cov(a, rowvar=False))), rel=1e-5
+    )
+    with pytest.raises(WeightsError, match="does not exist"):
+        inception.Inception(tmp_path / "none.onnx")
+    (tmp_path / "bad.onnx").write_bytes(b"nothing")
+    with pytest.raises(WeightsError, match="no ONNX network"):
+        inception.Inception(tmp_path / "bad.onnx")
+
+
+def test_networks_given_as_files_judge_the_engines(clips: Path, portrait: Path, tmp_path: Path) -> None:
+    torch = pytest.importorskip("torch")
+    from infinex.nn.lpips import STAGES, Lpips
+
+    torch.manual_seed(0)
+    state, convs, at = {}, iter(Lpips().convs), 0
+    for stage, widths in enumerate(STAGES):
+        at += stage > 0
+        for _ in widths:
+            conv = next(convs)
+            state |= {f"net.slice{stage + 1}.{at}.{k}": getattr(conv, k).detach() for k in ("weight", "bias")}
+            at += 2
+        state[f"lin{stage}.model.1.weight"] = torch.rand(1, widths[-1], 1, 1)
+    torch.save(state, tmp_path / "lpips.pth")
+    network = inception_like(tmp_path / "inception.onnx")
+    report = evaluate(clips, tmp_path / "report", lpips=tmp_path / "lpips.pth", inception=network)
+    assert 0 < report["clips"][0]["lpips"] < report["baselines"]["static"][0]["lpips"]  # the mesh follows the slide
+    assert report["fid"]["mesh"] > -1e-6 and set(report["fid"]) == {"static", "mesh"}
+    assert "FID" in "\n".join(lines(report)) and "FID" in (tmp_path / "report" / "index.html").read_text()
+    with pytest.raises(InputError, match="--cross has not"):
+        evaluate(clips, tmp_path / "none", cross=clips, inception=network)
+    with pytest.raises(WeightsError, match="no outputs"):
+        inception.Inception(_without_features(tmp_path))([read_image(portrait)])
+
+
+def _without_features(folder: Path) -> Path:
+    onnx = pytest.importorskip("onnx")
+    model = onnx.load(inception_like(folder / "whole.onnx"))
+    del model.graph.output[1]
+    onnx.save(model, folder / "part.onnx")
+    return folder / "part.onnx"

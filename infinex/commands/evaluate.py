@@ -29,6 +29,14 @@ def evaluate(
     frames: Annotated[Optional[int], typer.Option(help="At most so many of each clip.")] = None,  # noqa: UP045
     drivers: Annotated[int, typer.Option(help="Clips that drive each portrait of --cross.")] = 2,
     task: Annotated[str, typer.Option(help="reenactment, expression or language.")] = "reenactment",
+    lpips: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="LPIPS weights (VGG): measures it too."),
+    ] = None,
+    inception: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="An Inception network as ONNX: measures FID too."),
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the means as JSON in the last line.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
@@ -40,8 +48,10 @@ def evaluate(
         from infinex.evaluation.reenact import lines
 
         with progress_bar("evaluating", quiet or as_json, "clips") as update:
-            summary = run(clips, out, engine, weights, cross, split, frames, drivers, update)
+            summary = run(clips, out, engine, weights, cross, split, frames, drivers, update, lpips, inception)
     elif task in TASKS:
+        if lpips is not None:
+            raise InputError(f"--lpips belongs to --task reenactment, not {task}")
         if importlib.util.find_spec(TASKS[task]) is None:
             raise InputError(f"--task {task} is not part of this installation")
         try:
@@ -49,7 +59,7 @@ def evaluate(
         except ModuleNotFoundError as error:
             raise MissingDependencyError(f"--task {task} needs {error.name}: pip install 'infinex[train]'") from None
         with progress_bar("evaluating", quiet or as_json, "samples") as update:
-            summary = module.evaluate(clips, out, weights, update)
+            summary = module.evaluate(clips, out, weights, update, inception)
         lines = module.lines
     else:
         raise InputError(f"--task {task}: it is reenactment, {' or '.join(TASKS)}")

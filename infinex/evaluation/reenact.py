@@ -25,6 +25,7 @@ from numpy.typing import NDArray
 from infinex.drivers.video import VideoDriver
 from infinex.engine import Engine, Prepared, Source, load_engine
 from infinex.errors import FaceNotFoundError, InfinexError, InputError, MissingDependencyError, OutputError
+from infinex.evaluation.inception import Judges
 from infinex.evaluation.metrics import Flicker, cosine, identity, l1, landmark_distance, psnr, ssim
 from infinex.face.pose import fit_pose
 from infinex.face.reading import read_units
@@ -37,13 +38,14 @@ from infinex.training.data import MANIFEST, read_clips
 
 RGB = NDArray[np.uint8]
 Progress = Callable[[int, int | None], None]
-KEYS = ("l1", "psnr", "ssim", "akd", "aed", "csim", "flicker", "fps")
-BETTER = {"l1": -1, "psnr": 1, "ssim": 1, "akd": -1, "aed": -1, "csim": 1, "flicker": -1, "fps": 1, "units": 1}
+KEYS = ("l1", "psnr", "ssim", "akd", "aed", "csim", "flicker", "lpips", "fps")
+BETTER = {"l1": -1, "psnr": 1, "ssim": 1, "akd": -1, "aed": -1, "csim": 1, "flicker": -1, "lpips": -1, "fps": 1,
+          "units": 1}  # fmt: skip
 TITLES = {
     "l1": "mean absolute error, 0..1", "psnr": "dB", "ssim": "structural similarity",
     "akd": "landmark distance, pixels at 256", "aed": "identity distance to the true frame",
     "csim": "identity cosine to the source", "flicker": "change of the error between frames", "fps": "frames/s",
-    "units": "correlation of Action Units with the performer's",
+    "lpips": "perceptual distance (LPIPS)", "units": "correlation of Action Units with the performer's",
 }  # fmt: skip
 EVERY = 5  # frames between looks at the identity
 RESAMPLES = 2000
@@ -117,11 +119,12 @@ def _first_face(path: Path, finder: FaceFinder) -> Source:
 
 
 def self_reenactment(
-    take: Take, engines: dict[str, Engine], finder: FaceFinder, frames: int | None, people: bool
+    take: Take, engines: dict[str, Engine], finder: FaceFinder, frames: int | None, people: bool, judges: Judges
 ) -> tuple[dict[str, dict[str, Any]], list[Moment]]:
     """Rows by engine (`static` first), and the best and the worst moment of the last engine, of one clip.
 
-    `people`: whether identity is measured. Raises InfinexError where the clip is of no use."""
+    `people`: whether identity is measured; `judges` look at every fifth frame. Raises InfinexError where the clip is
+    of no use."""
     source = _first_face(take.path, finder)
     prepared: dict[str, Prepared] = {n: e.prepare(source) for n, e in engines.items()}
     driver = VideoDriver(take.path)
@@ -174,6 +177,11 @@ def self_reenactment(
                     side.add("csim", cosine(mine, me))
                     side.add("aed", float(np.linalg.norm(mine - identity(truth, true.landmarks))))
             if i % EVERY == 0:
+                judges.see("truth", truth)
+                for name, picture in pictures.items():
+                    judges.see(name, picture)
+                    if (distance := judges.distance(picture, truth)) is not None:
+                        sides[name].add("lpips", distance)
                 last = list(pictures)[-1]
                 _keep(
                     moments,
@@ -299,10 +307,14 @@ def evaluate(
     frames: int | None = None,
     drivers: int = 2,
     progress: Progress | None = None,
+    lpips: str | Path | None = None,
+    inception: str | Path | None = None,
 ) -> dict[str, Any]:
     """Evaluate an engine; `out` gets report.json, index.html and pictures. Returns the report.
 
-    With `cross`, a folder of portraits, these are driven by the first `drivers` clips of different people.
+    With `cross`, a folder of portraits, these are driven by the first `drivers` clips of different people. `lpips` and
+    `inception` are files of networks (see `infinex.nn.lpips` and `infinex.evaluation.inception`): with them LPIPS and
+    FID are measured, against the true frames, which --cross has not.
     Raises InfinexError for what the user can mend; a clip of no use is named in the report and left out."""
     out = Path(out)
     if out.exists():
@@ -315,6 +327,9 @@ def evaluate(
     options.check()
     names = ["mesh"] if engine == "mesh" else ["mesh", engine]
     engines = {n: load_engine(n, replace(options, engine=n), weights if n == engine else "") for n in names}
+    if cross is not None and (lpips or inception):
+        raise InputError("--lpips and --inception compare with true frames, which --cross has not")
+    judges = Judges.load(lpips, inception)
     notes: list[str] = []
     people = _people(notes)
     finder = FaceFinder()
@@ -324,7 +339,7 @@ def evaluate(
                 Path(cross), found, options, names, finder, frames, people, drivers, notes, progress
             )
         else:
-            report, pictures = _self(found, engines, engine, finder, frames, people, notes, progress)
+            report, pictures = _self(found, engines, engine, finder, frames, people, notes, progress, judges)
     finally:
         finder.close()
     report |= {"engine": engine, "weights": weights, "data": Path(folder).name, "notes": notes}
@@ -355,14 +370,14 @@ Picture = tuple[str, str, RGB]
 
 def _self(
     found: list[Take], engines: dict[str, Engine], engine: str, finder: FaceFinder, frames: int | None,
-    people: bool, notes: list[str], progress: Progress | None,
+    people: bool, notes: list[str], progress: Progress | None, judges: Judges,
 ) -> tuple[dict[str, Any], list[Picture]]:  # fmt: skip
     rows: dict[str, list[dict[str, Any]]] = {n: [] for n in ("static", *engines)}
     who: list[str] = []
     moments: list[Moment] = []
     for done, take in enumerate(found, 1):
         try:
-            mine, best = self_reenactment(take, engines, finder, frames, people)
+            mine, best = self_reenactment(take, engines, finder, frames, people, judges)
         except InfinexError as error:
             notes.append(f"{take.name} left out: {error}")
             continue
@@ -387,6 +402,8 @@ def _self(
         "clips": rows[engine], "mean": {k: v[0] for k, v in table[engine].items()}, "people": len(set(who)),
         "intervals": table, "baselines": {n: r for n, r in rows.items() if n != engine},
     }  # fmt: skip
+    if fid := judges.fid():
+        report["fid"] = fid
     return report, pictures
 
 
@@ -449,6 +466,8 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
             if name != "static" and {"l1", "akd"} <= table[name].keys():
                 a, b = (table[name][k][0] / max(1e-9, table["static"][k][0]) for k in ("l1", "akd"))
                 yield f"{name}: l1 {a:.3f} and landmark distance {b:.3f} of static's"
+    if "fid" in report:
+        yield "FID from the true frames: " + ", ".join(f"{n} {v:.2f}" for n, v in report["fid"].items())
     for note in report["notes"]:
         yield f"note: {note}"
 
@@ -485,11 +504,13 @@ def page(report: dict[str, Any], pictures: Sequence[tuple[str, str]]) -> str:
         for p, c in pictures
     )
     notes = "".join(f"<li>{html.escape(n)}</li>" for n in report["notes"])
+    fid = ", ".join(f"{html.escape(n)} {v:.2f}" for n, v in report.get("fid", {}).items())
+    fid = f"<p>FID from the true frames: {fid}</p>" if fid else ""
     legend = ", ".join(f"{k}: {TITLES[k]}" for k in keys)
     return f"""<!doctype html><html lang="en"><meta charset="utf-8">
 <title>Infinex: {html.escape(report["engine"])}</title>
 <style>{STYLE}</style><h1>{html.escape(report["engine"])} on {html.escape(report["data"])}</h1>
 <p>{report["people"]} people, {len(report["clips"])} clips. Means over people, with 95 % intervals by bootstrap.</p>
-<table><tr><th></th>{head}</tr>{means}</table><p><small>{html.escape(legend)}</small></p><ul>{notes}</ul>
+<table><tr><th></th>{head}</tr>{means}</table>{fid}<p><small>{html.escape(legend)}</small></p><ul>{notes}</ul>
 <h2>Pictures</h2>{figures}<h2>Every clip, {html.escape(report["engine"])}</h2>
 <table><tr><th></th>{head}</tr>{clips}</table></html>"""

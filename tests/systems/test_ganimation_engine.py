@@ -152,19 +152,6 @@ def test_refuses_other_pictures_and_weights(engine: GanimationEngine, tmp_path: 
         GanimationEngine(tmp_path / "none.safetensors")
 
 
-def test_inception_score_and_frechet_distance() -> None:
-    rng = np.random.default_rng(0)
-    same = np.full((6, 4), 0.25)
-    assert E.inception_score(same) == pytest.approx(1)
-    assert E.inception_score(np.eye(4)) == pytest.approx(4)  # sure, and of every class
-    a = rng.normal(size=(400, 3))
-    assert E.frechet_distance(a, a) == pytest.approx(0, abs=1e-6)
-    assert E.frechet_distance(a, a + np.array([2, 0, 0])) == pytest.approx(4, rel=1e-6)
-    assert E.frechet_distance(a, 3 * a) == pytest.approx(
-        float(4 * np.square(a.mean(0)).sum() + 4 * np.trace(np.cov(a, rowvar=False))), rel=1e-5
-    )
-
-
 def test_expressions_of_the_paper() -> None:
     happy = E.expression_units("happy")
     assert happy.shape == (17,)
@@ -182,11 +169,6 @@ def test_rows_of_the_table(tmp_path: Path) -> None:
         E.portraits(tmp_path / "none")
     with pytest.raises(InputError, match="no picture or clip"):
         E.portraits(tmp_path)
-    with pytest.raises(WeightsError, match="does not exist"):
-        E.Inception(tmp_path / "none.onnx")
-    (tmp_path / "bad.onnx").write_bytes(b"nothing")
-    with pytest.raises(WeightsError, match="no ONNX network"):
-        E.Inception(tmp_path / "bad.onnx")
 
 
 @pytest.mark.slow

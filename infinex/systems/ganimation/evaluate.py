@@ -8,7 +8,7 @@ IS, FID  with an Inception network given as a file
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 
 from infinex.drivers.units import EMOTIONS
 from infinex.engine import Drive, Source
-from infinex.errors import FaceNotFoundError, InputError, MissingDependencyError, WeightsError
+from infinex.errors import FaceNotFoundError, InputError
+from infinex.evaluation.inception import Inception, frechet_distance, inception_score
 from infinex.evaluation.metrics import identity
 from infinex.face.tracker import FaceFinder
 from infinex.face.units import basis
@@ -118,59 +119,6 @@ def portraits(folder: str | Path) -> list[tuple[str, Source]]:
     if not found:
         raise InputError(f"{folder} holds no picture or clip that shows a face")
     return found
-
-
-class Inception:
-    """An Inception network in an ONNX file: pictures (B, 3, 299, 299) in -1..1 to classes and features.
-
-    Of its outputs the one of 1000 or 1008 columns is taken as logits, the one of 2048 as features."""
-
-    def __init__(self, path: str | Path) -> None:
-        try:
-            import onnxruntime
-        except ImportError:
-            raise MissingDependencyError("inception scores need: pip install 'infinex[onnx]'") from None
-        if not Path(path).is_file():
-            raise WeightsError(f"{path} does not exist")
-        try:
-            self._session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
-        except Exception as error:  # the library has no common base for what a damaged file raises
-            raise WeightsError(f"{path} is no ONNX network that can be read") from error
-        self._input = self._session.get_inputs()[0].name
-        self._path = path
-
-    def __call__(self, images: Sequence[RGB]) -> tuple[Array, Array]:
-        """Class probabilities (N, C) and features (N, 2048) of pictures (H, W, 3). Raises WeightsError."""
-        probabilities, features = [], []
-        for image in images:
-            x = cv2.resize(image, (299, 299), interpolation=cv2.INTER_AREA).astype(np.float32) / 127.5 - 1
-            try:
-                outputs = self._session.run(None, {self._input: x.transpose(2, 0, 1)[None]})
-            except Exception as error:
-                raise WeightsError(f"{self._path} takes no pictures of 3x299x299") from error
-            flat = {o.reshape(-1).size: o.reshape(-1).astype(np.float64) for o in outputs}
-            logits = next((flat[n] for n in (1000, 1008) if n in flat), None)
-            if logits is None or 2048 not in flat:
-                raise WeightsError(f"{self._path} has no outputs of 1000 classes and of 2048 features")
-            e = np.exp(logits - logits.max())
-            probabilities.append(e / e.sum())
-            features.append(flat[2048])
-        return np.stack(probabilities), np.stack(features)
-
-
-def inception_score(probabilities: Array) -> float:
-    """exp(mean KL(p(y|x) || p(y))) of class probabilities (N, C) (Salimans et al. 2016)."""
-    p = np.clip(probabilities, 1e-12, None)
-    return float(np.exp((p * (np.log(p) - np.log(p.mean(0)))).sum(1).mean()))
-
-
-def frechet_distance(a: Array, b: Array) -> float:
-    """|μ - μ'|² + tr(Σ + Σ' - 2(ΣΣ')^½) of features (N, D) and (M, D) (Heusel et al. 2017)."""
-    from scipy.linalg import sqrtm
-
-    ca, cb = np.atleast_2d(np.cov(a, rowvar=False)), np.atleast_2d(np.cov(b, rowvar=False))
-    root = np.real(sqrtm(ca @ cb))
-    return float(np.square(a.mean(0) - b.mean(0)).sum() + np.trace(ca + cb - 2 * root))
 
 
 def _named(weights: Any) -> dict[str, str | None]:

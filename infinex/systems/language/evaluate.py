@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +18,9 @@ from numpy.typing import NDArray
 
 from infinex.drivers.timeline import TrackDriver
 from infinex.errors import InputError
+from infinex.evaluation.inception import Judges
 from infinex.media.files import atomic_path
+from infinex.media.image import read_image
 from infinex.nn.sentence import load_encoder
 from infinex.systems.language.losses import contrastive, path_regularisation
 from infinex.systems.language.model import MotionText
@@ -47,17 +50,6 @@ def average_content_distance(videos: Iterable[Sequence[NDArray[np.floating]]]) -
     if not found:
         raise ValueError("ACD needs a video of two frames or more")
     return float(np.mean(found))
-
-
-def frechet_distance(one: NDArray[np.floating], two: NDArray[np.floating]) -> float:
-    """FID between features (N, D) and (M, D): |μ₁ - μ₂|² + tr(Σ₁ + Σ₂ - 2 (Σ₁Σ₂)^½), as usually reported.
-
-    The square root that the paper puts over it is not taken, so that the numbers compare with other work."""
-    from scipy.linalg import sqrtm
-
-    a, b = np.cov(one, rowvar=False), np.cov(two, rowvar=False)
-    root = sqrtm(a @ b)
-    return float(((one.mean(0) - two.mean(0)) ** 2).sum() + np.trace(a + b - 2 * np.real(root)))
 
 
 def smoothness(trajectories: NDArray[np.floating]) -> float:
@@ -105,11 +97,12 @@ def retrieval(
 
 def evaluate(
     folder: str | Path | None = None, out: str | Path | None = None, weights: str | None = None,
-    progress: Progress | None = None,
+    progress: Progress | None = None, inception: str | Path | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Measure the unit generator `weights` (the shipped one by default) beside its baselines.
 
-    `folder` may hold portraits, on which ACD is measured; `out` is a folder for `report.json`. The rows are
+    `folder` may hold portraits, on which ACD is measured and, with an `inception` network, FID from the portraits as
+    they are; `out` is a folder for `report.json`. The rows are
     the truth (the grammar's own trajectories), the generator, a straight line to its last frame, the LSTM, and
     a face that does not move. Raises InputError, WeightsError or MissingDependencyError."""
     loaded = load_units(weights if weights else None)
@@ -143,12 +136,19 @@ def evaluate(
     }  # fmt: skip
     if folder is not None and portraits_in(Path(folder)):
         sentences = encoder(ACD_SENTENCES)
+        judges = Judges.load(None, inception)
         for name in ("recurrent", "interpolation", "lstm"):
             model = lstm if name == "lstm" else loaded.model
             if model is None or name not in made:
                 continue
             moves = generate(model, sentences, straight=name == "interpolation")
-            rows[name]["acd"] = acd_on_portraits(Path(folder), moves, config.channels, config.fps, progress)
+            watch = partial(judges.see, name)
+            rows[name]["acd"] = acd_on_portraits(Path(folder), moves, config.channels, config.fps, progress, watch)
+        if judges.inception is not None:
+            for picture in portraits_in(Path(folder)):
+                judges.see("truth", read_image(picture))
+            for name, value in judges.fid().items():
+                rows[name]["fid"] = value
     if out is not None:
         where = Path(out)
         where.mkdir(parents=True, exist_ok=True)
@@ -167,9 +167,16 @@ def portraits_in(folder: Path) -> list[Path]:
 
 
 def acd_on_portraits(
-    folder: Path, moves: NDArray[np.float32], channels: Sequence[str], rate: float, progress: Progress | None = None
+    folder: Path,
+    moves: NDArray[np.float32],
+    channels: Sequence[str],
+    rate: float,
+    progress: Progress | None = None,
+    watch: Callable[[NDArray[np.uint8]], None] | None = None,
 ) -> float:
-    """ACD of the portraits in a folder animated by trajectories, by the identity network, every fifth frame."""
+    """ACD of the portraits in a folder animated by trajectories, by the identity network, every fifth frame.
+
+    `watch` is shown the same frames."""
     from infinex.evaluation.metrics import identity
     from infinex.face.tracker import FaceTracker
     from infinex.pipeline import load_source, render
@@ -184,6 +191,8 @@ def acd_on_portraits(
                 features = []
                 for k, frame in enumerate(render(source, TrackDriver(tracks, frames, 12.5, True, 0))):
                     face = tracker(frame) if k % 5 == 0 else None
+                    if watch is not None and k % 5 == 0:
+                        watch(frame)
                     if face is not None:
                         features.append(identity(frame, face.landmarks))
                 videos.append(features)
@@ -197,9 +206,12 @@ def lines(summary: dict[str, Any]) -> list[str]:
     out = [
         f"{summary['sentences']} sentences whose words were kept from training, {summary['seconds']:.1f} s each; "
         f"retrieval among {summary['choices']}",
-        f"{'':14} distance   top 1   top 3     path     ACD",
+        f"{'':14} distance   top 1   top 3     path     ACD     FID",
     ]
     for name, row in summary["rows"].items():
         acd = f"{row['acd']:7.3f}" if "acd" in row else "      -"
-        out.append(f"{name:14} {row['distance']:8.3f} {row['top1']:7.1%} {row['top3']:7.1%} {row['path']:8.4f} {acd}")
+        fid = f"{row['fid']:7.2f}" if "fid" in row else "      -"
+        out.append(
+            f"{name:14} {row['distance']:8.3f} {row['top1']:7.1%} {row['top3']:7.1%} {row['path']:8.4f} {acd} {fid}"
+        )
     return out
