@@ -21,7 +21,7 @@ from infinex.commands.study import study
 from infinex.commands.track import motions, track
 from infinex.commands.train import train
 from infinex.commands.weights import weights
-from infinex.errors import InfinexError
+from infinex.errors import InfinexError, missing_library
 
 COMMANDS = (
     animate,
@@ -98,6 +98,11 @@ def main() -> None:
         code = 130
     except typer.Exit as done:
         code = done.exit_code
+    except ImportError as error:
+        if (missing := missing_library(error)) is None:
+            raise
+        print(f"infinex: {missing}", file=sys.stderr)
+        code = 2
     except MemoryError:
         print("infinex: not enough memory; try a smaller --size", file=sys.stderr)
         code = 2

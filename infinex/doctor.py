@@ -11,6 +11,7 @@ from collections.abc import Callable
 import numpy as np
 
 from infinex._version import __version__
+from infinex.errors import missing_library
 
 REQUIRED = (
     "numpy", "scipy", "opencv-contrib-python", "mediapipe", "av", "numba", "pillow", "typer", "rich", "onnxruntime",
@@ -94,6 +95,7 @@ def examine() -> bool:
             print(f"  {name:24} ok: {check()}")
         except Exception as error:  # whatever is broken is the finding
             good = False
-            print(f"  {name:24} FAILED: {error}")
+            missing = missing_library(error) if isinstance(error, ImportError) else None
+            print(f"  {name:24} FAILED: {missing or error}")
     print("all is well" if good else "not all is well")
     return good

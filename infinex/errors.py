@@ -25,3 +25,18 @@ class MissingDependencyError(InfinexError):
 
 class WeightsError(InfinexError):
     """Weights are missing, truncated, of another model or of an unsafe kind."""
+
+
+def missing_library(error: ImportError) -> str | None:
+    """What to do where a library of the system is missing, and not a Python package; None otherwise."""
+    text = str(error)
+    if ".so" not in text:
+        return None
+    if "libGL." in text:
+        return (
+            "OpenCV needs the system library libGL: install it (Debian, Ubuntu: apt-get install libgl1), or run: "
+            "pip install --force-reinstall --no-deps opencv-contrib-python-headless"
+        )
+    if "libgthread" in text or "libglib" in text:
+        return "OpenCV needs the system library GLib: install it (Debian, Ubuntu: apt-get install libglib2.0-0)"
+    return f"a library of the system is missing: {text.splitlines()[0]}; install the package that holds it"

@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 import infinex
-from infinex.errors import InputError
+from infinex.errors import InputError, missing_library
 from infinex.media.image import read_image, write_image
 from infinex.media.video import VideoReader, probe
 from infinex.motion import Motion
@@ -261,3 +261,16 @@ def test_import_is_light() -> None:
         subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout.strip()
         == "False"
     )
+
+
+def test_a_missing_system_library_is_one_line(tmp_path: Path) -> None:
+    """As on a fresh server, where OpenCV finds no libGL."""
+    (tmp_path / "cv2.py").write_text(
+        'raise ImportError("libGL.so.1: cannot open shared object file: No such file or directory")\n'
+    )
+    result = subprocess.run(
+        [*COMMAND, "animate", "face.jpg", "--motion", "smile", "-o", str(tmp_path / "o.mp4")],
+        capture_output=True, text=True, timeout=200, check=False, env=os.environ | {"PYTHONPATH": str(tmp_path)},
+    )  # fmt: skip
+    assert "apt-get install libgl1" in refused(result)
+    assert missing_library(ImportError("No module named 'nothing'")) is None

@@ -71,11 +71,6 @@ def _solutions() -> Any:
     try:
         from mediapipe.python import solutions
     except ImportError as error:
-        if "libGL" in str(error):
-            raise MissingDependencyError(
-                "OpenCV needs the system library libGL: install it (Debian, Ubuntu: apt-get install libgl1) "
-                "or run: pip install --force-reinstall --no-deps opencv-contrib-python-headless"
-            ) from error
         raise MissingDependencyError(
             f"MediaPipe cannot be loaded ({error}); run: pip install mediapipe==0.10.21, or name a "
             "face_landmarker.task file in INFINEX_FACE_TASK for a newer release"

@@ -17,6 +17,7 @@ import contextlib
 import csv
 import hashlib
 import json
+import logging
 import os
 import re
 import shutil
@@ -601,11 +602,11 @@ def ray_pool(jobs: Iterator[Job], work: Work, address: str) -> Iterator[tuple[Jo
     except ImportError:
         raise MissingDependencyError("--ray needs Ray: pip install ray") from None
     try:
-        ray.init(address=None if address == "local" else address, log_to_driver=False, logging_level="ERROR")
+        ray.init(address=None if address == "local" else address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray refuses by many kinds of error
         raise InputError(f"--ray {address}: {str(error).splitlines()[0]}") from None
     try:
-        remote = ray.remote(max_retries=1)(lambda job: work(job))
+        remote: Any = ray.remote(max_retries=1)(lambda job: work(job))
         limit = max(2, 3 * int(ray.cluster_resources().get("CPU", 1)))
         under_way: dict[Any, Job] = {}
         jobs = iter(jobs)

@@ -420,7 +420,8 @@ class Trainer:
             for name, schedule in self.schedules.items():
                 # Where it was, not what it was: milestones changed by --set apply from here on.
                 place = state["schedulers"][name]
-                schedule.load_state_dict({k: place[k] for k in ("last_epoch", "_step_count", "_last_lr") if k in place})
+                kept = ("last_epoch", "_step_count", "_last_lr", "lr_lambdas")  # the last only says that there are some
+                schedule.load_state_dict({k: place[k] for k in kept if k in place})
             if self.average is not None and "average" in state:
                 self.average.count = state["average"]["count"]
                 for name, mine in self.average.state.items():

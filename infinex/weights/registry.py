@@ -50,7 +50,7 @@ ENTRIES: tuple[Entry, ...] = (
           otherwise="download vox-adv-cpk.pth.tar from the links in the README of github.com/AliaksandrSiarohin/"
                     "first-order-model (a cloud drive, which asks for a click)",
           convert="infinex.systems.fomm.weights"),
-    Entry("fomm-face", "fomm", "trained here, small; infinex/weights/fomm/README.md", "Apache-2.0", 3.8,
+    Entry("fomm-face", "fomm", "trained here, small; infinex/weights/fomm/README.md", "Apache-2.0", 5.7,
           bundled="fomm/fomm-face.safetensors"),
     Entry("ganimation-80", "ganimation", "trained here, a sketch; infinex/weights/ganimation/README.md",
           "Apache-2.0", 1.8,

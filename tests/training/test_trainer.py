@@ -88,6 +88,24 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(dataset: Callable[..., 
     assert all(torch.equal(v, b.networks["generator"][k]) for k, v in a.networks["generator"].items())
 
 
+class Falling(fomm.FommTask):
+    """With the kind of schedule that GANimation has."""
+
+    def schedulers(self) -> dict[str, torch.optim.lr_scheduler.LRScheduler]:
+        return {
+            n: torch.optim.lr_scheduler.LambdaLR(o, lambda epoch: 1 - epoch / 4) for n, o in self.optimizers().items()
+        }
+
+
+def test_a_rate_that_falls_by_a_function_goes_on_where_it_was(dataset: Callable[..., Path], tmp_path: Path) -> None:
+    data, falling = dataset(), entry()._replace(task=Falling)
+    trainer.train(falling, data, tmp_path / "whole", ["max_steps=9"])
+    trainer.train(falling, data, tmp_path / "run", ["max_steps=4"])
+    trainer.train(falling, None, tmp_path / "run", ["max_steps=9"], resume=True)
+    assert rows(tmp_path / "run") == rows(tmp_path / "whole")
+    assert len({r["rate"] for r in rows(tmp_path / "run")}) == 3
+
+
 def test_a_damaged_last_checkpoint_is_passed_over(dataset: Callable[..., Path], tmp_path: Path) -> None:
     run, data = tmp_path / "run", dataset()
     trainer.train(entry(), data, run, ["max_steps=4", "checkpoint_every=2"])
