@@ -12,7 +12,6 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from infinex._version import __version__
 from infinex.errors import InputError
@@ -236,6 +235,8 @@ class Motion:
     def smooth(self, seconds: float) -> Motion:
         """Gaussian smoothing in time, without lag; `seconds` is the standard deviation."""
         sigma = seconds * self.fps
+        from scipy.ndimage import gaussian_filter1d  # slow to load, and seldom asked for
+
         return self._map(lambda x: gaussian_filter1d(x, sigma, axis=0, mode="nearest")) if sigma > 0 else self
 
     def resample(self, fps: float) -> Motion:

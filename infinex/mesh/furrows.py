@@ -15,7 +15,6 @@ from functools import cache
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.interpolate import make_interp_spline
 
 from infinex.face import topology as top
 from infinex.face.units import field_of
@@ -117,6 +116,8 @@ def _height(fold: Fold) -> tuple[Array, Array]:
     course = np.array(fold.course)
     t = np.linspace(0, 1, len(course))
     fine = np.linspace(0, 1, 48)
+    from scipy.interpolate import make_interp_spline  # a third of a second that a filmed driver does without
+
     line = make_interp_spline(t, course, k=min(3, len(course) - 1))(fine)
     x, y = _cells()
     lo, hi = line.min(0) - 6 * fold.width, line.max(0) + 6 * fold.width

@@ -52,6 +52,15 @@ def discriminator_adversarial(real: Tensor, fake: Tensor, kind: Adversary = "lsg
     raise ValueError(f"unknown adversarial loss {kind!r}; known: {', '.join(ADVERSARIES)}")
 
 
+def bare(network: nn.Module) -> nn.Module:
+    """The network itself where a trainer has wrapped it.
+
+    Gradients of gradients are taken outside a trainer's rules, which watch every backward pass, and in the
+    precision of the weights: half precision loses them."""
+    inner = getattr(network, "module", network)
+    return inner if isinstance(inner, nn.Module) else network
+
+
 def gradient_penalty(
     score: Callable[[Tensor], Tensor], real: Tensor, fake: Tensor, mix: Tensor | None = None
 ) -> Tensor:

@@ -106,6 +106,12 @@ def test_a_rate_that_falls_by_a_function_goes_on_where_it_was(dataset: Callable[
     assert len({r["rate"] for r in rows(tmp_path / "run")}) == 3
 
 
+def test_gradients_of_gradients_are_taken_in_mixed_precision_too(dataset: Callable[..., Path], tmp_path: Path) -> None:
+    settings = ["adversary=wgan-gp", "precision=bf16-mixed", "max_steps=2"]
+    trainer.train(entry(), dataset(), tmp_path / "run", settings)
+    assert all(float(r["gradient_penalty"]) > 0 for r in rows(tmp_path / "run"))
+
+
 def test_a_damaged_last_checkpoint_is_passed_over(dataset: Callable[..., Path], tmp_path: Path) -> None:
     run, data = tmp_path / "run", dataset()
     trainer.train(entry(), data, run, ["max_steps=4", "checkpoint_every=2"])

@@ -25,6 +25,7 @@ BUNDLED = "fomm-face"  # in the registry of weights
 ROOM = 1.55  # side of the square over the face's, as in the training clips
 FRAMED = 0.55  # a square picture whose face takes up this much of it (with the room) is such a square already
 SEAM = 0.14  # width of the seam over the square's side
+RIM = 0.05  # of the part of it where the deformation dies away
 
 
 class Crop:
@@ -62,15 +63,29 @@ class Crop:
         h, w = image.shape[:2]
         return max(0, self.x), max(0, self.y), min(w, self.x + self.side), min(h, self.y + self.side)
 
+    def ramp(self, width: float) -> NDArray[np.float32]:
+        """(side,) from 0 at an edge to 1 at `width` of the side inside."""
+        ramp = np.clip((np.arange(self.side) + 0.5) / max(1.0, width * self.side), 0, 1)
+        return np.asarray(ramp * ramp * (3 - 2 * ramp), np.float32)
+
+    def rim(self) -> NDArray[np.float32]:
+        """(side, side) 1 inside, falling to 0 towards all edges."""
+        line = self.ramp(RIM) * self.ramp(RIM)[::-1]
+        rim: NDArray[np.float32] = np.outer(line, line)
+        return rim
+
     def seam(self, image: RGB) -> NDArray[np.float32]:
         """(side, side) 1 inside, falling to 0 towards edges behind which the picture goes on."""
         h, w = image.shape[:2]
-        ramp = np.clip((np.arange(self.side) + 0.5) / max(1.0, SEAM * self.side), 0, 1)
-        ramp = (ramp * ramp * (3 - 2 * ramp)).astype(np.float32)
-        one = np.ones_like(ramp)
-        across = (ramp if self.x > 0 else one) * (ramp[::-1] if self.x + self.side < w else one)
-        down = (ramp if self.y > 0 else one) * (ramp[::-1] if self.y + self.side < h else one)
-        return down[:, None] * across
+        across, down = np.ones(self.side, np.float32), np.ones(self.side, np.float32)
+        for line, goes_on in (
+            (across, self.x > 0), (across[::-1], self.x + self.side < w),
+            (down, self.y > 0), (down[::-1], self.y + self.side < h),
+        ):  # fmt: skip
+            if goes_on:
+                line *= self.ramp(SEAM)
+        seam: NDArray[np.float32] = down[:, None] * across
+        return seam
 
 
 def _resized(image: NDArray, size: int) -> NDArray:
@@ -97,6 +112,7 @@ class FommFace:
         self.box = self.crop.box(source.image)
         self._full = self.crop.full(source.image)
         self._seam = self.crop.seam(source.image)[..., None]
+        self._rim = self.crop.rim()[..., None]
         self._prepared: Prepared = engine.prepare(_resized(self._full, self.size))
         self._driver: Crop | None = None
         self._last: tuple[RGB, NDArray[np.uint8]] | None = None
@@ -132,7 +148,8 @@ class FommFace:
         if self.detail and side > self.size:
             # Only the displacement is interpolated: cubic weights do not keep a ramp straight.
             shift = cv2.resize(field - _ramp(field.shape[0]), (side, side), interpolation=cv2.INTER_CUBIC)
-            grid = (shift + _ramp(side) + 1) * np.float32((side - 1) / 2)
+            # Towards the edges it dies away, lest what lies beyond them is drawn into the picture as stripes.
+            grid = (shift * self._rim + _ramp(side) + 1) * np.float32((side - 1) / 2)
             moved = cv2.remap(base, grid[..., 0], grid[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
             change = _resized(made.astype(np.float32) - deformed.astype(np.float32), side)
             sharp = moved.astype(np.float32) + change

@@ -19,7 +19,7 @@ from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 from infinex.errors import InputError
 from infinex.nn.files import load_networks
 from infinex.nn.geometry import ThinPlateTransform, inverse_2x2
-from infinex.nn.losses import Adversary, StructuralPerceptualLoss
+from infinex.nn.losses import Adversary, StructuralPerceptualLoss, bare
 from infinex.nn.vgg import VGG19, VGGPerceptualLoss
 from infinex.systems.fomm.losses import FommLosses, LossWeights, TransformSizes
 from infinex.systems.fomm.model import (
@@ -268,7 +268,8 @@ class FommTask:
         critic, points = self.networks["discriminator"], keypoints.value
         truth, made = self.losses.pyramid(driving), self.losses.pyramid(prediction)
         terms = self.losses.discriminator(critic(truth, points), critic(made, points))
-        terms |= self.losses.penalty(lambda pyramid: critic(pyramid, points), truth, made)
+        plain = bare(critic)
+        terms |= self.losses.penalty(lambda pyramid: plain(pyramid, points), truth, made)
         return checked(terms)
 
     def _zero(self, *names: str) -> None:

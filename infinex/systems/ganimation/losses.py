@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from infinex.nn.losses import discriminator_adversarial, generator_adversarial, gradient_penalty, reconstruction
+from infinex.nn.losses import bare, discriminator_adversarial, generator_adversarial, gradient_penalty, reconstruction
 from infinex.systems.ganimation.model import Critic, Edit, Verdict
 
 
@@ -95,8 +95,9 @@ def critic_terms(
     `mix` (B,) is the share of the real picture where the penalty is taken; uniform if not given (equation 2).
     """
     real, fake = critic(image), critic(made.detach())
+    plain = bare(critic)
     return {
         "critic_gan": discriminator_adversarial(real.score, fake.score, "wgan-gp"),
         "critic_expression": weights.expression_of(len(image)) * expression_loss(real.units, units),
-        "critic_penalty": weights.gradient_penalty * gradient_penalty(lambda x: critic(x).score, image, made, mix),
+        "critic_penalty": weights.gradient_penalty * gradient_penalty(lambda x: plain(x).score, image, made, mix),
     }
