@@ -11,7 +11,7 @@ infinex/face/data/unit_reader.npz; how well units are found on faces held back i
 from __future__ import annotations
 
 import argparse
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -162,6 +162,7 @@ def fit(keep: Path) -> None:
         print("found again on faces held back (correlation):")
         print("  ".join(f"{FACE_UNITS[k]} {x:.2f}" for k, x in zip(ACTIVE, r)))
     everybody = measured(keep, stems)
+    everybody = replace(everybody, shapes=at_rest(everybody, keep))
     out: dict[str, NDArray] = {"names": np.array([FACE_UNITS[k] for k in ACTIVE])}
     for kind in ("clip", "still"):
         for k, layer in enumerate(train(everybody, kind == "still")):
@@ -187,6 +188,21 @@ def explained(data: Measured, moments: Array) -> Array:
     spread = np.array([0.08 if FACE_UNITS[k] in RARE else 0.6 for k in ACTIVE])
     aim = moments @ filters - IDLE * np.sqrt(np.diag(gram))
     return nonnegative(gram + np.diag(1 / spread**2), aim, np.ones(len(ACTIVE)), 300)
+
+
+def at_rest(data: Measured, keep: Path) -> Array:
+    """How people at rest differ from the mean face, (K', 936): performers at rest, and the faces of stills, many of
+    which smile, without what units explain of them."""
+    faces = [Motion.load(p).rest.face[: top.SURFACE, :2] for p in sorted(keep.glob("*.motion.npz"))]
+    performers = np.stack(faces).reshape(len(faces), -1) - top.mean_face()[: top.SURFACE, :2].ravel()
+    x = data.units[:, ACTIVE]
+    views = np.linalg.solve(x.T @ x + 1e-2 * np.eye(len(ACTIVE)), x.T @ data.seen)
+    shapes = performers
+    for _ in range(3):
+        filters, gram = filters_of(replace(data, shapes=shapes), True)
+        units = nonnegative(gram + 4 * np.eye(len(ACTIVE)), data.shapes @ filters, np.ones(len(ACTIVE)), 300)
+        shapes = np.concatenate([performers, data.shapes - units @ views])
+    return shapes
 
 
 def features(data: Measured, still: bool) -> Array:

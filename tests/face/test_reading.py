@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from infinex.drivers.motion import still_motion
+from infinex.drivers.motion import still_motion, still_move
 from infinex.drivers.units import with_units
 from infinex.editing import Editor
 from infinex.face import topology as top
@@ -93,3 +93,9 @@ def test_a_still_smile_is_taken_on(tracked: dict[str, np.ndarray]) -> None:
     calm, happy = (still_motion(Face(p)).offsets[-1] for p in faces)
     assert np.abs(calm).max() < 0.02
     assert happy[61, 1] < -0.02 and happy[61, 0] < -0.02
+
+
+def test_a_smile_that_was_never_seen_at_rest_is_read_from_a_photograph() -> None:
+    source = load_source(EXAMPLES[1].path)[0]  # an astronaut, who smiles broadly
+    _, units = still_move(source.face)
+    assert FACE_UNITS[int(np.argmax(units))] == "AU12" and units.max() > 0.4
