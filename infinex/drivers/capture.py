@@ -21,7 +21,7 @@ BRIDGE = 12  # frames without a face that are interpolated; longer gaps hold the
 RETURN = 6  # frames over which a face that was long gone is taken up again
 NOISE = np.array([0.004, 0.004, 0.010])  # IOD: tracking noise of a point; depth is the least certain
 NOISE_POSE = np.array([0.006, 0.006, 0.006, 0.003, 0.003, 0.003, 0.003, 0.03, 0.03])  # rad, IOD, log, gaze
-NOISE_HEAD: Array = 8.0 * NOISE_POSE[:7]
+NOISE_HEAD: Array = 8.0 * NOISE_POSE[:7]  # expressions leak into it
 NOISE_FACE: Array = np.concatenate([NOISE_POSE[7:], np.tile(NOISE, top.POINTS)])
 REACH = 7  # frames of look-ahead that smoothing uses
 
