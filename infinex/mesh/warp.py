@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial import Delaunay
 
 from infinex.face import topology as top
 from infinex.mesh.raster import affines, draw
@@ -99,6 +98,8 @@ class Warp:
         outside = np.array([-cv2.pointPolygonTest(contour, (float(x), float(y)), True) for x, y in grid])
         grid, outside = grid[outside > 0.5 * step], outside[outside > 0.5 * step] / unit
         self.grid = grid
+        from scipy.spatial import Delaunay  # loaded while the driver is looked over
+
         tris = Delaunay(np.vstack([oval[:, :2], grid])).simplices
         n = len(oval)
         centres = np.vstack([oval[:, :2], grid])[tris].mean(1)
