@@ -187,9 +187,9 @@ class PreparedFace:
             mean = cv2.resize(fine, (w, h), interpolation=cv2.INTER_AREA)
             edge = np.zeros((h, w), np.float32)
             edge[2:-2, 2:-2] = 1
-            edge = cv2.GaussianBlur(edge, (0, 0), 1.0)[..., None] * min(1.0, moved / 0.5)
+            edge = cv2.GaussianBlur(edge, (0, 0), 1.0) * min(1.0, moved / 0.5)
             view = part[lo[1] - y0 : hi[1] - y0, lo[0] - x0 : hi[0] - x0]
-            view[:] = np.round(view * (1 - edge) + mean * edge).astype(np.uint8)
+            view[:] = cv2.blendLinear(np.ascontiguousarray(view), mean, 1 - edge, edge)
 
 
 class MeshEngine:
