@@ -171,12 +171,17 @@ def fit(keep: Path) -> None:
     print(f"{OUT.name}: {OUT.stat().st_size / 1e3:.0f} kB")
 
 
+def views_of(data: Measured) -> Array:
+    """How the tracker sees each unit on the average face, (A, 936)."""
+    x = data.units[:, ACTIVE]
+    views: Array = np.linalg.solve(x.T @ x + 1e-2 * np.eye(len(ACTIVE)), x.T @ data.seen)
+    return views
+
+
 def filters_of(data: Measured, still: bool) -> tuple[Array, Array]:
     """Least-squares filters (936, A) of the units, and what they answer to each unit (A, A)."""
-    n = len(ACTIVE)
-    x = data.units[:, ACTIVE]
-    views = np.linalg.solve(x.T @ x + 1e-2 * np.eye(n), x.T @ data.seen)
-    scatter, people = _covariance(data.seen - x @ views), _covariance(data.shapes)
+    views = views_of(data)
+    scatter, people = _covariance(data.seen - data.units[:, ACTIVE] @ views), _covariance(data.shapes)
     noise = scatter + (people if still else 0) + FLOOR**2 * np.eye(2 * top.SURFACE)
     filters = np.linalg.solve(noise, views.T)
     return filters, views @ filters
@@ -195,8 +200,7 @@ def at_rest(data: Measured, keep: Path) -> Array:
     which smile, without what units explain of them."""
     faces = [Motion.load(p).rest.face[: top.SURFACE, :2] for p in sorted(keep.glob("*.motion.npz"))]
     performers = np.stack(faces).reshape(len(faces), -1) - top.mean_face()[: top.SURFACE, :2].ravel()
-    x = data.units[:, ACTIVE]
-    views = np.linalg.solve(x.T @ x + 1e-2 * np.eye(len(ACTIVE)), x.T @ data.seen)
+    views = views_of(data)
     shapes = performers
     for _ in range(3):
         filters, gram = filters_of(replace(data, shapes=shapes), True)

@@ -111,11 +111,6 @@ class Judges:
 
     def fid(self) -> dict[str, float]:
         """FID of everything seen by name, from the truth; empty without the network or with fewer than two pictures."""
-        truth = np.stack(self.features.get("truth", [np.zeros(1)]))
-        if len(truth) < 2:
-            return {}
-        return {
-            n: round(frechet_distance(truth, np.stack(f)), 3)
-            for n, f in self.features.items()
-            if n != "truth" and len(f) > 1
-        }
+        seen = {n: np.stack(f) for n, f in self.features.items() if len(f) > 1}
+        truth = seen.pop("truth", None)
+        return {} if truth is None else {n: round(frechet_distance(truth, f), 3) for n, f in seen.items()}

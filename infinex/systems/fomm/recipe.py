@@ -106,7 +106,7 @@ RECIPES: dict[str, FommRecipe] = {
         config="fomm-tiny", epochs=20, repeats=50, batch_size=8, milestones=(16,), rate_generator=4e-4,
         rate_detector=4e-4, weights=LossWeights(generator_gan=0), scales=(1.0, 0.5, 0.25),
     ),
-    # For two hours of one CPU core, which is too little to find keypoints from nothing: the face tracker teaches
+    # For an hour of one CPU core, which is too little to find keypoints from nothing: the face tracker teaches
     # them, then the motion network behind them; last, everything together.
     "fomm-face-points": FommRecipe(
         config="fomm-face", epochs=36, repeats=15, batch_size=16, milestones=(27, 33), rate_detector=2e-3,
