@@ -26,6 +26,8 @@ from infinex.motion import Move, Rest
 
 Box = tuple[int, int, int, int]
 HEAD_LARGEST = 90.0  # IOD in pixels up to which the head is refined; above, it costs more time than it gains
+TURNED = np.radians(2.0)  # from where on a head hides parts of itself
+JUMP = 0.05  # IOD between neighbouring pixels' places in the source that tell such an edge
 LARGE = 1_200_000  # pixels that move
 
 
@@ -67,7 +69,7 @@ class PreparedFace:
             alpha = person_matte(np.ascontiguousarray(source.image[y0:y1, x0:x1]), self.face, oval)
             reach, alpha = self._tightened(reach, alpha)
         self.box = x0, y0, x1, y1 = reach
-        self.warp = Warp(self.face, w, h, options.shape, reach)
+        self.warp = Warp(self.face, w, h, options.shape, reach, alpha, options.absolute)
         part = np.ascontiguousarray(source.image[y0:y1, x0:x1])
         self.layers = Layers(part, self.face, alpha)
         self.tone = MouthTone.measure(source.image, self.face.points)
@@ -129,6 +131,7 @@ class PreparedFace:
             gate[inside] = layers.gate(mx, my, (a, b))
             composite(warped, image, fill, np.ascontiguousarray(gate[inside]), moved)
             part[inside] = moved
+        self._soften(part, flow, target.turn)
         self._antialias(part, flow)
         if self._wrinkles is not None and drive.image is not None and drive.points is not None:
             self._wrinkles.apply(part, (x0, y0), target, drive.move, drive.image, drive.points)
@@ -163,6 +166,27 @@ class PreparedFace:
         if performers_mouth:
             return looks
         return looks | {"mouth": look_at_mouth(part, image, corner, self.face, target)}
+
+    def _soften(self, part: NDArray[np.uint8], flow: Flow, turn: float) -> None:
+        """Where the cheek hides what lies behind it, triangles end in steps: blur along that edge by a pixel."""
+        if turn < TURNED:
+            return
+        x0, y0, _, _ = self.box
+        p = flow.points[top.OVAL] - [x0, y0]
+        lo = np.maximum(np.floor(p.min(0)) - 4, 1).astype(int)
+        hi = np.minimum(np.ceil(p.max(0)) + 5, [part.shape[1] - 1, part.shape[0] - 1]).astype(int)
+        if (hi - lo < 8).any():
+            return
+        jump = max(3.0, JUMP * self.face.pose.scale)
+        x = flow.map_x[lo[1] : hi[1], lo[0] : hi[0]]
+        broken = np.zeros(x.shape, np.uint8)
+        broken[:, 1:] = cv2.absdiff(x[:, 1:], x[:, :-1]) > jump
+        broken[1:] |= cv2.absdiff(x[1:], x[:-1]) > jump
+        if not broken.any():
+            return
+        view = part[lo[1] : hi[1], lo[0] : hi[0]]
+        edge = cv2.GaussianBlur(cv2.dilate(broken, np.ones((3, 3), np.uint8)).astype(np.float32), (0, 0), 0.7)
+        view[:] = cv2.blendLinear(np.ascontiguousarray(view), cv2.GaussianBlur(view, (0, 0), 1.1), 1 - edge, edge)
 
     def _antialias(self, part: NDArray[np.uint8], flow: Flow) -> None:
         """Sample lids and lips again, finer: their triangles are thin and fold over."""

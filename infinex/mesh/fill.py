@@ -12,6 +12,8 @@ LARGEST = 256  # pixels of the longer side at which patches are matched
 REACH = 0.7  # inter-ocular distances behind the head's outline that may come to show
 R = 3  # patches are 2R + 1 pixels wide
 PASSES = (6, 4, 3)  # of matching and voting, at a quarter, half and all of the working size
+NEAR = 1.0  # inter-ocular distances within which patches are as good wherever they were found ...
+FAR = 2.0  # ... and what each squared working pixel beyond costs: left of a head is not right of it
 FEW = 400  # whole patches of background, below which there is nothing worth copying
 
 
@@ -49,7 +51,7 @@ def behind(image: Image, alpha: NDArray[np.float32], unit: float) -> Image:
     smooth = push_pull(small, 1.0 - hidden.astype(np.float32))
     reach = cv2.distanceTransform(hidden, cv2.DIST_L2, 3)
     band = (hidden > 0) & (reach < REACH * unit * k)
-    found = _matched(small, smooth, hidden, band, reach)
+    found = _matched(small, _nearest(small, hidden), hidden, band, reach, NEAR * unit * k)
     if found is None:
         out = cv2.resize(smooth, (w, h), interpolation=cv2.INTER_CUBIC)
         return _grained(np.clip(out, 0, 255).astype(np.uint8), image, alpha)
@@ -65,6 +67,15 @@ def behind(image: Image, alpha: NDArray[np.float32], unit: float) -> Image:
     copied = cv2.remap(fine, columns + offset[..., 0], rows + offset[..., 1], cv2.INTER_LINEAR,
                        borderMode=cv2.BORDER_REFLECT_101)  # fmt: skip
     return np.clip(low + copied, 0, 255).astype(np.uint8)
+
+
+def _nearest(image: Image, hidden: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """Each hidden pixel with the colour of the nearest that shows: what is left of a head stays left of it."""
+    _, labels = cv2.distanceTransformWithLabels(hidden, cv2.DIST_L2, 5, labelType=cv2.DIST_LABEL_PIXEL)
+    colours = np.zeros((int(labels.max()) + 1, 3), np.float32)
+    seen = hidden == 0
+    colours[labels[seen]] = image[seen]
+    return np.where(seen[..., None], image, cv2.GaussianBlur(colours[labels], (0, 0), 2.0)).astype(np.float32)
 
 
 def _disc(radius: int) -> NDArray[np.uint8]:
@@ -86,11 +97,16 @@ def _grained(fill: Image, image: Image, alpha: NDArray[np.float32]) -> Image:
 
 
 def _matched(
-    small: Image, smooth: NDArray[np.float32], hidden: NDArray[np.uint8], band: NDArray[np.bool_], reach: NDArray
+    small: Image,
+    smooth: NDArray[np.float32],
+    hidden: NDArray[np.uint8],
+    band: NDArray[np.bool_],
+    reach: NDArray,
+    near: float,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]] | None:
     """Colours (h, w, 3) of the band, and where in the picture each pixel's patch was found (h, w, 2), row first.
 
-    None where too little background shows to copy from."""
+    `near` is in pixels. None where too little background shows to copy from."""
     places: NDArray[np.int32] | None = None
     colours = smooth
     for level, passes in enumerate(PASSES):
@@ -117,7 +133,8 @@ def _matched(
             places = (places * 2 + np.moveaxis(np.mgrid[0 : size[1], 0 : size[0]] % 2, 0, -1)).astype(np.int32)
         cost = np.empty(away.shape, np.float32)
         for n in range(passes):
-            _search(colours, weight, centres, whole, sources, places, cost, 2, n + 1)
+            _search(colours, weight, centres, whole, sources, places, cost, 2, n + 1,
+                    FAR * shrink**2, (near / shrink) ** 2)  # fmt: skip
             spread = float(np.percentile(cost[centres[:, 0], centres[:, 1]], 75)) + 1.0
             _vote(colours, weight, centres, inside, places, cost, spread)
     assert places is not None
@@ -128,10 +145,12 @@ def _matched(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _distance(image: NDArray, weight: NDArray, y: int, x: int, v: int, u: int, best: float) -> float:
-    """Weighted squared difference of the patches at (y, x) and (v, u); far-off places cost a little."""
+def _distance(
+    image: NDArray, weight: NDArray, y: int, x: int, v: int, u: int, best: float, far: float, free: float
+) -> float:
+    """Weighted squared difference of the patches at (y, x) and (v, u); pixels^2 apart beyond `free` cost `far`."""
     H, W = weight.shape
-    total = 0.02 * ((v - y) ** 2 + (u - x) ** 2)
+    total = far * max(0.0, (v - y) ** 2 + (u - x) ** 2 - free)
     for i in range(-R, R + 1):
         p = min(max(y + i, 0), H - 1)
         for j in range(-R, R + 1):
@@ -150,7 +169,7 @@ def _distance(image: NDArray, weight: NDArray, y: int, x: int, v: int, u: int, b
 @njit(cache=True, nogil=True, fastmath=True)
 def _search(
     image: NDArray, weight: NDArray, centres: NDArray, whole: NDArray, sources: NDArray, places: NDArray,
-    cost: NDArray, sweeps: int, seed: int,
+    cost: NDArray, sweeps: int, seed: int, far: float, free: float,
 ) -> None:  # fmt: skip
     """Better `places` (H, W, 2) for the patches around `centres` (N, 2), by propagation and random search."""
     H, W = weight.shape
@@ -163,7 +182,7 @@ def _search(
             s = (state >> np.uint32(8)) % len(sources)
             v, u = sources[s, 0], sources[s, 1]
             places[y, x, 0], places[y, x, 1] = v, u
-        cost[y, x] = _distance(image, weight, y, x, v, u, 1e30)
+        cost[y, x] = _distance(image, weight, y, x, v, u, 1e30, far, free)
     known = np.zeros((H, W), np.uint8)
     for n in range(len(centres)):
         known[centres[n, 0], centres[n, 1]] = 1
@@ -179,7 +198,7 @@ def _search(
                 v, u = places[p, q, 0] + (y - p), places[p, q, 1] + (x - q)
                 if v < 0 or u < 0 or v >= H or u >= W or whole[v, u] == 0:
                     continue
-                d = _distance(image, weight, y, x, v, u, cost[y, x])
+                d = _distance(image, weight, y, x, v, u, cost[y, x], far, free)
                 if d < cost[y, x]:
                     cost[y, x] = d
                     places[y, x, 0], places[y, x, 1] = v, u
@@ -191,7 +210,7 @@ def _search(
                 du = int((state >> np.uint32(8)) % np.uint32(2 * radius + 1)) - radius
                 v, u = places[y, x, 0] + dv, places[y, x, 1] + du
                 if 0 <= v < H and 0 <= u < W and whole[v, u] != 0:
-                    d = _distance(image, weight, y, x, v, u, cost[y, x])
+                    d = _distance(image, weight, y, x, v, u, cost[y, x], far, free)
                     if d < cost[y, x]:
                         cost[y, x] = d
                         places[y, x, 0], places[y, x, 1] = v, u

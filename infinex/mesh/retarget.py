@@ -167,8 +167,9 @@ class Retarget:
         self._rest_openness = eye_openness(rest.face)
         self._rest_gaps = lip_gaps(rest.face)
         self._rest_rotation = to_matrix(rest.rotation)
-        # A three-quarter view shows less of the far cheek, and bears less turning.
-        self._room = float(np.clip(1 - (abs(source.pose.angles[0]) - 10) / 40, 0.5, 1.0))
+        # A three-quarter view shows less of the far cheek, and bears less turning; least of all towards us.
+        beyond = max(0.0, abs(float(source.pose.angles[0])) - 10)
+        self._room, self._room_to_us = max(0.5, 1 - beyond / 40), max(0.2, 1 - beyond / 30)
         # Absolute: the performer's own pose. A reference that all but matches differs by tracking noise only.
         apart = np.linalg.norm(to_vector(source.pose.rotation @ self._rest_rotation.T))
         self._apart = bool(apart > np.radians(4.0))
@@ -225,7 +226,8 @@ class Retarget:
         angle = float(np.linalg.norm(vector))
         if not self.absolute and angle > 1e-9:
             nod = float(np.hypot(vector[0], vector[1]))
-            follow = _limited(nod, NOD_LIMIT * self._room)
+            to_us = max(0.0, float(vector[1] * np.sign(src.pose.angles[0])) / max(nod, 1e-9)) ** 2
+            follow = _limited(nod, NOD_LIMIT * (self._room + (self._room_to_us - self._room) * to_us))
             vector = vector * [follow, follow, _limited(abs(vector[2]), TILT_LIMIT)]
             angle = float(np.linalg.norm(vector))
         rotation = to_matrix(vector) @ src.pose.rotation

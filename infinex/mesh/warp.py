@@ -15,11 +15,13 @@ from numpy.typing import NDArray
 from infinex.face import topology as top
 from infinex.mesh.raster import affines, draw
 from infinex.mesh.retarget import SourceFace, Target, smoothstep
+from infinex.mesh.rim import Rim
 
 Array = NDArray[np.float64]
 
 
 NECK_BASE = (0.35, 0.15)  # where the neck leaves the shoulders: below the chin, behind the ears; IOD
+GIVE = 0.6  # reach into the surroundings of what the rim of the face gives way; IOD
 STILL = 0.05  # pixels by which a vertex may be off and still count as unmoved
 
 
@@ -34,7 +36,8 @@ class WarpShape:
     head: float = 0.50  # inside this ellipse the head is rigid ...
     head_fade: float = 0.90  # ... and over this much more it fades to still
     drag: float = 0.12  # reach of the oval's expression into the surroundings
-    body: float = 1.0  # share of the neck's own movement that the shoulders follow
+    body: float = 1.0  # share of the neck's own movement that the shoulders follow where motion is absolute, ...
+    lean: float = 0.4  # ... and where it is relative: what shoulders uncover is guessed, a bent neck is not
 
 
 def _ticks(first: int, last: int, step: float, size: int) -> Array:
@@ -82,14 +85,17 @@ class Warp:
     """The mesh over one source picture; `flow` places it under a target."""
 
     def __init__(
-        self, face: SourceFace, width: int, height: int, shape: WarpShape, reach: tuple[int, int, int, int]
-    ) -> None:
-        """`reach` (x0, y0, x1, y1) is the part of the picture that may move, at most `head_reach`."""
+        self, face: SourceFace, width: int, height: int, shape: WarpShape, reach: tuple[int, int, int, int],
+        alpha: NDArray[np.float32] | None = None, absolute: bool = False,
+    ) -> None:  # fmt: skip
+        """`reach` (x0, y0, x1, y1) is the part of the picture that may move, at most `head_reach`; `alpha` the person
+        (y1 - y0, x1 - x0) in it."""
         s = shape
         self.face, self.width, self.height = face, width, height
         unit = face.pose.scale
-        oval = face.points[top.OVAL]
-        contour = oval[:, :2].astype(np.float32).reshape(-1, 1, 2)
+        self.rim = Rim(face, alpha, reach[:2])
+        oval = self.rim.points[top.OVAL]
+        contour = oval.astype(np.float32).reshape(-1, 1, 2)
         self.reach = x0, y0, x1, y1 = reach
         step = max(6.0, unit * s.step)
         gx = _ticks(x0, x1 - 1, step, width)
@@ -100,9 +106,9 @@ class Warp:
         self.grid = grid
         from scipy.spatial import Delaunay  # loaded while the driver is looked over
 
-        tris = Delaunay(np.vstack([oval[:, :2], grid])).simplices
+        tris = Delaunay(np.vstack([oval, grid])).simplices
         n = len(oval)
-        centres = np.vstack([oval[:, :2], grid])[tris].mean(1)
+        centres = np.vstack([oval, grid])[tris].mean(1)
         inside = np.array([cv2.pointPolygonTest(contour, (float(x), float(y)), False) > 0 for x, y in centres])
         tris = tris[~(inside & (tris < n).all(1))]
         around = np.where(tris < n, np.array(top.OVAL)[np.minimum(tris, n - 1)], tris - n + top.POINTS)
@@ -110,9 +116,8 @@ class Warp:
         self.surface = slice(len(around), len(around) + len(top.triangles()))  # the face in `tris`
         self.tris = np.ascontiguousarray(np.vstack([around, top.triangles(), top.opening_triangles()]), np.int64)
         self.source = np.ascontiguousarray(np.vstack([face.points[:, :2], grid]))
-        self._local = self.source - [x0, y0]
         # Canonical place of each grid point: its pixel at a depth that leaves the oval's for the head's back.
-        apart = np.linalg.norm(grid[:, None] - oval[None, :, :2], axis=2) / unit
+        apart = np.linalg.norm(grid[:, None] - oval[None], axis=2) / unit
         near = np.exp(-(apart - apart.min(1, keepdims=True)) / 0.12)
         self._near = near / near.sum(1, keepdims=True)
         rim = self._near @ (face.face[top.OVAL] @ face.pose.rotation.T)[:, 2]
@@ -122,6 +127,7 @@ class Warp:
         down = self._canonical[:, 1] - (face.face[152, 1] - 0.05)
         far = np.hypot(self._canonical[:, 0] / 2.1, (self._canonical[:, 1] + 0.35) / 2.3)
         self._rigid = (1 - smoothstep(down / s.neck)) * (1 - smoothstep((far - s.head) / s.head_fade))
+        self._give = 1 - smoothstep(outside / GIVE)
         self._drag = np.exp(-outside / s.drag) * (1 - smoothstep((outside - 0.4) / 1.2))
         # Pixels cut off by the lower border, or where the reach ends, cannot be uncovered: hold them there.
         edge = (grid[:, 1] > y1 - 2.5) & (down > 0)
@@ -131,14 +137,15 @@ class Warp:
                 inner |= np.abs(grid[:, side] - limit) < 0.5
         self._rigid[edge | inner] = 0
         self._drag[edge | inner] = 0
+        self._give[edge | inner] = 0
         self._neck = np.array([[0.0, face.face[152, 1] + NECK_BASE[0], NECK_BASE[1]]])
         below = smoothstep(down / 0.3)  # only the body: hair and background beside the head stay
         held = smoothstep((y1 - 1 - grid[:, 1]) / (0.6 * unit))
         sides = smoothstep((grid[:, 0] - x0) / (0.5 * unit)) * smoothstep((x1 - 1 - grid[:, 0]) / (0.5 * unit))
-        self._follow = s.body * below * held * sides * (1 - self._rigid)
+        self._follow = (s.body if absolute else s.lean) * below * held * sides * (1 - self._rigid)
 
-    def vertices(self, target: Target) -> tuple[Array, Array]:
-        """Target vertices (N, 2) in pixels and their depth (N,)."""
+    def vertices(self, target: Target) -> tuple[Array, Array, Array]:
+        """Vertices in the source and under a target, both (N, 2) in pixels, and their depth (N,)."""
         pose = target.pose
         moved = pose.to_image(self._canonical)
         change = (moved[:, :2] - self.grid) * self._rigid[:, None]
@@ -147,15 +154,17 @@ class Warp:
         change += lean * self._follow[:, None]
         stiff = pose.to_image(self.face.face[top.OVAL])
         change += (self._near @ (target.points[top.OVAL] - stiff)[:, :2]) * self._drag[:, None]
-        points = np.vstack([target.points[:, :2], self.grid + change])
-        return points, np.concatenate([target.points[:, 2], moved[:, 2]])
+        source, face, pull = self.rim.place(target)
+        change += (self._near @ pull) * self._give[:, None]
+        points = np.vstack([face, self.grid + change])
+        return np.vstack([source, self.grid]), points, np.concatenate([target.points[:, 2], moved[:, 2]])
 
     def flow(self, target: Target) -> Flow:
         """Dense motion of one frame over `reach`."""
         x0, y0, x1, y1 = self.reach
-        points, depth = self.vertices(target)
+        source, points, depth = self.vertices(target)
         affine, area = np.zeros((len(self.tris), 6)), np.zeros(len(self.tris))
-        affines(points, self._local, self.tris, affine, area)
+        affines(points, source - [x0, y0], self.tris, affine, area)
         box = self._moved(points)
         key = -depth[self.tris].mean(1)
         key[: self._around] -= 1e6  # the surroundings first, then the face from far to near
