@@ -35,6 +35,9 @@ LEAST = 0.010  # inner-lip gap under which the lips count as closed
 LOWER_SHOWN = 0.030  # of the lower teeth, above the lip
 REDDEST = np.array([3.0, 12.0])  # most that a, b may rise: lipstick is no light, and would dye the teeth
 LIP_CAST = 0.6  # share of the difference of two people's lips that a performer's mouth takes on
+FEW_TEETH = 0.03  # share of the mouth from where on teeth tell their own colour
+TOOTH_RANGE = 0.6  # of the colours of teeth, of what compression and light made of it
+LIP_RIM = 0.10  # IOD from the line of the lips within which a performer's lip may be in the way
 LARGEST = 288  # widest mouth modelled, in pixels; larger ones are enlarged
 STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
 
@@ -128,8 +131,9 @@ def draw_performer_mouth(
 ) -> None:
     """Put the inside of the performer's mouth (frame `image`, landmarks `points`) between the portrait's lips.
 
-    Lightness follows the ratio of the skins, colour the difference of the lips: the skins' would make mouths grey on
-    pale faces."""
+    Teeth change as the teeth that go with the two skins differ; flesh takes its lightness from the skins and its colour
+    from the lips, whose ratio alone would dye the teeth, as the skins' would make mouths grey on pale faces. What is
+    left of the performer's lips along the rim becomes the portrait's."""
     place = _Gap.of(face, target, origin, out.shape, LEAST + 0.002)
     if place is None:
         return
@@ -146,17 +150,43 @@ def draw_performer_mouth(
     inside = cv2.remap(image, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     theirs, red = _colour_at(image, points[top.SKIN]), _colour_at(image, _mid_lips(points))
     lab = cv2.cvtColor(inside.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
-    lab[..., 0] *= np.clip((tone.skin[0] / max(theirs[0], 1.0)) ** 0.9, 0.4, 1.5)
-    colour = float(np.clip(np.hypot(tone.lips[1], tone.lips[2]) / 18.0, 0, 1))
-    cast = LIP_CAST * (tone.lips[1:] - red[1:])
-    lab[..., 1:] = (lab[..., 1:] + np.clip(cast, -12, REDDEST)) * colour
-    layer = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255
-    covered = cv2.erode((ids >= 0).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
     mask = polygon_mask(*shape, P[top.LIPS_INNER] - [x0, y0])
     unit = target.pose.scale
+    flesh = lab.copy()
+    flesh[..., 0] *= np.clip((tone.skin[0] / max(theirs[0], 1.0)) ** 0.9, 0.4, 1.5)
+    alive = float(np.clip(np.hypot(tone.lips[1], tone.lips[2]) / 18.0, 0, 1))
+    flesh[..., 1:] = (flesh[..., 1:] + np.clip(LIP_CAST * (tone.lips[1:] - red[1:]), -12, REDDEST)) * alive
+    lips = np.clip((lab / np.maximum(red[0], 1.0))[..., :1], 0.3, 1.15) * tone.lips
+    mine, other = _tooth_of(tone.skin, alive), _tooth_of(theirs, 1.0)
+    # Teeth are light and have little colour; lips have the colour of lips and touch the rim.
+    redness = (lab[..., 1] - theirs[1]) / max(float(red[1] - theirs[1]), 4.0)
+    toothy = _ramp(lab[..., 0] / max(theirs[0], 1.0), 0.35, 0.7) * _ramp(-redness, -0.45, 0.1)
+    rim = cv2.distanceTransform((mask > 0.5).astype(np.uint8), cv2.DIST_L2, 3) / unit
+    lippy = _ramp(redness, 0.6, 1.0) * _ramp(lab[..., 0] / max(red[0], 1.0), 0.5, 0.8) * _ramp(-rim, -LIP_RIM, -0.05)
+    # What colour the light gives the performer's teeth is seen where enough of them shows.
+    weight = float(toothy.sum())
+    expected = FEW_TEETH * mask.size
+    seen = ((lab * toothy[..., None]).sum((0, 1)) + expected * other) / (weight + expected)
+    teeth = lab * np.array([mine[0] / other[0], 1, 1], np.float32)
+    teeth[..., 1:] = mine[1:] + TOOTH_RANGE * (lab[..., 1:] - seen[1:]) * alive
+    lab = flesh + (teeth - flesh) * toothy[..., None]
+    lab += (lips - lab) * lippy[..., None]
+    lab = np.ascontiguousarray(lab, np.float32)
+    layer = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255
+    covered = cv2.erode((ids >= 0).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
     mask = cv2.GaussianBlur(mask * np.maximum(covered, mask > 0.99), (0, 0), max(0.7, 0.006 * unit))
     mask *= place.share(0.03)
     blend(out, layer.astype(np.float32), mask.astype(np.float32), x0, y0)
+
+
+def _ramp(x: NDArray, low: float, high: float) -> NDArray:
+    return np.clip((x - low) / (high - low), 0, 1)
+
+
+def _tooth_of(skin: NDArray, alive: float, share: float = 0.719, lift: float = 23.0) -> NDArray[np.float32]:
+    """Colour (Lab) of teeth lit as a skin is; `alive` 0..1 is how much colour the picture's mouths have."""
+    lightness = np.clip(share * float(skin[0]) + lift, 40, 96)
+    return np.array([lightness, 0.28 * skin[1], 0.28 * skin[2] + 6.0 * alive], np.float32)
 
 
 def _mid_lips(points: Array) -> Array:
@@ -277,7 +307,7 @@ class Mouth:
         red = max(float(lips[1] - 0.6 * skin[1]), 0.0)
         alive = float(np.clip(np.hypot(lips[1], lips[2]) / 18, 0, 1))
         cast = skin[1:]
-        self._tooth = np.array([np.clip(a.tooth_share * L + a.tooth_lift, 40, 96), *(0.28 * cast + [0, 6.0 * alive])])
+        self._tooth = _tooth_of(skin, alive, a.tooth_share, a.tooth_lift)
         self._gum = np.array([0.62 * L + 2, *(0.55 * cast + [10 * alive + 0.35 * red, 2 * alive])])
         self._flesh = np.array([a.flesh * L, *(0.50 * cast + [a.flesh_red * alive + 0.4 * red, 2 * alive])])
         self._dark = np.array([(a.dark + 0.12 * (1 - alive)) * L + 1.5, *(0.25 * cast + [9 * alive, 4 * alive])])
