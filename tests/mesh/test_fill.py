@@ -45,3 +45,15 @@ def test_with_little_background_colours_are_spread_and_with_none_nothing_is_done
     alpha[:5] = 0
     fill = behind(picture, alpha, 40.0)
     assert abs(fill.mean() - 120) < 10 and np.ptp(fill.astype(int), axis=2).max() < 12
+
+
+def test_left_of_the_head_is_filled_from_the_left() -> None:
+    rng = np.random.default_rng(0)
+    plate = np.zeros((160, 200, 3), np.uint8)
+    plate[:, 100:] = [90, 130, 220]
+    plate[:, :100] = rng.integers(0, 2, (20, 13, 1)).repeat(8, 0).repeat(8, 1)[:, :100] * [200, 40, 30] + [20, 10, 10]
+    alpha = np.clip(40.5 - np.hypot(*(np.mgrid[0:160, 0:200] - np.array([80, 100])[:, None, None])), 0, 1)
+    fill = behind(plate, alpha.astype(np.float32), 30.0).astype(int)
+    left = (alpha > 0) & (np.arange(200)[None] < 84)
+    blue = fill[..., 2] > fill[..., 0] + 40
+    assert blue[left].mean() < 0.05 and blue[(alpha > 0) & (np.arange(200)[None] > 116)].mean() > 0.9

@@ -61,7 +61,7 @@ _SMALL = replace(
     _PAIRS, start_from="ganimation-80-pairs", critic_steps=5, rate=1e-4, pairs=0.5,
     weights=LossWeights(paired=10.0),
 )  # fmt: skip
-_TABLE_2 = replace(_SMALL, start_from="", config="ganimation-64", epochs=8, decay_epochs=2)
+_TABLE_2 = replace(_SMALL, start_from="", config="ganimation-64", epochs=6, decay_epochs=2, repeats=1, rate=3e-4)
 
 RECIPES: dict[str, GanimationRecipe] = {
     "ganimation": GanimationRecipe(),
