@@ -126,7 +126,8 @@ def performer(path: Path, keep: Path) -> Motion:
         moves, views = [], []
         for drive in driver:
             moves.append(replace(drive.move, offsets=drive.move.offsets.astype(np.float32)))
-            views.append(face_view(drive.image, fit_pose(driver.rest.face, drive.points)))
+            lost = drive.image is None or drive.points is None
+            views.append(views[-1] if lost else face_view(drive.image, fit_pose(driver.rest.face, drive.points)))
         driver.close()
         rest = face_view(driver.rest_image, fit_pose(driver.rest.face, driver.rest_points))
         np.savez_compressed(keep / f"{path.stem}.views.npz", views=np.stack(views), rest=rest)

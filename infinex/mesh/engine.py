@@ -178,14 +178,18 @@ class PreparedFace:
         if (hi - lo < 8).any():
             return
         jump = max(3.0, JUMP * self.face.pose.scale)
-        x = flow.map_x[lo[1] : hi[1], lo[0] : hi[0]]
+        x = np.ascontiguousarray(flow.map_x[lo[1] : hi[1] : 2, lo[0] : hi[0] : 2])
         broken = np.zeros(x.shape, np.uint8)
         broken[:, 1:] = cv2.absdiff(x[:, 1:], x[:, :-1]) > jump
         broken[1:] |= cv2.absdiff(x[1:], x[:-1]) > jump
-        if not broken.any():
+        a, b, w, h = cv2.boundingRect(broken)
+        if not w:
             return
-        view = part[lo[1] : hi[1], lo[0] : hi[0]]
-        edge = cv2.GaussianBlur(cv2.dilate(broken, np.ones((3, 3), np.uint8)).astype(np.float32), (0, 0), 0.7)
+        a, b, w, h = max(0, a - 3), max(0, b - 3), w + 6, h + 6
+        edge = cv2.dilate(broken[b : b + h, a : a + w], np.ones((2, 2), np.uint8)).astype(np.float32)
+        y0, x0 = lo[1] + 2 * b, lo[0] + 2 * a
+        view = part[y0 : y0 + 2 * edge.shape[0], x0 : x0 + 2 * edge.shape[1]]
+        edge = cv2.GaussianBlur(cv2.resize(edge, view.shape[1::-1]), (0, 0), 0.7)
         view[:] = cv2.blendLinear(np.ascontiguousarray(view), cv2.GaussianBlur(view, (0, 0), 1.1), 1 - edge, edge)
 
     def _antialias(self, part: NDArray[np.uint8], flow: Flow) -> None:

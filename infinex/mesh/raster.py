@@ -64,6 +64,7 @@ def draw(
             continue
         gx, hx, kx = affine[t, 0], affine[t, 1], affine[t, 2]
         gy, hy, ky = affine[t, 3], affine[t, 4], affine[t, 5]
+        step_x, step_y = np.float32(gx * step), np.float32(gy * step)
         for i in range(i0, i1 + 1):
             # The span of this row inside the triangle, from its three edges.
             lo, hi = 1e9, -1e9
@@ -88,11 +89,13 @@ def draw(
             j1 = min(W - 1, int(np.floor(hi + 1e-3)))
             y = y0 + i * step
             bx_, by_ = hx * y + kx, hy * y + ky
-            for j in range(j0, j1 + 1):
-                x = x0 + j * step
-                map_x[i, j] = gx * x + bx_
-                map_y[i, j] = gy * x + by_
-                ids[i, j] = t
+            # From the start of the span on in single precision: twice as many pixels at once.
+            first = x0 + j0 * step
+            from_x, from_y = np.float32(gx * first + bx_), np.float32(gy * first + by_)
+            for k in range(j1 - j0 + 1):
+                map_x[i, j0 + k] = from_x + step_x * np.float32(k)
+                map_y[i, j0 + k] = from_y + step_y * np.float32(k)
+            ids[i, j0 : j1 + 1] = t
 
 
 @njit(cache=True, nogil=True, fastmath=True)
