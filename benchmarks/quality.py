@@ -23,14 +23,12 @@ import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track as bar
 
-from infinex.drivers.capture import Capture, Sighting, choose_rest
-from infinex.drivers.video import SIDE, VideoDriver
+from infinex.drivers.video import VideoDriver
 from infinex.engine import Source
 from infinex.errors import InputError
 from infinex.evaluation.metrics import Flicker, cosine, identity, l1, landmark_distance, psnr, ssim
-from infinex.face.pose import fit_pose
+from infinex.evaluation.watched import Watched
 from infinex.face.reading import read_units
-from infinex.face.topology import mean_face
 from infinex.face.tracker import FaceFinder, FaceTracker
 from infinex.face.units import FACE_UNITS
 from infinex.media.image import read_image
@@ -113,37 +111,6 @@ def twice_areas(points: NDArray[np.floating], tris: NDArray[np.integer]) -> NDAr
     return (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
 
 
-class Watched:
-    """The result seen as the driver is: tracked frame by frame and smoothed alike."""
-
-    def __init__(self, image: NDArray[np.uint8], fps: float) -> None:
-        self.fps, self.tracker = fps, FaceTracker()
-        self.shrink = min(1.0, SIDE / max(image.shape[:2]))
-        first = self.see(image)
-        self.seen: list[Sighting] = []
-        self.first = None if first is None else choose_rest([first])[0]
-        self.unit = 1.0 if first is None else fit_pose(mean_face(), first).scale
-
-    def see(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-        """Landmarks (478, 3) in a frame as a driver of that size would show it."""
-        if self.shrink < 1:
-            image = cv2.resize(image, None, fx=self.shrink, fy=self.shrink, interpolation=cv2.INTER_AREA)
-        face = self.tracker(image)
-        return None if face is None else face.landmarks
-
-    def add(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-        """Landmarks (478, 3) in pixels of the full frame."""
-        points = self.see(image)
-        self.seen.append(Sighting(points))
-        return None if points is None else points / self.shrink
-
-    def offsets(self) -> NDArray[np.float64]:
-        """(T, 478, 3) displacements from the portrait's own face, in IOD."""
-        assert self.first is not None
-        capture = Capture(self.first, self.unit, self.fps)
-        return np.stack([move.offsets for move, _, _ in capture.moves((s, None) for s in self.seen)])
-
-
 def cross(
     portraits: list[Path], clips: list[Path], finder: FaceFinder, out: Path | None, frames: int | None
 ) -> list[Row]:
@@ -165,7 +132,8 @@ def cross(
             face = stage.faces[0]
             driver = VideoDriver(clip).settle(face.face.pose)
             stage.begin(driver.rest, driver.rest_image, driver.rest_points)
-            watched, asked, kept, folded = Watched(image, driver.fps), [], [], 0
+            watched, kept, folded = Watched(image, driver.fps), [], 0
+            asked = []
             total = min(driver.frames or 100, frames or 10**9)
             show = set(np.linspace(0, total - 1, 6).astype(int).tolist())
             line = [crop(image, faces[0].box, 256)]
@@ -183,24 +151,24 @@ def cross(
                     folded += int(((before > least) & (after < -least)).any())
                 if i in show:
                     line.append(crop(canvas, faces[0].box, 256))
-                found = watched.add(canvas)
+                found = watched.add(canvas) if watched.found else None
                 asked.append(drive.move.offsets)
                 if found is not None and i % EVERY == 0:
                     kept.append(cosine(identity(canvas, found), me))
             driver.close()
-            watched.tracker.close()
+            watched.close()
             sheet.append(np.hstack(line))
-            if not kept or watched.first is None:
+            if not kept:
                 print(f"{path.name}: no face in the result")
                 continue
-            want, have = read_units(np.stack(asked)), read_units(watched.offsets())
+            want, have = read_units(np.stack(asked)), watched.units()
             r = {
                 FACE_UNITS[k]: float(np.corrcoef(want[:, k], have[:, k])[0, 1]) if have[:, k].any() else 0.0
                 for k in np.flatnonzero(want.std(0) > LIVELY)
             }
             rows.append({"portrait": path.stem, "clip": clip.stem, "csim": float(np.mean(kept)),
                          "units": float(np.mean(list(r.values()))) if r else float("nan"), "each": r,
-                         "folded": folded, "frames": len(asked)})  # fmt: skip
+                         "folded": folded, "frames": len(want)})  # fmt: skip
         if out is not None:
             cv2.imwrite(str(out / f"cross_{path.stem}.png"), np.vstack(sheet)[..., ::-1])
     return rows

@@ -20,7 +20,6 @@ from numpy.typing import NDArray
 from rich.progress import track as bar
 from torch import nn
 
-from infinex.drivers.video import VideoDriver
 from infinex.editing import Editor
 from infinex.engine import Drive
 from infinex.errors import InfinexError
@@ -29,10 +28,10 @@ from infinex.face.pose import fit_pose
 from infinex.face.reading import network, together
 from infinex.face.tracker import FaceFinder
 from infinex.face.units import ALIKE, FACE_UNITS, nonnegative
-from infinex.face.view import face_view
 from infinex.mesh.engine import MeshOptions
 from infinex.motion import Motion, Rest
 from infinex.pipeline import Stage, load_source
+from infinex.pipeline import track as track_clip
 
 OUT = Path(__file__).parents[1] / "infinex" / "face" / "data" / "unit_reader.npz"
 Array = NDArray[np.float64]
@@ -50,48 +49,40 @@ MIXED = [u for u in FACE_UNITS if u not in ALIKE]
 
 
 def asked(mixtures: int, seed: int) -> list[dict[str, float]]:
-    """Single units, faint and strong, and mixtures of two to four."""
+    """Single units at two intensities and mixtures of two to four."""
+    out: list[dict[str, float]] = [{u: a} for u in MIXED for a in (0.5, 1.0)]
     rng = np.random.default_rng(seed)
-    levels = ((0.15, 0.6), (0.6, 1.0))
-    out: list[dict[str, float]] = [{u: float(rng.uniform(*level))} for u in MIXED for level in levels]
     for _ in range(mixtures):
         chosen = rng.choice(MIXED, int(rng.integers(2, 5)), replace=False)
         out.append({str(u): float(rng.uniform(0.15, 0.9)) for u in chosen})
     return out
 
 
-def responses(path: Path, wanted: list[dict[str, float]], finder: FaceFinder) -> dict[str, NDArray]:
-    """Intensities x (N, U), displacements seen y (N, 468, 2), the face's own shape (468, 2), and views of the face with
-    the expressions (N, S, S) and at rest (S, S)."""
+def responses(path: Path, wanted: list[dict[str, float]], finder: FaceFinder) -> tuple[Array, Array, Array]:
+    """Intensities (N, U), displacements seen (N, 468, 2), and the face's own shape (468, 2)."""
     editor = Editor(load_source(path, size=512))
     box = editor.sources[0].face.box
-    plain = editor({})
-    still = finder.mesh(plain, box)
+    still = finder.mesh(editor({}), box)
     if still is None:
         raise InfinexError(f"{path.name}: not found again")
     pose = fit_pose(top.mean_face(), still)
     if np.abs(pose.angles).max() > 25:
         raise InfinexError(f"{path.name}: turned too far")
     rest = pose.to_head(still)
-    x, y, views = [], [], []
+    x, y = [], []
     for units in wanted:
-        picture = editor(units)
-        seen = finder.mesh(picture, box)
+        seen = finder.mesh(editor(units), box)
         if seen is None:
             continue
         x.append([units.get(u, 0.0) for u in FACE_UNITS])
-        pose = fit_pose(rest, seen)
-        y.append((pose.to_head(seen) - rest)[: top.SURFACE, :2].astype(np.float32))
-        views.append(face_view(picture, pose))
-    return {"x": np.array(x), "y": np.stack(y), "shape": rest[: top.SURFACE, :2], "views": np.stack(views),
-            "rest": face_view(plain, fit_pose(rest, still))}  # fmt: skip
+        y.append((fit_pose(rest, seen).to_head(seen) - rest)[: top.SURFACE, :2])
+    return np.array(x), np.stack(y), rest[: top.SURFACE, :2]
 
 
 def performances(
-    path: Path, motions: dict[str, Motion], finder: FaceFinder, rng: np.random.Generator
-) -> dict[str, NDArray]:
-    """What moments of real performances ask of a face and what is seen of them, (N, 468, 2) each; views of the face
-    (N, S, S), and the clip and frame each moment is from."""
+    path: Path, motions: list[Motion], finder: FaceFinder, rng: np.random.Generator
+) -> tuple[Array, Array]:
+    """What moments of real performances ask of a face, and what is seen of them, (N, 468, 2) each."""
     source = load_source(path, size=512)
     stage, face = Stage(source, MeshOptions("own", "none")), source[0].face
     stage.begin(Rest.neutral(), None, None)
@@ -99,8 +90,8 @@ def performances(
     if still is None:
         raise InfinexError(f"{path.name}: not found again")
     rest = fit_pose(top.mean_face(), still).to_head(still)
-    wanted, seen, views, places = [], [], [], []
-    for name, motion in motions.items():
+    wanted, seen = [], []
+    for motion in motions:
         stage.begin(motion.rest, None, None)
         for i in rng.choice(len(motion), min(MOMENTS, len(motion)), replace=False):
             move = motion.at(int(i))
@@ -108,31 +99,9 @@ def performances(
             found = finder.mesh(canvas, face.box)
             if found is None or not move.valid:
                 continue
-            pose = fit_pose(rest, found)
-            wanted.append(move.offsets[: top.SURFACE, :2].astype(np.float32))
-            seen.append((pose.to_head(found) - rest)[: top.SURFACE, :2].astype(np.float32))
-            views.append(face_view(canvas, pose))
-            places.append((name, int(i)))
-    clips, frames = zip(*places)
-    return {"wanted": np.stack(wanted), "seen": np.stack(seen), "views": np.stack(views), "clips": np.array(clips),
-            "frames": np.array(frames)}  # fmt: skip
-
-
-def performer(path: Path, keep: Path) -> Motion:
-    """A clip's performance, and views of the performer in every frame and at rest, kept as files."""
-    file = keep / f"{path.stem}.motion.npz"
-    if not file.exists():
-        driver = VideoDriver(path).settle()
-        moves, views = [], []
-        for drive in driver:
-            moves.append(replace(drive.move, offsets=drive.move.offsets.astype(np.float32)))
-            lost = drive.image is None or drive.points is None
-            views.append(views[-1] if lost else face_view(drive.image, fit_pose(driver.rest.face, drive.points)))
-        driver.close()
-        rest = face_view(driver.rest_image, fit_pose(driver.rest.face, driver.rest_points))
-        np.savez_compressed(keep / f"{path.stem}.views.npz", views=np.stack(views), rest=rest)
-        Motion.collect(moves, driver.rest, driver.fps).save(file)
-    return Motion.load(file)
+            wanted.append(move.offsets[: top.SURFACE, :2])
+            seen.append((fit_pose(rest, found).to_head(found) - rest)[: top.SURFACE, :2])
+    return np.stack(wanted), np.stack(seen)
 
 
 def _arrays(path: Path) -> dict[str, NDArray]:
@@ -307,7 +276,6 @@ def main() -> None:
     parser.add_argument("--most", type=int, default=28, help="faces used")
     parser.add_argument("--clips-most", type=int, default=42, help="clips used")
     parser.add_argument("--leave-out", default="", help="stems of clips not to be used, comma-separated")
-    parser.add_argument("--measure", action="store_true", help="only measure; train another time")
     parser.add_argument("--mixtures", type=int, default=40)
     parser.add_argument("--keep", type=Path, required=True, help="folder for what was measured; resumes from it")
     a = parser.parse_args()
@@ -320,23 +288,29 @@ def main() -> None:
         if file.exists():
             continue
         try:
-            np.savez_compressed(file, **responses(path, asked(a.mixtures, k), finder))
+            x, y, shape = responses(path, asked(a.mixtures, k), finder)
         except InfinexError as error:
             print(error)
+            continue
+        np.savez_compressed(file, x=x, y=y.astype(np.float32), shape=shape)
     out = set(a.leave_out.split(","))
     clips = [p for p in sorted(a.clips.glob("*.mp4")) if p.stem not in out]
     clips = [clips[i] for i in np.linspace(0, len(clips) - 1, min(a.clips_most, len(clips))).astype(int)]
-    motions = {p.stem: performer(p, a.keep) for p in bar(clips, description="clips")}
+    motions = []
+    for path in bar(clips, description="clips"):
+        file = a.keep / f"{path.stem}.motion.npz"
+        if not file.exists():
+            track_clip(path)[0].save(file)
+        motions.append(Motion.load(file))
     for k, path in enumerate(bar(paths, description="performances")):
         file = a.keep / f"played_{path.stem}.npz"
         if file.exists() or not (a.keep / f"face_{path.stem}.npz").exists():
             continue
         rng = np.random.default_rng(k)
-        chosen = rng.choice(sorted(motions), min(6, len(motions)), replace=False)
-        np.savez_compressed(file, **performances(path, {str(n): motions[str(n)] for n in chosen}, finder, rng))
+        chosen = [motions[i] for i in rng.choice(len(motions), min(6, len(motions)), replace=False)]
+        wanted, seen = performances(path, chosen, finder, rng)
+        np.savez_compressed(file, wanted=wanted.astype(np.float32), seen=seen.astype(np.float32))
     finder.close()
-    if a.measure:
-        return
     fit(a.keep)
 
 

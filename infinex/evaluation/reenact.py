@@ -27,7 +27,7 @@ from infinex.engine import Engine, Prepared, Source, load_engine
 from infinex.errors import FaceNotFoundError, InfinexError, InputError, MissingDependencyError, OutputError
 from infinex.evaluation.inception import Judges
 from infinex.evaluation.metrics import Flicker, cosine, identity, l1, landmark_distance, psnr, ssim
-from infinex.face.pose import fit_pose
+from infinex.evaluation.watched import Watched
 from infinex.face.reading import read_units
 from infinex.face.tracker import FaceFinder, FaceTracker
 from infinex.media.files import atomic_path, writable_target
@@ -247,11 +247,13 @@ def cross_reenactment(
     for clip in clips:
         stage = make_stage([source], options)
         driver = VideoDriver(clip.path)
-        asked, got, kept, line = [], [], [], [_face_square(image, faces[0].box)]
+        watched = Watched(image, driver.fps)
+        kept, line = [], [_face_square(image, faces[0].box)]
         try:
             head = stage.faces[0].face
             driver.settle(head.pose, None)
             stage.begin(driver.rest, driver.rest_image, driver.rest_points)
+            asked = []
             total = min(driver.frames or 100, frames or 1 << 30)
             shown = set(np.linspace(0, total - 1, 6).astype(int).tolist())
             for i, drive in enumerate(driver):
@@ -260,25 +262,21 @@ def cross_reenactment(
                 canvas, _ = stage.render(drive)
                 if i in shown:
                     line.append(_face_square(canvas, faces[0].box))
-                if i % EVERY:
-                    continue
-                points = finder.mesh(canvas, faces[0].box)
-                if points is None:
-                    continue
-                if me is not None:
-                    kept.append(cosine(identity(canvas, points), me))
-                got.append(fit_pose(head.face, points).to_head(points) - head.face)
+                points = watched.add(canvas) if watched.found else None
                 asked.append(drive.move.offsets)
+                if me is not None and points is not None and i % EVERY == 0:
+                    kept.append(cosine(identity(canvas, points), me))
         finally:
             driver.close()
+            watched.close()
         while len(line) < 7:
             line.append(np.zeros_like(line[0]))
         sheet.append(np.hstack(line))
         row: dict[str, Any] = {"name": f"{portrait.stem} by {clip.name}", "identity": portrait.stem, "frames": total}
         if kept:
             row["csim"] = round(float(np.mean(kept)), 6)
-        if len(got) > 3:
-            want, have = read_units(np.stack(asked)), read_units(np.stack(got))
+        if watched.found:
+            want, have = read_units(np.stack(asked)), watched.units()
             lively = np.flatnonzero((want.std(0) > 0.05) & (have.std(0) > 1e-6))
             if len(lively):
                 row["units"] = round(float(np.mean([np.corrcoef(want[:, k], have[:, k])[0, 1] for k in lively])), 6)
