@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import importlib.util
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,7 +13,7 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 from infinex.engine import Drive, Source  # noqa: E402
-from infinex.errors import InputError, WeightsError  # noqa: E402
+from infinex.errors import FaceNotFoundError, InputError, WeightsError  # noqa: E402
 from infinex.face.pose import Pose  # noqa: E402
 from infinex.face.topology import mean_face  # noqa: E402
 from infinex.face.tracker import Face  # noqa: E402
@@ -174,7 +176,6 @@ def test_rows_of_the_table(tmp_path: Path) -> None:
 @pytest.mark.slow
 def test_measures_a_portrait(portrait: Path, tmp_path: Path) -> None:
     pytest.importorskip("dlib")
-    import importlib.util
     import shutil
 
     if importlib.util.find_spec("face_recognition_models") is None:
@@ -198,3 +199,32 @@ def test_measures_a_portrait(portrait: Path, tmp_path: Path) -> None:
     text = E.lines(summary)
     assert len(text) == 5
     assert "ED" in text[1]
+
+
+def test_a_portrait_whose_face_is_lost_is_left_out_and_named(
+    portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    import shutil
+
+    if importlib.util.find_spec("face_recognition_models") is None:
+        pytest.skip("the identity network is not installed")
+    people = tmp_path / "people"
+    people.mkdir()
+    for name in ("ada", "grace"):
+        shutil.copy(portrait, people / f"{name}.jpg")
+    find = E._face_in
+
+    def lose_ada(finder: Any, image: Any, source: Any, name: str) -> Any:
+        if name == "ada":
+            raise FaceNotFoundError("the face of ada was lost in an edit")
+        return find(finder, image, source, name)
+
+    monkeypatch.setattr(E, "_face_in", lose_ada)
+    monkeypatch.setattr(E, "EXPRESSIONS", ("happy",))
+    summary = E.evaluate(people, tmp_path / "out")
+    assert summary["portraits"] == 1 and list(summary["left_out"]) == ["ada"]
+    assert {e["portrait"] for e in summary["edits"]} == {"grace"}
+    assert E.lines(summary)[-1] == "left out: the face of ada was lost in an edit"
+    monkeypatch.setattr(E, "_face_in", lambda *_: (_ for _ in ()).throw(FaceNotFoundError("lost")))
+    with pytest.raises(FaceNotFoundError, match="in no portrait"):
+        E.evaluate(people, tmp_path / "none")

@@ -8,7 +8,8 @@ IS, FID  with an Inception network given as a file
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -158,40 +159,39 @@ def evaluate(
     masks: dict[str, list[float]] = {n: [] for n in engines}
     seen: dict[str, list[RGB]] = {n: [] for n in names}
     rows: list[dict[str, Any]] = []
+    left_out: dict[str, str] = {}
     sheets: dict[str, list[RGB]] = {n: [] for n in names}
     finder = FaceFinder()
     try:
         for done, (name, source) in enumerate(people, 1):
-            own = still_units(source.face.landmarks)
-            own_id = identity(source.image, source.face.landmarks)
-            makers: dict[str, Editor] = {"static": lambda units, s=source: s.image, "mesh": _mesh(source, own)}  # type: ignore[misc]
-            makers |= {n: _ganimation(e, source, own) for n, e in engines.items()}
-            views = {n: PreparedGanimation(e, source) for n, e in engines.items()}
-            for n, edit in makers.items():
-                strip = [_shown(source, source.image)]
-                for expression in EXPRESSIONS:
-                    wanted = np.clip(own + expression_units(expression), 0, 1)
-                    image = edit(wanted)
-                    found = _face_in(finder, image, source, name) if n != "static" else source.face.landmarks
-                    change = _between(source.face.landmarks, found)
-                    errors[n].append(np.abs(change - (wanted - own)))
-                    apart[n].append(float(np.linalg.norm(identity(image, found) - own_id)))
-                    rows.append(
-                        {"portrait": name, "engine": n, "expression": expression,
-                         "ed": round(float(errors[n][-1].mean()), 4), "acd": round(apart[n][-1], 4)}
-                    )  # fmt: skip
-                    strip.append(_shown(source, image))
-                    if n in engines:
-                        view = views[n]
-                        edge = max(2, round(EDGE * view.engine.size / 2))
-                        attention = view.engine.masks(view.crop, wanted).attention[edge:-edge, edge:-edge]
-                        masks[n].append(float(attention.mean()))
-                    if network is not None:
-                        seen[n].append(_shown(source, image, 299))
+            try:
+                edits = list(_edits(name, source, engines, finder))
+            except FaceNotFoundError as error:  # of every engine, or the table would compare different people
+                left_out[name] = str(error)
+                continue
+            for edit in edits:
+                n = edit.engine
+                errors[n].append(edit.error)
+                apart[n].append(edit.apart)
+                rows.append(
+                    {"portrait": name, "engine": n, "expression": edit.expression,
+                     "ed": round(float(edit.error.mean()), 4), "acd": round(edit.apart, 4)}
+                )  # fmt: skip
+                if edit.attention is not None:
+                    masks[n].append(edit.attention)
+                if network is not None:
+                    seen[n].append(_shown(source, edit.image, 299))
+            for n in names:
                 if len(sheets[n]) < 8:
-                    sheets[n].append(np.hstack(strip))
+                    shown = [source.image, *(e.image for e in edits if e.engine == n)]
+                    sheets[n].append(np.hstack([_shown(source, image) for image in shown]))
             if progress:
                 progress(done, len(people))
+        people = [(name, source) for name, source in people if name not in left_out]
+        if not people:
+            raise FaceNotFoundError(
+                f"in no portrait of {folder} is the face found again: {next(iter(left_out.values()))}"
+            )
     finally:
         finder.close()
     mean: dict[str, dict[str, Any]] = {}
@@ -215,10 +215,45 @@ def evaluate(
         _write(out / "masks.png", _mask_sheet(next(iter(engines.values())), people[:8]))
     summary = {
         "task": "expression", "portraits": len(people), "expressions": list(EXPRESSIONS), "mean": mean, "edits": rows,
+        "left_out": left_out,
     }  # fmt: skip
     with atomic_path(out / "report.json") as temporary:
         temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
     return summary
+
+
+@dataclass(frozen=True)
+class _Edited:
+    """One portrait with one expression by one engine, and what was measured of it."""
+
+    engine: str
+    expression: str
+    image: RGB
+    error: Array  # (17,)
+    apart: float  # identity distance
+    attention: float | None
+
+
+def _edits(name: str, source: Source, engines: dict[str, GanimationEngine], finder: FaceFinder) -> Iterator[_Edited]:
+    """Every expression by every engine. Raises FaceNotFoundError where one of them hides the face from the tracker."""
+    own = still_units(source.face.landmarks)
+    own_id = identity(source.image, source.face.landmarks)
+    makers: dict[str, Editor] = {"static": lambda units, s=source: s.image, "mesh": _mesh(source, own)}  # type: ignore[misc]
+    makers |= {n: _ganimation(e, source, own) for n, e in engines.items()}
+    views = {n: PreparedGanimation(e, source) for n, e in engines.items()}
+    for n, edit in makers.items():
+        for expression in EXPRESSIONS:
+            wanted = np.clip(own + expression_units(expression), 0, 1)
+            image = edit(wanted)
+            found = _face_in(finder, image, source, name) if n != "static" else source.face.landmarks
+            error = np.abs(_between(source.face.landmarks, found) - (wanted - own))
+            attention = None
+            if n in engines:
+                view = views[n]
+                edge = max(2, round(EDGE * view.engine.size / 2))
+                attention = float(view.engine.masks(view.crop, wanted).attention[edge:-edge, edge:-edge].mean())
+            apart = float(np.linalg.norm(identity(image, found) - own_id))
+            yield _Edited(n, expression, image, error, apart, attention)
 
 
 def _shown(source: Source, image: RGB, side: int = 112) -> RGB:
@@ -280,4 +315,5 @@ def lines(summary: dict[str, Any]) -> list[str]:
     for name, m in mean.items():
         cells = "".join(f"{m[c]:11.3f}" if c in m else f"{'':>11}" for c in columns)
         out.append(f"{name:<{width}}{cells}")
+    out += [f"left out: {words}" for words in summary["left_out"].values()]
     return out
