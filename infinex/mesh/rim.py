@@ -67,13 +67,6 @@ def _outwards(rotation: Array) -> Array:
     return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-6)
 
 
-def _across_rings(points: Array, rotation: Array) -> list[Array]:
-    """How far each vertex of each ring lies outside its inner neighbours, in a picture with the head so turned."""
-    rings, inner, _, _ = _layout()
-    out = _outwards(rotation)
-    return [((points[r] - w @ points) * out[r]).sum(1) for r, w in zip(rings, inner)]
-
-
 def _off(points: Array, out: Array, alpha: NDArray[np.float32], unit: float) -> Array:
     """Pixels by which points of the oval lie outside the person; nothing where no person is near."""
     size = max(1, round(MATTE * unit))

@@ -1,0 +1,52 @@
+"""A performer's mouth between a portrait's lips."""
+
+import cv2
+import numpy as np
+import pytest
+
+from infinex.drivers.units import rest_face, units_motion
+from infinex.face import topology as top
+from infinex.face.pose import Pose
+from infinex.mesh.mouth import MouthTone, draw_performer_mouth
+from infinex.mesh.retarget import Retarget, SourceFace
+
+POSE = Pose(120.0, np.eye(3), np.array([200.0, 180.0, 0.0]))
+SKIN, LIPS = (205, 160, 145), (180, 75, 80)  # of the performer
+YELLOW, BROWN = (170, 140, 70), (130, 85, 45)  # skin and lips of the portrait
+
+
+def lab(colour: tuple[int, int, int]) -> np.ndarray:
+    return cv2.cvtColor(np.float32([[colour]]) / 255, cv2.COLOR_RGB2LAB)[0, 0]
+
+
+def put(inside: tuple[int, int, int]) -> tuple[np.ndarray, np.ndarray]:
+    """The colours (Lab) drawn between the lips, and the mask of where: a performer with this in an open mouth."""
+    face = SourceFace(POSE.to_image(top.mean_face()))
+    move = units_motion(np.array([[1.0, 0.6]]), ["AU26", "AU25"]).at(0)
+    target = Retarget(face, rest_face())(move)
+    points = POSE.to_image(top.mean_face() + move.offsets)
+    image = np.full((400, 400, 3), SKIN, np.uint8)
+    cv2.fillPoly(image, [np.round(points[top.LIPS_OUTER, :2]).astype(int)], LIPS)
+    cv2.fillPoly(image, [np.round(points[top.LIPS_INNER, :2]).astype(int)], inside)
+    tone = MouthTone(lab(YELLOW), lab(BROWN), np.zeros((8, 8), np.float32))
+    out = np.full((400, 400, 3), YELLOW, np.uint8)
+    draw_performer_mouth(out, (0, 0), face, target, tone, image, points)
+    mask = np.zeros((400, 400), np.uint8)
+    cv2.fillPoly(mask, [np.round(target.points[top.LIPS_INNER, :2]).astype(int)], 1)
+    return cv2.cvtColor(out.astype(np.float32) / 255, cv2.COLOR_RGB2LAB), cv2.erode(mask, np.ones((5, 5)))
+
+
+@pytest.mark.parametrize("teeth", [(235, 228, 215), (215, 195, 190), (200, 205, 215)])
+def test_teeth_take_the_light_of_the_portrait_whatever_the_performers(teeth: tuple[int, int, int]) -> None:
+    out, mask = put(teeth)
+    seen = np.median(out[mask > 0], 0)
+    assert 0 < seen[1] + 6 < 12 and 6 < seen[2] < 22, seen  # a little yellow, neither pink nor white
+    assert lab(YELLOW)[0] < seen[0] < 96
+
+
+def test_lips_that_are_in_the_way_become_the_portraits() -> None:
+    out, mask = put(LIPS)
+    rim = (mask > 0) & (cv2.distanceTransform(mask, cv2.DIST_L2, 3) < 3)
+    seen = np.median(out[rim], 0)
+    mine, theirs = (np.linalg.norm(seen[1:] - lab(c)[1:]) for c in (BROWN, LIPS))
+    assert mine < 0.4 * theirs
