@@ -31,6 +31,7 @@ CROWN_LOWER = np.array([9.0, 9.2, 10.5, 8.8, 8.2, 7.5, 7.0]) * MM
 HINGE = np.array([0.0, -0.02, 0.10])  # jaw joint, head coordinates
 SUN = np.array([0.12, -0.45, -0.88])  # light from the front and above, head coordinates
 HALFWAY = (SUN - np.array([0, 0, 1])) / np.linalg.norm(SUN - np.array([0, 0, 1]))  # between light and viewer
+SMILE_LIT = 0.15  # how much lighter the upper teeth are in a broad smile
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
 LOWER_SHOWN = 0.030  # of the lower teeth, above the lip
 REDDEST = np.array([3.0, 12.0])  # most that a, b may rise: lipstick is no light, and would dye the teeth
@@ -254,13 +255,17 @@ class _Arch:
         return 3.10 * q + 120.0 * q**3
 
     def meet(self, o: NDArray, d: Array) -> dict[str, NDArray]:
-        """Meet rays `o + t·d` (o is (..., 3)) with the curtain: depth, tooth coordinates and normal."""
+        """Meet rays `o + t·d` (o is (..., 3)) with the curtain: depth, tooth, normal, and how surely they meet."""
         t = (self.front - o[..., 2]) / d[2]
         for _ in range(4):  # Newton; the rays run nearly along z
             x = np.clip(o[..., 0] + t * d[0], -0.45, 0.45)
             f = o[..., 2] + t * d[2] - self.front - self.depth(np.abs(x))
             t = t - f / (d[2] - self._slope(np.abs(x)) * np.sign(x) * d[0])
         x, y = o[..., 0] + t * d[0], o[..., 1] + t * d[1]
+        # A mouth that turns shows one side of the arch from behind: rays that graze it there find nothing certain.
+        away = o[..., 2] + t * d[2] - self.front - self.depth(np.abs(np.clip(x, -0.45, 0.45)))
+        facing = d[2] - self._slope(np.abs(x)) * np.sign(x) * d[0]
+        met = np.exp(-((away / 0.01) ** 2)) * np.clip((facing - 0.15) / 0.25, 0, 1)
         along = np.interp(np.abs(x), self._x, self._length)
         n = np.minimum(np.searchsorted(self.widths, along), len(self.widths) - 1)
         start = np.concatenate([[0], self.widths])[n]
@@ -275,7 +280,8 @@ class _Arch:
         normal = np.stack([slope - bulge, -self.up * roll * 0.6, -np.ones_like(x)], -1)
         normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
         return {
-            "t": t, "z": self.depth(np.abs(x)), "above": above, "crown": crown, "u": u, "x": x, "normal": normal
+            "t": t, "z": self.depth(np.abs(x)), "above": above, "crown": crown, "u": u, "x": x, "normal": normal,
+            "met": met,
         }  # fmt: skip
 
 
@@ -365,8 +371,9 @@ class Mouth:
         lower = self._lower.meet(o_jaw, d_jaw)
         lab = self._cavity(o, d)
         lab = self._draw_tongue(lab, o_jaw, d_jaw)
+        smile = self._smile(target)
         lab = self._draw_arch(lab, lower, self._anatomy.lower_bright)
-        lab = self._draw_arch(lab, upper, self._anatomy.upper_bright)
+        lab = self._draw_arch(lab, upper, self._anatomy.upper_bright * (1 + SMILE_LIT * smile))
         # Lips shade what lies behind them, the upper one more; light dies towards the corners.
         unit = pose.scale * W / (x1 - x0)
         q = (P[top.LIPS_INNER] - [x0, y0]) * [W / (x1 - x0), H / (y1 - y0)]
@@ -376,7 +383,8 @@ class Mouth:
         order = np.argsort(line[:, 0])
         lip = np.interp(np.arange(W), line[order, 0], line[order, 1])
         below = np.clip((np.arange(H)[:, None] - lip[None]) / unit, 0, None)
-        shade = (1 - 0.28 * np.exp(-rim / 0.016)) * (1 - self._under_lip(target) * np.exp(-below / 0.04))
+        under = self._anatomy.under_lip * (1 - 0.7 * smile)
+        shade = (1 - 0.28 * np.exp(-rim / 0.016)) * (1 - under * np.exp(-below / 0.04))
         half = max(1.0, (q[:, 0].max() - q[:, 0].min()) / 2)
         aside = np.abs(np.arange(W) - (q[:, 0].max() + q[:, 0].min()) / 2) / half
         shade *= (1 - self._anatomy.aside * np.clip(aside - 0.35, 0, 1) ** 1.5)[None]
@@ -384,10 +392,10 @@ class Mouth:
         lab[..., 1:] *= (0.6 + 0.4 * shade)[..., None]
         return cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2RGB) * 255
 
-    def _under_lip(self, target: Target) -> float:
-        """How much the upper lip shades what lies below it: little in a smile, which draws it tight over the teeth."""
+    def _smile(self, target: Target) -> float:
+        """How far the mouth is drawn wide, 0..1: lips tight over the teeth let the light in."""
         wide, own = (float(np.linalg.norm(f[61] - f[291])) for f in (target.face, self._face.face))
-        return self._anatomy.under_lip * (1 - 0.7 * float(np.clip((wide - own) / 0.12, 0, 1)))
+        return float(np.clip((wide - own) / 0.12, 0, 1))
 
     def _cavity(self, o: NDArray, d: Array) -> NDArray:
         """The dark behind everything, a little lighter on the palate."""
@@ -438,7 +446,7 @@ class Mouth:
         colour[..., 0] *= bright * shown
         colour[..., 1:] *= (0.5 + 0.5 * shown)[..., None]
         present = 1 / (1 + np.exp(-np.clip(m["above"] / (0.6 * soft), -40, 40)))
-        present *= np.clip((0.42 - np.abs(m["x"])) / 0.06, 0, 1)
+        present *= np.clip((0.42 - np.abs(m["x"])) / 0.06, 0, 1) * m["met"]
         # Gums end where the cheek begins.
         present *= np.clip((m["crown"] + 0.16 - m["above"]) / 0.05, 0, 1)
         return lab * (1 - present[..., None]) + colour * present[..., None]

@@ -1,4 +1,4 @@
-"""A performer's mouth between a portrait's lips."""
+"""What is drawn between a portrait's lips."""
 
 import cv2
 import numpy as np
@@ -6,8 +6,8 @@ import pytest
 
 from infinex.drivers.units import rest_face, units_motion
 from infinex.face import topology as top
-from infinex.face.pose import Pose
-from infinex.mesh.mouth import MouthTone, draw_performer_mouth
+from infinex.face.pose import Pose, to_matrix
+from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
 from infinex.mesh.retarget import Retarget, SourceFace
 
 POSE = Pose(120.0, np.eye(3), np.array([200.0, 180.0, 0.0]))
@@ -50,3 +50,18 @@ def test_lips_that_are_in_the_way_become_the_portraits() -> None:
     seen = np.median(out[rim], 0)
     mine, theirs = (np.linalg.norm(seen[1:] - lab(c)[1:]) for c in (BROWN, LIPS))
     assert mine < 0.4 * theirs
+
+
+@pytest.mark.parametrize("yaw", [-20.0, 0.0, 20.0])
+def test_a_modelled_mouth_that_turns_is_free_of_specks(yaw: float) -> None:
+    pose = Pose(200.0, to_matrix(np.radians([0.0, yaw, 0.0])), np.array([250.0, 250.0, 0.0]))
+    face = SourceFace(pose.to_image(top.mean_face()))
+    move = units_motion(np.array([[1.0, 1.0, 0.4]]), ["AU12", "AU25", "AU26"]).at(0)
+    target = Retarget(face, rest_face())(move)
+    out = np.full((500, 500, 3), YELLOW, np.uint8)
+    Mouth(face, MouthTone(lab(YELLOW), lab(BROWN), np.zeros((8, 8), np.float32))).draw(out, (0, 0), target)
+    mask = np.zeros((500, 500), np.uint8)
+    cv2.fillPoly(mask, [np.round(target.points[top.LIPS_INNER, :2]).astype(int)], 1)
+    grey = cv2.cvtColor(out, cv2.COLOR_RGB2GRAY)
+    specks = cv2.absdiff(grey, cv2.medianBlur(grey, 3))[cv2.erode(mask, np.ones((9, 9))) > 0]
+    assert specks.size > 500 and (specks > 40).mean() < 0.001
