@@ -148,6 +148,7 @@ def draw_performer_mouth(
     shape = (y1 - y0, x1 - x0)
     mx, my, ids = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.full(shape, -1, np.int32)
     draw(grown, STRIP, np.arange(len(STRIP)), affine, area, float(x0), float(y0), 1.0, mx, my, ids)
+    _spread(mx, my, ids >= 0)
     inside = cv2.remap(image, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     theirs, red = _colour_at(image, points[top.SKIN]), _colour_at(image, _mid_lips(points))
     lab = cv2.cvtColor(inside.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
@@ -174,10 +175,22 @@ def draw_performer_mouth(
     lab += (lips - lab) * lippy[..., None]
     lab = np.ascontiguousarray(lab, np.float32)
     layer = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255
-    covered = cv2.erode((ids >= 0).astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
-    mask = cv2.GaussianBlur(mask * np.maximum(covered, mask > 0.99), (0, 0), max(0.7, 0.006 * unit))
+    mask = cv2.GaussianBlur(mask, (0, 0), max(0.7, 0.006 * unit))
     mask *= place.share(0.03)
     blend(out, layer.astype(np.float32), mask.astype(np.float32), x0, y0)
+
+
+def _spread(map_x: NDArray, map_y: NDArray, drawn: NDArray[np.bool_]) -> None:
+    """Give pixels that no triangle covers the places of the nearest that one does, in place."""
+    if drawn.all() or not drawn.any():
+        return
+    _, labels = cv2.distanceTransformWithLabels(
+        (~drawn).astype(np.uint8), cv2.DIST_L2, 3, labelType=cv2.DIST_LABEL_PIXEL
+    )
+    places = np.zeros(int(labels.max()) + 1, np.intp)
+    places[labels[drawn]] = np.flatnonzero(drawn)
+    for values in (map_x, map_y):
+        values[:] = values.ravel()[places[labels]]
 
 
 def _ramp(x: NDArray, low: float, high: float) -> NDArray:

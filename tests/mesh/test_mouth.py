@@ -7,7 +7,7 @@ import pytest
 from infinex.drivers.units import rest_face, units_motion
 from infinex.face import topology as top
 from infinex.face.pose import Pose, to_matrix
-from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
+from infinex.mesh.mouth import Mouth, MouthTone, _spread, draw_performer_mouth
 from infinex.mesh.retarget import Retarget, SourceFace
 
 POSE = Pose(120.0, np.eye(3), np.array([200.0, 180.0, 0.0]))
@@ -65,3 +65,13 @@ def test_a_modelled_mouth_that_turns_is_free_of_specks(yaw: float) -> None:
     grey = cv2.cvtColor(out, cv2.COLOR_RGB2GRAY)
     specks = cv2.absdiff(grey, cv2.medianBlur(grey, 3))[cv2.erode(mask, np.ones((9, 9))) > 0]
     assert specks.size > 500 and (specks > 40).mean() < 0.001
+
+
+def test_what_no_triangle_covers_is_taken_from_beside_not_from_the_corner_of_the_frame() -> None:
+    drawn = np.zeros((6, 8), bool)
+    drawn[2:4, 1:7] = True
+    x = np.where(drawn, 100 + np.arange(8)[None], 0).astype(np.float32)
+    y = np.where(drawn, 50 + np.arange(6)[:, None], 0).astype(np.float32)
+    _spread(x, y, drawn)
+    assert x.min() == 101 and x.max() == 106 and y.min() == 52 and y.max() == 53
+    assert (x[0, 3], y[0, 3], y[5, 3]) == (103, 52, 53)
