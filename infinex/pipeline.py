@@ -21,6 +21,7 @@ from infinex.drivers.motion import MotionDriver, load_motion, still_motion, stil
 from infinex.drivers.video import VideoDriver
 from infinex.engine import Drive, Engine, Prepared, Source, engine_names, load_engine
 from infinex.errors import FaceNotFoundError, InputError
+from infinex.face.reading import UnitReader
 from infinex.face.tracker import Box, Face, FaceFinder, FaceTracker, choose
 from infinex.media.files import same_file
 from infinex.media.image import is_image, read_image
@@ -656,11 +657,14 @@ def track(
     driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable).settle()
     try:
         moves = []
+        assert driver.rest_image is not None  # it is settled
+        reader = UnitReader(driver.rest_image, driver.rest_points, driver.rest.face)
         for drive in driver:
             moves.append(replace(drive.move, offsets=drive.move.offsets.astype(np.float32)))
+            reader.add(drive.image, drive.points, drive.move.offsets)
             if progress:
                 progress(len(moves), driver.frames)
     finally:
         driver.close()
     motion = Motion.collect(moves, driver.rest, driver.fps)
-    return with_units(motion), driver.lost
+    return with_units(motion, reader.units()), driver.lost

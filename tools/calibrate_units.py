@@ -11,6 +11,8 @@ infinex/face/data/unit_reader.npz; how well units are found on faces held back i
 from __future__ import annotations
 
 import argparse
+import multiprocessing
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -18,71 +20,95 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from rich.progress import track as bar
-from torch import nn
+from scipy.linalg import block_diag
+from torch import Tensor, nn
 
+from infinex.drivers.units import EMOTIONS
+from infinex.drivers.video import VideoDriver
 from infinex.editing import Editor
 from infinex.engine import Drive
 from infinex.errors import InfinexError
 from infinex.face import topology as top
 from infinex.face.pose import fit_pose
-from infinex.face.reading import network, together
+from infinex.face.reading import network, proportions, together
+from infinex.face.skin import Skin, face_view
 from infinex.face.tracker import FaceFinder
 from infinex.face.units import ALIKE, FACE_UNITS, nonnegative
 from infinex.mesh.engine import MeshOptions
 from infinex.motion import Motion, Rest
 from infinex.pipeline import Stage, load_source
-from infinex.pipeline import track as track_clip
 
 OUT = Path(__file__).parents[1] / "infinex" / "face" / "data" / "unit_reader.npz"
 Array = NDArray[np.float64]
 ACTIVE = [k for k, u in enumerate(FACE_UNITS) if u not in ALIKE]
 FLOOR = 2e-3  # IOD: what the tracker does not tell apart
 NOISE = 3e-3  # IOD added to every landmark in training
-DIRECTIONS, WIDTH, DROP = 80, 192, 0.3
-EPOCHS, BATCH = 40, 128
+DIRECTIONS, WIDTH, DROP, EPOCHS = 80, 192, 0.3, 40
+SKIN_DIRECTIONS, SKIN_WIDTH, SKIN_DROP, SKIN_EPOCHS = 120, 512, 0.2, 60
+BATCH = 192
 ALIKE_WEIGHT = 0.2  # of the difference between performer and portrait
 REAL_WEIGHT = 0.5  # of what explains a performance
 RARE = frozenset({"AU11", "AU16", "AU18", "AU22", "AU24", "AU27", "AU28"})
+SELDOM = 0.15  # how often expressions with rare units are learnt, for one without
 IDLE = 1.5  # threshold of the least-squares estimate, in units of the tracker's noise
 MOMENTS = 8  # of a performance, on every face
 MIXED = [u for u in FACE_UNITS if u not in ALIKE]
 
 
 def asked(mixtures: int, seed: int) -> list[dict[str, float]]:
-    """Single units at two intensities and mixtures of two to four."""
-    out: list[dict[str, float]] = [{u: a} for u in MIXED for a in (0.5, 1.0)]
+    """Single units, faint and strong, mixtures of two to four, and as many expressions of emotions."""
     rng = np.random.default_rng(seed)
+    levels = ((0.15, 0.6), (0.6, 1.0))
+    out: list[dict[str, float]] = [{u: float(rng.uniform(*level))} for u in MIXED for level in levels]
     for _ in range(mixtures):
         chosen = rng.choice(MIXED, int(rng.integers(2, 5)), replace=False)
         out.append({str(u): float(rng.uniform(0.15, 0.9)) for u in chosen})
+    return out + emotions(mixtures, rng)
+
+
+def emotions(count: int, rng: np.random.Generator) -> list[dict[str, float]]:
+    """Units of emotions and compound emotions, each at an intensity of its own, some left out."""
+    sets = [list(s) for s in EMOTIONS.values() if len(s) > 1 and all(u in MIXED for u in s)]
+    out = []
+    for _ in range(count):
+        units = sets[int(rng.integers(len(sets)))]
+        kept = [u for u in units if rng.random() < 0.8] or units
+        out.append({u: float(rng.uniform(0.15, 1.0)) for u in kept})
     return out
 
 
-def responses(path: Path, wanted: list[dict[str, float]], finder: FaceFinder) -> tuple[Array, Array, Array]:
-    """Intensities (N, U), displacements seen (N, 468, 2), and the face's own shape (468, 2)."""
+def responses(path: Path, wanted: list[dict[str, float]], finder: FaceFinder) -> dict[str, NDArray]:
+    """Intensities x (N, U), displacements seen y (N, 468, 2), those of the skin (N, 468, 2), and the face's own shape
+    (468, 2)."""
     editor = Editor(load_source(path, size=512))
     box = editor.sources[0].face.box
-    still = finder.mesh(editor({}), box)
+    plain = editor({})
+    still = finder.mesh(plain, box)
     if still is None:
         raise InfinexError(f"{path.name}: not found again")
     pose = fit_pose(top.mean_face(), still)
     if np.abs(pose.angles).max() > 25:
         raise InfinexError(f"{path.name}: turned too far")
     rest = pose.to_head(still)
-    x, y = [], []
+    skin = Skin(face_view(plain, fit_pose(rest, still)), rest)
+    x, y, z = [], [], []
     for units in wanted:
-        seen = finder.mesh(editor(units), box)
+        picture = editor(units)
+        seen = finder.mesh(picture, box)
         if seen is None:
             continue
         x.append([units.get(u, 0.0) for u in FACE_UNITS])
-        y.append((fit_pose(rest, seen).to_head(seen) - rest)[: top.SURFACE, :2])
-    return np.array(x), np.stack(y), rest[: top.SURFACE, :2]
+        pose = fit_pose(rest, seen)
+        y.append((pose.to_head(seen) - rest)[: top.SURFACE, :2].astype(np.float32))
+        z.append(skin.moved(face_view(picture, pose)).astype(np.float32))
+    return {"x": np.array(x), "y": np.stack(y), "skin": np.stack(z), "shape": rest[: top.SURFACE, :2]}
 
 
 def performances(
-    path: Path, motions: list[Motion], finder: FaceFinder, rng: np.random.Generator
-) -> tuple[Array, Array]:
-    """What moments of real performances ask of a face, and what is seen of them, (N, 468, 2) each."""
+    path: Path, motions: dict[str, Motion], finder: FaceFinder, rng: np.random.Generator
+) -> dict[str, NDArray]:
+    """What moments of real performances ask of a face, what is seen of them and of the skin, (N, 468, 2) each, and the
+    clip and frame each moment is from."""
     source = load_source(path, size=512)
     stage, face = Stage(source, MeshOptions("own", "none")), source[0].face
     stage.begin(Rest.neutral(), None, None)
@@ -90,8 +116,9 @@ def performances(
     if still is None:
         raise InfinexError(f"{path.name}: not found again")
     rest = fit_pose(top.mean_face(), still).to_head(still)
-    wanted, seen = [], []
-    for motion in motions:
+    skin = Skin(face_view(stage.canvas, fit_pose(rest, still)), rest)
+    wanted, seen, moved, places = [], [], [], []
+    for name, motion in motions.items():
         stage.begin(motion.rest, None, None)
         for i in rng.choice(len(motion), min(MOMENTS, len(motion)), replace=False):
             move = motion.at(int(i))
@@ -99,14 +126,40 @@ def performances(
             found = finder.mesh(canvas, face.box)
             if found is None or not move.valid:
                 continue
-            wanted.append(move.offsets[: top.SURFACE, :2])
-            seen.append((fit_pose(rest, found).to_head(found) - rest)[: top.SURFACE, :2])
-    return np.stack(wanted), np.stack(seen)
+            pose = fit_pose(rest, found)
+            wanted.append(move.offsets[: top.SURFACE, :2].astype(np.float32))
+            seen.append((pose.to_head(found) - rest)[: top.SURFACE, :2].astype(np.float32))
+            moved.append(skin.moved(face_view(canvas, pose)).astype(np.float32))
+            places.append((name, int(i)))
+    clips, frames = zip(*places)
+    return {"wanted": np.stack(wanted), "seen": np.stack(seen), "skin": np.stack(moved), "clips": np.array(clips),
+            "frames": np.array(frames)}  # fmt: skip
+
+
+def performer(path: Path, keep: Path) -> None:
+    """Keep a clip's performance, and how the performer's skin moves."""
+    file = keep / f"{path.stem}.motion.npz"
+    if not file.exists():
+        driver = VideoDriver(path).settle()
+        face = driver.rest.face
+        skin = Skin(face_view(driver.rest_image, fit_pose(face, driver.rest_points)), face)
+        moves, moved = [], [np.zeros((top.SURFACE, 2))]
+        for drive in driver:
+            moves.append(replace(drive.move, offsets=drive.move.offsets.astype(np.float32)))
+            lost = drive.image is None or drive.points is None
+            moved.append(moved[-1] if lost else skin.moved(face_view(drive.image, fit_pose(face, drive.points))))
+        driver.close()
+        np.savez_compressed(keep / f"{path.stem}.skin.npz", skin=np.stack(moved[1:]).astype(np.float32))
+        Motion.collect(moves, driver.rest, driver.fps).save(file)
 
 
 def _arrays(path: Path) -> dict[str, NDArray]:
     with np.load(path, allow_pickle=False) as data:
         return dict(data)
+
+
+def _mean() -> Array:
+    return top.mean_face()[: top.SURFACE, :2].ravel()
 
 
 def _covariance(rows: Array) -> Array:
@@ -115,28 +168,46 @@ def _covariance(rows: Array) -> Array:
 
 @dataclass(frozen=True)
 class Measured:
-    """What was measured on N expressions, M moments of performances and K faces."""
+    """What was measured on N expressions, M moments of performances and K faces; skins beside it as (., 936)."""
 
     units: Array  # (N, U) intensities asked for, after the units have met
     seen: Array  # (N, 936) displacements
     wanted: Array  # (M, 936) of the performers
     played: Array  # (M, 936) seen of them on faces
     shapes: Array  # (K, 936) how faces differ from the mean face
+    seen_skin: Array
+    wanted_skin: Array
+    played_skin: Array
+    owner: NDArray[np.int64]  # (N,) whose expressions these are, of the K faces
+    moment_owner: NDArray[np.int64]  # (M,)
+    performers: Array  # (M, 936) the performers' own shapes
+
+    def proportions(self) -> tuple[Array, Array, Array]:
+        """Proportions (., P) of the faces behind every expression, of the performers, and of the faces that played."""
+        own = proportions(self.shapes + _mean())
+        return own[self.owner], proportions(self.performers), own[self.moment_owner]
 
     def mirrored(self) -> Measured:
         """The same of all faces mirrored; both sides of a face answer alike."""
-        order = top.mirror()[: top.SURFACE]
+        same = ("units", "owner", "moment_owner", "performers")
+        return replace(self, **{k: mirrored(v) for k, v in vars(self).items() if k not in same})
 
-        def flip(x: Array) -> Array:
-            return (x.reshape(-1, top.SURFACE, 2)[:, order] * [-1, 1]).reshape(len(x), -1)
 
-        return Measured(self.units, *(flip(x) for x in (self.seen, self.wanted, self.played, self.shapes)))
+def mirrored(x: Array) -> Array:
+    """Displacements (N, 936) of the mirrored face."""
+    order = top.mirror()[: top.SURFACE]
+    return (x.reshape(-1, top.SURFACE, 2)[:, order] * [-1, 1]).reshape(len(x), -1)
 
 
 def measured(keep: Path, stems: list[str]) -> Measured:
     """Of the faces named."""
     faces = [_arrays(keep / f"face_{n}.npz") for n in stems]
     moments = [_arrays(keep / f"played_{n}.npz") for n in stems]
+    skins = {p.name.removesuffix(".skin.npz"): _arrays(p)["skin"] for p in keep.glob("*.skin.npz")}
+    theirs = [np.stack([skins[str(c)][i] for c, i in zip(m["clips"], m["frames"])]) for m in moments]
+    people = {n: Motion.load(keep / f"{n}.motion.npz").rest.face[: top.SURFACE, :2] for n in skins}
+    shown = [np.stack([people[str(c)] for c in m["clips"]]) for m in moments]
+    count = np.arange(len(stems))
 
     def rows(parts: list[NDArray]) -> Array:
         return np.concatenate([p.reshape(-1, 2 * top.SURFACE) for p in parts]).astype(np.float64)
@@ -144,54 +215,60 @@ def measured(keep: Path, stems: list[str]) -> Measured:
     return Measured(
         together(np.concatenate([f["x"] for f in faces])), rows([f["y"] for f in faces]),
         rows([m["wanted"] for m in moments]), rows([m["seen"] for m in moments]),
-        rows([f["shape"][None] for f in faces]) - top.mean_face()[: top.SURFACE, :2].ravel(),
+        rows([f["shape"][None] for f in faces]) - _mean(),
+        rows([f["skin"] for f in faces]), rows(theirs), rows([m["skin"] for m in moments]),
+        np.repeat(count, [len(f["x"]) for f in faces]), np.repeat(count, [len(m["seen"]) for m in moments]),
+        rows(shown),
     )  # fmt: skip
 
 
 def fit(keep: Path) -> None:
-    """Train the readers of clips and stills on what was measured; prints what one finds on faces held back."""
+    """Train the readers of clips, stills and pictures on what was measured; prints what is found on faces held back."""
     stems = sorted(p.stem.removeprefix("face_") for p in keep.glob("face_*.npz"))
     stems = [n for n in stems if (keep / f"played_{n}.npz").exists()]
     held = stems[:: len(stems) // 12] if len(stems) >= 24 else []
     print(f"{len(stems)} faces")
     if held:
-        test = measured(keep, held)
-        learnt = train(measured(keep, [n for n in stems if n not in held]), False)
-        found = _read(learnt, test.seen)
-        r = [np.corrcoef(test.units[:, k], found[:, k])[0, 1] if test.units[:, k].any() else np.nan for k in ACTIVE]
+        test, rest = measured(keep, held), measured(keep, [n for n in stems if n not in held])
         print("found again on faces held back (correlation):")
-        print("  ".join(f"{FACE_UNITS[k]} {x:.2f}" for k, x in zip(ACTIVE, r)))
+        for kind in ("clip", "skin"):
+            more = [test.seen_skin, test.proportions()[0]] if kind == "skin" else []
+            x = np.concatenate([test.seen, *more], 1)
+            found = network(train(rest, kind), x)
+            r = [np.corrcoef(test.units[:, k], f)[0, 1] for k, f in zip(ACTIVE, found.T)]
+            print(f"{kind}:", "  ".join(f"{FACE_UNITS[k]} {v:.2f}" for k, v in zip(ACTIVE, r)))
     everybody = measured(keep, stems)
-    everybody = replace(everybody, shapes=at_rest(everybody, keep))
     out: dict[str, NDArray] = {"names": np.array([FACE_UNITS[k] for k in ACTIVE])}
-    for kind in ("clip", "still"):
-        for k, layer in enumerate(train(everybody, kind == "still")):
+    for kind in ("clip", "still", "skin"):
+        # Of a still nobody knows the rest: it is taught on people without the smiles of their pictures.
+        data = replace(everybody, shapes=at_rest(everybody, keep)) if kind == "still" else everybody
+        for k, layer in enumerate(train(data, kind)):
             out[f"{kind}_{k}"] = layer.astype(np.float16)
     np.savez_compressed(OUT, **out)
     print(f"{OUT.name}: {OUT.stat().st_size / 1e3:.0f} kB")
 
 
-def views_of(data: Measured) -> Array:
-    """How the tracker sees each unit on the average face, (A, 936)."""
+def views_of(data: Measured, seen: Array) -> Array:
+    """How displacements `seen` (N, F) show each unit on the average face, (A, F)."""
     x = data.units[:, ACTIVE]
-    views: Array = np.linalg.solve(x.T @ x + 1e-2 * np.eye(len(ACTIVE)), x.T @ data.seen)
+    views: Array = np.linalg.solve(x.T @ x + 1e-2 * np.eye(len(ACTIVE)), x.T @ seen)
     return views
 
 
-def filters_of(data: Measured, still: bool) -> tuple[Array, Array]:
-    """Least-squares filters (936, A) of the units, and what they answer to each unit (A, A)."""
-    views = views_of(data)
-    scatter, people = _covariance(data.seen - data.units[:, ACTIVE] @ views), _covariance(data.shapes)
-    noise = scatter + (people if still else 0) + FLOOR**2 * np.eye(2 * top.SURFACE)
-    filters = np.linalg.solve(noise, views.T)
+def filters_of(data: Measured, seen: Array, people: Array | None = None) -> tuple[Array, Array]:
+    """Least-squares filters (F, A) of the units in displacements like `seen` (N, F), and what they answer to each unit
+    (A, A); `people` (F, F) is how people differ, where no rest is known."""
+    views = views_of(data, seen)
+    noise = _covariance(seen - data.units[:, ACTIVE] @ views) + FLOOR**2 * np.eye(seen.shape[1])
+    filters = np.linalg.solve(noise if people is None else noise + people, views.T)
     return filters, views @ filters
 
 
-def explained(data: Measured, moments: Array) -> Array:
-    """Units (M, A) that explain displacements (M, 936) of real performances best, by least squares."""
-    filters, gram = filters_of(data, False)
+def explained(data: Measured) -> Array:
+    """Units (M, A) that explain the performers' displacements best, by least squares."""
+    filters, gram = filters_of(data, data.seen)
     spread = np.array([0.08 if FACE_UNITS[k] in RARE else 0.6 for k in ACTIVE])
-    aim = moments @ filters - IDLE * np.sqrt(np.diag(gram))
+    aim = data.wanted @ filters - IDLE * np.sqrt(np.diag(gram))
     return nonnegative(gram + np.diag(1 / spread**2), aim, np.ones(len(ACTIVE)), 300)
 
 
@@ -199,74 +276,139 @@ def at_rest(data: Measured, keep: Path) -> Array:
     """How people at rest differ from the mean face, (K', 936): performers at rest, and the faces of stills, many of
     which smile, without what units explain of them."""
     faces = [Motion.load(p).rest.face[: top.SURFACE, :2] for p in sorted(keep.glob("*.motion.npz"))]
-    performers = np.stack(faces).reshape(len(faces), -1) - top.mean_face()[: top.SURFACE, :2].ravel()
-    views = views_of(data)
+    performers = np.stack(faces).reshape(len(faces), -1) - _mean()
+    views = views_of(data, data.seen)
     shapes = performers
     for _ in range(3):
-        filters, gram = filters_of(replace(data, shapes=shapes), True)
+        filters, gram = filters_of(data, data.seen, _covariance(shapes))
         units = nonnegative(gram + 4 * np.eye(len(ACTIVE)), data.shapes @ filters, np.ones(len(ACTIVE)), 300)
         shapes = np.concatenate([performers, data.shapes - units @ views])
     return shapes
 
 
-def features(data: Measured, still: bool) -> Array:
-    """(936, F) what the reader looks at first: the directions in which displacements differ most, at equal size, and
-    the least-squares filter of every unit."""
-    filters, gram = filters_of(data, still)
+def features(data: Measured, seen: Array, people: Array | None, directions: int) -> Array:
+    """(936, F) what a reader looks at first in displacements like `seen` (N, 936): the directions in which they differ
+    most, at equal size, and the least-squares filter of every unit; `people` (936, 936) is how people differ."""
+    filters, gram = filters_of(data, seen, people)
     filters = filters / np.sqrt(np.diag(gram))
-    both, people = np.concatenate([data.seen, data.mirrored().seen]), _covariance(data.shapes)
-    spread, directions = np.linalg.eigh(_covariance(both) + (people if still else 0))
-    main = directions[:, -DIRECTIONS:] / np.sqrt(spread[-DIRECTIONS:])
-    return np.concatenate([main, 0.3 * filters], 1)
+    both = np.concatenate([seen, mirrored(seen)])
+    spread, main = np.linalg.eigh(_covariance(both) + (0 if people is None else people))
+    return np.concatenate([main[:, -directions:] / np.sqrt(spread[-directions:]), 0.3 * filters], 1)
 
 
-def train(data: Measured, still: bool) -> list[Array]:
-    """Weights and biases of the reader: `W0, b0, W1, b1, W2, b2`, of displacements (936,) in IOD.
+@dataclass(frozen=True)
+class Inputs:
+    """What a reader is given, as it looks at it: expressions, moments of performers and of faces that played them."""
+
+    look: Array  # (F, D) from displacements to features
+    middle: Array  # (D,) taken off them
+    seen: tuple[Tensor, Tensor]  # (N, D) of the faces and of the faces mirrored
+    wanted: tuple[Tensor, Tensor]  # (M, D)
+    played: tuple[Tensor, Tensor]
+    shapes: Tensor  # (K, D) how people at rest differ
+
+
+def inputs(data: Measured, kind: str) -> Inputs:
+    """Of the reader of `clip`, `still` or `skin`: landmarks, skin after them, the face's proportions last."""
+    both = (data, data.mirrored())
+    seen, wanted, played = ([getattr(m, n) for m in both] for n in ("seen", "wanted", "played"))
+    people = _covariance(data.shapes) if kind == "still" else None
+    look, middle = features(data, data.seen, people, DIRECTIONS), 0.0
+    if kind == "skin":
+        own, theirs, mine = data.proportions()
+        spread = own.std(0) + 1e-6
+        look = block_diag(look, features(data, data.seen_skin, None, SKIN_DIRECTIONS), np.diag(1 / spread))
+        middle = np.concatenate([np.zeros(look.shape[1] - len(spread)), own.mean(0) / spread])
+        seen = [np.concatenate([x, m.seen_skin, own], 1) for x, m in zip(seen, both)]
+        wanted = [np.concatenate([x, m.wanted_skin, theirs], 1) for x, m in zip(wanted, both)]
+        played = [np.concatenate([x, m.played_skin, mine], 1) for x, m in zip(played, both)]
+
+    def looked(parts: list[Array]) -> tuple[Tensor, Tensor]:
+        first, second = (torch.tensor(x @ look - middle, dtype=torch.float32) for x in parts)
+        return first, second
+
+    shapes = torch.tensor(data.shapes @ look[: 2 * top.SURFACE], dtype=torch.float32)
+    return Inputs(look, np.broadcast_to(middle, look.shape[1:]), looked(seen), looked(wanted), looked(played), shapes)
+
+
+def train(data: Measured, kind: str) -> list[Array]:
+    """Weights and biases of a reader, `W0, b0, W1, b1, ...`, of displacements (936,) in IOD; `skin` reads those of the
+    skin and the face's proportions after them.
 
     It is to find the units asked for; of performances, which are stronger and less pure, what explains them best; and
     on the portrait what it finds on the performer."""
     torch.manual_seed(0)
-    look = torch.tensor(features(data, still), dtype=torch.float32)
-    net = nn.Sequential(
-        nn.Dropout(DROP), nn.Linear(look.shape[1], WIDTH), nn.SiLU(),
-        nn.Dropout(DROP), nn.Linear(WIDTH, WIDTH), nn.SiLU(), nn.Linear(WIDTH, len(ACTIVE)),
-    )  # fmt: skip
-    sides = [
-        [torch.tensor(v, dtype=torch.float32) for v in (m.seen, m.wanted, m.played, m.shapes)]
-        for m in (data, data.mirrored())
-    ]
+    still, skin = kind == "still", kind == "skin"
+    given = inputs(data, kind)
+    width, drop, depth = (SKIN_WIDTH, SKIN_DROP, 3) if skin else (WIDTH, DROP, 2)
+    size, layers = given.look.shape[1], []
+    for _ in range(depth):
+        layers += [nn.Dropout(drop), nn.Linear(size, width), nn.SiLU()]
+        size = width
+    net = nn.Sequential(*layers, nn.Linear(width, len(ACTIVE)))
     asked = torch.tensor(data.units[:, ACTIVE], dtype=torch.float32)
-    theirs_asked = torch.tensor(explained(data, data.wanted), dtype=torch.float32)
+    # Real skin shows more than units: what a performance is taken for is told by its landmarks.
+    theirs_asked = torch.tensor(explained(data), dtype=torch.float32)
+    noise = torch.tensor(NOISE * np.linalg.norm(given.look, axis=0), dtype=torch.float32)
+    seldom = data.units[:, [FACE_UNITS.index(u) for u in RARE]].any(1)
+    usual = torch.tensor(np.where(seldom, SELDOM, 1.0))
     optimizer = torch.optim.AdamW(net.parameters(), weight_decay=1e-2)
-    steps = EPOCHS * -(-len(asked) // BATCH)
+    epochs = SKIN_EPOCHS if skin else EPOCHS
+    steps = epochs * -(-len(asked) // BATCH)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, 3e-3, total_steps=steps)
-    for _ in bar(range(EPOCHS), description="reader"):
-        for chosen in torch.randperm(len(asked)).split(BATCH):
-            seen, wanted, played, shapes = sides[int(torch.rand(()) < 0.5)]
-            y = seen[chosen] + NOISE * torch.randn(len(chosen), 2 * top.SURFACE)
+    for _ in bar(range(epochs), description=f"reader of {kind}s"):
+        for chosen in torch.multinomial(usual, len(asked), replacement=True).split(BATCH):
+            side = int(torch.rand(()) < 0.5)
+            y = given.seen[side][chosen]
+            y = y + noise * torch.randn_like(y)
             if still:  # a face that was never seen at rest: somebody's, or between two people's
-                i, j = torch.randint(len(shapes), (2, len(chosen)))
+                i, j = torch.randint(len(given.shapes), (2, len(chosen)))
                 share = torch.rand(len(chosen), 1)
-                loss = (net((y + share * shapes[i] + (1 - share) * shapes[j]) @ look) - asked[chosen]).square().mean()
+                y = y + share * given.shapes[i] + (1 - share) * given.shapes[j]
+                loss = (net(y) - asked[chosen]).square().mean()
             else:
-                m = torch.randint(len(wanted), (BATCH,))
-                found, theirs, mine = net(torch.cat([y, wanted[m], played[m]]) @ look).split([len(y), BATCH, BATCH])
+                m = torch.randint(len(theirs_asked), (BATCH,))
+                rows = torch.cat([y, given.wanted[side][m], given.played[side][m]])
+                found, theirs, mine = net(rows).split([len(y), BATCH, BATCH])
                 loss = (found - asked[chosen]).square().mean() + ALIKE_WEIGHT * (theirs - mine).square().mean()
                 loss = loss + REAL_WEIGHT * (theirs - theirs_asked[m]).square().mean()
             optimizer.zero_grad()
             loss.backward()
             optimizer.step()
             schedule.step()
-    layers = [m for m in net if isinstance(m, nn.Linear)]
-    out = [p.detach().double().numpy() for m in layers for p in (m.weight.T, m.bias)]
-    out[0] = look.double().numpy() @ out[0]
+    linear = [m for m in net if isinstance(m, nn.Linear)]
+    out = [p.detach().double().numpy() for m in linear for p in (m.weight.T, m.bias)]
+    out[1] = out[1] - given.middle @ out[0]
+    out[0] = given.look @ out[0]
     return out
 
 
-def _read(layers: list[Array], y: Array) -> Array:
-    out = np.zeros((len(y), len(FACE_UNITS)))
-    out[:, ACTIVE] = network(layers, y)
-    return out
+def measure_face(path: Path, mixtures: int, seed: int, keep: Path) -> None:
+    """Keep what is seen of units on a face; says why where it cannot be used."""
+    file = keep / f"face_{path.stem}.npz"
+    if file.exists():
+        return
+    finder = FaceFinder()
+    try:
+        np.savez_compressed(file, **responses(path, asked(mixtures, seed), finder))
+    except InfinexError as error:
+        print(error)
+    finally:
+        finder.close()
+
+
+def measure_moments(path: Path, seed: int, keep: Path) -> None:
+    """Keep what is seen of moments of six performances on a face."""
+    file = keep / f"played_{path.stem}.npz"
+    if file.exists() or not (keep / f"face_{path.stem}.npz").exists():
+        return
+    rng = np.random.default_rng(seed)
+    names = sorted(p.name.removesuffix(".motion.npz") for p in keep.glob("*.motion.npz"))
+    chosen = rng.choice(names, min(6, len(names)), replace=False)
+    finder = FaceFinder()
+    motions = {str(n): Motion.load(keep / f"{n}.motion.npz") for n in chosen}
+    np.savez_compressed(file, **performances(path, motions, finder, rng))
+    finder.close()
 
 
 def main() -> None:
@@ -277,41 +419,25 @@ def main() -> None:
     parser.add_argument("--clips-most", type=int, default=42, help="clips used")
     parser.add_argument("--leave-out", default="", help="stems of clips not to be used, comma-separated")
     parser.add_argument("--mixtures", type=int, default=40)
+    parser.add_argument("--jobs", type=int, default=1, help="processes that measure")
+    parser.add_argument("--measure", action="store_true", help="only measure; train another time")
     parser.add_argument("--keep", type=Path, required=True, help="folder for what was measured; resumes from it")
     a = parser.parse_args()
     a.keep.mkdir(parents=True, exist_ok=True)
-    finder = FaceFinder()
     paths = sorted(a.faces.iterdir())
     paths = [paths[i] for i in np.linspace(0, len(paths) - 1, min(a.most, len(paths))).astype(int)]
-    for k, path in enumerate(bar(paths, description="faces")):
-        file = a.keep / f"face_{path.stem}.npz"
-        if file.exists():
-            continue
-        try:
-            x, y, shape = responses(path, asked(a.mixtures, k), finder)
-        except InfinexError as error:
-            print(error)
-            continue
-        np.savez_compressed(file, x=x, y=y.astype(np.float32), shape=shape)
     out = set(a.leave_out.split(","))
     clips = [p for p in sorted(a.clips.glob("*.mp4")) if p.stem not in out]
     clips = [clips[i] for i in np.linspace(0, len(clips) - 1, min(a.clips_most, len(clips))).astype(int)]
-    motions = []
-    for path in bar(clips, description="clips"):
-        file = a.keep / f"{path.stem}.motion.npz"
-        if not file.exists():
-            track_clip(path)[0].save(file)
-        motions.append(Motion.load(file))
-    for k, path in enumerate(bar(paths, description="performances")):
-        file = a.keep / f"played_{path.stem}.npz"
-        if file.exists() or not (a.keep / f"face_{path.stem}.npz").exists():
-            continue
-        rng = np.random.default_rng(k)
-        chosen = [motions[i] for i in rng.choice(len(motions), min(6, len(motions)), replace=False)]
-        wanted, seen = performances(path, chosen, finder, rng)
-        np.savez_compressed(file, wanted=wanted.astype(np.float32), seen=seen.astype(np.float32))
-    finder.close()
-    fit(a.keep)
+    many = len(paths)
+    with ProcessPoolExecutor(a.jobs, multiprocessing.get_context("spawn")) as pool:
+        seen = pool.map(measure_face, paths, [a.mixtures] * many, range(many), [a.keep] * many)
+        list(bar(seen, description="faces", total=many))
+        list(bar(pool.map(performer, clips, [a.keep] * len(clips)), description="clips", total=len(clips)))
+        played = pool.map(measure_moments, paths, range(many), [a.keep] * many)
+        list(bar(played, description="performances", total=many))
+    if not a.measure:
+        fit(a.keep)
 
 
 if __name__ == "__main__":

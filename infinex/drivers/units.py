@@ -292,11 +292,14 @@ def units_motion(amounts: Array, names: Sequence[str], fps: float = 25.0) -> Mot
     )
 
 
-def with_units(motion: Motion) -> Motion:
+def with_units(motion: Motion, units: Array | None = None) -> Motion:
     """A tracked performance with the Action Units read off it, frame by frame against the performer's own rest,
-    steadied over a twentieth of a second; (T, U) in 0..1."""
-    blocks = [motion.offsets[i : i + 256] for i in range(0, len(motion), 256)]
-    units = np.concatenate([read_units(b) for b in blocks])
+    steadied over a twentieth of a second; (T, U) in 0..1.
+
+    `units` (T, U) of `FACE_UNITS` are given where pictures were at hand to read them (`UnitReader`)."""
+    if units is None:
+        blocks = [motion.offsets[i : i + 256] for i in range(0, len(motion), 256)]
+        units = np.concatenate([read_units(b) for b in blocks])
     return told_apart(motion, gaussian_filter1d(units, STEADY * motion.fps, axis=0, mode="nearest"))
 
 

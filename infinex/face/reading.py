@@ -3,7 +3,8 @@
 A tracker does not see a displacement as it is: it smooths, and prefers faces it knows. So units are not
 fitted with the fields they are drawn with: a small network has learnt what the tracker sees of them on many
 faces (`tools/calibrate_units.py`), once for people who were seen at rest, once for a single picture, where people's
-proportions differ.
+proportions differ, and once for pictures of a person whose rest is a picture as well: then the skin is seen to move
+where no landmark follows it, as beside the nose and over the cheeks.
 """
 
 from __future__ import annotations
@@ -16,27 +17,32 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
+from infinex.face.pose import fit_pose
+from infinex.face.skin import Skin, face_view
 from infinex.face.units import COLUMNS, FACE_UNITS, tamed
 
 Array = NDArray[np.float64]
+RGB = NDArray[np.uint8]
 FAINT = 0.02  # below it, tracking noise
 MOST = 1.0
+PROPORTIONS = 10  # of a face at rest, that tell how units will look on it
 
 
 @cache
-def _reader(still: bool) -> tuple[list[int], list[Array]]:
+def _reader(kind: str) -> tuple[list[int], list[Array]]:
     """Which of `FACE_UNITS` are read, and the layers that read them."""
     path = resources.files("infinex.face").joinpath("data/unit_reader.npz")
     with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-        kind = "still" if still else "clip"
         names = [str(n) for n in data["names"]]
         if not set(names) <= set(FACE_UNITS):
             raise ValueError("unit_reader.npz was made for other units; run tools/calibrate_units.py")
-        return [FACE_UNITS.index(n) for n in names], [data[f"{kind}_{k}"].astype(np.float64) for k in range(6)]
+        return [FACE_UNITS.index(n) for n in names], [
+            data[k].astype(np.float64) for k in sorted(data) if k.startswith(kind)
+        ]
 
 
 def network(layers: Sequence[Array], x: Array) -> Array:
-    """(N, 936) to (N, A) through weights and biases `W0, b0, W1, b1, W2, b2`, SiLU between them."""
+    """(N, F) to (N, A) through weights and biases `W0, b0, W1, b1, W2, b2`, SiLU between them."""
     for k in range(0, len(layers), 2):
         x = x @ layers[k] + layers[k + 1]
         if k + 2 < len(layers):
@@ -44,17 +50,82 @@ def network(layers: Sequence[Array], x: Array) -> Array:
     return x
 
 
-def read_units(offsets: Array, still: bool = False) -> Array:
+def read_units(offsets: Array, still: bool = False, skin: Array | None = None, rest: Array | None = None) -> Array:
     """Intensities (T, U) in 0..1 of `FACE_UNITS` in displacements (T, 478, 3) of a tracked face in IOD.
 
-    Displacements are taken from the person's own rest, or with `still` from the mean face. A blink, a
+    Displacements are taken from the person's own rest, or with `still` from the mean face. `skin` (T, 468, 2) is how
+    the skin was seen to move from that rest (`infinex.face.skin`), and `rest` (478, 3) is then wanted too. A blink, a
     wink and eyes that stay closed differ in duration only; all are read as AU45."""
-    columns, layers = _reader(still)
+    columns, layers = _reader("still" if still else "clip" if skin is None else "skin")
     x = np.asarray(offsets, np.float64)[:, : top.SURFACE, :2].reshape(len(offsets), -1)
-    found = network(layers, x) - network(layers, np.zeros_like(x[:1]))
+    none = np.zeros_like(x[:1])
+    if skin is not None and rest is not None:
+        own = proportions(rest[None, : top.SURFACE, :2].reshape(1, -1))
+        x = np.concatenate([x, np.asarray(skin, np.float64).reshape(len(x), -1), np.repeat(own, len(x), 0)], 1)
+        none = np.concatenate([none, none, own], 1)
+    found = network(layers, x) - network(layers, none)
     out = np.zeros((len(x), len(FACE_UNITS)))
     out[:, columns] = np.clip(found - FAINT, 0, MOST)
     return _as_asked(out)
+
+
+class UnitReader:
+    """Reads units off pictures of one person, of whom a picture at rest is known; streams."""
+
+    def __init__(self, image: RGB, points: Array, rest: Array | None = None) -> None:
+        """A picture (H, W, 3) of the person at rest, with landmarks (478, 3) in pixels.
+
+        `rest` (478, 3) is the face that displacements are measured from; by default the one in the picture."""
+        self._rest = fit_pose(top.mean_face(), points).to_head(points) if rest is None else rest
+        self._skin = Skin(face_view(image, fit_pose(self._rest, points)), self._rest)
+        self._last = np.zeros((top.SURFACE, 2))
+        self._waiting: list[tuple[Array, Array]] = []
+        self._read: list[Array] = []
+
+    def add(self, image: RGB | None, points: Array | None, offsets: Array | None = None) -> None:
+        """One more picture; `offsets` (478, 3) are its displacements from rest where they are known better.
+
+        Where the face is lost (None) its skin is taken to be as before. Raises ValueError where it is lost and no
+        offsets are given."""
+        if image is not None and points is not None:
+            pose = fit_pose(self._rest, points)
+            self._last = self._skin.moved(face_view(image, pose))
+            if offsets is None:
+                offsets = pose.to_head(points) - self._rest
+        if offsets is None:
+            raise ValueError("a lost face needs the displacements it is bridged with")
+        self._waiting.append((offsets, self._last))
+        if len(self._waiting) == 64:
+            self._flush()
+
+    def _flush(self) -> None:
+        if self._waiting:
+            offsets, skin = zip(*self._waiting)
+            self._read.append(read_units(np.stack(offsets), skin=np.stack(skin), rest=self._rest))
+            self._waiting = []
+
+    def units(self) -> Array:
+        """Intensities (T, U) in 0..1 of `FACE_UNITS` in the pictures added since the last call."""
+        self._flush()
+        read, self._read = self._read, []
+        return np.concatenate([np.zeros((0, len(FACE_UNITS))), *read])
+
+
+def proportions(faces: Array) -> Array:
+    """What a face is like at rest where units move it, (N, PROPORTIONS) in IOD of faces (N, 936) in head coordinates:
+    lips parted and thick, the mouth's width and how its corners lie, eyes open, brows high, and how far nose and chin
+    are from the lips."""
+    p = np.asarray(faces, np.float64).reshape(len(faces), -1, 2)
+
+    def apart(a: int, b: int) -> Array:
+        return np.asarray(np.linalg.norm(p[:, a] - p[:, b], axis=1))
+
+    y = p[:, :, 1]
+    return np.stack([
+        apart(13, 14), apart(0, 13), apart(14, 17), apart(61, 291), y[:, 61] - y[:, 13],
+        (apart(159, 145) + apart(386, 374)) / 2, (apart(105, 159) + apart(334, 386)) / 2, apart(0, 2), apart(17, 152),
+        y[:, 61] + y[:, 291] - y[:, 0] - y[:, 17],
+    ], 1)  # fmt: skip
 
 
 def _as_asked(seen: Array, passes: int = 4) -> Array:

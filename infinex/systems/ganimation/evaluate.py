@@ -22,15 +22,16 @@ from infinex.engine import Drive, Source
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.evaluation.inception import Inception, frechet_distance, inception_score
 from infinex.evaluation.metrics import identity
+from infinex.face.reading import UnitReader
 from infinex.face.tracker import FaceFinder
-from infinex.face.units import basis
+from infinex.face.units import FACE_UNITS, basis
 from infinex.media.files import atomic_path
 from infinex.media.image import is_image, read_image
 from infinex.media.video import VideoReader
 from infinex.motion import Move, Rest
 from infinex.systems.ganimation.crop import crop_matrix, cut
 from infinex.systems.ganimation.engine import EDGE, GanimationEngine, PreparedGanimation, still_units
-from infinex.systems.ganimation.labels import UNITS, from_named, measured
+from infinex.systems.ganimation.labels import UNITS, from_named
 
 RGB = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -246,7 +247,7 @@ def _edits(name: str, source: Source, engines: dict[str, GanimationEngine], find
             wanted = np.clip(own + expression_units(expression), 0, 1)
             image = edit(wanted)
             found = _face_in(finder, image, source, name) if n != "static" else source.face.landmarks
-            error = np.abs(_between(source.face.landmarks, found) - (wanted - own))
+            error = np.abs(_between(source, image, found) - (wanted - own))
             attention = None
             if n in engines:
                 view = views[n]
@@ -269,13 +270,11 @@ def _face_in(finder: FaceFinder, image: RGB, source: Source, name: str) -> Array
         raise FaceNotFoundError(f"the face of {name} was lost in an edit") from None
 
 
-def _between(before: Array, after: Array) -> Array:
-    """Intensities (17,) by which one face differs from another of the same person in the same pose."""
-    from infinex.face.pose import fit_pose
-    from infinex.face.topology import mean_face
-
-    own = fit_pose(mean_face(), before).to_head(before)
-    return measured((fit_pose(own, after).to_head(after) - own)[None])[0]
+def _between(source: Source, image: RGB, found: Array) -> Array:
+    """Intensities (17,) by which the face in an edit, with landmarks `found`, differs from the portrait's own."""
+    reader = UnitReader(source.image, source.face.landmarks)
+    reader.add(image, found)
+    return from_named(reader.units(), FACE_UNITS)[0]
 
 
 def _comparison(sheets: dict[str, list[RGB]], names: list[str]) -> RGB:

@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.errors import FaceNotFoundError, InputError
-from infinex.face.reading import read_units
+from infinex.face.reading import UnitReader, read_units
 from infinex.face.units import FACE_UNITS, basis
 from infinex.media.files import atomic_path
 from infinex.training.data import read_clips
@@ -217,8 +217,10 @@ def faces_of(
     driver = VideoDriver(clip).settle()
     try:
         given = None if openface is None else read_openface(openface)
+        assert driver.rest_image is not None  # it is settled
+        reader = UnitReader(driver.rest_image, driver.rest_points, driver.rest.face)
         count = 0
-        waiting: list[tuple[int, RGB, tuple[float, float, float], NDArray]] = []
+        waiting: list[tuple[int, RGB, tuple[float, float, float]]] = []
         for index, drive in enumerate(driver):
             count = index + 1
             if index % step or drive.image is None or drive.points is None:
@@ -227,31 +229,32 @@ def faces_of(
                 continue
             yaw, pitch, roll = fit_pose(mean_face(), drive.points).angles
             crop = cut(drive.image, crop_matrix(drive.points, size), size)
-            offsets = drive.move.offsets.astype(np.float32)
-            waiting.append((index, crop, (float(yaw), float(pitch), float(roll)), offsets))
-            if given is None and len(waiting) == 64:
-                yield from _labelled(waiting)
+            waiting.append((index, crop, (float(yaw), float(pitch), float(roll))))
+            if given is not None:
+                continue
+            reader.add(drive.image, drive.points, drive.move.offsets)
+            if len(waiting) == 64:
+                yield from _labelled(waiting, reader)
                 waiting = []
         if given is None:
-            yield from _labelled(waiting)
+            yield from _labelled(waiting, reader)
             return
         if len(given[0]) != count:
             raise InputError(
                 f"{Path(str(openface)).name} has {len(given[0])} rows and {Path(clip).name} {count} frames: "
                 "they do not belong together"
             )
-        for index, crop, angles, _ in waiting:
+        for index, crop, angles in waiting:
             yield index, crop, angles, given[0][index]
     finally:
         driver.close()
 
 
 def _labelled(
-    waiting: list[tuple[int, RGB, tuple[float, float, float], NDArray]],
+    waiting: list[tuple[int, RGB, tuple[float, float, float]]], reader: UnitReader
 ) -> Iterator[tuple[int, RGB, tuple[float, float, float], Array]]:
-    if waiting:
-        units = measured(np.stack([w[3] for w in waiting]))
-        yield from ((i, crop, angles, u) for (i, crop, angles, _), u in zip(waiting, units))
+    units = from_named(reader.units(), FACE_UNITS)
+    yield from ((i, crop, angles, u) for (i, crop, angles), u in zip(waiting, units))
 
 
 def label(
