@@ -37,22 +37,43 @@ def generate(
     return np.clip(made, low, 1)
 
 
-def open_sentences(
-    text: str, fps: float = 25.0, still: bool = False, model: str = "recurrent", encoder: str | None = None
-) -> TrackDriver:
-    """A driver that acts out each sentence by the generator `model` ("recurrent", "lstm" or a file).
+def acted(
+    text: str, fps: float = 25.0, model: str = "recurrent", encoder: str | None = None
+) -> tuple[dict[str, Array], int, list[str]]:
+    """Every channel over time of each sentence acted out by the generator `model`, how many frames, and notes.
 
     Raises InputError for a text that moves nothing, and what `load_units` and `load_encoder` raise."""
     weights = load_units(None if model in SHIPPED else Path(model), model if model in SHIPPED else "recurrent")
     parts = [s.strip() for s in re.split(r"[.!?;\n]+", text) if s.strip()]
     network = weights.model
-    made = generate(network, load_encoder(encoder or DEFAULT)(parts))
+    made = generate(network, read(network, parts, encoder))
     strength = np.abs(made).max((1, 2))
     if strength.max() < FAINT:
         raise InputError(f'nothing in "{text[:60]}" moves the face; say what it should do')
     tracks, frames = laid_out(made, network.config.channels, network.config.fps, fps)
+    return tracks, frames, [f'nothing came of "{p}"' for p, s in zip(parts, strength) if s < FAINT]
+
+
+def read(model: UnitMotion, texts: Sequence[str], encoder: str | None = None) -> NDArray[np.float32]:
+    """Sentences (N, E) as the generator was trained to take them. Raises InputError for an encoder of another size."""
+    vectors = load_encoder(encoder or DEFAULT)(texts, pooling=model.config.pooling)
+    if vectors.shape[1] != model.config.sentence:
+        raise InputError(
+            f"the sentence encoder gives {vectors.shape[1]} numbers, the generator of motion was trained on "
+            f"{model.config.sentence}: name the encoder it was trained with"
+        )
+    return vectors
+
+
+def open_sentences(
+    text: str, fps: float = 25.0, still: bool = False, model: str = "recurrent", encoder: str | None = None
+) -> TrackDriver:
+    """A driver that acts out each sentence by the generator `model` ("recurrent", "lstm" or a file).
+
+    Raises what `acted` raises."""
+    tracks, frames, notes = acted(text, fps, model, encoder)
     driver = TrackDriver(tracks, frames, fps, still, zlib.crc32(text.encode()))
-    driver.notes += [f'nothing came of "{p}"' for p, s in zip(parts, strength) if s < FAINT]
+    driver.notes += notes
     return driver
 
 
