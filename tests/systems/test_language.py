@@ -29,7 +29,7 @@ from infinex.systems.language.pairs import CHANNELS, captioned, spoken, trajecto
 from infinex.systems.language.recipe import UnitRecipe, UnitSamples, UnitTask, channel_weights, reached  # noqa: E402
 from infinex.systems.language.sentences import held_out, ing, movements, sentence, third, vocabulary  # noqa: E402
 from infinex.systems.language.stylegan_task import StyleganRecipe, StyleganTask  # noqa: E402
-from infinex.systems.language.units import generate, laid_out  # noqa: E402
+from infinex.systems.language.units import generate, laid_out, lasting  # noqa: E402
 from infinex.systems.language.weights import load, load_units, save  # noqa: E402
 
 SMALL = StyleGAN2Config(size=16, latent=512, style=512, layers=2, channels=(8, 8, 8))
@@ -299,10 +299,20 @@ def test_retrieval_tells_truth_from_noise() -> None:
 def test_sentences_are_laid_out_one_after_another() -> None:
     made = np.zeros((2, 32, 2), np.float32)
     made[0, :, 0] = np.linspace(0, 1, 32)
-    made[1, :, 1] = -np.linspace(0, 1, 32)
+    made[1, :, 1] = -np.linspace(0, 1, 32)  # neither rests before its end
     tracks, frames = laid_out(made, ("AU12", "turn"), 10.0, 25.0)
     assert frames == len(tracks["AU12"]) and tracks["AU12"].argmax() < frames / 2 < tracks["turn"].argmin()
     assert tracks["turn"].min() < -25 and abs(tracks["turn"][-1]) < 0.1 and tracks["AU12"][-1] < 0.01
+
+
+def test_a_short_gesture_makes_way_for_the_next_sentence() -> None:
+    wink = np.zeros((48, 1), np.float32)
+    wink[:9, 0] = np.sin(np.linspace(0, np.pi, 9))
+    smile = np.full((48, 1), 0.7, np.float32)
+    smile[:6, 0] = np.linspace(0, 0.7, 6)
+    assert lasting(wink, 12.5) == pytest.approx(1.2) and lasting(smile, 12.5) == pytest.approx(0.4 + 1.15)
+    slow = np.linspace(0, 1, 48, dtype=np.float32)[:, None]
+    assert lasting(slow, 12.5) == pytest.approx(48 / 12.5)
 
 
 def test_sequences_may_be_longer_than_those_of_training() -> None:

@@ -20,6 +20,8 @@ from infinex.systems.language.weights import load_units
 Array = NDArray[np.float64]
 SHIPPED = ("recurrent", "lstm")
 LEAD, FADE, TAIL = 0.3, 0.6, 0.3  # seconds before, of letting go, and after
+START = 0.08  # seconds in which a trajectory that does not begin quite at rest is faded in
+SETTLED, HELD, PAUSE, LEAST = 0.06, 1.15, 0.3, 1.2  # when it rests (share of full intensity), then seconds
 FAINT = 0.2  # a sentence that moves nothing further than this was not understood
 
 
@@ -77,19 +79,28 @@ def open_sentences(
     return driver
 
 
+def lasting(made: NDArray[np.float32], rate: float) -> float:
+    """Seconds that a sentence's trajectory (T, C) needs: until it rests, and as long as what it ends in is held."""
+    away = np.abs(made - made[-1]).max(1) > SETTLED
+    last = int(np.flatnonzero(away)[-1]) + 1 if away.any() else 0
+    held = HELD if np.abs(made[-1]).max() > FAINT else PAUSE
+    return float(min(len(made) / rate, max(last / rate + held, LEAST)))
+
+
 def laid_out(
     made: NDArray[np.float32], channels: Sequence[str], rate: float, fps: float
 ) -> tuple[dict[str, Array], int]:
     """Trajectories (N, T, C) at `rate` one after another, each let go while the next begins; and how many frames."""
-    seconds = made.shape[1] / rate
-    total = LEAD + len(made) * seconds + FADE + TAIL
-    times = np.arange(round(total * fps)) / fps
+    seconds = [lasting(part, rate) for part in made]
+    times = np.arange(round((LEAD + sum(seconds) + FADE + TAIL) * fps)) / fps
     own = np.arange(made.shape[1]) / rate
     tracks: dict[str, Array] = {}
-    for k, part in enumerate(made):
-        t = times - LEAD - k * seconds
-        gone = np.clip((t - seconds) / FADE, 0, 1)
-        weight = (1 - gone**3 * (10 - 15 * gone + 6 * gone * gone)) * (t >= 0)
+    begin = LEAD
+    for part, length in zip(made, seconds):
+        t = times - begin
+        begin += length
+        gone = np.clip((t - length) / FADE, 0, 1)
+        weight = (1 - gone**3 * (10 - 15 * gone + 6 * gone * gone)) * np.clip(t / START, 0, 1)
         for c, name in enumerate(channels):
             value = np.interp(t, own, part[:, c]) * weight * LIMITS.get(name, 1.0)
             tracks[name] = tracks.get(name, np.zeros(len(times))) + value
