@@ -29,7 +29,7 @@ from infinex.systems.language.pairs import CHANNELS, captioned, spoken, trajecto
 from infinex.systems.language.recipe import UnitRecipe, UnitSamples, UnitTask, channel_weights, reached  # noqa: E402
 from infinex.systems.language.sentences import held_out, ing, movements, sentence, third, vocabulary  # noqa: E402
 from infinex.systems.language.stylegan_task import StyleganRecipe, StyleganTask  # noqa: E402
-from infinex.systems.language.units import generate, laid_out, lasting  # noqa: E402
+from infinex.systems.language.units import clauses, generate, laid_out, lasting  # noqa: E402
 from infinex.systems.language.weights import load, load_units, save  # noqa: E402
 
 SMALL = StyleGAN2Config(size=16, latent=512, style=512, layers=2, channels=(8, 8, 8))
@@ -303,6 +303,13 @@ def test_sentences_are_laid_out_one_after_another() -> None:
     tracks, frames = laid_out(made, ("AU12", "turn"), 10.0, 25.0)
     assert frames == len(tracks["AU12"]) and tracks["AU12"].argmax() < frames / 2 < tracks["turn"].argmin()
     assert tracks["turn"].min() < -25 and abs(tracks["turn"][-1]) < 0.1 and tracks["AU12"][-1] < 0.01
+
+
+def test_what_comes_first_is_acted_first() -> None:
+    assert clauses("She smiles. Then she nods!") == ["She smiles", "she nods"]
+    assert clauses("the old man frowns, then laughs") == ["the old man frowns", "she laughs"]
+    assert clauses("he nods before smiling and finally his jaw drops") == ["he nods", "smiling", "his jaw drops"]
+    assert clauses("she looks up and gasps") == ["she looks up and gasps"]
 
 
 def test_a_short_gesture_makes_way_for_the_next_sentence() -> None:

@@ -20,6 +20,9 @@ from infinex.systems.language.weights import load_units
 Array = NDArray[np.float64]
 SHIPPED = ("recurrent", "lstm")
 LEAD, FADE, TAIL = 0.3, 0.6, 0.3  # seconds before, of letting go, and after
+JOINT = re.compile(
+    r",?\s*\b(?:and |but )?(?:then|after that|after which|afterwards|finally|followed by|before(?= \w+ing\b))\b", re.I
+)
 START = 0.08  # seconds in which a trajectory that does not begin quite at rest is faded in
 SETTLED, HELD, PAUSE, LEAST = 0.06, 1.15, 0.3, 1.2  # when it rests (share of full intensity), then seconds
 FAINT = 0.2  # a sentence that moves nothing further than this was not understood
@@ -46,7 +49,7 @@ def acted(
 
     Raises InputError for a text that moves nothing, and what `load_units` and `load_encoder` raise."""
     weights = load_units(None if model in SHIPPED else Path(model), model if model in SHIPPED else "recurrent")
-    parts = [s.strip() for s in re.split(r"[.!?;\n]+", text) if s.strip()]
+    parts = clauses(text)
     network = weights.model
     made = generate(network, read(network, parts, encoder))
     strength = np.abs(made).max((1, 2))
@@ -54,6 +57,20 @@ def acted(
         raise InputError(f'nothing in "{text[:60]}" moves the face; say what it should do')
     tracks, frames = laid_out(made, network.config.channels, network.config.fps, fps)
     return tracks, frames, [f'nothing came of "{p}"' for p, s in zip(parts, strength) if s < FAINT]
+
+
+def clauses(text: str) -> list[str]:
+    """What a text asks for one after another: its sentences, parted where one says "then".
+
+    One embedding hardly tells who frowns and then laughs from who laughs and then frowns; the order is made here."""
+    out: list[str] = []
+    for sentence in re.split(r"[.!?;\n]+", text):
+        for k, part in enumerate(JOINT.split(sentence)):
+            part = part.strip(" ,")
+            if part:
+                finite = k > 0 and re.match(r"(?!his\b|this\b|its\b|is\b)\w+s\b", part)
+                out.append(f"she {part}" if finite else part)
+    return out
 
 
 def read(model: UnitMotion, texts: Sequence[str], encoder: str | None = None) -> NDArray[np.float32]:
