@@ -1,17 +1,21 @@
 """How many sentences the text driver gets right.
 
-    python benchmarks/text.py [SENTENCES] [--encoder] [--wrong]
+    python benchmarks/text.py [SENTENCES] [--encoder] [--wrong] [--model recurrent]
 
 A sentence is right when every channel it must move moves and none that it must not does. A unit moves from 0.15
 of full intensity, and must not reach 0.12; head and eyes move from 4 degrees, and must not reach 3. The
 default list was written after the grammar was finished, and is not for mending it: what is mended by it is
-no longer measured by it. `--encoder` lets a sentence encoder at the clauses that the grammar knows no word of.
+no longer measured by it. `--encoder` lets a sentence encoder at the clauses that the grammar knows no word of;
+`--model` has a network ("recurrent", or a file of weights) make the motion in the grammar's place.
 """
 
 from __future__ import annotations
 
 import sys
 from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
 
 from infinex.drivers.text import Understand, read_text
 from infinex.drivers.timeline import LIMITS, unit_of
@@ -33,15 +37,22 @@ def reach(peaks: dict[str, tuple[float, float]], channel: str) -> tuple[float, f
     return max(sides, default=0.0), UNIT
 
 
-def judge(sentence: str, must: str, must_not: str, understand: Understand | None) -> str:
-    """What is wrong with a sentence; empty where nothing is."""
-    import numpy as np
+def tracks_of(sentence: str, understand: Understand | None, model: str = "grammar") -> dict[str, NDArray[np.float64]]:
+    """Every channel over time. Raises InputError for a sentence that moves nothing."""
+    if model != "grammar":
+        from infinex.systems.language.units import acted
 
+        return acted(sentence, 50.0, model)[0]
+    timeline = read_text(sentence, understand)
+    return timeline.tracks(np.arange(0, timeline.duration, 1 / 50))
+
+
+def judge(sentence: str, must: str, must_not: str, understand: Understand | None, model: str = "grammar") -> str:
+    """What is wrong with a sentence; empty where nothing is."""
     try:
-        timeline = read_text(sentence, understand)
+        tracks = tracks_of(sentence, understand, model)
     except InputError as error:
         return f"refused: {error}"
-    tracks = timeline.tracks(np.arange(0, timeline.duration, 1 / 50))
     peaks = {k: (float(v.min()), float(v.max())) for k, v in tracks.items()}
     for choice in must.split():
         if not any(far >= least for far, least in (reach(peaks, c) for c in choice.split("/"))):
@@ -55,6 +66,10 @@ def judge(sentence: str, must: str, must_not: str, understand: Understand | None
 
 def main() -> None:
     words = [a for a in sys.argv[1:] if not a.startswith("--")]
+    model = "grammar"
+    if "--model" in sys.argv:
+        model = sys.argv[sys.argv.index("--model") + 1]
+        words.remove(model)
     understand: Understand | None = None
     if "--encoder" in sys.argv:
         from infinex.drivers.meaning import free_wording
@@ -65,7 +80,7 @@ def main() -> None:
         for line in Path(words[0] if words else DEFAULT).read_text(encoding="utf-8").splitlines()
         if line.strip() and not line.startswith("#")
     ]
-    wrong = [(row[0], why) for row in rows if (why := judge(row[0], row[1], row[2], understand))]
+    wrong = [(row[0], why) for row in rows if (why := judge(row[0], row[1], row[2], understand, model))]
     if "--wrong" in sys.argv:
         for sentence, why in wrong:
             print(f"{why:30} {sentence}")

@@ -20,7 +20,7 @@ def evaluate(
     clips: Annotated[Path, typer.Argument(help="A prepared folder (its test split), or any folder of clips.")],
     out: Annotated[Path, typer.Option(help="Folder of the report.")],
     engine: Annotated[str, typer.Option(help="What to evaluate; static and mesh stand beside it.")] = "mesh",
-    weights: Annotated[str, typer.Option(help="Of the engine: a name or a file.")] = "",
+    weights: Annotated[str, typer.Option(help="Of the engine: a name or a file; files of language with commas.")] = "",
     cross: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="A folder of portraits, driven by other people."),

@@ -237,8 +237,10 @@ class Reader:
             if item.used:
                 continue
             part = item.value
-            if part == "eye" and any(i.kind == "direction" for i in clause) and not _before_part(clause, n):
-                continue
+            if part == "eye" and any(
+                i.kind == "direction" and not _before_part(clause, k) for k, i in enumerate(clause)
+            ):
+                continue  # the eyes go somewhere: "left" before a part is its side
             match = self._predicate(clause, n, part)
             if match is None:
                 continue

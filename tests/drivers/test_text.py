@@ -32,6 +32,7 @@ def start(text: str, channel: str) -> float:
         ("looks shocked", "AU5", "AU12"),
         ("She raises her left eyebrow", "AU2L", "AU2R"),
         ("winks with her right eye", "AU46R", "AU46L"),
+        ("she closes her left eye", "AU43L", "AU43R"),
         ("The corners of her mouth turn down", "AU15", "AU12"),
         ("he wrinkles his nose in disgust", "AU9", "AU12"),
         ("puffs out her cheeks", "AU34", "AU12"),

@@ -25,10 +25,11 @@ from infinex.systems.language.model import (  # noqa: E402
     UnitConfig,
     UnitMotion,
 )
-from infinex.systems.language.pairs import CHANNELS, captioned, held_out, phrases, spoken  # noqa: E402
-from infinex.systems.language.recipe import UnitRecipe, UnitSamples, UnitTask  # noqa: E402
+from infinex.systems.language.pairs import CHANNELS, captioned, spoken, trajectory  # noqa: E402
+from infinex.systems.language.recipe import UnitRecipe, UnitSamples, UnitTask, channel_weights, reached  # noqa: E402
+from infinex.systems.language.sentences import held_out, ing, movements, sentence, third, vocabulary  # noqa: E402
 from infinex.systems.language.stylegan_task import StyleganRecipe, StyleganTask  # noqa: E402
-from infinex.systems.language.units import generate, laid_out  # noqa: E402
+from infinex.systems.language.units import clauses, generate, laid_out, lasting  # noqa: E402
 from infinex.systems.language.weights import load, load_units, save  # noqa: E402
 
 SMALL = StyleGAN2Config(size=16, latent=512, style=512, layers=2, channels=(8, 8, 8))
@@ -175,13 +176,70 @@ def test_lpips_reads_the_authors_keys(tmp_path: Path) -> None:
 
 
 def test_pairs_are_split_by_their_words() -> None:
-    train, test = phrases("train"), phrases("test")
-    assert not {m.phrase for m in train} & {m.phrase for m in test} and len(test) > 50
+    words = {split: {row[0] for row in vocabulary(split)} for split in ("train", "val", "test")}
+    assert not words["train"] & words["test"] and not words["val"] & words["test"] and len(words["test"]) > 50
+    assert all(held_out(w) for w in words["test"]) and not any(map(held_out, words["train"] | words["val"]))
+    parts = {split: {(row[0], row[2]) for row in movements(split)} for split in ("train", "test")}
+    assert parts["test"] and not parts["train"] & parts["test"]
     pairs = spoken("test", 12, 16, 10.0)
     assert pairs.motion.shape == (12, 16, len(CHANNELS)) and np.abs(pairs.motion).max() <= 1
-    assert all(held_out(m.phrase) for m in test)
     assert (np.abs(pairs.motion[:, 0]).max(1) < 0.2).all()  # they begin at rest
     assert list(spoken("test", 12, 16, 10.0).texts) == list(pairs.texts)
+
+
+def test_a_gesture_ends_and_an_expression_is_held() -> None:
+    wink = trajectory("he winks with his right eye", 48, 12.5)
+    assert wink is not None
+    right, left = (wink[:, CHANNELS.index(c)] for c in ("AU46R", "AU46L"))
+    assert right.max() > 0.9 and right[-1] == 0 and left.max() == 0
+    smile = trajectory("she smiles", 48, 12.5)
+    both = trajectory("she smiles and winks", 48, 12.5)
+    assert smile is not None and smile[-1, CHANNELS.index("AU12")] > 0.6
+    assert both is not None and both[-1, CHANNELS.index("AU12")] > 0.6 > 0.1 > both[-1, CHANNELS.index("AU46L")]
+    nods = trajectory("he nods twice", 48, 12.5)
+    assert nods is not None
+    nod = nods[:, CHANNELS.index("nod")]
+    assert ((nod[1:-1] > nod[:-2]) & (nod[1:-1] >= nod[2:]) & (nod[1:-1] > 0.2)).sum() == 2
+
+
+def test_wordings_differ_and_the_grammar_knows_what_is_meant() -> None:
+    assert third("shake her head") == "shakes her head" and third("cry") == "cries" and third("press") == "presses"
+    assert (
+        ing("nod") == "nodding" and ing("smile") == "smiling" and ing("die") == "dying" and ing("frown") == "frowning"
+    )
+    rng = np.random.default_rng(2)
+    said = [sentence("train", rng) for _ in range(120)]
+    assert len({text for text, _, _ in said}) > 110
+    understood = [trajectory(asked, 16, 10.0) is not None for _, asked, _ in said if asked]
+    assert np.mean(understood) > 0.85
+
+
+def test_channels_that_move_seldom_weigh_more() -> None:
+    motion = np.zeros((10, 8, 2), np.float32)
+    motion[:, :, 0] = 0.8
+    motion[0, :, 1] = 0.8
+    often, seldom = channel_weights(motion)
+    assert seldom > 2 * often
+    assert np.isclose((np.square(motion) * channel_weights(motion)).sum(), np.square(motion).sum(), rtol=1e-3)
+    assert reached(motion, motion) == {"shown": 1.0, "stray": 0.0}
+    assert reached(np.zeros_like(motion), motion)["shown"] == 0.0
+    assert reached(np.full_like(motion, 0.8), motion)["stray"] == 1.0
+
+
+def test_ordered_pooling_knows_what_comes_first() -> None:
+    from infinex.nn.sentence import available, load_encoder
+
+    if not available():
+        pytest.skip("the packaged sentence encoder is not installed")
+    encoder = load_encoder()
+    texts = ["she frowns, then laughs", "she laughs, then frowns", "hi"]
+    plain, ordered = encoder(texts), encoder(texts, pooling="ordered")
+    assert ordered.shape == (3, 4 * encoder.size) and np.allclose(ordered[:, : encoder.size], plain, atol=1e-5)
+    assert np.isfinite(ordered).all()
+    parts = ordered.reshape(3, 4, -1)
+    assert np.allclose(np.linalg.norm(parts[:2], axis=2), 1, atol=1e-4)
+    # Early words of one are near the late words of the other in neither; the mean hardly tells them apart.
+    assert (parts[0, 1] @ parts[1, 1]) < plain[0] @ plain[1] + 1e-3
 
 
 def test_bundled_performances_get_captions(tmp_path: Path) -> None:
@@ -196,21 +254,21 @@ def test_bundled_performances_get_captions(tmp_path: Path) -> None:
 def test_the_unit_generator_learns(recurrence: str, tmp_path: Path) -> None:
     torch.manual_seed(0)
     rng = np.random.default_rng(0)
-    recipe = UnitRecipe(recurrence=recurrence, frames=12, rate=6e-3)  # type: ignore[arg-type]
+    recipe = UnitRecipe(recurrence=recurrence, frames=12, block=4, rate=6e-3, pooling="mean")  # type: ignore[arg-type]
     pairs = spoken("train", 24, 12, 10.0)
     samples = UnitSamples(pairs, rng.normal(0, 0.05, (24, 384)).astype(np.float32))
     task = UnitTask(recipe)
     batch = torch.utils.data.default_collate([samples.get(i, rng) for i in range(24)])
     first = task.measure(batch)
-    for _ in range(30):
+    for _ in range(80):
         terms = task.step(batch, FABRIC)
-    assert set(terms) == {"distance", "path", "contrast", "match"}
+    assert set(terms) == {"distance", "velocity", "path", "contrast", "match"}
     last = task.measure(batch)
     assert last["distance"] < 0.7 * first["distance"] and last["distance"] < last["still"]
     task.save(tmp_path / "u.safetensors")
     again = load_units(tmp_path / "u.safetensors")
     made = generate(again.model, samples.vectors[:3], 30)
-    assert made.shape == (3, 30, len(CHANNELS)) and np.allclose(made[:, 0], 0, atol=1e-3)
+    assert made.shape == (3, 30, len(CHANNELS)) and np.isfinite(made).all()
     straight = generate(again.model, samples.vectors[:3], straight=True)
     assert np.abs(np.diff(straight, 2, axis=1)).max() < 1e-5
 
@@ -241,17 +299,37 @@ def test_retrieval_tells_truth_from_noise() -> None:
 def test_sentences_are_laid_out_one_after_another() -> None:
     made = np.zeros((2, 32, 2), np.float32)
     made[0, :, 0] = np.linspace(0, 1, 32)
-    made[1, :, 1] = -np.linspace(0, 1, 32)
+    made[1, :, 1] = -np.linspace(0, 1, 32)  # neither rests before its end
     tracks, frames = laid_out(made, ("AU12", "turn"), 10.0, 25.0)
     assert frames == len(tracks["AU12"]) and tracks["AU12"].argmax() < frames / 2 < tracks["turn"].argmin()
     assert tracks["turn"].min() < -25 and abs(tracks["turn"][-1]) < 0.1 and tracks["AU12"][-1] < 0.01
 
 
-def test_unit_motion_of_no_channels_is_still_a_model() -> None:
-    model = UnitMotion(UnitConfig(channels=("AU12",)))
-    with torch.no_grad():
-        long = model(torch.randn(1, 384), 70, phase="inference")
-    assert long.shape == (1, 70, 1)
+def test_what_comes_first_is_acted_first() -> None:
+    assert clauses("She smiles. Then she nods!") == ["She smiles", "she nods"]
+    assert clauses("the old man frowns, then laughs") == ["the old man frowns", "she laughs"]
+    assert clauses("he nods before smiling and finally his jaw drops") == ["he nods", "smiling", "his jaw drops"]
+    assert clauses("she looks up and gasps") == ["she looks up and gasps"]
+
+
+def test_a_short_gesture_makes_way_for_the_next_sentence() -> None:
+    wink = np.zeros((48, 1), np.float32)
+    wink[:9, 0] = np.sin(np.linspace(0, np.pi, 9))
+    smile = np.full((48, 1), 0.7, np.float32)
+    smile[:6, 0] = np.linspace(0, 0.7, 6)
+    assert lasting(wink, 12.5) == pytest.approx(1.2) and lasting(smile, 12.5) == pytest.approx(0.4 + 1.15)
+    slow = np.linspace(0, 1, 48, dtype=np.float32)[:, None]
+    assert lasting(slow, 12.5) == pytest.approx(48 / 12.5)
+
+
+def test_sequences_may_be_longer_than_those_of_training() -> None:
+    for block in (1, 8):
+        model = UnitMotion(UnitConfig(channels=("AU12",), block=block))
+        with torch.no_grad():
+            long = model(torch.randn(1, 384), 70, phase="inference")
+            assert long.shape == (1, 70, 1) and model(torch.randn(1, 384)).shape == (1, 32, 1)
+            if block == 1:
+                assert abs(long[0, 0, 0]) < 1e-6  # the start is the face at rest
 
 
 def test_the_shipped_generator_does_what_it_learned() -> None:

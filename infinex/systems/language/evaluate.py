@@ -1,6 +1,7 @@
 """Measures of language-guided animation: ACD, smoothness, text-to-motion retrieval, and FID where weights are given.
 
-Unit models are measured on sentences whose words stand in no training sentence. The judge of retrieval is a
+Unit models are measured on sentences whose words stand in no training sentence, by the distance from the grammar's
+trajectory and by how much of it is shown (`recipe.reached`). The judge of retrieval is a
 matching network that is trained here, on true pairs and from its own seed, and never saw a generator.
 """
 
@@ -24,10 +25,10 @@ from infinex.media.image import read_image
 from infinex.nn.sentence import load_encoder
 from infinex.systems.language.losses import contrastive, path_regularisation
 from infinex.systems.language.model import MotionText
-from infinex.systems.language.pairs import Pairs
-from infinex.systems.language.recipe import UnitRecipe, pairs_for
-from infinex.systems.language.units import generate, laid_out
-from infinex.systems.language.weights import load_units, shipped
+from infinex.systems.language.pairs import CHANNELS, Pairs
+from infinex.systems.language.recipe import UnitRecipe, pairs_for, reached
+from infinex.systems.language.units import generate, laid_out, read
+from infinex.systems.language.weights import UnitWeights, load_units, shipped
 
 Progress = Callable[[int, int | None], None]
 PORTRAITS = 2  # that ACD is measured on
@@ -101,47 +102,42 @@ def evaluate(
 ) -> dict[str, Any]:  # fmt: skip
     """Measure the unit generator `weights` (the shipped one by default) beside its baselines.
 
+    Several files may be named with commas between them; each makes a row by its recurrence.
     `folder` may hold portraits, on which ACD is measured and, with an `inception` network, FID from the portraits as
     they are; `out` is a folder for `report.json`. The rows are
-    the truth (the grammar's own trajectories), the generator, a straight line to its last frame, the LSTM, and
-    a face that does not move. Raises InputError, WeightsError or MissingDependencyError."""
-    loaded = load_units(weights if weights else None)
-    config = loaded.model.config
+    the truth (the grammar's own trajectories), the generator, the LSTM where it is shipped or named, a straight line
+    to the generator's last frame, and a face that does not move. Raises InputError, WeightsError or
+    MissingDependencyError."""
+    loaded = _loaded(weights)
+    main = next(iter(loaded.values()))
+    config = main.model.config
     recipe = UnitRecipe(frames=config.frames, rate_frames=config.fps)
     test = pairs_for(recipe, None, "test")
-    encoder = load_encoder(recipe.encoder)
-    vectors = encoder(test.texts)
     known = pairs_for(UnitRecipe(frames=config.frames, rate_frames=config.fps, pairs=1200), None, "train")
     every = Pairs((*known.texts, *test.texts), np.concatenate([known.motion, test.motion]),
                   np.concatenate([known.group, test.group + known.group.max() + 1]))  # fmt: skip
     # The judge knows the test's words too: it measures what is shown, not what it can guess.
+    encoder = load_encoder(recipe.encoder)
+    vectors = encoder(test.texts)
     judge = train_judge(every, encoder(every.texts))
-    made = {
-        "truth": test.motion,
-        "recurrent": generate(loaded.model, vectors),
-        "interpolation": generate(loaded.model, vectors, straight=True),
-        "still": np.zeros_like(test.motion),
-    }
-    lstm = load_units(recurrence="lstm").model if shipped("lstm") else None
-    if lstm is not None and lstm.config.channels == config.channels and lstm.config.frames == config.frames:
-        made["lstm"] = generate(lstm, vectors)
+    made = {"truth": test.motion} | {k: generate(w.model, read(w.model, test.texts)) for k, w in loaded.items()}
+    made["interpolation"] = generate(main.model, read(main.model, test.texts), straight=True)
+    made["still"] = np.zeros_like(test.motion)
     rows: dict[str, dict[str, float]] = {}
     for name, trajectories in made.items():
         first, third = retrieval(judge, trajectories, vectors, test.group)
         distance = float(np.square(trajectories - test.motion).sum(2).mean())
-        rows[name] = {"distance": distance, "top1": first, "top3": third, "path": smoothness(trajectories)}
+        rows[name] = {"distance": distance, **reached(trajectories, test.motion), "top1": first, "top3": third,
+                      "path": smoothness(trajectories)}  # fmt: skip
     summary: dict[str, Any] = {
-        "task": "language", "sentences": len(test.texts), "choices": CHOICES, "weights": loaded.path.name, "rows": rows,
-        "seconds": config.frames / config.fps,
+        "task": "language", "sentences": len(test.texts), "choices": CHOICES, "rows": rows,
+        "weights": ",".join(w.path.name for w in loaded.values()), "seconds": config.frames / config.fps,
     }  # fmt: skip
     if folder is not None and portraits_in(Path(folder)):
-        sentences = encoder(ACD_SENTENCES)
         judges = Judges.load(None, inception)
-        for name in ("recurrent", "interpolation", "lstm"):
-            model = lstm if name == "lstm" else loaded.model
-            if model is None or name not in made:
-                continue
-            moves = generate(model, sentences, straight=name == "interpolation")
+        for name in (*loaded, "interpolation"):
+            model = main.model if name == "interpolation" else loaded[name].model
+            moves = generate(model, read(model, ACD_SENTENCES), straight=name == "interpolation")
             watch = partial(judges.see, name)
             rows[name]["acd"] = acd_on_portraits(Path(folder), moves, config.channels, config.fps, progress, watch)
         if judges.inception is not None:
@@ -155,6 +151,26 @@ def evaluate(
         with atomic_path(where / "report.json") as temporary:
             temporary.write_text(json.dumps(summary, indent=1), encoding="utf-8")
     return summary
+
+
+def _loaded(weights: str | None) -> dict[str, UnitWeights]:
+    """The generators to measure by their recurrences, the paper's own first."""
+    named = [Path(w.strip()) for w in weights.split(",") if w.strip()] if weights else []
+    found = [load_units(path) for path in named] or [load_units()]
+    if not named and shipped("lstm"):
+        found.append(load_units(recurrence="lstm"))
+    out: dict[str, UnitWeights] = {}
+    for w in found:
+        config = w.model.config
+        name = "recurrent" if config.recurrence == "residual" else config.recurrence
+        if name in out:
+            raise InputError(f"{w.path} and {out[name].path} have the same recurrence; name one of each")
+        if config.channels != CHANNELS:
+            raise InputError(f"{w.path} moves other channels than the sentences are made of: train it anew")
+        out[name] = w
+    if len({(w.model.config.frames, w.model.config.fps) for w in out.values()}) > 1:
+        raise InputError("generators of different lengths cannot be measured side by side")
+    return dict(sorted(out.items(), key=lambda item: item[0] != "recurrent"))
 
 
 def portraits_in(folder: Path) -> list[Path]:
@@ -206,12 +222,13 @@ def lines(summary: dict[str, Any]) -> list[str]:
     out = [
         f"{summary['sentences']} sentences whose words were kept from training, {summary['seconds']:.1f} s each; "
         f"retrieval among {summary['choices']}",
-        f"{'':14} distance   top 1   top 3     path     ACD     FID",
+        f"{'':14} distance   shown   stray   top 1   top 3     path     ACD     FID",
     ]
     for name, row in summary["rows"].items():
         acd = f"{row['acd']:7.3f}" if "acd" in row else "      -"
         fid = f"{row['fid']:7.2f}" if "fid" in row else "      -"
         out.append(
-            f"{name:14} {row['distance']:8.3f} {row['top1']:7.1%} {row['top3']:7.1%} {row['path']:8.4f} {acd} {fid}"
+            f"{name:14} {row['distance']:8.3f} {row['shown']:7.1%} {row['stray']:7.1%} {row['top1']:7.1%} "
+            f"{row['top3']:7.1%} {row['path']:8.4f} {acd} {fid}"
         )
     return out

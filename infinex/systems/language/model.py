@@ -143,6 +143,9 @@ class UnitConfig:
     residual: float = 3.0  # of the whole sequence, see `LanguageConfig.step`
     slope: float = 0.1
     recurrence: Literal["residual", "lstm"] = "residual"
+    pooling: Literal["mean", "ordered"] = "mean"  # of the sentence encoder
+    wide: int = 0  # of the layer that the sentence enters by; 0: as the code
+    block: int = 1  # frames that one motion code is mapped to; where more, the start itself is no frame
 
 
 class LstmMotion(nn.Module):
@@ -181,7 +184,9 @@ class UnitMotion(nn.Module):
     def __init__(self, config: UnitConfig) -> None:
         super().__init__()
         self.config = c = config
-        self.enter = nn.Sequential(nn.Linear(c.sentence, c.code), nn.LeakyReLU(0.1), nn.Linear(c.code, c.code))
+        self.enter = nn.Sequential(
+            nn.Linear(c.sentence, c.wide or c.code), nn.LeakyReLU(0.1), nn.Linear(c.wide or c.code, c.code)
+        )
         self.motion: RecurrentMotion | LstmMotion
         if c.recurrence == "lstm":
             self.motion = LstmMotion(c.code, c.hidden)
@@ -189,7 +194,7 @@ class UnitMotion(nn.Module):
             self.motion = RecurrentMotion(c.code, c.hidden, c.residual, c.slope)
         self.mapper = nn.Sequential(
             nn.Linear(c.code, c.width), nn.LeakyReLU(0.1), nn.Linear(c.width, c.width), nn.LeakyReLU(0.1),
-            nn.Linear(c.width, len(c.channels)),
+            nn.Linear(c.width, c.block * len(c.channels)),
         )  # fmt: skip
 
     def forward(
@@ -198,20 +203,23 @@ class UnitMotion(nn.Module):
         """(B, sentence) to trajectories (B, T, channels), 1 being full intensity or a channel's limit.
 
         A motion code of zero is the face at rest: the mapper's answer to it is taken off."""
-        n = self.config.frames
-        frames = frames or n
+        c = self.config
+        frames = frames or c.frames
         start = self.enter(sentence)
         if hidden is None and isinstance(self.motion, RecurrentMotion) and phase == "inference":
             hidden = torch.zeros(len(start), self.motion.hidden).to(start)  # the mean of its distribution
+        own = c.block > 1  # the start is no frame then
+        n = c.frames // c.block + own
         moved, z, h = self.motion(start, n, hidden)
-        parts = [moved]
-        done = n
+        parts = [moved[:, own:]]
+        done = c.frames
         while done < frames:  # longer: on from the last code, with ever smaller steps
             more, z, h = self.motion(z, n, h, "inference")
-            parts.append(parts[-1][:, -1:] + more)
-            done += n
-        codes = torch.cat(parts, 1)[:, :frames]
-        return self.mapper(codes) - self.mapper(torch.zeros_like(codes[:, :1]))
+            parts.append(parts[-1][:, -1:] + more[:, own:])
+            done += c.frames
+        codes = torch.cat(parts, 1)
+        made = self.mapper(codes) - self.mapper(torch.zeros_like(codes[:, :1]))
+        return made.reshape(len(made), -1, len(c.channels))[:, :frames]
 
 
 class MotionText(nn.Module):

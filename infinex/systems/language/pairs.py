@@ -6,7 +6,6 @@ Phrases are split by their words: what a test sentence calls an expression stand
 
 from __future__ import annotations
 
-import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -16,23 +15,17 @@ from numpy.typing import NDArray
 
 from infinex.drivers.text import read_text
 from infinex.drivers.timeline import LIMITS
-from infinex.drivers.words import Meaning, lexicon
 from infinex.errors import InputError
+from infinex.systems.language.sentences import PEOPLE, sentence
 
 CHANNELS = (
     "AU1", "AU2", "AU4", "AU5", "AU6", "AU7", "AU9", "AU10", "AU12", "AU14", "AU15", "AU16", "AU17", "AU18", "AU20",
-    "AU23", "AU24", "AU25", "AU26", "AU27", "AU28", "AU43", "AU45", "AU2L", "AU12R", "AU14R", "AU46L", "AU46R",
+    "AU22", "AU23", "AU24", "AU25", "AU26", "AU27", "AU28", "AU43", "AU45", "AU1L", "AU1R", "AU2L", "AU2R", "AU4L",
+    "AU4R", "AU6L", "AU6R", "AU12L", "AU12R", "AU14R", "AU43L", "AU43R", "AU46L", "AU46R",
     "turn", "nod", "tilt", "look_x", "look_y", "lean",
 )  # fmt: skip
 LEAD_SECONDS = 0.3  # of the grammar, taken off
-SUBJECTS = ("she", "he", "the person", "the woman", "the man", "the girl", "the old man")
-DEGREES = ("", "", "", "", "slightly ", "very ", "a little ", "extremely ")
-ADJECTIVE = ("{s} is {d}{w}", "{s} looks {d}{w}", "{s} seems {d}{w}", "a {d}{w} face", "the expression turns {d}{w}",
-             "{s} feels {d}{w}", "{d}{w}", "the face is {d}{w}")  # fmt: skip
-NOUN = ("{s} shows {w}", "a face of {w}", "{s} with {w}", "{w}", "an expression of {w}")
-VERB = ("{s} {v}", "{s} {v}", "{s} starts to {w}", "{s} begins to {w}", "{w}")
-JOINTS = (", then ", " and then ", ", after that ", " before ")
-_ROUGH = ("ed", "ful", "y", "ous", "ing", "ant", "ent", "ic", "ive", "al", "ish", "less", "ate", "id")
+HELD_LEVEL = 0.97  # where the grammar lets an expression go
 
 
 @dataclass(frozen=True)
@@ -44,37 +37,6 @@ class Pairs:
     group: NDArray[np.int64]
 
 
-def held_out(phrase: str) -> bool:
-    """Whether a phrase is kept from training: one in seven, by its letters."""
-    return zlib.crc32(phrase.encode()) % 7 == 0
-
-
-def phrases(split: str) -> list[Meaning]:
-    """Phrases of the lexicon of "train" or "test"."""
-    book = lexicon()
-    found = [m for m in book.phrases.values() if m.gesture != "neutral" and held_out(m.phrase) == (split == "test")]
-    return sorted(found, key=lambda m: m.phrase)
-
-
-def sentence_of(meaning: Meaning, rng: np.random.Generator) -> str:
-    """A sentence that says one phrase."""
-    subject, degree = rng.choice(SUBJECTS), rng.choice(DEGREES)
-    w = meaning.phrase
-    adjective = meaning.kind == "expression" and " " not in w and w.endswith(_ROUGH)
-    if adjective:
-        return str(rng.choice(ADJECTIVE)).format(s=subject, d=degree, w=w)
-    if meaning.kind == "gesture":
-        first, _, rest = w.partition(" ")
-        ends = "es" if first.endswith(("s", "sh", "ch", "x", "o")) else "s"
-        verb = (first[:-1] + "ies" if first.endswith("y") and first[-2] not in "aeiou" else first + ends) + (
-            " " + rest if rest else ""
-        )
-        return str(rng.choice(VERB)).format(s=subject, v=verb, w=w)
-    return str(rng.choice(("{s} shows {w}", "a face of {w}", "{s} with {w}", "{w}", "an expression of {w}"))).format(
-        s=subject, w=w
-    )
-
-
 def trajectory(text: str, frames: int, fps: float) -> NDArray[np.float32] | None:
     """(frames, C) of what the grammar makes of a text; None where it makes nothing of it."""
     try:
@@ -83,12 +45,12 @@ def trajectory(text: str, frames: int, fps: float) -> NDArray[np.float32] | None
         return None
     if not timeline.cues or timeline.unknown:
         return None
-    # Stay at the last height instead of letting go: time stops before the last release.
-    held = [c for c in timeline.cues if len(c.keys) == 4 and c.keys[2][1] > 0.9 and c.levels]
-    stop = max((c.start + c.keys[2][0] for c in held), default=timeline.duration)
+    # What is held at the end stays instead of letting go: time stops before the last release.
+    held = [c for c in timeline.cues if len(c.keys) == 4 and c.keys[2][1] == HELD_LEVEL]
+    stop = max((c.start + c.keys[2][0] for c in held), default=0.0)
+    if any(c.end > stop + 0.2 for c in timeline.cues if c not in held) or not held:
+        stop = timeline.duration  # a gesture comes last, and ends by itself
     times = np.minimum(LEAD_SECONDS + np.arange(frames) / fps, stop)
-    if LEAD_SECONDS + frames / fps > timeline.duration + 1.5:
-        times = np.minimum(times, stop)
     return on_channels(timeline.tracks(times), frames)
 
 
@@ -104,26 +66,22 @@ def on_channels(tracks: dict[str, NDArray[np.float64]], frames: int) -> NDArray[
 
 
 def spoken(split: str, count: int, frames: int, fps: float, seed: int = 0) -> Pairs:
-    """Pairs from the grammar: one phrase, sometimes two in a row."""
+    """Pairs of sentences of a split ("train", "val", "test") with what the grammar makes of them."""
     rng = np.random.default_rng(seed)
-    words = phrases(split)
     texts: list[str] = []
-    rows, group = [], []
-    attempts = 0
-    while len(texts) < count and attempts < 4 * count:
-        attempts += 1
-        k = int(rng.integers(len(words)))
-        text = sentence_of(words[k], rng)
-        if rng.random() < 0.2:
-            other = words[int(rng.integers(len(words)))]
-            text += str(rng.choice(JOINTS)) + sentence_of(other, rng)
-            k = len(words) + len(texts)
-        track = trajectory(text, frames, fps)
-        if track is None or not np.abs(track).max() > 0.1:
+    rows: list[NDArray[np.float32]] = []
+    group: list[int] = []
+    keys: dict[str, int] = {}
+    for _ in range(6 * count):
+        if len(texts) == count:
+            break
+        text, asked, _ = sentence(split, rng)
+        track = trajectory(asked, frames, fps) if asked else np.zeros((frames, len(CHANNELS)), np.float32)
+        if track is None or (asked and not np.abs(track).max() > 0.1):
             continue
         texts.append(text)
         rows.append(track)
-        group.append(k)
+        group.append(keys.setdefault(asked, len(keys)))
     return Pairs(tuple(texts), np.stack(rows), np.array(group))
 
 
@@ -206,7 +164,7 @@ def describe(part: NDArray[np.floating], rng: np.random.Generator) -> str:
             said.append(more if angle > 0 else less)
     if not said:
         return ""
-    return f"{rng.choice(SUBJECTS)} {' and '.join(said[:3])}"
+    return f"{PEOPLE[int(rng.integers(len(PEOPLE)))][0]} {' and '.join(said[:3])}"
 
 
 def joined(parts: Sequence[Pairs]) -> Pairs:
