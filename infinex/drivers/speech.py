@@ -30,6 +30,7 @@ SHORT = 0.1  # seconds
 PAUSE = 31  # steps of 20 ms around speech in which the mouth is not yet at rest
 SURE, DOUBT = 0.65, 0.35  # probability of p, b, m above which lips shut: against what they do, and with it
 OVERLAP = 0.015  # IOD by which lips press together when shut
+CERTAIN, SOFT = 0.15, 0.7  # how far above them lips are wholly shut; steps over which they shut
 BLINK = np.array([0.0, 0.35, 0.85, 1.0, 1.0, 0.85, 0.65, 0.45, 0.28, 0.15, 0.07, 0.02])  # lid closing, 20 ms apart
 
 
@@ -130,8 +131,8 @@ class SpeechDriver:
         # p, b, m: surely heard, or heard while the lips come together anyway.
         apart = calm @ np.array([lip_gaps(x)[3:6].mean() for x in self._model.shapes])
         least = np.where(apart < gaussian_filter1d(apart, 6.0), DOUBT, SURE)
-        closing = np.clip((shut - least) / 0.2, 0, 1) * (speaks > 0.2)
-        self._shut = gaussian_filter1d(closing, 0.7).astype(np.float32)
+        closing = np.clip((shut - least) / CERTAIN, 0, 1) * (speaks > 0.2)
+        self._shut = gaussian_filter1d(closing, SOFT).astype(np.float32)
         n = len(coefficients)
         self._lids, self._brows = np.zeros(n, np.float32), np.zeros(n, np.float32)
         self._turn = np.zeros((n, 3), np.float32)

@@ -174,18 +174,26 @@ def masked(rows: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.fl
     return rows
 
 
+def warped(rows: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """The same speech from a vocal tract of another length: bands moved, pitch and time untouched."""
+    at = np.clip(np.arange(BANDS) * rng.uniform(0.9, 1.12) + rng.normal(0, 0.6), 0, BANDS - 1)
+    low = np.minimum(at.astype(int), BANDS - 2)
+    part = (at - low).astype(np.float32)
+    return rows[:, low] * (1 - part) + rows[:, low + 1] * part
+
+
 class Phrases:
     """Windows of synthesised speech: `rows` (2 L, BANDS) and the `classes` (L,) of its sounds.
 
     Made once and kept in the folder; the held-back ones are other phrases."""
 
-    def __init__(self, folder: str | Path, split: str, count: int, length: int) -> None:
+    def __init__(self, folder: str | Path, split: str, count: int, length: int, foreign: float = 0.0) -> None:
         self._length = length
-        path = Path(folder) / ".speech" / f"phrases-{split}-{count}.npz"
+        path = Path(folder) / ".speech" / f"phrases-{split}-{count}-{round(100 * foreign)}.npz"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             rows, classes = [], []
-            for sound, kinds in utterances(count, seed=1 if split == "train" else 2):
+            for sound, kinds in utterances(count, seed=1 if split == "train" else 2, foreign=foreign):
                 x = rows_of(sound)
                 n = min(len(x) // 2, len(kinds))
                 rows.append(x[: 2 * n].astype(np.float16))
@@ -208,7 +216,7 @@ class Phrases:
         start = int(rng.integers(len(self._classes) - n)) if self._train else index * n
         rows = self._rows[2 * start : 2 * (start + n)].astype(np.float32)
         classes = self._classes[start : start + n].astype(np.int64)
-        return {"rows": masked(rows, rng) if self._train else rows, "classes": classes}
+        return {"rows": masked(warped(rows, rng), rng) if self._train else rows, "classes": classes}
 
 
 def principal_shapes(found: list[Talk], count: int) -> Array:
