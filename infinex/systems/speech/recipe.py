@@ -3,7 +3,7 @@
     infinex train speech-sounds --data SOUNDS --out RUN1
     infinex train speech --data PREPARED --out RUN2 --set start_from=RUN1/weights.safetensors
 
-SOUNDS is any folder (phrases are made there by flite and espeak-ng); PREPARED is one of `infinex prepare`, with talkers.
+SOUNDS is any folder (phrases are made there by flite and espeak-ng); PREPARED is one of `infinex prepare`, of talkers.
 `python -m infinex.systems.speech.fit PREPARED RUN2/weights.safetensors FITTED` adds what is fitted in closed form, and
 `python -m infinex.systems.speech.weights FITTED/weights.safetensors ... FOLDER` writes the network that the driver
 reads, the mean of one or several; FITTED/shapes.npz belongs beside it.
