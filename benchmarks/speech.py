@@ -1,10 +1,11 @@
 """How well lips driven by a voice follow the lips of the person who spoke, on talkers the network never saw.
 
-    python benchmarks/speech.py DATA [--tracks FOLDER] [--all] [--closures]
+    python benchmarks/speech.py DATA [--tracks FOLDER] [--all] [--blind] [--closures]
 
 DATA holds MANIFEST.csv (path, identity, has_audio) and clips of talkers with sound. For each clip of the held-back
 talkers: the mean distance of the lip landmarks (inner and outer, front view, in the talker's own head) to the tracked
-truth as a share of a still mouth's, the correlation of mouth opening with the truth, and the lag at which that peaks;
+truth as a share of a still mouth's (their tracked rest, which is the portrait here: the driver is told its face, with
+`--blind` not), the correlation of mouth opening with the truth, and the lag at which that peaks;
 beside it, in the same run, a mouth moved by loudness alone (its shape and strength fitted to the other talkers).
 Sound and picture of web video are often apart: `filed` takes each file as it is, `in step` first moves the sound by
 the lag found. `--all` measures the talkers of the training too. `--tracks` keeps the tracked motions for another run.
@@ -32,8 +33,9 @@ from infinex.face.shape import lip_gaps
 from infinex.media.audio import read_audio, write_wav
 from infinex.motion import Motion, part_weights
 from infinex.pipeline import track
-from infinex.systems.speech.data import LAGS, LIPS, lag_of, opening, shifted
+from infinex.systems.speech.data import LAGS, lag_of, opening, shifted
 from infinex.systems.speech.features import RATE, loudness, measure, stream_log_mel
+from infinex.systems.speech.resting import LIPS
 from infinex.systems.speech.runtime import STEPS
 from infinex.systems.speech.synthetic import VOICES, say
 
@@ -56,7 +58,8 @@ def volume(sound: NDArray[np.float32], frames: int, fps: float) -> Array:
 class Case:
     """One clip: its truth, and what voice and loudness make of it, filed and in step."""
 
-    def __init__(self, path: Path, identity: str, motion: Motion, folder: Path) -> None:
+    def __init__(self, path: Path, identity: str, motion: Motion, folder: Path, suited: bool = True) -> None:
+        self.suited = suited
         self.name, self.identity, self.motion = path.stem, identity, motion
         self.truth = motion.offsets.astype(np.float64)
         self.seen = opening(motion.rest.face + self.truth)
@@ -73,6 +76,8 @@ class Case:
     def spoken(self, sound: NDArray[np.float32], folder: Path) -> Array:
         """Displacements (T, 478, 3) of the driver, in the float16 of a motion file to save memory."""
         driver = SpeechDriver(write_wav(folder / "voice.wav", [sound], RATE), self.fps, still=True)
+        if self.suited:
+            driver.suit(self.motion.rest.face)
         made = [d.move.offsets for d in driver][: self.frames]
         made += [np.zeros_like(made[0])] * (self.frames - len(made))
         return np.stack(made)
@@ -87,12 +92,14 @@ class Case:
         return self.distance(offsets) / self.distance(np.zeros_like(self.truth)), r
 
 
-def closures(phrases: int = 40, seed: int = 424242) -> tuple[int, float, float]:
-    """How many p, b and m there are in synthesised phrases, at which share of them the lips meet, and in which share
-    of the frames with other sounds, more than 60 ms away from one, they do."""
+def closures(phrases: int = 40, seed: int = 424242) -> tuple[int, float, float, float]:
+    """How many p, b and m there are in synthesised phrases, at which share of them the lips meet, in which share of
+    the frames with other sounds, more than 60 ms away from one, they do, and by how many seconds the middle of a
+    closure is late against the middle of the sound (median)."""
     rng = np.random.default_rng(seed)
     met: list[bool] = []
     others: list[bool] = []
+    late: list[float] = []
     for i in range(phrases):
         samples, sounds = say(VOICES[i % len(VOICES)], rng)
         with tempfile.TemporaryDirectory() as folder:
@@ -104,17 +111,20 @@ def closures(phrases: int = 40, seed: int = 424242) -> tuple[int, float, float]:
         for start, (end, name) in zip(starts, sounds):
             if name == "pbm":
                 met.append(bool((gaps[(times > start - 0.03) & (times < end + 0.03)] < MEET).any()))
+                if (together := times[(times > start - 0.1) & (times < end + 0.1) & (gaps < MEET)]).size:
+                    late.append(float(together.mean()) - (start + end) / 2)
             if name in ("pbm", "sil"):
                 away &= (times < start - 0.06) | (times > end + 0.06)
         others += [bool(x) for x in gaps[away & (times < starts[-1])] < MEET]
-    return len(met), float(np.mean(met)), float(np.mean(others))
+    return len(met), float(np.mean(met)), float(np.mean(others)), float(np.median(late))
 
 
 def tell_rest() -> None:
     """Closures, speed and memory."""
     try:
-        count, met, others = closures()
+        count, met, others, late = closures()
         print(f"lips meet at {met:.0%} of {count} p, b and m, and in {others:.1%} of the frames of other sounds")
+        print(f"against the times the synthesiser tells, the lips are late by {late * 1000:+.0f} ms (median)")
     except MissingDependencyError as error:
         print(error)
     whole, network = speed()
@@ -143,6 +153,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--tracks", type=Path)
     parser.add_argument("--all", action="store_true")
+    parser.add_argument("--blind", action="store_true", help="without telling the driver the face at rest")
     parser.add_argument("--closures", action="store_true")
     args = parser.parse_args()
     if args.closures:
@@ -177,7 +188,7 @@ def main() -> None:
         print("{:24}{:>6}{:>9}{:>8}{:>6}{:>8}{:>6}{:>8}{:>6}".format(*head))
         table = []
         for r, motion in wanted:
-            case = Case(args.data / r["path"], r["identity"], motion, Path(temporary))
+            case = Case(args.data / r["path"], r["identity"], motion, Path(temporary), not args.blind)
             x = volume(case.moved, case.frames, case.fps)
             loud = np.tensordot(np.stack([x, (x > 0).astype(float)], 1), field, 1)
             figures = (*case.figures(case.filed), *case.figures(case.in_step), *case.figures(loud))

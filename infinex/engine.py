@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import importlib.util
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
@@ -69,6 +69,14 @@ class Engine(Protocol):
 
     def prepare(self, source: Source) -> Prepared:
         """Do once what depends on the source alone."""
+
+
+@runtime_checkable
+class Suited(Protocol):
+    """A driver that moves one portrait otherwise than another: it is told which before it is iterated."""
+
+    def suit(self, face: NDArray[np.float64]) -> None:
+        """`face` (478, 3) is the portrait's canonical face as it is at rest."""
 
 
 # One line per engine: a module and its function `open_engine(options, weights)`, which takes the

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from infinex.drivers.capture import with_strength
 from infinex.drivers.motion import MotionDriver, load_motion, still_motion, still_move
 from infinex.drivers.video import VideoDriver
-from infinex.engine import Drive, Engine, Prepared, Source, engine_names, load_engine
+from infinex.engine import Drive, Engine, Prepared, Source, Suited, engine_names, load_engine
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face.reading import UnitReader
 from infinex.face.tracker import Box, Face, FaceFinder, FaceTracker, choose
@@ -294,6 +294,8 @@ def _begin(stage: Stage, driver: Driver, o: Options) -> None:
     """Settle the driver on the portrait and start its performance."""
     face = stage.faces[0].face
     driver.settle(face.pose, face.face if o.absolute else None)
+    if isinstance(driver, Suited):
+        driver.suit(face.face)
     # A frame shows the whole performance: what is scaled or left out can only be shown by the portrait itself.
     changed = o.strength != 1 or set(o.parts) < set(PARTS)
     frames = stage.needs == "motion" or not changed

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.engine import Drive
+from infinex.engine import Drive, Suited
 from infinex.face import topology as top
 from infinex.face.pose import to_matrix, to_vector
 from infinex.face.shape import lip_gaps
@@ -74,6 +74,11 @@ class LipsOver:
         self._base.settle(near, match)
         self._lips.settle(near, match)
         return self
+
+    def suit(self, face: Array) -> None:
+        """The voice learns whose mouth it moves."""
+        if isinstance(self._lips, Suited):
+            self._lips.suit(face)
 
     def close(self) -> None:
         """Close both."""

@@ -30,6 +30,7 @@ SHORT = 0.1  # seconds
 PAUSE = 31  # steps of 20 ms around speech in which the mouth is not yet at rest
 SURE, DOUBT = 0.65, 0.35  # probability of p, b, m above which lips shut: against what they do, and with it
 OVERLAP = 0.015  # IOD by which lips press together when shut
+CERTAIN, SOFT = 0.15, 0.7  # how far above them lips are wholly shut; steps over which they shut
 BLINK = np.array([0.0, 0.35, 0.85, 1.0, 1.0, 0.85, 0.65, 0.45, 0.28, 0.15, 0.07, 0.02])  # lid closing, 20 ms apart
 
 
@@ -73,6 +74,7 @@ class SpeechDriver:
         self.lost: list[tuple[float, float]] = []
         self.warnings: list[str] = []
         self._model = model or default_model()
+        self._place = self._model.resting()
         self._still, self._seed = still, seed
         self.level, self.seconds = self._survey()
         self.frames = max(1, round(self.seconds * self.fps))
@@ -81,6 +83,11 @@ class SpeechDriver:
     def settle(self, near: Pose | None = None, match: object = None) -> SpeechDriver:
         """A voice is measured from the neutral face; nothing depends on the portrait."""
         return self
+
+    def suit(self, face: Array) -> None:
+        """Speak with a portrait whose canonical face at rest (478, 3) is this: crooked, pressed or parted lips return
+        towards the place speaking lips have. Without it the average face's is taken."""
+        self._place = self._model.resting(face)
 
     def close(self) -> None:
         """Nothing is open."""
@@ -120,11 +127,12 @@ class SpeechDriver:
         self.speaks = speaks
         calm = gaussian_filter1d(coefficients, 1.0, axis=0)  # 20 ms: below what lips can do
         self._coefficients = (calm * speaks[:, None]).astype(np.float32)
+        self._placed = speaks.astype(np.float32)
         # p, b, m: surely heard, or heard while the lips come together anyway.
         apart = calm @ np.array([lip_gaps(x)[3:6].mean() for x in self._model.shapes])
         least = np.where(apart < gaussian_filter1d(apart, 6.0), DOUBT, SURE)
-        closing = np.clip((shut - least) / 0.2, 0, 1) * (speaks > 0.2)
-        self._shut = gaussian_filter1d(closing, 0.7).astype(np.float32)
+        closing = np.clip((shut - least) / CERTAIN, 0, 1) * (speaks > 0.2)
+        self._shut = gaussian_filter1d(closing, SOFT).astype(np.float32)
         n = len(coefficients)
         self._lids, self._brows = np.zeros(n, np.float32), np.zeros(n, np.float32)
         self._turn = np.zeros((n, 3), np.float32)
@@ -159,7 +167,7 @@ class SpeechDriver:
     # -- driving ----------------------------------------------------------------------------------
 
     def __iter__(self) -> Iterator[Drive]:
-        mouth = _Mouth(self._model)
+        mouth = _Mouth(self._model, self._place)
         last = len(self._shut) - 1
         for i in range(self.frames):
             t = i / self.fps * STEPS
@@ -169,8 +177,8 @@ class SpeechDriver:
             def at(track: NDArray[np.float32], j: int = j, k: int = k, f: float = f) -> Array:
                 return np.asarray(track[j] * (1 - f) + track[k] * f, np.float64)
 
-            shut, lids, brows = (float(at(x)) for x in (self._shut, self._lids, self._brows))
-            offsets = mouth(at(self._coefficients), shut, lids, brows)
+            speaks, shut, lids, brows = (float(at(x)) for x in (self._placed, self._shut, self._lids, self._brows))
+            offsets = mouth(at(self._coefficients), speaks, shut, lids, brows)
             turn = at(self._turn)
             yield Drive(Move(i / self.fps, turn, _carried(turn), 1.0, offsets, np.zeros(2)))
 
@@ -183,8 +191,8 @@ def _carried(turn: Array) -> Array:
 class _Mouth:
     """Coefficients, lip closure, lids and brows to one displacement of the mesh."""
 
-    def __init__(self, model: SpeechModel) -> None:
-        self._model = model
+    def __init__(self, model: SpeechModel, place: Array) -> None:
+        self._model, self._place = model, place
         self._face = SourceFace(top.mean_face())
         shut = self._face.face.copy()
         self._face.set_lids(shut, np.zeros(2))
@@ -192,8 +200,8 @@ class _Mouth:
         self._brows = units_offsets({"AU1": 0.5, "AU2": 0.35})
         self._mean = top.mean_face()
 
-    def __call__(self, coefficients: Array, shut: float, lids: float, brows: float) -> Array:
-        offsets = self._model.offsets(coefficients[None])[0]
+    def __call__(self, coefficients: Array, speaks: float, shut: float, lids: float, brows: float) -> Array:
+        offsets = self._model.offsets(coefficients[None])[0] + speaks * self._place
         face = self._mean + offsets
         gaps = lip_gaps(face)
         wanted = np.maximum(gaps, -OVERLAP) * (1 - shut) - OVERLAP * shut

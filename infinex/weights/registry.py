@@ -55,7 +55,7 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("ganimation-80", "ganimation", "trained here, a sketch; infinex/weights/ganimation/README.md",
           "Apache-2.0", 1.8,
           bundled="ganimation/ganimation-80.safetensors"),
-    Entry("speech", "speech", "trained here; infinex/weights/speech/README.md", "Apache-2.0", 1.0,
+    Entry("speech", "speech", "trained here; infinex/weights/speech/README.md", "Apache-2.0", 4.5,
           bundled="speech/speech.onnx"),
     Entry("ganimation-celeba", "ganimation", "D. Chen, ganimation_replicate, 30_net_gen.pth of CelebA",
           "see its repository", 34,

@@ -13,6 +13,7 @@ from scipy.signal import lfilter
 from infinex.drivers.motion import MotionDriver, load_motion
 from infinex.drivers.overlay import LipsOver
 from infinex.drivers.speech import SpeechDriver
+from infinex.engine import Suited
 from infinex.errors import InputError, WeightsError
 from infinex.face import topology as top
 from infinex.face.shape import eye_openness, lip_gaps
@@ -117,6 +118,27 @@ def test_life_follows_unless_still(talk: Path) -> None:
     assert lids.min() < 0.4 * lids.max()
     again = [d.move for d in SpeechDriver(talk, fps=50)]
     np.testing.assert_array_equal(moves[120].offsets, again[120].offsets)
+
+
+def test_voice_is_told_whose_mouth_it_moves(talk: Path) -> None:
+    mean = top.mean_face()
+    crooked = mean.copy()
+    crooked[61, 1] += 0.05
+    crooked[291, 1] -= 0.05
+    plain, suited = SpeechDriver(talk, still=True), SpeechDriver(talk, still=True)
+    assert isinstance(suited, Suited)
+    suited.suit(crooked)
+    a, b = ([d.move.offsets for d in driver] for driver in (plain, suited))
+    np.testing.assert_array_equal(a[3], b[3])  # silent: the portrait's own mouth
+    change = b[32] - a[32]
+    assert change[61, 1] < -0.003 and change[291, 1] > 0.003  # speaking: less crooked
+    gaps = [lip_gaps(mean + x[32])[3:6].mean() for x in (a, b)]
+    assert abs(gaps[0] - gaps[1]) < 1e-3
+    both = LipsOver(MotionDriver(load_motion("nod")), SpeechDriver(talk, still=True))
+    before = [d.move.offsets for d in both.settle()]
+    both.suit(crooked)
+    after = [d.move.offsets for d in both]
+    assert np.abs(after[32] - before[32]).max() > 0.003 and np.abs(after[3] - before[3]).max() < 1e-9
 
 
 @pytest.mark.parametrize(

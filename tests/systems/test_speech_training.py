@@ -13,10 +13,12 @@ pytest.importorskip("lightning_fabric")
 
 from infinex.errors import InputError, WeightsError  # noqa: E402
 from infinex.face import topology as top  # noqa: E402
-from infinex.systems.speech import data, losses  # noqa: E402
+from infinex.motion import Motion  # noqa: E402
+from infinex.systems.speech import data, fit, losses  # noqa: E402
 from infinex.systems.speech.model import SpeechConfig, SpeechNet  # noqa: E402
 from infinex.systems.speech.recipe import RECIPES, SpeechRecipe, samples, task  # noqa: E402
-from infinex.systems.speech.runtime import REACH, default_shapes  # noqa: E402
+from infinex.systems.speech.resting import coefficients_of, fit_resting, opening_of, symmetric  # noqa: E402
+from infinex.systems.speech.runtime import REACH, default_model, default_shapes  # noqa: E402
 from infinex.systems.speech.weights import export, read, save  # noqa: E402
 
 SMALL = SpeechConfig(width=32, latent=8)
@@ -142,14 +144,20 @@ def test_weights_round_trip_and_export(tmp_path: Path) -> None:
     torch.manual_seed(0)
     network = SpeechNet(SMALL).eval()
     save(tmp_path / "w.safetensors", network.state_dict(), SMALL)
-    path = export(tmp_path / "w.safetensors", tmp_path / "out")
+    path = export([tmp_path / "w.safetensors"], tmp_path / "out")
     rows = torch.randn(1, 222, 40)
     with torch.no_grad():
         made, logits = network(rows)
     session = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"])
     a, b = session.run(None, {"rows": rows.numpy()})
     np.testing.assert_allclose(a, made.numpy(), atol=1e-4)
-    np.testing.assert_allclose(b, logits.numpy(), atol=1e-4)
+    np.testing.assert_allclose(b, torch.log_softmax(logits, -1).numpy(), atol=1e-4)
+    other = SpeechNet(SMALL).eval()
+    save(tmp_path / "v.safetensors", other.state_dict(), SMALL)
+    path = export([tmp_path / "w.safetensors", tmp_path / "v.safetensors"], tmp_path / "both")
+    a = onnxruntime.InferenceSession(str(path), providers=["CPUExecutionProvider"]).run(None, {"rows": rows.numpy()})[0]
+    with torch.no_grad():
+        np.testing.assert_allclose(a, ((made + other(rows)[0]) / 2).numpy(), atol=1e-4)
     (tmp_path / "bad.safetensors").write_bytes(b"nothing")
     with pytest.raises(WeightsError, match="cannot be read"):
         read(tmp_path / "bad.safetensors")
@@ -161,7 +169,7 @@ def test_shipped_network_is_small_and_belongs_to_its_shapes() -> None:
     from infinex.systems.speech.runtime import _folder
 
     file = _folder() / "speech.onnx"
-    assert file.stat().st_size < 2e6
+    assert file.stat().st_size < 5e6
     session = onnxruntime.InferenceSession(str(file), providers=["CPUExecutionProvider"])
     assert session.get_outputs()[0].shape[-1] == len(default_shapes()) == RECIPES["speech"].config.coefficients
     outside = np.setdiff1d(np.arange(top.POINTS), np.flatnonzero(np.abs(default_shapes()).sum((0, 2))))
@@ -173,6 +181,103 @@ def test_recipe_says_what_is_wrong(tmp_path: Path) -> None:
         task(SpeechRecipe(stage="songs"))
     with pytest.raises(InputError, match="infinex prepare"):
         samples(SpeechRecipe(), tmp_path, "train")
+
+
+def test_linear_map_is_fitted_in_closed_form() -> None:
+    found = [talk("a", 1), talk("b", 2), talk("c", 3)]
+    shapes = default_shapes()
+    torch.manual_seed(0)
+    network = SpeechNet(SMALL).eval()
+    rng = np.random.default_rng(0)
+    sums = [fit.sums_of(network, t, shapes, 1, rng) for t in found]
+    whole = fit.with_direct(network, sums[:2], share=0.999)
+    assert whole.config.direct == 0.999
+    rows = data.rows_of(found[2].sound)
+    with torch.no_grad():
+        made = whole(torch.from_numpy(rows)[None])[0][0, :, 0].numpy()
+    heard, _ = fit.heard_by(network, rows)
+    by_hand = (fit.stacked(heard) @ fit.solve(sums[:2]))[:, 0]
+    inside = slice(5, 250)
+    assert np.corrcoef(made[inside], by_hand[inside])[0, 1] > 0.999
+    seen = found[2].opening
+    assert np.corrcoef(made[inside], seen[inside])[0, 1] > 0.7  # a talker it was not fitted to
+    # What talkers have in common at rest is not the map's to say.
+    for t in found[:2]:
+        with torch.no_grad():
+            mean = whole(torch.from_numpy(data.rows_of(t.sound))[None])[0][0].mean(0)
+        assert mean.abs().max() < 0.25
+
+
+def test_rest_tells_where_lips_go_when_they_speak() -> None:
+    shapes, mean = default_shapes(), top.mean_face()
+    rng = np.random.default_rng(0)
+    noise = [rng.normal(0, 0.6, 6) for _ in range(40)]
+    lean = [float(rng.normal(0, 0.02)) for _ in noise]
+    crooked = np.zeros_like(mean)
+    crooked[61, 1], crooked[291, 1] = 1.0, -1.0  # one corner down, one up
+    rests = [mean + np.tensordot(c, shapes, 1) + k * crooked for c, k in zip(noise, lean)]
+    usual = np.array([-0.4, 0.3, 0, 0, 0, 0])
+    means = [np.tensordot(usual - 0.5 * c, shapes, 1) - 0.4 * k * crooked for c, k in zip(noise, lean)]
+    place = fit_resting(rests, means, [1.0] * len(rests), shapes, stiff=1e-4)
+    np.testing.assert_allclose(place.usual, usual, atol=0.02)
+    np.testing.assert_allclose(place.back, -0.5 * np.eye(6), atol=0.05)
+    assert place.even == pytest.approx(0.4, abs=0.03)
+    np.testing.assert_allclose(coefficients_of(place(mean), shapes), usual, atol=0.03)
+    portrait = mean + np.tensordot([0, 0.8, 0, 0, 0, 0], shapes, 1) + 0.05 * crooked
+    moved = place(portrait)
+    change = coefficients_of(moved, shapes) - place.usual
+    assert change[1] < -0.1 and abs(float(change @ opening_of(shapes))) < 2e-3  # corners, not how far lips part
+    one_sided = moved - symmetric(moved)
+    assert one_sided[61, 1] == pytest.approx(-0.4 * 0.05, rel=0.1)
+
+
+def test_rests_are_measured_from_other_frames_too() -> None:
+    shapes = default_shapes()
+    t = talk("a", 1)
+    still = np.zeros((len(t.offsets), 3))
+    motion = Motion(50.0, t.offsets, still, still, np.ones(len(still)), still[:, :2], np.ones(len(still), bool),
+                    default_model_rest())  # fmt: skip
+    rests = fit.rests_of("a", "a", motion, np.random.default_rng(0))
+    assert rests.faces.shape == rests.means.shape == (2 * fit.OTHERS, top.POINTS, 3)
+    np.testing.assert_allclose(rests.faces + rests.means, np.broadcast_to(rests.faces[0] + rests.means[0],
+                               rests.faces.shape), atol=1e-6)  # fmt: skip
+    place = fit.resting_of([rests], shapes)
+    np.testing.assert_allclose(place.usual, coefficients_of(rests.means[0], shapes), atol=0.05)
+
+
+def default_model_rest() -> object:
+    from infinex.motion import Rest
+
+    return Rest.neutral()
+
+
+def test_shipped_resting_place_speaks_with_parted_relaxed_lips() -> None:
+    resting = default_model().resting
+    assert float(opening_of(resting.shapes) @ resting.usual) > 0.005  # lips that speak are apart on the average
+    assert 0.05 < resting.even < 0.8
+    mean = top.mean_face()
+    np.testing.assert_allclose(resting(mean), resting(), atol=1e-9)
+    far = mean + np.tensordot([9.0, -9, 9, 9, -9, 9], resting.shapes, 1)
+    assert np.abs(resting(far) - resting()).max() < 0.15  # no face, however odd, is pulled far
+
+
+@pytest.mark.skipif(shutil.which("espeak-ng") is None, reason="the speech synthesiser espeak-ng is not installed")
+def test_other_languages_know_their_sounds() -> None:
+    from infinex.systems.speech import synthetic
+
+    assert synthetic.classes_of("aɪ") == ["aa", "iy"] and synthetic.classes_of("tʃ") == ["sh"]
+    assert synthetic.classes_of("iː") == ["iy"] and synthetic.classes_of("(en)") in ([], ["eh", "tdnl"])
+    samples, sounds = synthetic.recite("it", "f2", np.random.default_rng(3))
+    ends = [end for end, _ in sounds]
+    assert ends == sorted(ends) and ends[-1] == pytest.approx(len(samples) / 16000, abs=0.02)
+    assert {name for _, name in sounds} <= set(synthetic.CLASSES) and len(sounds) > 20
+    level = np.convolve(np.abs(samples), np.ones(320) / 320, "same")
+    starts = [0.0, *ends[:-1]]
+    loud: dict[bool, list[float]] = {True: [], False: []}
+    for start, (end, name) in zip(starts, sounds):
+        if end - start > 0.02:
+            loud[name in ("aa", "ao", "eh")].append(float(level[int(start * 16000) : int(end * 16000)].mean()))
+    assert np.mean(loud[True]) > 1.5 * np.mean(loud[False])
 
 
 @pytest.mark.skipif(shutil.which("flite") is None, reason="the speech synthesiser flite is not installed")

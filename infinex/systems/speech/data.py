@@ -17,31 +17,27 @@ from infinex.face import topology as top
 from infinex.face.shape import lip_gaps
 from infinex.media.audio import has_audio, read_audio
 from infinex.media.files import atomic_path
-from infinex.motion import Motion, part_weights
+from infinex.motion import Motion
 from infinex.systems.speech.features import BANDS, RATE, measure, normalise, stream_log_mel
+from infinex.systems.speech.resting import coefficients_of, point_weights, symmetric
 from infinex.systems.speech.runtime import STEPS, default_model
 from infinex.systems.speech.synthetic import roughen, utterances
 
 Array = NDArray[np.float64]
-LIPS = top.LIPS_INNER + top.LIPS_OUTER
 SPEED = STEPS * 2  # rows a second
 LAGS = range(-10, 11)  # steps by which sound and picture of a clip may be apart
 USUAL = 0.045  # IOD: standard deviation of a usual talker's mouth opening
 HEARD = 0.25  # correlation with the sound below which a clip shows nobody who speaks it
 
 
-def point_weights() -> Array:
-    """Weight (478, 3) of the mesh in the distance on mouths: the lower face, lips three times, depth little."""
-    w = np.ones((top.POINTS, 3))
-    w[LIPS] = 3
-    w[:, 2] *= 0.3
-    w[top.SURFACE :] = 0
-    return w * part_weights(["lips"])[:, None]
-
-
 def opening(face: Array) -> Array:
     """How far the lips are apart in the middle, IOD: (..., 478, 3) to (...)."""
     return lip_gaps(face)[..., 3:6].mean(-1)
+
+
+def lively(opening: Array) -> float:
+    """How far a talker opens the mouth (T,), as a share of what is usual."""
+    return max(float(opening.std()), 0.02) / USUAL
 
 
 @dataclass(frozen=True)
@@ -54,11 +50,6 @@ class Talk:
     offsets: NDArray[np.float32]  # (T, 478, 3) from the talker's rest, both sides of the face alike
     opening: Array  # (T,)
     lag: int  # steps by which the file's sound was late
-
-
-def symmetric(offsets: NDArray[Any]) -> NDArray[Any]:
-    """Displacements with both sides of the face averaged: what is one-sided is habit or tracking."""
-    return (offsets + offsets[:, top.mirror()] * np.array([-1, 1, 1])) / 2
 
 
 def at_steps(values: NDArray[Any], fps: float) -> NDArray[Any]:
@@ -137,15 +128,11 @@ class Mouths:
         if not found:
             raise InputError("nobody in this folder is seen and heard to speak; use clips of talkers with their sound")
         self._length, self._repeats = length, repeats
-        weight = point_weights().ravel()
-        basis = shapes.reshape(len(shapes), -1) * weight
-        self.unit = float(np.linalg.norm(basis[0]))  # one unit of a coefficient, on the weighted mesh
         names = sorted({t.identity for t in found})
         rng = np.random.default_rng(seed)
         self._talks: list[tuple[list[tuple[NDArray[np.float16], float]], NDArray[np.float32], int]] = []
         for t in found:
-            lively = max(float(t.opening.std()), 0.02) / USUAL
-            aim = (t.offsets.reshape(len(t.offsets), -1) * weight) @ basis.T / self.unit**2 / lively
+            aim = coefficients_of(t.offsets, shapes) / lively(t.opening)
             versions = [(rows_of(t.sound).astype(np.float16), 1.0)]
             for _ in range(variants):
                 k = int(rng.integers(88, 113))
@@ -187,18 +174,26 @@ def masked(rows: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.fl
     return rows
 
 
+def warped(rows: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """The same speech from a vocal tract of another length: bands moved, pitch and time untouched."""
+    at = np.clip(np.arange(BANDS) * rng.uniform(0.9, 1.12) + rng.normal(0, 0.6), 0, BANDS - 1)
+    low = np.minimum(at.astype(int), BANDS - 2)
+    part = (at - low).astype(np.float32)
+    return rows[:, low] * (1 - part) + rows[:, low + 1] * part
+
+
 class Phrases:
     """Windows of synthesised speech: `rows` (2 L, BANDS) and the `classes` (L,) of its sounds.
 
     Made once and kept in the folder; the held-back ones are other phrases."""
 
-    def __init__(self, folder: str | Path, split: str, count: int, length: int) -> None:
+    def __init__(self, folder: str | Path, split: str, count: int, length: int, foreign: float = 0.0) -> None:
         self._length = length
-        path = Path(folder) / ".speech" / f"phrases-{split}-{count}.npz"
+        path = Path(folder) / ".speech" / f"phrases-{split}-{count}-{round(100 * foreign)}.npz"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
             rows, classes = [], []
-            for sound, kinds in utterances(count, seed=1 if split == "train" else 2):
+            for sound, kinds in utterances(count, seed=1 if split == "train" else 2, foreign=foreign):
                 x = rows_of(sound)
                 n = min(len(x) // 2, len(kinds))
                 rows.append(x[: 2 * n].astype(np.float16))
@@ -221,7 +216,7 @@ class Phrases:
         start = int(rng.integers(len(self._classes) - n)) if self._train else index * n
         rows = self._rows[2 * start : 2 * (start + n)].astype(np.float32)
         classes = self._classes[start : start + n].astype(np.int64)
-        return {"rows": masked(rows, rng) if self._train else rows, "classes": classes}
+        return {"rows": masked(warped(rows, rng), rng) if self._train else rows, "classes": classes}
 
 
 def principal_shapes(found: list[Talk], count: int) -> Array:
@@ -231,9 +226,7 @@ def principal_shapes(found: list[Talk], count: int) -> Array:
     from scipy.sparse.linalg import eigsh
 
     weight = point_weights()
-    rows = np.concatenate(
-        [(t.offsets / (max(float(t.opening.std()), 0.02) / USUAL) * weight).reshape(len(t.offsets), -1) for t in found]
-    )
+    rows = np.concatenate([(t.offsets / lively(t.opening) * weight).reshape(len(t.offsets), -1) for t in found])
     values, vectors = eigsh(rows.T @ rows / len(rows), k=count)
     order = np.argsort(-values)
     usual = float(np.sqrt(values.sum()))

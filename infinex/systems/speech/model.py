@@ -2,9 +2,10 @@
 
 After Neural Voice Puppetry (Thies et al., ECCV 2020): convolutions over time give a small latent vector a step, a
 content-aware filter (weights over neighbouring steps, read from the latents themselves) calms it, and a linear map
-turns it into expression coefficients; each talker has a map of their own in training, close to the shared one. Two
+turns it into expression coefficients; each talker has a map of their own in training, close to the shared one. Three
 things differ: the input is log-mel energies instead of a recogniser's letters, so the encoder learns sound classes
-itself; and all is convolutional, so that a recording of any length streams through.
+itself; beside the heads stands a linear map fitted in closed form (`fit.py`), which few talkers teach more safely; and
+all is convolutional, so that a recording of any length streams through.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from torch.nn import functional as F  # noqa: N812
 from infinex.systems.speech.features import BANDS
 from infinex.systems.speech.synthetic import CLASSES
 
+DIRECT = 7  # steps the linear map looks at
+
 
 @dataclass(frozen=True)
 class SpeechConfig:
@@ -29,6 +32,7 @@ class SpeechConfig:
     filter: int = 9  # steps of 20 ms the temporal filter weighs
     heads: int = 4  # mouths learnt apart on one encoder and averaged
     dropout: float = 0.1
+    direct: float = 0.0  # share of a linear map fitted in closed form, beside the heads
 
     @property
     def reach(self) -> int:
@@ -91,6 +95,8 @@ class SpeechNet(nn.Module):
         self.blocks = nn.ModuleList(_Block(c.width, d, c.dropout) for d in (1, 2, 4))
         self.sounds = nn.Conv1d(c.width, len(CLASSES), 1)
         self.heads = nn.ModuleList(Head(c) for _ in range(c.heads))
+        if c.direct:
+            self.direct = nn.Conv1d(c.width + len(CLASSES), c.coefficients, DIRECT, padding=DIRECT // 2)
 
     def encode(self, rows: Tensor) -> tuple[Tensor, Tensor]:
         """Hidden states (B, width, T) and class logits (B, C, T)."""
@@ -105,4 +111,9 @@ class SpeechNet(nn.Module):
         x, logits = self.encode(rows)
         heard = torch.cat([x, torch.softmax(logits, 1)], 1)
         made = torch.stack([head(heard) for head in self.heads])
-        return made if apart else made.mean(0), logits.transpose(1, 2)
+        if apart:
+            return made, logits.transpose(1, 2)
+        out = made.mean(0)
+        if self.config.direct:
+            out = (1 - self.config.direct) * out + self.config.direct * self.direct(heard).transpose(1, 2)
+        return out, logits.transpose(1, 2)

@@ -3,8 +3,10 @@
     infinex train speech-sounds --data SOUNDS --out RUN1
     infinex train speech --data PREPARED --out RUN2 --set start_from=RUN1/weights.safetensors
 
-SOUNDS is any folder (phrases are made there by flite); PREPARED is one of `infinex prepare`, of talkers with sound.
-`python -m infinex.systems.speech.weights RUN2/weights.safetensors FOLDER` writes the files that the driver reads.
+SOUNDS is any folder (phrases are made there by flite and espeak-ng); PREPARED is one of `infinex prepare`, of talkers.
+`python -m infinex.systems.speech.fit PREPARED RUN2/weights.safetensors FITTED` adds what is fitted in closed form, and
+`python -m infinex.systems.speech.weights FITTED/weights.safetensors ... FOLDER` writes the network that the driver
+reads, the mean of one or several; FITTED/shapes.npz belongs beside it.
 """
 
 from __future__ import annotations
@@ -44,6 +46,7 @@ class SpeechRecipe:
     decay: float = 0.05
     length: int = 100  # steps of 20 ms in a window
     phrases: int = 2000
+    foreign: float = 0.0  # share of them that espeak-ng speaks, in other languages and voices
     variants: int = 10  # of each talker's sound: other pace and pitch, rooms, noise
     repeats: int = 6  # windows a talker gives in one epoch, times their length
     talkers: int = 256  # how many may have a bias and a gain of their own
@@ -54,7 +57,7 @@ class SpeechRecipe:
 
 
 RECIPES = {
-    "speech-sounds": SpeechRecipe(stage="sounds", epochs=12, length=150, decay=1e-3),
+    "speech-sounds": SpeechRecipe(stage="sounds", epochs=12, length=150, decay=1e-3, foreign=0.5),
     "speech": SpeechRecipe(config=SpeechConfig(dropout=0.3)),
 }
 
@@ -186,7 +189,8 @@ def samples(recipe: SpeechRecipe, folder: str | Path, split: str) -> Phrases | M
     """Phrases made in `folder`, or the talkers of a prepared folder. Raises InputError for unusable data."""
     train = split == "train"
     if recipe.stage == "sounds":
-        return Phrases(folder, split, recipe.phrases if train else max(8, recipe.phrases // 25), recipe.length)
+        count = recipe.phrases if train else max(8, recipe.phrases // 25)
+        return Phrases(folder, split, count, recipe.length, recipe.foreign)
     shapes = default_shapes()
     if len(shapes) != recipe.config.coefficients:
         raise InputError(

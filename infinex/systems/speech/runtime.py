@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from infinex.errors import MissingDependencyError, WeightsError
 from infinex.face import topology as top
 from infinex.systems.speech.features import BANDS, FLOOR, Level, loudness, normalise
+from infinex.systems.speech.resting import Resting
 
 Array = NDArray[np.float64]
 STEPS = 50  # mouth shapes a second
@@ -52,6 +53,7 @@ class SpeechModel:
         try:
             with np.load(where / "shapes.npz", allow_pickle=False) as data:
                 self.shapes = data["shapes"].astype(np.float64)  # (K, 478, 3) IOD for one unit of a coefficient
+                usual, back, even = (data[k].astype(np.float64) for k in ("usual", "back", "even"))
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = options.inter_op_num_threads = 1
             self._session: Any = onnxruntime.InferenceSession(
@@ -63,6 +65,10 @@ class SpeechModel:
             raise WeightsError(f"the speech network in {where} cannot be read: {error}") from None
         if self.shapes.ndim != 3 or self.shapes.shape[1:] != (top.POINTS, 3):
             raise WeightsError(f"{where / 'shapes.npz'} does not hold mouth shapes")
+        k = len(self.shapes)
+        if usual.shape != (k,) or back.shape != (k, k) or even.shape != ():
+            raise WeightsError(f"{where / 'shapes.npz'} does not say where mouths rest")
+        self.resting = Resting(self.shapes, usual, back, float(even))
 
     def run(self, rows: NDArray[np.float32]) -> tuple[Array, Array]:
         """Coefficients (T, K) and class probabilities (T, C) of normalised rows (2 T, BANDS)."""

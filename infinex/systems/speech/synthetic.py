@@ -1,16 +1,20 @@
 """Synthesised speech whose sounds are known to the millisecond: what teaches the encoder to listen.
 
-Filmed talkers with sound are few; a speech synthesiser (the program `flite`) says when it makes which sound, in
-several voices, as often as asked. The encoder learns sound classes from it, made hard by pace, pitch, rooms, noise
-and narrow channels; mouths are learnt from people alone.
+Filmed talkers with sound are few; a speech synthesiser says when it makes which sound, as often as asked: the program
+`flite` in a few natural English voices, the library `espeak-ng` in many languages and many, less natural, voices. The
+encoder learns sound classes from them, made hard by pace, pitch, rooms, noise and narrow channels; mouths are learnt
+from people alone.
 """
 
 from __future__ import annotations
 
+import ctypes
 import subprocess
 import tempfile
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -52,6 +56,27 @@ _WORDS = (
     "drink little pretty busy see tree green sleep week leave these please piece speak keep sweep cheese he she me"
 )
 CONSONANTS, VOWELS, WORDS = _CONSONANTS.split(), _VOWELS.split(), _WORDS.split()
+
+
+# Other languages: spelling that any of them can read, and the classes of the letters of the phonetic alphabet.
+_LANGUAGES = (
+    "en-us de fr es es-419 it pl tr sv fi nl pt pt-br cs sk hu ro id sw da hr lt lv ca et sl nb eo af cy sq az uz vi "
+    "ms bs eu mt la"
+)
+_TIMBRES = (
+    "f1 f2 f3 f4 f5 m1 m2 m3 m4 m5 m6 m7 m8 klatt klatt2 klatt3 klatt4 linda steph belinda anika adam boris david ed "
+    "john max michel pablo paul quincy rob robert victor zac gene iven iven2 benjamin caleb gustave marcelo miguel "
+    "sandro shelby"
+)
+_ONSETS, _NUCLEI = "b c d f g h j k l m n p r s t v w z ch sh b m p f v w", "a e i o u ai au oi ie a o u"
+LANGUAGES, TIMBRES, ONSETS, NUCLEI = _LANGUAGES.split(), _TIMBRES.split(), _ONSETS.split(), _NUCLEI.split()
+_LETTERS = {
+    "pbm": "pbmɓɸβ", "fv": "fvʋɱ", "th": "θð", "tdnl": "tdnlɾɫɲʎɳɖʈɭɗ", "sz": "sz", "sh": "ʃʒɕʑʂʐç",
+    "kg": "kgɡxɣhɦŋcɟqχħɰ", "r": "rɹʁʀɻɽɚɝ", "w": "wɥ", "iy": "ijɪɨ", "eh": "eɛæ", "ah": "əʌɐɜɤɘ", "aa": "aɑ",
+    "ao": "oɔɒɵœø", "uw": "uʊyʏʉɯ",
+}  # fmt: skip
+PHONETIC = {letter: name for name, letters in _LETTERS.items() for letter in letters}
+BURST = 0.035  # seconds by which a voiceless stop's closure precedes what espeak-ng marks, its burst
 
 
 def _pseudo(rng: np.random.Generator) -> list[str]:
@@ -98,6 +123,103 @@ def say(voice: str, rng: np.random.Generator) -> tuple[Array, list[tuple[float, 
     return samples, sounds
 
 
+class _Name(ctypes.Union):
+    _fields_ = [("number", ctypes.c_int), ("name", ctypes.c_char_p), ("string", ctypes.c_char * 8)]
+
+
+class _Event(ctypes.Structure):
+    _fields_ = [
+        ("type", ctypes.c_int), ("unique", ctypes.c_uint), ("position", ctypes.c_int), ("length", ctypes.c_int),
+        ("milliseconds", ctypes.c_int), ("sample", ctypes.c_int), ("user", ctypes.c_void_p), ("id", _Name),
+    ]  # fmt: skip
+
+
+_RECEIVER = ctypes.CFUNCTYPE(ctypes.c_int, ctypes.POINTER(ctypes.c_short), ctypes.c_int, ctypes.POINTER(_Event))
+
+
+class _Espeak:
+    """The library espeak-ng, which tells of each sound when it begins."""
+
+    def __init__(self) -> None:
+        try:
+            self._library: Any = ctypes.CDLL("libespeak-ng.so.1")
+        except OSError:
+            raise MissingDependencyError("speech in other languages needs espeak-ng (apt install espeak-ng)") from None
+        synchronous, sounds_in_letters = 2, 1 | 2
+        self.rate = int(self._library.espeak_Initialize(synchronous, 0, None, sounds_in_letters))
+        self._samples: list[Array] = []
+        self._marks: list[tuple[float, str]] = []
+        self._receiver = _RECEIVER(self._receive)  # kept: the library holds on to it
+        self._library.espeak_SetSynthCallback(self._receiver)
+
+    def _receive(self, samples: Any, count: int, events: Any) -> int:
+        if count and samples:
+            self._samples.append(np.ctypeslib.as_array(samples, (count,)).astype(np.float32) / 32768)
+        i = 0
+        while events[i].type:
+            if events[i].type == 7:  # a sound begins
+                name = events[i].id.string.decode("utf-8", "ignore")
+                self._marks.append((events[i].milliseconds / 1000, name))
+            i += 1
+        return 0
+
+    def speak(self, voice: str, text: str, pace: int, pitch: int, span: int) -> tuple[Array, list[tuple[float, str]]]:
+        """Samples at the library's rate, and (start in seconds, name) of its sounds."""
+        self._samples, self._marks = [], []
+        if self._library.espeak_SetVoiceByName(voice.encode()):
+            raise MissingDependencyError(f"espeak-ng has no voice {voice}")
+        for number, value in ((1, pace), (3, pitch), (4, span)):
+            self._library.espeak_SetParameter(number, value, 0)
+        said = text.encode()
+        self._library.espeak_Synth(said, ctypes.c_size_t(len(said) + 1), 0, 1, 0, 1, None, None)
+        return np.concatenate([np.zeros(1, np.float32), *self._samples]), self._marks
+
+
+@cache
+def _espeak() -> _Espeak:
+    return _Espeak()
+
+
+def classes_of(sound: str) -> list[str]:
+    """Sound classes of one sound in the phonetic alphabet, in order; none for marks that are no sounds."""
+    if sound in ("tʃ", "dʒ", "t͡ʃ", "d͡ʒ"):
+        return ["sh"]
+    out: list[str] = []
+    for letter in sound:
+        name = PHONETIC.get(letter)
+        if name and (not out or out[-1] != name):
+            out.append(name)
+    return out
+
+
+def recite(language: str, timbre: str, rng: np.random.Generator) -> tuple[Array, list[tuple[float, str]]]:
+    """One phrase of made-up words by espeak-ng: as `say`."""
+    words = []
+    for _ in range(rng.integers(6, 14)):
+        word = "".join(
+            str(rng.choice(ONSETS)) + str(rng.choice(NUCLEI)) + (str(rng.choice(list("nmlrstp"))) if k < 0.3 else "")
+            for k in rng.random(rng.integers(1, 4))
+        )
+        words.append(word + ("," if rng.random() < 0.1 else ""))
+    if language.startswith("en"):
+        words = [str(w) + ("," if rng.random() < 0.1 else "") for w in rng.choice(WORDS, len(words))]
+    espeak = _espeak()
+    pace, pitch, span = int(rng.integers(120, 230)), int(rng.integers(20, 75)), int(rng.integers(15, 90))
+    text = " ".join(words) + str(rng.choice([".", "?", "!"]))
+    samples, marks = espeak.speak(f"{language}+{timbre}", text, pace, pitch, span)
+    starts: list[tuple[float, list[str]]] = []
+    for time, name in marks:
+        kinds = classes_of(name) if name else ["sil"]
+        if kinds:
+            early = BURST if name[:1] in tuple("ptkcqʈ") and name else 0.0
+            starts.append((max(time - early, starts[-1][0] + 0.01 if starts else 0.0), kinds))
+    sounds: list[tuple[float, str]] = [(starts[0][0], "sil")] if starts else []
+    ends = [t for t, _ in starts[1:]] + [len(samples) / espeak.rate]
+    for (start, kinds), end in zip(starts, ends):
+        sounds += [(start + (end - start) * (k + 1) / len(kinds), kind) for k, kind in enumerate(kinds)]
+    return resample_poly(samples, 320, round(320 * espeak.rate / RATE)).astype(np.float32), sounds
+
+
 def roughen(samples: Array, rng: np.random.Generator) -> Array:
     """The same sound through another room, channel and noise; time is untouched."""
     x = samples.astype(np.float64)
@@ -126,11 +248,15 @@ def roughen(samples: Array, rng: np.random.Generator) -> Array:
     return np.clip(x * 10 ** (rng.uniform(-14, 6) / 20), -1, 1).astype(np.float32)
 
 
-def utterances(count: int, seed: int = 0) -> Iterator[tuple[Array, NDArray[np.int64]]]:
-    """`count` roughened phrases: samples, and the class of each 20 ms step (centred on k * 20 ms)."""
+def utterances(count: int, seed: int = 0, foreign: float = 0.0) -> Iterator[tuple[Array, NDArray[np.int64]]]:
+    """`count` roughened phrases, a share of them by espeak-ng in other languages and voices: samples, and the class of
+    each 20 ms step (centred on k * 20 ms)."""
     rng = np.random.default_rng(seed)
     for i in range(count):
-        samples, sounds = say(VOICES[i % len(VOICES)], rng)
+        if foreign and rng.random() < foreign:
+            samples, sounds = recite(str(rng.choice(LANGUAGES)), str(rng.choice(TIMBRES)), rng)
+        else:
+            samples, sounds = say(VOICES[i % len(VOICES)], rng)
         up = int(rng.integers(84, 121))  # speed, pitch and the length of the vocal tract together
         samples = resample_poly(samples, 100, up).astype(np.float32)
         k = up / 100
