@@ -4,7 +4,7 @@
 
 Every portrait takes on each of the 17 units that OpenFace measures at rising intensities, random combinations, and
 emotions; the pictures are tracked and units estimated against the portrait's own neutral. Reported per unit: the
-correlation of asked and found over all portraits, of units one at a time (`alone`), with the emotions and with
+correlation of asked and found over the portraits, of units one at a time (`alone`), with the emotions and with
 everything (`r`), the last on the least portrait, the slope, the mean error, what is found where nothing was asked, and
 leakage - how far the drawn mesh moves in the half of the face that is not the unit's (upper: mouth; lower: eyes and
 brows), as a share of its largest displacement. AU9 reaches from brow to lip and has none to speak of. Also the time of
@@ -20,12 +20,14 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from rich.progress import track as bar
 
 from infinex.drivers.units import EMOTIONS, units_motion
 from infinex.editing import Editor
 from infinex.errors import InfinexError
 from infinex.face import topology as top
+from infinex.face.pose import fit_pose
 from infinex.face.reading import UnitReader, together
 from infinex.face.tracker import FaceFinder
 from infinex.face.units import FACE_UNITS, OPENFACE, UNITS
@@ -34,6 +36,7 @@ from infinex.pipeline import load_source
 MOUTH = top.LIPS_INNER + top.LIPS_OUTER
 UPPER = top.RIGHT_BROW + top.LEFT_BROW + top.RIGHT_EYE + top.LEFT_EYE
 CLEAR = 0.75  # of what was asked of a unit that is left when it has met the others
+TURNED = 25  # degrees to the side, up or down
 Row = dict[str, Any]
 
 
@@ -73,7 +76,8 @@ def round_trip(path: Path, asked: list[dict[str, float]], finder: FaceFinder) ->
             reader.add(picture, seen)
     found = np.full((len(asked), len(OPENFACE)), np.nan)
     found[seen_rows] = reader.units()[:, [FACE_UNITS.index(u) for u in OPENFACE]]
-    return {"name": path.stem, "found": found, "leakage": leakage(editor)}
+    turned = float(np.abs(fit_pose(top.mean_face(), still).angles[:2]).max())
+    return {"name": path.stem, "found": found, "leakage": leakage(editor), "turned": turned}
 
 
 def leakage(editor: Editor) -> list[float]:
@@ -102,6 +106,25 @@ def edit_time(path: Path, side: int = 1024, calls: int = 20) -> float:
     return 1000 * float(np.median(spent))
 
 
+def table(rows: list[Row], wanted: NDArray[np.float64], parts: dict[str, NDArray[np.int64]]) -> Row:
+    """Print and return what was found on portraits of the intensities `wanted` (N, 17); `parts` names rows of it."""
+    print(f"{'':8}{'alone':>7}{'emotions':>10}{'r':>7}{'least r':>9}{'slope':>7}{'error':>7}{'false':>7}{'leakage':>9}")
+    report: Row = {}
+    for k, unit in enumerate(OPENFACE):
+        got = np.stack([r["found"][:, k] for r in rows])  # (portraits, expressions)
+        ok = np.isfinite(got)
+        least = min(float(np.corrcoef(wanted[o, k], g[o])[0, 1]) for g, o in zip(got, ok))
+        aim = np.broadcast_to(wanted[:, k], got.shape)
+        r = {n: float(np.corrcoef(aim[:, p][ok[:, p]], got[:, p][ok[:, p]])[0, 1]) for n, p in parts.items()}
+        aim, got = aim[ok], got[ok]
+        one = {"slope": float((aim * got).sum() / (aim**2).sum()), "error": float(np.abs(aim - got).mean()),
+               "false": float(got[aim == 0].mean()), "leakage": max(row["leakage"][k] for row in rows)}  # fmt: skip
+        report[unit] = {"r": r, "least_r": least, **one}
+        print(f"{unit:8}{r['alone']:7.3f}{r['emotions']:10.3f}{r['all']:7.3f}{least:9.3f}"
+              f"{one['slope']:7.2f}{one['error']:7.3f}{one['false']:7.3f}{one['leakage']:9.3f}")  # fmt: skip
+    return report
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("portraits", type=Path)
@@ -113,6 +136,7 @@ def main() -> None:
     chosen = set(a.names.split(",")) if a.names else None
     paths = [p for p in sorted(a.portraits.iterdir()) if chosen is None or p.stem in chosen]
     asked = expressions(a.steps, a.mixtures)
+    single = np.arange(len(OPENFACE) * a.steps)
     wanted = np.array([[u.get(n, 0.0) for n in OPENFACE] for u in asked])
     finder = FaceFinder()
     rows = []
@@ -122,29 +146,18 @@ def main() -> None:
         except InfinexError as error:
             print(error)
     finder.close()
-    report: Row = {"portraits": [r["name"] for r in rows], "units": {}}
-    print(f"{len(rows)} portraits, {len(asked)} expressions each")
-    print(f"{'':8}{'alone':>7}{'emotions':>10}{'r':>7}{'least r':>9}{'slope':>7}{'error':>7}{'false':>7}{'leakage':>9}")
-    single, emotion = len(OPENFACE) * a.steps, len(asked) - a.mixtures
-    some = {"alone": np.arange(single), "emotions": np.r_[:single, emotion : len(asked)], "all": np.arange(len(asked))}
-    for k, unit in enumerate(OPENFACE):
-        got = np.stack([r["found"][:, k] for r in rows])  # (portraits, expressions)
-        ok = np.isfinite(got)
-        each = [float(np.corrcoef(wanted[o, k], g[o])[0, 1]) for g, o in zip(got, ok)]
-        all_wanted = np.broadcast_to(wanted[:, k], got.shape)[ok]
-        over = {}
-        for kind, rows_ in some.items():
-            w, g = np.broadcast_to(wanted[rows_, k], (len(rows), len(rows_))), got[:, rows_]
-            over[kind] = float(np.corrcoef(w[np.isfinite(g)], g[np.isfinite(g)])[0, 1])
-        slope = float((all_wanted * got[ok]).sum() / (all_wanted**2).sum())
-        error = float(np.abs(all_wanted - got[ok]).mean())
-        false = float(got[ok][all_wanted == 0].mean())
-        leak = max(row["leakage"][k] for row in rows)
-        report["units"][unit] = {"r": over, "least_r": min(each), "slope": slope, "error": error, "false": false,
-                                 "leakage": leak}  # fmt: skip
-        print(
-            f"{unit:8}{over['alone']:7.3f}{over['emotions']:10.3f}{over['all']:7.3f}{min(each):9.3f}{slope:7.2f}{error:7.3f}{false:7.3f}{leak:9.3f}"
-        )
+    parts = {
+        "alone": single,
+        "emotions": np.r_[single, len(asked) - a.mixtures : len(asked)],
+        "all": np.arange(len(asked)),
+    }
+    facing = [r for r in rows if r["turned"] <= TURNED]
+    report: Row = {"portraits": [r["name"] for r in rows]}
+    if 0 < len(facing) < len(rows):
+        print(f"{len(asked)} expressions each, on {len(facing)} portraits turned {TURNED} degrees at most")
+        report["facing"] = table(facing, wanted, parts)
+    print(f"{len(asked)} expressions each, on all {len(rows)} portraits")
+    report["units"] = table(rows, wanted, parts)
     report["ed"] = float(np.mean([u["error"] for u in report["units"].values()]))
     report["edit_ms"] = edit_time(paths[0])
     print(f"mean error per unit {report['ed']:.3f}; an edit at 1024 pixels takes {report['edit_ms']:.1f} ms")
