@@ -527,8 +527,10 @@ def nearest(name: str) -> str:
     else:
         digits = "".join(c for c in text if c.isdigit())[:4]
         numbers = {int(n[2:]): n for n in UNITS}
-        if digits:
-            known = numbers[min(numbers, key=lambda k: (abs(k - int(digits)), k))]
+        if digits:  # a neighbour, or else a slip of the fingers
+            near = min(numbers, key=lambda k: (abs(k - int(digits)), k))
+            slips = difflib.get_close_matches(digits, [str(k) for k in numbers], 1, 0.6)
+            known = numbers[int(slips[0]) if slips and abs(near - int(digits)) > 2 else near]
         else:
             known = difflib.get_close_matches(text.upper(), UNITS, 1, 0.0)[0]
     return f"{known} ({UNITS[known].title})"
