@@ -3,8 +3,8 @@
     python tools/calibrate_units.py FACES_DIR CLIPS_DIR --keep MEASURED_DIR
 
 Every unit at several intensities, and random mixtures, are put on the faces by the mesh engine and tracked again; so
-are moments of the performances in the clips. From displacements of tracked faces a small network learns to find the
-units, and to find of a performance the same on the portrait as on the performer. Written to
+are moments of the performances in the clips. From displacements of tracked faces, and of their skin, small networks
+learn to find the units, and to find of a performance the same on the portrait as on the performer. Written to
 infinex/face/data/unit_reader.npz; how well units are found on faces held back is printed.
 """
 
