@@ -13,13 +13,13 @@ from PIL import Image
 
 from infinex.drivers.units import EMOTIONS, emotion
 from infinex.editing import STEPS, Editor, cut_head
-from infinex.face.units import FACE_UNITS, UNITS
+from infinex.face.units import FACE_UNITS, GAZES, UNITS
 from infinex.media.image import write_image
 from infinex.pipeline import load_source
 
 OUT = Path(__file__).parents[1] / "docs" / "images" / "units"
 SIDE = 176
-EXTRA = ("AU12L", "AU2R", "AU51", "AU54", "AU55", "AU61", "AU64")  # a few of the sided, head and eye units
+EXTRA = ("AU12L", "AU2R", *(u for u in UNITS if u not in FACE_UNITS))  # two of the sided, and all of head and eyes
 
 
 def row(editor: Editor, expressions: list[dict[str, float]], close: bool = True) -> np.ndarray:
@@ -44,7 +44,8 @@ def main() -> None:
         write_image(path, skimage.data.astronaut())
         astronaut = Editor(load_source(path))
     for name in (*FACE_UNITS, *EXTRA):
-        save(name, row(hopper, [{name: s} for s in STEPS], not name.startswith("AU5") or name == "AU5"))
+        editor = astronaut if name in GAZES else hopper  # eyes are seen better without glasses
+        save(name, row(editor, [{name: s} for s in STEPS], not name.startswith("AU5") or name == "AU5"))
     names = list(EMOTIONS)
     for sheet, part in (("emotions", names[:8]), ("compound", names[8:])):
         rows = []
