@@ -186,7 +186,7 @@ def main() -> None:
         head = ("clip", "held", "lag ms", "dist", "r", "dist", "r", "dist", "r")
         print(f"{'':24}{'':15}{'filed':>14}{'in step':>14}{'loudness':>14}")
         print("{:24}{:>6}{:>9}{:>8}{:>6}{:>8}{:>6}{:>8}{:>6}".format(*head))
-        table = []
+        table, constant = [], []
         for r, motion in wanted:
             case = Case(args.data / r["path"], r["identity"], motion, Path(temporary), not args.blind)
             x = volume(case.moved, case.frames, case.fps)
@@ -197,8 +197,10 @@ def main() -> None:
             print(f"{case.name:24}{'yes' if held else 'no':>6}{case.lag * 20:9d}" + line.format(*figures), flush=True)
             if held:
                 table.append((case.lag * 20, *figures))
+                constant.append(case.figures(case.truth.mean(0, keepdims=True))[0])
         mean = np.array(table).mean(0)
         print(f"{'mean of held back':24}{'':6}{np.abs(np.array(table)[:, 0]).mean():9.0f}" + line.format(*mean[1:]))
+        print(f"each clip's own mean mouth, held still: distance {np.mean(constant):.2f}")
         inside = np.mean(np.abs(np.array(table)[:, 0]) <= 80)
         print(f"lag within 80 ms (two frames at 25/s): {inside:.0%} of clips; searched over +-{max(LAGS) * 20} ms")
     tell_rest()
