@@ -42,6 +42,7 @@ class Recorded:
         self._driver = driver
         self.name = label  # what the file's metadata calls it
         self._moves: list[Any] = []
+        self._reader: Any = None
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._driver, name)
@@ -50,10 +51,25 @@ class Recorded:
         self._driver = self._driver.settle(near, match)
         return self
 
+    def suit(self, face: Any) -> None:
+        """Hand the portrait on to a driver that is suited to it; protocols do not look behind `__getattr__`."""
+        from infinex.engine import Suited
+
+        if isinstance(self._driver, Suited):
+            self._driver.suit(face)
+
     def __iter__(self) -> Iterator[Any]:
+        from infinex.drivers.video import VideoDriver
+        from infinex.face.reading import UnitReader
+
         self._moves = []
-        for drive in self._driver:
+        d = self._driver
+        seen = isinstance(d, VideoDriver) and d.rest_image is not None  # under a voice the lips are not the picture's
+        self._reader = UnitReader(d.rest_image, d.rest_points, d.rest.face) if seen else None
+        for drive in d:
             self._moves.append(replace(drive.move, offsets=drive.move.offsets.astype(np.float32)))
+            if self._reader is not None:
+                self._reader.add(drive.image, drive.points, drive.move.offsets)
             yield drive
 
     def performed(self) -> Any:
@@ -70,7 +86,7 @@ class Recorded:
             names, units = spoken()
             if len(units) == len(motion):
                 return replace(motion, units=np.clip(units, 0, 1), unit_names=tuple(names))
-        return with_units(motion)
+        return with_units(motion, self._reader.units() if self._reader is not None else None)
 
 
 def units_of(text: str) -> Any:
