@@ -50,7 +50,7 @@ def self_reenactment(clip: Path, finder: FaceFinder, frames: int | None, refine:
     faces = finder.find(first)
     if not faces:
         return []
-    face = PreparedFace(Source(first, faces[0]), replace(LEAK_FREE, refine=refine))
+    face = PreparedFace(Source(first, faces[0]), replace(LEAK_FREE, outline=refine, refine=refine))
     driver = VideoDriver(clip).settle(face.face.pose, face.face.face)
     face.begin(driver.rest, None, None)
     me = identity(first, faces[0].landmarks)

@@ -39,7 +39,11 @@ from infinex.mesh.retarget import SourceFace
 from infinex.motion import Move, Rest
 from infinex.systems.refiner.split import held_out, names_of
 
-ENGINES = {"mesh": MeshOptions("own", "none", True, refine=False), "refined": MeshOptions("own", "none", True)}
+ENGINES = {
+    "mesh": MeshOptions("own", "none", True, outline=False, refine=False),
+    "outline": MeshOptions("own", "none", True, refine=False),
+    "refined": MeshOptions("own", "none", True),
+}
 REGIONS = ("mouth", "eyes", "hair", "background")
 Image = NDArray[np.uint8]
 

@@ -60,6 +60,7 @@ class Move:
     offsets: Array  # (478, 3) displacement of the mesh from the rest face, head coordinates
     gaze: Array  # (2,) right and down
     valid: bool = True
+    outline: Array | None = None  # (2, 2, 3) what head and shoulders do beyond that, see `infinex.face.outline`
 
 
 @dataclass(frozen=True)
@@ -67,7 +68,8 @@ class Motion:
     """A performance: time-major arrays at a constant frame rate.
 
     `units` (T, U) are Action Unit intensities in 0..1 named by `unit_names`; `offsets` (T, 478, 3);
-    `rotation` (T, 3), `translation` (T, 3), `scale` (T,), `gaze` (T, 2), `valid` (T,) bool.
+    `rotation` (T, 3), `translation` (T, 3), `scale` (T,), `gaze` (T, 2), `valid` (T,) bool; `outline` (T, 2, 2, 3)
+    where a camera saw what the head's outline and the shoulders do.
     """
 
     fps: float
@@ -80,6 +82,7 @@ class Motion:
     rest: Rest
     units: Array | None = None
     unit_names: tuple[str, ...] = ()
+    outline: Array | None = None
 
     def __len__(self) -> int:
         return len(self.scale)
@@ -103,6 +106,7 @@ class Motion:
             self.offsets[i].astype(np.float64),
             self.gaze[i],
             bool(self.valid[i]),
+            None if self.outline is None else self.outline[i],
         )
 
     @staticmethod
@@ -120,6 +124,7 @@ class Motion:
             np.stack([m.gaze for m in rows]),
             np.array([m.valid for m in rows]),
             rest,
+            outline=_stacked([m.outline for m in rows]),
         )
 
     # -- files ------------------------------------------------------------------------------------
@@ -142,6 +147,8 @@ class Motion:
         if self.units is not None:
             arrays["units"] = self.units.astype(np.float16)
             arrays["unit_names"] = np.array(self.unit_names)
+        if self.outline is not None:
+            arrays["outline"] = self.outline.astype(np.float32)
         for name in (
             "face",
             "rotation",
@@ -172,6 +179,8 @@ class Motion:
         shapes = {"offsets": (-1, top.POINTS, 3), "rotation": (-1, 3), "translation": (-1, 3), "scale": (-1,),
                   "gaze": (-1, 2), "valid": (-1,), "rest_face": (top.POINTS, 3)}  # fmt: skip
         missing = [k for k in ("format", "fps", *shapes) if k not in a]
+        if "outline" in a:
+            shapes["outline"] = (-1, 2, 2, 3)
         if missing:
             raise InputError(f"{path} is not a motion file: it lacks {', '.join(missing)}")
         if int(a["format"]) > FORMAT:
@@ -207,6 +216,7 @@ class Motion:
             rest,
             f8.get("units"),
             tuple(str(n) for n in a["unit_names"]) if "unit_names" in a else (),
+            f8.get("outline"),
         )
 
     # -- filters ----------------------------------------------------------------------------------
@@ -222,6 +232,7 @@ class Motion:
             gaze=change(self.gaze),
             valid=change(self.valid.astype(np.float64)) > 0.5,
             units=None if self.units is None else change(self.units),
+            outline=None if self.outline is None else change(self.outline),
         )
 
     def trim(self, start: float = 0.0, end: float | None = None) -> Motion:
@@ -264,6 +275,7 @@ class Motion:
             scale=r.scale * (self.scale / r.scale) ** strength,
             gaze=r.gaze + (self.gaze - r.gaze) * strength,
             units=None if self.units is None else np.clip(self.units * strength, 0, 1),
+            outline=None if self.outline is None else self.outline * strength,
         )
 
     def relative(self) -> Motion:
@@ -295,6 +307,7 @@ class Motion:
             gaze=self.gaze if "gaze" in parts else np.tile(r.gaze, (n, 1)),
             units=None,
             unit_names=(),
+            outline=self.outline if pose else None,
         )
 
     def loop(self, seconds: float, cross_fade: float = 0.3) -> Motion:
@@ -314,6 +327,10 @@ class Motion:
             v = w.reshape(-1, *[1] * (x.ndim - 1))
             return np.concatenate([x[: len(x) - k], x[len(x) - k :] * (1 - v) + y[:k] * v, y[k:]])
 
+        none = np.zeros((1, 2, 2, 3))
+        around = None
+        if a.outline is not None or b.outline is not None:
+            around = join(*(np.repeat(none, len(m), 0) if m.outline is None else m.outline for m in (a, b)))
         same = a.unit_names == b.unit_names and a.units is not None and b.units is not None
         return replace(
             a,
@@ -325,6 +342,7 @@ class Motion:
             valid=join(a.valid.astype(np.float64), b.valid.astype(np.float64)) > 0.5,
             units=join(a.units, b.units) if same and a.units is not None and b.units is not None else None,
             unit_names=a.unit_names if same else (),
+            outline=around,
         )
 
     def mix(self, other: Motion, parts: Sequence[str]) -> Motion:
@@ -343,7 +361,15 @@ class Motion:
             scale=pose.scale,
             gaze=gaze.gaze,
             valid=a.valid & b.valid,
+            outline=pose.outline,
         )
+
+
+def _stacked(fields: list[Array | None]) -> Array | None:
+    """Fields of several instants; those that have none stand still. None where nobody has any."""
+    if all(f is None for f in fields):
+        return None
+    return np.stack([np.zeros((2, 2, 3)) if f is None else f for f in fields])
 
 
 def part_weights(parts: Sequence[str]) -> Array:

@@ -85,7 +85,7 @@ class Options:
     @property
     def mesh(self) -> MeshOptions:
         """What concerns the mesh engine."""
-        return MeshOptions(self.mouth, self.wrinkles, self.absolute, refine=self.refine)
+        return MeshOptions(self.mouth, self.wrinkles, self.absolute, outline=self.refine, refine=self.refine)
 
 
 @dataclass
@@ -275,7 +275,8 @@ def open_driver(driving: Driving, options: Options | None = None) -> Driver:
         return MotionDriver(resampled(load_motion(text), o), Path(text).name)
     if is_image(driving):
         return MotionDriver(still_motion(_largest(driving), o.fps or 25.0), Path(text).name)
-    return VideoDriver(driving, o.reference, o.smooth, o.keep_readable, None, o.fps)
+    outline = o.engine == "mesh" and o.mesh.refine
+    return VideoDriver(driving, o.reference, o.smooth, o.keep_readable, None, o.fps, outline)
 
 
 def _largest(picture: str | Path) -> Face:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import TypeVar
 
@@ -23,6 +23,7 @@ NOISE = np.array([0.004, 0.004, 0.010])  # IOD: tracking noise of a point; depth
 NOISE_POSE = np.array([0.006, 0.006, 0.006, 0.003, 0.003, 0.003, 0.003, 0.03, 0.03])  # rad, IOD, log, gaze
 NOISE_HEAD: Array = 8.0 * NOISE_POSE[:7]  # expressions leak into it
 NOISE_FACE: Array = np.concatenate([NOISE_POSE[7:], np.tile(NOISE, top.POINTS)])
+NOISE_OUTLINE = np.full(12, 0.012)  # IOD: of the fields of `infinex.face.outline`
 REACH = 7  # frames of look-ahead that smoothing uses
 
 
@@ -103,26 +104,44 @@ class Capture:
 
     def _face(self, points: Array, head: Array) -> Array:
         """Gaze (2) and offsets, in a head that is where `head` says."""
-        rotation = to_matrix(head[:3]) @ self._back.T
-        shift = self.unit * (self.rest.translation + head[3:6])
-        face = Pose(float(np.exp(head[6])) * self.unit, rotation, shift).to_head(points)
+        face = self._pose(head).to_head(points)
         return _settled(np.concatenate([gaze_of(face) - self.rest.gaze, (face - self.rest.face).ravel()]))
 
+    def _pose(self, head: Array) -> Pose:
+        rotation = to_matrix(head[:3]) @ self._back.T
+        return Pose(float(np.exp(head[6])) * self.unit, rotation, self.unit * (self.rest.translation + head[3:6]))
+
     def move(self, state: Array, time: float, valid: bool) -> Move:
-        """The inverse of `state`."""
+        """The inverse of `state`, which may go on with the fields of an outline (12)."""
         rotation = self.rest.rotation if not state[:3].any() else to_vector(to_matrix(state[:3]) @ self._back.T)
         shift, gaze = self.rest.translation + state[3:6], self.rest.gaze + state[7:9]
-        return Move(time, rotation, shift, float(np.exp(state[6])), state[9:].reshape(-1, 3), gaze, valid)
+        offsets, fields = state[9 : 9 + 3 * top.POINTS].reshape(-1, 3), state[9 + 3 * top.POINTS :]
+        outline = fields.reshape(2, 2, 3) if fields.any() else None
+        return Move(time, rotation, shift, float(np.exp(state[6])), offsets, gaze, valid, outline)
 
-    def moves(self, seen: Iterable[tuple[Sighting, T]]) -> Iterator[tuple[Move, Array, T]]:
+    def moves(
+        self, seen: Iterable[tuple[Sighting, T]], outline: Callable[[T, Pose, bool], Array] | None = None
+    ) -> Iterator[tuple[Move, Array, T]]:
         """Stream sightings, each with a companion, into smoothed moves; also yields the landmarks used.
+
+        `outline` measures the fields (2, 2, 3) of a companion, given the head's pose and whether a face was seen.
 
         The head is steadied first, and much more than the face: it is heavy, and expressions leak into where it
         seems to be. The face is then read in the steadied head, so that every landmark stays where it was seen."""
         heads = ((self._head(p), (p, valid, other)) for p, valid, other in bridge(seen))
         steady = smooth(heads, self.fps, self.smooth, NOISE_HEAD)
-        faces = ((self._face(item[0], head), (head, *item)) for head, item in steady)
-        for i, (face, (head, points, valid, other)) in enumerate(smooth(faces, self.fps, self.smooth, NOISE_FACE)):
+
+
+        def seen_in_it() -> Iterator[tuple[Array, tuple[Array, Array, bool, T]]]:
+            for head, (points, valid, other) in steady:
+                state = self._face(points, head)
+                if outline is not None:
+                    state = np.concatenate([state, outline(other, self._pose(head), valid).ravel()])
+                yield state, (head, points, valid, other)
+
+        noise = NOISE_FACE if outline is None else np.concatenate([NOISE_FACE, NOISE_OUTLINE])
+        states = smooth(seen_in_it(), self.fps, self.smooth, noise)
+        for i, (face, (head, points, valid, other)) in enumerate(states):
             yield self.move(np.concatenate([head, face]), i / self.fps, valid), points, other
 
 
@@ -230,4 +249,8 @@ def with_strength(move: Move, rest: Rest, strength: float, weight: Array | None,
         look = rest.gaze
     elif strength != 1:
         look = rest.gaze + (look - rest.gaze) * strength
-    return replace(move, offsets=offsets, rotation=rotation, translation=translation, scale=float(scale), gaze=look)
+    outline = move.outline * strength if pose and move.outline is not None else None
+    return replace(
+        move, offsets=offsets, rotation=rotation, translation=translation, scale=float(scale), gaze=look,
+        outline=outline,
+    )  # fmt: skip

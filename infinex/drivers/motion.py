@@ -104,6 +104,7 @@ def pose_free(motion: Motion) -> Motion:
         rotation=np.tile(r.rotation, (n, 1)),
         translation=np.tile(r.translation, (n, 1)),
         scale=np.full(n, r.scale),
+        outline=None,
     )
 
 

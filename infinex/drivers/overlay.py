@@ -131,6 +131,8 @@ def _timed(drives: Iterator[Drive]) -> Any:
             k: np.asarray(getattr(before, k)) * (1 - f) + np.asarray(getattr(after, k)) * f
             for k in ("rotation", "translation", "offsets", "gaze")
         }
+        if before.outline is not None and after.outline is not None:
+            mixed["outline"] = before.outline * (1 - f) + after.outline * f
         return replace(after, time=time, scale=before.scale * (1 - f) + after.scale * f, **mixed)
 
     return at

@@ -12,10 +12,11 @@ from numpy.typing import NDArray
 from infinex.drivers.capture import Capture, Sighting, choose_rest
 from infinex.engine import Drive
 from infinex.errors import FaceNotFoundError, InputError
+from infinex.face.outline import Outline
 from infinex.face.pose import Pose, fit_pose
 from infinex.face.topology import mean_face
 from infinex.face.tracker import Box, FaceFinder, FaceTracker
-from infinex.media.video import VideoReader
+from infinex.media.video import VideoFrame, VideoReader
 from infinex.motion import Rest
 
 AHEAD = 72  # frames tracked before the first is rendered
@@ -48,7 +49,9 @@ class VideoDriver:
         keep_readable: bool = False,
         box: Box | None = None,
         fps: float | None = None,
+        outline: bool = True,
     ) -> None:
+        """`outline` measures what the outline of the head and the shoulders do, too."""
         self.path = Path(path)
         self.name = self.path.name
         self._box = box
@@ -59,7 +62,7 @@ class VideoDriver:
         self.audio = self.path if self.info.has_audio else None
         self.lost: list[tuple[float, float]] = []
         self._known: list[NDArray[np.float64] | None] = []
-        self._reference, self._smooth = reference, smooth
+        self._reference, self._smooth, self._outline = reference, smooth, outline
         self._scout(reference)
 
     def close(self) -> None:
@@ -141,6 +144,20 @@ class VideoDriver:
                     last_image, last = frame.image, points
                 yield frame, points
 
+    def _measure(self):  # type: ignore[no-untyped-def]
+        """A function that measures the outline of one frame after another."""
+        assert self.rest_image is not None
+        around = Outline(self.rest_image, self.rest.face, fit_pose(self.rest.face, self.rest_points))
+        fields: NDArray[np.float64] | None = None
+
+        def measure(frame: VideoFrame, pose: Pose, valid: bool) -> NDArray[np.float64]:
+            nonlocal fields
+            if valid:
+                fields = around.measure(frame.image, pose, fields)
+            return np.zeros((2, 2, 3)) if fields is None else around.settled(fields)
+
+        return measure
+
     def __iter__(self) -> Iterator[Drive]:
         """Drives, one a frame."""
 
@@ -158,5 +175,6 @@ class VideoDriver:
                 self.lost.append((gone, frame.time))
 
         self.lost = []
-        for move, points, frame in self._capture.moves(sightings()):
+        measure = self._measure() if self._outline and self.rest_image is not None else None
+        for move, points, frame in self._capture.moves(sightings(), measure):
             yield Drive(move, frame.image if move.valid else None, points if move.valid else None)

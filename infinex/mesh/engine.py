@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any, Literal
 
@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from infinex.engine import Drive, Source
 from infinex.errors import InputError
 from infinex.face import topology as top
+from infinex.face.surroundings import head_reach
 from infinex.mesh.eyes import draw_eyes
 from infinex.mesh.furrows import Furrows
 from infinex.mesh.layers import Layers, person_matte
@@ -20,7 +21,7 @@ from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
 from infinex.mesh.raster import composite
 from infinex.mesh.refiner import Look, colour_of, look_at_eye, look_at_head, look_at_mouth, refiner
 from infinex.mesh.retarget import Retarget, SourceFace, Target
-from infinex.mesh.warp import Flow, Warp, WarpShape, head_reach
+from infinex.mesh.warp import Flow, Warp, WarpShape
 from infinex.mesh.wrinkles import Wrinkles
 from infinex.motion import Move, Rest
 
@@ -41,6 +42,7 @@ class MeshOptions:
     oversample: int = 2  # antialiasing of lids and lips
     layers: Literal["matte", "flat"] = "matte"  # flat: no background behind the person, for heads that stay
     shape: WarpShape = field(default_factory=WarpShape)
+    outline: bool = True  # what lies around the face moves as measured, where it was
     refine: bool = True  # networks correct what warping cannot show
 
 
@@ -61,7 +63,7 @@ class PreparedFace:
         self.source, self.options = source, options
         h, w = source.image.shape[:2]
         self.face = SourceFace(source.face.landmarks)
-        reach = head_reach(self.face, w, h, options.shape)
+        reach = head_reach(self.face.face, self.face.pose, w, h, options.shape)
         alpha = None
         if options.layers == "matte":
             x0, y0, x1, y1 = reach
@@ -104,7 +106,7 @@ class PreparedFace:
     def target(self, move: Move) -> Target:
         """Where the mesh goes under a move."""
         assert self._retarget is not None, "begin() comes first"
-        return self._retarget(move)
+        return self._retarget(move if self.options.outline else replace(move, outline=None))
 
     def draw(self, canvas: NDArray[np.uint8], drive: Drive) -> tuple[Target, Flow | None]:
         """Draw the face under `drive` over its part of `canvas` (H, W, 3), in place."""

@@ -97,6 +97,12 @@ class Look:
     window: Window
     planes: Planes  # (C, side, side), about -1..1; the first three are the frame
     support: Planes  # (side, side) in 0..1: where it may change something
+    trust: float = 1.0  # 0..1: how much of the answer is shown
+
+    @property
+    def visible(self) -> float:
+        """The most that it may change anything, 0..1."""
+        return self.trust * float(self.support.max())
 
 
 class Refiner:
@@ -120,7 +126,7 @@ class Refiner:
 
         An answer that is not finite is left out, with a warning."""
         for kind, session in self._sessions.items():
-            seen = [look for name, look in looks.items() if name.startswith(kind) and look.support.max() > 0.02]
+            seen = [look for name, look in looks.items() if name.startswith(kind) and look.visible > 0.02]
             if not seen:
                 continue
             (answer,) = session.run(None, {"planes": np.stack([look.planes for look in seen])})
@@ -148,7 +154,7 @@ def _apply(part: Image, look: Look, out: Planes, colour: float) -> None:
     if colour < 1:  # the networks know skin: elsewhere they stay gentle, and bring no colour of their own
         grey = residual.mean(0)
         residual = (GENTLE + (1 - GENTLE) * colour) * (grey + colour * (residual - grey))
-    planes = np.concatenate([residual, out[3:] * look.window.pixel]) * look.support
+    planes = np.concatenate([residual, out[3:] * look.window.pixel]) * (look.trust * look.support)
     rows, columns = np.flatnonzero(look.support.max(1) > 0), np.flatnonzero(look.support.max(0) > 0)
     a, b, c, d = columns[0] - 1, rows[0] - 1, columns[-1] + 1, rows[-1] + 1
     inner = Window(look.window.matrix @ [[1, 0, a], [0, 1, b], [0, 0, 1]], int(max(c - a, d - b)) + 1)
@@ -216,8 +222,8 @@ def look_at_mouth(part: Image, image: Image, origin: tuple[int, int], face: Sour
     moved = float(np.abs(target.face[top.LIPS_INNER] - face.face[top.LIPS_INNER]).max())
     alive = np.clip((target.gap[4] - 0.010) / 0.02, 0, 1) * np.clip(moved / 0.03, 0, 1)
     # What a wide open mouth shows is anybody's guess, and the mean of all guesses is grey: the model stands alone.
-    alive *= np.clip((WIDE_OPEN - target.gap[4]) / 0.08, 0, 1)
-    return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 1.5) * float(alive)))
+    trust = float(np.clip((WIDE_OPEN - target.gap[4]) / 0.08, 0, 1))
+    return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 1.5) * float(alive)), trust)
 
 
 def look_at_eye(part: Image, image: Image, origin: tuple[int, int], face: SourceFace, target: Target, k: int) -> Look:
@@ -242,9 +248,9 @@ def look_at_eye(part: Image, image: Image, origin: tuple[int, int], face: Source
     moved = abs(float(target.openness[k]) - 1) + float(np.abs(target.gaze).sum())
     alive = np.clip(10 * (moved - 0.06), 0, 1)  # lids that hardly move are right as they are
     # Eyes turned further than almost any it has learned from are better left to the warp.
-    alive *= np.clip((FAR_GAZE - float(np.hypot(*target.gaze))) / 0.2, 0, 1)
+    trust = float(np.clip((FAR_GAZE - float(np.hypot(*target.gaze))) / 0.2, 0, 1))
     grown = cv2.dilate(lids, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (15, 13)))
-    return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 3.0) * float(alive)))
+    return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 3.0) * float(alive)), trust)
 
 
 def look_at_head(

@@ -41,12 +41,7 @@ class Target:
     gap: Array  # (9,) inner-lip gaps in IOD
     gaze: Array  # (2,) change of gaze in radians
     still: bool  # exactly the source
-
-
-def smoothstep(x: Array) -> Array:
-    """Cubic ramp from 0 at 0 to 1 at 1."""
-    x = np.clip(x, 0, 1)
-    return x * x * (3 - 2 * x)
+    outline: Array | None = None  # (2, 2, 3) see `infinex.face.surroundings`
 
 
 class SourceFace:
@@ -194,6 +189,7 @@ class Retarget:
             and np.array_equal(move.translation, rest.translation)
             and move.scale == rest.scale
             and np.array_equal(move.gaze, rest.gaze)
+            and (move.outline is None or not move.outline.any())
         )
         if still:
             ones = np.ones(2)
@@ -254,4 +250,5 @@ class Retarget:
             gap,
             np.clip(move.gaze - rest.gaze, -0.65, 0.65),
             False,
+            move.outline,
         )

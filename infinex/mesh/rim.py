@@ -15,7 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
-from infinex.mesh.retarget import SourceFace, Target, smoothstep
+from infinex.face.surroundings import smoothstep
+from infinex.mesh.retarget import SourceFace, Target
 
 Array = NDArray[np.float64]
 RINGS = 4  # rings of vertices that may move, from the oval inwards ...

@@ -13,28 +13,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
+from infinex.face.surroundings import NECK_BASE, Surroundings, SurroundingsShape, smoothstep
 from infinex.mesh.raster import affines, draw
-from infinex.mesh.retarget import SourceFace, Target, smoothstep
+from infinex.mesh.retarget import SourceFace, Target
 from infinex.mesh.rim import Rim
 
 Array = NDArray[np.float64]
 
 
-NECK_BASE = (0.35, 0.15)  # where the neck leaves the shoulders: below the chin, behind the ears; IOD
 GIVE = 0.6  # reach into the surroundings of what the rim of the face gives way; IOD
 STILL = 0.05  # pixels by which a vertex may be off and still count as unmoved
 
 
 @dataclass(frozen=True)
-class WarpShape:
-    """How the surroundings of the face follow it; lengths in IOD."""
+class WarpShape(SurroundingsShape):
+    """The same, and what only drawing needs; lengths in IOD."""
 
     step: float = 0.16  # grid spacing
-    depth: float = 0.15  # depth of hair and background of the head, behind the ears
-    depth_reach: float = 0.45  # distance over which depth goes from the oval's to `depth`
-    neck: float = 0.80  # below the chin the head's motion fades out over this length
-    head: float = 0.50  # inside this ellipse the head is rigid ...
-    head_fade: float = 0.90  # ... and over this much more it fades to still
     drag: float = 0.12  # reach of the oval's expression into the surroundings
     body: float = 1.0  # share of the neck's own movement that the shoulders follow where motion is absolute, ...
     lean: float = 0.4  # ... and where it is relative: what shoulders uncover is guessed, a bent neck is not
@@ -64,21 +59,6 @@ class Flow:
     order: NDArray[np.int64]
     peak: float  # largest displacement of a grid point in pixels
     box: tuple[int, int, int, int]  # x0, y0, x1, y1 in the maps: outside it every pixel stays
-
-
-def head_reach(face: SourceFace, width: int, height: int, s: WarpShape) -> tuple[int, int, int, int]:
-    """The part of a picture that a head can move: x0, y0, x1, y1."""
-    pose = face.pose
-    corners = []
-    side, up = 2.1 * (s.head + s.head_fade) * 0.95, 2.3 * (s.head + s.head_fade) * 0.95
-    low = float(face.face[152, 1]) + s.neck + 0.25
-    for x in (-side, side):
-        for y in (-0.35 - up, low):
-            corners.append([x, y, 0.0])
-    px = pose.to_image(np.array(corners))[:, :2]
-    lo = np.maximum(np.floor(px.min(0)), 0).astype(int) // 2 * 2
-    hi = np.minimum(np.ceil(px.max(0)), [width, height]).astype(int)
-    return int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])
 
 
 class Warp:
@@ -111,51 +91,44 @@ class Warp:
         centres = np.vstack([oval, grid])[tris].mean(1)
         inside = np.array([cv2.pointPolygonTest(contour, (float(x), float(y)), False) > 0 for x, y in centres])
         tris = tris[~(inside & (tris < n).all(1))]
-        around = np.where(tris < n, np.array(top.OVAL)[np.minimum(tris, n - 1)], tris - n + top.POINTS)
-        self._around = len(around)
-        self.surface = slice(len(around), len(around) + len(top.triangles()))  # the face in `tris`
-        self.tris = np.ascontiguousarray(np.vstack([around, top.triangles(), top.opening_triangles()]), np.int64)
+        outer = np.where(tris < n, np.array(top.OVAL)[np.minimum(tris, n - 1)], tris - n + top.POINTS)
+        self._outer = len(outer)
+        self.surface = slice(len(outer), len(outer) + len(top.triangles()))  # the face in `tris`
+        self.tris = np.ascontiguousarray(np.vstack([outer, top.triangles(), top.opening_triangles()]), np.int64)
         self.source = np.ascontiguousarray(np.vstack([face.points[:, :2], grid]))
-        # Canonical place of each grid point: its pixel at a depth that leaves the oval's for the head's back.
-        apart = np.linalg.norm(grid[:, None] - oval[None], axis=2) / unit
-        near = np.exp(-(apart - apart.min(1, keepdims=True)) / 0.12)
-        self._near = near / near.sum(1, keepdims=True)
-        rim = self._near @ (face.face[top.OVAL] @ face.pose.rotation.T)[:, 2]
-        z = rim + (s.depth - rim) * (1 - np.exp(-outside / s.depth_reach))
-        flat = (grid - face.pose.translation[:2]) / unit
-        self._canonical = np.concatenate([flat, z[:, None]], 1) @ face.pose.rotation
-        down = self._canonical[:, 1] - (face.face[152, 1] - 0.05)
-        far = np.hypot(self._canonical[:, 0] / 2.1, (self._canonical[:, 1] + 0.35) / 2.3)
-        self._rigid = (1 - smoothstep(down / s.neck)) * (1 - smoothstep((far - s.head) / s.head_fade))
+        self._around = around = Surroundings(face.face, face.pose, grid, outside, oval, s)
         self._give = 1 - smoothstep(outside / GIVE)
         self._drag = np.exp(-outside / s.drag) * (1 - smoothstep((outside - 0.4) / 1.2))
         # Pixels cut off by the lower border, or where the reach ends, cannot be uncovered: hold them there.
-        edge = (grid[:, 1] > y1 - 2.5) & (down > 0)
+        edge = (grid[:, 1] > y1 - 2.5) & (around.down > 0)
         inner = np.zeros(len(grid), bool)
         for side, limit, full in ((0, x0, 0), (1, y0, 0), (0, x1 - 1, width - 1), (1, y1 - 1, height - 1)):
             if abs(limit - full) > 0.5:
                 inner |= np.abs(grid[:, side] - limit) < 0.5
-        self._rigid[edge | inner] = 0
+        self._rigid = np.where(edge | inner, 0, around.rigid)
+        around.skull[edge | inner] = 0
         self._drag[edge | inner] = 0
         self._give[edge | inner] = 0
         self._neck = np.array([[0.0, face.face[152, 1] + NECK_BASE[0], NECK_BASE[1]]])
-        below = smoothstep(down / 0.3)  # only the body: hair and background beside the head stay
         held = smoothstep((y1 - 1 - grid[:, 1]) / (0.6 * unit))
         sides = smoothstep((grid[:, 0] - x0) / (0.5 * unit)) * smoothstep((x1 - 1 - grid[:, 0]) / (0.5 * unit))
-        self._follow = (s.body if absolute else s.lean) * below * held * sides * (1 - self._rigid)
+        # Only the body: hair and background beside the head stay.
+        self._follow = (s.body if absolute else s.lean) * held * sides
 
     def vertices(self, target: Target) -> tuple[Array, Array, Array]:
         """Vertices in the source and under a target, both (N, 2) in pixels, and their depth (N,)."""
         pose = target.pose
-        moved = pose.to_image(self._canonical)
+        moved = self._around.rigidly(pose)
         change = (moved[:, :2] - self.grid) * self._rigid[:, None]
-        # Shoulders follow where the neck goes, as in leaning, but not what the head turns.
-        lean = pose.to_image(self._neck)[0, :2] - self.face.pose.to_image(self._neck)[0, :2]
-        change += lean * self._follow[:, None]
+        if target.outline is not None:
+            change += pose.scale * self._around.beyond(target.outline, self._follow)
+        else:  # shoulders follow where the neck goes, as in leaning, but not what the head turns
+            lean = pose.to_image(self._neck)[0, :2] - self.face.pose.to_image(self._neck)[0, :2]
+            change += lean * (self._around.body * self._follow)[:, None]
         stiff = pose.to_image(self.face.face[top.OVAL])
-        change += (self._near @ (target.points[top.OVAL] - stiff)[:, :2]) * self._drag[:, None]
+        change += (self._around.near @ (target.points[top.OVAL] - stiff)[:, :2]) * self._drag[:, None]
         source, face, pull = self.rim.place(target)
-        change += (self._near @ pull) * self._give[:, None]
+        change += (self._around.near @ pull) * self._give[:, None]
         points = np.vstack([face, self.grid + change])
         return np.vstack([source, self.grid]), points, np.concatenate([target.points[:, 2], moved[:, 2]])
 
@@ -167,7 +140,7 @@ class Warp:
         affines(points, source - [x0, y0], self.tris, affine, area)
         box = self._moved(points)
         key = -depth[self.tris].mean(1)
-        key[: self._around] -= 1e6  # the surroundings first, then the face from far to near
+        key[: self._outer] -= 1e6  # the surroundings first, then the face from far to near
         order = np.argsort(key)
         shape = (y1 - y0, x1 - x0)
         map_x, map_y = np.empty(shape, np.float32), np.empty(shape, np.float32)

@@ -18,6 +18,7 @@ class RefinerLossWeights:
     coarse: float = 5.0
     energy: float = 0.0  # as much texture as the truth has, wherever it lies
     calm: float = 0.02  # of the flow correction's roughness
+    flow: float = 0.5  # of its distance from optical flow between frame and truth, where that is sure
 
 
 def weighted(difference: Tensor, support: Tensor) -> Tensor:
@@ -54,6 +55,22 @@ def picture_terms(made: Tensor, truth: Tensor, support: Tensor, weights: Refiner
 def roughness(flow: Tensor) -> Tensor:
     """Mean absolute change of a flow (B, 2, S, S) from pixel to pixel."""
     return flow.diff(dim=2).abs().mean() + flow.diff(dim=3).abs().mean()
+
+
+def flow_error(flow: Tensor, wanted: Tensor, sure: Tensor) -> Tensor:
+    """Huber distance, in window pixels, of flows (B, 2, S, S); a pixel counts by `sure` (B, S, S)."""
+    apart = F.huber_loss(flow, wanted, reduction="none").sum(1)
+    return (apart * sure).sum() / (sure.sum() + 1e-3)
+
+
+def mirrored(batch: dict[str, Tensor], planes: tuple[int, ...], flip: Tensor) -> dict[str, Tensor]:
+    """The samples of a batch that `flip` (B,) says, seen in a mirror; `planes` of them change their sign."""
+    out = {k: torch.where(flip.view(-1, *[1] * (v.ndim - 1)), v.flip(-1), v) for k, v in batch.items()}
+    sign = torch.where(flip, -1.0, 1.0)[:, None, None].to(out["planes"])
+    out["planes"][:, list(planes)] *= sign[:, None]
+    if "flow" in out:
+        out["flow"][:, 0] *= sign
+    return out
 
 
 def augment(

@@ -22,12 +22,13 @@ class RefinerConfig:
     width: int = 32
     grey: bool = False  # lightness alone is corrected: no colour fringes around an iris
     flow: float = 0.0  # largest correction of the dense motion, window pixels; 0: none is predicted
+    mirror: tuple[int, ...] = ()  # planes that change their sign in a mirror; (): what it sees has a handedness
 
 
 CONFIGS = {
-    "mouth": RefinerConfig("mouth", 96, 18),
-    "eye": RefinerConfig("eye", 64, 17, width=20, grey=True),
-    "head": RefinerConfig("head", 128, 19, width=20, flow=5.0),
+    "mouth": RefinerConfig("mouth", 96, 18, mirror=(14, 16)),
+    "eye": RefinerConfig("eye", 64, 17, width=20, grey=True, flow=4.0),
+    "head": RefinerConfig("head", 128, 19, width=20, flow=5.0, mirror=(6, 15, 17)),
 }
 
 

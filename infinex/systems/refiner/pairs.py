@@ -4,7 +4,7 @@
 
 Each clip is driven by itself from several of its own frames, leak-free. Stills of open mouths are closed
 by the mesh engine first; the closed picture is then opened again, and the photograph is the truth. OUT_DIR
-gets one `.npz` per clip and part (int8 planes, uint8 truth), named by the person shown; a finished one is
+gets one `.npz` per clip and part (int8 planes, uint8 truth, and the optical flow between frame and truth), named by the person shown; a finished one is
 not made again. People are held out by name: every fifth in alphabetical order (`split.json`).
 """
 
@@ -15,6 +15,7 @@ import json
 from collections import defaultdict
 from pathlib import Path
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 from rich.progress import track as bar
@@ -22,6 +23,7 @@ from rich.progress import track as bar
 from infinex.drivers.capture import Capture, choose_rest
 from infinex.engine import Drive, Source
 from infinex.evaluation.metrics import identity
+from infinex.face.outline import Outline
 from infinex.face.pose import fit_pose
 from infinex.face.tracker import Face, FaceFinder, FaceTracker
 from infinex.media.files import atomic_path
@@ -32,19 +34,41 @@ from infinex.mesh.refiner import Look
 from infinex.systems.refiner.split import held_out, names_of
 
 SCALE = 63.0  # of planes stored as int8: -2..2
-SOURCES, TARGETS = 8, 32  # frames of a clip that serve as source, and targets for each
+SOURCES, TARGETS = 6, 20  # frames of a clip that serve as source, and targets for each
 NEAR = 0.3  # share of the targets drawn at random; the others differ most in mouth, eyes or pose
 SAME_PERSON = 0.58  # distance of two embeddings
 OPTIONS = MeshOptions("own", "none", True, refine=False)
+FLOW = 16.0  # steps of the flow that are stored for each window pixel, as int8
 
 Image = NDArray[np.uint8]
-Samples = dict[str, list[tuple[NDArray, NDArray, NDArray]]]
+Samples = dict[str, list[tuple[NDArray, ...]]]
 
 
-def _sample(look: Look, truth: Image) -> tuple[NDArray, NDArray, NDArray]:
+def _sample(look: Look, truth: Image) -> tuple[NDArray, ...]:
     planes = np.clip(np.round(look.planes * SCALE), -127, 127).astype(np.int8)
     wanted = np.clip(np.round(look.window.cut(truth)), 0, 255).astype(np.uint8).transpose(2, 0, 1)
-    return planes, wanted, np.round(look.support * 255).astype(np.uint8)
+    frame = np.clip((look.planes[:3] + 1) * 127.5, 0, 255)
+    flow, sure = flow_between(wanted.transpose(1, 2, 0), frame.transpose(1, 2, 0))
+    flow = np.clip(np.round(flow * FLOW), -127, 127).astype(np.int8)
+    support, sure = (np.round(x * 255).astype(np.uint8) for x in (look.support, sure))
+    return planes, wanted, support, flow, sure
+
+
+def flow_between(truth: NDArray, frame: NDArray) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Where `frame` (S, S, 3) shows what `truth` shows at each pixel: (2, S, S) pixels off, and how sure that is, 0..1.
+
+    Sure is what is found again on the way back (Kroeger et al., ECCV 2016, both ways), at twice the size."""
+    a, b = (
+        cv2.resize(cv2.cvtColor(x.astype(np.uint8), cv2.COLOR_RGB2GRAY), None, fx=2, fy=2) for x in (truth, frame)
+    )
+    dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    there, back = dis.calc(a, b, None), dis.calc(b, a, None)
+    y, x = np.mgrid[0 : a.shape[0], 0 : a.shape[1]].astype(np.float32)
+    again = cv2.remap(back, x + there[..., 0], y + there[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    sure = np.exp(-((np.linalg.norm(there + again, axis=-1) / 1.5) ** 2)).astype(np.float32)
+    small = (a.shape[1] // 2, a.shape[0] // 2)
+    there, sure = (cv2.resize(z, small, interpolation=cv2.INTER_AREA) for z in (there, sure))
+    return there.transpose(2, 0, 1) / 2, sure
 
 
 def _collect(samples: Samples, looks: dict[str, Look], truth: Image) -> None:
@@ -67,12 +91,14 @@ def clip_pairs(frames: list[Image], points: list[NDArray], rng: np.random.Genera
         face = PreparedFace(Source(frames[i], Face(points[i])), OPTIONS)
         rest, _ = choose_rest([points[i]], reference=0)
         face.begin(rest, None, None)
-        mine = Capture(rest, fit_pose(rest.face, points[i]).scale, 25.0)
+        pose = fit_pose(rest.face, points[i])
+        mine, around = Capture(rest, pose.scale, 25.0), Outline(frames[i], rest.face, pose)
         far = np.abs(gap - gap[i]) * 4 + np.linalg.norm(states[:, :3] - states[i, :3], axis=1)
         weight = NEAR / len(points) + (1 - NEAR) * far / max(far.sum(), 1e-6)
         count = min(TARGETS, len(points) - 1)
         for j in rng.choice(len(points), count, replace=False, p=weight / weight.sum()):
-            move = mine.move(mine.state(points[j]), 0.0, True)
+            fields = around.settled(around.measure(frames[j], fit_pose(rest.face, points[j])))
+            move = mine.move(np.concatenate([mine.state(points[j]), fields.ravel()]), 0.0, True)
             canvas = frames[i].copy()
             face.draw(canvas, Drive(move))
             x0, y0, x1, y1 = face.box
@@ -110,9 +136,9 @@ def still_pairs(image: Image, points: NDArray, rng: np.random.Generator) -> Samp
 
 def _save(folder: Path, name: str, samples: Samples) -> None:
     for part, items in samples.items():
-        planes, truth, support = (np.stack(x) for x in zip(*items))
+        arrays = dict(zip(("planes", "truth", "support", "flow", "sure"), (np.stack(x) for x in zip(*items))))
         with atomic_path(folder / f"{name}.{part}.npz") as temporary, temporary.open("wb") as file:
-            np.savez(file, planes=planes, truth=truth, support=support)
+            np.savez(file, **arrays)
     (folder / f"{name}.done").touch()
 
 

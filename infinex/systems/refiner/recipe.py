@@ -17,12 +17,21 @@ from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from infinex.errors import InputError
 from infinex.systems.refiner import weights
-from infinex.systems.refiner.losses import RefinerLossWeights, augment, picture_terms, roughness, weighted
+from infinex.systems.refiner.losses import (
+    RefinerLossWeights,
+    augment,
+    flow_error,
+    mirrored,
+    picture_terms,
+    roughness,
+    weighted,
+)
 from infinex.systems.refiner.model import CONFIGS, Refiner, apply
-from infinex.systems.refiner.pairs import SCALE
+from infinex.systems.refiner.pairs import FLOW, SCALE
 from infinex.training.trainer import TrainerOptions
 
 IMAGES = 6  # planes of colour: the frame and the source
+STILLS = 8.0  # how often stills are drawn, against the clips of one person: they show many people, an opening each
 
 
 @dataclass(frozen=True)
@@ -39,7 +48,7 @@ class RefinerRecipe:
     augment: bool = True
     weights: RefinerLossWeights = field(default_factory=RefinerLossWeights)
     trainer: TrainerOptions = field(
-        default_factory=lambda: TrainerOptions(precision="bf16-mixed", ema=0.998, panel_rows=8)
+        default_factory=lambda: TrainerOptions(ema=0.998, panel_rows=8)
     )
 
 
@@ -77,6 +86,8 @@ class RefinerTask:
         """Update by `planes` (B, C, S, S), `truth` (B, 3, S, S) and `support` (B, S, S); the terms, weighted.
 
         Raises FloatingPointError, before the network is touched, when a loss is not a number."""
+        if self.recipe.augment and self.config.mirror:
+            batch = mirrored(batch, self.config.mirror, torch.rand(len(batch["planes"])) < 0.5)
         planes, truth, support = batch["planes"], batch["truth"], batch["support"]
         if self.recipe.augment:
             planes, truth = augment(planes, truth, IMAGES)
@@ -85,6 +96,8 @@ class RefinerTask:
         terms = picture_terms(apply(out, planes, support), truth, support, self.recipe.weights)
         if self.config.flow:
             terms["calm"] = self.recipe.weights.calm * roughness(out[:, 3:])
+            sure = batch["sure"] * support
+            terms["flow"] = self.recipe.weights.flow * flow_error(out[:, 3:], batch["flow"], sure)
         total = torch.stack(list(terms.values())).sum()
         if not torch.isfinite(total):
             raise FloatingPointError(
@@ -153,12 +166,11 @@ class PairSamples:
             if (who in held) == (split == "test"):
                 with np.load(path, allow_pickle=False) as data:
                     kind = "still" if who.startswith("still-") else who
-                    people.setdefault(kind, []).append({k: data[k] for k in ("planes", "truth", "support")})
+                    people.setdefault(kind, []).append({k: data[k] for k in data.files})
         if not people:
             raise InputError(f"{folder} holds no pairs of the {part} for {split}")
         self.people = list(people.values())
-        # Stills stand for many people, but show one opening each.
-        self.chance = np.array([3.0 if k == "still" else 1.0 for k in people])
+        self.chance = np.array([STILLS if k == "still" else 1.0 for k in people])
         self.chance /= self.chance.sum()
         self.held = split == "test"
         self.length = 400 if self.held else recipe.repeats
@@ -176,6 +188,8 @@ class PairSamples:
             "planes": torch.from_numpy(clip["planes"][i].astype(np.float32) / SCALE),
             "truth": torch.from_numpy(clip["truth"][i].astype(np.float32) / 127.5 - 1),
             "support": torch.from_numpy(clip["support"][i].astype(np.float32) / 255),
+            "flow": torch.from_numpy(clip["flow"][i].astype(np.float32) / FLOW),
+            "sure": torch.from_numpy(clip["sure"][i].astype(np.float32) / 255),
         }
 
 

@@ -1,0 +1,120 @@
+"""What the outline of a head and the shoulders do beyond the head that landmarks show, measured by dense optical flow.
+
+Landmarks lie on the face alone. Where its pose is a little off, where hair is nearer or further than was guessed, and
+where shoulders move by themselves, everything around the face goes wrong by several pixels. Twelve numbers a frame say
+by how much: an affine field for the head's outline and one for the shoulders, measured in the performer's own frames.
+They are motion, and carry no picture.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.face import topology as top
+from infinex.face.pose import Pose
+from infinex.face.surroundings import Surroundings, SurroundingsShape, head_reach
+from infinex.face.tracker import segmenter
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+UNIT = 40  # pixels between the eyes at which the flow is measured
+STEP = 0.2  # IOD between the places where it is read
+STIFF = 0.5  # places' worth of belief that nothing differs
+ROBUST = 0.04  # IOD: what differs by more from the fields counts less and less
+ALIKE = 24.0  # grey levels by which a place may look different and still count
+PLAIN = 6.0  # grey levels of texture below which a place says little
+LARGEST = 0.5  # IOD: of the fields
+LEAST = 0.003  # IOD: of what they move; less is noise, and still surroundings stay still
+
+
+class Outline:
+    """The surroundings of one performer's face in a reference frame, to compare others with."""
+
+    def __init__(self, image: Image, face: Array, pose: Pose) -> None:
+        """`image` (H, W, 3) shows `face` (478, 3 canonical) at `pose`."""
+        self._pose = pose
+        self._k = min(1.0, UNIT / pose.scale)
+        shape = SurroundingsShape()
+        h, w = image.shape[:2]
+        x0, y0, x1, y1 = self._box = head_reach(face, pose, w, h, shape)
+        cell = STEP * pose.scale
+        columns, rows = (max(3, round(n / cell)) for n in (x1 - x0, y1 - y0))
+        # Places are the middles of the cells of a grid, so that it enlarges to a picture.
+        x, y = (np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows
+        places = np.stack(np.meshgrid(x0 - 0.5 + x * (x1 - x0), y0 - 0.5 + y * (y1 - y0)), -1).reshape(-1, 2)
+        self._grid = rows, columns
+        oval = pose.to_image(face)[top.OVAL][:, :2]
+        contour = oval.astype(np.float32).reshape(-1, 1, 2)
+        outside = np.array([-cv2.pointPolygonTest(contour, (float(a), float(b)), True) for a, b in places])
+        self._around = Surroundings(face, pose, places, np.maximum(outside, 0) / pose.scale, oval, shape)
+        self._design = self._around.design()
+        self._size = max(8, round((x1 - x0) * self._k)), max(8, round((y1 - y0) * self._k))
+        self._rest = cv2.resize(_grey(image)[y0:y1, x0:x1], self._size, interpolation=cv2.INTER_AREA)
+        person = segmenter()(cv2.resize(image, None, fx=self._k, fy=self._k, interpolation=cv2.INTER_AREA))
+        seen = person[(places[:, 1] * self._k).astype(int).clip(0, person.shape[0] - 1),
+                      (places[:, 0] * self._k).astype(int).clip(0, person.shape[1] - 1)]  # fmt: skip
+        texture = cv2.GaussianBlur(np.abs(cv2.Laplacian(self._rest, cv2.CV_32F)), (0, 0), 2.0)
+        self._at = np.stack([x[None] * self._size[0] - 0.5 + 0 * y[:, None], y[:, None] * self._size[1] - 0.5 + 0 * x[None]])
+        self._at = self._at.reshape(2, -1).astype(np.float32)
+        plain = np.clip(self._read(texture) / PLAIN, 0, 1)
+        self._weight = np.where(outside > 0.5 * cell, seen * plain, 0.0)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def _read(self, picture: NDArray) -> NDArray:
+        """A picture of the working size (H, W[, C]) at the places, (N[, C])."""
+        return cv2.remap(picture, self._at[:1], self._at[1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+
+    def predicted(self, pose: Pose, outline: Array) -> Array:
+        """Where the places are in a frame with the head at `pose` and the fields `outline` (2, 2, 3): (N, 2) pixels."""
+        a = self._around
+        moved = a.rigidly(pose)[:, :2] - a.points
+        return a.points + moved * a.rigid[:, None] + pose.scale * a.beyond(outline)
+
+    def measure(self, image: Image, pose: Pose, guess: Array | None = None) -> Array:
+        """The fields (2, 2, 3) in IOD that take the surroundings to where they are in `image` (H, W, 3).
+
+        `guess` are those of a frame nearby; without it the flow is followed twice."""
+        outline = np.zeros((2, 2, 3)) if guess is None else guess
+        rounds = 2 if guess is None else 1
+        k = min(1.0, UNIT / pose.scale)
+        small = cv2.resize(_grey(image), None, fx=k, fy=k, interpolation=cv2.INTER_AREA) if k < 1 else _grey(image)
+        h, w = image.shape[:2]
+        for _ in range(rounds):
+            places = self.predicted(pose, outline)
+            maps = places.reshape(*self._grid, 2).astype(np.float32)
+            maps = cv2.resize(maps, self._size, interpolation=cv2.INTER_LINEAR)
+            maps = (maps + 0.5) * [small.shape[1] / w, small.shape[0] / h] - 0.5
+            view = cv2.remap(small, maps.astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            flow = self._flow.calc(self._rest, view, None)
+            off = self._read(flow).astype(np.float64) * ((self._box[2] - self._box[0]) / self._size[0])
+            there = self._at + self._read(flow).T
+            then = cv2.remap(view, there[:1], there[1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+            alike = np.exp(-((then.astype(np.float64) - self._read(self._rest)) / ALIKE) ** 2)
+            inside = ((places > 2) & (places < [w - 3, h - 3])).all(1)
+            # What is off in the reference's picture is off in this one by the turn and the growth of the head.
+            turn = pose.rotation[:2, :2] @ np.linalg.pinv(self._pose.rotation[:2, :2])
+            wanted = self._around.beyond(outline) + off @ turn.T / self._pose.scale
+            outline = self._fitted(wanted, self._weight * alike * inside)
+        return outline
+
+    def settled(self, outline: Array) -> Array:
+        """The fields (2, 2, 3), or none where they would hardly move anything."""
+        most = float(np.linalg.norm(self._around.beyond(outline)[self._weight > 0], axis=1).max(initial=0.0))
+        return outline * np.clip(most / LEAST - 1, 0, 1)
+
+    def _fitted(self, wanted: Array, weight: Array) -> Array:
+        """Robust least squares of the fields to displacements (N, 2)."""
+        found = np.zeros((6, 2))
+        v = weight
+        for _ in range(5):
+            a = self._design * v[:, None]
+            found = np.linalg.solve(a.T @ self._design + STIFF * np.eye(6), a.T @ wanted)
+            v = weight / (1 + (np.linalg.norm(wanted - self._design @ found, axis=1) / ROBUST) ** 2)
+        return np.clip(found.reshape(2, 3, 2).transpose(0, 2, 1), -LARGEST, LARGEST)
+
+
+def _grey(image: Image) -> Image:
+    return cv2.cvtColor(image, cv2.COLOR_RGB2GRAY)
