@@ -1,5 +1,6 @@
 """Motion: its file, its filters, and how it is captured."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -45,6 +46,31 @@ def test_file_round_trip(tmp_path: Path) -> None:
     assert np.allclose(back.rest.face, motion.rest.face, atol=1e-6)
     with np.load(tmp_path / "a.motion.npz", allow_pickle=False) as data:
         assert all(data[k].dtype != object for k in data.files)
+
+
+def test_what_the_outline_does_goes_through_files_and_filters(tmp_path: Path) -> None:
+    plain = swing()
+    fields = np.random.default_rng(0).normal(0, 0.02, (30, 2, 2, 3))
+    motion = replace(plain, outline=fields)
+    motion.save(tmp_path / "a.motion.npz")
+    back = Motion.load(tmp_path / "a.motion.npz")
+    assert back.outline is not None and np.abs(back.outline - fields).max() < 1e-6
+    assert Motion.collect(list(motion), motion.rest, 30).outline is not None and plain.outline is None
+    assert np.allclose(motion.scaled(0.5).outline, fields / 2)
+    assert motion.only(["lips"]).outline is None
+    assert np.array_equal(motion.only(["pose"]).outline, fields)
+    both = plain.concatenate(motion)
+    assert both.outline is not None and not both.outline[:30].any() and np.array_equal(both.outline[30:], fields)
+    assert plain.mix(motion, ["pose"]).outline is not None and motion.mix(plain, ["pose"]).outline is None
+    assert motion.resample(60).outline.shape == (60, 2, 2, 3)
+    move = with_strength(motion.at(3), motion.rest, 2.0, None, PARTS)
+    assert np.allclose(move.outline, 2 * fields[3])
+    assert with_strength(motion.at(3), motion.rest, 2.0, None, ["lips"]).outline is None
+    with np.load(tmp_path / "a.motion.npz") as data:
+        arrays = dict(data)
+    np.savez(tmp_path / "b.motion.npz", **{**arrays, "outline": fields[:, :1]})
+    with pytest.raises(InputError, match="outline is damaged"):
+        Motion.load(tmp_path / "b.motion.npz")
 
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:
