@@ -2,11 +2,12 @@
 
     python benchmarks/refiner.py CLIPS_DIR --manifest MANIFEST.csv [--out DIR] [--frames N] [--stills DIR]
 
-Self-reenactment, leak-free: the source is a clip's first frame, the driver the clip, and no pixel of the
-driver enters. The people are those the refiner's training held out: every fifth name in alphabetical order.
-L1 is taken over regions of the true frame: inside of the mouth, eyes, the person's outline above the chin
-(hair), and background that the person covered in the source. DIR gets report.json and contact sheets;
-with --stills, portraits before and after under expressions that no driver frame can show.
+Self-reenactment, leak-free: the source is a clip's first frame, the driver the clip, and no pixel of the driver
+enters. `mesh` knows the landmarks of the face alone; with `outline` what lies around the face moves as measured
+(`infinex.face.outline`); `refined` has the networks as well. The people are those the refiner's training held out:
+every fifth name in alphabetical order. L1 is taken over regions of the true frame: inside of the mouth, eyes, the
+person's outline above the chin (hair), and background that the person covered in the source. DIR gets report.json
+and contact sheets; with --stills, portraits before and after under expressions that no driver frame can show.
 """
 
 from __future__ import annotations
@@ -77,7 +78,7 @@ def regions(image: Image, points: NDArray, source_alpha: NDArray) -> dict[str, N
 
 
 def measure(clip: Path, finder: FaceFinder, frames: int) -> tuple[dict[str, Any], list[Image]]:
-    """One clip's row and its sheet's rows: source, mesh, refined, truth."""
+    """One clip's row and its sheet's rows: source, mesh, outline, refined, truth."""
     with VideoReader(clip) as reader:
         first = next(iter(reader)).image
     face = finder.find(first)[0]
@@ -115,7 +116,7 @@ def measure(clip: Path, finder: FaceFinder, frames: int) -> tuple[dict[str, Any]
                 if i % 5 == 0 and n in engines and (found := mesh_of_result[n](image)) is not None:
                     sums[f"{n}.csim"].append(cosine(identity(image, found.landmarks), me))
             shown = float(lip_gaps(fit_pose(top.mean_face(), seen.landmarks).to_head(seen.landmarks))[4])
-            sheet.append((shown, np.hstack([first, canvas["mesh"], canvas["refined"], truth])))
+            sheet.append((shown, np.hstack([first, *canvas.values(), truth])))
     for t in mesh_of_result.values():
         t.close()
     driver.close()
@@ -141,8 +142,8 @@ def before_and_after(path: Path, finder: FaceFinder, side: int = 260) -> Image |
     if not faces:
         return None
     rows = []
-    for options in ENGINES.values():
-        face = PreparedFace(Source(image, faces[0]), replace(options, absolute=False))
+    for name in ("mesh", "refined"):
+        face = PreparedFace(Source(image, faces[0]), replace(ENGINES[name], absolute=False))
         face.begin(Rest.neutral(), None, None)
         x0, y0, x1, y1 = faces[0].box
         half = 0.75 * max(x1 - x0, y1 - y0)
@@ -182,10 +183,12 @@ def main() -> None:
     keys = sorted({k for r in rows for k in r if k != "name"})
     mean = {k: float(np.mean([r[k] for r in rows if k in r])) for k in keys}
     print(f"{len(rows)} clips of {len(held)} people held out")
-    print(f"{'':12}{'static':>9}{'mesh':>9}{'refined':>9}{'refined/mesh':>14}")
+    columns = ("static", *ENGINES)
+    print(f"{'':12}" + "".join(f"{n:>9}" for n in columns) + f"{'refined/mesh':>14}")
     for key in ("l1", *REGIONS, "psnr", "flicker", "csim"):
-        values = [mean.get(f"{n}.{key}", float("nan")) for n in ("static", "mesh", "refined")]
-        print(f"{key:12}" + "".join(f"{v:9.4f}" for v in values) + f"{values[2] / values[1]:14.3f}")
+        values = {n: mean.get(f"{n}.{key}", float("nan")) for n in columns}
+        ratio = values["refined"] / values["mesh"]
+        print(f"{key:12}" + "".join(f"{v:9.4f}" for v in values.values()) + f"{ratio:14.3f}")
     below = [r["name"] for r in rows if r["refined.psnr"] < r["static.psnr"]]
     print("PSNR below static:", ", ".join(below) or "none")
     if a.out:

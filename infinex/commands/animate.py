@@ -92,7 +92,7 @@ def animate(
     ] = Mouth.driver,
     wrinkles: Annotated[Wrinkles, typer.Option(help="Carry over the driver's wrinkles, or none.")] = Wrinkles.driver,
     no_refine: Annotated[
-        bool, typer.Option("--no-refine", help="Warp and model alone, without the networks that touch up.")
+        bool, typer.Option("--no-refine", help="Only the face is followed: no outline measured, no networks.")
     ] = False,
     panel: Annotated[bool, typer.Option("--panel", help="Write source, driving, occlusion map and result.")] = False,
     audio: Annotated[str, typer.Option(help="keep (the driver's sound), none, or a file.")] = "keep",

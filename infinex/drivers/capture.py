@@ -131,7 +131,6 @@ class Capture:
         heads = ((self._head(p), (p, valid, other)) for p, valid, other in bridge(seen))
         steady = smooth(heads, self.fps, self.smooth, NOISE_HEAD)
 
-
         def seen_in_it() -> Iterator[tuple[Array, tuple[Array, Array, bool, T]]]:
             for head, (points, valid, other) in steady:
                 state = self._face(points, head)

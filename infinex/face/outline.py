@@ -26,8 +26,8 @@ STIFF = 0.5  # places' worth of belief that nothing differs
 ROBUST = 0.04  # IOD: what differs by more from the fields counts less and less
 ALIKE = 24.0  # grey levels by which a place may look different and still count
 PLAIN = 6.0  # grey levels of texture below which a place says little
-LARGEST = 0.5  # IOD: of the fields
-LEAST = 0.003  # IOD: of what they move; less is noise, and still surroundings stay still
+LEAST = 0.003  # IOD that the fields move anything by; less is noise, and still surroundings stay still
+MOST = (0.25, 0.40)  # IOD: up to the first they are believed; they approach the second (a hand, hair blown about)
 
 
 class Outline:
@@ -57,8 +57,8 @@ class Outline:
         seen = person[(places[:, 1] * self._k).astype(int).clip(0, person.shape[0] - 1),
                       (places[:, 0] * self._k).astype(int).clip(0, person.shape[1] - 1)]  # fmt: skip
         texture = cv2.GaussianBlur(np.abs(cv2.Laplacian(self._rest, cv2.CV_32F)), (0, 0), 2.0)
-        self._at = np.stack([x[None] * self._size[0] - 0.5 + 0 * y[:, None], y[:, None] * self._size[1] - 0.5 + 0 * x[None]])
-        self._at = self._at.reshape(2, -1).astype(np.float32)
+        at = np.stack(np.meshgrid(x * self._size[0] - 0.5, y * self._size[1] - 0.5))
+        self._at = at.reshape(2, -1).astype(np.float32)  # the places in the view
         plain = np.clip(self._read(texture) / PLAIN, 0, 1)
         self._weight = np.where(outside > 0.5 * cell, seen * plain, 0.0)
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
@@ -94,7 +94,7 @@ class Outline:
             off = self._read(flow).astype(np.float64) * ((self._box[2] - self._box[0]) / self._size[0])
             there = self._at + self._read(flow).T
             then = cv2.remap(view, there[:1], there[1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
-            alike = np.exp(-((then.astype(np.float64) - self._read(self._rest)) / ALIKE) ** 2)
+            alike = np.exp(-(((then.astype(np.float64) - self._read(self._rest)) / ALIKE) ** 2))
             inside = ((places > 2) & (places < [w - 3, h - 3])).all(1)
             # What is off in the reference's picture is off in this one by the turn and the growth of the head.
             turn = pose.rotation[:2, :2] @ np.linalg.pinv(self._pose.rotation[:2, :2])
@@ -103,8 +103,11 @@ class Outline:
         return outline
 
     def settled(self, outline: Array) -> Array:
-        """The fields (2, 2, 3), or none where they would hardly move anything."""
+        """The fields (2, 2, 3), or none where they would hardly move anything; never more than is plausible."""
         most = float(np.linalg.norm(self._around.beyond(outline)[self._weight > 0], axis=1).max(initial=0.0))
+        knee, end = MOST
+        if most > knee:
+            return outline * ((knee + (end - knee) * np.tanh((most - knee) / (end - knee))) / most)
         return outline * np.clip(most / LEAST - 1, 0, 1)
 
     def _fitted(self, wanted: Array, weight: Array) -> Array:
@@ -115,7 +118,7 @@ class Outline:
             a = self._design * v[:, None]
             found = np.linalg.solve(a.T @ self._design + STIFF * np.eye(6), a.T @ wanted)
             v = weight / (1 + (np.linalg.norm(wanted - self._design @ found, axis=1) / ROBUST) ** 2)
-        return np.clip(found.reshape(2, 3, 2).transpose(0, 2, 1), -LARGEST, LARGEST)
+        return found.reshape(2, 3, 2).transpose(0, 2, 1)
 
 
 def _shrunk(image: Image, pose: Pose) -> Image:

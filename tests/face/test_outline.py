@@ -53,7 +53,7 @@ def test_what_moves_without_the_face_is_measured(person: Source, outline: Outlin
     fields = outline.measure(shifted(person.image, *by), pose)
     assert np.allclose(hair(outline, pose, fields), by, atol=0.01 * pose.scale)
     # With the face, it is the head's own motion.
-    followed = Pose(pose.scale, pose.rotation, pose.translation + [*by, 0])
+    followed = Pose(pose.scale, pose.rotation, pose.translation + np.array([*by, 0]))
     fields = outline.measure(shifted(person.image, *by), followed)
     assert np.allclose(hair(outline, followed, fields), 0, atol=0.01 * pose.scale)
     assert fields[1, 0, 2] > 0.01 and fields[1, 1, 2] < -0.005  # the shoulders went along, which no head explains
@@ -67,6 +67,15 @@ def test_growth_is_told_from_shift(person: Source, outline: Outline) -> None:
     head = outline.measure(image, pose)[0]
     assert 0.03 < head[0, 0] < 0.08 and 0.03 < head[1, 1] < 0.08
     assert abs(head[0, 1]) < 0.015 and abs(head[1, 0]) < 0.015
+
+
+def test_nothing_implausible_is_believed(person: Source, outline: Outline) -> None:
+    pose = SourceFace(person.face.landmarks).pose
+    places = outline.predicted(pose, NOWHERE)
+    for size in (0.1, 3.0):
+        fields = outline.settled(size * UNIT_SHIFT)
+        way = np.linalg.norm(outline.predicted(pose, fields) - places, axis=1).max() / pose.scale
+        assert way < 0.45 and (size > 1 or np.array_equal(fields, size * UNIT_SHIFT))
 
 
 def drawn(face: PreparedFace, fields: np.ndarray | None) -> np.ndarray:

@@ -2,10 +2,11 @@
 
     python -m infinex.systems.refiner.pairs CLIPS_DIR OUT_DIR [--stills STILLS_DIR] [--manifest MANIFEST.csv]
 
-Each clip is driven by itself from several of its own frames, leak-free. Stills of open mouths are closed
-by the mesh engine first; the closed picture is then opened again, and the photograph is the truth. OUT_DIR
-gets one `.npz` per clip and part (int8 planes, uint8 truth, and the optical flow between frame and truth), named by the person shown; a finished one is
-not made again. People are held out by name: every fifth in alphabetical order (`split.json`).
+Each clip is driven by itself from several of its own frames, leak-free. Stills of open mouths are closed by the
+mesh engine first; the closed picture is then opened again, and the photograph is the truth. OUT_DIR gets one `.npz`
+per clip and part (int8 planes, uint8 truth, and the optical flow between frame and truth), named by the person
+shown; a finished one is not made again. People are held out by name: every fifth in alphabetical order
+(`split.json`).
 """
 
 from __future__ import annotations
@@ -58,9 +59,7 @@ def flow_between(truth: NDArray, frame: NDArray) -> tuple[NDArray[np.float32], N
     """Where `frame` (S, S, 3) shows what `truth` shows at each pixel: (2, S, S) pixels off, and how sure that is, 0..1.
 
     Sure is what is found again on the way back (Kroeger et al., ECCV 2016, both ways), at twice the size."""
-    a, b = (
-        cv2.resize(cv2.cvtColor(x.astype(np.uint8), cv2.COLOR_RGB2GRAY), None, fx=2, fy=2) for x in (truth, frame)
-    )
+    a, b = (cv2.resize(cv2.cvtColor(x.astype(np.uint8), cv2.COLOR_RGB2GRAY), None, fx=2, fy=2) for x in (truth, frame))
     dis = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
     there, back = dis.calc(a, b, None), dis.calc(b, a, None)
     y, x = np.mgrid[0 : a.shape[0], 0 : a.shape[1]].astype(np.float32)

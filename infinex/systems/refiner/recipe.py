@@ -47,9 +47,7 @@ class RefinerRecipe:
     betas: tuple[float, float] = (0.9, 0.99)
     augment: bool = True
     weights: RefinerLossWeights = field(default_factory=RefinerLossWeights)
-    trainer: TrainerOptions = field(
-        default_factory=lambda: TrainerOptions(ema=0.998, panel_rows=8)
-    )
+    trainer: TrainerOptions = field(default_factory=lambda: TrainerOptions(ema=0.998, panel_rows=8))
 
 
 RECIPES = {
