@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -16,10 +17,13 @@ from infinex.systems.refiner import weights  # noqa: E402
 from infinex.systems.refiner.losses import (  # noqa: E402
     RefinerLossWeights,
     augment,
+    flow_error,
+    mirrored,
     picture_terms,
     weighted,
 )
 from infinex.systems.refiner.model import CONFIGS, Refiner, apply, sample  # noqa: E402
+from infinex.systems.refiner.pairs import flow_between  # noqa: E402
 from infinex.systems.refiner.recipe import RECIPES, PairSamples, RefinerRecipe, held_out_error, task  # noqa: E402
 from infinex.systems.refiner.split import held_out  # noqa: E402
 
@@ -40,7 +44,8 @@ def folder(tmp_path: Path) -> Path:
         truth = np.clip((planes[:, :3] / 63 - 0.3) * 127.5 + 127.5, 0, 255).astype(np.uint8)
         support = np.zeros((4, 64, 64), np.uint8)
         support[:, 16:48, 16:48] = 255
-        np.savez(tmp_path / f"{who}__clip.eye.npz", planes=planes, truth=truth, support=support)
+        still = {"flow": np.zeros((4, 2, 64, 64), np.int8), "sure": np.full((4, 64, 64), 255, np.uint8)}
+        np.savez(tmp_path / f"{who}__clip.eye.npz", planes=planes, truth=truth, support=support, **still)
     return tmp_path
 
 
@@ -92,6 +97,42 @@ def test_losses_count_the_support_only() -> None:
     assert float(terms["energy"]) < float(flat["energy"])
 
 
+def test_flow_counts_where_it_is_sure() -> None:
+    flow, wanted = torch.zeros(1, 2, 8, 8), torch.zeros(1, 2, 8, 8)
+    wanted[..., :4] = 3
+    sure = torch.zeros(1, 8, 8)
+    sure[..., 4:] = 1
+    assert float(flow_error(flow, wanted, sure)) == 0 < float(flow_error(flow, wanted, 1 - sure))
+
+
+def test_optical_flow_tells_where_the_frame_shows_what_is_true() -> None:
+    rng = np.random.default_rng(0)
+    frame = cv2.GaussianBlur(rng.uniform(0, 255, (96, 96, 3)).astype(np.float32), (0, 0), 2)
+    frame = np.clip(128 + 3 * (frame - frame.mean()), 0, 255)
+    truth = np.roll(frame, 3, axis=1)  # shows at x what the frame shows at x - 3
+    flow, sure = flow_between(truth, frame)
+    assert np.abs(flow[0, 20:-20, 20:-20] + 3).mean() < 0.3 and np.abs(flow[1, 20:-20, 20:-20]).mean() < 0.3
+    assert sure[20:-20, 20:-20].mean() > 0.8
+    made = sample(torch.from_numpy(frame.transpose(2, 0, 1))[None].float(), torch.from_numpy(flow)[None])
+    apart = np.abs(made[0].numpy().transpose(1, 2, 0) - truth)[20:-20, 20:-20].mean()
+    assert apart < 0.3 * np.abs(frame - truth)[20:-20, 20:-20].mean()
+
+
+def test_a_mirror_turns_what_has_a_side() -> None:
+    rng = torch.Generator().manual_seed(0)
+    batch = {"planes": torch.randn(2, 5, 8, 8, generator=rng), "truth": torch.randn(2, 3, 8, 8, generator=rng),
+             "support": torch.rand(2, 8, 8, generator=rng), "flow": torch.randn(2, 2, 8, 8, generator=rng)}  # fmt: skip
+    out = mirrored(batch, (4,), torch.tensor([False, True]))
+    assert all(torch.equal(out[k][0], batch[k][0]) for k in batch)
+    assert torch.equal(out["truth"][1], batch["truth"][1].flip(-1))
+    assert torch.equal(out["planes"][1, 4], -batch["planes"][1, 4].flip(-1))
+    assert torch.equal(out["planes"][1, 3], batch["planes"][1, 3].flip(-1))
+    assert torch.equal(out["flow"][1, 0], -batch["flow"][1, 0].flip(-1))
+    # Sampling and mirroring may change places.
+    made = sample(out["truth"], out["flow"])
+    assert torch.allclose(made[1], sample(batch["truth"], batch["flow"])[1].flip(-1), atol=1e-4)
+
+
 def test_augmentation_treats_frame_source_and_truth_alike() -> None:
     torch.manual_seed(1)
     image = torch.rand(4, 3, 8, 8) * 0.5
@@ -117,7 +158,7 @@ def test_it_learns_and_people_are_kept_apart(folder: Path) -> None:
     for i in range(12):
         items = [train.get(i * 8 + k, rng) for k in range(8)]
         terms = job.step({k: torch.stack([item[k] for item in items]) for k in items[0]}, Plain())
-    assert set(terms) == {"colour", "edges", "coarse"}
+    assert set(terms) == {"colour", "edges", "coarse", "calm", "flow"}
     after = held_out_error(job.networks["refiner"], test, 16)
     assert after["refined"] < 0.8 * after["mesh"]
     panel = job.sample_panel({k: v[None] for k, v in test.get(0, rng).items()})

@@ -31,7 +31,6 @@ from infinex.systems.refiner.pairs import FLOW, SCALE
 from infinex.training.trainer import TrainerOptions
 
 IMAGES = 6  # planes of colour: the frame and the source
-STILLS = 8.0  # how often stills are drawn, against the clips of one person: they show many people, an opening each
 
 
 @dataclass(frozen=True)
@@ -45,14 +44,16 @@ class RefinerRecipe:
     batch_size: int = 16
     rate: float = 1.5e-3
     betas: tuple[float, float] = (0.9, 0.99)
-    augment: bool = True
+    augment: bool = True  # other light and other complexions
+    mirror: bool = True  # faces seen in a mirror, too
+    stills: float = 8.0  # how often stills are drawn, against the clips of one person: they show many, once each
     weights: RefinerLossWeights = field(default_factory=RefinerLossWeights)
     trainer: TrainerOptions = field(default_factory=lambda: TrainerOptions(ema=0.998, panel_rows=8))
 
 
 RECIPES = {
     # Whether teeth show is a guess: texture as such counts, not its every edge.
-    "refiner-mouth": RefinerRecipe(epochs=12, weights=RefinerLossWeights(colour=5, edges=0, coarse=10, energy=20)),
+    "refiner-mouth": RefinerRecipe(epochs=14, weights=RefinerLossWeights(edges=0, coarse=8, energy=6)),
     "refiner-eye": RefinerRecipe(config="eye", epochs=24),
     "refiner-head": RefinerRecipe(config="head", epochs=12),
 }
@@ -84,7 +85,7 @@ class RefinerTask:
         """Update by `planes` (B, C, S, S), `truth` (B, 3, S, S) and `support` (B, S, S); the terms, weighted.
 
         Raises FloatingPointError, before the network is touched, when a loss is not a number."""
-        if self.recipe.augment and self.config.mirror:
+        if self.recipe.mirror and self.config.mirror:
             batch = mirrored(batch, self.config.mirror, torch.rand(len(batch["planes"])) < 0.5)
         planes, truth, support = batch["planes"], batch["truth"], batch["support"]
         if self.recipe.augment:
@@ -168,7 +169,7 @@ class PairSamples:
         if not people:
             raise InputError(f"{folder} holds no pairs of the {part} for {split}")
         self.people = list(people.values())
-        self.chance = np.array([STILLS if k == "still" else 1.0 for k in people])
+        self.chance = np.array([recipe.stills if k == "still" else 1.0 for k in people])
         self.chance /= self.chance.sum()
         self.held = split == "test"
         self.length = 400 if self.held else recipe.repeats
