@@ -116,7 +116,7 @@ class Capture:
         rotation = self.rest.rotation if not state[:3].any() else to_vector(to_matrix(state[:3]) @ self._back.T)
         shift, gaze = self.rest.translation + state[3:6], self.rest.gaze + state[7:9]
         offsets, fields = state[9 : 9 + 3 * top.POINTS].reshape(-1, 3), state[9 + 3 * top.POINTS :]
-        outline = fields.reshape(2, 2, 3) if fields.any() else None
+        outline = fields.reshape(2, 2, 3) if len(fields) else None
         return Move(time, rotation, shift, float(np.exp(state[6])), offsets, gaze, valid, outline)
 
     def moves(
