@@ -154,7 +154,8 @@ def _apply(part: Image, look: Look, out: Planes, colour: float) -> None:
     if colour < 1:  # the networks know skin: elsewhere they stay gentle, and bring no colour of their own
         grey = residual.mean(0)
         residual = (GENTLE + (1 - GENTLE) * colour) * (grey + colour * (residual - grey))
-    planes = np.concatenate([residual, out[3:] * look.window.pixel]) * (look.trust * look.support)
+    flow = np.tensordot(look.window.matrix[:, :2], out[3:5], 1) if len(out) > 3 else out[3:]  # in the picture's axes
+    planes = np.concatenate([residual, flow]).astype(np.float32) * (look.trust * look.support)
     rows, columns = np.flatnonzero(look.support.max(1) > 0), np.flatnonzero(look.support.max(0) > 0)
     a, b, c, d = columns[0] - 1, rows[0] - 1, columns[-1] + 1, rows[-1] + 1
     inner = Window(look.window.matrix @ [[1, 0, a], [0, 1, b], [0, 0, 1]], int(max(c - a, d - b)) + 1)
