@@ -3,11 +3,12 @@
     python benchmarks/refiner.py CLIPS_DIR --manifest MANIFEST.csv [--out DIR] [--frames N] [--stills DIR]
 
 Self-reenactment, leak-free: the source is a clip's first frame, the driver the clip, and no pixel of the driver
-enters. `mesh` knows the landmarks of the face alone; with `outline` what lies around the face moves as measured
-(`infinex.face.outline`); `refined` has the networks as well. The people are those the refiner's training held out:
-every fifth name in alphabetical order. L1 is taken over regions of the true frame: inside of the mouth, eyes, the
-person's outline above the chin (hair), and background that the person covered in the source. DIR gets report.json
-and contact sheets; with --stills, portraits before and after under expressions that no driver frame can show.
+enters. `mesh` knows tracked landmarks alone (`--no-refine`); with `measured`, what landmarks miss of the motion is
+measured by optical flow between the driver's frames (`infinex.face.register`, `infinex.face.outline`); `refined`
+has the networks as well, and is the default. The people are those the refiner's training held out: every fifth name
+in alphabetical order. L1 is taken over regions of the true frame: inside of the mouth, eyes, the person's outline
+above the chin (hair), and background that the person covered in the source. DIR gets report.json and contact
+sheets; with --stills, portraits before and after under expressions that no driver frame can show.
 """
 
 from __future__ import annotations
@@ -42,7 +43,7 @@ from infinex.systems.refiner.split import held_out, names_of
 
 ENGINES = {
     "mesh": MeshOptions("own", "none", True, outline=False, refine=False),
-    "outline": MeshOptions("own", "none", True, refine=False),
+    "measured": MeshOptions("own", "none", True, refine=False),
     "refined": MeshOptions("own", "none", True),
 }
 REGIONS = ("mouth", "eyes", "hair", "background")
@@ -78,15 +79,15 @@ def regions(image: Image, points: NDArray, source_alpha: NDArray) -> dict[str, N
 
 
 def measure(clip: Path, finder: FaceFinder, frames: int) -> tuple[dict[str, Any], list[Image]]:
-    """One clip's row and its sheet's rows: source, mesh, outline, refined, truth."""
+    """One clip's row and its sheet's rows: source, mesh, measured, refined, truth."""
     with VideoReader(clip) as reader:
         first = next(iter(reader)).image
     face = finder.find(first)[0]
     engines = {n: PreparedFace(Source(first, face), o) for n, o in ENGINES.items()}
     one = engines["mesh"]
-    driver = VideoDriver(clip).settle(one.face.pose, one.face.face)
+    drivers = {flow: VideoDriver(clip, flow=flow).settle(one.face.pose, one.face.face) for flow in (False, True)}
     for e in engines.values():
-        e.begin(driver.rest, None, None)
+        e.begin(drivers[True].rest, None, None)
     alpha = person_matte(first, one.face, face.landmarks[top.OVAL][:, :2])
     me = identity(first, face.landmarks)
     canvas = {n: first.copy() for n in engines}
@@ -95,15 +96,15 @@ def measure(clip: Path, finder: FaceFinder, frames: int) -> tuple[dict[str, Any]
     mesh_of_result = {n: FaceTracker() for n in engines}
     sheet: list[tuple[float, Image]] = []
     with FaceTracker() as tracker:
-        for i, drive in enumerate(driver):
+        for i, (plain, measured) in enumerate(zip(drivers[False], drivers[True])):
             if i >= frames:
                 break
-            truth = drive.image
+            truth = measured.image
             seen = tracker(truth) if truth is not None else None
             if truth is None or seen is None:
                 continue
             for n, e in engines.items():
-                e.draw(canvas[n], replace(drive, image=None, points=None))
+                e.draw(canvas[n], replace(plain if n == "mesh" else measured, image=None, points=None))
             masks = regions(truth, seen.landmarks, alpha) if i % 2 == 0 else {}
             for n, image in (("static", first), *canvas.items()):
                 error = np.abs(image.astype(np.int16) - truth).mean(2) / 255
@@ -119,7 +120,8 @@ def measure(clip: Path, finder: FaceFinder, frames: int) -> tuple[dict[str, Any]
             sheet.append((shown, np.hstack([first, *canvas.values(), truth])))
     for t in mesh_of_result.values():
         t.close()
-    driver.close()
+    for driver in drivers.values():
+        driver.close()
     row: dict[str, Any] = {k: float(np.mean(v)) for k, v in sums.items()}
     row |= {f"{n}.flicker": f.value for n, f in flicker.items()}
     row["name"] = clip.stem

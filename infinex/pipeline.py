@@ -275,8 +275,8 @@ def open_driver(driving: Driving, options: Options | None = None) -> Driver:
         return MotionDriver(resampled(load_motion(text), o), Path(text).name)
     if is_image(driving):
         return MotionDriver(still_motion(_largest(driving), o.fps or 25.0), Path(text).name)
-    outline = o.engine == "mesh" and o.mesh.refine
-    return VideoDriver(driving, o.reference, o.smooth, o.keep_readable, None, o.fps, outline)
+    flow = o.engine == "mesh" and o.refine
+    return VideoDriver(driving, o.reference, o.smooth, o.keep_readable, None, o.fps, flow)
 
 
 def _largest(picture: str | Path) -> Face:

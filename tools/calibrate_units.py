@@ -140,7 +140,7 @@ def performer(path: Path, keep: Path) -> None:
     """Keep a clip's performance, and how the performer's skin moves."""
     file = keep / f"{path.stem}.motion.npz"
     if not file.exists():
-        driver = VideoDriver(path, outline=False).settle()
+        driver = VideoDriver(path, flow=False).settle()
         face = driver.rest.face
         skin = Skin(face_view(driver.rest_image, fit_pose(face, driver.rest_points)), face)
         moves, moved = [], [np.zeros((top.SURFACE, 2))]

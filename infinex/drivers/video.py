@@ -14,6 +14,7 @@ from infinex.engine import Drive
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face.outline import Outline
 from infinex.face.pose import Pose, fit_pose
+from infinex.face.register import Registration
 from infinex.face.topology import mean_face
 from infinex.face.tracker import Box, FaceFinder, FaceTracker
 from infinex.media.video import VideoFrame, VideoReader
@@ -49,9 +50,9 @@ class VideoDriver:
         keep_readable: bool = False,
         box: Box | None = None,
         fps: float | None = None,
-        outline: bool = True,
+        flow: bool = True,
     ) -> None:
-        """`outline` measures what the outline of the head and the shoulders do, too."""
+        """`flow`: what landmarks miss of the face, the outline of the head and the shoulders is measured, too."""
         self.path = Path(path)
         self.name = self.path.name
         self._box = box
@@ -62,7 +63,7 @@ class VideoDriver:
         self.audio = self.path if self.info.has_audio else None
         self.lost: list[tuple[float, float]] = []
         self._known: list[NDArray[np.float64] | None] = []
-        self._reference, self._smooth, self._outline = reference, smooth, outline
+        self._reference, self._smooth, self._flow = reference, smooth, flow
         self._scout(reference)
 
     def close(self) -> None:
@@ -150,16 +151,19 @@ class VideoDriver:
         around = Outline(self.rest_image, self.rest.face, fit_pose(self.rest.face, self.rest_points))
         fields: NDArray[np.float64] | None = None
 
-        def measure(frame: VideoFrame, pose: Pose, valid: bool) -> NDArray[np.float64]:
+        def measure(seen: tuple[VideoFrame, object], pose: Pose, valid: bool) -> NDArray[np.float64]:
             nonlocal fields
             if valid:
-                fields = around.measure(frame.image, pose, fields)
+                fields = around.measure(seen[0].image, pose, fields)
             return np.zeros((2, 2, 3)) if fields is None else around.settled(fields)
 
         return measure
 
     def __iter__(self) -> Iterator[Drive]:
         """Drives, one a frame."""
+
+        assert self.rest_image is not None, "settle() comes first"
+        registered = Registration(self.rest_image, self.rest_points) if self._flow else None
 
         def sightings():  # type: ignore[no-untyped-def]
             gone: float | None = None
@@ -170,11 +174,13 @@ class VideoDriver:
                     if frame.time - gone >= LONG:
                         self.lost.append((gone, frame.time))
                     gone = None
-                yield Sighting(points), frame
+                closer = points
+                if registered is not None and points is not None:
+                    closer = registered(frame.image, points)
+                yield Sighting(closer), (frame, points)
             if gone is not None and frame.time - gone >= LONG:
                 self.lost.append((gone, frame.time))
 
         self.lost = []
-        measure = self._measure() if self._outline and self.rest_image is not None else None
-        for move, points, frame in self._capture.moves(sightings(), measure):
+        for move, _, (frame, points) in self._capture.moves(sightings(), self._measure() if self._flow else None):
             yield Drive(move, frame.image if move.valid else None, points if move.valid else None)

@@ -246,8 +246,8 @@ def look_at_eye(part: Image, image: Image, origin: tuple[int, int], face: Source
     numbers = [float(target.openness[k]) - 1, 3 * float(face.openness[k]) - 1, 3 * gaze[0], 3 * gaze[1]]
     disc = polygon_mask(side, side, s.of(S[iris[1:]]))
     planes = _planes(side, _rgb(w.cut(part)), _rgb(s.cut(image)), lids, own, disc, *numbers, *turns)
-    moved = abs(float(target.openness[k]) - 1) + float(np.abs(target.gaze).sum())
-    alive = np.clip(10 * (moved - 0.06), 0, 1)  # lids that hardly move are right as they are
+    moved = abs(float(target.openness[k]) - 1) + float(np.abs(target.gaze).sum()) + target.turn
+    alive = np.clip(20 * (moved - 0.02), 0, 1)  # eyes that hardly move are right as they are
     # Eyes turned further than almost any it has learned from are better left to the warp.
     trust = float(np.clip((FAR_GAZE - float(np.hypot(*target.gaze))) / 0.2, 0, 1))
     grown = cv2.dilate(lids, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (15, 13)))

@@ -123,6 +123,6 @@ def test_a_driving_clip_carries_it(person: Source, write_clip) -> None:
     turned = sway - sway[driver.reference]
     assert np.corrcoef(shown, turned)[0, 1] > 0.95
     assert 0.4 < np.ptp(shown) / np.ptp(turned) < 1.3
-    plain = VideoDriver(clip, outline=False).settle()
+    plain = VideoDriver(clip, flow=False).settle()
     assert all(d.move.outline is None for d in plain)
     plain.close()

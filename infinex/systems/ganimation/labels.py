@@ -214,7 +214,7 @@ def faces_of(
     from infinex.face.topology import mean_face
     from infinex.systems.ganimation.crop import crop_matrix, cut
 
-    driver = VideoDriver(clip, outline=False).settle()
+    driver = VideoDriver(clip, flow=False).settle()
     try:
         given = None if openface is None else read_openface(openface)
         assert driver.rest_image is not None  # it is settled

@@ -1,0 +1,124 @@
+"""Landmarks made to agree with the picture: what they miss of a face's motion is measured by dense optical flow.
+
+A tracker finds landmarks anew in every frame, and what it calls the corner of an eye wanders over the skin by a pixel
+or two as heads turn and faces move. Carried onto a portrait, its eyes and brows wander with it. Here a reference frame
+is laid over each other frame by the landmarks of both; the optical flow that is left says by how much they are off.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array
+from scipy.spatial import Delaunay
+
+from infinex.face import topology as top
+from infinex.face.pose import Pose, fit_pose
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+UNIT = 64  # pixels between the eyes at which the flow is measured
+STEP = 0.035  # IOD between the places where it is read
+SPREAD = 0.035  # IOD: flow is averaged around each landmark by a Gaussian of this deviation
+STIFF = 3.0  # places' worth of belief that a landmark is right
+ALIKE = 14.0  # grey levels by which skin may look different, apart from its light, and still count
+PLAIN = 4.0  # grey levels of texture below which skin says little
+KNOWN = (0.30, 0.50)  # share of the skin found alike: from the second on it is believed, under the first not at all
+MOST = 0.06  # IOD by which a landmark may be off
+TURN = np.radians([18.0, 32.0])  # from the first on faces look too different; from the second nothing is believed
+
+
+class Registration:
+    """One performer's face in a reference frame, which others are compared with."""
+
+    def __init__(self, image: Image, points: Array) -> None:
+        """`image` (H, W, 3) shows landmarks `points` (478, 3) in pixels."""
+        self._mean = top.mean_face()
+        self._pose = pose = fit_pose(self._mean, points)
+        unit = pose.scale
+        flat = points[: top.SURFACE, :2]
+        lo, hi = flat.min(0) - 0.03 * unit, flat.max(0) + 0.03 * unit
+        columns, rows = (max(8, round(n)) for n in (hi - lo) / (STEP * unit))
+        x, y = (np.arange(columns) + 0.5) / columns, (np.arange(rows) + 0.5) / rows
+        places = np.stack(np.meshgrid(x, y), -1).reshape(-1, 2) * (hi - lo) + lo
+        self._grid = rows, columns
+        k = min(1.0, UNIT / unit)
+        self._size = max(16, round((hi - lo)[0] * k)), max(16, round((hi - lo)[1] * k))
+        self._pixel = (hi - lo) / self._size  # picture pixels that a pixel of the view spans
+        at = np.stack(np.meshgrid(x * self._size[0] - 0.5, y * self._size[1] - 0.5))
+        self._at = at.reshape(2, -1).astype(np.float32)  # the places in the view
+        # Each place as a mean of three landmarks; what lies outside the face follows the nearest.
+        mesh = Delaunay(flat)
+        found = mesh.find_simplex(places)
+        inside = found >= 0
+        t = mesh.transform[found]
+        two = np.einsum("nij,nj->ni", t[:, :2], places - t[:, 2])
+        share = np.concatenate([two, 1 - two.sum(1, keepdims=True)], 1)
+        nearest = np.linalg.norm(places[:, None] - flat[None], axis=2).argmin(1)
+        self._corner = np.where(inside[:, None], mesh.simplices[found], nearest[:, None])
+        self._share = np.where(inside[:, None], share, [1.0, 0.0, 0.0])
+        self._beside = np.where(inside[:, None], 0.0, places - flat[nearest])
+        small = _shrunk(image, unit)
+        self._rest = self._view(small, image.shape, points, pose)
+        texture = cv2.GaussianBlur(np.abs(cv2.Laplacian(self._rest, cv2.CV_32F)), (0, 0), 2.0)
+        contour = flat[top.OVAL].astype(np.float32).reshape(-1, 1, 2)
+        lips = flat[top.LIPS_INNER].astype(np.float32).reshape(-1, 1, 2)
+        edge = np.array([cv2.pointPolygonTest(contour, (float(a), float(b)), True) for a, b in places]) / unit
+        mouth = np.array([cv2.pointPolygonTest(lips, (float(a), float(b)), True) for a, b in places]) / unit
+        self._weight = np.clip(edge / 0.05, 0, 1) * (mouth < -0.02) * np.clip(self._read(texture) / PLAIN, 0, 1)
+        near = np.linalg.norm(points[:, None, :2] - places[None], axis=2) / unit
+        share_of = np.where(near < 3 * SPREAD, np.exp(-0.5 * (near / SPREAD) ** 2), 0)
+        self._near = csr_array(share_of.astype(np.float32))  # (478, N)
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+
+    def _read(self, picture: NDArray) -> NDArray:
+        """A picture of the view's size (H, W[, C]) at the places, (N[, C])."""
+        return cv2.remap(picture, self._at[:1], self._at[1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+
+    def _view(self, small: Image, shape: tuple[int, ...], points: Array, pose: Pose) -> Image:
+        """A picture of `shape`, shrunk to `small`, with its landmarks `points` where the reference has its own."""
+        turn = self._turn(pose)
+        places = (points[self._corner, :2] * self._share[..., None]).sum(1) + self._beside @ turn.T
+        maps = cv2.resize(places.reshape(*self._grid, 2).astype(np.float32), self._size, interpolation=cv2.INTER_LINEAR)
+        maps = ((maps + 0.5) * [small.shape[1] / shape[1], small.shape[0] / shape[0]] - 0.5).astype(np.float32)
+        return cv2.remap(small, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+
+    def _turn(self, pose: Pose) -> Array:
+        """What takes a step in the reference's picture to one in a picture with the head at `pose`, (2, 2)."""
+        plane = pose.rotation[:2, :2] @ np.linalg.pinv(self._pose.rotation[:2, :2])
+        return plane * (pose.scale / self._pose.scale)
+
+    def __call__(self, image: Image, points: Array) -> Array:
+        """The landmarks (478, 3) of `image`, where the picture says that they are."""
+        pose = fit_pose(self._mean, points)
+        apart = self._pose.rotation.T @ pose.rotation
+        angle = float(np.arccos(np.clip((np.trace(apart) - 1) / 2, -1, 1)))
+        trust = float(np.clip((TURN[1] - angle) / (TURN[1] - TURN[0]), 0, 1))
+        if trust == 0:
+            return points
+        view = self._view(_shrunk(image, pose.scale), image.shape, points, pose)
+        flow = self._flow.calc(self._rest, view, None)
+        y, x = np.mgrid[0 : self._size[1], 0 : self._size[0]].astype(np.float32)
+        then = cv2.remap(view, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        unlike = then.astype(np.float32) - self._rest
+        unlike -= cv2.GaussianBlur(unlike, (0, 0), 0.12 * UNIT)
+        alike = np.exp(-((cv2.GaussianBlur(np.abs(unlike), (0, 0), 1.5) / ALIKE) ** 2))
+        weight = (self._weight * self._read(alike)).astype(np.float32)
+        found = float(weight.sum() / max(self._weight.sum(), 1e-6))  # a face that is hidden, or another's, is not
+        trust *= float(np.clip((found - KNOWN[0]) / (KNOWN[1] - KNOWN[0]), 0, 1))
+        off = self._read(flow) * self._pixel
+        total = self._near @ weight
+        mean = (self._near @ (weight[:, None] * off).astype(np.float32)) / (total + STIFF)[:, None]
+        size = np.linalg.norm(mean, axis=1, keepdims=True) / (MOST * self._pose.scale)
+        mean *= trust * np.tanh(size) / np.maximum(size, 1e-6)
+        out = points.copy()
+        out[:, :2] += mean @ self._turn(pose).T
+        return out
+
+
+def _shrunk(image: Image, unit: float) -> Image:
+    """Grey, with UNIT pixels between the eyes, or fewer."""
+    grey, k = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), min(1.0, UNIT / unit)
+    return cv2.resize(grey, None, fx=k, fy=k, interpolation=cv2.INTER_AREA) if k < 1 else grey
