@@ -29,7 +29,7 @@ Planes = NDArray[np.float32]
 MODELS = Path(__file__).with_name("data")
 PARTS = ("head", "eye", "mouth")  # in the order they are refined
 GENTLE = 0.4  # strength where the face has no colour
-WIDE_OPEN = 0.20  # IOD between the lips; the mouth's network fades out towards it
+ROUND = (0.27, 0.40)  # opening as a share of the mouth's width, over which the mouth's network fades out
 FAR_GAZE = 0.5  # radians; the eyes' network fades out towards it
 LARGEST = 110.0  # of a residual, in grey levels
 
@@ -222,8 +222,8 @@ def look_at_mouth(part: Image, image: Image, origin: tuple[int, int], face: Sour
     # Shut lips have no inside; and where nothing moved, the source itself is right.
     moved = float(np.abs(target.face[top.LIPS_INNER] - face.face[top.LIPS_INNER]).max())
     alive = np.clip((target.gap[4] - 0.010) / 0.02, 0, 1) * np.clip(moved / 0.03, 0, 1)
-    # What a wide open mouth shows is anybody's guess, and the mean of all guesses is grey: the model stands alone.
-    trust = float(np.clip((WIDE_OPEN - target.gap[4]) / 0.08, 0, 1))
+    # What a wide open mouth shows is anybody's guess, and the mean of all guesses is pale: the model stands alone.
+    trust = float(np.clip((ROUND[1] - target.gap[4] / max(wide[1], 1e-3)) / (ROUND[1] - ROUND[0]), 0, 1))
     return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 1.5) * float(alive)), trust)
 
 
