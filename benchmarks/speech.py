@@ -35,13 +35,13 @@ from infinex.motion import Motion, part_weights
 from infinex.pipeline import track
 from infinex.systems.speech.data import LAGS, lag_of, opening, shifted
 from infinex.systems.speech.features import RATE, loudness, measure, stream_log_mel
+from infinex.systems.speech.listener import STEPS
 from infinex.systems.speech.resting import LIPS
-from infinex.systems.speech.runtime import STEPS
 from infinex.systems.speech.synthetic import VOICES, say
 
 HELD = ("it-ref", "mi-de", "pc-00473", "pc-731200067", "st-kh")
 # Not used at all: music, laughter, dubbing, silence, singing over music.
-UNFIT = ("fp-jgz", "fr-ham", "lp-d10", "lp-d11", "lp-d12", "lp-d14", "lp-d9", "lp-s18", "lp-s20", "lp-s29", "ls-1")
+UNFIT = ("fp-jgz", "fr-ham", "lp-d10", "lp-d11", "lp-d12", "lp-d14", "lp-d9", "lp-s18", "lp-s20", "lp-s29")
 MEET = 0.004  # IOD between lips that are seen to meet
 Array = NDArray[np.float64]
 
@@ -186,7 +186,7 @@ def main() -> None:
         head = ("clip", "held", "lag ms", "dist", "r", "dist", "r", "dist", "r")
         print(f"{'':24}{'':15}{'filed':>14}{'in step':>14}{'loudness':>14}")
         print("{:24}{:>6}{:>9}{:>8}{:>6}{:>8}{:>6}{:>8}{:>6}".format(*head))
-        table, constant = [], []
+        table, constant, lively = [], [], []
         for r, motion in wanted:
             case = Case(args.data / r["path"], r["identity"], motion, Path(temporary), not args.blind)
             x = volume(case.moved, case.frames, case.fps)
@@ -198,9 +198,11 @@ def main() -> None:
             if held:
                 table.append((case.lag * 20, *figures))
                 constant.append(case.figures(case.truth.mean(0, keepdims=True))[0])
+                lively.append(opening(motion.rest.face + case.in_step).std() / case.seen.std())
         mean = np.array(table).mean(0)
         print(f"{'mean of held back':24}{'':6}{np.abs(np.array(table)[:, 0]).mean():9.0f}" + line.format(*mean[1:]))
         print(f"each clip's own mean mouth, held still: distance {np.mean(constant):.2f}")
+        print(f"how much the opening moves, as a share of the truth: {np.median(lively):.2f} (median)")
         inside = np.mean(np.abs(np.array(table)[:, 0]) <= 80)
         print(f"lag within 80 ms (two frames at 25/s): {inside:.0%} of clips; searched over +-{max(LAGS) * 20} ms")
     tell_rest()

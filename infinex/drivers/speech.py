@@ -19,26 +19,29 @@ from infinex.face.units import units_offsets
 from infinex.media.audio import iter_audio, open_sound
 from infinex.mesh.retarget import SourceFace
 from infinex.motion import Move, Rest
-from infinex.systems.speech.features import RATE, Level, measure, stream_log_mel
-from infinex.systems.speech.runtime import STEPS, SpeechModel, default_model
+from infinex.systems.speech.features import RATE, Level, loudness, measure, stream_log_mel
+from infinex.systems.speech.listener import STEPS
+from infinex.systems.speech.runtime import SpeechModel, default_model
 
 Array = NDArray[np.float64]
 FPS = 25.0
 SILENT = -14.0  # nats of speech-band power below which a recording counts as silent
 CLIPPED = 0.01  # share of samples at full scale that is worth a word
 SHORT = 0.1  # seconds
-PAUSE = 31  # steps of 20 ms around speech in which the mouth is not yet at rest
-SURE, DOUBT = 0.65, 0.35  # probability of p, b, m above which lips shut: against what they do, and with it
+TRUST = 2.0 * STEPS  # steps of speech after which what a recording is like on the average counts half
+PAUSE = 21  # steps of 20 ms around speech in which the mouth is not yet at rest
+SURE, DOUBT = 0.5, 0.3  # probability of p, b, m above which lips shut: against what they do, and with it
 OVERLAP = 0.015  # IOD by which lips press together when shut
 CERTAIN, SOFT = 0.15, 0.7  # how far above them lips are wholly shut; steps over which they shut
 BLINK = np.array([0.0, 0.35, 0.85, 1.0, 1.0, 0.85, 0.65, 0.45, 0.28, 0.15, 0.07, 0.02])  # lid closing, 20 ms apart
 
 
 class _Meter:
-    """Looks at samples as they pass: how many there are, and how many stand at full scale."""
+    """Looks at a recording as it passes: how many samples there are, how many at full scale, how loud each 20 ms is."""
 
     def __init__(self) -> None:
         self.samples = self.full = 0
+        self._loud: list[NDArray[np.float32]] = []
 
     def watch(self, chunks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
         for chunk in chunks:
@@ -46,12 +49,23 @@ class _Meter:
             self.full += int((np.abs(chunk) > 0.985).sum())
             yield chunk
 
+    def note(self, blocks: Iterator[NDArray[np.float32]]) -> Iterator[NDArray[np.float32]]:
+        for rows in blocks:
+            self._loud.append(loudness(rows))
+            yield rows
+
+    @property
+    def loud(self) -> Array:
+        """Loudness of each step, nats."""
+        rows = np.concatenate(self._loud)
+        return np.concatenate([rows, rows[-1:][: len(rows) % 2]]).reshape(-1, 2).max(1).astype(np.float64)
+
 
 class SpeechDriver:
     """A voice as a driver: `path` is a sound file, or a video whose sound track is taken.
 
     The recording is listened to twice as it streams by, once for its level, once by the network; what is kept of
-    it are tracks of 1 kB a second. `still` leaves out what is not speech: blinks, brows, sway. `audio` names the file,
+    it are tracks of 2 kB a second. `still` leaves out what is not speech: blinks, brows, sway. `audio` names the file,
     so that the result carries the voice. `warnings` says what about the sound will show.
     Raises InputError for a file without sound, or too short or too silent to be speech."""
 
@@ -76,9 +90,9 @@ class SpeechDriver:
         self._model = model or default_model()
         self._place = self._model.resting()
         self._still, self._seed = still, seed
-        self.level, self.seconds = self._survey()
+        self.level, self.seconds, loud = self._survey()
         self.frames = max(1, round(self.seconds * self.fps))
-        self._listen()
+        self._listen(loud - self.level.speaks)
 
     def settle(self, near: Pose | None = None, match: object = None) -> SpeechDriver:
         """A voice is measured from the neutral face; nothing depends on the portrait."""
@@ -94,14 +108,14 @@ class SpeechDriver:
 
     # -- listening --------------------------------------------------------------------------------
 
-    def _survey(self) -> tuple[Level, float]:
-        """The recording's level and length."""
+    def _survey(self) -> tuple[Level, float, Array]:
+        """The recording's level and length, and how loud each step is."""
         container, stream = open_sound(self.path)
         with container:
             rate = int(stream.rate or RATE)
         name = self.path.name
         meter = _Meter()
-        level = measure(stream_log_mel(meter.watch(iter_audio(self.path, RATE))))
+        level = measure(meter.note(stream_log_mel(meter.watch(iter_audio(self.path, RATE)))))
         seconds = meter.samples / RATE
         if seconds < SHORT:
             raise InputError(f"{name} holds {seconds:.2f} s of sound; at least {SHORT:g} s of speech are wanted")
@@ -112,15 +126,18 @@ class SpeechDriver:
         share = meter.full / max(meter.samples, 1)
         if share > CLIPPED:
             self.warnings.append(f"{name} is clipped ({share:.0%} of it at full scale); record it less loudly")
-        return level, seconds
+        return level, seconds, meter.loud
 
-    def _listen(self) -> None:
-        """Run the network over the recording and lay out all tracks, one row each 20 ms."""
-        heard = list(self._model.stream(stream_log_mel(iter_audio(self.path, RATE)), self.level))
+    def _listen(self, loud: Array) -> None:
+        """Run the network over the recording and lay out all tracks, one row each 20 ms; `loud` (T,) in nats above the
+        level of speech."""
+        heard = list(self._model.stream(iter_audio(self.path, RATE), self.level))
         coefficients = np.concatenate([h.coefficients for h in heard])
         shut = np.concatenate([h.shut for h in heard])
         quiet = np.concatenate([h.quiet for h in heard])
-        loud = np.concatenate([h.loud for h in heard])
+        # What all of a recording has in common is its voice's or its room's, and says little about the mouth.
+        spoken = quiet < 0.5
+        coefficients -= coefficients[spoken].sum(0) / (spoken.sum() + TRUST)
         # The network knows short pauses itself; in longer ones the mouth comes to rest.
         voiced = np.clip(loud / 1.5 + 1.5, 0, 1) * (quiet < 0.9)
         speaks = gaussian_filter1d(maximum_filter1d(voiced, PAUSE), 4.0)

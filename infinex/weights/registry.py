@@ -55,8 +55,11 @@ ENTRIES: tuple[Entry, ...] = (
     Entry("ganimation-80", "ganimation", "trained here, a sketch; infinex/weights/ganimation/README.md",
           "Apache-2.0", 1.8,
           bundled="ganimation/ganimation-80.safetensors"),
-    Entry("speech", "speech", "trained here; infinex/weights/speech/README.md", "Apache-2.0", 4.5,
+    Entry("speech", "speech", "trained here; infinex/weights/speech/README.md", "Apache-2.0", 1.0,
           bundled="speech/speech.onnx"),
+    Entry("speech-listener", "speech", "Moonshine AI, tiny English encoder, its first layers; "
+          "infinex/weights/speech/README.md", "MIT", 6.5,
+          bundled="speech/listener.onnx"),
     Entry("ganimation-celeba", "ganimation", "D. Chen, ganimation_replicate, 30_net_gen.pth of CelebA",
           "see its repository", 34,
           otherwise="download 30_net_gen.pth from the links in the README of github.com/donydchen/ganimation_replicate",

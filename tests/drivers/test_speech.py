@@ -19,7 +19,8 @@ from infinex.face import topology as top
 from infinex.face.shape import eye_openness, lip_gaps
 from infinex.media.audio import read_audio, write_wav
 from infinex.pipeline import animate
-from infinex.systems.speech.features import RATE, log_mel, loudness, measure, normalise, stream_log_mel
+from infinex.systems.speech.features import RATE, log_mel, loudness, measure, stream_log_mel
+from infinex.systems.speech.listener import AROUND, BLOCK, HIDDEN, STEP, default_listener
 from infinex.systems.speech.runtime import SpeechModel, default_model
 
 LIPS = top.LIPS_INNER + top.LIPS_OUTER
@@ -78,22 +79,57 @@ def test_features_stream_as_they_come() -> None:
 
 def test_level_is_free_of_gain() -> None:
     x = np.concatenate([pause(1), vowel(1), pause(1)])
-    a, b = (np.concatenate(list(stream_log_mel([x * g]))) for g in (1.0, 0.1))
-    la, lb = measure([a]), measure([b])
+    la, lb = (measure(stream_log_mel([x * g])) for g in (1.0, 0.1))
     assert la.loud - lb.loud == pytest.approx(2 * np.log(10), abs=0.3)
-    spoken = slice(110, 190)
-    np.testing.assert_allclose(normalise(a, la)[spoken], normalise(b, lb)[spoken], atol=0.35)
+    a, b = (default_listener()(x * np.float32(g))[55:95] for g in (1.0, 0.1))
+    assert np.abs(a - b).mean() < 0.05 * a.std()
 
 
-def test_network_in_blocks_is_the_network(talk: Path) -> None:
+def spoken(talk: Path, seconds: int) -> NDArray[np.float32]:
+    x = read_audio(talk)
+    return np.tile(x, -(-seconds * RATE // len(x)))[: seconds * RATE]
+
+
+def test_listener_gives_a_row_a_step() -> None:
+    for n in (1600, 16000, 16159, 16160, BLOCK + AROUND - 1, BLOCK + 2 * AROUND + 37):
+        x = 0.1 * np.random.default_rng(n).standard_normal(n).astype(np.float32)
+        assert default_listener()(x).shape == (n // STEP + 1, HIDDEN)
+    silent = default_listener()(np.zeros(RATE, np.float32))
+    assert np.isfinite(silent).all()
+    click = np.zeros(2 * RATE, np.float32)
+    click[RATE] = 1
+    change = np.abs(default_listener()(click) - default_listener()(0 * click)).mean(1)
+    assert abs(int(change.argmax()) - 50) <= 2
+
+
+def test_network_in_windows_is_the_network(talk: Path) -> None:
+    """The recogniser looks at all it is given: windows of 18 s must do for a whole recording."""
     model = default_model()
-    rows = np.concatenate(list(stream_log_mel([np.tile(read_audio(talk), 4)])))
-    level = measure([rows])
-    assert len(rows) > 1400
-    streamed = np.concatenate([h.coefficients for h in model.stream(np.array_split(rows, 9), level)])
-    whole, _ = model.run(normalise(rows[: len(rows) // 2 * 2], level))
-    assert len(streamed) == (len(rows) + 1) // 2
-    np.testing.assert_allclose(streamed[100:600], whole[100:600], atol=1e-3)
+    x = spoken(talk, 40)
+    level = measure(stream_log_mel([x]))
+    streamed = np.concatenate([h.coefficients for h in model.stream(np.array_split(x, 37), level)])
+    again = np.concatenate([h.coefficients for h in model.stream([x], level)])
+    np.testing.assert_allclose(streamed, again, atol=1e-3)  # whatever the chunks
+    listener = default_listener()
+    whole, _ = model.run(listener._rows(x * np.float32(np.exp((-4 - level.loud) / 2))))
+    n = len(whole)
+    assert len(streamed) == len(x) // STEP + 1
+    assert np.abs(streamed[:n] - whole).mean() < 0.1 * whole.std()
+    assert np.corrcoef(streamed[:n, 0], whole[:, 0])[0, 1] > 0.99
+
+
+def test_memory_does_not_grow_with_the_recording(talk: Path) -> None:
+    x = spoken(talk, 240)
+    level = measure(stream_log_mel([x]))
+    sizes: list[int] = []
+    listener = default_listener()
+    rows = listener._rows
+    listener._rows = lambda samples: sizes.append(len(samples)) or rows(samples)  # type: ignore[method-assign, func-returns-value]
+    try:
+        count = sum(len(w.rows[w.inside]) for w in listener.windows(iter(np.array_split(x, 500)), level))
+    finally:
+        del listener._rows
+    assert count == len(x) // STEP + 1 and len(sizes) > 15 and max(sizes) <= BLOCK + 2 * AROUND
 
 
 def test_lips_open_with_the_voice_and_rest_without(talk: Path) -> None:

@@ -18,13 +18,13 @@ from infinex.face.shape import lip_gaps
 from infinex.media.audio import has_audio, read_audio
 from infinex.media.files import atomic_path
 from infinex.motion import Motion
-from infinex.systems.speech.features import BANDS, RATE, measure, normalise, stream_log_mel
+from infinex.systems.speech.features import RATE
+from infinex.systems.speech.listener import HIDDEN, STEPS, default_listener
 from infinex.systems.speech.resting import coefficients_of, point_weights, symmetric
-from infinex.systems.speech.runtime import STEPS, default_model
+from infinex.systems.speech.runtime import default_model
 from infinex.systems.speech.synthetic import roughen, utterances
 
 Array = NDArray[np.float64]
-SPEED = STEPS * 2  # rows a second
 LAGS = range(-10, 11)  # steps by which sound and picture of a clip may be apart
 USUAL = 0.045  # IOD: standard deviation of a usual talker's mouth opening
 HEARD = 0.25  # correlation with the sound below which a clip shows nobody who speaks it
@@ -42,7 +42,7 @@ def lively(opening: Array) -> float:
 
 @dataclass(frozen=True)
 class Talk:
-    """A filmed talker: rows of sound in step with tracks of the mouth, 50 a second."""
+    """A filmed talker: sound in step with tracks of the mouth, 50 a second."""
 
     name: str
     identity: str
@@ -62,9 +62,8 @@ def at_steps(values: NDArray[Any], fps: float) -> NDArray[Any]:
 
 
 def rows_of(sound: NDArray[np.float32]) -> NDArray[np.float32]:
-    """Normalised log-mel rows of a whole recording."""
-    rows = np.concatenate(list(stream_log_mel([sound])))
-    return normalise(rows, measure([rows]))
+    """What the listener hears of a whole recording (N,): one row (HIDDEN,) for each of its whole steps."""
+    return default_listener()(sound)[: max(1, len(sound) * STEPS // RATE)]
 
 
 def lag_of(heard: Array, seen: Array) -> tuple[int, float]:
@@ -95,7 +94,7 @@ def read_talk(name: str, identity: str, clip: Path, motion: Motion) -> Talk | No
     seen = opening(motion.rest.face + offsets)
     sound = read_audio(clip, RATE)
     model = default_model()
-    coefficients, _ = model.run(rows_of(sound)[: len(sound) // 320 * 2])
+    coefficients, _ = model.run(rows_of(sound))
     lag, r = lag_of(opening(top.mean_face() + model.offsets(coefficients)), seen)
     if r < HEARD:
         return None
@@ -120,7 +119,7 @@ def talks(folder: str | Path, split: str) -> Iterator[Talk]:
 
 
 class Mouths:
-    """Windows of filmed talkers: `rows` (2 L, BANDS), `coefficients` (L, K), `talker` their number."""
+    """Windows of filmed talkers: `rows` (L, HIDDEN), `coefficients` (L, K), `talker` their number."""
 
     def __init__(
         self, found: list[Talk], shapes: Array, length: int, repeats: int, variants: int, seed: int = 0
@@ -135,9 +134,8 @@ class Mouths:
             aim = coefficients_of(t.offsets, shapes) / lively(t.opening)
             versions = [(rows_of(t.sound).astype(np.float16), 1.0)]
             for _ in range(variants):
-                k = int(rng.integers(88, 113))
-                fast = resample_poly(t.sound, 100, k).astype(np.float32)
-                versions.append((rows_of(roughen(fast, rng)).astype(np.float16), k / 100))
+                sound, k = varied(t.sound, rng)
+                versions.append((rows_of(sound).astype(np.float16), k))
             self._talks.append((versions, aim.astype(np.float32), names.index(t.identity)))
         self._lengths = np.cumsum([min(len(a), 10 * STEPS) for _, a, _ in self._talks])
 
@@ -150,40 +148,29 @@ class Mouths:
         which = int(np.searchsorted(self._lengths, rng.integers(self._lengths[-1]), side="right"))
         versions, aim, talker = self._talks[which]
         rows, k = versions[rng.integers(len(versions))]
-        start = int(rng.integers(max(1, len(rows) // 2 - n)))
-        part = rows[2 * start : 2 * (start + n)].astype(np.float32)
-        if len(part) < 2 * n:
-            part = np.pad(part, ((0, 2 * n - len(part)), (0, 0)), constant_values=-3)
+        start = int(rng.integers(max(1, len(rows) - n)))
+        part = rows[start : start + n].astype(np.float32)
+        part = np.pad(part, ((0, n - len(part)), (0, 0)), mode="edge")
         t = np.clip((start + np.arange(n)) * k, 0, len(aim) - 1)
         i = np.minimum(t.astype(int), len(aim) - 2)
         f = (t - i)[:, None].astype(np.float32)
         wanted = aim[i] * (1 - f) + aim[i + 1] * f
-        return {"rows": masked(part, rng), "coefficients": wanted, "talker": np.int64(talker)}
+        return {"rows": blurred(part, rng), "coefficients": wanted, "talker": np.int64(talker)}
 
 
-def masked(rows: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """SpecAugment (Park et al. 2019): bands and an instant left out, and the tilt of another microphone."""
-    rows = rows + np.interp(np.arange(BANDS), np.linspace(0, BANDS - 1, 4), rng.normal(0, 0.25, 4)).astype(np.float32)
-    for _ in range(2):
-        f = int(rng.integers(7))
-        a = int(rng.integers(BANDS - f))
-        rows[:, a : a + f] = 0
-    t = int(rng.integers(14))
-    a = int(rng.integers(len(rows) - t))
-    rows[a : a + t] = rows.mean(0)
-    return rows
+def varied(sound: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArray[np.float32], float]:
+    """The same speech at another pace and pitch, in another room and channel, and how much faster it is."""
+    k = int(rng.integers(86, 115))
+    return roughen(resample_poly(sound, 100, k).astype(np.float32), rng), k / 100
 
 
-def warped(rows: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
-    """The same speech from a vocal tract of another length: bands moved, pitch and time untouched."""
-    at = np.clip(np.arange(BANDS) * rng.uniform(0.9, 1.12) + rng.normal(0, 0.6), 0, BANDS - 1)
-    low = np.minimum(at.astype(int), BANDS - 2)
-    part = (at - low).astype(np.float32)
-    return rows[:, low] * (1 - part) + rows[:, low + 1] * part
+def blurred(rows: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
+    """Hidden states as another voice or channel might have them: each number stronger or weaker by a tenth."""
+    return rows * (1 + 0.1 * rng.standard_normal(rows.shape[1])).astype(np.float32)
 
 
 class Phrases:
-    """Windows of synthesised speech: `rows` (2 L, BANDS) and the `classes` (L,) of its sounds.
+    """Windows of synthesised speech: `rows` (L, HIDDEN) and the `classes` (L,) of its sounds.
 
     Made once and kept in the folder; the held-back ones are other phrases."""
 
@@ -192,11 +179,11 @@ class Phrases:
         path = Path(folder) / ".speech" / f"phrases-{split}-{count}-{round(100 * foreign)}.npz"
         if not path.is_file():
             path.parent.mkdir(parents=True, exist_ok=True)
-            rows, classes = [], []
+            rows, classes = [np.zeros((0, HIDDEN), np.float16)], [np.zeros(0, np.int8)]
             for sound, kinds in utterances(count, seed=1 if split == "train" else 2, foreign=foreign):
                 x = rows_of(sound)
-                n = min(len(x) // 2, len(kinds))
-                rows.append(x[: 2 * n].astype(np.float16))
+                n = min(len(x), len(kinds))
+                rows.append(x[:n].astype(np.float16))
                 classes.append(kinds[:n].astype(np.int8))
             with atomic_path(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, rows=np.concatenate(rows), classes=np.concatenate(classes))
@@ -214,9 +201,9 @@ class Phrases:
         """A window anywhere; held-back ones in order."""
         n = self._length
         start = int(rng.integers(len(self._classes) - n)) if self._train else index * n
-        rows = self._rows[2 * start : 2 * (start + n)].astype(np.float32)
+        rows = self._rows[start : start + n].astype(np.float32)
         classes = self._classes[start : start + n].astype(np.int64)
-        return {"rows": masked(warped(rows, rng), rng) if self._train else rows, "classes": classes}
+        return {"rows": blurred(rows, rng) if self._train else rows, "classes": classes}
 
 
 def principal_shapes(found: list[Talk], count: int) -> Array:

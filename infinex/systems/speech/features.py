@@ -1,4 +1,4 @@
-"""What the network hears: log-mel energies, streamed in constant memory, and the levels of a recording.
+"""How loud a recording is: log-mel energies, streamed in constant memory, and their level in the long run.
 
 NumPy and SciPy only: the driver runs without PyTorch. One row a hop of 10 ms; row k is centred on k * 10 ms.
 """
@@ -20,7 +20,6 @@ FFT = 512
 BANDS = 40
 LOWEST, HIGHEST = 80.0, 7600.0  # Hz
 FLOOR = 1e-7  # power below which a band counts as silent
-QUIET = 6.0  # a recording's dynamics are measured down to this many nats below its speech
 
 
 def _mel(hertz: float) -> float:
@@ -66,11 +65,8 @@ def stream_log_mel(chunks: Iterable[Array]) -> Iterator[Array]:
 
 @dataclass(frozen=True)
 class Level:
-    """What a recording sounds like in the long run: `mean` and `spread` (BANDS,) of its speech, `loud` and
-    `floor` its loudness in nats where somebody speaks and where nobody does."""
+    """Loudness of a recording in the long run, in nats: `loud` where somebody speaks, `floor` where nobody does."""
 
-    mean: Array
-    spread: Array
     loud: float
     floor: float
 
@@ -86,27 +82,11 @@ def loudness(rows: Array) -> Array:
 
 
 def measure(blocks: Iterable[Array]) -> Level:
-    """The level of a recording in one pass: a histogram of loudness, and moments for each step of it."""
+    """The level of a recording in one pass over its log-mel rows: a histogram of loudness."""
     edges = np.linspace(-17, 8, 101)
     count = np.zeros(102)
-    total = np.zeros((102, BANDS))
-    square = np.zeros((102, BANDS))
     for rows in blocks:
-        at = np.digitize(loudness(rows), edges)
-        np.add.at(count, at, 1)
-        np.add.at(total, at, rows)
-        np.add.at(square, at, rows.astype(np.float64) ** 2)
+        np.add.at(count, np.digitize(loudness(rows), edges), 1)
     share = np.cumsum(count) / max(count.sum(), 1)
     centre = np.concatenate([[edges[0]], (edges[1:] + edges[:-1]) / 2, [edges[-1]]])
-    loud = float(centre[np.searchsorted(share, 0.95)])
-    floor = float(centre[np.searchsorted(share, 0.05)])
-    spoken = centre > max(loud - 3.5, floor)
-    n = max(count[spoken].sum(), 1)
-    mean = total[spoken].sum(0) / n
-    spread = np.sqrt(np.maximum(square[spoken].sum(0) / n - mean**2, 0.25))
-    return Level(mean.astype(np.float32), spread.astype(np.float32), loud, floor)
-
-
-def normalise(rows: Array, level: Level) -> Array:
-    """Rows against the recording's own speech: zero mean, unit spread where it speaks, at least -4."""
-    return np.clip((rows - level.mean) / level.spread, -4, 4).astype(np.float32)
+    return Level(float(centre[np.searchsorted(share, 0.95)]), float(centre[np.searchsorted(share, 0.05)]))

@@ -5,8 +5,8 @@
 
 SOUNDS is any folder (phrases are made there by flite and espeak-ng); PREPARED is one of `infinex prepare`, of talkers.
 `python -m infinex.systems.speech.fit PREPARED RUN2/weights.safetensors FITTED` adds what is fitted in closed form, and
-`python -m infinex.systems.speech.weights FITTED/weights.safetensors ... FOLDER` writes the network that the driver
-reads, the mean of one or several; FITTED/shapes.npz belongs beside it.
+`python -m infinex.systems.speech.weights FITTED/weights.safetensors FOLDER` writes the network that the driver reads;
+FITTED/shapes.npz and listener.onnx belong beside it.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from infinex.systems.speech.runtime import default_shapes
 from infinex.systems.speech.weights import read, save
 from infinex.training.trainer import TrainerOptions
 
-ENCODER = ("first", "first_norm", "second", "second_norm", "blocks", "sounds")
+ENCODER = ("scale", "first", "first_norm", "second", "second_norm", "sounds")
 
 
 @dataclass(frozen=True)

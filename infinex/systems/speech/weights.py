@@ -5,17 +5,16 @@ from __future__ import annotations
 import json
 import sys
 import warnings
-from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from infinex.errors import MissingDependencyError, WeightsError
 from infinex.media.files import atomic_path
 from infinex.nn.files import read_safetensors, sizes_in, write_safetensors
-from infinex.systems.speech.features import BANDS
+from infinex.systems.speech.listener import HIDDEN
 from infinex.systems.speech.model import SpeechConfig, SpeechNet
 
 
@@ -32,50 +31,32 @@ def read(path: str | Path) -> tuple[dict[str, Tensor], SpeechConfig]:
     return state, sizes_in(header, SpeechConfig, Path(path))
 
 
-class Together(nn.Module):
-    """Several networks as one: the mean of their coefficients, and of the logarithms of their probabilities."""
-
-    def __init__(self, networks: Sequence[SpeechNet]) -> None:
-        super().__init__()
-        self.networks = nn.ModuleList(networks)
-
-    def forward(self, rows: Tensor) -> tuple[Tensor, Tensor]:
-        """As `SpeechNet`."""
-        made = [network(rows) for network in self.networks]
-        logits = torch.stack([torch.log_softmax(m[1], -1) for m in made])
-        return torch.stack([m[0] for m in made]).mean(0), logits.mean(0)
-
-
-def export(paths: Sequence[str | Path], folder: str | Path) -> Path:
-    """Write `folder`/speech.onnx from one file of weights, or the mean of several; the mouth shapes lie beside it.
+def export(path: str | Path, folder: str | Path) -> Path:
+    """Write `folder`/speech.onnx from a file of weights; the mouth shapes and the listener lie beside it.
 
     Raises WeightsError where they do not fit, MissingDependencyError without the package onnx."""
     try:
         import onnx  # noqa: F401
     except ImportError:
         raise MissingDependencyError("exporting needs onnx: pip install 'infinex[onnx]'") from None
-    networks = []
-    for path in paths:
-        state, config = read(path)
-        network = SpeechNet(config)
-        try:
-            network.load_state_dict(state)
-        except RuntimeError as error:
-            raise WeightsError(f"{path} does not fit its own sizes: {error}") from None
-        networks.append(network)
-    together = Together(networks).eval()
+    state, config = read(path)
+    network = SpeechNet(config).eval()
+    try:
+        network.load_state_dict(state)
+    except RuntimeError as error:
+        raise WeightsError(f"{path} does not fit its own sizes: {error}") from None
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     target = folder / "speech.onnx"
     with atomic_path(target) as temporary, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         torch.onnx.export(
-            together, (torch.zeros(1, 400, BANDS),), str(temporary), input_names=["rows"],
+            network, (torch.zeros(1, 200, HIDDEN),), str(temporary), input_names=["rows"],
             output_names=["coefficients", "logits"], opset_version=17, dynamo=False,
-            dynamic_axes={"rows": {1: "rows"}, "coefficients": {1: "steps"}, "logits": {1: "steps"}},
+            dynamic_axes={"rows": {1: "steps"}, "coefficients": {1: "steps"}, "logits": {1: "steps"}},
         )  # fmt: skip
     return target
 
 
 if __name__ == "__main__":
-    print(export(sys.argv[1:-1], sys.argv[-1]))
+    print(export(sys.argv[1], sys.argv[2]))
