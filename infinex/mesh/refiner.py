@@ -29,7 +29,8 @@ Planes = NDArray[np.float32]
 MODELS = Path(__file__).with_name("data")
 PARTS = ("head", "eye", "mouth")  # in the order they are refined
 GENTLE = 0.4  # strength where the face has no colour
-ROUND = (0.27, 0.40)  # opening as a share of the mouth's width, over which the mouth's network fades out
+ROUND = (0.22, 0.34)  # opening as a share of the mouth's width, over which the mouth's network fades out
+SHUT = (0.25, 0.6)  # of an eye's own opening, over which the eyes' network begins to move lids
 FAR_GAZE = 0.5  # radians; the eyes' network fades out towards it
 LARGEST = 110.0  # of a residual, in grey levels
 
@@ -97,7 +98,8 @@ class Look:
     window: Window
     planes: Planes  # (C, side, side), about -1..1; the first three are the frame
     support: Planes  # (side, side) in 0..1: where it may change something
-    trust: float = 1.0  # 0..1: how much of the answer is shown
+    trust: float = 1.0  # 0..1: how much of the answer is shown ...
+    steer: float = 1.0  # ... and how much of its correction of the dense motion
 
     @property
     def visible(self) -> float:
@@ -154,7 +156,9 @@ def _apply(part: Image, look: Look, out: Planes, colour: float) -> None:
     if colour < 1:  # the networks know skin: elsewhere they stay gentle, and bring no colour of their own
         grey = residual.mean(0)
         residual = (GENTLE + (1 - GENTLE) * colour) * (grey + colour * (residual - grey))
-    flow = np.tensordot(look.window.matrix[:, :2], out[3:5], 1) if len(out) > 3 else out[3:]  # in the picture's axes
+    flow = out[3:]
+    if len(flow):  # in the picture's axes
+        flow = look.steer * np.tensordot(look.window.matrix[:, :2], flow, 1)
     planes = np.concatenate([residual, flow]).astype(np.float32) * (look.trust * look.support)
     rows, columns = np.flatnonzero(look.support.max(1) > 0), np.flatnonzero(look.support.max(0) > 0)
     a, b, c, d = columns[0] - 1, rows[0] - 1, columns[-1] + 1, rows[-1] + 1
@@ -250,8 +254,10 @@ def look_at_eye(part: Image, image: Image, origin: tuple[int, int], face: Source
     alive = np.clip(20 * (moved - 0.02), 0, 1)  # eyes that hardly move are right as they are
     # Eyes turned further than almost any it has learned from are better left to the warp.
     trust = float(np.clip((FAR_GAZE - float(np.hypot(*target.gaze))) / 0.2, 0, 1))
+    # A tracker calls eyes shut before they are, and the network learned to leave them open a little: lids shall meet.
+    steer = float(np.clip((target.openness[k] - SHUT[0]) / (SHUT[1] - SHUT[0]), 0, 1))
     grown = cv2.dilate(lids, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (15, 13)))
-    return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 3.0) * float(alive)), trust)
+    return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 3.0) * float(alive)), trust, steer)
 
 
 def look_at_head(
