@@ -300,7 +300,9 @@ def look_at_head(
     moved = np.clip(np.hypot(maps[0], maps[1]) / 4 / 0.03, 0, 1)
     moved = cv2.GaussianBlur(cv2.dilate(moved, np.ones((3, 3), np.uint8)), (0, 0), 2.0)
     inside = cv2.GaussianBlur(cv2.erode(maps[5], np.ones((5, 5), np.uint8)), (0, 0), 1.5)
-    return Look(w, planes, _rimless(moved * inside * (1 - mouth)))
+    # Background that a turn uncovers is left to the fill: seven people held out say that the network guesses worse.
+    person = np.clip(2 * maps[3], 0, 1)
+    return Look(w, planes, _rimless(moved * inside * (1 - mouth) * person))
 
 
 def _source_area(flow: Flow) -> NDArray[np.float64]:
