@@ -116,6 +116,9 @@ def measure(clip: Path, finder: FaceFinder, frames: int) -> tuple[dict[str, Any]
                         sums[f"{n}.{r}"].append(float(error[m].mean()))
                 if i % 5 == 0 and n in engines and (found := mesh_of_result[n](image)) is not None:
                     sums[f"{n}.csim"].append(cosine(identity(image, found.landmarks), me))
+            if (inside := masks.get("mouth")) is not None and inside.sum() >= 20:
+                off = truth[inside].astype(np.float32) - canvas["mesh"][inside]
+                sums["told.mouth"].append(float(np.abs(off - np.median(off, 0)).mean() / 255))
             shown = float(lip_gaps(fit_pose(top.mean_face(), seen.landmarks).to_head(seen.landmarks))[4])
             sheet.append((shown, np.hstack([first, *canvas.values(), truth])))
     for t in mesh_of_result.values():
@@ -191,6 +194,8 @@ def main() -> None:
         values = {n: mean.get(f"{n}.{key}", float("nan")) for n in columns}
         ratio = values["refined"] / values["mesh"]
         print(f"{key:12}" + "".join(f"{v:9.4f}" for v in values.values()) + f"{ratio:14.3f}")
+    told = mean.get("told.mouth", float("nan"))
+    print(f"inside of the mouth by `mesh`, had each frame's own median colour been known: {told:.4f}")
     below = [r["name"] for r in rows if r["refined.psnr"] < r["static.psnr"]]
     print("PSNR below static:", ", ".join(below) or "none")
     if a.out:
