@@ -16,6 +16,7 @@ from infinex.face import topology as top
 from infinex.face.pose import Pose
 from infinex.face.surroundings import Surroundings, SurroundingsShape, head_reach
 from infinex.face.tracker import segmenter
+from infinex.face.unwarp import shrunk, unwarped
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -52,7 +53,7 @@ class Outline:
         self._around = Surroundings(face, pose, places, np.maximum(outside, 0) / pose.scale, oval, shape)
         self._design = self._around.design()
         self._size = max(8, round((x1 - x0) * self._k)), max(8, round((y1 - y0) * self._k))
-        self._rest = self._view(_shrunk(image, pose), image.shape, places)
+        self._rest = unwarped(shrunk(image, pose.scale, UNIT), image.shape, places, self._grid, self._size)
         person = segmenter()(cv2.resize(image, None, fx=self._k, fy=self._k, interpolation=cv2.INTER_AREA))
         seen = person[(places[:, 1] * self._k).astype(int).clip(0, person.shape[0] - 1),
                       (places[:, 0] * self._k).astype(int).clip(0, person.shape[1] - 1)]  # fmt: skip
@@ -67,12 +68,6 @@ class Outline:
         """A picture of the working size (H, W[, C]) at the places, (N[, C])."""
         return cv2.remap(picture, self._at[:1], self._at[1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
 
-    def _view(self, small: Image, shape: tuple[int, ...], places: Array) -> Image:
-        """What a picture of `shape`, shrunk to `small`, shows around the face when the places are at `places` in it."""
-        maps = cv2.resize(places.reshape(*self._grid, 2).astype(np.float32), self._size, interpolation=cv2.INTER_LINEAR)
-        maps = ((maps + 0.5) * [small.shape[1] / shape[1], small.shape[0] / shape[0]] - 0.5).astype(np.float32)
-        return cv2.remap(small, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-
     def predicted(self, pose: Pose, outline: Array) -> Array:
         """Where the places are in a frame with the head at `pose` and the fields `outline` (2, 2, 3): (N, 2) pixels."""
         a = self._around
@@ -85,11 +80,11 @@ class Outline:
         `guess` are those of a frame nearby; without it the flow is followed twice."""
         outline = np.zeros((2, 2, 3)) if guess is None else guess
         rounds = 2 if guess is None else 1
-        small = _shrunk(image, pose)
+        small = shrunk(image, pose.scale, UNIT)
         h, w = image.shape[:2]
         for _ in range(rounds):
             places = self.predicted(pose, outline)
-            view = self._view(small, image.shape, places)
+            view = unwarped(small, image.shape, places, self._grid, self._size)
             flow = self._flow.calc(self._rest, view, None)
             off = self._read(flow).astype(np.float64) * ((self._box[2] - self._box[0]) / self._size[0])
             there = self._at + self._read(flow).T
@@ -119,9 +114,3 @@ class Outline:
             found = np.linalg.solve(a.T @ self._design + STIFF * np.eye(6), a.T @ wanted)
             v = weight / (1 + (np.linalg.norm(wanted - self._design @ found, axis=1) / ROBUST) ** 2)
         return found.reshape(2, 3, 2).transpose(0, 2, 1)
-
-
-def _shrunk(image: Image, pose: Pose) -> Image:
-    """Grey, with UNIT pixels between the eyes of a head at `pose`, or fewer."""
-    grey, k = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), min(1.0, UNIT / pose.scale)
-    return cv2.resize(grey, None, fx=k, fy=k, interpolation=cv2.INTER_AREA) if k < 1 else grey

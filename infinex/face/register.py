@@ -15,6 +15,7 @@ from scipy.spatial import Delaunay
 
 from infinex.face import topology as top
 from infinex.face.pose import Pose, fit_pose
+from infinex.face.unwarp import shrunk, unwarped
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -60,7 +61,7 @@ class Registration:
         self._corner = np.where(inside[:, None], mesh.simplices[found], nearest[:, None])
         self._share = np.where(inside[:, None], share, [1.0, 0.0, 0.0])
         self._beside = np.where(inside[:, None], 0.0, places - flat[nearest])
-        small = _shrunk(image, unit)
+        small = shrunk(image, unit, UNIT)
         self._rest = self._view(small, image.shape, points, pose)
         texture = cv2.GaussianBlur(np.abs(cv2.Laplacian(self._rest, cv2.CV_32F)), (0, 0), 2.0)
         contour = flat[top.OVAL].astype(np.float32).reshape(-1, 1, 2)
@@ -81,9 +82,7 @@ class Registration:
         """A picture of `shape`, shrunk to `small`, with its landmarks `points` where the reference has its own."""
         turn = self._turn(pose)
         places = (points[self._corner, :2] * self._share[..., None]).sum(1) + self._beside @ turn.T
-        maps = cv2.resize(places.reshape(*self._grid, 2).astype(np.float32), self._size, interpolation=cv2.INTER_LINEAR)
-        maps = ((maps + 0.5) * [small.shape[1] / shape[1], small.shape[0] / shape[0]] - 0.5).astype(np.float32)
-        return cv2.remap(small, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return unwarped(small, shape, places, self._grid, self._size)
 
     def _turn(self, pose: Pose) -> Array:
         """What takes a step in the reference's picture to one in a picture with the head at `pose`, (2, 2)."""
@@ -98,7 +97,7 @@ class Registration:
         trust = float(np.clip((TURN[1] - angle) / (TURN[1] - TURN[0]), 0, 1))
         if trust == 0:
             return points
-        view = self._view(_shrunk(image, pose.scale), image.shape, points, pose)
+        view = self._view(shrunk(image, pose.scale, UNIT), image.shape, points, pose)
         flow = self._flow.calc(self._rest, view, None)
         y, x = np.mgrid[0 : self._size[1], 0 : self._size[0]].astype(np.float32)
         then = cv2.remap(view, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -116,9 +115,3 @@ class Registration:
         out = points.copy()
         out[:, :2] += mean @ self._turn(pose).T
         return out
-
-
-def _shrunk(image: Image, unit: float) -> Image:
-    """Grey, with UNIT pixels between the eyes, or fewer."""
-    grey, k = cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), min(1.0, UNIT / unit)
-    return cv2.resize(grey, None, fx=k, fy=k, interpolation=cv2.INTER_AREA) if k < 1 else grey
