@@ -4,10 +4,11 @@
 
 Self-reenactment, leak-free: the source is a clip's first frame, the driver the clip, and no pixel of the driver
 enters. `mesh` knows tracked landmarks alone (`--no-refine`); with `measured`, what landmarks miss of the motion is
-measured by optical flow between the driver's frames (`infinex.face.register`, `infinex.face.outline`); `refined`
-has the networks as well, and is the default. The people are those the refiner's training held out: every fifth name
-in alphabetical order. L1 is taken over regions of the true frame: inside of the mouth, eyes, the person's outline
-above the chin (hair), and background that the person covered in the source. DIR gets report.json and contact
+measured by optical flow between the driver's frames (`infinex.face.register`, `infinex.face.outline`); `untold` has
+the networks as well; `refined`, the default, also tells them how light the inside of the performer's mouth is beside
+the skin, six shares a frame (`infinex.face.interior`). The people are those the refiner's training held out: every
+fifth name in alphabetical order. L1 is taken over regions of the true frame: inside of the mouth, eyes, the person's
+outline above the chin (hair), and background that the person covered in the source. DIR gets report.json and contact
 sheets; with --stills, portraits before and after under expressions that no driver frame can show.
 """
 
@@ -44,6 +45,7 @@ from infinex.systems.refiner.split import held_out, names_of
 ENGINES = {
     "mesh": MeshOptions("own", "none", True, outline=False, refine=False),
     "measured": MeshOptions("own", "none", True, refine=False),
+    "untold": MeshOptions("own", "none", True),
     "refined": MeshOptions("own", "none", True),
 }
 REGIONS = ("mouth", "eyes", "hair", "background")
@@ -79,7 +81,7 @@ def regions(image: Image, points: NDArray, source_alpha: NDArray) -> dict[str, N
 
 
 def measure(clip: Path, finder: FaceFinder, frames: int) -> tuple[dict[str, Any], list[Image]]:
-    """One clip's row and its sheet's rows: source, mesh, measured, refined, truth."""
+    """One clip's row and its sheet's rows: source, mesh, measured, untold, refined, truth."""
     with VideoReader(clip) as reader:
         first = next(iter(reader)).image
     face = finder.find(first)[0]
@@ -104,7 +106,9 @@ def measure(clip: Path, finder: FaceFinder, frames: int) -> tuple[dict[str, Any]
             if truth is None or seen is None:
                 continue
             for n, e in engines.items():
-                e.draw(canvas[n], replace(plain if n == "mesh" else measured, image=None, points=None))
+                drive = plain if n == "mesh" else measured
+                move = replace(drive.move, interior=None) if n == "untold" else drive.move
+                e.draw(canvas[n], replace(drive, move=move, image=None, points=None))
             masks = regions(truth, seen.landmarks, alpha) if i % 2 == 0 else {}
             for n, image in (("static", first), *canvas.items()):
                 error = np.abs(image.astype(np.int16) - truth).mean(2) / 255

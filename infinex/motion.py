@@ -16,10 +16,12 @@ from numpy.typing import NDArray
 from infinex._version import __version__
 from infinex.errors import InputError
 from infinex.face import topology as top
+from infinex.face.interior import USUAL
 from infinex.face.shape import eye_openness, gaze_of, lip_gaps
 
 Array = NDArray[np.float64]
 FORMAT = 1
+STILL: Array = np.zeros((2, 2, 3))  # an outline that does nothing beyond the head
 PARTS = ("pose", "lips", "eyes", "brows", "gaze")
 
 
@@ -61,6 +63,7 @@ class Move:
     gaze: Array  # (2,) right and down
     valid: bool = True
     outline: Array | None = None  # (2, 2, 3) what head and shoulders do beyond that, see `infinex.face.outline`
+    interior: Array | None = None  # (3, 2) what shows between the lips, see `infinex.face.interior`; None: unknown
 
 
 @dataclass(frozen=True)
@@ -69,7 +72,7 @@ class Motion:
 
     `units` (T, U) are Action Unit intensities in 0..1 named by `unit_names`; `offsets` (T, 478, 3);
     `rotation` (T, 3), `translation` (T, 3), `scale` (T,), `gaze` (T, 2), `valid` (T,) bool; `outline` (T, 2, 2, 3)
-    where a camera saw what the head's outline and the shoulders do.
+    and `interior` (T, 3, 2) where a camera saw what the head's outline and the shoulders do, and what mouths show.
     """
 
     fps: float
@@ -83,6 +86,7 @@ class Motion:
     units: Array | None = None
     unit_names: tuple[str, ...] = ()
     outline: Array | None = None
+    interior: Array | None = None
 
     def __len__(self) -> int:
         return len(self.scale)
@@ -107,6 +111,7 @@ class Motion:
             self.gaze[i],
             bool(self.valid[i]),
             None if self.outline is None else self.outline[i],
+            None if self.interior is None else self.interior[i],
         )
 
     @staticmethod
@@ -124,7 +129,8 @@ class Motion:
             np.stack([m.gaze for m in rows]),
             np.array([m.valid for m in rows]),
             rest,
-            outline=_stacked([m.outline for m in rows]),
+            outline=_stacked([m.outline for m in rows], STILL),
+            interior=_stacked([m.interior for m in rows], USUAL),
         )
 
     # -- files ------------------------------------------------------------------------------------
@@ -149,6 +155,8 @@ class Motion:
             arrays["unit_names"] = np.array(self.unit_names)
         if self.outline is not None:
             arrays["outline"] = self.outline.astype(np.float32)
+        if self.interior is not None:
+            arrays["interior"] = self.interior.astype(np.float32)
         for name in (
             "face",
             "rotation",
@@ -179,8 +187,7 @@ class Motion:
         shapes = {"offsets": (-1, top.POINTS, 3), "rotation": (-1, 3), "translation": (-1, 3), "scale": (-1,),
                   "gaze": (-1, 2), "valid": (-1,), "rest_face": (top.POINTS, 3)}  # fmt: skip
         missing = [k for k in ("format", "fps", *shapes) if k not in a]
-        if "outline" in a:
-            shapes["outline"] = (-1, 2, 2, 3)
+        shapes |= {k: (-1, *rest.shape) for k, rest in (("outline", STILL), ("interior", USUAL)) if k in a}
         if missing:
             raise InputError(f"{path} is not a motion file: it lacks {', '.join(missing)}")
         if int(a["format"]) > FORMAT:
@@ -217,6 +224,7 @@ class Motion:
             f8.get("units"),
             tuple(str(n) for n in a["unit_names"]) if "unit_names" in a else (),
             f8.get("outline"),
+            f8.get("interior"),
         )
 
     # -- filters ----------------------------------------------------------------------------------
@@ -233,6 +241,7 @@ class Motion:
             valid=change(self.valid.astype(np.float64)) > 0.5,
             units=None if self.units is None else change(self.units),
             outline=None if self.outline is None else change(self.outline),
+            interior=None if self.interior is None else change(self.interior),
         )
 
     def trim(self, start: float = 0.0, end: float | None = None) -> Motion:
@@ -308,6 +317,7 @@ class Motion:
             units=None,
             unit_names=(),
             outline=self.outline if pose else None,
+            interior=self.interior if "lips" in parts else None,
         )
 
     def loop(self, seconds: float, cross_fade: float = 0.3) -> Motion:
@@ -327,10 +337,12 @@ class Motion:
             v = w.reshape(-1, *[1] * (x.ndim - 1))
             return np.concatenate([x[: len(x) - k], x[len(x) - k :] * (1 - v) + y[:k] * v, y[k:]])
 
-        none = np.zeros((1, 2, 2, 3))
-        around = None
-        if a.outline is not None or b.outline is not None:
-            around = join(*(np.repeat(none, len(m), 0) if m.outline is None else m.outline for m in (a, b)))
+        def join_known(x: Array | None, y: Array | None, without: Array) -> Array | None:
+            if x is None and y is None:
+                return None
+            x, y = (np.repeat(without[None], len(m), 0) if v is None else v for v, m in ((x, a), (y, b)))
+            return join(x, y)
+
         same = a.unit_names == b.unit_names and a.units is not None and b.units is not None
         return replace(
             a,
@@ -342,7 +354,8 @@ class Motion:
             valid=join(a.valid.astype(np.float64), b.valid.astype(np.float64)) > 0.5,
             units=join(a.units, b.units) if same and a.units is not None and b.units is not None else None,
             unit_names=a.unit_names if same else (),
-            outline=around,
+            outline=join_known(a.outline, b.outline, STILL),
+            interior=join_known(a.interior, b.interior, USUAL),
         )
 
     def mix(self, other: Motion, parts: Sequence[str]) -> Motion:
@@ -352,7 +365,7 @@ class Motion:
         a, b = a.trim(0, n / self.fps), b.trim(0, n / self.fps)
         mine = a.only([p for p in PARTS if p not in parts])
         theirs = b.only(parts)
-        pose, gaze = (theirs if "pose" in parts else mine), (theirs if "gaze" in parts else mine)
+        pose, gaze, lips = (theirs if part in parts else mine for part in ("pose", "gaze", "lips"))
         return replace(
             mine,
             offsets=mine.offsets + theirs.offsets,
@@ -362,14 +375,15 @@ class Motion:
             gaze=gaze.gaze,
             valid=a.valid & b.valid,
             outline=pose.outline,
+            interior=lips.interior,
         )
 
 
-def _stacked(fields: list[Array | None]) -> Array | None:
-    """Fields of several instants; those that have none stand still. None where nobody has any."""
-    if all(f is None for f in fields):
+def _stacked(known: list[Array | None], without: Array) -> Array | None:
+    """What is known of several instants, `without` for those of which it is not. None where of none."""
+    if all(k is None for k in known):
         return None
-    return np.stack([np.zeros((2, 2, 3)) if f is None else f for f in fields])
+    return np.stack([without if k is None else k for k in known])
 
 
 def part_weights(parts: Sequence[str]) -> Array:

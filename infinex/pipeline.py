@@ -274,19 +274,20 @@ def open_driver(driving: Driving, options: Options | None = None) -> Driver:
     if text.endswith(".npz") or (not Path(text).exists() and not Path(text).suffix):
         return MotionDriver(resampled(load_motion(text), o), Path(text).name)
     if is_image(driving):
-        return MotionDriver(still_motion(_largest(driving), o.fps or 25.0), Path(text).name)
+        return MotionDriver(still_motion(*_largest(driving), o.fps or 25.0), Path(text).name)
     flow = o.engine == "mesh" and o.refine
     return VideoDriver(driving, o.reference, o.smooth, o.keep_readable, None, o.fps, flow)
 
 
-def _largest(picture: str | Path) -> Face:
-    """The largest face in a picture file. Raises InputError or FaceNotFoundError."""
+def _largest(picture: str | Path) -> tuple[Face, RGB]:
+    """The largest face in a picture file, and the picture. Raises InputError or FaceNotFoundError."""
     finder = FaceFinder()
     try:
-        faces = finder.find(read_image(picture))
+        image = read_image(picture)
+        faces = finder.find(image)
         if not faces:
             raise FaceNotFoundError(f"no face found in {Path(picture).name}; use a picture that shows a face clearly")
-        return choose(faces, "largest", Path(picture).name)[0]
+        return choose(faces, "largest", Path(picture).name)[0], image
     finally:
         finder.close()
 
@@ -655,7 +656,7 @@ def track(
     from infinex.drivers.units import told_apart, with_units
 
     if is_image(video):
-        move, units = still_move(_largest(video))
+        move, units = still_move(*_largest(video))
         return told_apart(Motion.collect([move], Rest.neutral(), 25.0), units[None]), []
     driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable).settle()
     try:

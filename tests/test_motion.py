@@ -19,6 +19,7 @@ from infinex.drivers.capture import (
 )
 from infinex.drivers.motion import bundled_motions, load_motion, still_motion
 from infinex.errors import InputError
+from infinex.face.interior import USUAL
 from infinex.face.pose import Pose, fit_pose, to_matrix
 from infinex.face.topology import POINTS, mean_face
 from infinex.face.tracker import Face
@@ -71,6 +72,23 @@ def test_what_the_outline_does_goes_through_files_and_filters(tmp_path: Path) ->
     np.savez(tmp_path / "b.motion.npz", **{**arrays, "outline": fields[:, :1]})
     with pytest.raises(InputError, match="outline is damaged"):
         Motion.load(tmp_path / "b.motion.npz")
+
+
+def test_what_the_mouth_shows_goes_through_files_and_filters(tmp_path: Path) -> None:
+    plain = swing()
+    shares = np.random.default_rng(0).uniform(0, 1, (len(plain), 3, 2))
+    motion = replace(plain, interior=shares)
+    motion.save(tmp_path / "a.motion.npz")
+    back = Motion.load(tmp_path / "a.motion.npz")
+    assert back.interior is not None and np.abs(back.interior - shares).max() < 1e-6
+    assert Motion.collect(list(motion), motion.rest, 30).interior is not None and plain.interior is None
+    assert np.array_equal(motion.scaled(0.5).interior, shares)  # half a movement shows no half teeth
+    assert motion.only(["pose"]).interior is None and np.array_equal(motion.only(["lips"]).interior, shares)
+    both = plain.concatenate(motion)
+    assert np.array_equal(both.interior[0], USUAL) and np.array_equal(both.interior[len(plain) :], shares)
+    assert plain.mix(motion, ["lips"]).interior is not None and motion.mix(plain, ["lips"]).interior is None
+    assert with_strength(motion.at(3), motion.rest, 2.0, None, ["pose"]).interior is None
+    assert np.array_equal(with_strength(motion.at(3), motion.rest, 2.0, None, ["lips"]).interior, shares[3])
 
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:

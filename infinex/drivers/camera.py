@@ -14,7 +14,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.drivers.capture import NOISE, NOISE_POSE, Capture, choose_rest, with_strength
+from infinex.drivers.capture import NOISE, NOISE_BEYOND, NOISE_POSE, Capture, choose_rest, with_strength
+from infinex.drivers.measured import Measured
 from infinex.engine import Drive
 from infinex.errors import FaceNotFoundError, InputError, MissingDependencyError
 from infinex.face import topology as top
@@ -55,7 +56,8 @@ class OneEuro:
 class CameraDriver:
     """A live camera, `camera:N`; yields drives as they come, skipping frames nobody had time for."""
 
-    def __init__(self, name: str, smooth: float = 0.5) -> None:
+    def __init__(self, name: str, smooth: float = 0.5, flow: bool = True) -> None:
+        """`flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too."""
         try:
             index = int(name.split(":", 1)[1])
         except ValueError:
@@ -65,7 +67,7 @@ class CameraDriver:
             raise InputError(f"{name} cannot be opened; is a camera connected and free?")
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         self.fps = float(self._capture.get(cv2.CAP_PROP_FPS) or 30) or 30.0
-        self._smooth = smooth
+        self._smooth, self._flow = smooth, flow
         self._tracker = FaceTracker()
         self._settle(name)
 
@@ -93,17 +95,26 @@ class CameraDriver:
         self.rest_image, self.rest_points = images[index], tracks[index]
         unit = fit_pose(top.mean_face(), self.rest_points).scale
         self._states = Capture(self.rest, unit, self.fps)
+        self._measured = Measured(self.rest_image, self.rest_points, self.rest) if self._flow else None
+
+    def _state(self, image: NDArray[np.uint8], points: Array) -> Array:
+        """One frame's state, see `Capture.state`, and what was measured beyond it."""
+        if self._measured is None:
+            return self._states.state(points)
+        points = self._measured.landmarks(image, points)
+        beyond = self._measured.beyond(image, points, fit_pose(self.rest.face, points), True)
+        return np.concatenate([self._states.state(points), beyond])
 
     def __iter__(self) -> Iterator[Drive]:
-        noise = np.concatenate([NOISE_POSE, np.tile(NOISE, top.POINTS)]) * 2 * max(self._smooth, 0.05)
-        steady = OneEuro(noise)
+        noise = [NOISE_POSE, np.tile(NOISE, top.POINTS), *([NOISE_BEYOND] if self._flow else [])]
+        steady = OneEuro(np.concatenate(noise) * 2 * max(self._smooth, 0.05))
         start = last = time.perf_counter()
         state: Array | None = None
         while (image := self._read()) is not None:
             face = self._tracker(image)
             now = time.perf_counter()
             if face is not None:
-                state = steady(self._states.state(face.landmarks), now - last)
+                state = steady(self._state(image, face.landmarks), now - last)
             last = now
             if state is None:
                 continue
@@ -140,7 +151,7 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
         raise MissingDependencyError(
             "there is no screen for a preview; name an output with -o, or install pyvirtualcam"
         )
-    driver = CameraDriver(name, options.smooth)
+    driver = CameraDriver(name, options.smooth, options.refine)
     weight = None if set(options.parts) >= set(PARTS) else part_weights(options.parts)
     count, started = 0, time.perf_counter()
     h, w = stage.image.shape[:2]

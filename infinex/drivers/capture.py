@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
+from infinex.face.interior import SHAPE
 from infinex.face.pose import Pose, fit_pose, to_matrix, to_vector
 from infinex.face.shape import eye_openness, gaze_of, lip_gaps
 from infinex.motion import Move, Rest
@@ -23,7 +24,7 @@ NOISE = np.array([0.004, 0.004, 0.010])  # IOD: tracking noise of a point; depth
 NOISE_POSE = np.array([0.006, 0.006, 0.006, 0.003, 0.003, 0.003, 0.003, 0.03, 0.03])  # rad, IOD, log, gaze
 NOISE_HEAD: Array = 8.0 * NOISE_POSE[:7]  # expressions leak into it
 NOISE_FACE: Array = np.concatenate([NOISE_POSE[7:], np.tile(NOISE, top.POINTS)])
-NOISE_OUTLINE = np.full(12, 0.012)  # IOD: of the fields of `infinex.face.outline`
+NOISE_BEYOND = np.repeat([0.012, 0.06], [12, 6])  # IOD: of the fields of `infinex.face.outline`; of `.interior`
 REACH = 7  # frames of look-ahead that smoothing uses
 
 
@@ -112,19 +113,20 @@ class Capture:
         return Pose(float(np.exp(head[6])) * self.unit, rotation, self.unit * (self.rest.translation + head[3:6]))
 
     def move(self, state: Array, time: float, valid: bool) -> Move:
-        """The inverse of `state`, which may go on with the fields of an outline (12)."""
+        """The inverse of `state`, which may go on with an outline (12) and an interior of the mouth (6)."""
         rotation = self.rest.rotation if not state[:3].any() else to_vector(to_matrix(state[:3]) @ self._back.T)
         shift, gaze = self.rest.translation + state[3:6], self.rest.gaze + state[7:9]
-        offsets, fields = state[9 : 9 + 3 * top.POINTS].reshape(-1, 3), state[9 + 3 * top.POINTS :]
-        outline = fields.reshape(2, 2, 3) if len(fields) else None
-        return Move(time, rotation, shift, float(np.exp(state[6])), offsets, gaze, valid, outline)
+        offsets, beyond = state[9 : 9 + 3 * top.POINTS].reshape(-1, 3), state[9 + 3 * top.POINTS :]
+        outline = beyond[:12].reshape(2, 2, 3) if len(beyond) else None
+        interior = beyond[12:].reshape(SHAPE) if len(beyond) > 12 else None
+        return Move(time, rotation, shift, float(np.exp(state[6])), offsets, gaze, valid, outline, interior)
 
     def moves(
-        self, seen: Iterable[tuple[Sighting, T]], outline: Callable[[T, Pose, bool], Array] | None = None
+        self, seen: Iterable[tuple[Sighting, T]], beyond: Callable[[T, Array, Pose, bool], Array] | None = None
     ) -> Iterator[tuple[Move, Array, T]]:
         """Stream sightings, each with a companion, into smoothed moves; also yields the landmarks used.
 
-        `outline` measures the fields (2, 2, 3) of a companion, given the head's pose and whether a face was seen.
+        `beyond` measures outline and interior (18) of a companion, given landmarks, pose and whether a face was seen.
 
         The head is steadied first, and much more than the face: it is heavy, and expressions leak into where it
         seems to be. The face is then read in the steadied head, so that every landmark stays where it was seen."""
@@ -134,11 +136,11 @@ class Capture:
         def seen_in_it() -> Iterator[tuple[Array, tuple[Array, Array, bool, T]]]:
             for head, (points, valid, other) in steady:
                 state = self._face(points, head)
-                if outline is not None:
-                    state = np.concatenate([state, outline(other, self._pose(head), valid).ravel()])
+                if beyond is not None:
+                    state = np.concatenate([state, beyond(other, points, self._pose(head), valid)])
                 yield state, (head, points, valid, other)
 
-        noise = NOISE_FACE if outline is None else np.concatenate([NOISE_FACE, NOISE_OUTLINE])
+        noise = NOISE_FACE if beyond is None else np.concatenate([NOISE_FACE, NOISE_BEYOND])
         states = smooth(seen_in_it(), self.fps, self.smooth, noise)
         for i, (face, (head, points, valid, other)) in enumerate(states):
             yield self.move(np.concatenate([head, face]), i / self.fps, valid), points, other
@@ -249,7 +251,8 @@ def with_strength(move: Move, rest: Rest, strength: float, weight: Array | None,
     elif strength != 1:
         look = rest.gaze + (look - rest.gaze) * strength
     outline = move.outline * strength if pose and move.outline is not None else None
+    interior = move.interior if "lips" in parts else None
     return replace(
         move, offsets=offsets, rotation=rotation, translation=translation, scale=float(scale), gaze=look,
-        outline=outline,
+        outline=outline, interior=interior,
     )  # fmt: skip

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from infinex.engine import Drive
 from infinex.errors import InputError
 from infinex.face import topology as top
+from infinex.face.interior import interior
 from infinex.face.pose import Pose, fit_pose, to_vector
 from infinex.face.shape import eye_openness, gaze_of, lip_gaps
 from infinex.face.tracker import Face
@@ -63,16 +64,23 @@ def load_motion(name: str) -> Motion:
     raise InputError(f"no motion called {name!r}; there are {', '.join(known)}, or name a .motion.npz file")
 
 
-def still_motion(face: Face, fps: float = 25.0, ease: float = 1.0, hold: float = 1.6) -> Motion:
-    """The expression and pose of one tracked face, taken on from neutral over `ease` seconds and held."""
-    m, _ = still_move(face)
+def still_motion(
+    face: Face, image: NDArray[np.uint8] | None = None, fps: float = 25.0, ease: float = 1.0, hold: float = 1.6
+) -> Motion:
+    """The expression and pose of one tracked face, taken on from neutral over `ease` seconds and held.
+
+    Where the picture (H, W, 3) it was tracked in is given, what its mouth shows is read, too."""
+    m, _ = still_move(face, image)
     t = np.clip(np.arange(round((ease + hold) * fps)) / (ease * fps), 0, 1)
     ramp = t * t * (3 - 2 * t)
-    moves = (Move(i / fps, m.rotation * r, np.zeros(3), 1.0, m.offsets * r, m.gaze * r) for i, r in enumerate(ramp))
+    moves = (
+        Move(i / fps, m.rotation * r, np.zeros(3), 1.0, m.offsets * r, m.gaze * r, interior=m.interior)
+        for i, r in enumerate(ramp)
+    )
     return Motion.collect(moves, Rest.neutral(), fps)
 
 
-def still_move(face: Face) -> tuple[Move, NDArray[np.float64]]:
+def still_move(face: Face, image: NDArray[np.uint8] | None = None) -> tuple[Move, NDArray[np.float64]]:
     """The expression and pose of one tracked face, from neutral, and its intensities (U,) of `FACE_UNITS`.
 
     A single picture does not show its person at rest, so the expression is what Action Units explain of
@@ -92,7 +100,8 @@ def still_move(face: Face) -> tuple[Move, NDArray[np.float64]]:
     model.set_lids(target, np.clip(eye_openness(shape) / wide, 0, 1.5))
     model.set_lips(target, np.maximum(0, lip_gaps(shape) - 0.004))
     gaze = gaze_of(shape) - gaze_of(mean)
-    return Move(0.0, to_vector(pose.rotation), np.zeros(3), 1.0, target - mean, gaze), amounts
+    shown = None if image is None else interior(image, face.landmarks)
+    return Move(0.0, to_vector(pose.rotation), np.zeros(3), 1.0, target - mean, gaze, interior=shown), amounts
 
 
 def pose_free(motion: Motion) -> Motion:

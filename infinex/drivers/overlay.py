@@ -107,6 +107,7 @@ class LipsOver:
             translation=under.translation + lips.translation,
             gaze=under.gaze + lips.gaze,
             valid=True,
+            interior=lips.interior,
         )
 
 
@@ -131,8 +132,9 @@ def _timed(drives: Iterator[Drive]) -> Any:
             k: np.asarray(getattr(before, k)) * (1 - f) + np.asarray(getattr(after, k)) * f
             for k in ("rotation", "translation", "offsets", "gaze")
         }
-        if before.outline is not None and after.outline is not None:
-            mixed["outline"] = before.outline * (1 - f) + after.outline * f
+        for k in ("outline", "interior"):
+            if getattr(before, k) is not None and getattr(after, k) is not None:
+                mixed[k] = getattr(before, k) * (1 - f) + getattr(after, k) * f
         return replace(after, time=time, scale=before.scale * (1 - f) + after.scale * f, **mixed)
 
     return at

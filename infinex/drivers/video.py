@@ -10,11 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.capture import Capture, Sighting, choose_rest
+from infinex.drivers.measured import Measured
 from infinex.engine import Drive
 from infinex.errors import FaceNotFoundError, InputError
-from infinex.face.outline import Outline
 from infinex.face.pose import Pose, fit_pose
-from infinex.face.register import Registration
 from infinex.face.topology import mean_face
 from infinex.face.tracker import Box, FaceFinder, FaceTracker
 from infinex.media.video import VideoFrame, VideoReader
@@ -52,7 +51,7 @@ class VideoDriver:
         fps: float | None = None,
         flow: bool = True,
     ) -> None:
-        """`flow`: what landmarks miss of the face, the outline of the head and the shoulders is measured, too."""
+        """`flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too."""
         self.path = Path(path)
         self.name = self.path.name
         self._box = box
@@ -145,25 +144,11 @@ class VideoDriver:
                     last_image, last = frame.image, points
                 yield frame, points
 
-    def _measure(self):  # type: ignore[no-untyped-def]
-        """A function that measures the outline of one frame after another."""
-        assert self.rest_image is not None
-        around = Outline(self.rest_image, self.rest.face, fit_pose(self.rest.face, self.rest_points))
-        fields: NDArray[np.float64] | None = None
-
-        def measure(seen: tuple[VideoFrame, object], pose: Pose, valid: bool) -> NDArray[np.float64]:
-            nonlocal fields
-            if valid:
-                fields = around.measure(seen[0].image, pose, fields)
-            return np.zeros((2, 2, 3)) if fields is None else around.settled(fields)
-
-        return measure
-
     def __iter__(self) -> Iterator[Drive]:
         """Drives, one a frame."""
 
         assert self.rest_image is not None, "settle() comes first"
-        registered = Registration(self.rest_image, self.rest_points) if self._flow else None
+        measured = Measured(self.rest_image, self.rest_points, self.rest) if self._flow else None
 
         def sightings():  # type: ignore[no-untyped-def]
             gone: float | None = None
@@ -175,12 +160,20 @@ class VideoDriver:
                         self.lost.append((gone, frame.time))
                     gone = None
                 closer = points
-                if registered is not None and points is not None:
-                    closer = registered(frame.image, points)
+                if measured is not None and points is not None:
+                    closer = measured.landmarks(frame.image, points)
                 yield Sighting(closer), (frame, points)
             if gone is not None and frame.time - gone >= LONG:
                 self.lost.append((gone, frame.time))
 
         self.lost = []
-        for move, _, (frame, points) in self._capture.moves(sightings(), self._measure() if self._flow else None):
+
+        def beyond(
+            seen: tuple[VideoFrame, object], points: NDArray[np.float64], pose: Pose, valid: bool
+        ) -> NDArray[np.float64]:
+            assert measured is not None
+            return measured.beyond(seen[0].image, points, pose, valid)
+
+        moves = self._capture.moves(sightings(), None if measured is None else beyond)
+        for move, _, (frame, points) in moves:
             yield Drive(move, frame.image if move.valid else None, points if move.valid else None)

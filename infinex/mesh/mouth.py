@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
+from infinex.face.interior import colour_at, lab_of, ramp
 from infinex.face.pose import to_matrix
 from infinex.mesh.layers import polygon_mask
 from infinex.mesh.raster import affines, blend, draw
@@ -41,11 +42,6 @@ TOOTH_RANGE = 0.6  # of the colours of teeth, of what compression and light made
 LIP_RIM = 0.10  # IOD from the line of the lips within which a performer's lip may be in the way
 LARGEST = 288  # widest mouth modelled, in pixels; larger ones are enlarged
 STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
-
-
-def _lab(rgb: NDArray) -> NDArray[np.float32]:
-    """RGB in 0..255 to Lab with L in 0..100 and a, b around 0."""
-    return cv2.cvtColor((np.asarray(rgb, np.float32) / 255)[None], cv2.COLOR_RGB2LAB)[0]
 
 
 @dataclass(frozen=True)
@@ -84,7 +80,8 @@ class MouthTone:
         patch = np.clip(patch - patch.mean(), -limit, limit)
         patch = np.hstack([patch, patch[:, ::-1]])  # mirrored, so that it tiles without seams
         patch = np.vstack([patch, patch[::-1]])
-        return MouthTone(_lab(part[skin]).mean(0), _lab(part[rim]).mean(0), patch.astype(np.float32))
+        own_skin, own_lips = (lab_of(part[where][None]).mean((0, 1)) for where in (skin, rim))
+        return MouthTone(own_skin, own_lips, patch.astype(np.float32))
 
 
 @dataclass(frozen=True)
@@ -150,7 +147,7 @@ def draw_performer_mouth(
     draw(grown, STRIP, np.arange(len(STRIP)), affine, area, float(x0), float(y0), 1.0, mx, my, ids)
     _spread(mx, my, ids >= 0)
     inside = cv2.remap(image, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    theirs, red = _colour_at(image, points[top.SKIN]), _colour_at(image, _mid_lips(points))
+    theirs, red = colour_at(image, points[top.SKIN]), colour_at(image, _mid_lips(points))
     lab = cv2.cvtColor(inside.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     mask = polygon_mask(*shape, P[top.LIPS_INNER] - [x0, y0])
     unit = target.pose.scale
@@ -162,9 +159,9 @@ def draw_performer_mouth(
     mine, other = _tooth_of(tone.skin, alive), _tooth_of(theirs, 1.0)
     # Teeth are light and have little colour; lips have the colour of lips and touch the rim.
     redness = (lab[..., 1] - theirs[1]) / max(float(red[1] - theirs[1]), 4.0)
-    toothy = _ramp(lab[..., 0] / max(theirs[0], 1.0), 0.35, 0.7) * _ramp(-redness, -0.45, 0.1)
+    toothy = ramp(lab[..., 0] / max(theirs[0], 1.0), 0.35, 0.7) * ramp(-redness, -0.45, 0.1)
     rim = cv2.distanceTransform((mask > 0.5).astype(np.uint8), cv2.DIST_L2, 3) / unit
-    lippy = _ramp(redness, 0.6, 1.0) * _ramp(lab[..., 0] / max(red[0], 1.0), 0.5, 0.8) * _ramp(-rim, -LIP_RIM, -0.05)
+    lippy = ramp(redness, 0.6, 1.0) * ramp(lab[..., 0] / max(red[0], 1.0), 0.5, 0.8) * ramp(-rim, -LIP_RIM, -0.05)
     # What colour the light gives the performer's teeth is seen where enough of them shows.
     weight = float(toothy.sum())
     expected = FEW_TEETH * mask.size
@@ -193,10 +190,6 @@ def _spread(map_x: NDArray, map_y: NDArray, drawn: NDArray[np.bool_]) -> None:
         values[:] = values.ravel()[places[labels]]
 
 
-def _ramp(x: NDArray, low: float, high: float) -> NDArray:
-    return np.clip((x - low) / (high - low), 0, 1)
-
-
 def _tooth_of(skin: NDArray, alive: float, share: float = 0.719, lift: float = 23.0) -> NDArray[np.float32]:
     """Colour (Lab) of teeth lit as a skin is; `alive` 0..1 is how much colour the picture's mouths have."""
     lightness = np.clip(share * float(skin[0]) + lift, 40, 96)
@@ -208,14 +201,6 @@ def _mid_lips(points: Array) -> Array:
     inner, outer = points[top.LIPS_INNER][:, :2], points[top.LIPS_OUTER][:, :2]
     near = np.linalg.norm(inner[:, None] - outer[None], axis=2).argmin(1)
     return (inner + outer[near]) / 2
-
-
-def _colour_at(image: Image, places: Array) -> NDArray[np.float32]:
-    """Median colour of a performer's frame in Lab, from three by three pixels around each of some places."""
-    p = np.round(places[:, :2]).astype(int)
-    p = np.clip(p, 1, np.array(image.shape[1::-1]) - 2)
-    patches = [image[y - 1 : y + 2, x - 1 : x + 2].reshape(-1, 3) for x, y in p]
-    return np.asarray(np.median(_lab(np.concatenate(patches)), 0), np.float32)
 
 
 @dataclass(frozen=True)

@@ -42,6 +42,7 @@ class Target:
     gaze: Array  # (2,) change of gaze in radians
     still: bool  # exactly the source
     outline: Array | None = None  # (2, 2, 3) see `infinex.face.surroundings`
+    interior: Array | None = None  # (3, 2) see `infinex.face.interior`
 
 
 class SourceFace:
@@ -251,4 +252,5 @@ class Retarget:
             np.clip(move.gaze - rest.gaze, -0.65, 0.65),
             False,
             move.outline,
+            move.interior,
         )

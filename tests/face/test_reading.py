@@ -97,5 +97,6 @@ def test_a_still_smile_is_taken_on(tracked: dict[str, np.ndarray]) -> None:
 
 def test_a_smile_that_was_never_seen_at_rest_is_read_from_a_photograph() -> None:
     source = load_source(EXAMPLES[1].path)[0]  # an astronaut, who smiles broadly
-    _, units = still_move(source.face)
+    move, units = still_move(source.face, source.image)
+    assert move.interior is not None and move.interior[:, 0].mean() > 0.3  # her teeth show
     assert FACE_UNITS[int(np.argmax(units))] == "AU12" and units.max() > 0.4

@@ -26,7 +26,7 @@ class RefinerConfig:
 
 
 CONFIGS = {
-    "mouth": RefinerConfig("mouth", 96, 18, flow=4.0, mirror=(14, 16)),
+    "mouth": RefinerConfig("mouth", 96, 21, flow=4.0, mirror=(14, 16)),
     "eye": RefinerConfig("eye", 64, 17, width=20, grey=True, flow=4.0),
     "head": RefinerConfig("head", 128, 19, width=20, flow=5.0, mirror=(6, 15, 17)),
 }

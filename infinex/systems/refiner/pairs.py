@@ -14,6 +14,7 @@ from __future__ import annotations
 import argparse
 import json
 from collections import defaultdict
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -24,8 +25,10 @@ from rich.progress import track as bar
 from infinex.drivers.capture import Capture, choose_rest
 from infinex.engine import Drive, Source
 from infinex.evaluation.metrics import identity
+from infinex.face.interior import interior
 from infinex.face.outline import Outline
 from infinex.face.pose import fit_pose
+from infinex.face.register import Registration
 from infinex.face.tracker import Face, FaceFinder, FaceTracker
 from infinex.media.files import atomic_path
 from infinex.media.image import read_image
@@ -92,12 +95,15 @@ def clip_pairs(frames: list[Image], points: list[NDArray], rng: np.random.Genera
         face.begin(rest, None, None)
         pose = fit_pose(rest.face, points[i])
         mine, around = Capture(rest, pose.scale, 25.0), Outline(frames[i], rest.face, pose)
+        registered = Registration(frames[i], points[i])
         far = np.abs(gap - gap[i]) * 4 + np.linalg.norm(states[:, :3] - states[i, :3], axis=1)
         weight = NEAR / len(points) + (1 - NEAR) * far / max(far.sum(), 1e-6)
         count = min(TARGETS, len(points) - 1)
         for j in rng.choice(len(points), count, replace=False, p=weight / weight.sum()):
-            fields = around.settled(around.measure(frames[j], fit_pose(rest.face, points[j])))
-            move = mine.move(np.concatenate([mine.state(points[j]), fields.ravel()]), 0.0, True)
+            there = registered(frames[j], points[j])
+            fields = around.settled(around.measure(frames[j], fit_pose(rest.face, there)))
+            move = mine.move(np.concatenate([mine.state(there), fields.ravel()]), 0.0, True)
+            move = replace(move, interior=interior(frames[j], there))
             canvas = frames[i].copy()
             face.draw(canvas, Drive(move))
             x0, y0, x1, y1 = face.box
@@ -118,7 +124,7 @@ def still_pairs(image: Image, points: NDArray, rng: np.random.Generator) -> Samp
         shut = first.face.face.copy()
         first.face.set_lips(shut, first.face.gaps * share)
         closing = state.move(state.state(points), 0.0, True)
-        closing = type(closing)(**{**vars(closing), "offsets": shut - first.face.face})
+        closing = replace(closing, offsets=shut - first.face.face)
         canvas = image.copy()
         target, _ = first.draw(canvas, Drive(closing))
         second = PreparedFace(Source(canvas, Face(target.points)), OPTIONS)
@@ -126,7 +132,7 @@ def still_pairs(image: Image, points: NDArray, rng: np.random.Generator) -> Samp
         second.begin(again, None, None)
         back = Capture(again, second.face.pose.scale, 25.0)
         out = canvas.copy()
-        second.draw(out, Drive(back.move(back.state(points), 0.0, True)))
+        second.draw(out, Drive(replace(back.move(back.state(points), 0.0, True), interior=interior(image, points))))
         x0, y0, x1, y1 = second.box
         looks = {n: k for n, k in second.looks().items() if n == "mouth"}
         _collect(samples, looks, np.ascontiguousarray(image[y0:y1, x0:x1]))

@@ -1,0 +1,37 @@
+"""What a performer's frames tell beyond landmarks: where skin went, the head's outline, the interior of the mouth."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.face.interior import USUAL, interior
+from infinex.face.outline import Outline
+from infinex.face.pose import Pose, fit_pose
+from infinex.face.register import Registration
+from infinex.motion import STILL, Rest
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+
+class Measured:
+    """Compares a performer's frames, as they come, with the one that shows the performer at rest."""
+
+    def __init__(self, image: Image, points: Array, rest: Rest) -> None:
+        """`image` (H, W, 3) shows the performer at `rest`, with landmarks `points` (478, 3) in pixels."""
+        self.landmarks = Registration(image, points)  # (478, 3) of a frame, where the picture says that they are
+        self._outline = Outline(image, rest.face, fit_pose(rest.face, points))
+        self._fields: Array | None = None
+        self._shown = USUAL  # until the lips part
+
+    def beyond(self, image: Image, points: Array, pose: Pose, valid: bool) -> Array:
+        """Outline and interior of the mouth, (18,), in a frame with those landmarks and the head at `pose`.
+
+        Without a face (`valid`) they are those of the last frame."""
+        if valid:
+            self._fields = self._outline.measure(image, pose, self._fields)
+            seen = interior(image, points)
+            self._shown = self._shown if seen is None else seen
+        outline = STILL if self._fields is None else self._outline.settled(self._fields)
+        return np.concatenate([outline.ravel(), self._shown.ravel()])

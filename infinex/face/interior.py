@@ -1,0 +1,87 @@
+"""What a mouth shows between its lips, which no landmark tells: teeth, a tongue, or darkness.
+
+The opening is read in three bands from the upper lip to the lower one. Of each it is measured how much is light, as
+teeth are, and how much dark, as a cavity is; tongue and gums lie between. All of it is told beside the lightness of the
+performer's own skin: six shares a frame, motion as Action Units are, that carry over to another's mouth in its own
+light and colours. They carry no picture.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.face import topology as top
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+
+BANDS, KINDS = 3, 2  # upper, middle, lower; light, dark
+DARK, BETWEEN, LIGHT = 0.1, 0.6, 1.1  # lightness, as a share of the skin's, of a cavity, of a tongue, of teeth
+SHAPE = (BANDS, KINDS)
+ROWS = 4  # read in each band
+ACROSS = 3  # columns read between neighbouring landmarks
+LEAST = 0.6  # pixels of mean opening under which nothing is seen
+# What mouths show on the whole: stands in where one of two joined performances knows more than the other.
+USUAL: Array = np.array([[0.2, 0.3], [0.2, 0.3], [0.2, 0.2]])
+
+
+def interior(image: Image, points: Array) -> Array | None:
+    """Shares (3, 2) in 0..1: of the upper, middle and lower band, how much is light and how much dark.
+
+    `image` (H, W, 3) shows landmarks `points` (478, 3) in pixels. None where the lips meet or are out of sight."""
+    h, w = image.shape[:2]
+    upper, lower = points[top.LIPS_INNER_UPPER, :2], points[top.LIPS_INNER_LOWER, :2]
+    t = np.linspace(0.5, len(upper) - 1.5, ACROSS * (len(upper) - 2))[:, None]
+    i = t.astype(int)[:, 0]
+    upper, lower = (line[i] * (1 - t + i[:, None]) + line[i + 1] * (t - i[:, None]) for line in (upper, lower))
+    down = np.clip(((lower - upper) * _downwards(points)).sum(1), 0, None)
+    if down.mean() < LEAST:
+        return None
+    v = (np.arange(BANDS * ROWS) + 0.5)[:, None, None] / (BANDS * ROWS)
+    places = (upper * (1 - v) + lower * v).astype(np.float32)
+    if not ((places > -1) & (places < [w, h])).all():
+        return None
+    seen = cv2.remap(image, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    light = lab_of(seen)[..., 0] / max(float(colour_at(image, points[top.SKIN])[0]), 1.0)
+    shares = np.stack([ramp(light, BETWEEN, LIGHT), 1 - ramp(light, DARK, BETWEEN)], -1)
+    shares = shares.reshape(BANDS, ROWS, -1, KINDS).mean(1)  # columns count by how far open they are
+    return (shares * down[:, None]).sum(1) / down.sum()
+
+
+def painted(shares: Array, opening: NDArray) -> NDArray[np.float32]:
+    """The shares (3, 2) laid out over an upright opening (H, W) in 0..1, (2, H, W): light, dark."""
+    solid = opening > 0.5
+    first, last = solid.argmax(0), len(solid) - 1 - solid[::-1].argmax(0)
+    height = np.maximum(last - first + 1, 1)
+    v = (np.arange(len(solid))[:, None] - first + 0.5) / height
+    centres = (np.arange(BANDS) + 0.5) / BANDS
+    planes = [np.interp(v, centres, shares[:, k]) * opening for k in range(KINDS)]
+    return np.asarray(planes, np.float32)
+
+
+def ramp(x: NDArray, low: float, high: float) -> NDArray:
+    """0 up to `low`, 1 from `high` on, straight in between."""
+    return np.clip((x - low) / (high - low), 0, 1)
+
+
+def lab_of(rgb: NDArray) -> NDArray[np.float32]:
+    """RGB (H, W, 3) in 0..255 to Lab with L in 0..100 and a, b around 0."""
+    return cv2.cvtColor(np.asarray(rgb, np.float32) / 255, cv2.COLOR_RGB2LAB)
+
+
+def colour_at(image: Image, places: Array) -> NDArray[np.float32]:
+    """Median colour of a frame in Lab, from three by three pixels around each of some places."""
+    p = np.round(places[:, :2]).astype(int)
+    p = np.clip(p, 1, np.array(image.shape[1::-1]) - 2)
+    beside = np.stack(np.meshgrid([-1, 0, 1], [-1, 0, 1]), -1).reshape(-1, 2)
+    x, y = (p[:, None] + beside).reshape(-1, 2).T
+    return np.asarray(np.median(lab_of(image[y, x][None])[0], 0), np.float32)
+
+
+def _downwards(points: Array) -> Array:
+    """The way from the upper lip to the lower one in the picture, (2,), of length 1."""
+    across = points[308, :2] - points[78, :2]
+    way = np.array([-across[1], across[0]])
+    return way / max(float(np.linalg.norm(way)), 1e-6)

@@ -1,0 +1,114 @@
+"""What a mouth shows between its lips."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from infinex.drivers.video import VideoDriver
+from infinex.engine import Drive
+from infinex.face import topology as top
+from infinex.face.interior import BANDS, KINDS, interior, painted
+from infinex.face.units import units_offsets
+from infinex.mesh.engine import MeshOptions, PreparedFace
+from infinex.motion import Move, Rest
+from infinex.pipeline import load_source
+from infinex.studio.examples import EXAMPLES
+
+TEETH, TONGUE, DARK = (225, 220, 205), (170, 85, 85), (25, 10, 10)
+SKIN, LIPS = (205, 160, 135), (165, 80, 80)
+
+
+def face(opening: float, unit: float = 120.0, tilt: float = 0.0) -> np.ndarray:
+    """The mean face with its lips `opening` IOD apart, in pixels."""
+    mean = top.mean_face().copy()
+    middle = mean[top.LIPS_INNER, 1].mean()
+    for ring, way in ((top.LIPS_INNER_UPPER, -1), (top.LIPS_INNER_LOWER, 1)):
+        for i, point in enumerate(ring[1:-1], 1):
+            mean[point, 1] = middle + way * opening / 2 * np.sin(np.pi * i / 10)
+    c, s = np.cos(tilt), np.sin(tilt)
+    mean[:, :2] = mean[:, :2] @ np.array([[c, s], [-s, c]])
+    return mean * unit + [256, 200, 0]
+
+
+def picture(points: np.ndarray, bands: list[tuple[int, int, int]], light: float = 1.0) -> np.ndarray:
+    """A flat face whose mouth shows bands of colour from its upper lip to its lower one."""
+    image = np.full((512, 512, 3), SKIN, np.uint8)
+    cv2.fillPoly(image, [np.round(points[top.LIPS_OUTER, :2]).astype(np.int32)], LIPS)
+    upper, lower = points[top.LIPS_INNER_UPPER, :2], points[top.LIPS_INNER_LOWER, :2]
+    for i, colour in enumerate(bands):
+        a, b = i / len(bands), (i + 1) / len(bands)
+        strip = np.concatenate([upper * (1 - a) + lower * a, (upper * (1 - b) + lower * b)[::-1]])
+        cv2.fillPoly(image, [np.round(strip).astype(np.int32)], colour)
+    return np.clip(image * light, 0, 255).astype(np.uint8)
+
+
+@pytest.mark.parametrize("tilt", [0.0, 0.5, -1.2])
+@pytest.mark.parametrize("light", [1.0, 0.45])
+def test_teeth_tongue_and_dark_are_told_apart_where_they_are(tilt: float, light: float) -> None:
+    points = face(0.3, tilt=tilt)
+    shares = interior(picture(points, [TEETH, DARK, TONGUE], light), points)
+    assert shares is not None and shares.shape == (BANDS, KINDS)
+    assert shares[0, 0] > 0.7 and shares[0, 1] < 0.2
+    assert shares[1, 1] > 0.7 and shares[1, 0] < 0.2
+    assert shares[2].max() < 0.35
+    assert shares.min() >= 0 and shares.max() <= 1
+
+
+def test_lips_that_meet_or_lie_outside_show_nothing() -> None:
+    points = face(0.0)
+    assert interior(picture(points, [DARK]), points) is None
+    points = face(0.3)
+    assert interior(picture(points, [DARK])[:200], points) is None
+
+
+def test_shares_are_laid_out_over_an_opening() -> None:
+    opening = np.zeros((60, 80), np.float32)
+    cv2.ellipse(opening, (40, 30), (30, 18), 8, 0, 360, 1.0, -1)
+    planes = painted(np.array([[1.0, 0], [0, 1], [0, 0]]), opening)
+    assert planes.shape == (2, 60, 80) and not planes[:, opening == 0].any()
+    assert planes[0, 14:18, 40].min() > 0.9 and planes[1, 30, 40] > 0.9 and planes[:, 43:47, 40].max() < 0.1
+
+
+def test_a_driving_clip_carries_it(write_clip: Callable[..., Path]) -> None:
+    """A smile with teeth, which go dark and come back."""
+    source = load_source(EXAMPLES[1].path)[0]
+    k = 320 / source.image.shape[1]
+    image = cv2.resize(source.image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
+    image = np.ascontiguousarray(image[: image.shape[0] // 2 * 2, : image.shape[1] // 2 * 2])
+    points = source.face.landmarks * k
+    mask = np.zeros(image.shape[:2], np.float32)
+    cv2.fillPoly(mask, [np.round(points[top.LIPS_INNER, :2]).astype(np.int32)], 1.0)
+    dark = image * (1 - 0.9 * cv2.GaussianBlur(mask, (0, 0), 0.7)[..., None])
+    lit = np.arange(24) // 8 != 1
+    clip = write_clip([image if on else dark.astype(np.uint8) for on in lit], "teeth.mp4")
+    driver = VideoDriver(clip).settle()
+    shares = np.stack([drive.move.interior for drive in driver])
+    driver.close()
+    teeth, gone = shares[lit], shares[~lit]
+    assert teeth[:, :2, 0].mean() > 0.4 > 0.15 > gone[:, :2, 0].mean()
+    assert gone[..., 1].mean() > 0.5 > 0.3 > teeth[..., 1].mean()
+    plain = VideoDriver(clip, flow=False).settle()
+    assert all(drive.move.interior is None for drive in plain)
+    plain.close()
+
+
+def test_the_networks_show_what_they_are_told() -> None:
+    """A shut mouth opens: with teeth if the performer showed teeth, dark if she did not."""
+    source = load_source(EXAMPLES[0].path)[0]
+    prepared = PreparedFace(source, MeshOptions(mouth="own", wrinkles="none"))
+    prepared.begin(Rest.neutral(), None, None)
+    shown = {}
+    for kind, name in enumerate(("light", "dark")):
+        told = np.zeros((BANDS, KINDS))
+        told[:, kind] = 1
+        move = Move(0.0, np.zeros(3), np.zeros(3), 1.0, units_offsets({"AU25": 0.8, "AU12": 0.6}), np.zeros(2))
+        canvas = source.image.copy()
+        target, _ = prepared.draw(canvas, Drive(replace(move, interior=told)))
+        mask = np.zeros(canvas.shape[:2], np.uint8)
+        cv2.fillPoly(mask, [np.round(target.points[top.LIPS_INNER, :2]).astype(np.int32)], 1)
+        shown[name] = float(canvas[mask > 0].mean())
+    assert shown["light"] > 1.3 * shown["dark"]
