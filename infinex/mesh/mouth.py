@@ -34,6 +34,10 @@ SUN = np.array([0.12, -0.45, -0.88])  # light from the front and above, head coo
 HALFWAY = (SUN - np.array([0, 0, 1])) / np.linalg.norm(SUN - np.array([0, 0, 1]))  # between light and viewer
 SMILE_LIT = 0.15  # how much lighter the upper teeth are in a broad smile
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
+TOOTH_LIGHT = 0.45  # share of light from where on a third of the mouth is full of teeth
+TEETH_MOVE = (-0.03, 0.09)  # IOD by which teeth may be shown elsewhere than the skull has them
+ROUND = (0.15, 0.27)  # opening as a share of the mouth's width, from narrow to wide open
+UPPER_SHOWN = 0.035  # of the upper teeth, below the lip of a mouth that is wide open, where nothing is known
 LOWER_SHOWN = 0.030  # of the lower teeth, above the lip
 REDDEST = np.array([3.0, 12.0])  # most that a, b may rise: lipstick is no light, and would dye the teeth
 LIP_CAST = 0.6  # share of the difference of two people's lips that a performer's mouth takes on
@@ -203,6 +207,24 @@ def _mid_lips(points: Array) -> Array:
     return (inner + outer[near]) / 2
 
 
+def roundness(target: Target) -> float:
+    """How wide open a mouth is for its width, 0..1."""
+    wide = float(np.linalg.norm(target.face[61] - target.face[291]))
+    return float(np.clip((target.gap[4] / max(wide, 1e-3) - ROUND[0]) / (ROUND[1] - ROUND[0]), 0, 1))
+
+
+def _teeth_shown(interior: Array) -> Array:
+    """How far the upper and the lower teeth reach from their lips, (2,) as shares of the opening.
+
+    `interior` (3, 2) is what a performer's mouth showed; teeth are what is light from the lip on, without a break."""
+    light = interior[:, 0]
+    first, second, third = np.clip(light / TOOTH_LIGHT, 0, 1)
+    upper = (first + first * second + first * second * third) / 3
+    # At the bottom lie a wet tongue and a lip, too, which are half as light.
+    third, second = np.clip((light[2:0:-1] - 0.5 * TOOTH_LIGHT) / TOOTH_LIGHT, 0, 1)
+    return np.array([upper, min((third + third * second) / 3, 1 - upper)])
+
+
 @dataclass(frozen=True)
 class Anatomy:
     """Where things lie in the modelled mouth (IOD, from the upper lip's inner edge), and how light they are.
@@ -357,12 +379,18 @@ class Mouth:
         d = pose.rotation[2]  # the viewing axis in head coordinates
         # The cheeks' own shift carries the arches: a skewed smile keeps its teeth behind the lips.
         o[..., 0] -= self._centre
-        upper = self._upper.meet(o, d)
+        told = None if target.interior is None else _teeth_shown(target.interior) * float(target.gap[4])
+        edge = float(target.face[13, 1]) - self._upper.edge
+        if told is None:  # lips that open wide bare the upper teeth
+            lowered = roundness(target) * max(0.0, edge + UPPER_SHOWN)
+        else:
+            lowered = float(np.clip(edge + told[0], *TEETH_MOVE))
+        upper = self._upper.meet(o - np.array([0.0, lowered, 0.0]), d)
         drop = max(0.0, float(target.face[152, 1] - self._face.face[152, 1]))
         swing = to_matrix(np.array([np.arctan2(drop, 0.95), 0.0, 0.0]))
         # Lips hide the lower teeth but for their edge, however little the chin itself went down.
-        hidden = float(target.face[14, 1]) - LOWER_SHOWN - self._lower.edge
-        sunk = max(0.0, hidden - 0.95 * np.sin(np.arctan2(drop, 0.95)))
+        hidden = float(target.face[14, 1]) - (LOWER_SHOWN if told is None else told[1]) - self._lower.edge
+        sunk = max(0.0 if told is None else TEETH_MOVE[0], hidden - 0.95 * np.sin(np.arctan2(drop, 0.95)))
         o_jaw = o - np.array([0.0, sunk, 0.0])
         o_jaw = (o_jaw - HINGE) @ swing + HINGE  # rays in the frame of the lowered jaw
         d_jaw = d @ swing

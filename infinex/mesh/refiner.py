@@ -22,6 +22,7 @@ from infinex.face import topology as top
 from infinex.face.interior import KINDS, painted
 from infinex.face.pose import Pose
 from infinex.mesh.layers import Layers, polygon_mask
+from infinex.mesh.mouth import roundness
 from infinex.mesh.retarget import EYES, SourceFace, Target
 from infinex.mesh.warp import Flow
 
@@ -30,10 +31,6 @@ Planes = NDArray[np.float32]
 MODELS = Path(__file__).with_name("data")
 PARTS = ("head", "eye", "mouth")  # in the order they are refined
 GENTLE = 0.4  # strength where the face has no colour
-ROUND = (
-    0.22,
-    0.34,
-)  # opening as a share of the mouth's width, over which the mouth's network fades out where it must guess
 SHUT = (0.25, 0.6)  # of an eye's own opening, over which the eyes' network begins to move lids
 FAR_GAZE = 0.5  # radians; the eyes' network fades out towards it
 LARGEST = 110.0  # of a residual, in grey levels
@@ -236,8 +233,7 @@ def look_at_mouth(part: Image, image: Image, origin: tuple[int, int], face: Sour
     moved = float(np.abs(target.face[top.LIPS_INNER] - face.face[top.LIPS_INNER]).max())
     alive = np.clip((target.gap[4] - 0.010) / 0.02, 0, 1) * np.clip(moved / 0.03, 0, 1)
     # What a wide open mouth shows is else anybody's guess, and the mean of all guesses is pale: the model stands alone.
-    guess = float(np.clip((ROUND[1] - target.gap[4] / max(wide[1], 1e-3)) / (ROUND[1] - ROUND[0]), 0, 1))
-    trust = 1.0 if known else guess
+    trust = 1.0 if known else 1 - roundness(target)
     return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 1.5) * float(alive)), trust)
 
 

@@ -1,7 +1,6 @@
 """What a mouth shows between its lips."""
 
 from collections.abc import Callable
-from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -14,6 +13,7 @@ from infinex.face import topology as top
 from infinex.face.interior import BANDS, KINDS, interior, painted
 from infinex.face.units import units_offsets
 from infinex.mesh.engine import MeshOptions, PreparedFace
+from infinex.mesh.retarget import Target
 from infinex.motion import Move, Rest
 from infinex.pipeline import load_source
 from infinex.studio.examples import EXAMPLES
@@ -96,19 +96,37 @@ def test_a_driving_clip_carries_it(write_clip: Callable[..., Path]) -> None:
     plain.close()
 
 
+def drawn(move: Move, refine: bool) -> tuple[np.ndarray, Target]:
+    source = load_source(EXAMPLES[0].path)[0]
+    prepared = PreparedFace(source, MeshOptions(mouth="own", wrinkles="none", refine=refine))
+    prepared.begin(Rest.neutral(), None, None)
+    canvas = source.image.copy()
+    target, _ = prepared.draw(canvas, Drive(move))
+    return canvas, target
+
+
+def opened(units: dict[str, float], told: list[list[float]] | None) -> Move:
+    shares = None if told is None else np.array(told, float)
+    return Move(0.0, np.zeros(3), np.zeros(3), 1.0, units_offsets(units), np.zeros(2), interior=shares)
+
+
 def test_the_networks_show_what_they_are_told() -> None:
     """A shut mouth opens: with teeth if the performer showed teeth, dark if she did not."""
-    source = load_source(EXAMPLES[0].path)[0]
-    prepared = PreparedFace(source, MeshOptions(mouth="own", wrinkles="none"))
-    prepared.begin(Rest.neutral(), None, None)
-    shown = {}
-    for kind, name in enumerate(("light", "dark")):
-        told = np.zeros((BANDS, KINDS))
-        told[:, kind] = 1
-        move = Move(0.0, np.zeros(3), np.zeros(3), 1.0, units_offsets({"AU25": 0.8, "AU12": 0.6}), np.zeros(2))
-        canvas = source.image.copy()
-        target, _ = prepared.draw(canvas, Drive(replace(move, interior=told)))
+    shown = []
+    for told in ([[1, 0]] * 3, [[0, 1]] * 3):
+        canvas, target = drawn(opened({"AU25": 0.8, "AU12": 0.6}, told), True)
         mask = np.zeros(canvas.shape[:2], np.uint8)
         cv2.fillPoly(mask, [np.round(target.points[top.LIPS_INNER, :2]).astype(np.int32)], 1)
-        shown[name] = float(canvas[mask > 0].mean())
-    assert shown["light"] > 1.3 * shown["dark"]
+        shown.append(float(canvas[mask > 0].mean()))
+    assert shown[0] > 1.3 * shown[1]
+
+
+def test_the_modelled_teeth_stand_where_the_performers_did() -> None:
+    """What is light from the upper lip on is upper teeth; without word of it, a wide mouth bares some, too."""
+    wide = {"AU25": 0.6, "AU26": 1.0}
+    light = {}
+    for name, told in (("bare", [[0.6, 0], [0, 1], [0, 1]]), ("dark", [[0, 1]] * 3), ("untold", None)):
+        canvas, target = drawn(opened(wide, told), False)
+        (x, y), gap = target.points[13, :2], target.points[14, 1] - target.points[13, 1]
+        light[name] = canvas[int(y + 0.05 * gap) : int(y + 0.2 * gap), int(x - 4) : int(x + 4)].mean()
+    assert light["bare"] > 2 * light["dark"] and light["untold"] > 1.5 * light["dark"]

@@ -40,6 +40,7 @@ from infinex.systems.refiner.split import held_out, names_of
 SCALE = 63.0  # of planes stored as int8: -2..2
 SOURCES, TARGETS = 6, 20  # frames of a clip that serve as source, and targets for each
 NEAR = 0.3  # share of the targets drawn at random; the others differ most in mouth, eyes or pose
+UNTOLD = 0.4  # share of the mouths whose interior is unknown, as without a camera
 SAME_PERSON = 0.58  # distance of two embeddings
 OPTIONS = MeshOptions("own", "none", True, refine=False)
 FLOW = 16.0  # steps of the flow that are stored for each window pixel, as int8
@@ -103,7 +104,8 @@ def clip_pairs(frames: list[Image], points: list[NDArray], rng: np.random.Genera
             there = registered(frames[j], points[j])
             fields = around.settled(around.measure(frames[j], fit_pose(rest.face, there)))
             move = mine.move(np.concatenate([mine.state(there), fields.ravel()]), 0.0, True)
-            move = replace(move, interior=interior(frames[j], there))
+            told = rng.random() > UNTOLD
+            move = replace(move, interior=interior(frames[j], there) if told else None)
             canvas = frames[i].copy()
             face.draw(canvas, Drive(move))
             x0, y0, x1, y1 = face.box
@@ -132,7 +134,9 @@ def still_pairs(image: Image, points: NDArray, rng: np.random.Generator) -> Samp
         second.begin(again, None, None)
         back = Capture(again, second.face.pose.scale, 25.0)
         out = canvas.copy()
-        second.draw(out, Drive(replace(back.move(back.state(points), 0.0, True), interior=interior(image, points))))
+        told = rng.random() > UNTOLD
+        opening = replace(back.move(back.state(points), 0.0, True), interior=interior(image, points) if told else None)
+        second.draw(out, Drive(opening))
         x0, y0, x1, y1 = second.box
         looks = {n: k for n, k in second.looks().items() if n == "mouth"}
         _collect(samples, looks, np.ascontiguousarray(image[y0:y1, x0:x1]))

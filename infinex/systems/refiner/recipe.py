@@ -31,7 +31,6 @@ from infinex.systems.refiner.pairs import FLOW, SCALE
 from infinex.training.trainer import TrainerOptions
 
 IMAGES = 6  # planes of colour: the frame and the source
-INTERIOR = 3  # last planes of a mouth: what it shows, and that this is known
 
 
 @dataclass(frozen=True)
@@ -47,7 +46,6 @@ class RefinerRecipe:
     betas: tuple[float, float] = (0.9, 0.99)
     augment: bool = True  # other light and other complexions
     mirror: bool = True  # faces seen in a mirror, too
-    forget: float = 0.4  # share of the mouths whose interior is unknown, as without a camera
     stills: float = 8.0  # how often stills are drawn, against the clips of one person: they show many, once each
     weights: RefinerLossWeights = field(default_factory=RefinerLossWeights)
     trainer: TrainerOptions = field(default_factory=lambda: TrainerOptions(ema=0.998, panel_rows=8))
@@ -174,9 +172,6 @@ class PairSamples:
         self.chance = np.array([recipe.stills if k == "still" else 1.0 for k in people])
         self.chance /= self.chance.sum()
         self.held = split == "test"
-        self.forget = recipe.forget if part == "mouth" else 0.0
-        if self.held:
-            self.forget = float(self.forget == 1)
         self.length = 400 if self.held else recipe.repeats
 
     def __len__(self) -> int:
@@ -188,11 +183,8 @@ class PairSamples:
         clips = self.people[int(rng.choice(len(self.people), p=self.chance))]
         clip = clips[int(rng.integers(len(clips)))]
         i = int(rng.integers(len(clip["planes"])))
-        planes = clip["planes"][i].astype(np.float32) / SCALE
-        if rng.random() < self.forget:
-            planes[-INTERIOR:] = 0
         return {
-            "planes": torch.from_numpy(planes),
+            "planes": torch.from_numpy(clip["planes"][i].astype(np.float32) / SCALE),
             "truth": torch.from_numpy(clip["truth"][i].astype(np.float32) / 127.5 - 1),
             "support": torch.from_numpy(clip["support"][i].astype(np.float32) / 255),
             "flow": torch.from_numpy(clip["flow"][i].astype(np.float32) / FLOW),
