@@ -43,6 +43,7 @@ def eased(motion: Motion, seconds: float = 0.35) -> Motion:
         translation=m.translation * ramp[:, None] + (1 - ramp[:, None]) * m.rest.translation,
         scale=m.scale**ramp,
         gaze=m.gaze * ramp[:, None],
+        outline=None if m.outline is None else m.outline * ramp[:, None, None, None],
         units=None,
         unit_names=(),
     )

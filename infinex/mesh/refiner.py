@@ -31,6 +31,7 @@ Planes = NDArray[np.float32]
 MODELS = Path(__file__).with_name("data")
 PARTS = ("head", "eye", "mouth")  # in the order they are refined
 GENTLE = 0.4  # strength where the face has no colour
+WIDE_TOLD = 0.5  # share by which it holds back before a wide open mouth that it was told about
 SHUT = (0.25, 0.6)  # of an eye's own opening, over which the eyes' network begins to move lids
 FAR_GAZE = 0.5  # radians; the eyes' network fades out towards it
 LARGEST = 110.0  # of a residual, in grey levels
@@ -233,7 +234,7 @@ def look_at_mouth(part: Image, image: Image, origin: tuple[int, int], face: Sour
     moved = float(np.abs(target.face[top.LIPS_INNER] - face.face[top.LIPS_INNER]).max())
     alive = np.clip((target.gap[4] - 0.010) / 0.02, 0, 1) * np.clip(moved / 0.03, 0, 1)
     # What a wide open mouth shows is else anybody's guess, and the mean of all guesses is pale: the model stands alone.
-    trust = 1.0 if known else 1 - roundness(target)
+    trust = 1 - (WIDE_TOLD if known else 1.0) * roundness(target)
     return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 1.5) * float(alive)), trust)
 
 
