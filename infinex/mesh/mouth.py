@@ -3,6 +3,7 @@
 The model is analytic: two dental arches as curtains over a smooth curve, cut into teeth along the curve,
 gums above and below, a tongue and a cavity. Every pixel's ray is met with them, so the upper teeth stay
 with the skull and the lower ones with the jaw whatever the lips do, with true parallax under head turns.
+How far both reach beyond the lips is the performer's, where frames showed it (`infinex.face.interior`).
 Lengths in IOD (about 90 mm); anatomical sizes are the usual textbook crown widths.
 """
 
