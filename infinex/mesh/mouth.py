@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
-from infinex.face.interior import colour_at, lab_of, ramp
+from infinex.face.interior import colour_at, interior, lab_of, ramp
 from infinex.face.pose import to_matrix
 from infinex.mesh.layers import polygon_mask
 from infinex.mesh.raster import affines, blend, draw
@@ -56,6 +56,7 @@ class MouthTone:
     skin: NDArray[np.float32]  # (3,)
     lips: NDArray[np.float32]  # (3,)
     grain: NDArray[np.float32]  # (n, n) log-luminance residual of the skin, one cell a pixel
+    upper: float = 0.0  # share of the mouth's opening that upper teeth take in the picture
 
     @staticmethod
     def measure(image: Image, points: Array) -> MouthTone:
@@ -86,7 +87,9 @@ class MouthTone:
         patch = np.hstack([patch, patch[:, ::-1]])  # mirrored, so that it tiles without seams
         patch = np.vstack([patch, patch[::-1]])
         own_skin, own_lips = (lab_of(part[where][None]).mean((0, 1)) for where in (skin, rim))
-        return MouthTone(own_skin, own_lips, patch.astype(np.float32))
+        shown = interior(image, points)
+        upper = 0.0 if shown is None else float(_teeth_shown(shown)[0])
+        return MouthTone(own_skin, own_lips, patch.astype(np.float32), upper)
 
 
 @dataclass(frozen=True)
@@ -321,6 +324,9 @@ class Mouth:
         self._centre = (f[78, 0] + f[308, 0]) / 2
         self._upper = _Arch(front, lip + a.upper_edge, -1.0, UPPER, CROWN_UPPER, k)
         self._lower = _Arch(front + 0.025, lip + a.upper_edge + 0.002, 1.0, LOWER, CROWN_LOWER, 0.93 * k)
+        # Teeth that the portrait shows already stay where they are.
+        bared = f[13, 1] + tone.upper * face.gaps[4] - self._upper.edge
+        self._bared = float(np.clip(bared, 0, TEETH_MOVE[1])) if tone.upper else 0.0
         self._tongue = (
             np.array([0.0, lip + a.tongue_drop, front + a.tongue_depth]),
             np.array([a.tongue_width * k, a.tongue_height, a.tongue_length]),
@@ -383,7 +389,7 @@ class Mouth:
         told = None if target.interior is None else _teeth_shown(target.interior) * float(target.gap[4])
         edge = float(target.face[13, 1]) - self._upper.edge
         if told is None:  # lips that open wide bare the upper teeth
-            lowered = roundness(target) * max(0.0, edge + UPPER_SHOWN)
+            lowered = max(self._bared, roundness(target) * max(0.0, edge + UPPER_SHOWN))
         else:
             lowered = float(np.clip(edge + told[0], *TEETH_MOVE))
         upper = self._upper.meet(o - np.array([0.0, lowered, 0.0]), d)
@@ -398,7 +404,7 @@ class Mouth:
         lower = self._lower.meet(o_jaw, d_jaw)
         lab = self._cavity(o, d)
         lab = self._draw_tongue(lab, o_jaw, d_jaw)
-        smile = self._smile(target)
+        smile = max(self._smile(target), self._tone.upper)  # teeth that the portrait shows are lit already
         lab = self._draw_arch(lab, lower, self._anatomy.lower_bright)
         lab = self._draw_arch(lab, upper, self._anatomy.upper_bright * (1 + SMILE_LIT * smile))
         # Lips shade what lies behind them, the upper one more; light dies towards the corners.

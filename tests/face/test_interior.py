@@ -130,3 +130,20 @@ def test_the_modelled_teeth_stand_where_the_performers_did() -> None:
         (x, y), gap = target.points[13, :2], target.points[14, 1] - target.points[13, 1]
         light[name] = canvas[int(y + 0.05 * gap) : int(y + 0.2 * gap), int(x - 4) : int(x + 4)].mean()
     assert light["bare"] > 2 * light["dark"] and light["untold"] > 1.5 * light["dark"]
+
+
+def test_teeth_that_a_portrait_shows_stay_as_its_mouth_opens_wide() -> None:
+    source = load_source(EXAMPLES[1].path)[0]  # an astronaut, who smiles broadly
+    prepared = PreparedFace(source, MeshOptions(mouth="own", wrinkles="none", refine=False))
+    prepared.begin(Rest.neutral(), None, None)
+    canvas = source.image.copy()
+    target, _ = prepared.draw(canvas, Drive(opened({"AU25": 0.6, "AU26": 1.0}, None)))
+    own = source.face.landmarks
+
+    def light(image: np.ndarray, lip: np.ndarray, gap: float) -> float:
+        x, y = lip[:2]
+        return float(image[int(y + 0.2 * gap) : int(y + 0.6 * gap), int(x - 5) : int(x + 5)].mean())
+
+    gap = own[14, 1] - own[13, 1]
+    assert target.points[14, 1] - target.points[13, 1] > 1.5 * gap
+    assert light(canvas, target.points[13], gap) > 0.6 * light(source.image, own[13], gap)
