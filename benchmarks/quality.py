@@ -26,8 +26,9 @@ from rich.progress import track as bar
 from infinex.drivers.video import VideoDriver
 from infinex.engine import Source
 from infinex.errors import InputError
-from infinex.evaluation.metrics import Flicker, cosine, identity, l1, landmark_distance, psnr, ssim
+from infinex.evaluation.metrics import Flicker, l1, landmark_distance, psnr, ssim
 from infinex.evaluation.watched import Watched
+from infinex.face.identity import cosine, identity
 from infinex.face.reading import read_units
 from infinex.face.tracker import FaceFinder, FaceTracker
 from infinex.face.units import FACE_UNITS

@@ -28,8 +28,10 @@ from rich.progress import track as bar
 
 from infinex.drivers.video import VideoDriver
 from infinex.engine import Drive, Source
-from infinex.evaluation.metrics import Flicker, cosine, identity, psnr
+from infinex.evaluation.metrics import Flicker, psnr
 from infinex.face import topology as top
+from infinex.face.identity import cosine, identity
+from infinex.face.portrait import SourceFace
 from infinex.face.pose import fit_pose
 from infinex.face.shape import lip_gaps
 from infinex.face.tracker import FaceFinder, FaceTracker
@@ -38,7 +40,6 @@ from infinex.media.image import read_image
 from infinex.media.video import VideoReader
 from infinex.mesh.engine import MeshOptions, PreparedFace
 from infinex.mesh.layers import person_matte, polygon_mask
-from infinex.mesh.retarget import SourceFace
 from infinex.motion import Move, Rest
 from infinex.systems.refiner.split import held_out, names_of
 

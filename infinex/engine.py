@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.errors import InputError, MissingDependencyError
+from infinex.errors import InputError
 from infinex.face.tracker import Face
 from infinex.motion import Move, Rest
+from infinex.systems.spec import with_engines
 
 if TYPE_CHECKING:
-    from infinex.mesh.retarget import SourceFace
+    from infinex.face.portrait import SourceFace
 
 
 @dataclass(frozen=True)
@@ -79,35 +78,19 @@ class Suited(Protocol):
         """`face` (478, 3) is the portrait's canonical face as it is at rest."""
 
 
-# One line per engine: a module and its function `open_engine(options, weights)`, which takes the
-# `infinex.pipeline.Options` of a job and a path or name of weights ("" for those that come with Infinex).
-ENGINES: dict[str, str] = {
-    "mesh": "infinex.mesh.engine",
-    "fomm": "infinex.systems.fomm.portrait",
-    "ganimation": "infinex.systems.ganimation.engine",
-}
-
-
 def engine_names() -> list[str]:
-    """Engines of this installation, whether or not what they need is installed."""
-    found = []
-    for name, module in ENGINES.items():
-        parent = importlib.util.find_spec(module.rpartition(".")[0])
-        if parent is not None and importlib.util.find_spec(module) is not None:
-            found.append(name)
-    return found
+    """Engines of this installation, whether or not what they need is installed; the default one first."""
+    return list(with_engines())
 
 
 def load_engine(name: str, options: Any = None, weights: str = "") -> Engine:
     """An engine by name, ready to prepare portraits. `options` are `infinex.pipeline.Options`.
 
     Raises InputError for unknown names, MissingDependencyError and WeightsError for what it lacks."""
-    if name not in engine_names():
+    found = with_engines().get(name)
+    if found is None:
         raise InputError(f"unknown engine {name!r}; there are {', '.join(engine_names())}")
-    try:
-        module = importlib.import_module(ENGINES[name])
-    except ModuleNotFoundError as error:
-        raise MissingDependencyError(f"the engine {name} needs {error.name}: pip install 'infinex[train]'") from None
+    module = found.load(found.system.engine, f"the engine {name}")
     if options is None:
         from infinex.pipeline import Options
 

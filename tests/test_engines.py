@@ -10,13 +10,14 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from infinex.engine import ENGINES, Drive, Source, engine_names, load_engine
+from infinex.engine import Drive, Source, engine_names, load_engine
 from infinex.errors import InputError, WeightsError
 from infinex.face.topology import mean_face
 from infinex.face.tracker import Face
 from infinex.motion import Rest
 from infinex.pipeline import Options, Stage, load_source, render
-from infinex.weights import registry
+from infinex.systems import registry
+from infinex.systems.spec import Weights, systems
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
@@ -49,7 +50,7 @@ def source() -> Source:
 
 
 def test_every_engine_loads_or_says_why() -> None:
-    assert {"mesh", "fomm"} <= set(engine_names()) <= set(ENGINES)
+    assert engine_names()[0] == "mesh" and "fomm" in engine_names()
     assert load_engine("mesh").needs == "motion"
     with pytest.raises(InputError, match=r"unknown engine 'magic'; there are mesh, fomm"):
         Options(engine="magic").check()
@@ -202,15 +203,19 @@ def test_fetching_checks_the_hash(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
 
     monkeypatch.setenv("INFINEX_WEIGHTS", str(tmp_path / "store"))
     (tmp_path / "net.onnx").write_bytes(b"numbers")
-    good = registry.Entry("net", "x", "", "", 0.1, url=(tmp_path / "net.onnx").as_uri(),
-                          sha256=hashlib.sha256(b"numbers").hexdigest())  # fmt: skip
-    monkeypatch.setattr(registry, "ENTRIES", (good,))
+    digest = hashlib.sha256(b"numbers").hexdigest()
+    good = Weights("net", "", "", 0.1, url=(tmp_path / "net.onnx").as_uri(), sha256=digest)
+
+    def known(weights: Weights) -> None:
+        monkeypatch.setattr(registry, "entries", lambda: (registry.Entry(weights, systems()["fomm"]),))
+
+    known(good)
     assert registry.fetch("net").read_bytes() == b"numbers"
     registry.fetch("net").unlink()
-    monkeypatch.setattr(registry, "ENTRIES", (replace(good, sha256="0"),))
+    known(replace(good, sha256="0"))
     with pytest.raises(WeightsError, match="hash differs"):
         registry.fetch("net")
     assert not any((tmp_path / "store").iterdir())
-    monkeypatch.setattr(registry, "ENTRIES", (replace(good, url=(tmp_path / "gone.onnx").as_uri()),))
+    known(replace(good, url=(tmp_path / "gone.onnx").as_uri()))
     with pytest.raises(WeightsError, match=r"elsewhere, then: infinex weights add net FILE"):
         registry.fetch("net")

@@ -23,13 +23,14 @@ from rich.progress import track as bar
 from infinex.drivers.capture import Capture, choose_rest
 from infinex.engine import Drive, Source
 from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
 from infinex.face.pose import fit_pose
 from infinex.face.tracker import Face, FaceTracker
 from infinex.media.video import VideoReader
 from infinex.mesh import mouth
 from infinex.mesh.engine import MeshOptions, PreparedFace
 from infinex.mesh.layers import polygon_mask
-from infinex.mesh.retarget import SourceFace, Target
+from infinex.mesh.retarget import Target
 from infinex.systems.refiner.split import held_out, names_of
 
 OPTIONS = MeshOptions("own", "none", True, refine=False)

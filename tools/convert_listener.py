@@ -1,7 +1,7 @@
 """Take the listener of the speech driver out of a published wheel and write it as a small ONNX file.
 
     pip download moonshine-voice==0.0.44 --no-deps -d WHEELS
-    python tools/convert_listener.py WHEELS/moonshine_voice-0.0.44-*.whl infinex/weights/speech
+    python tools/convert_listener.py WHEELS/moonshine_voice-0.0.44-*.whl infinex/systems/speech/data
 
 Moonshine (Jeffries et al. 2024, arXiv:2410.15608; English models under the MIT licence) recognises speech. Of the
 encoder of its tiny English model the front and the first three of six layers are kept: mouths are read off their hidden

@@ -1,6 +1,6 @@
 """Make the result of a training run small enough to come with Infinex, and see that nothing is lost.
 
-    python tools/ship_weights.py RUN/weights.safetensors infinex/weights/fomm/NAME.safetensors
+    python tools/ship_weights.py RUN/weights.safetensors infinex/systems/fomm/data/NAME.safetensors
 
 Keeps what inference needs, in half precision, and prints the largest change of a prediction on random pictures.
 """

@@ -19,7 +19,7 @@ import cv2
 import numpy as np
 
 from infinex.errors import InfinexError
-from infinex.evaluation.metrics import identity
+from infinex.face.identity import identity
 from infinex.face.tracker import FaceFinder
 from infinex.media.files import atomic_path
 from infinex.media.sink import open_sink

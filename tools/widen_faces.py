@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from rich.progress import track as bar
 
 from infinex.engine import Drive, Source
-from infinex.evaluation.metrics import identity
+from infinex.face.identity import identity
 from infinex.face.pose import fit_pose
 from infinex.face.topology import mean_face
 from infinex.face.tracker import Face, FaceFinder

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import json
 from pathlib import Path
 from typing import Annotated, Optional
@@ -11,9 +9,7 @@ from typing import Annotated, Optional
 import typer
 
 from infinex.commands.common import progress_bar
-from infinex.errors import InputError, MissingDependencyError
-
-TASKS = {"expression": "infinex.systems.ganimation.evaluate", "language": "infinex.systems.language.evaluate"}
+from infinex.errors import InputError
 
 
 def evaluate(
@@ -41,6 +37,9 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Measure an engine: infinex evaluate DATASET --engine fomm --out REPORT"""
+    from infinex.systems.spec import systems
+
+    tasks = {found.system.task: found for found in systems().values() if found.system.task}
     if frames is not None and frames < 2:
         raise InputError(f"--frames {frames}: it is at least 2")
     if task == "reenactment":
@@ -49,20 +48,15 @@ def evaluate(
 
         with progress_bar("evaluating", quiet or as_json, "clips") as update:
             summary = run(clips, out, engine, weights, cross, split, frames, drivers, update, lpips, inception)
-    elif task in TASKS:
+    elif task in tasks:
         if lpips is not None:
             raise InputError(f"--lpips belongs to --task reenactment, not {task}")
-        if importlib.util.find_spec(TASKS[task]) is None:
-            raise InputError(f"--task {task} is not part of this installation")
-        try:
-            module = importlib.import_module(TASKS[task])
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError(f"--task {task} needs {error.name}: pip install 'infinex[train]'") from None
+        module = tasks[task].load(tasks[task].system.evaluate, f"--task {task}")
         with progress_bar("evaluating", quiet or as_json, "samples") as update:
             summary = module.evaluate(clips, out, weights, update, inception)
         lines = module.lines
     else:
-        raise InputError(f"--task {task}: it is reenactment, {' or '.join(TASKS)}")
+        raise InputError(f"--task {task}: it is reenactment, {' or '.join(tasks)}")
     for line in lines(summary):
         print(line)
     if as_json:

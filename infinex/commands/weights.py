@@ -18,14 +18,14 @@ def weights(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Weights of the engines: infinex weights list | fetch NAME | add NAME FILE | where NAME"""
-    from infinex.weights import registry
+    from infinex.systems import registry
 
     if action == "list":
-        for entry in registry.ENTRIES:
-            found = registry.where(entry)
-            state = "comes with Infinex" if found and entry.bundled else "here" if found else registry.advice(entry)
-            print(f"{entry.name:16} {entry.system:10} {entry.megabytes:7.1f} MB  {entry.licence}")
-            print(f"{'':16} {entry.origin}\n{'':16} {state}")
+        for entry in registry.entries():
+            found, known = registry.where(entry), entry.weights
+            state = "comes with Infinex" if found and known.bundled else "here" if found else registry.advice(entry)
+            print(f"{known.name:17} {entry.system.name:10} {known.megabytes:7.1f} MB  {known.licence}")
+            print(f"{'':17} {known.origin}\n{'':17} {state}")
         return
     if action not in ("fetch", "add", "where"):
         raise InputError(f"infinex weights {action}: it is list, fetch, add or where")
@@ -36,7 +36,7 @@ def weights(
         return
     if action == "where":
         entry = registry.find(name)
-        print(registry.resolve(name, entry.system))
+        print(registry.resolve(name, entry.system.name))
     elif action == "fetch":
         with progress_bar("fetching", quiet, "MB") as update:
             print(registry.fetch(name, update))

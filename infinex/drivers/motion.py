@@ -85,9 +85,9 @@ def still_move(face: Face, image: NDArray[np.uint8] | None = None) -> tuple[Move
 
     A single picture does not show its person at rest, so the expression is what Action Units explain of
     its difference from the mean face; proportions stay out of it."""
+    from infinex.face.portrait import SourceFace
     from infinex.face.reading import read_units
     from infinex.face.units import basis
-    from infinex.mesh.retarget import SourceFace
 
     mean = top.mean_face()
     pose = fit_pose(mean, face.landmarks)

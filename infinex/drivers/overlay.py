@@ -12,9 +12,9 @@ from numpy.typing import NDArray
 
 from infinex.engine import Drive, Suited
 from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
 from infinex.face.pose import to_matrix, to_vector
 from infinex.face.shape import lip_gaps
-from infinex.mesh.retarget import SourceFace
 from infinex.motion import Move, Rest, part_weights
 
 if TYPE_CHECKING:

@@ -13,11 +13,11 @@ from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 from infinex.engine import Drive
 from infinex.errors import InputError
 from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
 from infinex.face.pose import Pose
 from infinex.face.shape import lip_gaps
 from infinex.face.units import units_offsets
 from infinex.media.audio import iter_audio, open_sound
-from infinex.mesh.retarget import SourceFace
 from infinex.motion import Move, Rest
 from infinex.systems.speech.features import RATE, Level, loudness, measure, stream_log_mel
 from infinex.systems.speech.listener import STEPS

@@ -26,8 +26,9 @@ from infinex.drivers.video import VideoDriver
 from infinex.engine import Engine, Prepared, Source, load_engine
 from infinex.errors import FaceNotFoundError, InfinexError, InputError, MissingDependencyError, OutputError
 from infinex.evaluation.inception import Judges
-from infinex.evaluation.metrics import Flicker, cosine, identity, l1, landmark_distance, psnr, ssim
+from infinex.evaluation.metrics import Flicker, l1, landmark_distance, psnr, ssim
 from infinex.evaluation.watched import Watched
+from infinex.face.identity import cosine, identity
 from infinex.face.reading import read_units
 from infinex.face.tracker import FaceFinder, FaceTracker
 from infinex.media.files import atomic_path, writable_target
@@ -353,10 +354,10 @@ def evaluate(
 
 
 def _people(notes: list[str]) -> bool:
-    from infinex.evaluation.metrics import _identity_network
+    from infinex.face.identity import identity_network
 
     try:
-        _identity_network()
+        identity_network()
     except MissingDependencyError as error:
         notes.append(f"no identity measures: {error}")
         return False

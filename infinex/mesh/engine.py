@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from infinex.engine import Drive, Source
 from infinex.errors import InputError
 from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
 from infinex.face.surroundings import head_reach
 from infinex.mesh.eyes import draw_eyes
 from infinex.mesh.furrows import Furrows
@@ -20,7 +21,7 @@ from infinex.mesh.layers import Layers, person_matte
 from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
 from infinex.mesh.raster import composite
 from infinex.mesh.refiner import Look, colour_of, look_at_eye, look_at_head, look_at_mouth, refiner
-from infinex.mesh.retarget import Retarget, SourceFace, Target
+from infinex.mesh.retarget import Retarget, Target
 from infinex.mesh.warp import Flow, Warp, WarpShape
 from infinex.mesh.wrinkles import Wrinkles
 from infinex.motion import Move, Rest

@@ -9,10 +9,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
 from infinex.face.shape import GAZE_ANGLE
 from infinex.mesh.layers import polygon_mask
 from infinex.mesh.raster import blend
-from infinex.mesh.retarget import SourceFace, Target
+from infinex.mesh.retarget import Target
 
 EYES = (
     (top.RIGHT_EYE, top.RIGHT_LID_UPPER, top.RIGHT_LID_LOWER, top.RIGHT_IRIS),

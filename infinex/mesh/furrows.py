@@ -17,10 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
 from infinex.face.units import field_of
 from infinex.mesh.layers import polygon_mask
 from infinex.mesh.raster import affines, draw
-from infinex.mesh.retarget import SourceFace, Target
+from infinex.mesh.retarget import Target
 from infinex.mesh.wrinkles import facing, lay
 from infinex.motion import Move
 

@@ -6,10 +6,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.face.portrait import SourceFace
 from infinex.face.surroundings import smoothstep
 from infinex.face.tracker import segmenter
 from infinex.mesh.fill import behind
-from infinex.mesh.retarget import SourceFace
 
 Image = NDArray[np.uint8]
 

@@ -17,10 +17,11 @@ from numpy.typing import NDArray
 
 from infinex.face import topology as top
 from infinex.face.interior import colour_at, interior, lab_of, ramp
+from infinex.face.portrait import SourceFace
 from infinex.face.pose import to_matrix
 from infinex.mesh.layers import polygon_mask
 from infinex.mesh.raster import affines, blend, draw
-from infinex.mesh.retarget import SourceFace, Target
+from infinex.mesh.retarget import Target
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]

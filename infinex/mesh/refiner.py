@@ -20,10 +20,11 @@ from numpy.typing import NDArray
 
 from infinex.face import topology as top
 from infinex.face.interior import KINDS, painted
+from infinex.face.portrait import EYES, SourceFace
 from infinex.face.pose import Pose
 from infinex.mesh.layers import Layers, polygon_mask
 from infinex.mesh.mouth import roundness
-from infinex.mesh.retarget import EYES, SourceFace, Target
+from infinex.mesh.retarget import Target
 from infinex.mesh.warp import Flow
 
 Image = NDArray[np.uint8]

@@ -15,8 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
 from infinex.face.surroundings import smoothstep
-from infinex.mesh.retarget import SourceFace, Target
+from infinex.mesh.retarget import Target
 
 Array = NDArray[np.float64]
 RINGS = 4  # rings of vertices that may move, from the oval inwards ...

@@ -13,9 +13,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
 from infinex.face.surroundings import NECK_BASE, Surroundings, SurroundingsShape, smoothstep
 from infinex.mesh.raster import affines, draw
-from infinex.mesh.retarget import SourceFace, Target
+from infinex.mesh.retarget import Target
 from infinex.mesh.rim import Rim
 
 Array = NDArray[np.float64]

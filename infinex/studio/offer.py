@@ -15,6 +15,7 @@ from infinex._version import __version__
 from infinex.drivers.motion import bundled_motions, load_motion
 from infinex.studio.expression import GAZE, NAMES, TURN, UNITS, emotions
 from infinex.studio.settings import Settings
+from infinex.systems.spec import with_engines
 
 # Which group a unit belongs to, by its number in FACS.
 GROUPS = (
@@ -31,11 +32,6 @@ PLAIN = {
     20: "Stretch lips", 22: "Funnel lips", 23: "Tighten lips", 24: "Press lips", 25: "Part lips", 26: "Open mouth",
     27: "Open wide", 28: "Suck lips in", 43: "Close eyes", 45: "Blink", 46: "Wink",
 }  # fmt: skip
-ENGINES = {
-    "mesh": "Geometry: the portrait's own pixels, at full resolution",
-    "fomm": "First Order Motion Model",
-    "ganimation": "GANimation",
-}
 MOTIONS = {
     "smile": "Smile", "talking": "Talking", "surprise": "Surprise", "nod": "Nod", "wink": "Wink",
     "look-around": "Look around",
@@ -74,14 +70,15 @@ class Engines:
     may lack weights or packages, and what they load should not stay in this one."""
 
     def __init__(self) -> None:
+        self._labels = {name: found.system.label for name, found in with_engines().items()}
         self._names = ["mesh"]
         self._done = threading.Event()
         threading.Thread(target=self._try, daemon=True, name="infinex-engines").start()
 
     def _try(self) -> None:
         try:
-            for name in ENGINES:
-                if name != "mesh" and _known(name) and subprocess.run(
+            for name in self._labels:
+                if name != "mesh" and subprocess.run(
                     [sys.executable, "-c", f"from infinex.engine import load_engine; load_engine({name!r})"],
                     stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=180, check=False,
                 ).returncode == 0:  # fmt: skip
@@ -92,24 +89,13 @@ class Engines:
 
     def known(self, name: str) -> bool:
         """Whether an engine works; waits for the answer where it is not known yet."""
-        if name not in self._names and name in ENGINES:
+        if name not in self._names and name in self._labels:
             self._done.wait(200)
         return name in self._names
 
     def __iter__(self) -> Iterator[dict[str, str]]:
         for name in list(self._names):
-            yield {"name": name, "label": ENGINES[name]}
-
-
-def _known(name: str) -> bool:
-    from infinex.errors import InfinexError
-    from infinex.pipeline import Options
-
-    try:
-        Options(engine=name).check()
-    except InfinexError:
-        return False
-    return True
+            yield {"name": name, "label": self._labels[name]}
 
 
 @cache

@@ -1,1 +1,1 @@
-"""The papers' own systems, one folder each, always with the same files."""
+"""The papers' own systems, one folder each, always with the same files; what each offers stands in its `SYSTEM`."""

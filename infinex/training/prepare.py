@@ -302,7 +302,7 @@ def _write(
 
 def _embedding(finder: FaceFinder, images: list[NDArray[np.uint8]]) -> list[float]:
     """Mean identity embedding of a few frames; empty where none can be made."""
-    from infinex.evaluation.metrics import identity
+    from infinex.face.identity import identity
 
     found = []
     for image in images:
@@ -790,10 +790,10 @@ def _identities(videos: Path, o: PrepareOptions) -> tuple[Callable[[str], str], 
         unknown = next((p for p in _walk(videos) if not known(p.relative_to(videos).as_posix())), None)
         if unknown is None:
             return known, False
-    from infinex.evaluation.metrics import _identity_network
+    from infinex.face.identity import identity_network
 
     try:
-        _identity_network()
+        identity_network()
     except MissingDependencyError:
         raise MissingDependencyError(
             "telling people apart needs: pip install face_recognition_models dlib-bin "

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
-import importlib.util
 import types
 import typing
 from collections.abc import Callable
@@ -11,22 +9,14 @@ from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
-from infinex.errors import InputError, MissingDependencyError
+from infinex.errors import InputError
+from infinex.systems.spec import systems
 from infinex.training.data import Samples
-
-# One line per system. Each has `RECIPES`, a dictionary of dataclasses with at least `epochs` and `batch_size`;
-# `task(recipe)`, see `infinex.training.trainer.Task`; and `samples(recipe, folder, split)`, see `Samples`.
-MODULES = (
-    "infinex.systems.fomm.recipe",
-    "infinex.systems.ganimation.recipe",
-    "infinex.systems.language.recipe",
-    "infinex.systems.refiner.recipe",
-    "infinex.systems.speech.recipe",
-)
 
 
 class Entry(NamedTuple):
-    """A recipe and what its system makes of it."""
+    """A recipe and what its system makes of it: `task(recipe)`, see `infinex.training.trainer.Task`, and
+    `samples(recipe, folder, split)`, see `Samples`."""
 
     name: str
     recipe: Any
@@ -35,17 +25,13 @@ class Entry(NamedTuple):
 
 
 def all_recipes() -> dict[str, Entry]:
-    """Every recipe of every system, by name. Raises MissingDependencyError without PyTorch."""
+    """Every recipe of every system, by name: dataclasses with at least `epochs` and `batch_size`.
+
+    Raises MissingDependencyError without PyTorch."""
     found: dict[str, Entry] = {}
-    for name in MODULES:
-        # A system that is not part of this installation is no error; one that fails to load is.
-        if importlib.util.find_spec(name.rpartition(".")[0]) is None or importlib.util.find_spec(name) is None:
-            continue
-        try:
-            module = importlib.import_module(name)
-        except ModuleNotFoundError as error:
-            raise MissingDependencyError(f"training needs {error.name}: pip install 'infinex[train]'") from None
-        if hasattr(module, "samples"):
+    for system in systems().values():
+        if system.system.recipes:
+            module = system.load(system.system.recipes, "training")
             for key, recipe in module.RECIPES.items():
                 found[key] = Entry(key, recipe, module.task, module.samples)
     return found

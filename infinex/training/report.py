@@ -25,7 +25,6 @@ TITLES = {
     "equivariance_jacobian": "Equivariance, Jacobian", "equivariance_value": "Equivariance, value",
     "feature_matching": "Feature matching", "perceptual": "Perceptual",
 }  # fmt: skip
-COLUMNS = "source, driving, occlusion, deformed source, prediction"
 
 
 def read_table(path: Path) -> dict[str, NDArray[np.float64]]:
@@ -132,7 +131,7 @@ def report(run: str | Path) -> dict[str, Any]:
     if panels:
         shutil.copy(panels[-1], out / "panel.png")
         text = f"People held back after {int(panels[-1].stem[5:])} steps"
-        figures.append(("panel.png", f"{text}: {COLUMNS}." if "perceptual" in names else f"{text}."))
+        figures.append(("panel.png", f"{text}: {about['panel']}." if about.get("panel") else f"{text}."))
     terms = {n: (float(smoothed(metrics[n])[-1]), flatness(metrics[n])) for n in names}
     summary: dict[str, Any] = {
         "run": str(run), "recipe": recipe, "steps": steps, "seconds": float(metrics["seconds"][-1]),

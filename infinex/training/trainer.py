@@ -86,6 +86,7 @@ class Task(Protocol):
     that `optimizers()` returns by Fabric's wrappers before the first step."""
 
     networks: dict[str, nn.Module]
+    panel: str  # what stands in the columns of `sample_panel`, for people
 
     def optimizers(self) -> dict[str, Optimizer]:
         """By the names of their networks; the same dictionary on every call."""
@@ -378,7 +379,7 @@ class Trainer:
 
         return {
             "format": FORMAT, "infinex": __version__, "recipe": self.entry.name, "data": str(self.data.absolute()),
-            "set": self.settings,
+            "panel": self.task.panel, "set": self.settings,
             "settings": dataclasses.asdict(self.entry.recipe), "options": dataclasses.asdict(self.o),
         }  # fmt: skip
 

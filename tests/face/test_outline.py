@@ -7,9 +7,9 @@ import pytest
 from infinex.drivers.video import VideoDriver
 from infinex.engine import Drive, Source
 from infinex.face.outline import Outline
+from infinex.face.portrait import SourceFace
 from infinex.face.pose import Pose
 from infinex.mesh.engine import MeshOptions, PreparedFace
-from infinex.mesh.retarget import SourceFace
 from infinex.motion import Move, Rest
 from infinex.pipeline import load_source
 from infinex.studio.examples import EXAMPLES

@@ -8,11 +8,11 @@ import pytest
 
 from infinex.engine import Drive, Source
 from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
 from infinex.face.tracker import Face
 from infinex.face.units import units_offsets
 from infinex.mesh.engine import MeshOptions, PreparedFace
 from infinex.mesh.furrows import _MUSCLES, SMOOTH, Furrows, activations
-from infinex.mesh.retarget import SourceFace
 from infinex.motion import Move, Rest
 from infinex.pipeline import load_source
 

@@ -7,13 +7,14 @@ import pytest
 
 from infinex.engine import Drive, Source
 from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
 from infinex.face.pose import to_matrix
 from infinex.face.shape import lip_gaps
 from infinex.face.tracker import Face
 from infinex.face.units import basis
 from infinex.mesh.engine import MeshOptions, PreparedFace
 from infinex.mesh.mouth import Mouth, MouthTone
-from infinex.mesh.retarget import Retarget, SourceFace
+from infinex.mesh.retarget import Retarget
 from infinex.motion import Move, Rest
 from infinex.pipeline import load_source
 

@@ -6,9 +6,10 @@ import pytest
 
 from infinex.drivers.units import rest_face, units_motion
 from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
 from infinex.face.pose import Pose, to_matrix
 from infinex.mesh.mouth import Mouth, MouthTone, _spread, draw_performer_mouth
-from infinex.mesh.retarget import Retarget, SourceFace
+from infinex.mesh.retarget import Retarget
 
 POSE = Pose(120.0, np.eye(3), np.array([200.0, 180.0, 0.0]))
 SKIN, LIPS = (205, 160, 145), (180, 75, 80)  # of the performer

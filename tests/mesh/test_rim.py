@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
 from infinex.face.pose import Pose, to_matrix
-from infinex.mesh.retarget import Retarget, SourceFace, Target
+from infinex.mesh.retarget import Retarget, Target
 from infinex.mesh.rim import WIDEN, Rim, _layout, _outwards
 from infinex.motion import Move, Rest
 

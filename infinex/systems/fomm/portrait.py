@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from infinex.engine import Drive, Source
 from infinex.errors import FaceNotFoundError
-from infinex.mesh.retarget import SourceFace
+from infinex.face.portrait import SourceFace
 from infinex.motion import Rest
 from infinex.systems.fomm.engine import FommEngine, Prepared
 
@@ -181,7 +181,7 @@ def open_engine(options: Any, weights: str) -> FommPortraits:
     """For `infinex.engine.load_engine`."""
     import torch
 
-    from infinex.weights.registry import resolve
+    from infinex.systems.registry import resolve
 
     device = "cuda" if torch.cuda.is_available() else "cpu"
     path = resolve(weights or BUNDLED, "fomm")

@@ -133,6 +133,8 @@ class FommTask:
     synchronised batch norms and no broadcasting of buffers.
     """
 
+    panel = "source, driving, occlusion, deformed source, prediction"
+
     def __init__(self, recipe: FommRecipe) -> None:
         self.recipe, self.config = recipe, recipe.sizes
         model = FommModel(self.config)

@@ -17,14 +17,14 @@ from numpy.typing import NDArray
 
 from infinex.engine import Drive, Source
 from infinex.errors import InputError, WeightsError
+from infinex.face.portrait import SourceFace
 from infinex.face.pose import fit_pose
 from infinex.face.topology import mean_face
-from infinex.mesh.retarget import SourceFace
 from infinex.motion import Rest
 from infinex.systems.ganimation.crop import crop_matrix, cut, inverse
 from infinex.systems.ganimation.labels import UNITS, measured
 from infinex.systems.ganimation.weights import GanimationWeights, read
-from infinex.weights.registry import resolve
+from infinex.systems.registry import resolve
 
 RGB = NDArray[np.uint8]
 Array = NDArray[np.float64]

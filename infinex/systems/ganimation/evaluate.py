@@ -21,7 +21,7 @@ from infinex.drivers.units import EMOTIONS
 from infinex.engine import Drive, Source
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.evaluation.inception import Inception, frechet_distance, inception_score
-from infinex.evaluation.metrics import identity
+from infinex.face.identity import identity
 from infinex.face.reading import UnitReader
 from infinex.face.tracker import FaceFinder
 from infinex.face.units import FACE_UNITS, basis

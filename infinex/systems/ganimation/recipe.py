@@ -166,6 +166,8 @@ def task(recipe: GanimationRecipe) -> GanimationTask:
 class GanimationTask:
     """The networks of a recipe and one training step, for the trainer every system shares."""
 
+    panel = "face, a face that shows the wanted expression, edit, attention, colours"
+
     def __init__(self, recipe: GanimationRecipe) -> None:
         self.recipe, self.config = recipe, recipe.sizes
         self.networks: dict[str, nn.Module] = networks_of(self.config)

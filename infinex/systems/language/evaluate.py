@@ -193,7 +193,7 @@ def acd_on_portraits(
     """ACD of the portraits in a folder animated by trajectories, by the identity network, every fifth frame.
 
     `watch` is shown the same frames."""
-    from infinex.evaluation.metrics import identity
+    from infinex.face.identity import identity
     from infinex.face.tracker import FaceTracker
     from infinex.pipeline import load_source, render
 

@@ -156,6 +156,8 @@ class UnitTask:
     that change little (equation 10). Channels that move seldom weigh more, and so do changes: without that a
     wink is not worth its trouble, and a nod averages out."""
 
+    panel = "trajectories in Action Units, truth over result: time to the right, channels downwards"
+
     def __init__(self, recipe: UnitRecipe) -> None:
         self.recipe = recipe
         self.config = recipe.sizes

@@ -93,6 +93,8 @@ class Portraits:
 class StyleganTask:
     """One training step of equation 12."""
 
+    panel = ""
+
     def __init__(
         self, recipe: StyleganRecipe, generator: StyleGAN2 | None = None, clip: Clip | None = None,
         judge: Clip | None = None,

@@ -110,7 +110,7 @@ class UnitWeights:
 
 def shipped(name: str) -> Path | None:
     """The file of a unit model that comes with Infinex ("recurrent", "lstm"), None where it does not."""
-    path = Path(str(resources.files("infinex").joinpath(f"weights/language/{name}.safetensors")))
+    path = Path(str(resources.files("infinex.systems.language").joinpath(f"data/{name}.safetensors")))
     return path if path.is_file() else None
 
 

@@ -24,7 +24,7 @@ from rich.progress import track as bar
 
 from infinex.drivers.capture import Capture, choose_rest
 from infinex.engine import Drive, Source
-from infinex.evaluation.metrics import identity
+from infinex.face.identity import identity
 from infinex.face.interior import interior
 from infinex.face.outline import Outline
 from infinex.face.pose import fit_pose

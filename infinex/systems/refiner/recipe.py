@@ -62,6 +62,8 @@ RECIPES = {
 class RefinerTask:
     """One network and its training step, for the trainer every system shares."""
 
+    panel = "source, mesh engine alone, refined, truth"
+
     def __init__(self, recipe: RefinerRecipe) -> None:
         self.recipe, self.config = recipe, CONFIGS[recipe.config]
         network = Refiner(self.config)

@@ -36,7 +36,7 @@ AROUND = 25 * _UNIT  # and that are heard on either side of them
 
 def bundled() -> Path:
     """The folder of the networks that come with Infinex."""
-    return Path(str(resources.files("infinex.weights").joinpath("speech")))
+    return Path(str(resources.files("infinex.systems.speech").joinpath("data")))
 
 
 def open_network(path: Path) -> Any:

@@ -79,6 +79,8 @@ class Talkers(nn.Module):
 class SpeechTask:
     """See `infinex.training.trainer.Task`."""
 
+    panel = ""
+
     def __init__(self, recipe: SpeechRecipe) -> None:
         self.recipe = recipe
         self.networks: dict[str, nn.Module] = {"speech": SpeechNet(recipe.config)}

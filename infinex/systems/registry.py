@@ -1,13 +1,13 @@
 """Every file of weights Infinex knows by name: where it comes from, under which licence, and how to get it.
 
-Weights that come with Infinex lie beside this file. Others are fetched, or added by hand where their authors let
-nobody fetch them, into the store: the folder INFINEX_WEIGHTS, else `infinex/weights` in the user's cache folder.
+Every system names its own (`SYSTEM.weights`); those that come with Infinex lie in its folder `data`. Others are
+fetched, or added by hand where their authors let nobody fetch them, into the store: the folder INFINEX_WEIGHTS, else
+`infinex/weights` in the user's cache folder.
 """
 
 from __future__ import annotations
 
 import hashlib
-import importlib
 import os
 import urllib.error
 import urllib.request
@@ -17,54 +17,27 @@ from pathlib import Path
 
 from infinex.errors import InputError, OutputError, WeightsError
 from infinex.media.files import atomic_path
+from infinex.systems.spec import Found, Weights, systems
 
-HERE = Path(__file__).parent
 Progress = Callable[[int, int | None], None]
 
 
 @dataclass(frozen=True)
 class Entry:
-    """One set of weights."""
+    """One set of weights, and the system whose networks they are."""
 
-    name: str
-    system: str  # whose networks these are: the name of an engine or a driver
-    origin: str  # who made them, and where they are described
-    licence: str
-    megabytes: float
-    bundled: str = ""  # file beside this one
-    url: str = ""  # a direct link, where there is one
-    sha256: str = ""  # of the file behind `url`
-    otherwise: str = ""  # what to do where nothing can be fetched
-    convert: str = ""  # module with `convert(source, target)` from the published form to ours
+    weights: Weights
+    system: Found
+
+    @property
+    def name(self) -> str:
+        """By which a user asks for it."""
+        return self.weights.name
 
 
-# One line for each. Sizes of published files are those of the download.
-ENTRIES: tuple[Entry, ...] = (
-    Entry("vox-256", "fomm", "A. Siarohin et al., first-order-model, vox-cpk.pth.tar",
-          "CC BY-NC 4.0 (research only)", 716,
-          otherwise="download vox-cpk.pth.tar from the links in the README of github.com/AliaksandrSiarohin/"
-                    "first-order-model (a cloud drive, which asks for a click)",
-          convert="infinex.systems.fomm.weights"),
-    Entry("vox-adv-256", "fomm", "A. Siarohin et al., first-order-model, vox-adv-cpk.pth.tar",
-          "CC BY-NC 4.0 (research only)", 716,
-          otherwise="download vox-adv-cpk.pth.tar from the links in the README of github.com/AliaksandrSiarohin/"
-                    "first-order-model (a cloud drive, which asks for a click)",
-          convert="infinex.systems.fomm.weights"),
-    Entry("fomm-face", "fomm", "trained here, small; infinex/weights/fomm/README.md", "Apache-2.0", 5.7,
-          bundled="fomm/fomm-face.safetensors"),
-    Entry("ganimation-80", "ganimation", "trained here, a sketch; infinex/weights/ganimation/README.md",
-          "Apache-2.0", 1.8,
-          bundled="ganimation/ganimation-80.safetensors"),
-    Entry("speech", "speech", "trained here; infinex/weights/speech/README.md", "Apache-2.0", 1.0,
-          bundled="speech/speech.onnx"),
-    Entry("speech-listener", "speech", "Moonshine AI, tiny English encoder, its first layers; "
-          "infinex/weights/speech/README.md", "MIT", 6.5,
-          bundled="speech/listener.onnx"),
-    Entry("ganimation-celeba", "ganimation", "D. Chen, ganimation_replicate, 30_net_gen.pth of CelebA",
-          "see its repository", 34,
-          otherwise="download 30_net_gen.pth from the links in the README of github.com/donydchen/ganimation_replicate",
-          convert="infinex.systems.ganimation.weights"),
-)  # fmt: skip
+def entries() -> tuple[Entry, ...]:
+    """All there are, system by system."""
+    return tuple(Entry(w, found) for found in systems().values() for w in found.system.weights)
 
 
 def store() -> Path:
@@ -78,17 +51,18 @@ def store() -> Path:
 
 def find(name: str) -> Entry:
     """The entry of a name. Raises InputError that names those there are."""
-    for entry in ENTRIES:
+    known = entries()
+    for entry in known:
         if entry.name == name:
             return entry
-    raise InputError(f"unknown weights {name!r}; there are {', '.join(e.name for e in ENTRIES)}, or give a file")
+    raise InputError(f"unknown weights {name!r}; there are {', '.join(e.name for e in known)}, or give a file")
 
 
 def where(entry: Entry) -> Path | None:
     """The file of an entry, if it is here."""
     places = [store() / f"{entry.name}.safetensors", store() / f"{entry.name}.onnx"]
-    if entry.bundled:
-        places.insert(0, HERE / entry.bundled)
+    if entry.weights.bundled:
+        places.insert(0, entry.system.data / entry.weights.bundled)
     return next((p for p in places if p.is_file()), None)
 
 
@@ -102,8 +76,8 @@ def resolve(name: str | Path, system: str) -> Path:
     if path.suffix or len(path.parts) > 1:
         raise WeightsError(f"{path}: no such file")
     entry = find(str(name))
-    if entry.system != system:
-        raise WeightsError(f"{name} are weights of {entry.system}, not of {system}")
+    if entry.system.name != system:
+        raise WeightsError(f"{name} are weights of {entry.system.name}, not of {system}")
     found = where(entry)
     if found is None:
         raise WeightsError(f"{name} is not here: {advice(entry)}")
@@ -112,10 +86,10 @@ def resolve(name: str | Path, system: str) -> Path:
 
 def advice(entry: Entry) -> str:
     """How to get weights that are not here."""
-    if entry.url:
+    if entry.weights.url:
         return f"infinex weights fetch {entry.name}"
-    if entry.otherwise:
-        return f"{entry.otherwise}, then: infinex weights add {entry.name} FILE"
+    if entry.weights.otherwise:
+        return f"{entry.weights.otherwise}, then: infinex weights add {entry.name} FILE"
     return "this installation lacks a file it came with; install Infinex again"
 
 
@@ -127,12 +101,12 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
     found = where(entry)
     if found is not None:
         return found
-    if not entry.url:
+    if not entry.weights.url:
         raise WeightsError(f"{name} cannot be fetched: {advice(entry)}")
     target = _place(entry)
     digest, done = hashlib.sha256(), 0
     try:
-        with urllib.request.urlopen(entry.url, timeout=30) as answer, atomic_path(target) as temporary:
+        with urllib.request.urlopen(entry.weights.url, timeout=30) as answer, atomic_path(target) as temporary:
             total = int(answer.headers.get("Content-Length") or 0) or None
             with temporary.open("wb") as file:
                 while part := answer.read(1 << 20):
@@ -141,12 +115,12 @@ def fetch(name: str, progress: Progress | None = None) -> Path:
                     done += len(part)
                     if progress:
                         progress(done >> 20, total and total >> 20)
-            if entry.sha256 and digest.hexdigest() != entry.sha256:
-                raise WeightsError(f"what {entry.url} sent is not {name} (its hash differs): try again later")
+            if entry.weights.sha256 and digest.hexdigest() != entry.weights.sha256:
+                raise WeightsError(f"what {entry.weights.url} sent is not {name} (its hash differs): try again later")
     except (urllib.error.URLError, TimeoutError, ConnectionError) as error:
         reason = getattr(error, "reason", error)
         raise WeightsError(
-            f"{name} cannot be fetched ({reason}): download {entry.url} elsewhere, "
+            f"{name} cannot be fetched ({reason}): download {entry.weights.url} elsewhere, "
             f"then: infinex weights add {name} FILE"
         ) from None
     return target
@@ -160,11 +134,11 @@ def add(name: str, file: str | Path) -> Path:
     target = _place(entry)
     if not file.exists():
         raise WeightsError(f"{file} does not exist")
-    if entry.convert:
-        module = importlib.import_module(entry.convert)
+    if entry.weights.convert:
+        module = entry.system.load(entry.weights.convert, f"reading {name}")
         module.convert(file, target, config=entry.name)
-    elif entry.sha256 and hashlib.sha256(file.read_bytes()).hexdigest() != entry.sha256:
-        raise WeightsError(f"{file} is not {name}: its hash differs from that of {entry.url}")
+    elif entry.weights.sha256 and hashlib.sha256(file.read_bytes()).hexdigest() != entry.weights.sha256:
+        raise WeightsError(f"{file} is not {name}: its hash differs from that of {entry.weights.url}")
     else:
         with atomic_path(target) as temporary:
             temporary.write_bytes(file.read_bytes())
@@ -178,5 +152,5 @@ def _place(entry: Entry) -> Path:
         raise OutputError(
             f"{store()} cannot be made: {error.strerror}; set INFINEX_WEIGHTS to another folder"
         ) from None
-    suffix = ".onnx" if entry.url.endswith(".onnx") else ".safetensors"
+    suffix = ".onnx" if entry.weights.url.endswith(".onnx") else ".safetensors"
     return store() / f"{entry.name}{suffix}"

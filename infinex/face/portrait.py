@@ -1,0 +1,95 @@
+"""A portrait's own face: its pose and proportions, and how its lids and lips open."""
+
+from __future__ import annotations
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.face import topology as top
+from infinex.face.pose import fit_pose
+from infinex.face.relax import Relax
+from infinex.face.shape import eye_openness, gaze_of, lip_gaps
+
+Array = NDArray[np.float64]
+EYES = (
+    (top.RIGHT_LID_UPPER, top.RIGHT_LID_LOWER),
+    (top.LEFT_LID_UPPER, top.LEFT_LID_LOWER),
+)
+LID_REACH = (0.13, 0.08)  # IOD over which a lid's change spreads into the skin: upper, lower
+LOWER_LID_RISE = 0.12  # share of the gap that the lower lid closes
+
+
+class SourceFace:
+    """What of the source face alone is needed to move it."""
+
+    def __init__(self, landmarks: Array) -> None:
+        self.points = landmarks.astype(np.float64)
+        self.pose = fit_pose(top.mean_face(), self.points)
+        self.face = self.pose.to_head(self.points)
+        self.gaps = lip_gaps(self.face)
+        self.openness = eye_openness(self.face)
+        self.gaze = gaze_of(self.face)
+        self._lids = [(self._near(u, LID_REACH[0]), self._near(lo, LID_REACH[1])) for u, lo in EYES]
+        self._upper_lip = self._near(top.LIPS_INNER_UPPER, 0.16)
+        self._lower_lip = self._jaw()
+        self.unfold = Relax(self.face)
+
+    def _near(self, ids: list[int], reach: float) -> tuple[Array, NDArray[np.intp]]:
+        """Gaussian weight of each surface point by its distance to a chain, and the chain's nearest point."""
+        p = self.face[: top.SURFACE, :2]
+        d = np.linalg.norm(p[:, None] - p[None, ids], axis=2)
+        return np.exp(-((d.min(1) / reach) ** 2)), d.argmin(1)
+
+    def _jaw(self) -> tuple[Array, NDArray[np.intp], Array]:
+        """Everything below the lower lip follows it, with lateral falloff only: weight, column, chin part."""
+        f = self.face[: top.SURFACE]
+        lower = np.array(top.LIPS_INNER_LOWER)
+        column = np.abs(f[:, None, 0] - f[None, lower, 0]).argmin(1)
+        half, centre = abs(f[308, 0] - f[78, 0]) / 2, (f[308, 0] + f[78, 0]) / 2
+        aside = np.abs(f[:, 0] - centre)
+        follow = np.exp(-((np.maximum(0, aside - 0.35 * half) / 0.32) ** 2))
+        weight, nearest = self._near(top.LIPS_INNER_LOWER, 0.30)
+        column = np.where(weight > 0.6, nearest, column)
+        weight = np.maximum(follow * np.clip((f[:, 1] - f[14, 1]) / 0.05 + 0.5, 0, 1), weight)
+        return weight, column, np.clip((f[:, 1] - f[17, 1]) / 0.10, 0, 1)
+
+    def set_lids(self, face: Array, openness: Array, rise: Array | None = None) -> None:
+        """Open each eye to a ratio of the source's own gap (0 shut), in place.
+
+        `rise` (2,) is the share of the gap by which lower lids rise beyond what closing alone does."""
+        f = self.face
+        for o, more, (upper, lower), near in zip(openness, np.zeros(2) if rise is None else rise, EYES, self._lids):
+            gap = f[upper] - f[lower]
+            base = ((face[upper[0]] - f[upper[0]]) + (face[upper[-1]] - f[upper[-1]])) / 2
+            close = 1 - min(float(o), 1.0)
+            low = f[lower] + base + (LOWER_LID_RISE * close + more) * gap
+            high = low + o * gap * (1 - LOWER_LID_RISE * close)
+            middle = (f[upper[0], 1] + f[upper[-1], 1]) / 2
+            y = f[: top.SURFACE, 1]
+            for mine, others, new, (weight, nearest), side in (
+                (upper, lower, high, near[0], y < middle + 0.02),
+                (lower, upper, low, near[1], y > middle - 0.02),
+            ):
+                change = new - face[mine]
+                change[[0, -1]] = 0
+                mask = weight * side
+                mask[others[1:-1]] = 0
+                mask[mine] = weight[mine]
+                add = mask[:, None] * change[nearest]
+                add[:, 2] = 0
+                face[: top.SURFACE] += add
+            face[upper[1:-1]], face[lower[1:-1]] = high[1:-1], low[1:-1]
+
+    def set_lips(self, face: Array, gaps: Array) -> None:
+        """Open the inner lips to nine gaps: a third up, two thirds down with the jaw, in place."""
+        f = self.face[: top.SURFACE]
+        change = np.concatenate([[0], gaps - lip_gaps(face), [0]])
+        middle = (f[78, 1] + f[308, 1]) / 2
+        weight, nearest = self._upper_lip
+        mask = (f[:, 1] < middle).astype(float)
+        mask[top.LIPS_INNER_UPPER[1:-1]], mask[top.LIPS_INNER_LOWER[1:-1]] = 1, 0
+        face[: top.SURFACE, 1] -= 0.35 * mask * weight * change[nearest]
+        weight, column, chin = self._lower_lip
+        mask = (f[:, 1] > middle).astype(float)
+        mask[top.LIPS_INNER_LOWER[1:-1]], mask[top.LIPS_INNER_UPPER[1:-1]] = 1, 0
+        face[: top.SURFACE, 1] += 0.65 * mask * weight * (change[column] * (1 - chin) + change[5] * chin)

@@ -1,0 +1,90 @@
+"""What a system says of itself, and the scan that finds every system: one folder each, and nothing to register."""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import Any
+
+from infinex.errors import MissingDependencyError
+
+
+@dataclass(frozen=True)
+class Weights:
+    """One set of weights of a system: where it comes from, under which licence, and how to get it."""
+
+    name: str
+    origin: str  # who made them, and where they are described
+    licence: str
+    megabytes: float  # of the download, for published ones
+    bundled: str = ""  # file in the system's folder `data`
+    url: str = ""  # a direct link, where there is one
+    sha256: str = ""  # of the file behind `url`
+    otherwise: str = ""  # what to do where nothing can be fetched
+    convert: str = ""  # the system's module with `convert(source, target, config)` from the published form to ours
+
+
+@dataclass(frozen=True)
+class System:
+    """What a system's `__init__` states as `SYSTEM`. Modules are named inside the folder and loaded when needed, so
+    that finding a system imports nothing heavy.
+
+    `engine` names a module with `open_engine(options, weights)`, see `infinex.engine`; `recipes` one with `RECIPES`,
+    `task` and `samples`, see `infinex.training.recipes`; `evaluate` one with `evaluate` and `lines`, which
+    `infinex evaluate --task` calls by the name `task`."""
+
+    label: str  # one line for people
+    engine: str = ""
+    recipes: str = ""
+    evaluate: str = ""
+    task: str = ""
+    weights: tuple[Weights, ...] = ()
+
+
+@dataclass(frozen=True)
+class Found:
+    """A system and the folder that it was found in."""
+
+    name: str
+    package: str
+    system: System
+
+    @property
+    def folder(self) -> Path:
+        """Where its files lie."""
+        return Path(importlib.import_module(self.package).__path__[0])
+
+    @property
+    def data(self) -> Path:
+        """Where weights that come along lie, with their card."""
+        return self.folder / "data"
+
+    def load(self, module: str, purpose: str) -> ModuleType:
+        """One of its modules. Raises MissingDependencyError that says what `purpose` lacks."""
+        try:
+            return importlib.import_module(f"{self.package}.{module}")
+        except ModuleNotFoundError as error:
+            raise MissingDependencyError(f"{purpose} needs {error.name}: pip install 'infinex[train]'") from None
+
+
+def systems() -> dict[str, Found]:
+    """Every system of this installation by the name of its folder: those of the papers, and the default engine."""
+    import infinex.mesh
+    import infinex.systems
+
+    found = {"mesh": Found("mesh", "infinex.mesh", infinex.mesh.SYSTEM)}
+    for entry in sorted(pkgutil.iter_modules(infinex.systems.__path__), key=lambda e: e.name):
+        if entry.ispkg:
+            package = f"infinex.systems.{entry.name}"
+            stated: Any = getattr(importlib.import_module(package), "SYSTEM", None)
+            if isinstance(stated, System):
+                found[entry.name] = Found(entry.name, package, stated)
+    return found
+
+
+def with_engines() -> dict[str, Found]:
+    """Those that render a portrait; the default engine first."""
+    return {name: s for name, s in systems().items() if s.system.engine}
