@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from infinex.errors import InputError
 from infinex.face.tracker import Face
 from infinex.motion import Move, Rest
-from infinex.systems.spec import with_engines
+from infinex.spec import with_engines
 
 if TYPE_CHECKING:
     from infinex.face.portrait import SourceFace

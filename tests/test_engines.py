@@ -16,8 +16,8 @@ from infinex.face.topology import mean_face
 from infinex.face.tracker import Face
 from infinex.motion import Rest
 from infinex.pipeline import Options, Stage, load_source, render
+from infinex.spec import Weights, systems
 from infinex.systems import registry
-from infinex.systems.spec import Weights, systems
 
 torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
@@ -25,7 +25,7 @@ pytest.importorskip("safetensors")
 from infinex.systems.fomm import weights as fomm_weights  # noqa: E402
 from infinex.systems.fomm.engine import FommEngine  # noqa: E402
 from infinex.systems.fomm.model import CONFIGS, FommConfig, FommModel  # noqa: E402
-from infinex.systems.fomm.portrait import Crop, FommPortraits  # noqa: E402
+from infinex.systems.fomm.portrait import FommPortraits  # noqa: E402
 
 SMALL = FommConfig(size=64, keypoints=4, detector_width=8, detector_max=16, detector_levels=2, motion_width=8,
                    motion_max=16, motion_levels=2, generator_width=8, generator_max=16, generator_blocks=1)  # fmt: skip
@@ -100,17 +100,6 @@ def test_a_field_that_moves_nothing_keeps_every_detail(source: Source) -> None:
     assert float(np.median(change)) < 12  # of noise, the hardest picture there is
     hidden = face._composed(small, small, np.zeros((16, 16), np.uint8), field)
     assert hidden[inner].std() < 0.7 * out[inner].std()  # only the networks' own, coarse picture
-
-
-def test_crops_take_framed_pictures_whole() -> None:
-    image = np.zeros((256, 256, 3), np.uint8)
-    framed = Crop(image, mean_face() * 62 + [128, 140, 0])
-    assert framed.whole and (framed.x, framed.y, framed.side) == (0, 0, 256)
-    assert float(framed.seam(image).min()) == 1.0
-    small = Crop(image, mean_face() * 20 + [20, 30, 0])
-    assert not small.whole
-    assert small.full(image).shape == (small.side, small.side, 3)
-    assert small.x < 0 and small.box(image)[0] == 0  # reaches over the border, where the edge goes on
 
 
 def test_drivers_without_frames_are_rehearsed(weights: Path, portrait: Path) -> None:

@@ -37,7 +37,7 @@ def evaluate(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Measure an engine: infinex evaluate DATASET --engine fomm --out REPORT"""
-    from infinex.systems.spec import systems
+    from infinex.spec import systems
 
     tasks = {found.system.task: found for found in systems().values() if found.system.task}
     if frames is not None and frames < 2:

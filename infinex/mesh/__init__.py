@@ -1,5 +1,5 @@
 """The default engine: a tracked face mesh warps the portrait's own pixels."""
 
-from infinex.systems.spec import System
+from infinex.spec import System
 
 SYSTEM = System(label="Geometry: the portrait's own pixels, at full resolution", engine="engine")

@@ -13,9 +13,9 @@ from typing import Any
 
 from infinex._version import __version__
 from infinex.drivers.motion import bundled_motions, load_motion
+from infinex.spec import with_engines
 from infinex.studio.expression import GAZE, NAMES, TURN, UNITS, emotions
 from infinex.studio.settings import Settings
-from infinex.systems.spec import with_engines
 
 # Which group a unit belongs to, by its number in FACS.
 GROUPS = (

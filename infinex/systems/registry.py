@@ -17,7 +17,7 @@ from pathlib import Path
 
 from infinex.errors import InputError, OutputError, WeightsError
 from infinex.media.files import atomic_path
-from infinex.systems.spec import Found, Weights, systems
+from infinex.spec import Found, Weights, systems
 
 Progress = Callable[[int, int | None], None]
 

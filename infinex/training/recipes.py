@@ -10,7 +10,7 @@ from difflib import get_close_matches
 from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
 
 from infinex.errors import InputError
-from infinex.systems.spec import systems
+from infinex.spec import systems
 from infinex.training.data import Samples
 
 

@@ -91,7 +91,7 @@ def test_attention_decides(engine: GanimationEngine, source: Source) -> None:
     x0, y0, x1, y1 = prepared.box
     assert np.array_equal(prepared._pasted(keep, 1.0), smooth[y0:y1, x0:x1])
     mouth, nose = source.face.landmarks[13, :2], source.face.landmarks[168, :2]
-    u, v = np.round(mouth @ prepared.matrix[:, :2].T + prepared.matrix[:, 2]).astype(int)
+    u, v = np.round(mouth @ prepared.window.matrix[:, :2].T + prepared.window.matrix[:, 2]).astype(int)
     mask = np.ones((32, 32), np.float32)
     mask[v - 3 : v + 4, u - 4 : u + 5] = 0
     out = prepared._pasted(Masks(prepared.crop, color, mask, np.zeros(17)), 1.0)

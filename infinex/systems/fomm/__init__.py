@@ -1,6 +1,6 @@
 """First Order Motion Model for Image Animation: motion from a driving video by unsupervised keypoints."""
 
-from infinex.systems.spec import System, Weights
+from infinex.spec import System, Weights
 
 _HOW = (
     "download {} from the links in the README of github.com/AliaksandrSiarohin/first-order-model "

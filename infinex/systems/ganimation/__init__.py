@@ -1,6 +1,6 @@
 """GANimation: expressions by Action Units, painted where an attention mask says so (Pumarola et al. 2018)."""
 
-from infinex.systems.spec import System, Weights
+from infinex.spec import System, Weights
 
 SYSTEM = System(
     label="GANimation",

@@ -21,10 +21,11 @@ from infinex.face.portrait import SourceFace
 from infinex.face.pose import fit_pose
 from infinex.face.topology import mean_face
 from infinex.motion import Rest
-from infinex.systems.ganimation.crop import crop_matrix, cut, inverse
+from infinex.systems.ganimation.crop import crop_matrix
 from infinex.systems.ganimation.labels import UNITS, measured
 from infinex.systems.ganimation.weights import GanimationWeights, read
 from infinex.systems.registry import resolve
+from infinex.systems.window import Leaning
 
 RGB = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -64,27 +65,16 @@ class PreparedGanimation:
     def __init__(self, engine: GanimationEngine, source: Source) -> None:
         self.engine, self.source = engine, source
         size = engine.size
-        h, w = source.image.shape[:2]
-        self.matrix = crop_matrix(source.face.landmarks, size)
-        self.crop = cut(source.image, self.matrix, size)
+        self.window = Leaning(crop_matrix(source.face.landmarks, size), size, source.image.shape)
+        self.box = self.window.box
+        self.crop = self.window.cut(source.image)
         self.face = SourceFace(source.face.landmarks)
         self.units = still_units(source.face.landmarks)  # what the portrait shows
         self.masks: Masks | None = None  # of the last frame; None where it is the portrait itself
-        corners = np.array([[0, 0], [size, 0], [size, size], [0, size]], np.float64) - 0.5
-        back = inverse(self.matrix)
-        corners = corners @ back[:, :2].T + back[:, 2]
-        lo, hi = np.floor(corners.min(0)), np.ceil(corners.max(0)) + 1
-        x0, y0 = (int(np.clip(v, 0, m - 1)) for v, m in zip(lo, (w, h)))
-        x1, y1 = (int(np.clip(v, a + 1, m)) for v, a, m in zip(hi, (x0, y0), (w, h)))
-        self.box = x0, y0, x1, y1
-        # From pixels of the box to those of the crop, for warping masks back into the picture.
-        self._to_crop = self.matrix + np.column_stack([np.zeros((2, 2)), self.matrix[:, :2] @ [x0, y0]])
+        x0, y0, x1, y1 = self.box
         self._own = source.image[y0:y1, x0:x1]
-        self._low = self._spread(self.crop.astype(np.float32) / 255)
-        edge = np.zeros((size, size), np.float32)
-        margin = max(2, round(EDGE * size / 2))
-        edge[margin:-margin, margin:-margin] = 1
-        self._inside = cv2.GaussianBlur(edge, (0, 0), margin / 2.5)
+        self._low = self.window.spread(self.crop.astype(np.float32) / 255)
+        self._inside = self.window.seam(EDGE)
         self._rest: Rest | None = None
 
     def begin(self, rest: Rest, image: RGB | None, points: NDArray | None) -> None:
@@ -106,7 +96,7 @@ class PreparedGanimation:
         x0, y0, x1, y1 = self.box
         if self.masks is None:
             return None, np.full((y1 - y0, x1 - x0), 255, np.uint8)
-        return None, np.round(255 * np.clip(self._spread(self.masks.attention), 0, 1)).astype(np.uint8)
+        return None, np.round(255 * np.clip(self.window.spread(self.masks.attention), 0, 1)).astype(np.uint8)
 
     def edit(self, canvas: RGB, units: Array) -> Masks | None:
         """Draw the face with intensities `units` (17,) over its box of `canvas` (H, W, 3), in place.
@@ -118,12 +108,6 @@ class PreparedGanimation:
         canvas[y0:y1, x0:x1] = self._own if self.masks is None else self._pasted(self.masks, say)
         return self.masks
 
-    def _spread(self, image: NDArray[np.float32]) -> NDArray[np.float32]:
-        """A picture or mask of the crop (S, S[, 3]) over the box."""
-        x0, y0, x1, y1 = self.box
-        flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
-        return cv2.warpAffine(image, self._to_crop, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_REPLICATE)
-
     def _pasted(self, masks: Masks, say: float) -> RGB:
         """(1 - A)·C + A·I over the box, at the picture's own resolution.
 
@@ -133,7 +117,7 @@ class PreparedGanimation:
         change *= (self._inside * say)[..., None]
         size = np.abs(change).max(2)
         keep = np.exp(-((np.maximum(0, cv2.GaussianBlur(size, (0, 0), 1.0) - DETAIL[0]) / DETAIL[1]) ** 2))
-        change, keep = self._spread(change), np.clip(self._spread(keep), 0, 1)[..., None]
+        change, keep = self.window.spread(change), np.clip(self.window.spread(keep), 0, 1)[..., None]
         own = self._own.astype(np.float32) / 255
         out = self._low + change + (own - self._low) * keep
         # Where nothing changed at all the pixels are the portrait's, free of rounding.
@@ -147,7 +131,7 @@ class PreparedGanimation:
         x0, y0, x1, y1 = self.box
         image = self.source.image.copy()
         if self.masks is not None:
-            spread = np.clip(self._spread(self.masks.color.astype(np.float32)), 0, 255)
+            spread = np.clip(self.window.spread(self.masks.color.astype(np.float32)), 0, 255)
             image[y0:y1, x0:x1] = np.round(spread).astype(np.uint8)
         return image
 

@@ -1,6 +1,6 @@
 """Language-guided face animation by a recurrent motion generator (Hang et al.), in W+ and in Action Units."""
 
-from infinex.systems.spec import System, Weights
+from infinex.spec import System, Weights
 
 SYSTEM = System(
     label="Language-guided animation",

@@ -21,6 +21,7 @@ from infinex.nn.e4e import SIDE, E4e, load_e4e
 from infinex.nn.stylegan2 import StyleGAN2, load_stylegan2
 from infinex.systems.language.model import LanguageModel
 from infinex.systems.language.weights import load
+from infinex.systems.window import as_ffhq, cut
 
 if TYPE_CHECKING:
     from infinex.pipeline import Summary
@@ -46,23 +47,7 @@ def align(image: Image, landmarks: NDArray[np.floating], side: int) -> Image:
     """A face cut out as in FFHQ (Karras et al. 2019): by eyes and mouth, (side, side, 3).
 
     `landmarks` (478, 3) are pixels of `image` (H, W, 3); what lies outside is mirrored."""
-    p = np.asarray(landmarks, np.float64)[:, :2]
-    right, left = p[[33, 133]].mean(0), p[[362, 263]].mean(0)
-    mouth = p[[61, 291]].mean(0)
-    eyes = (right + left) / 2
-    across = (left - right) - (mouth - eyes)[::-1] * [-1, 1]
-    across /= np.hypot(*across)
-    across *= max(np.hypot(*(left - right)) * 2.0, np.hypot(*(mouth - eyes)) * 1.8)
-    down = across[::-1] * [-1, 1]
-    centre = eyes + (mouth - eyes) * 0.1
-    corners = np.array([centre - across - down, centre - across + down, centre + across + down], np.float32)
-    target = np.array([[0, 0], [0, side], [side, side]], np.float32)
-    matrix = cv2.getAffineTransform(corners, target)
-    shrink = side / (2 * float(np.hypot(*across)))
-    if shrink < 0.5:  # many pixels become one: blur first
-        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.4 / shrink), np.uint8)
-    cut = cv2.warpAffine(image, matrix, (side, side), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REFLECT)
-    return np.asarray(cut, np.uint8)
+    return cut(image, as_ffhq(landmarks, side), side, cv2.BORDER_REFLECT, cv2.INTER_CUBIC)
 
 
 class StyleganEngine:

@@ -1,6 +1,6 @@
 """Voice to mouth: an audio-to-expression network in the manner of Neural Voice Puppetry."""
 
-from infinex.systems.spec import System, Weights
+from infinex.spec import System, Weights
 
 CARD = "infinex/systems/speech/data/README.md"
 SYSTEM = System(

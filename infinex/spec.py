@@ -7,7 +7,6 @@ import pkgutil
 from dataclasses import dataclass
 from pathlib import Path
 from types import ModuleType
-from typing import Any
 
 from infinex.errors import MissingDependencyError
 
@@ -71,17 +70,18 @@ class Found:
 
 
 def systems() -> dict[str, Found]:
-    """Every system of this installation by the name of its folder: those of the papers, and the default engine."""
-    import infinex.mesh
-    import infinex.systems
-
-    found = {"mesh": Found("mesh", "infinex.mesh", infinex.mesh.SYSTEM)}
-    for entry in sorted(pkgutil.iter_modules(infinex.systems.__path__), key=lambda e: e.name):
-        if entry.ispkg:
-            package = f"infinex.systems.{entry.name}"
-            stated: Any = getattr(importlib.import_module(package), "SYSTEM", None)
-            if isinstance(stated, System):
-                found[entry.name] = Found(entry.name, package, stated)
+    """Every system of this installation by the name of its folder: the default engine, then those of the papers."""
+    folder = importlib.import_module("infinex.systems")
+    packages = [
+        "infinex.mesh",
+        *(f"{folder.__name__}.{e.name}" for e in pkgutil.iter_modules(folder.__path__) if e.ispkg),
+    ]
+    found = {}
+    for package in ("infinex.mesh", *packages):
+        stated = getattr(importlib.import_module(package), "SYSTEM", None)
+        if isinstance(stated, System):
+            name = package.rpartition(".")[2]
+            found[name] = Found(name, package, stated)
     return found
 
 

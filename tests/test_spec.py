@@ -1,0 +1,169 @@
+"""A system is found by its folder alone, wherever systems are listed, and finding it loads nothing heavy."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from infinex.errors import MissingDependencyError
+from infinex.spec import systems, with_engines
+
+STATED = """
+from infinex.spec import System, Weights
+
+SYSTEM = System(
+    label="Toy: a dot on the nose", engine="engine", recipes="recipe", evaluate="measure", task="toy",
+    weights=(Weights("toy-dot", "nobody", "CC0", 0.1, bundled="dot.safetensors"),),
+)
+"""
+ENGINE = """
+import numpy as np
+
+from infinex.face.portrait import SourceFace
+
+
+class Face:
+    def __init__(self, source):
+        self.face = SourceFace(source.face.landmarks)
+        x, y = np.round(source.face.landmarks[4, :2]).astype(int)
+        self.box = x, y, x + 1, y + 1
+
+    def begin(self, rest, image, points):
+        pass
+
+    def draw(self, canvas, drive):
+        canvas[self.box[1], self.box[0]] = 255
+        return None, None
+
+
+class Toy:
+    name, needs = "toy", "motion"
+
+    def prepare(self, source):
+        return Face(source)
+
+
+def open_engine(options, weights):
+    return Toy()
+"""
+RECIPE = '''
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class ToyRecipe:
+    """A dot, learned."""
+    epochs: int = 1
+    batch_size: int = 1
+
+
+RECIPES = {"toy-small": ToyRecipe()}
+
+
+def task(recipe):
+    raise NotImplementedError
+
+
+def samples(recipe, folder, split):
+    raise NotImplementedError
+'''
+MEASURE = """
+def evaluate(clips, out, weights, progress, inception):
+    return {"mean": {"dots": 1}}
+
+
+def lines(summary):
+    return [f"dots {summary['mean']['dots']}"]
+"""
+ASK = """
+import json, sys
+import infinex.systems
+
+infinex.systems.__path__.append(sys.argv[1])
+from typer.testing import CliRunner
+
+from infinex.cli import app
+from infinex.engine import engine_names, load_engine
+from infinex.systems import registry
+from infinex.training.recipes import all_recipes
+
+names = engine_names()
+listed = CliRunner().invoke(app, ["weights", "list"]).output
+told = registry.where(registry.find("toy-dot"))
+light = "torch" not in sys.modules
+engine = load_engine("toy").name
+asked = CliRunner().invoke(app, ["evaluate", ".", "--out", sys.argv[2], "--task", "toy"]).output
+from infinex.studio.offer import Engines
+
+offered = Engines().known("mesh")
+labels = Engines()._labels
+print(json.dumps({"names": names, "listed": listed, "where": str(told), "light": light, "engine": engine,
+                  "asked": asked, "label": labels["toy"], "offered": offered}))
+"""
+
+
+@pytest.fixture
+def toy(tmp_path: Path) -> Path:
+    """A folder of systems with one in it."""
+    home = tmp_path / "more" / "toy"
+    (home / "data").mkdir(parents=True)
+    files = {"__init__.py": STATED, "engine.py": ENGINE, "recipe.py": RECIPE, "measure.py": MEASURE}
+    for name, text in files.items():
+        (home / name).write_text(text)
+    (home / "data" / "dot.safetensors").write_bytes(b"dot")
+    return home.parent
+
+
+@pytest.fixture
+def installed(toy: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The same, where this process looks for systems."""
+    import infinex.systems
+
+    for name in [n for n in sys.modules if n.startswith("infinex.systems.toy")]:
+        monkeypatch.delitem(sys.modules, name)
+    monkeypatch.setattr(infinex.systems, "__path__", [*infinex.systems.__path__, str(toy)])
+    return toy
+
+
+def test_a_new_system_is_found_everywhere_by_its_folder_alone(toy: Path, tmp_path: Path) -> None:
+    done = subprocess.run(
+        [sys.executable, "-c", ASK, str(toy), str(tmp_path / "out")], capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout.splitlines()[-1])
+    assert found["names"][0] == "mesh" and "toy" in found["names"]
+    assert "toy-dot" in found["listed"] and found["where"].endswith("toy/data/dot.safetensors")
+    assert found["light"], "listing engines and weights must not load PyTorch"
+    assert found["engine"] == "toy" and "dots 1" in found["asked"]
+    assert found["label"].startswith("Toy") and found["offered"]
+
+
+@pytest.mark.usefixtures("installed")
+def test_its_recipes_are_found() -> None:
+    pytest.importorskip("torch")
+    from infinex.training.recipes import find_recipe
+
+    assert find_recipe("toy-small").recipe.epochs == 1
+
+
+def test_what_a_system_states_is_there() -> None:
+    for name, found in systems().items():
+        for module in (found.system.engine, found.system.recipes, found.system.evaluate):
+            assert not module or (found.folder / f"{module}.py").is_file(), (name, module)
+        for weights in found.system.weights:
+            assert not weights.bundled or (found.data / weights.bundled).is_file(), weights.name
+            assert not weights.convert or (found.folder / f"{weights.convert}.py").is_file()
+            assert weights.licence and weights.origin
+    assert set(with_engines()) <= set(systems())
+
+
+def test_what_a_system_lacks_is_said(installed: Path) -> None:
+    from infinex.engine import load_engine
+
+    (installed / "toy" / "engine.py").write_text("import a_package_that_nobody_has\n")
+    with pytest.raises(MissingDependencyError, match="the engine toy needs a_package_that_nobody_has"):
+        load_engine("toy")
