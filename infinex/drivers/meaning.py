@@ -6,8 +6,7 @@ from functools import cache
 
 import numpy as np
 
-from infinex.drivers.text import Understand
-from infinex.drivers.words import lexicon
+from infinex.drivers.words import Understand, lexicon
 
 LEAST = 0.44  # nearness below which nothing is near
 CLEAR = 0.04  # by which the best expression must be ahead of the next

@@ -37,10 +37,8 @@ from infinex.drivers.grammar import (
     mark,
 )  # fmt: skip
 from infinex.drivers.timeline import GAZE, HEAD, Timeline, TimelineDriver, TrackDriver, unit_of
-from infinex.drivers.words import DROPPED, Lexicon, Meaning, base, lexicon, nearest, tokens
+from infinex.drivers.words import DROPPED, Lexicon, Meaning, Understand, base, lexicon, nearest, tokens
 from infinex.errors import InputError
-
-Understand = Callable[[str], tuple[str, float] | None]  # a clause to (a word of the lexicon, similarity)
 
 
 @dataclass

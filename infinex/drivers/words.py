@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import gzip
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from functools import cache
 from importlib import resources
 from typing import Literal
 
 Kind = Literal["expression", "gesture", "degree"]
+Understand = Callable[[str], tuple[str, float] | None]  # a clause to (a word of the lexicon, similarity)
 
 
 def word_set(text: str) -> frozenset[str]:

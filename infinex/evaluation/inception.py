@@ -97,12 +97,8 @@ class Judges:
         """LPIPS of two pictures (H, W, 3) at 256 pixels; None without its network."""
         if self.lpips is None:
             return None
-        import torch
-
         small = [cv2.resize(p, (SIDE, SIDE), interpolation=cv2.INTER_AREA) for p in (picture, truth)]
-        x = torch.from_numpy(np.stack(small)).permute(0, 3, 1, 2).float() / 127.5 - 1
-        with torch.inference_mode():
-            return float(self.lpips(x[:1], x[1:])[0])
+        return float(self.lpips.between(*small))
 
     def see(self, name: str, picture: RGB) -> None:
         """Keep the features of a picture by `name`; `truth` is what others are compared with."""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from infinex.errors import WeightsError
@@ -33,6 +35,12 @@ class Lpips(Stages):
         for x, y, w in zip(self.features(a), self.features(b), self.weights):
             total = total + ((x - y).square() * w.reshape(1, -1, 1, 1)).sum(1).mean((1, 2))
         return total
+
+    @torch.inference_mode()
+    def between(self, a: NDArray[np.uint8], b: NDArray[np.uint8]) -> float:
+        """The distance of two pictures (H, W, 3) RGB of one size."""
+        x = torch.from_numpy(np.stack([a, b])).permute(0, 3, 1, 2).float() / 127.5 - 1
+        return float(self(x[:1], x[1:])[0])
 
 
 def load_lpips(path: str | Path) -> Lpips:

@@ -15,110 +15,32 @@ from its last checkpoint as if nothing had happened: the same samples, the same 
 from __future__ import annotations
 
 import contextlib
-import csv
 import dataclasses
-import errno
-import io
 import json
 import math
 import os
-import pickle
 import random
 import time
-import zipfile
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from infinex.errors import InfinexError, InputError, MissingDependencyError, OutputError, WeightsError
 from infinex.media.files import atomic_path
 from infinex.media.image import write_image
+from infinex.training.average import Average
 from infinex.training.data import Samples
 from infinex.training.recipes import Entry, changed, find_recipe
+from infinex.training.run import FORMAT, Checkpoints, Say, Table, earlier
+from infinex.training.task import Task, TrainerOptions
 
-FORMAT = "infinex-run-1"
-KEPT = 2  # checkpoints
 Progress = Callable[[int, int | None], None]
-Say = Callable[[str], None]
-
-
-@dataclass(frozen=True)
-class TrainerOptions:
-    """How a run is carried out, whatever is trained; a recipe may bring its own under the name `trainer`."""
-
-    seed: int = 0
-    max_steps: int = 0  # 0: as many as the recipe's epochs make
-    devices: int = 1  # per machine
-    nodes: int = 1
-    accelerator: str = "auto"
-    precision: str = "auto"  # bf16-mixed on a GPU that has it, else 32-true
-    strategy: str = "auto"
-    ema: float = 0.999  # decay of the average of the weights that is saved and shown; 0: none
-    compile: bool = False
-    workers: int = 0  # processes that load samples
-    threads: int = 1  # of PyTorch on a CPU; small networks are fastest on one
-    log_every: int = 1
-    checkpoint_every: int = 500
-    checkpoint_minutes: float = 10.0  # or sooner, after this long
-    panel_every: int = 1000
-    panel_rows: int = 4
-    tensorboard: bool = True
-
-
-class Fabric(Protocol):
-    """What a step needs of Lightning Fabric."""
-
-    def backward(self, tensor: Tensor, *args: Any, **kwargs: Any) -> None:
-        """Gradients of `tensor`, scaled and shared between processes as need be."""
-
-
-class Task(Protocol):
-    """What a system gives the trainer. The trainer replaces the entries of `networks` and of the dictionary
-    that `optimizers()` returns by Fabric's wrappers before the first step."""
-
-    networks: dict[str, nn.Module]
-    panel: str  # what stands in the columns of `sample_panel`, for people
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """By the names of their networks; the same dictionary on every call."""
-
-    def schedulers(self) -> dict[str, LRScheduler]:
-        """By the names of their optimisers; stepped once an epoch. May be empty."""
-
-    def step(self, batch: dict[str, Any], fabric: Any) -> dict[str, float]:
-        """Update the networks once, backward passes through `fabric.backward`; the terms by name.
-
-        Raises FloatingPointError, before a network is touched, where a loss is not a finite number."""
-
-    def sample_panel(self, batch: dict[str, Any]) -> NDArray[np.uint8]:
-        """A picture (H, W, 3) of what the networks make of a few held-back samples; none: an empty array."""
-
-    def measure(self, batch: dict[str, Any]) -> dict[str, float]:
-        """Figures of merit on held-back samples; may be empty."""
-
-    def save(self, path: Path) -> None:
-        """Write the networks as they are as a file of weights."""
-
-    def load_file(self, path: Path) -> None:
-        """Begin with the weights in a file. Raises WeightsError where they do not fit."""
-
-
-def checked(terms: dict[str, Tensor]) -> dict[str, Tensor]:
-    """The terms of a loss, if all are finite. Raises FloatingPointError that names those that are not."""
-    finite = torch.isfinite(torch.stack([t.detach().float() for t in terms.values()]))
-    if not finite.all():
-        bad = [name for name, ok in zip(terms, finite.tolist()) if not ok]
-        raise FloatingPointError(f"not a finite number: {', '.join(bad)}")
-    return terms
 
 
 class _Order(Sampler):
@@ -151,144 +73,6 @@ class _Drawn(Dataset):
     def __getitem__(self, key: tuple[int, int]) -> Any:
         epoch, index = key
         return dict(self.samples.get(index, np.random.default_rng([self.seed, epoch, index, 2])))
-
-
-class Average:
-    """Exponential moving average of the parameters of networks; buffers are taken as they are.
-
-    The decay grows with the number of steps, min(decay, (1 + n) / (10 + n)), so that the start is forgotten."""
-
-    def __init__(self, networks: dict[str, nn.Module], decay: float) -> None:
-        self.decay, self.count = decay, 0
-        self.live = {n: net.state_dict() for n, net in networks.items()}  # the networks' own tensors
-        self.state = {n: {k: v.detach().clone() for k, v in state.items()} for n, state in self.live.items()}
-        smooth = [(n, k) for n, net in networks.items() for k, p in net.named_parameters() if p.is_floating_point()]
-        rest = [(n, k) for n, state in self.live.items() for k in state if (n, k) not in set(smooth)]
-        self._smooth = [self.state[n][k] for n, k in smooth], [self.live[n][k] for n, k in smooth]
-        self._rest = [(self.state[n][k], self.live[n][k]) for n, k in rest]
-
-    @torch.no_grad()
-    def update(self) -> None:
-        """After a step."""
-        self.count += 1
-        if self._smooth[0]:
-            torch._foreach_lerp_(*self._smooth, 1 - min(self.decay, (1 + self.count) / (10 + self.count)))
-        for mine, theirs in self._rest:
-            mine.copy_(theirs)
-
-    @contextlib.contextmanager
-    def shown(self) -> Iterator[None]:
-        """The networks hold the average inside this block."""
-        own = {n: {k: v.detach().clone() for k, v in state.items()} for n, state in self.live.items()}
-        try:
-            self._put(self.state)
-            yield
-        finally:
-            self._put(own)
-
-    @torch.no_grad()
-    def _put(self, values: dict[str, dict[str, Tensor]]) -> None:
-        for name, state in self.live.items():
-            for key, tensor in state.items():
-                tensor.copy_(values[name][key])
-
-
-class Table:
-    """A CSV file that grows by rows; on a full disk rows wait in memory until there is room again."""
-
-    def __init__(self, path: Path, until: int) -> None:
-        """Rows of steps after `until` are dropped: they will be made again."""
-        self.path = path
-        self.columns: list[str] = []
-        self._waiting = ""
-        if not path.is_file():
-            return
-        kept = []
-        with path.open(newline="", encoding="utf-8") as file:
-            rows = csv.reader(file)
-            self.columns = next(rows, [])
-            for row in rows:  # a kill may have cut the last one
-                if len(row) == len(self.columns) and row[0].isdigit() and int(row[0]) <= until:
-                    kept.append(row)
-        with atomic_path(path) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerows([self.columns, *kept] if self.columns else [])
-
-    def add(self, row: dict[str, Any]) -> bool:
-        """Append a row; whether it reached the disk."""
-        out = io.StringIO()
-        writer = csv.writer(out, lineterminator="\n")
-        if not self.columns:
-            self.columns = list(row)
-            writer.writerow(self.columns)
-        writer.writerow([row.get(c, "") for c in self.columns])
-        self._waiting += out.getvalue()
-        size = self.path.stat().st_size if self.path.exists() else 0
-        try:
-            with self.path.open("a", newline="", encoding="utf-8") as file:
-                file.write(self._waiting)
-        except OSError as error:
-            if error.errno != errno.ENOSPC:
-                raise OutputError(f"{self.path} cannot be written: {error.strerror}") from None
-            with contextlib.suppress(OSError):
-                os.truncate(self.path, size)
-            return False
-        self._waiting = ""
-        return True
-
-
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """A checkpoint of this trainer. Raises WeightsError for a damaged file, one of something else, or code."""
-    try:
-        data = torch.load(path, map_location="cpu", weights_only=True)
-    except pickle.UnpicklingError as error:
-        if any(w in str(error) for w in ("GLOBAL", "Unsupported class", "unrecognized function")):
-            raise WeightsError(f"{path} holds code and is refused: checkpoints are data only") from None
-        raise WeightsError(f"{path} is damaged or no checkpoint") from None
-    except (OSError, RuntimeError, EOFError, ValueError, KeyError, IndexError, AttributeError, TypeError):
-        state = "truncated" if path.is_file() and not zipfile.is_zipfile(path) else "damaged or no checkpoint"
-        raise WeightsError(f"{path} is {state}") from None
-    if not isinstance(data, dict) or data.get("format") != FORMAT:
-        raise WeightsError(f"{path} is no checkpoint of a training run")
-    return data
-
-
-class Checkpoints:
-    """The states of a run, newest last."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def paths(self) -> list[Path]:
-        """By step."""
-        return sorted(self.folder.glob("step-*.pt"))
-
-    def save(self, state: dict[str, Any]) -> Path:
-        """Write one whole, and drop those before the last `KEPT`. Raises OutputError."""
-        self.folder.mkdir(exist_ok=True)
-        path = self.folder / f"step-{state['step']:09d}.pt"
-        buffer = io.BytesIO()  # so that a full disk is an OSError and nothing else
-        torch.save(state, buffer)
-        with atomic_path(path) as temporary, temporary.open("wb") as file:
-            file.write(buffer.getbuffer())
-            file.flush()
-            os.fsync(file.fileno())
-        for old in self.paths()[:-KEPT]:
-            old.unlink(missing_ok=True)
-        return path
-
-    def newest(self, say: Say) -> dict[str, Any] | None:
-        """The last one that can be read; a damaged one is passed over with a word. None where there is none."""
-        failure: WeightsError | None = None
-        for path in reversed(self.paths()):
-            try:
-                return read_checkpoint(path)
-            except WeightsError as error:
-                say(str(error))
-                failure = error
-        if failure is not None:
-            raise failure
-        return None
 
 
 def _fabric(o: TrainerOptions) -> Any:
@@ -668,20 +452,3 @@ def train(
         raise InputError("--set: batch_size and epochs are at least 1")
     entry = entry._replace(recipe=changed_recipe)
     return Trainer(entry, options, Path(data), run, settings, say)(resume, progress)
-
-
-def earlier(run: Path, recipe: str) -> dict[str, Any]:
-    """What `recipe.json` says of a run. Raises InputError where it is none, or one of another recipe."""
-    described = run / "recipe.json"
-    if not described.is_file():
-        raise InputError(f"{run} holds no run to resume")
-    try:
-        before = json.loads(described.read_text(encoding="utf-8"))
-        if before["format"] != FORMAT:
-            raise ValueError
-        list(before["set"]), str(before["data"])
-    except (ValueError, KeyError, TypeError, OSError):
-        raise InputError(f"{described} is damaged or of another version") from None
-    if before["recipe"] != recipe:
-        raise InputError(f"{run} is a run of {before['recipe']}, not of {recipe}")
-    return before

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -13,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
 from infinex.errors import InputError
@@ -33,7 +31,7 @@ from infinex.systems.fomm.model import (
 from infinex.systems.fomm.teacher import FaceTeacher
 from infinex.systems.fomm.weights import FommWeights, read, save
 from infinex.training.data import FramePairs
-from infinex.training.trainer import Fabric, TrainerOptions, checked
+from infinex.training.task import Adams, Fabric, TrainerOptions, checked, evaluating, grid, pixels
 
 
 @dataclass(frozen=True)
@@ -146,7 +144,11 @@ class FommTask:
             self.networks["discriminator"] = build_discriminator(self.config)
         for network in self.networks.values():
             network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on CPUs
-        self._optimizers: dict[str, Optimizer] = {}
+        rates = {
+            "generator": recipe.rate_generator, "detector": recipe.rate_detector,
+            "discriminator": recipe.rate_discriminator,
+        }  # fmt: skip
+        self._optimizers = Adams(self.networks, rates, recipe.betas)
 
     def _scales(self) -> tuple[float, ...]:
         extra = set(self.config.critic_scales) - set(self.recipe.scales)
@@ -156,14 +158,6 @@ class FommTask:
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam per network; the same dictionary on every call."""
-        if not self._optimizers:
-            rates = {
-                "generator": self.recipe.rate_generator,
-                "detector": self.recipe.rate_detector,
-                "discriminator": self.recipe.rate_discriminator,
-            }
-            for name, network in self.networks.items():
-                self._optimizers[name] = Adam(network.parameters(), lr=rates[name], betas=self.recipe.betas)
         return self._optimizers
 
     def schedulers(self) -> dict[str, LRScheduler]:
@@ -223,7 +217,7 @@ class FommTask:
             both = taught.transpose(0, 1).flatten(0, 1)  # all sources, then all driving frames
             name, terms = "detector", _taught(Keypoints(*detector(torch.cat([source, driving]))), both, self.recipe)
         else:
-            with torch.no_grad(), _evaluating(detector):
+            with torch.no_grad(), evaluating(detector):
                 own, wanted = Keypoints(*detector(source)), Keypoints(*detector(driving))
             out: Rendering = generator(source, own, wanted, picture=False)
             name, terms = "generator", {"taught_field": taught_field(out.motion.field, taught)}
@@ -288,20 +282,20 @@ class FommTask:
     def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
         """(B·H, 5·W, 3): source and driving with keypoints, occlusion, deformed, prediction of every pair."""
         detector, generator = self.networks["detector"], self.networks["generator"]
-        with _evaluating(detector, generator):
+        with evaluating(detector, generator):
             source, driving = batch["source"], batch["driving"]
             own, wanted = Keypoints(*detector(source)), Keypoints(*detector(driving))
             out: Rendering = generator(source, own, wanted, self.recipe.alone != "motion")
         h, w = source.shape[2:]
         shown = nn.functional.interpolate(out.motion.occlusion, size=(h, w), mode="nearest")
         columns = [
-            draw_keypoints(_pixels(source), own.value),
-            draw_keypoints(_pixels(driving), wanted.value),
-            _pixels(shown.expand(-1, 3, -1, -1)),
-            _pixels(out.deformed),
-            _pixels(out.prediction),
+            draw_keypoints(pixels(source), own.value),
+            draw_keypoints(pixels(driving), wanted.value),
+            pixels(shown),
+            pixels(out.deformed),
+            pixels(out.prediction),
         ]
-        return np.concatenate([np.concatenate(row, axis=1) for row in zip(*columns)], axis=0)
+        return grid(columns)
 
     def weights(self) -> FommWeights:
         """The networks as they are, to be saved."""
@@ -317,7 +311,7 @@ class FommTask:
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
         """Mean absolute error of the predictions for `batch`, and of the sources left as they are."""
         detector, generator = self.networks["detector"], self.networks["generator"]
-        with _evaluating(detector, generator):
+        with evaluating(detector, generator):
             source, driving = batch["source"], batch["driving"]
             picture = self.recipe.alone != "motion"
             out: Rendering = generator(source, Keypoints(*detector(source)), Keypoints(*detector(driving)), picture)
@@ -367,18 +361,6 @@ def samples(recipe: FommRecipe, folder: str | Path, split: str) -> FramePairs:
     )
 
 
-@contextmanager
-def _evaluating(*networks: nn.Module) -> Iterator[None]:
-    modes = [(n, n.training) for n in networks]
-    for network, _ in modes:
-        network.eval()
-    try:
-        yield
-    finally:
-        for network, mode in modes:
-            network.train(mode)
-
-
 def _taught(keypoints: Keypoints, taught: Tensor, recipe: FommRecipe) -> dict[str, Tensor]:
     """Mean distance of keypoints and local frames from those in `taught` (B, K, 6), weighted like equivariance."""
     value, jacobian = taught[..., :2], taught[..., 2:].reshape(*taught.shape[:2], 2, 2)
@@ -418,11 +400,6 @@ def _total(terms: dict[str, Tensor]) -> Tensor:
 def _accumulate(into: dict[str, Tensor], terms: dict[str, Tensor], share: float) -> None:
     for name, term in terms.items():
         into[name] = into.get(name, torch.zeros((), device=term.device)) + term.detach() * share
-
-
-def _pixels(x: Tensor) -> NDArray[np.uint8]:
-    """(B, 3, H, W) in 0..1 to (B, H, W, 3)."""
-    return (x.float() * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy()
 
 
 def draw_keypoints(images: NDArray[np.uint8], points: Tensor) -> NDArray[np.uint8]:

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 from infinex.errors import InputError
@@ -21,7 +21,7 @@ from infinex.systems.ganimation.labels import FaceSet, read_faces
 from infinex.systems.ganimation.losses import LossWeights, critic_terms, generator_terms, paired_loss
 from infinex.systems.ganimation.model import CONFIGS, Critic, Edit, GanimationConfig, Verdict
 from infinex.systems.ganimation.weights import GanimationWeights, load, networks_of, save
-from infinex.training.trainer import Fabric, checked
+from infinex.training.task import Adams, Fabric, checked, grid, pixels
 
 
 @dataclass(frozen=True)
@@ -173,14 +173,11 @@ class GanimationTask:
         self.networks: dict[str, nn.Module] = networks_of(self.config)
         if not recipe.critic_steps:
             del self.networks["critic"]
-        self._optimizers: dict[str, Optimizer] = {}
+        self._optimizers = Adams(self.networks, recipe.rate, recipe.betas)
         self._last: dict[str, float] = {}  # terms of the generator's last update
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam per network; the same dictionary on every call."""
-        if not self._optimizers:
-            for name, network in self.networks.items():
-                self._optimizers[name] = Adam(network.parameters(), lr=self.recipe.rate, betas=self.recipe.betas)
         return self._optimizers
 
     def schedulers(self) -> dict[str, LRScheduler]:
@@ -280,12 +277,10 @@ class GanimationTask:
     def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
         """(B·H, 5·W, 3): face, what shows the wanted expression (or the face again), edit, attention, colours."""
         there = Edit(*self.networks["generator"](batch["image"] * 2 - 1, batch["wanted"]))
-        parts = [
-            batch["image"], batch["target"], (there.image + 1) / 2, there.attention.expand(-1, 3, -1, -1),
-            (there.color + 1) / 2,
-        ]  # fmt: skip
-        columns = [(p.float() * 255).round().clamp(0, 255).byte().permute(0, 2, 3, 1).cpu().numpy() for p in parts]
-        return np.concatenate([np.concatenate(row, axis=1) for row in zip(*columns)], axis=0)
+        return grid([
+            pixels(batch["image"]), pixels(batch["target"]), pixels(there.image, -1), pixels(there.attention),
+            pixels(there.color, -1),
+        ])  # fmt: skip
 
     def result(self) -> GanimationWeights:
         """The networks as they are, to be saved."""

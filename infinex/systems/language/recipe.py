@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from infinex.errors import InputError, WeightsError
@@ -20,7 +20,7 @@ from infinex.systems.language.model import MotionText, UnitConfig, UnitMotion
 from infinex.systems.language.pairs import CHANNELS, Pairs, captioned, joined, spoken
 from infinex.systems.language.stylegan_task import Portraits, StyleganRecipe, StyleganTask
 from infinex.systems.language.weights import load_units, save
-from infinex.training.trainer import TrainerOptions
+from infinex.training.task import Adams, TrainerOptions
 
 RIVALS = 64  # sentences at most that one is told from in the contrastive terms
 
@@ -165,12 +165,10 @@ class UnitTask:
             "motion": UnitMotion(self.config),
             "match": MotionText(len(self.config.channels), self.config.sentence),
         }
-        self._optimizers: dict[str, Optimizer] = {}
+        self._optimizers = Adams(self.networks, recipe.rate)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam per network; the same dictionary on every call."""
-        if not self._optimizers:
-            self._optimizers = {n: Adam(net.parameters(), lr=self.recipe.rate) for n, net in self.networks.items()}
         return self._optimizers
 
     def schedulers(self) -> dict[str, LRScheduler]:

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
 from infinex.errors import InputError, WeightsError
@@ -29,6 +29,7 @@ from infinex.systems.language.losses import (
 )
 from infinex.systems.language.model import LanguageConfig, LanguageModel
 from infinex.systems.language.weights import load, save
+from infinex.training.task import Adams
 
 WORDS = (
     "happy", "smiling", "laughing", "sad", "crying", "angry", "furious", "surprised", "shocked", "stunned", "afraid",
@@ -111,13 +112,10 @@ class StyleganTask:
         g = self.generator.config
         self.config = LanguageConfig(code=own.size, style=g.style, styles=g.styles)
         self.networks: dict[str, nn.Module] = {"clip": own, "language": LanguageModel(self.config)}
-        self._optimizers: dict[str, Optimizer] = {}
+        self._optimizers = Adams(self.networks, {"clip": recipe.rate_clip, "language": recipe.rate}, recipe.betas)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """Adam with two rates; the same dictionary on every call."""
-        if not self._optimizers:
-            for name, rate in (("clip", self.recipe.rate_clip), ("language", self.recipe.rate)):
-                self._optimizers[name] = Adam(self.networks[name].parameters(), lr=rate, betas=self.recipe.betas)
         return self._optimizers
 
     def schedulers(self) -> dict[str, LRScheduler]:
@@ -180,7 +178,7 @@ class StyleganTask:
 
     @torch.no_grad()
     def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
-        """First and last frame of the first sequences, side by side; empty without a picture."""
+        """None: the generator's pictures are too large to be made while training."""
         return np.zeros((0, 0, 3), np.uint8)
 
     def save(self, path: str | Path) -> None:

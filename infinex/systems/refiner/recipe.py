@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import Adam, Optimizer
+from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from infinex.errors import InputError
@@ -28,7 +28,7 @@ from infinex.systems.refiner.losses import (
 )
 from infinex.systems.refiner.model import CONFIGS, Refiner, apply
 from infinex.systems.refiner.pairs import FLOW, SCALE
-from infinex.training.trainer import TrainerOptions
+from infinex.training.task import Adams, TrainerOptions, evaluating, grid, pixels
 
 IMAGES = 6  # planes of colour: the frame and the source
 
@@ -69,13 +69,10 @@ class RefinerTask:
         network = Refiner(self.config)
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on CPUs
         self.networks: dict[str, nn.Module] = {"refiner": network}
-        self._optimizers: dict[str, Optimizer] = {}
+        self._optimizers = Adams(self.networks, recipe.rate, recipe.betas)
 
     def optimizers(self) -> dict[str, Optimizer]:
         """One Adam; the same dictionary on every call."""
-        if not self._optimizers:
-            parameters = self.networks["refiner"].parameters()
-            self._optimizers["refiner"] = Adam(parameters, lr=self.recipe.rate, betas=self.recipe.betas)
         return self._optimizers
 
     def schedulers(self) -> dict[str, LRScheduler]:
@@ -115,27 +112,17 @@ class RefinerTask:
     def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
         """(B·S, 4·S, 3): source, mesh engine alone, refined, truth of every pair."""
         network = self.networks["refiner"]
-        mode = network.training
-        network.eval()
-        try:
-            planes = batch["planes"]
+        planes = batch["planes"]
+        with evaluating(network):
             made = apply(network(planes), planes, batch["support"])
-        finally:
-            network.train(mode)
-        columns = [planes[:, 3:6], planes[:, :3], made, batch["truth"]]
-        row = torch.cat([torch.cat(list(c), dim=1) for c in columns], dim=2)
-        return ((row + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+        return grid([pixels(c, -1) for c in (planes[:, 3:6], planes[:, :3], made, batch["truth"])])
 
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
         """Support-weighted L1 (images in 0..1) of the mesh engine alone and refined."""
         network = self.networks["refiner"]
-        mode = network.training
-        network.eval()
-        try:
+        with evaluating(network):
             made = apply(network(batch["planes"]).float(), batch["planes"], batch["support"])
-        finally:
-            network.train(mode)
         support = batch["support"][:, None]
         frame, truth = batch["planes"][:, :3], batch["truth"]
         return {

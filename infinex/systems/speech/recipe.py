@@ -29,7 +29,7 @@ from infinex.systems.speech.losses import SpeechWeights
 from infinex.systems.speech.model import SpeechConfig, SpeechNet
 from infinex.systems.speech.runtime import default_shapes
 from infinex.systems.speech.weights import read, save
-from infinex.training.trainer import TrainerOptions
+from infinex.training.task import TrainerOptions, evaluating
 
 ENCODER = ("scale", "first", "first_norm", "second", "second_norm", "sounds")
 
@@ -150,9 +150,7 @@ class SpeechTask:
     def measure(self, batch: dict[str, Any]) -> dict[str, float]:
         """Terms on held-back samples; the share of sounds heard right, or how the first coefficient correlates."""
         network = self.networks["speech"]
-        training = network.training
-        network.eval()
-        try:
+        with evaluating(network):
             figures = {k: float(v) for k, v in self._terms(batch, False).items()}
             made, logits = network(batch["rows"])
             if "classes" in batch:
@@ -160,8 +158,6 @@ class SpeechTask:
             else:
                 a, b = made[..., 0].flatten().float(), batch["coefficients"][..., 0].flatten()
                 figures["correlation"] = float(torch.corrcoef(torch.stack([a, b]))[0, 1])
-        finally:
-            network.train(training)
         return figures
 
     def sample_panel(self, batch: dict[str, Any]) -> NDArray[np.uint8]:
