@@ -25,7 +25,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from infinex.systems.fomm.engine import FommEngine
+from infinex.systems.fomm.animator import FommAnimator
 from infinex.systems.fomm.model import CONFIGS, FommModel, Keypoints
 
 Image = np.ndarray
@@ -154,7 +154,7 @@ def main() -> int:
     if args.onnx:
         candidates["plain, ONNX Runtime"] = plain(onnx_step(model, size), model, source)
     for batch in (1, 4, 8):
-        engine = FommEngine(model, motion="absolute", batch=batch)
+        engine = FommAnimator(model, motion="absolute", batch=batch)
         # `prepare` is part of the time: a clip pays for it once.
         candidates[f"engine, batches of {batch}"] = lambda f, e=engine: e.render(e.prepare(source), f)
 

@@ -23,9 +23,9 @@ torch = pytest.importorskip("torch")
 pytest.importorskip("safetensors")
 
 from infinex.systems.fomm import weights as fomm_weights  # noqa: E402
+from infinex.systems.fomm.animator import FommAnimator  # noqa: E402
 from infinex.systems.fomm.engine import FommEngine  # noqa: E402
 from infinex.systems.fomm.model import CONFIGS, FommConfig, FommModel  # noqa: E402
-from infinex.systems.fomm.portrait import FommPortraits  # noqa: E402
 
 SMALL = FommConfig(size=64, keypoints=4, detector_width=8, detector_max=16, detector_levels=2, motion_width=8,
                    motion_max=16, motion_levels=2, generator_width=8, generator_max=16, generator_blocks=1)  # fmt: skip
@@ -89,7 +89,7 @@ def test_only_a_square_around_the_face_changes(weights: Path, source: Source) ->
 def test_a_field_that_moves_nothing_keeps_every_detail(source: Source) -> None:
     """Networks that return the shrunk picture itself, unmoved: the portrait's own resolution comes back."""
     torch.manual_seed(0)
-    face = FommPortraits(FommEngine(FommModel(SMALL).eval())).prepare(source)
+    face = FommEngine(FommAnimator(FommModel(SMALL).eval())).prepare(source)
     s, n = face.crop.side, 16
     ys, xs = np.mgrid[:n, :n].astype(np.float32)
     field = np.stack([(2 * xs + 1) / n - 1, (2 * ys + 1) / n - 1], -1) * s / (s - 1)

@@ -28,7 +28,7 @@ QUESTIONS = {
     "match": "Which one matches the words better?",
 }
 VIDEOS = (".mp4", ".webm", ".mov", ".m4v", ".gif", ".apng")
-COLUMNS = ("time", "rater", "pair", "a", "b", "question", "left", "answer")
+ANSWER = ("time", "rater", "pair", "a", "b", "question", "left", "answer")
 Z = 1.959964  # of a two-sided 95 % interval
 
 
@@ -137,22 +137,22 @@ class Study:
         if self.path.exists():
             self._read()
         else:
-            self._append([dict(zip(COLUMNS, COLUMNS))])
+            self._append([dict(zip(ANSWER, ANSWER))])
 
     def _read(self) -> None:
         try:
             with self.path.open(newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)
-                if tuple(reader.fieldnames or ()) != COLUMNS:
+                if tuple(reader.fieldnames or ()) != ANSWER:
                     raise InputError(f"{self.path.name} is not a file of answers; name another with --out")
-                self._rows = [dict(r) for r in reader if all(r.get(c) for c in COLUMNS)]
+                self._rows = [dict(r) for r in reader if all(r.get(c) for c in ANSWER)]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise InputError(f"{self.path.name} cannot be read as answers ({error})") from None
 
     def _append(self, rows: Sequence[Mapping[str, str]]) -> None:
         try:
             with self.path.open("a", newline="", encoding="utf-8") as file:
-                csv.DictWriter(file, COLUMNS, lineterminator="\n").writerows(rows)
+                csv.DictWriter(file, ANSWER, lineterminator="\n").writerows(rows)
                 file.flush()
                 os.fsync(file.fileno())
         except OSError as error:

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from infinex.face import topology as top
 from infinex.face.pose import fit_pose
 from infinex.face.skin import Skin, face_view
-from infinex.face.units import COLUMNS, FACE_UNITS, tamed
+from infinex.face.units import FACE_UNITS, SIDED, tamed
 
 Array = NDArray[np.float64]
 RGB = NDArray[np.uint8]
@@ -142,5 +142,5 @@ def together(amounts: Array) -> Array:
     return tamed(np.asarray(amounts, np.float64)[:, _COLUMN])[:, _BACK]
 
 
-_COLUMN = np.array([FACE_UNITS.index(c.rstrip("LR")) for c in COLUMNS])
+_COLUMN = np.array([FACE_UNITS.index(c.rstrip("LR")) for c in SIDED])
 _BACK = np.array([_COLUMN.tolist().index(k) for k in range(len(FACE_UNITS))])

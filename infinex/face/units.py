@@ -344,13 +344,13 @@ def field_of(name: str) -> Array:
 
 # -- acting together ------------------------------------------------------------------------------
 
-COLUMNS = tuple(n + s for n in FACE_UNITS for s in (("L", "R") if UNITS[n].sides else ("",)))
-_AT = {n: i for i, n in enumerate(COLUMNS)}
+SIDED = tuple(n + s for n in FACE_UNITS for s in (("L", "R") if UNITS[n].sides else ("",)))
+_AT = {n: i for i, n in enumerate(SIDED)}
 
 
 @cache
 def _fields() -> Array:
-    return np.stack([field_of(n) for n in COLUMNS])
+    return np.stack([field_of(n) for n in SIDED])
 
 
 @cache
@@ -363,7 +363,7 @@ def _oblique() -> Array:
 
 
 def tamed(amounts: Array) -> Array:
-    """Intensities (..., S) in the order of `COLUMNS` after the units have met.
+    """Intensities (..., S) in the order of `SIDED` after the units have met.
 
     Muscles that share a place do not add: a dropped jaw has parted the lips already (25 with 26, 27), a
     wider drop replaces a smaller one, smile and frown pull one corner (12 with 15), closing lids overrule
@@ -429,7 +429,7 @@ def _apart(offsets: Array) -> Array:
 
 
 def combined(amounts: Array) -> Array:
-    """Displacement (T, 478, 3) of intensities (T, S) in the order of `COLUMNS`: fields, interactions, contact."""
+    """Displacement (T, 478, 3) of intensities (T, S) in the order of `SIDED`: fields, interactions, contact."""
     a = np.atleast_2d(np.asarray(amounts, np.float64))
     out = np.tensordot(tamed(a), _fields(), 1)
     for k, s in enumerate("RL"):
@@ -455,10 +455,10 @@ def _relax() -> Relax:
 
 
 def columns_of(amounts: Mapping[str, float]) -> Array:
-    """Named intensities as a row (S,) in the order of `COLUMNS`; eyes and head left out.
+    """Named intensities as a row (S,) in the order of `SIDED`; eyes and head left out.
 
     A side that is named beside its unit counts where it is stronger; AU46 without a side winks the right eye."""
-    row = np.zeros(len(COLUMNS))
+    row = np.zeros(len(SIDED))
     for name, value in amounts.items():
         known = canonical(name)
         if known == "AU46":
@@ -549,7 +549,7 @@ class Basis:
     def offsets(self, amounts: Array) -> Array:
         """Displacement (478, 3) of unit intensities (U,), or (T, 478, 3) of (T, U), interactions included."""
         a = np.asarray(amounts, np.float64)
-        rows = np.zeros((*a.shape[:-1], len(COLUMNS)))
+        rows = np.zeros((*a.shape[:-1], len(SIDED)))
         for k, name in enumerate(self.names):
             for n in (name,) if name in _AT else (name + "L", name + "R") if name != "AU46" else ("AU46R",):
                 rows[..., _AT[n]] = a[..., k]

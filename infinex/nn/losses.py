@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, Protocol, get_args
+from typing import Literal, get_args
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
@@ -88,13 +88,6 @@ def reconstruction(prediction: Tensor, target: Tensor, order: Literal[1, 2] = 1)
     """Mean absolute (1) or squared (2) error, a scalar."""
     difference = prediction - target
     return difference.abs().mean() if order == 1 else difference.square().mean()
-
-
-class Perceptual(Protocol):
-    """Distance of two pictures (B, 3, H, W) in 0..1 as a list of scalars, one per level of detail."""
-
-    def __call__(self, prediction: Tensor, target: Tensor) -> list[Tensor]:
-        """Levels from fine to coarse."""
 
 
 def structural_similarity(a: Tensor, b: Tensor, window: int = 7) -> Tensor:

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from infinex.drivers.units import EMOTIONS, NECK, rest_face, timeline_rows, units_motion
 from infinex.drivers.units import Keyframe as UnitsAt
 from infinex.errors import InputError
-from infinex.face.units import COLUMNS, FACE_UNITS, UNITS
+from infinex.face.units import FACE_UNITS, SIDED, UNITS
 from infinex.motion import Motion, Move
 
 Array = NDArray[np.float64]
 TURN = {"yaw": 35.0, "pitch": 25.0, "roll": 35.0}  # degrees a slider goes to
 GAZE = {"right": 28.0, "down": 22.0}
 MAX_KEYFRAMES = 200
-NAMES = tuple(dict.fromkeys((*FACE_UNITS, *COLUMNS)))
+NAMES = tuple(dict.fromkeys((*FACE_UNITS, *SIDED)))
 TURNS = (*TURN, *GAZE)
 
 

@@ -8,9 +8,9 @@ from infinex.face import topology as top
 from infinex.face.relax import areas
 from infinex.face.shape import eye_openness, gaze_of, lip_gaps
 from infinex.face.units import (
-    COLUMNS,
     FACE_UNITS,
     OPENFACE,
+    SIDED,
     UNITS,
     basis,
     canonical,
@@ -80,7 +80,7 @@ def test_no_combination_folds_the_mesh_or_crosses_lips_or_lids() -> None:
     area = areas(MEAN)
     seen = np.abs(area) > 2e-5
     for k in range(150):
-        chosen = rng.choice(COLUMNS, int(rng.integers(1, 8)), replace=False)
+        chosen = rng.choice(SIDED, int(rng.integers(1, 8)), replace=False)
         offsets = units_offsets({n: float(rng.random()) if k % 3 else 1.0 for n in chosen})
         face = MEAN + offsets
         assert lip_gaps(face).min() > -1e-9, chosen
@@ -107,7 +107,7 @@ def test_units_that_meet() -> None:
 
 
 def test_one_unit_alone_stays_as_it_is() -> None:
-    eye = np.eye(len(COLUMNS))
+    eye = np.eye(len(SIDED))
     assert np.allclose(tamed(eye), eye)
     half = tamed(0.5 * eye + 1e-9)
     assert np.allclose(half, 0.5 * eye, atol=1e-6)
@@ -145,7 +145,7 @@ def test_names_are_read_in_any_spelling() -> None:
 
 
 def test_a_side_counts_where_it_is_stronger() -> None:
-    row = dict(zip(COLUMNS, columns_of({"AU12": 0.4, "AU12L": 0.9, "AU46": 1.0})))
+    row = dict(zip(SIDED, columns_of({"AU12": 0.4, "AU12L": 0.9, "AU46": 1.0})))
     assert (row["AU12L"], row["AU12R"], row["AU46L"], row["AU46R"]) == (0.9, 0.4, 0.0, 1.0)
 
 

@@ -17,7 +17,7 @@ from torch import Tensor  # noqa: E402
 
 from infinex.nn.geometry import ThinPlateTransform  # noqa: E402
 from infinex.nn.layers import ImagePyramid  # noqa: E402
-from infinex.systems.fomm.engine import FastFomm, movement_scale  # noqa: E402
+from infinex.systems.fomm.animator import FastFomm, movement_scale  # noqa: E402
 from infinex.systems.fomm.losses import FommLosses, LossWeights  # noqa: E402
 from infinex.systems.fomm.model import (  # noqa: E402
     FommConfig,

@@ -151,18 +151,18 @@ def test_the_motion_learns_what_it_is_taught() -> None:
 
 
 def test_weights_without_a_generator_show_the_deformed_source() -> None:
-    from infinex.systems.fomm.engine import FommEngine
+    from infinex.systems.fomm.animator import FommAnimator
 
     torch.manual_seed(0)
     weights = FommTask(RECIPES["fomm-face-motion"]).weights()
     rng = np.random.default_rng(0)
     source, driving = rng.integers(0, 255, (2, 64, 64, 3), dtype=np.uint8)
-    engine = FommEngine.from_weights(weights, motion="absolute")
+    engine = FommAnimator.from_weights(weights, motion="absolute")
     out = engine.render(engine.prepare(source), driving)
     assert np.array_equal(out["prediction"], out["deformed"])
     assert out["occlusion"].min() == 255
     weights.origin.clear()
-    engine = FommEngine.from_weights(weights, motion="absolute")
+    engine = FommAnimator.from_weights(weights, motion="absolute")
     out = engine.render(engine.prepare(source), driving)
     assert not np.array_equal(out["prediction"], out["deformed"])
 

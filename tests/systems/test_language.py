@@ -16,7 +16,7 @@ from infinex.nn.e4e import E4e, from_state  # noqa: E402
 from infinex.nn.lpips import Lpips, load_lpips  # noqa: E402
 from infinex.nn.stylegan2 import StyleGAN2, StyleGAN2Config  # noqa: E402
 from infinex.systems.language import evaluate as measures  # noqa: E402
-from infinex.systems.language.engine import StyleganEngine, align  # noqa: E402
+from infinex.systems.language.engine import StyleganAnimator, align  # noqa: E402
 from infinex.systems.language.model import (  # noqa: E402
     LanguageConfig,
     LanguageModel,
@@ -96,7 +96,7 @@ def test_the_engine_streams_and_its_frames_follow_the_text(portrait: Path) -> No
 
     torch.manual_seed(1)
     model = LanguageModel(LanguageConfig(code=24, hidden=12, mapper=16, style=512, styles=6))
-    engine = StyleganEngine(model, StyleGAN2(SMALL), None, TinyClip())  # type: ignore[arg-type]
+    engine = StyleganAnimator(model, StyleGAN2(SMALL), None, TinyClip())  # type: ignore[arg-type]
     source = load_source(portrait)[0]
     prepared = engine.prepare(source.image, source.face.landmarks)
     frames = list(engine.stream(prepared, "smiling", 20))
@@ -110,15 +110,15 @@ def test_the_engine_streams_and_its_frames_follow_the_text(portrait: Path) -> No
 
 def test_a_folder_without_weights_says_what_is_missing(tmp_path: Path) -> None:
     with pytest.raises(WeightsError, match="generator"):
-        StyleganEngine.from_folder(tmp_path)
+        StyleganAnimator.from_folder(tmp_path)
     with pytest.raises(WeightsError, match="is none"):
-        StyleganEngine.from_folder(tmp_path / "nothing")
+        StyleganAnimator.from_folder(tmp_path / "nothing")
 
 
 def test_mismatched_parts_are_refused() -> None:
     model = LanguageModel(LanguageConfig(code=24, hidden=12, mapper=16, style=512, styles=8))
     with pytest.raises(WeightsError, match="8 codes"):
-        StyleganEngine(model, StyleGAN2(SMALL), None, TinyClip())  # type: ignore[arg-type]
+        StyleganAnimator(model, StyleGAN2(SMALL), None, TinyClip())  # type: ignore[arg-type]
 
 
 def test_weights_round_trip(tmp_path: Path) -> None:

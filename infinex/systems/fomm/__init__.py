@@ -15,7 +15,7 @@ def _published(name: str, file: str) -> Weights:
 
 SYSTEM = System(
     label="First Order Motion Model",
-    engine="portrait",
+    engine="engine",
     recipes="recipe",
     weights=(
         _published("vox-256", "vox-cpk.pth.tar"),

@@ -74,7 +74,7 @@ class FommLosses(nn.Module):
 
     def __init__(
         self,
-        perceptual: nn.Module | None,  # a `Perceptual` with as many levels as it has weights; None: off
+        perceptual: nn.Module | None,  # gives as many levels, fine to coarse, as it has weights; None: off
         weights: LossWeights = LossWeights(),
         scales: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125),
         adversary: Adversary = "lsgan",

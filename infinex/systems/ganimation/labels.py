@@ -36,7 +36,7 @@ UNITS = (
 )  # fmt: skip
 OPENFACE_SCALE = 5.0  # its intensities go from 0 to 5
 FRAMES, TABLE = "frames.npy", "units.csv"
-COLUMNS = ("clip", "frame", "identity", "split", "made", "yaw", "pitch", "roll", *UNITS)
+LABEL = ("clip", "frame", "identity", "split", "made", "yaw", "pitch", "roll", *UNITS)
 
 
 def _columns(names: Sequence[str]) -> Iterator[tuple[int, list[int]]]:
@@ -157,7 +157,7 @@ def write_faces(folder: Path, frames: Iterable[RGB], rows: Sequence[Row]) -> Non
         _header(data, 0 if not shape else (end - len(_header(None, 0, shape))) // int(np.prod(shape)), shape)
     with atomic_path(folder / TABLE) as temporary, temporary.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(COLUMNS)
+        writer.writerow(LABEL)
         for r in rows:
             numbers = [f"{v:.2f}" for v in r.angles] + [f"{v:.4f}" for v in r.units]
             writer.writerow([r.clip, r.frame, r.identity, r.split, int(r.made), *numbers])

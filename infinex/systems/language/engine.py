@@ -35,7 +35,7 @@ ENDINGS = (".safetensors", ".pt", ".pth", "")
 
 
 @dataclass
-class Prepared:
+class Aligned:
     """What depends on the portrait alone."""
 
     image: Tensor  # (1, 3, H, W) in -1..1, aligned
@@ -50,7 +50,7 @@ def align(image: Image, landmarks: NDArray[np.floating], side: int) -> Image:
     return cut(image, as_ffhq(landmarks, side), side, cv2.BORDER_REFLECT, cv2.INTER_CUBIC)
 
 
-class StyleganEngine:
+class StyleganAnimator:
     """Frames of a portrait doing what a sentence says."""
 
     def __init__(
@@ -70,7 +70,7 @@ class StyleganEngine:
         self.clip = clip.to(self.device)
 
     @classmethod
-    def from_folder(cls, folder: str | Path, device: str = "cpu") -> StyleganEngine:
+    def from_folder(cls, folder: str | Path, device: str = "cpu") -> StyleganAnimator:
         """From a folder with `generator`, `motion`, `encoder` (.safetensors, .pt or .pth) and `clip/`.
 
         Raises WeightsError that names what is missing."""
@@ -80,7 +80,7 @@ class StyleganEngine:
         return cls(model, generator, load_e4e(found["encoder"]), load_clip(found["clip"]), device)
 
     @torch.inference_mode()
-    def prepare(self, image: Image, landmarks: NDArray[np.floating]) -> Prepared:
+    def prepare(self, image: Image, landmarks: NDArray[np.floating]) -> Aligned:
         """Align, embed and invert a portrait (H, W, 3) with its face (478, 3)."""
         face = align(image, landmarks, self.generator.config.size)
         x = torch.from_numpy(face).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
@@ -89,10 +89,10 @@ class StyleganEngine:
             inversion = self.generator.mean_w.reshape(1, 1, -1).expand(1, self.generator.config.styles, -1)
         else:
             inversion = self.encoder(F.interpolate(x, size=(SIDE, SIDE), mode="area"))
-        return Prepared(x, embedding, inversion)
+        return Aligned(x, embedding, inversion)
 
     @torch.inference_mode()
-    def stream(self, source: Prepared, text: str, frames: int, seed: int = 0) -> Iterator[Image]:
+    def stream(self, source: Aligned, text: str, frames: int, seed: int = 0) -> Iterator[Image]:
         """`frames` pictures (H, W, 3), one by one, with memory that does not grow."""
         words = text.strip().rstrip(".")
         sentence = self.clip.text([PROMPT.format(words) if len(words.split()) < 3 else words])
@@ -121,7 +121,7 @@ def animate_text(
 ) -> Summary:  # fmt: skip
     """Write the aligned face of `photo` acting out `text`: `frames` of the generator's own size.
 
-    `weights` is the folder `StyleganEngine.from_folder` reads. Raises InputError or WeightsError."""
+    `weights` is the folder `StyleganAnimator.from_folder` reads. Raises InputError or WeightsError."""
     from infinex.drivers.text import check_language
     from infinex.media.sink import check_output, open_sink
     from infinex.pipeline import Options, Summary, load_source, provenance
@@ -129,7 +129,7 @@ def animate_text(
     started = time.perf_counter()
     check_language(text)
     out = check_output(output)
-    engine = StyleganEngine.from_folder(weights)
+    engine = StyleganAnimator.from_folder(weights)
     source = load_source(photo, face, box)[0]
     prepared = engine.prepare(source.image, source.face.landmarks)
     side = engine.generator.config.size

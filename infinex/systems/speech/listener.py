@@ -54,7 +54,7 @@ def open_network(path: Path) -> Any:
 
 
 @dataclass(frozen=True)
-class Window:
+class Stretch:
     """Rows (T, HIDDEN) of a stretch of sound; those of `inside` are asked for, the others are what lies around."""
 
     rows: Array
@@ -76,7 +76,7 @@ class Listener:
         part = (at - first)[:, None].astype(np.float32)
         return np.asarray(hidden[first] * (1 - part) + hidden[first + 1] * part, np.float32)
 
-    def windows(self, chunks: Iterable[Array], level: Level) -> Iterator[Window]:
+    def windows(self, chunks: Iterable[Array], level: Level) -> Iterator[Stretch]:
         """A stream of samples at 16 kHz in windows; in all N // STEP + 1 rows are inside."""
         gain = np.float32(np.exp((LOUD - level.loud) / 2))
         silence = np.zeros(EDGE, np.float32)
@@ -86,13 +86,13 @@ class Listener:
             waiting = np.concatenate([waiting, chunk])
             while len(waiting) >= begin + BLOCK + AROUND:
                 rows = self._rows(waiting[: begin + BLOCK + AROUND])
-                yield Window(rows, slice(begin // STEP, (begin + BLOCK) // STEP))
+                yield Stretch(rows, slice(begin // STEP, (begin + BLOCK) // STEP))
                 given += BLOCK // STEP
                 waiting = waiting[begin + BLOCK - AROUND :]
                 begin = AROUND
         left = (heard - EDGE) // STEP + 1 - given
         if left > 0:
-            yield Window(self._rows(waiting), slice(begin // STEP, begin // STEP + left))
+            yield Stretch(self._rows(waiting), slice(begin // STEP, begin // STEP + left))
 
     def __call__(self, sound: Array) -> Array:
         """Rows (N // STEP + 1, HIDDEN) of a whole recording (N,)."""

@@ -10,7 +10,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from infinex.errors import InputError  # noqa: E402
-from infinex.systems.fomm.engine import FommEngine, best_frame, hull_area, movement_scale  # noqa: E402
+from infinex.systems.fomm.animator import FommAnimator, best_frame, hull_area, movement_scale  # noqa: E402
 from infinex.systems.fomm.model import CONFIGS, FommConfig, FommModel, Keypoints  # noqa: E402
 from infinex.systems.fomm.weights import FommWeights, save  # noqa: E402
 
@@ -47,7 +47,7 @@ def _tensor(image: np.ndarray) -> torch.Tensor:
 
 def test_absolute_motion_equals_the_plain_network(model: FommModel) -> None:
     source, driving = _frames(1, 1)[0], _frames(5, 2)
-    engine = FommEngine(model, motion="absolute", batch=2)
+    engine = FommAnimator(model, motion="absolute", batch=2)
     out = engine.render(engine.prepare(source), driving)
     assert out["prediction"].shape == out["deformed"].shape == (5, 64, 64, 3)
     assert out["occlusion"].shape == (5, 16, 16)
@@ -65,14 +65,14 @@ def test_batches_make_no_difference(model: FommModel) -> None:
     source, driving = _frames(1, 1)[0], _frames(5, 2)
     results = []
     for batch in (1, 3, 8):
-        engine = FommEngine(model, batch=batch)
+        engine = FommAnimator(model, batch=batch)
         results.append(engine.render(engine.prepare(source), driving)["prediction"].astype(int))
     assert max(np.abs(r - results[0]).max() for r in results) <= 1
 
 
 def test_relative_motion_starts_at_the_source(model: FommModel) -> None:
     source, driving = _frames(1, 1)[0], _frames(3, 2)
-    engine = FommEngine(model)
+    engine = FommAnimator(model)
     prepared = engine.prepare(source)
     out = engine.render(prepared, driving)
     assert np.allclose(out["keypoints"][0], prepared.keypoints.value[0].numpy(), atol=1e-5)
@@ -91,7 +91,7 @@ def test_scale_is_adapted_on_request(model: FommModel) -> None:
     source, driving = _frames(1, 1)[0], _frames(2, 2)
     moves = []
     for adapt in (True, False):
-        engine = FommEngine(model, adapt_scale=adapt)
+        engine = FommAnimator(model, adapt_scale=adapt)
         prepared = engine.prepare(source)
         out = engine.render(prepared, driving)["keypoints"]
         moves.append(out[1] - out[0])
@@ -102,7 +102,7 @@ def test_scale_is_adapted_on_request(model: FommModel) -> None:
 
 def test_streaming_is_lazy_and_the_same(model: FommModel) -> None:
     source, driving = _frames(1, 1)[0], _frames(5, 2)
-    engine = FommEngine(model, batch=2)
+    engine = FommAnimator(model, batch=2)
     taken = []
 
     def frames() -> object:
@@ -119,7 +119,7 @@ def test_streaming_is_lazy_and_the_same(model: FommModel) -> None:
 
 
 def test_two_portraits_do_not_disturb_each_other(model: FommModel) -> None:
-    engine = FommEngine(model, motion="absolute")
+    engine = FommAnimator(model, motion="absolute")
     a, b = (engine.prepare(s) for s in _frames(2, 4))
     driving = _frames(2, 2)
     alone = engine.render(a, driving)["prediction"]
@@ -131,9 +131,9 @@ def test_from_a_weights_file(model: FommModel, tmp_path: Path) -> None:
     pytest.importorskip("safetensors")
     networks = {"detector": model.detector.state_dict(), "generator": model.generator.state_dict()}
     save(tmp_path / "w.safetensors", FommWeights(WIDE, networks))
-    engine = FommEngine.from_weights(tmp_path / "w.safetensors", motion="absolute")
+    engine = FommAnimator.from_weights(tmp_path / "w.safetensors", motion="absolute")
     source, driving = _frames(1, 1)[0], _frames(1, 2)
-    same = FommEngine(model, motion="absolute")
+    same = FommAnimator(model, motion="absolute")
     expected = same.render(same.prepare(source), driving)["prediction"]
     assert np.array_equal(engine.render(engine.prepare(source), driving)["prediction"], expected)
 
@@ -141,9 +141,9 @@ def test_from_a_weights_file(model: FommModel, tmp_path: Path) -> None:
 @pytest.mark.parametrize("shape", [(64, 64), (64, 64, 4), (60, 64, 3), (0, 64, 3)])
 def test_pictures_of_other_shapes_are_refused(model: FommModel, shape: tuple[int, ...]) -> None:
     with pytest.raises(InputError, match="64×64×3"):
-        FommEngine(model).prepare(np.zeros(shape, np.uint8))
+        FommAnimator(model).prepare(np.zeros(shape, np.uint8))
     with pytest.raises(InputError, match="float64"):
-        FommEngine(model).prepare(np.zeros((64, 64, 3)))
+        FommAnimator(model).prepare(np.zeros((64, 64, 3)))
 
 
 def test_hull_area() -> None:
@@ -177,6 +177,6 @@ def test_best_frame_ignores_place_and_size_and_frames_without_a_face() -> None:
 
 
 def test_tiny_runs_at_its_size() -> None:
-    engine = FommEngine(FommModel(CONFIGS["fomm-tiny"]).eval())
+    engine = FommAnimator(FommModel(CONFIGS["fomm-tiny"]).eval())
     picture = np.zeros((128, 128, 3), np.uint8)
     assert engine.render(engine.prepare(picture), picture)["prediction"].shape == (1, 128, 128, 3)
