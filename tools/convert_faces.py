@@ -173,6 +173,8 @@ class Converter:
             values = self.number(tensor)
             if values.ndim == 4:
                 values = values.transpose(0, 3, 1, 2)
+            elif values.shape == (1, 4, 4):  # what multiplies a matrix of `transform_matrix`
+                values = values[0, :2][:, [0, 1, 3]].T
             elif values.ndim == 3 and values.shape[:2] == (1, 1):
                 values = values.reshape(-1, 1, 1)
             self.names[tensor] = self.constant(values)
@@ -233,6 +235,19 @@ class Converter:
         name = self.add(kind, [self.value(i) for i in inputs])
         return self.fused(name, o.FusedActivationFunction())
 
+    def leaking(self, inputs: Sequence[int], out: int) -> str:
+        """max(0, x) + a·min(0, x), as a·x + (1 - a)·max(0, x).
+
+        ONNX Runtime takes longer over its own operator for it than over all convolutions, and leaves their layout for
+        it; two convolutions of a single pixel stay within."""
+        slope = self.number(inputs[1]).reshape(-1, 1, 1, 1)
+        x = self.value(inputs[0])
+        low, high = (
+            self.add("Conv", [name, self.constant(w)], group=len(slope), kernel_shape=[1, 1])
+            for name, w in ((x, slope), (self.add("Relu", [x]), 1 - slope))
+        )
+        return self.add("Add", [high, low])
+
     def pad(self, inputs: Sequence[int], out: int) -> str:
         pads = self.number(inputs[1])
         before, after = (pads[[0, 3, 1, 2], k].astype(np.int64) for k in (0, 1))
@@ -253,81 +268,56 @@ class Converter:
 
     # -- MediaPipe's own, which work in pixels whose centres lie at half numbers -----------------------
 
-    def _number(self, values: float | Sequence[float]) -> str:
-        return self.constant(np.array(values, np.float32))
+    def _number(self, values: float | Sequence[float] | NDArray) -> str:
+        return self.constant(np.asarray(values, np.float32))
 
-    def _pick(self, name: str, indices: int | Sequence[int], axis: int) -> str:
+    def _pick(self, name: str, indices: Sequence[int], axis: int) -> str:
         return self.add("Gather", [name, self.constant(np.array(indices, np.int64))], axis=axis)
 
-    def _sum(self, *terms: str) -> str:
-        out = terms[0]
-        for term in terms[1:]:
-            out = self.add("Add", [out, term])
-        return out
-
-    def _product(self, a: str, b: str) -> str:
-        return self.add("Mul", [a, b])
+    def _shaped(self, name: str, shape: Sequence[int]) -> str:
+        return self.add("Reshape", [name, self.constant(np.array(shape, np.int64))])
 
     def transform_matrix(self, inputs: Sequence[int], out: int, o: dict[str, Any]) -> str:
-        """Landmarks (1, N, 3) to the matrix (1, 4, 4) from a crop's pixels to those of the picture.
+        """Landmarks (1, N, 3) to the way from a crop's pixels to those of the picture, (3, 2): (x, y, 1) times it.
 
         The crop is the box around some of them, turned so that two others lie level, and enlarged."""
         if o["target_rotation_radians"]:
             raise ValueError("only crops that lie level are known")
         marks = self.value(inputs[0])
-        ends = self._pick(marks, [o["left_rotation_idx"], o["right_rotation_idx"]], 1)
-        left, right = self._pick(ends, 0, 1), self._pick(ends, 1, 1)  # (1, 3)
-        step = self.add("Sub", [right, left])
-        dx, dy = self._pick(step, 0, 1), self._pick(step, 1, 1)  # (1,)
-        length = self.add("Sqrt", [self._sum(self._product(dx, dx), self._product(dy, dy))])
-        cos, sin = self.add("Div", [dx, length]), self.add("Div", [dy, length])
-        around = self._pick(marks, o["subset_idxs"], 1)
-        x, y = self._pick(around, 0, 2), self._pick(around, 1, 2)  # (1, M)
-        level = (
-            self._sum(self._product(x, cos), self._product(y, sin)),
-            self.add("Sub", [self._product(y, cos), self._product(x, sin)]),
-        )
-        middle, size = [], []
-        for line in level:
-            low, high = (self.add(op, [line], axes=[1], keepdims=0) for op in ("ReduceMin", "ReduceMax"))
-            middle.append(self._product(self._sum(low, high), self._number(0.5)))
-            size.append(self.add("Sub", [high, low]))
+        ends = self._shaped(self._pick(marks, [o["left_rotation_idx"], o["right_rotation_idx"]], 1), [1, 6])
+        # From (left, right) to the turn, times the distance of the two: [[dx, -dy], [dy, dx], [0, 0]].
+        step = np.zeros((6, 6), np.float32)
+        step[[0, 3], [0, 0]], step[[0, 3], [3, 3]] = (-1, 1), (-1, 1)
+        step[[1, 4], [1, 1]], step[[1, 4], [2, 2]] = (1, -1), (-1, 1)
+        turn = self.add("MatMul", [ends, self._number(step)])
+        length = self.add("Mul", [self.add("ReduceL2", [turn], axes=[1]), self._number(np.sqrt(0.5))])
+        turn = self._shaped(self.add("Div", [turn, length]), [3, 2])
+        level = self.add("MatMul", [self._pick(marks, o["subset_idxs"], 1), turn])  # (1, M, 2)
+        low, high = (self.add(op, [level], axes=[1], keepdims=0) for op in ("ReduceMin", "ReduceMax"))
+        middle = self.add("Mul", [self.add("Add", [low, high]), self._number(0.5)])
         w, h = o["output_width"], o["output_height"]
-        # The lengths of a crop's pixel along and across, and the way from its middle back to its corner.
-        along, across = (self._product(s, self._number(o[k] / n))
-                         for s, k, n in zip(size, ("scale_x", "scale_y"), (w, h)))  # fmt: skip
-        u, v = (self.add("Sub", [m, self._product(e, self._number(n / 2))])
-                for m, e, n in zip(middle, (along, across), (w, h)))  # fmt: skip
-        zero, one = self._number([0.0]), self._number([1.0])
-        rows = [
-            self._product(along, cos), self.add("Neg", [self._product(across, sin)]), zero,
-            self.add("Sub", [self._product(u, cos), self._product(v, sin)]),
-            self._product(along, sin), self._product(across, cos), zero,
-            self._sum(self._product(u, sin), self._product(v, cos)),
-            zero, zero, one, zero, zero, zero, zero, one,
-        ]  # fmt: skip
-        flat = self.add("Concat", rows, axis=0)
-        return self.add("Reshape", [flat, self.constant(np.array([1, 4, 4], np.int64))])
+        pixel = self.add("Mul", [self.add("Sub", [high, low]), self._number([o["scale_x"] / w, o["scale_y"] / h])])
+        corner = self.add("Sub", [middle, self.add("Mul", [pixel, self._number([w / 2, h / 2])])])  # (1, 2)
+        turn = self._pick(turn, [0, 1], 0)
+        back = self.add("Transpose", [turn], perm=[1, 0])
+        ahead = self.add("Transpose", [self.add("Mul", [turn, pixel])], perm=[1, 0])
+        return self.add("Concat", [ahead, self.add("MatMul", [corner, back])], axis=0)
 
     def crop(self, inputs: Sequence[int], out: int, o: dict[str, Any]) -> str:
-        """A feature map (1, C, H, W) seen through a matrix (1, 4, 4): (1, C, h, w), nothing outside."""
+        """A feature map (1, C, H, W) seen through such a matrix: (1, C, h, w), nothing outside."""
         h, w = self.shape(inputs[0])[1:3]
         ys, xs = np.mgrid[: o["output_height"], : o["output_width"]].astype(np.float32) + 0.5
-        places = self.constant(np.stack([xs, ys, 0 * xs, 0 * xs + 1], -1)[None])  # (1, h, w, 4)
-        rows = self._pick(self.value(inputs[1]), [0, 1], 1)  # (1, 2, 4)
-        columns = self.add("Transpose", [rows], perm=[0, 2, 1])
-        there = self.add("MatMul", [places, self.add("Unsqueeze", [columns, self.constant(np.array([1]))])])
+        places = self._number(np.stack([xs, ys, np.ones_like(xs)], -1)[None])  # (1, h, w, 3)
+        there = self.add("MatMul", [places, self.value(inputs[1])])
         grid = self.add("Sub", [self.add("Mul", [there, self._number([2 / w, 2 / h])]), self._number(1.0)])
         return self.add("GridSample", [self.value(inputs[0]), grid], mode="bilinear", padding_mode="zeros",
                         align_corners=0)  # fmt: skip
 
     def transform_landmarks(self, inputs: Sequence[int], out: int) -> str:
-        """Places (1, N, 2) in a crop to those in the picture, by a matrix (1, 4, 4)."""
+        """Places (1, N, 2) in a crop to those in the picture, by such a matrix."""
         matrix = self.value(inputs[1])
-        turn = self._pick(self._pick(matrix, [0, 1], 1), [0, 1], 2)
-        shift = self._pick(self._pick(matrix, [0, 1], 1), 3, 2)  # (1, 2)
-        turned = self.add("MatMul", [self.value(inputs[0]), self.add("Transpose", [turn], perm=[0, 2, 1])])
-        return self.add("Add", [turned, self.add("Unsqueeze", [shift, self.constant(np.array([1]))])])
+        turned = self.add("MatMul", [self.value(inputs[0]), self._pick(matrix, [0, 1], 0)])
+        return self.add("Add", [turned, self._pick(matrix, [2], 0)])
 
     def transposed_convolution(self, inputs: Sequence[int], out: int, options: bytes) -> str:
         """With a bias; kernel and stride are equal, so that nothing overlaps."""
@@ -350,9 +340,9 @@ class Converter:
         first = int(graph.InputsAsNumpy()[0])
         shape = self.shape(first)
         picture = self.add("Cast", ["picture"], to=TensorProto.FLOAT)
-        scaled = self._product(picture, self._number((network.high - network.low) / 255))
+        scaled = self.add("Mul", [picture, self._number((network.high - network.low) / 255)])
         if network.low:
-            scaled = self._sum(scaled, self._number(network.low))
+            scaled = self.add("Add", [scaled, self._number(network.low)])
         self.names[first] = self.first(scaled, shape)
         for i in range(graph.OperatorsLength()):
             self.operator(graph.Operators(i))
@@ -392,7 +382,7 @@ class Converter:
             known.DEPTHWISE_CONV_2D: lambda: self.convolution(
                 inputs, out, options(tflite.DepthwiseConv2DOptions), True
             ),
-            known.PRELU: lambda: self.add("PRelu", [self.value(i) for i in inputs]),
+            known.PRELU: lambda: self.leaking(inputs, out),
             known.ADD: lambda: self.binary(inputs, out, options(tflite.AddOptions), "Add"),
             known.MUL: lambda: self.binary(inputs, out, options(tflite.MulOptions), "Mul"),
             known.PAD: lambda: self.pad(inputs, out),

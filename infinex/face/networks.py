@@ -1,0 +1,271 @@
+"""The face networks at work, by ONNX Runtime: detectors, the mesh and the person's mask.
+
+The networks are MediaPipe's, converted by `tools/convert_faces.py`; what its graphs do around them - anchors, rotated
+windows, landmarks refined at lips and eyes - is done here. All angles are radians, clockwise on the screen.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import cache
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.errors import MissingDependencyError, WeightsError
+from infinex.face.topology import SURFACE
+
+Image = NDArray[np.uint8]
+Array = NDArray[np.float64]
+Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
+
+
+@cache
+def _session(name: str) -> Any:
+    """A network of `infinex/face/data`, one for the process: sessions may be run by several threads at once."""
+    try:
+        import onnxruntime
+    except ImportError as error:
+        raise MissingDependencyError(f"finding faces needs onnxruntime ({error}): pip install onnxruntime") from None
+    path = Path(str(resources.files("infinex.face").joinpath(f"data/{name}.onnx")))
+    if not path.is_file():
+        raise WeightsError(f"{path} is missing; install Infinex again")
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1  # small networks: threads cost more than they give
+    options.log_severity_level = 3
+    return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+@dataclass(frozen=True)
+class Window:
+    """A rectangle of a picture: its middle and sides in pixels, turned by `angle`."""
+
+    x: float
+    y: float
+    width: float
+    height: float
+    angle: float = 0.0
+
+    def cut(self, image: Image, size: int, border: int = cv2.BORDER_REPLICATE) -> Image:
+        """The window (size, size, 3), sampled bilinearly."""
+        c, s = np.cos(self.angle), np.sin(self.angle)
+        a, b = np.array([c, s]) * self.width / size, np.array([-s, c]) * self.height / size
+        corner = np.array([self.x, self.y]) - (a + b) * size / 2
+        back = np.column_stack([a, b, corner])
+        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+        return np.asarray(cv2.warpAffine(image, back, (size, size), flags=flags, borderMode=border), np.uint8)
+
+    def to_picture(self, points: Array) -> Array:
+        """Places (N, 3) in a window of side 1 to pixels; depth grows with the width."""
+        c, s = np.cos(self.angle), np.sin(self.angle)
+        u, v = (points[:, 0] - 0.5) * self.width, (points[:, 1] - 0.5) * self.height
+        return np.stack([self.x + u * c - v * s, self.y + u * s + v * c, points[:, 2] * self.width], 1)
+
+
+# -- detection --------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Detection:
+    """A face: its box in pixels, its score 0..1, and six places (6, 2): eyes, nose, mouth, ears; right ones first."""
+
+    box: Box
+    score: float
+    keypoints: Array
+
+
+def _anchors(size: int, layers: Sequence[tuple[int, int]]) -> NDArray[np.float32]:
+    """Middles (N, 2) of anchor boxes in 0..1, for layers of (stride, boxes a cell)."""
+    out = []
+    for stride, count in layers:
+        side = -(-size // stride)
+        ys, xs = np.mgrid[:side, :side].astype(np.float32)
+        grid = np.stack([(xs + 0.5) / side, (ys + 0.5) / side], -1).reshape(-1, 1, 2)
+        out.append(np.repeat(grid, count, axis=1).reshape(-1, 2))
+    return np.concatenate(out)
+
+
+class Detector:
+    """BlazeFace (Bazarevsky et al. 2019), for faces near the camera or farther away."""
+
+    MERGED = 0.3  # overlap over which two boxes are of one face
+
+    def __init__(self, far: bool = False, least: float | None = None) -> None:
+        """`least` is the score below which nothing is reported."""
+        self._session = _session("detector-far" if far else "detector-near")
+        self.size = 192 if far else 128
+        self._least = least if least is not None else 0.6 if far else 0.5
+        self._anchors = _anchors(self.size, [(4, 1)] if far else [(8, 2), (16, 6)])
+
+    def __call__(self, image: Image) -> list[Detection]:
+        """Faces of an RGB picture (H, W, 3) uint8, best first."""
+        h, w = image.shape[:2]
+        side = max(h, w)
+        window = Window(w / 2, h / 2, side, side).cut(image, self.size, cv2.BORDER_CONSTANT)
+        boxes, scores = self._session.run(["boxes", "scores"], {"picture": window[None]})
+        raw = np.clip(scores[0, :, 0].astype(np.float64), -100, 100)
+        score = 1 / (1 + np.exp(-raw))
+        chosen = np.flatnonzero(score >= self._least)
+        if not len(chosen):
+            return []
+        values = boxes[0, chosen].astype(np.float64).reshape(-1, 8, 2) / self.size
+        values[:, 0] += self._anchors[chosen]
+        values[:, 2:] += self._anchors[chosen, None]
+        low, high = values[:, 0] - values[:, 1] / 2, values[:, 0] + values[:, 1] / 2
+        found = np.concatenate([low[:, None], high[:, None], values[:, 2:]], 1)  # (N, 8, 2)
+        shift = np.array([(side - w) / 2, (side - h) / 2])
+        out = []
+        for weight, place in _merged(found, score[chosen], self.MERGED):
+            place = place * side - shift
+            out.append(Detection((*place[0], *place[1]), weight, place[2:]))
+        return out
+
+
+def _merged(found: Array, scores: Array, least: float) -> list[tuple[float, Array]]:
+    """Boxes (N, 8, 2) that overlap become their mean, weighted by score; the best score stands for each."""
+    left = list(np.argsort(-scores, kind="stable"))
+    out = []
+    while left:
+        best = found[left[0]]
+        low = np.maximum(best[0], found[left, 0])
+        high = np.minimum(best[1], found[left, 1])
+        inner = np.prod(np.maximum(high - low, 0), axis=1)
+        area = np.prod(found[left, 1] - found[left, 0], axis=1)
+        overlap = inner / np.maximum(area + area[0] - inner, 1e-12)
+        same = [i for i, o in zip(left, overlap) if o > least]
+        weights = scores[same]
+        merged = (found[same] * weights[:, None, None]).sum(0) / weights.sum() if same else best
+        out.append((float(scores[left[0]]), merged))
+        rest = [i for i, o in zip(left, overlap) if o <= least]
+        left = rest if len(rest) < len(left) else []
+    return out
+
+
+# -- the mesh -----------------------------------------------------------------------------------------
+
+MESH_SIZE = 192
+ROOM = 1.5  # side of the mesh's window over the longer side of a face's box
+EYES = 33, 263  # landmarks at the outer corners, which lie level in the window
+# Which landmarks the refined lips and eyes are, in the order of the network's outputs.
+# fmt: off
+LIPS = (
+    61, 146, 91, 181, 84, 17, 314, 405, 321, 375, 291, 185, 40, 39, 37, 0, 267, 269, 270, 409, 78, 95, 88, 178, 87, 14,
+    317, 402, 318, 324, 308, 191, 80, 81, 82, 13, 312, 311, 310, 415, 76, 77, 90, 180, 85, 16, 315, 404, 320, 307, 306,
+    184, 74, 73, 72, 11, 302, 303, 304, 408, 62, 96, 89, 179, 86, 15, 316, 403, 319, 325, 292, 183, 42, 41, 38, 12, 268,
+    271, 272, 407,
+)
+RIGHT_EYE = (
+    33, 7, 163, 144, 145, 153, 154, 155, 133, 246, 161, 160, 159, 158, 157, 173, 130, 25, 110, 24, 23, 22, 26, 112, 243,
+    247, 30, 29, 27, 28, 56, 190, 226, 31, 228, 229, 230, 231, 232, 233, 244, 113, 225, 224, 223, 222, 221, 189, 35,
+    124, 46, 53, 52, 65, 143, 111, 117, 118, 119, 120, 121, 128, 245, 156, 70, 63, 105, 66, 107, 55, 193,
+)
+LEFT_EYE = (
+    263, 249, 390, 373, 374, 380, 381, 382, 362, 466, 388, 387, 386, 385, 384, 398, 359, 255, 339, 254, 253, 252, 256,
+    341, 463, 467, 260, 259, 257, 258, 286, 414, 446, 261, 448, 449, 450, 451, 452, 453, 464, 342, 445, 444, 443, 442,
+    441, 413, 265, 353, 276, 283, 282, 295, 372, 340, 346, 347, 348, 349, 350, 357, 465, 383, 300, 293, 334, 296, 336,
+    285, 417,
+)
+# fmt: on
+LIDS = 16  # of each eye's landmarks, first ones: where irises take their depth from
+OUTPUTS = ("mesh", "lips", "left_eye", "right_eye", "left_iris", "right_iris", "presence")
+
+
+class Mesh:
+    """Attention Mesh (Grishchenko et al. 2020): 478 landmarks of the face in a window."""
+
+    def __init__(self) -> None:
+        self._session = _session("mesh")
+
+    def __call__(self, image: Image, window: Window) -> tuple[Array, float]:
+        """Landmarks (478, 3) in pixels of an RGB picture, and how surely a face is there, 0..1."""
+        part = window.cut(image, MESH_SIZE)
+        mesh, lips, one, other, iris, iris_other, flag = self._session.run(OUTPUTS, {"picture": part[None]})
+        points = np.zeros((SURFACE + 10, 3))
+        points[:SURFACE] = mesh.reshape(-1, 3)
+        # What the network calls left is on the left of the picture, the subject's right.
+        for ids, places in ((LIPS, lips), (RIGHT_EYE, one), (LEFT_EYE, other)):
+            points[list(ids), :2] = places.reshape(-1, 2)
+        for first, ids, places in ((SURFACE, RIGHT_EYE, iris), (SURFACE + 5, LEFT_EYE, iris_other)):
+            points[first : first + 5, :2] = places.reshape(-1, 2)
+            points[first : first + 5, 2] = points[list(ids[:LIDS]), 2].mean()
+        presence = 1 / (1 + np.exp(-float(flag.ravel()[0])))
+        return window.to_picture(points / MESH_SIZE), presence
+
+
+def around(low: Array, high: Array, right: Array, left: Array) -> Window:
+    """The mesh's window for a box and two places that are to lie level, all (2,) in pixels."""
+    step = left - right
+    side = ROOM * float((high - low).max())
+    x, y = (low + high) / 2
+    return Window(float(x), float(y), side, side, float(np.arctan2(step[1], step[0])))
+
+
+def around_detection(face: Detection) -> Window:
+    """Where to look for the mesh of a detected face."""
+    box = np.array(face.box)
+    return around(box[:2], box[2:], face.keypoints[0], face.keypoints[1])
+
+
+def around_landmarks(points: Array) -> Window:
+    """Where to look next for a mesh (478, 3) that was seen."""
+    flat = points[:, :2]
+    return around(flat.min(0), flat.max(0), flat[EYES[0]], flat[EYES[1]])
+
+
+class MeshTracker:
+    """The mesh of one face in small windows that come one after another: found by the detector, then followed."""
+
+    LEAST = 0.3  # score and presence below which there is no face
+
+    def __init__(self, still: bool) -> None:
+        """`still`: every window is looked at afresh."""
+        self._still = still
+        self._near, self._mesh = Detector(least=self.LEAST), Mesh()
+        self._last: Array | None = None
+
+    def landmarks(self, image: Image) -> Array | None:
+        """Landmarks (478, 3) in pixels of an RGB picture, or None where there is no face."""
+        if self._last is None or self._still:
+            found = self._near(image)
+            if not found:
+                return None
+            window = around_detection(found[0])
+        else:
+            window = around_landmarks(self._last)
+        points, presence = self._mesh(image, window)
+        self._last = points if presence > self.LEAST else None
+        return self._last
+
+    def reset(self) -> None:
+        """Forget the face."""
+        self._last = None
+
+    def close(self) -> None:
+        """Forget the face; the networks are the process's."""
+        self._last = None
+
+
+# -- the person ---------------------------------------------------------------------------------------
+
+
+class Segmenter:
+    """MediaPipe's selfie segmentation: where a person is."""
+
+    SIZE = 256
+
+    def __init__(self) -> None:
+        self._session = _session("person")
+        self._lock = threading.Lock()
+
+    def __call__(self, image: Image) -> NDArray[np.float32]:
+        """A soft mask (H, W) in 0..1 of an RGB picture (H, W, 3) uint8."""
+        h, w = image.shape[:2]
+        window = Window(w / 2, h / 2, w, h).cut(image, self.SIZE, cv2.BORDER_CONSTANT)
+        mask = self._session.run(["mask"], {"picture": window[None]})[0][0, ..., 0]
+        return np.asarray(cv2.resize(mask, (w, h), interpolation=cv2.INTER_LINEAR), np.float32)
