@@ -54,12 +54,13 @@ class Window:
 
     def cut(self, image: Image, size: int, border: int = cv2.BORDER_REPLICATE) -> Image:
         """The window (size, size, 3), sampled bilinearly."""
-        c, s = np.cos(self.angle), np.sin(self.angle)
-        a, b = np.array([c, s]) * self.width / size, np.array([-s, c]) * self.height / size
-        corner = np.array([self.x, self.y]) - (a + b) * size / 2
-        back = np.column_stack([a, b, corner])
-        flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-        return np.asarray(cv2.warpAffine(image, back, (size, size), flags=flags, borderMode=border), np.uint8)
+        rectangle = (self.x, self.y), (self.width, self.height), float(np.degrees(self.angle))
+        corners = np.array([[0, size], [0, 0], [size, 0], [size, size]], np.float32)
+        # A perspective though an affinity would do: it rounds as the networks' first home does.
+        matrix = cv2.getPerspectiveTransform(cv2.boxPoints(rectangle), corners)
+        return np.asarray(
+            cv2.warpPerspective(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border), np.uint8
+        )
 
     def to_picture(self, points: Array) -> Array:
         """Places (N, 3) in a window of side 1 to pixels; depth grows with the width."""
@@ -241,6 +242,10 @@ class MeshTracker:
         points, presence = self._mesh(image, window)
         self._last = points if presence > self.LEAST else None
         return self._last
+
+    def seen(self, points: Array | None) -> None:
+        """Take landmarks (478, 3) of the last window from elsewhere, or None: the face is lost."""
+        self._last = points
 
     def reset(self) -> None:
         """Forget the face."""
