@@ -251,6 +251,24 @@ def test_doctor_motions_version() -> None:
     assert infinex.__version__ in run("--version").stdout
 
 
+def test_doctor_tells_a_library_that_cannot_read_clips(tmp_path: Path) -> None:
+    """As where PyAV's next release takes a word of `av.open` away."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import av\nreal = av.open\n"
+        "def other(file, mode='r', format=None, container_options=None):\n"
+        "    return real(file, mode, format=format, container_options=container_options or {})\n"
+        "av.open = other\n"
+    )
+    result = subprocess.run(
+        [*COMMAND, "doctor"], capture_output=True, text=True, check=False,
+        env=os.environ | {"PYTHONPATH": os.pathsep.join([str(tmp_path), os.environ.get("PYTHONPATH", "")])},
+    )  # fmt: skip
+    assert "a clip written and read" in refused(result)
+    lines = {line[2:26].strip(): line[27:] for line in result.stdout.splitlines()}
+    assert lines["mesh engine"].startswith("ok")
+    assert "unexpected keyword" in lines["a clip written and read"] and "not tried" in lines["a frame rendered"]
+
+
 def test_import_is_light() -> None:
     code = "import sys, infinex; print([m for m in ('torch', 'mediapipe', 'cv2', 'numba') if m in sys.modules])"
     assert (
