@@ -21,7 +21,8 @@ test-quick: $(VENV)/.installed-dev
 	$(PY) -m pytest $(QUICK)
 
 # One environment for users and developers; the stamp makes it only once. The versions are those of $(LOCK), which the
-# tests were run with; where one of them is not to be had, the newest that pyproject.toml allows, and a line says so.
+# tests were run with; where one of them is not to be had, the newest that pyproject.toml allows, and a line says so
+# (STRICT=1: an error).
 $(VENV)/.installed: pyproject.toml $(LOCK)
 	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed, with its module ensurepip (Debian: python3-venv)"; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
@@ -33,7 +34,7 @@ $(VENV)/.installed: pyproject.toml $(LOCK)
 	  $(PY) -m pip uninstall -q -y opencv-contrib-python; $(PIP) "opencv-contrib-python-headless==$$v"; }
 	@touch $@
 
-with_lock = @$(PIP) $(1) $(addprefix -c ,$(LOCK)) $(if $(LOCK),|| { \
+with_lock = @$(PIP) $(1) $(addprefix -c ,$(LOCK)) $(if $(and $(LOCK),$(if $(STRICT),,1)),|| { \
 	  echo "$(LOCK) cannot be followed here: taking the newest versions that pyproject.toml allows"; $(PIP) $(1); })
 
 # Without PyTorch the tests of the networks are skipped. A build that brings CUDA along takes gigabytes, which nobody
@@ -70,7 +71,8 @@ lock:
 	.venv-lock/bin/uv pip compile -q --universal --no-python-downloads --python-version 3.10 --all-extras $(UPGRADE) \
 	  --python .venv-lock/bin/python --no-annotate --no-header pyproject.toml -o .venv-lock/constraints.txt
 	@{ echo "# The versions that the tests were run with; made by \`make lock\`."; \
-	  grep -vE '^(torch|triton|nvidia-|cuda-)' .venv-lock/constraints.txt; } > constraints.txt
+	  grep -vE '^(torch|triton|nvidia-|cuda-)' .venv-lock/constraints.txt | sed "s/ and (([^()]*) or ([^()]*) or ([^()]*))$$//; \
+	    s/ and python_full_version < '3.13'$$//; s/ ; python_full_version < '3.13'$$//"; } > constraints.txt
 
 studio: install
 	$(call with_lock,-e '.[studio]')
