@@ -111,7 +111,7 @@ def test_an_encrypted_file_is_called_so_with_and_without_ffprobe(
         program = tmp_path / "bin" / "ffprobe"
         program.write_text("#!/bin/sh\nexit 1\n")
         program.chmod(0o755)
-    with pytest.raises(p.Refused, match="^encrypted$"):
+    with pytest.raises(p.Refused, match=r"^encrypted$"):
         p.verdict(secret)
     if ffprobe == "refuses":
         with pytest.raises(p.Refused, match="ffprobe cannot read it"):
