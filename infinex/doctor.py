@@ -1,17 +1,24 @@
-"""A look at the installation: versions, libraries, models and a short self-test."""
+"""A look at the installation: versions, libraries, models, and a clip that is written, read, tracked and rendered."""
 
 from __future__ import annotations
 
 import importlib.metadata
 import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from infinex._version import __version__
 from infinex.errors import missing_library
+
+if TYPE_CHECKING:
+    from infinex.motion import Motion
 
 REQUIRED = (
     "numpy", "scipy", "opencv-contrib-python", "mediapipe", "av", "numba", "pillow", "typer", "rich", "onnxruntime",
@@ -74,28 +81,132 @@ def _check_engine() -> str:
     return f"a 256x256 frame in {(time.perf_counter() - start) * 1e3:.0f} ms"
 
 
-def examine() -> bool:
-    """Print what is here and whether it works; True if all that is needed does."""
+TILT = 8.0  # degrees by which the head leans at the end of the trial's clip
+FRAMES, SIZE = 12, 256
+
+
+class _Trial:
+    """A bundled portrait, tilted frame by frame, taken through every stage of an animation in `folder`."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder, self._clip = folder, folder / "clip.mp4"
+        self._motion: Motion | None = None
+
+    def clip(self) -> str:
+        """Write frames and a tone as MP4 and as WebM; what is read back must be that."""
+        import cv2
+
+        from infinex.media.audio import read_audio, write_wav
+        from infinex.media.sink import open_sink
+        from infinex.media.video import VideoReader
+
+        picture = _portrait()
+        centre = ((SIZE - 1) / 2, (SIZE - 1) / 2)
+        angles = np.clip(np.linspace(-0.5, 1.5, FRAMES), 0, 1) * TILT  # still at either end
+        frames: list[NDArray[np.uint8]] = [
+            np.asarray(
+                cv2.warpAffine(picture, cv2.getRotationMatrix2D(centre, a, 1), (SIZE, SIZE), borderMode=1), np.uint8
+            )
+            for a in angles
+        ]
+        tone = self._folder / "tone.wav"
+        write_wav(tone, [np.sin(np.arange(16000) * 2 * np.pi * 440 / 16000) / 2], 16000)
+        for path in (self._folder / "clip.webm", self._clip):
+            kind = path.suffix[1:]
+            with open_sink(path, (SIZE, SIZE), 25, audio=tone) as sink:
+                for frame in frames:
+                    sink.write(frame)
+            with VideoReader(path) as reader:
+                back = [frame.image for frame in reader]
+            if len(back) != FRAMES:
+                raise RuntimeError(f"{len(back)} of {FRAMES} frames came back from {kind}")
+            error = max(float(np.abs(a.astype(int) - b).mean()) for a, b in zip(frames, back))
+            if error > 10:
+                raise RuntimeError(f"frames come back from {kind} changed, by {error:.0f} grey levels")
+            if np.abs(read_audio(path, 16000)).max() < 0.1:
+                raise RuntimeError(f"the sound comes back silent from {kind}")
+        return "MP4 and WebM, pictures and sound"
+
+    def face(self) -> str:
+        """The head that leans must be followed in the clip."""
+        from infinex.pipeline import track
+
+        if not self._clip.exists():
+            raise RuntimeError("not tried, there is no clip")
+        motion, lost = track(self._clip)
+        lean = float(np.degrees(np.linalg.norm(motion.rotation[-1] - motion.rotation[0])))
+        if lost or not motion.valid.all():
+            raise RuntimeError("the face is lost")
+        if abs(lean - TILT) > TILT / 2:
+            raise RuntimeError(f"a head that leans by {TILT:g} degrees is tracked as {lean:.1f}")
+        self._motion = motion
+        return f"{len(motion)} frames, the head leans by {lean:.1f} of {TILT:g} degrees"
+
+    def frame(self) -> str:
+        """The portrait must be drawn in the pose that was tracked."""
+        from infinex.pipeline import load_source, render
+
+        if self._motion is None:
+            raise RuntimeError("not tried, there is no tracked face")
+        source = load_source(_portrait_path(), size=SIZE)[0]
+        drawn = list(render(source, self._motion))
+        change = float(np.abs(drawn[-1].astype(int) - drawn[0]).mean())
+        if drawn[-1].shape != source.image.shape or change < 1:
+            raise RuntimeError("the portrait does not move")
+        return "the portrait leans as well"
+
+
+def _portrait_path() -> Path:
+    from infinex.studio.examples import EXAMPLES
+
+    return EXAMPLES[0].path
+
+
+def _portrait() -> NDArray[np.uint8]:
+    """(SIZE, SIZE, 3), the portrait's upper square."""
+    import cv2
+
+    from infinex.media.image import read_image
+
+    image = read_image(_portrait_path())
+    side = min(image.shape[:2])
+    return np.asarray(cv2.resize(image[:side, :side], (SIZE, SIZE), interpolation=cv2.INTER_AREA), np.uint8)
+
+
+def _passes(name: str, check: Callable[[], str]) -> bool:
+    """Run a check and print its outcome in one line."""
+    try:
+        print(f"  {name:24} ok: {check()}")
+    except Exception as error:  # whatever is broken is the finding
+        missing = missing_library(error) if isinstance(error, ImportError) else None
+        lines = (missing or str(error) or type(error).__name__).splitlines()
+        print(f"  {name:24} FAILED: {lines[0]}")
+        return False
+    return True
+
+
+def examine() -> list[str]:
+    """Print what is here and whether it works; the names of what is missing or fails, none if all is well."""
     print(f"infinex {__version__} on Python {platform.python_version()}, {platform.system()} {platform.machine()}")
     print(f"cores: {os.cpu_count()}")
-    good = True
+    bad: list[str] = []
     for package in REQUIRED:
         version = _version_of(package)
-        good &= version is not None
+        if version is None:
+            bad.append(package)
         print(f"  {package:24} {version or 'MISSING: pip install ' + package}")
     for package in OPTIONAL:
         print(f"  {package:24} {_version_of(package) or '- (optional)'}")
-    checks: list[tuple[str, Callable[[], str]]] = [
-        ("encoders", _check_codecs),
-        ("face models", _check_models),
-        ("mesh engine", _check_engine),
-    ]
-    for name, check in checks:
-        try:
-            print(f"  {name:24} ok: {check()}")
-        except Exception as error:  # whatever is broken is the finding
-            good = False
-            missing = missing_library(error) if isinstance(error, ImportError) else None
-            print(f"  {name:24} FAILED: {missing or error}")
-    print("all is well" if good else "not all is well")
-    return good
+    with tempfile.TemporaryDirectory(prefix="infinex-doctor-", ignore_cleanup_errors=True) as folder:
+        trial = _Trial(Path(folder))
+        checks: list[tuple[str, Callable[[], str]]] = [
+            ("encoders", _check_codecs),
+            ("face models", _check_models),
+            ("mesh engine", _check_engine),
+            ("a clip written and read", trial.clip),
+            ("a face tracked in it", trial.face),
+            ("a frame rendered", trial.frame),
+        ]
+        bad += [name for name, check in checks if not _passes(name, check)]
+    print("not all is well" if bad else "all is well")
+    return bad

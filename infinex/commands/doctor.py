@@ -6,8 +6,8 @@ from infinex.errors import InfinexError
 
 
 def doctor() -> None:
-    """Check this installation: versions, libraries, models, a short self-test."""
+    """Check this installation: versions, libraries, models; write, read, track and render a short clip."""
     from infinex.doctor import examine
 
-    if not examine():
-        raise InfinexError("something is missing; see above")
+    if bad := examine():
+        raise InfinexError(f"this installation does not work, see above: {', '.join(bad)}")

@@ -139,7 +139,11 @@ def _metadata(path: Path) -> dict[str, str]:
         return _pillow_text(path)
     try:
         with open_container(path) as container:
-            return {k.lower(): v for k, v in container.metadata.items()}
+            # Bytes in no known encoding come as U+FFFD, or from PyAV 19 on as lone surrogates, which nobody can print.
+            return {
+                k.lower(): v.encode("utf-8", "surrogateescape").decode("utf-8", "replace")
+                for k, v in container.metadata.items()
+            }
     except (av.error.FFmpegError, OSError, ValueError):
         raise InputError(f"{path.name} is no picture, video or motion file that can be read") from None
 

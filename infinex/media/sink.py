@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from infinex.errors import OutputError
 from infinex.media.files import atomic_path
 from infinex.media.provenance import Seal, add_metadata, png_with_text
+from infinex.media.video import open_container
 
 RGB = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -232,7 +233,7 @@ class _Sound:
 
     def __init__(self, out: Any, path: str | Path, mp4: bool) -> None:
         self._out = out
-        self._input = av.open(str(path))
+        self._input = open_container(Path(path))
         source: Any = self._input.streams.audio[0]
         self._copied = source.codec_context.name in (("aac",) if mp4 else ("opus", "vorbis"))
         self._resampler: Any = None

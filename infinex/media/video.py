@@ -36,6 +36,8 @@ FORMATS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,apng,png_pipe,jpeg_pipe,webp_pipe,h264,hevc,"
     "mjpeg,m4v,ivf,mxf,rm,dv,nut,mp3,wav,w64,flac,aac,ac3,eac3,aiff,caf,amr,au,wv,tta"
 )
+# Tags in no known encoding are no reason to refuse a file; from PyAV 19 on they never are, and the word is gone.
+LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 PROMISING = ("mov", "matroska", "avi", "flv")  # these state a duration, for others FFmpeg estimates one
 MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
 
@@ -65,7 +67,7 @@ class VideoFrame:
 def open_container(path: Path) -> Any:
     """Open a media file through PyAV. Raises FFmpegError, OSError or ValueError where it is none."""
     # An absolute path, since FFmpeg takes the "a:" of a relative a:b.mp4 for a protocol.
-    return av.open(str(path.absolute()), options={"format_whitelist": FORMATS}, metadata_errors="replace")
+    return av.open(str(path.absolute()), options={"format_whitelist": FORMATS}, **LENIENT)
 
 
 def picture_stream(container: Any) -> Any:

@@ -129,9 +129,11 @@ class Refused(Exception):  # noqa: N818  (no error of ours: an answer)
 
 
 def verdict(path: Path) -> None:
-    """FFprobe's exit code, or what PyAV's demuxing says where the program is missing. Raises Refused."""
+    """Protection, FFprobe's exit code where the program is here, and what PyAV's demuxing says. Raises Refused."""
     if path.stat().st_size == 0:
         raise Refused("empty")
+    if _has_protection(path):  # before FFprobe, which may call such a file corrupt
+        raise Refused("encrypted")
     program = shutil.which("ffprobe")
     if program:
         command = [program, "-v", "error", "-show_entries", "stream=codec_type", "-of", "csv=p=0", f"file:{path}"]
@@ -148,10 +150,10 @@ def verdict(path: Path) -> None:
                 kinds = {s.type for s in container.streams}
                 raise Refused("no pictures, only sound" if kinds == {"audio"} else "no pictures that can be decoded")
             tags = {str(getattr(s.codec_context, "codec_tag", "")) for s in container.streams if s.codec_context}
-            if tags & {"encv", "enca", "drmi", "drms"} or _has_protection(path):
+            if tags & {"encv", "enca", "drmi", "drms"}:
                 raise Refused("encrypted")
     except (av.error.FFmpegError, OSError, ValueError):
-        raise Refused("encrypted" if _has_protection(path) else "corrupt: not a video that can be read") from None
+        raise Refused("corrupt: not a video that can be read") from None
 
 
 def _has_protection(path: Path) -> bool:

@@ -11,6 +11,7 @@ from PIL import Image
 
 from infinex.editing import edit
 from infinex.errors import InputError, OutputError
+from infinex.media.audio import has_audio, write_wav
 from infinex.media.image import read_image, write_image
 from infinex.media.provenance import MADE, Mark, Seal, inspect, statement
 from infinex.media.sink import open_sink
@@ -51,6 +52,26 @@ def test_every_output_says_how_it_was_made(tmp_path: Path, name: str) -> None:
                 image.seek(i)
                 image.load()
             assert MADE in str(image.info.get("comment", "")) + str(getattr(image, "text", {}))
+
+
+@pytest.mark.parametrize("name", ["a.mp4", "a.webm"])
+def test_tags_in_another_encoding_are_no_hindrance(tmp_path: Path, name: str) -> None:
+    voice = write_wav(tmp_path / "tone.wav", [np.sin(np.arange(16000) / 5) / 2], 16000)
+    path = tmp_path / name
+    with open_sink(path, (96, 80), 10, audio=voice, metadata={"title": "xxAlte Sprachexx"}) as sink:
+        for frame in frames():
+            sink.write(frame)
+    written = path.read_bytes()
+    assert written.count(b"xxAlte Sprachexx") == 1
+    path.write_bytes(written.replace(b"xxAlte Sprachexx", "für Zoë, vöglein".encode("latin-1")))
+    title = inspect(path).metadata["title"]
+    assert title.encode().decode() == title and title.endswith("glein") and "\ufffd" in title
+    with VideoReader(path) as reader:
+        assert len(list(reader)) == 4
+    again = tmp_path / f"again-{name}"
+    with open_sink(again, (96, 80), 10, audio=path) as sink:
+        sink.write(frames(1)[0])
+    assert has_audio(again)
 
 
 @pytest.mark.parametrize("suffix", [".png", ".jpg", ".webp", ".tiff"])

@@ -21,7 +21,7 @@ def visitor(client: Any) -> Iterator[Any]:
         one.close()
 
 
-def ended(client: Any, name: str, seconds: float = 90) -> dict[str, Any]:
+def ended(client: Any, name: str, seconds: float = 900) -> dict[str, Any]:
     """Wait for an animation's end."""
     limit = time.monotonic() + seconds
     while time.monotonic() < limit:

@@ -20,7 +20,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 CHROMIUM = os.environ.get("INFINEX_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:
     pytest.skip("chromium is not installed: apt-get install chromium", allow_module_level=True)
-WAIT = 60_000  # milliseconds; the machine may be busy
+WAIT = 600_000  # milliseconds; the machine may be busy
 
 
 @pytest.fixture(scope="module")
@@ -118,7 +118,7 @@ def pixels(page: Any) -> np.ndarray:
     return np.asarray(Image.open(io.BytesIO(page.locator("#canvas").screenshot())).convert("RGB")).astype(int)
 
 
-def changed(page: Any, before: np.ndarray, seconds: float = 30) -> np.ndarray:
+def changed(page: Any, before: np.ndarray, seconds: float = 600) -> np.ndarray:
     """Wait until the portrait has moved, and come to rest."""
     limit = time.monotonic() + seconds
     last = before
@@ -265,7 +265,7 @@ def test_live_by_a_camera(tab: Any) -> None:
     tab.get_by_role("button", name="Start the camera").click()
     tab.get_by_text("You are live.").wait_for()
     tab.locator("#live-meter", has_text="pictures a second").wait_for()
-    limit = time.monotonic() + 20
+    limit = time.monotonic() + 600
     while np.abs(pixels(tab) - before).max() < 60:
         assert time.monotonic() < limit, "the portrait does not follow the camera"
     tab.get_by_role("button", name="This is my neutral face").click()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import os
+import shutil
 import signal
 import sqlite3
 import subprocess
@@ -94,6 +95,31 @@ def test_every_file_is_used_or_refused_with_a_reason(
     assert float(np.abs(next(iter(first)).image.mean((0, 1)) - next(iter(second)).image.mean((0, 1))).max()) > 8
 
 
+@pytest.mark.parametrize("ffprobe", ["hidden", "refuses", "installed"])
+def test_an_encrypted_file_is_called_so_with_and_without_ffprobe(
+    ffprobe: str, write_clip: Callable[..., Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    secret = tmp_path / "secret.mp4"
+    secret.write_bytes(b"\0\0\0\x18ftypisom" + b"\0" * 40 + b"encv....schm" + b"\0" * 200)
+    plain = write_clip([np.full((64, 64, 3), i, np.uint8) for i in range(5)])
+    if ffprobe == "installed" and shutil.which("ffprobe") is None:
+        pytest.skip("ffprobe is not installed")
+    if ffprobe != "installed":
+        (tmp_path / "bin").mkdir()
+        monkeypatch.setenv("PATH", str(tmp_path / "bin"))
+    if ffprobe == "refuses":
+        program = tmp_path / "bin" / "ffprobe"
+        program.write_text("#!/bin/sh\nexit 1\n")
+        program.chmod(0o755)
+    with pytest.raises(p.Refused, match=r"^encrypted$"):
+        p.verdict(secret)
+    if ffprobe == "refuses":
+        with pytest.raises(p.Refused, match="ffprobe cannot read it"):
+            p.verdict(plain)
+    else:
+        p.verdict(plain)
+
+
 def test_a_killed_run_goes_on(people: list[np.ndarray], write_clip: Callable[..., Path], tmp_path: Path) -> None:
     videos, out = tmp_path / "videos", tmp_path / "set"
     videos.mkdir()
@@ -105,7 +131,7 @@ def test_a_killed_run_goes_on(people: list[np.ndarray], write_clip: Callable[...
         start_new_session=True, cwd=Path(__file__).parents[2],
     )  # fmt: skip
     done: list[str] = []
-    end = time.monotonic() + 100
+    end = time.monotonic() + 900
     while not done and process.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
         if (out / ".prepare.sqlite").is_file():
