@@ -24,8 +24,10 @@ STEPS = 4096
 class ToneMap:
     """Maps frames of one transfer and one set of primaries to the standard range; same result as `colour.to_sdr`."""
 
-    def __init__(self, transfer: Transfer, primaries: Primaries, encoding: Encoding = "bt1886") -> None:
+    def __init__(self, transfer: Transfer, primaries: Primaries) -> None:
         self.key = transfer, primaries
+        # Greys of the standard range stay as they are.
+        encoding: Encoding = "srgb" if transfer in ("srgb", "gamma22") else "bt1886"
         codes = np.linspace(0, 1, STEPS, dtype=np.float32)
         self._light = to_light(codes, transfer)
         self._gain = scene_gain(codes * codes) if transfer == "hlg" else np.zeros(0, np.float32)
@@ -34,8 +36,8 @@ class ToneMap:
         self._knee = np.float32(KNEE if transfer in ("pq", "hlg") else np.inf)
 
     def __call__(self, image: NDArray[np.uint16]) -> NDArray[np.uint8]:
-        """(H, W, 3) uint16 code values over the whole range to (H, W, 3) uint8."""
-        out = np.empty(image.shape, np.uint8)
+        """(H, W, 3 or more) uint16 code values over the whole range to (H, W, 3) uint8."""
+        out = np.empty((*image.shape[:2], 3), np.uint8)
         _map(image, self._light, self._gain, self._luma, self._matrix, self._code, self._knee, out)
         return out
 
