@@ -32,13 +32,14 @@ DROPS = 0.01  # part of the frames that a rate may lose to be called that of the
 class Clock:
     """What the time stamps of the frames that are shown say; hidden ones, before a cut, do not count.
 
-    `start` is the time of the first one in the container's clock, `length` the seconds that all are shown, None
-    where the file was not read to its end."""
+    `start` is the time of the first one in the container's clock, `last` seconds later the last one begins and
+    after `length` all have been shown, both None where the file was not read to its end."""
 
-    start: float | None
-    rate: Fraction | None
-    length: float | None
-    interlaced: bool
+    start: float | None = None
+    rate: Fraction | None = None
+    last: float | None = None
+    length: float | None = None
+    interlaced: bool = False
 
 
 def start_time(container: Any, stream: Any) -> float:
@@ -54,12 +55,17 @@ def start_time(container: Any, stream: Any) -> float:
     return 0.0
 
 
+def stamp_of(container: Any, frame: Any) -> int | None:
+    """The time stamp of a decoded frame. AVI has none but the order of its packets; what PyAV gives is a guess."""
+    return frame.dts if container.format.name == "avi" else frame.pts
+
+
 def read_clock(container: Any) -> Clock:
     """The clock of the pictures in an open file. The container is not touched; the file is opened once more."""
     try:
         status = Path(container.name).stat()
     except (OSError, TypeError, ValueError):
-        return Clock(None, None, None, False)
+        return Clock()
     return _read_clock(container.name, status.st_mtime_ns, status.st_size)
 
 
@@ -68,11 +74,11 @@ def _read_clock(name: str, _changed: int, _size: int) -> Clock:
     try:
         container = open_container(Path(name))
     except (av.error.FFmpegError, OSError, ValueError):
-        return Clock(None, None, None, False)
+        return Clock()
     with contextlib.closing(container):
         stream = picture_stream(container)
         if stream is None:
-            return Clock(None, None, None, False)
+            return Clock()
         stream.thread_type = "SLICE"
         stream.codec_context.options = {"max_pixels": str(1 << 26)}
         return _scan(container, stream)
@@ -81,10 +87,11 @@ def _read_clock(name: str, _changed: int, _size: int) -> Clock:
 def _scan(container: Any, stream: Any) -> Clock:
     """Time stamps of packets, in the order in which they come; only the first picture is decoded."""
     base = float(stream.time_base or Fraction(1, 1000))
+    avi = container.format.name == "avi"
     packets, size = MOST if stream.duration is None else ENOUGH
     runs: list[list[float]] = [[]]  # shown frames; another list wherever the clock jumps
     first: Any = None
-    start = key = newest = None
+    key = newest = None
     last, end, complete, unstamped = -math.inf, -math.inf, True, 0
     try:
         for packet in container.demux(stream):
@@ -93,7 +100,7 @@ def _scan(container: Any, stream: Any) -> Clock:
                     first = next(iter(packet.decode()), None)
             if packet.size == 0 or getattr(packet, "is_discard", False):
                 continue
-            stamp = packet.pts if packet.pts is not None else packet.dts
+            stamp = packet.dts if packet.pts is None or avi else packet.pts
             if stamp is None:
                 unstamped += 1
             else:
@@ -113,18 +120,21 @@ def _scan(container: Any, stream: Any) -> Clock:
                 break
     except (av.error.FFmpegError, ValueError, MemoryError):
         complete = False
-    if first is not None and first.pts is not None:
-        start = first.pts * base
+    stamp = None if first is None else stamp_of(container, first)
+    start = None if stamp is None else stamp * base
     if key is not None and (start is None or abs(start - key) > 1):  # the first pictures are damaged
         start = key
-    if unstamped > sum(map(len, runs)) // 10:
-        return Clock(start, None, None, _interlaced(first))
+    if unstamped > sum(map(len, runs)) // 10:  # an elementary stream
+        steady = snap(Fraction(stream.guessed_rate or stream.average_rate or 25))
+        length = unstamped / float(steady) if complete else None
+        return Clock(start, steady, length and length - 1 / float(steady), length, _interlaced(first))
     gaps = [b - a for run in map(sorted, runs) for a, b in itertools.pairwise(run) if b - a > base / 2]
     rate = rate_of(gaps, base, [r for r in (stream.average_rate, stream.guessed_rate) if r])
-    length = None
-    if complete and len(runs) == 1 and start is not None and end > start:
-        length = (end if last < end < last + MAX_GAP else last + float(1 / (rate or 25))) - start
-    return Clock(start, rate, length, _interlaced(first))
+    if not complete or len(runs) > 1 or start is None or last < start:
+        return Clock(start, rate, None, None, _interlaced(first))
+    begin = runs[0][0] if avi else start  # the order of its packets begins before the first picture comes out
+    length = (end if last < end < last + MAX_GAP else last + float(1 / (rate or 25))) - begin
+    return Clock(start, rate, last - begin, length, _interlaced(first))
 
 
 def _interlaced(frame: Any) -> bool:

@@ -19,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.errors import InputError
-from infinex.media.clock import MAX_GAP, place, rate_of, read_clock, snap, start_time
+from infinex.media.clock import MAX_GAP, place, rate_of, read_clock, snap, stamp_of, start_time
 from infinex.media.container import open_container, picture_stream, sound_stream
 from infinex.media.convert import Converter
 from infinex.media.deinterlace import Deinterlacer
@@ -35,6 +35,7 @@ SHORTFALL = 0.5  # seconds by which a file may end before its container says so
 FORWARD = 1500  # frames that sampling may decode between keyframes before it takes what the keyframes give
 BACK = (0.0, 5.0, 30.0)  # seconds before the start at which a keyframe is looked for, one after the other
 PROMISING = ("mov", "matroska", "avi", "flv")  # these state a duration, for others FFmpeg estimates one
+INDEXED = ("mov", "matroska")  # these find a keyframe exactly
 INTERLACED_MAX = 61  # pictures a second up to which each field becomes one
 
 
@@ -88,7 +89,8 @@ class VideoReader:
         self._fps = Fraction(fps).limit_denominator(1001) if fps else None
         self._running: weakref.WeakSet[Generator[VideoFrame, None, None]] = weakref.WeakSet()
         self._strip = open_strip(self.path, fps)
-        self._zero = 0.0
+        self._zero, self._step = 0.0, 0.04
+        self._length: float | None = None
         self._promised: float | None = None
         self.info = self._probe()
 
@@ -144,9 +146,15 @@ class VideoReader:
             clock = read_clock(container)
             duration, stated = _duration(container, stream, self._zero)
             self._promised = duration if stated else None
-            if clock.length is not None and not (stated and duration and duration > clock.length - SHORTFALL):
-                duration = clock.length
-            fps = self._fps or clock.rate or snap(Fraction(stream.average_rate or stream.guessed_rate or 25))
+            if clock.length is not None and clock.last is not None and duration:
+                # The last frame's own length is a guess where frames were reordered.
+                sure = stated and (clock.last < duration < clock.length or duration > clock.length + SHORTFALL)
+                duration = duration if sure else clock.length
+            else:
+                duration = duration or clock.length
+            self._length = duration
+            fps = self._fps or clock.rate or snap(Fraction(stream.guessed_rate or stream.average_rate or 25))
+            self._step = float(1 / (clock.rate or fps))
             if clock.interlaced and not self._fps and 2 * fps <= INTERLACED_MAX:
                 fps *= 2  # each field is a picture
             frames, duration = self._part(duration, fps)
@@ -168,10 +176,10 @@ class VideoReader:
         """Frames and seconds from `start` to `end`. Raises InputError where there are none."""
         if duration is None:
             return None, None
-        if self._start and self._start >= duration:
+        if self._start and self._start >= duration - 1e-6:
             raise InputError(f"{self.path.name} is {duration:.1f} s long; it cannot start at {self._start:g} s")
         duration = min(duration, self._end or duration) - self._start
-        return round(duration * fps), duration
+        return max(1, math.floor(duration * float(fps) + 0.5 - 1e-6)), duration
 
     def __iter__(self) -> Iterator[VideoFrame]:
         generator = self._constant_rate()
@@ -181,7 +189,7 @@ class VideoReader:
     def _constant_rate(self) -> Generator[VideoFrame, None, None]:
         rate, origin = float(self.info.fps), self._zero + self._start
         limit = math.inf if self._end is None else max(1, round((self._end - self._start) * rate))
-        index, end = 0, 0.0
+        index, begun, end = 0, 0.0, 0.0
         slot: int | None = None
         last: Any = None
         image: NDArray[np.uint8] | None = None
@@ -195,13 +203,17 @@ class VideoReader:
             if index >= limit:
                 return
             last, image = frame, None
+            begun = time - origin + self._start
             end = time - origin + (length if 0 < length <= MAX_GAP else 1 / rate)
         if last is None:
             raise InputError(f"{self.path.name} has no frame that can be read")
+        if self._length and begun < self._length < end + self._start:
+            end = self._length - self._start
         if end <= 0:
             raise InputError(f"{self.path.name} ends before {self._start:g} s, where it should start")
         image = self._convert(last)
-        for i in range(index, min(limit, max(index + 1, math.floor(end * rate + 0.5 - 1e-6)))):  # type: ignore[type-var,arg-type]
+        least = 1 if self._start else index + 1
+        for i in range(index, min(limit, max(least, math.floor(end * rate + 0.5 - 1e-6)))):  # type: ignore[type-var,arg-type]
             yield VideoFrame(i, i / rate, image)
         promised, end = self._promised, end + self._start
         if not self.keep_readable and promised and end < promised - max(SHORTFALL, min(2.0, 0.1 * promised)):
@@ -223,7 +235,7 @@ class VideoReader:
             if begin <= back:
                 break
             with self._open() as (container, stream), contextlib.suppress(av.error.FFmpegError, OSError):
-                target = self._zero + begin - back
+                target = self._zero + begin - back - 2 * self._step  # neighbours for deinterlacing
                 container.seek(math.floor(target / stream.time_base), stream=stream, backward=True)
                 pictures = self._decode(container, stream, sought=True)
                 try:
@@ -255,8 +267,7 @@ class VideoReader:
     def _stamped(self, container: Any, stream: Any, sought: bool) -> Iterator[tuple[float, float, Any]]:
         """Decoded frames with times that rise."""
         base = float(stream.time_base or Fraction(1, 1000))
-        step = float(1 / (stream.average_rate or stream.guessed_rate or Fraction(25)))
-        zero = self._zero
+        step, zero = self._step, self._zero
         time: float | None = None
         elapsed = 0.0
         try:
@@ -272,7 +283,8 @@ class VideoReader:
                 for frame in frames:
                     if getattr(frame, "is_corrupt", False) and not self.keep_readable:
                         raise InputError(self._broken(elapsed, "damaged picture"))
-                    stamp = None if frame.pts is None else frame.pts * base
+                    ticks = stamp_of(container, frame)
+                    stamp = None if ticks is None else ticks * base
                     if time is None:
                         if stamp is None and sought:
                             return
@@ -296,28 +308,38 @@ class VideoReader:
 
         An index beyond the end gives the last frame. Raises InputError where the file is damaged."""
         rate = float(self.info.fps)
-        if self._strip is not None:
+        with self._open() if self._strip is None else contextlib.nullcontext((None, None)) as (container, stream):
+            if container is not None and container.format.name.split(",")[0] in INDEXED:
+                yield from self._at(container, stream, indices)
+                return
+        for wanted in indices:
+            picture: Any = None
+            for time, _, picture in self._shown(self._start + max(0.0, (wanted - 0.5) / rate)):
+                if round((time - self._zero - self._start) * rate) >= wanted:
+                    break
+            if picture is None:
+                raise InputError(self._broken(wanted / rate, "no frame"))
+            yield VideoFrame(wanted, wanted / rate, self._convert(picture))
+
+    def _at(self, container: Any, stream: Any, indices: list[int]) -> Iterator[VideoFrame]:
+        """`at` for containers that have an index of their keyframes."""
+        rate = float(self.info.fps)
+        origin = self._zero + self._start
+        last: tuple[int, Any] | None = None
+        try:
             for wanted in indices:
-                _, _, picture = next(self._shown(self._start + (wanted + 0.5) / rate))
-                yield VideoFrame(wanted, wanted / rate, self._convert(picture))
-            return
-        with self._open() as (container, stream):
-            origin = self._zero + self._start
-            last: tuple[int, Any] | None = None
-            try:
-                for wanted in indices:
-                    if last is None or last[0] < wanted:
-                        target = (origin + (wanted - 0.5) / rate) / stream.time_base
-                        container.seek(math.floor(target), stream=stream, backward=True)
-                        for frame in _deinterlaced(container, stream):
-                            last = round(((frame.time or 0) - origin) * rate), frame
-                            if last[0] >= wanted:
-                                break
-                    if last is None:
-                        raise InputError(self._broken(wanted / rate, "no frame"))
-                    yield VideoFrame(wanted, wanted / rate, self._convert(last[1]))
-            except (av.error.FFmpegError, ValueError):
-                raise InputError(self._broken(0.0, "damaged data")) from None
+                if last is None or last[0] < wanted:
+                    target = (origin + (wanted - 0.5) / rate) / stream.time_base
+                    container.seek(math.floor(target), stream=stream, backward=True)
+                    for frame in _deinterlaced(container, stream):
+                        last = round(((frame.time or 0) - origin) * rate), frame
+                        if last[0] >= wanted:
+                            break
+                if last is None:
+                    raise InputError(self._broken(wanted / rate, "no frame"))
+                yield VideoFrame(wanted, wanted / rate, self._convert(last[1]))
+        except (av.error.FFmpegError, ValueError):
+            raise InputError(self._broken(0.0, "damaged data")) from None
 
     def sample(self, times: list[float]) -> Iterator[VideoFrame]:
         """Frames near some rising times in seconds, for looking over a long clip; all differ, `index` is -1.
@@ -336,7 +358,8 @@ class VideoReader:
                 try:
                     container.seek(round((zero + wanted) / base), stream=stream, backward=True)
                     for frame in container.decode(stream):
-                        time = 0.0 if frame.pts is None else frame.pts * base - zero
+                        ticks = stamp_of(container, frame)
+                        time = 0.0 if ticks is None else ticks * base - zero
                         # A frame that is not newer is the keyframe of the last time: on to the time itself.
                         if time > max(given, least) and (given < -1 or frame.key_frame or time >= wanted - 0.5 * base):
                             given = time
@@ -367,6 +390,7 @@ def _timed(picture: Any) -> tuple[float, float, Any]:
 def _deinterlaced(container: Any, stream: Any) -> Iterator[Any]:
     whole = Deinterlacer()
     for frame in container.decode(stream):
+        frame.pts = stamp_of(container, frame)
         yield from whole(frame)
     yield from whole.flush()
 
