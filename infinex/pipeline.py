@@ -27,6 +27,7 @@ from infinex.media.files import same_file
 from infinex.media.image import is_image, read_image
 from infinex.media.provenance import Mark, Seal, statement
 from infinex.media.sink import check_output, open_sink, supports_audio
+from infinex.media.strip import is_sequence
 from infinex.media.video import VideoReader
 from infinex.mesh.engine import MeshOptions, PreparedFace
 from infinex.mesh.warp import WarpShape
@@ -570,7 +571,9 @@ def _check_audio(audio: str) -> Path | None:
 
 
 def _is_video(path: str | Path) -> bool:
-    """Whether a source is a clip; anything else is left to the picture reader and its messages."""
+    """Whether a source is a clip or pictures that make one; anything else is left to the picture reader."""
+    if is_sequence(path):
+        return True
     if not Path(path).is_file() or is_image(path):
         return False
     try:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import weakref
 from collections.abc import Generator, Iterator
@@ -15,31 +16,27 @@ from typing import Any
 import av
 import av.error
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
 from numpy.typing import NDArray
-from PIL import Image
 
 from infinex.errors import InputError
+from infinex.media.clock import MAX_GAP, place, rate_of, read_clock, snap, stamp_of, start_time
+from infinex.media.container import open_container, picture_stream, sound_stream
+from infinex.media.convert import Converter
+from infinex.media.deinterlace import Deinterlacer
 from infinex.media.files import readable_file
+from infinex.media.strip import MAX_SIDE, is_sequence, open_strip
+
+__all__ = ["MAX_GAP", "VideoFrame", "VideoInfo", "VideoReader", "open_container", "picture_stream", "probe",
+           "sound_stream", "start_time"]  # fmt: skip
 
 av.logging.set_level(av.logging.PANIC)
 
-STANDARD_RATES = [Fraction(n, d) for n, d in ((10, 1), (12, 1), (15, 1), (24000, 1001), (24, 1), (25, 1),
-                  (30000, 1001), (30, 1), (48, 1), (50, 1), (60000, 1001), (60, 1), (120, 1))]  # fmt: skip
-MIN_RATE, MAX_RATE = Fraction(1), Fraction(240)
-MAX_SIDE = 8192
 SHORTFALL = 0.5  # seconds by which a file may end before its container says so
-MAX_GAP = 300.0  # seconds for which a frame may stand; a longer jump of the time stamps is damage
 FORWARD = 1500  # frames that sampling may decode between keyframes before it takes what the keyframes give
-# What is read, and nothing else: playlists would open other files, and text is a video to FFmpeg.
-FORMATS = (
-    "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,apng,png_pipe,jpeg_pipe,webp_pipe,h264,hevc,"
-    "mjpeg,m4v,ivf,mxf,rm,dv,nut,mp3,wav,w64,flac,aac,ac3,eac3,aiff,caf,amr,au,wv,tta"
-)
-# Tags in no known encoding are no reason to refuse a file; from PyAV 19 on they never are, and the word is gone.
-LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+BACK = (0.0, 5.0, 30.0)  # seconds before the start at which a keyframe is looked for, one after the other
 PROMISING = ("mov", "matroska", "avi", "flv")  # these state a duration, for others FFmpeg estimates one
-MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
+INDEXED = ("mov", "matroska")  # these find a keyframe exactly
+INTERLACED_MAX = 61  # pictures a second up to which each field becomes one
 
 
 @dataclass(frozen=True)
@@ -64,48 +61,14 @@ class VideoFrame:
     image: NDArray[np.uint8]
 
 
-def open_container(path: Path) -> Any:
-    """Open a media file through PyAV. Raises FFmpegError, OSError or ValueError where it is none."""
-    # An absolute path, since FFmpeg takes the "a:" of a relative a:b.mp4 for a protocol.
-    return av.open(str(path.absolute()), options={"format_whitelist": FORMATS}, **LENIENT)
-
-
-def picture_stream(container: Any) -> Any:
-    """The first stream of moving pictures that can be decoded, or None; the cover of an album is none."""
-    attached = 0x400
-    for stream in container.streams.video:
-        if stream.codec_context is not None and not int(getattr(stream, "disposition", 0)) & attached:
-            return stream
-    return None
-
-
-def sound_stream(container: Any) -> Any:
-    """The first stream of sound that can be decoded, or None."""
-    return next((s for s in container.streams.audio if s.codec_context is not None), None)
-
-
-def start_time(container: Any, stream: Any) -> float:
-    """Time stamp in seconds that counts as zero: where the pictures begin, else where `stream` does."""
-    for candidate in (picture_stream(container), stream):
-        if candidate is not None and candidate.start_time is not None:
-            return float(candidate.start_time * candidate.time_base)
-    return 0.0
-
-
-def _snap(rate: Fraction) -> Fraction:
-    """The standard rate within 1 %, if there is one."""
-    near = min(STANDARD_RATES, key=lambda r: abs(r - rate))
-    rate = near if abs(near - rate) / near < Fraction(1, 100) else rate.limit_denominator(1001)
-    return min(max(rate, MIN_RATE), MAX_RATE)
-
-
 class VideoReader:
-    """Streams one video file; memory does not grow with its length.
+    """Streams one video file, or a folder or numbered pattern of pictures; memory does not grow with its length.
 
     Iterating yields `VideoFrame`s at a constant rate: frames of a variable-rate file are repeated or
     dropped by their timestamps, as they are where `fps` asks for another rate. Time zero is where the
-    pictures begin. Frames are turned upright and all have the size in `info`, even where the file changes
-    it midway. `max_side` shrinks them while converting.
+    pictures begin, or `start` seconds later; `end` seconds after they begin it ends. Frames are turned upright and
+    all have the size in `info`, even where the file changes it midway. `max_side` shrinks them while converting.
+    Pictures are shown at `fps`, 25 a second where that is not given.
     A file that breaks off raises InputError with the time, unless `keep_readable`."""
 
     def __init__(
@@ -114,14 +77,20 @@ class VideoReader:
         keep_readable: bool = False,
         max_side: int | None = None,
         fps: float | None = None,
+        start: float = 0.0,
+        end: float | None = None,
     ) -> None:
-        self.path = readable_file(path)
+        self.path = Path(path) if is_sequence(path) else readable_file(path)
         self.keep_readable, self.max_side = keep_readable, max_side
+        if not 0 <= start < math.inf or (end is not None and not start < end):
+            raise InputError(f"{self.path.name}: from {start:g} s to {end:g} s is no part of it" if end is not None
+                             else f"{self.path.name}: it cannot start at {start:g} s")  # fmt: skip
+        self._start, self._end = float(start), end
         self._fps = Fraction(fps).limit_denominator(1001) if fps else None
-        self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
         self._running: weakref.WeakSet[Generator[VideoFrame, None, None]] = weakref.WeakSet()
-        self._webp = _webp_durations(self.path)
-        self._size, self._turns = (0, 0), 0
+        self._strip = open_strip(self.path, fps)
+        self._zero, self._step = 0.0, 0.04
+        self._length: float | None = None
         self._promised: float | None = None
         self.info = self._probe()
 
@@ -164,62 +133,53 @@ class VideoReader:
             yield container, stream
 
     def _probe(self) -> VideoInfo:
-        with self._open_or_webp() as (container, stream):
-            first = next((frame for _, _, frame in self._decode(container, stream)), None)
+        if self._strip is not None:
+            return self._probe_strip()
+        with self._open() as (container, stream):
+            self._zero = start_time(container, stream)
+            time, _, first = next(self._decode(container, stream), (0.0, 0.0, None))
             if first is None:
                 raise InputError(f"{self.path.name} has no frame that can be read")
-            self._turns = _quarter_turns(first)
-            self._size = w, h = self._target_size(first, stream)
-            if self._turns % 2:
-                w, h = h, w
-            if self._webp is not None:
-                total = sum(self._webp)
-                fps = self._fps or _snap(Fraction(len(self._webp) / total).limit_denominator(1000))
-                return VideoInfo(self.path, w, h, fps, round(total * fps), total, False)
-            duration, stated = _duration(container, stream)
+            # Where the first pictures are unreadable the next stands for them, and sound stays in step.
+            self._zero = self._zero if 0 <= time - self._zero <= MAX_GAP else time
+            self._convert = Converter(first, stream.sample_aspect_ratio, self.max_side)
+            clock = read_clock(container)
+            duration, stated = _duration(container, stream, self._zero)
             self._promised = duration if stated else None
-            fps = self._fps or _rate(stream, duration)
-            frames = round(duration * float(fps)) if duration else (stream.frames or None)
+            if clock.length is not None and clock.last is not None and duration:
+                # The last frame's own length is a guess where frames were reordered.
+                sure = stated and (clock.last < duration < clock.length or duration > clock.length + SHORTFALL)
+                duration = duration if sure else clock.length
+            else:
+                duration = duration or clock.length
+            self._length = duration
+            fps = self._fps or clock.rate or snap(Fraction(stream.guessed_rate or stream.average_rate or 25))
+            self._step = float(1 / (clock.rate or fps))
+            if clock.interlaced and not self._fps and 2 * fps <= INTERLACED_MAX:
+                fps *= 2  # each field is a picture
+            frames, duration = self._part(duration, fps)
+            frames = frames if frames or self._start or self._end else (stream.frames or None)
+            w, h = self._convert.width, self._convert.height
             return VideoInfo(self.path, w, h, fps, frames, duration, sound_stream(container) is not None)
 
-    @contextlib.contextmanager
-    def _open_or_webp(self) -> Iterator[tuple[Any, Any]]:
-        if self._webp is not None:
-            yield None, None
-        else:
-            with self._open() as opened:
-                yield opened
+    def _probe_strip(self) -> VideoInfo:
+        assert self._strip is not None
+        first = next((frame for _, _, frame in self._shown(0.0)), None)
+        if first is None:
+            raise InputError(f"{self.path.name} has no frame that can be read")
+        self._convert = Converter(first, None, self.max_side)
+        fps = self._fps or rate_of(self._strip.lengths[:-1] or self._strip.lengths) or Fraction(25)
+        frames, duration = self._part(sum(self._strip.lengths), fps)
+        return VideoInfo(self.path, self._convert.width, self._convert.height, fps, frames, duration, False)
 
-    def _target_size(self, frame: Any, stream: Any) -> tuple[int, int]:
-        """Width and height of the converted frames before they are turned: square pixels, `max_side`."""
-        w, h = frame.width, frame.height
-        ratio = None if stream is None else stream.sample_aspect_ratio
-        if ratio and ratio != 1 and Fraction(1, 4) < ratio < 4:
-            w = max(2, round(w * float(ratio)))
-        if self.max_side and max(w, h) > self.max_side:
-            k = self.max_side / max(w, h)
-            w, h = max(2, round(w * k)), max(2, round(h * k))
-        return w, h
-
-    def _convert(self, frame: Any) -> NDArray[np.uint8]:
-        w, h = self._size
-        options: dict[str, Any] = {}
-        alpha = any(c.is_alpha for c in frame.format.components)
-        if not frame.format.is_rgb:
-            # Files that do not say are 709 from HD upwards, and limited unless they say full.
-            known = MATRICES.get(int(frame.colorspace), "")
-            if known not in Colorspace.__members__:
-                known = "ITU709" if frame.height >= 720 else "ITU601"
-            full = frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj")
-            options["src_colorspace"] = known
-            options["src_color_range"] = "JPEG" if full else "MPEG"
-            options["dst_color_range"] = "JPEG"
-        name = "rgba" if alpha else "rgb24"
-        image: Any = self._reformatter.reformat(frame, width=w, height=h, format=name, **options).to_ndarray()
-        if alpha:  # on white, as pictures are
-            opacity = image[..., 3:].astype(np.uint16)
-            image = ((image[..., :3] * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
-        return np.ascontiguousarray(np.rot90(image, self._turns)) if self._turns else image
+    def _part(self, duration: float | None, fps: Fraction) -> tuple[int | None, float | None]:
+        """Frames and seconds from `start` to `end`. Raises InputError where there are none."""
+        if duration is None:
+            return None, None
+        if self._start and self._start >= duration - 1e-6:
+            raise InputError(f"{self.path.name} is {duration:.1f} s long; it cannot start at {self._start:g} s")
+        duration = min(duration, self._end or duration) - self._start
+        return max(1, math.floor(duration * float(fps) + 0.5 - 1e-6)), duration
 
     def __iter__(self) -> Iterator[VideoFrame]:
         generator = self._constant_rate()
@@ -227,44 +187,87 @@ class VideoReader:
         return generator
 
     def _constant_rate(self) -> Generator[VideoFrame, None, None]:
-        rate = float(self.info.fps)
-        index, zero, end = 0, None, 0.0
+        rate, origin = float(self.info.fps), self._zero + self._start
+        limit = math.inf if self._end is None else max(1, round((self._end - self._start) * rate))
+        index, begun, end = 0, 0.0, 0.0
+        slot: int | None = None
         last: Any = None
         image: NDArray[np.uint8] | None = None
-        with self._open_or_webp() as (container, stream):
-            for time, length, frame in self._decode(container, stream):
-                if zero is None:
-                    # Where the first pictures are unreadable the next stands for them, and sound stays in step.
-                    zero = start_time(container, stream) if container is not None else 0.0
-                    zero = zero if 0 <= time - zero <= MAX_GAP else time
-                # The output frame at this instant, halves upwards; those before it repeat the last one.
-                slot = math.floor((time - zero) * rate + 0.5 + 1e-6)
-                while last is not None and index < slot:
-                    image = self._convert(last) if image is None else image
-                    yield VideoFrame(index, index / rate, image)
-                    index += 1
-                last, image = frame, None
-                end = time - zero + (length if 0 < length <= MAX_GAP else 1 / rate)
+        for time, length, frame in self._shown(self._start):
+            # Those before it repeat the last one. At a rate that was asked for there is nothing to keep.
+            slot = place((time - origin) * rate, None if self._fps else slot)
+            while last is not None and index < min(slot, limit):
+                image = self._convert(last) if image is None else image
+                yield VideoFrame(index, index / rate, image)
+                index += 1
+            if index >= limit:
+                return
+            last, image = frame, None
+            begun = time - origin + self._start
+            end = time - origin + (length if 0 < length <= MAX_GAP else 1 / rate)
         if last is None:
             raise InputError(f"{self.path.name} has no frame that can be read")
+        if self._length and begun < self._length < end + self._start:
+            end = self._length - self._start
+        if end <= 0:
+            raise InputError(f"{self.path.name} ends before {self._start:g} s, where it should start")
         image = self._convert(last)
-        for i in range(index, max(index + 1, math.floor(end * rate + 0.5 - 1e-6))):
+        least = 1 if self._start else index + 1
+        for i in range(index, min(limit, max(least, math.floor(end * rate + 0.5 - 1e-6)))):  # type: ignore[type-var,arg-type]
             yield VideoFrame(i, i / rate, image)
-        promised = self._promised
+        promised, end = self._promised, end + self._start
         if not self.keep_readable and promised and end < promised - max(SHORTFALL, min(2.0, 0.1 * promised)):
             raise InputError(self._broken(end, f"it should last {promised:.1f} s"))
 
     def _broken(self, time: float, why: str) -> str:
         return f"{self.path.name} breaks off at {time:.1f} s ({why}); --keep-readable uses what can be read"
 
-    def _decode(self, container: Any, stream: Any) -> Iterator[tuple[float, float, Any]]:
-        """Frames with their times and durations in seconds; damage ends the stream or raises InputError."""
-        if container is None:
-            yield from self._decode_webp()
+    def _shown(self, begin: float) -> Iterator[tuple[float, float, Any]]:
+        """Pictures with their times and durations in seconds, from the one that stands at `begin` or before it."""
+        if self._strip is not None:
+            ends = list(itertools.accumulate(self._strip.lengths))
+            first = min(int(np.searchsorted(ends, begin + 1e-9, "right")), len(ends) - 1)
+            for i, image in self._strip.pictures(first, self.keep_readable):
+                frame = av.VideoFrame.from_ndarray(image, format="rgba" if image.shape[2] == 4 else "rgb24")
+                yield ends[i] - self._strip.lengths[i], self._strip.lengths[i], frame
             return
+        for back in BACK if begin > 0 else ():
+            if begin <= back:
+                break
+            with self._open() as (container, stream), contextlib.suppress(av.error.FFmpegError, OSError):
+                target = self._zero + begin - back - 2 * self._step  # neighbours for deinterlacing
+                container.seek(math.floor(target / stream.time_base), stream=stream, backward=True)
+                pictures = self._decode(container, stream, sought=True)
+                try:
+                    head = next(pictures, None)
+                except InputError:  # between keyframes
+                    continue
+                if head is not None and head[0] <= self._zero + begin + 1e-6:
+                    yield head
+                    yield from pictures
+                    return
+        with self._open() as (container, stream):
+            yield from self._decode(container, stream)
+
+    def _decode(self, container: Any, stream: Any, sought: bool = False) -> Iterator[tuple[float, float, Any]]:
+        """Whole pictures with times and durations; damage ends the stream or raises InputError.
+
+        After seeking (`sought`) a file without time stamps gives nothing."""
+        whole = Deinterlacer()
+        for time, length, frame in self._stamped(container, stream, sought):
+            if not whole.busy and not frame.interlaced_frame:
+                yield time, length, frame
+                continue
+            frame.pts = round(time / frame.time_base)
+            for picture in whole(frame):
+                yield _timed(picture)
+        for picture in whole.flush():
+            yield _timed(picture)
+
+    def _stamped(self, container: Any, stream: Any, sought: bool) -> Iterator[tuple[float, float, Any]]:
+        """Decoded frames with times that rise."""
         base = float(stream.time_base or Fraction(1, 1000))
-        step = float(1 / (stream.average_rate or stream.guessed_rate or Fraction(25)))
-        zero = start_time(container, stream)
+        step, zero = self._step, self._zero
         time: float | None = None
         elapsed = 0.0
         try:
@@ -280,8 +283,11 @@ class VideoReader:
                 for frame in frames:
                     if getattr(frame, "is_corrupt", False) and not self.keep_readable:
                         raise InputError(self._broken(elapsed, "damaged picture"))
-                    stamp = None if frame.pts is None else frame.pts * base
+                    ticks = stamp_of(container, frame)
+                    stamp = None if ticks is None else ticks * base
                     if time is None:
+                        if stamp is None and sought:
+                            return
                         time = zero if stamp is None else stamp
                     elif stamp is None or stamp <= time:
                         time += step
@@ -297,67 +303,67 @@ class VideoReader:
             if not self.keep_readable:
                 raise InputError(self._broken(elapsed, "damaged data")) from None
 
-    def _decode_webp(self) -> Iterator[tuple[float, float, Any]]:
-        """An animated WebP through Pillow, since FFmpeg reads only still ones."""
-        time = 0.0
-        try:
-            with Image.open(self.path, formats=["WEBP"]) as image:
-                if max(image.size) > MAX_SIDE:
-                    size = f"{image.width}x{image.height}"
-                    raise InputError(f"{self.path.name} is {size}; the limit is {MAX_SIDE} a side")
-                for i, length in enumerate(self._webp or []):
-                    image.seek(i)
-                    yield time, length, av.VideoFrame.from_ndarray(np.asarray(image.convert("RGBA")), format="rgba")
-                    time += length
-        except InputError:
-            raise
-        except Exception:  # Pillow reports damage in every way there is
-            if not self.keep_readable:
-                raise InputError(self._broken(time, "damaged data")) from None
-
     def at(self, indices: list[int]) -> Iterator[VideoFrame]:
         """Exactly the frames of some rising indices of a file whose rate is constant, found by seeking.
 
         An index beyond the end gives the last frame. Raises InputError where the file is damaged."""
         rate = float(self.info.fps)
-        with self._open() as (container, stream):
-            base, zero = float(stream.time_base or Fraction(1, 1000)), start_time(container, stream)
-            last: tuple[int, Any] | None = None
-            try:
-                for wanted in indices:
-                    if last is None or last[0] < wanted:
-                        container.seek(math.floor((zero + (wanted - 0.5) / rate) / base), stream=stream, backward=True)
-                        for frame in container.decode(stream):
-                            last = round(((frame.pts or 0) * base - zero) * rate), frame
-                            if last[0] >= wanted:
-                                break
-                    if last is None:
-                        raise InputError(self._broken(wanted / rate, "no frame"))
-                    yield VideoFrame(wanted, wanted / rate, self._convert(last[1]))
-            except (av.error.FFmpegError, ValueError):
-                raise InputError(self._broken(0.0, "damaged data")) from None
+        with self._open() if self._strip is None else contextlib.nullcontext((None, None)) as (container, stream):
+            if container is not None and container.format.name.split(",")[0] in INDEXED:
+                yield from self._at(container, stream, indices)
+                return
+        for wanted in indices:
+            picture: Any = None
+            for time, _, picture in self._shown(self._start + max(0.0, (wanted - 0.5) / rate)):
+                if round((time - self._zero - self._start) * rate) >= wanted:
+                    break
+            if picture is None:
+                raise InputError(self._broken(wanted / rate, "no frame"))
+            yield VideoFrame(wanted, wanted / rate, self._convert(picture))
+
+    def _at(self, container: Any, stream: Any, indices: list[int]) -> Iterator[VideoFrame]:
+        """`at` for containers that have an index of their keyframes."""
+        rate = float(self.info.fps)
+        origin = self._zero + self._start
+        last: tuple[int, Any] | None = None
+        try:
+            for wanted in indices:
+                if last is None or last[0] < wanted:
+                    target = (origin + (wanted - 0.5) / rate) / stream.time_base
+                    container.seek(math.floor(target), stream=stream, backward=True)
+                    for frame in _deinterlaced(container, stream):
+                        last = round(((frame.time or 0) - origin) * rate), frame
+                        if last[0] >= wanted:
+                            break
+                if last is None:
+                    raise InputError(self._broken(wanted / rate, "no frame"))
+                yield VideoFrame(wanted, wanted / rate, self._convert(last[1]))
+        except (av.error.FFmpegError, ValueError):
+            raise InputError(self._broken(0.0, "damaged data")) from None
 
     def sample(self, times: list[float]) -> Iterator[VideoFrame]:
         """Frames near some rising times in seconds, for looking over a long clip; all differ, `index` is -1.
 
         Each is the keyframe before its time, or, where that has been given already, the frame at that time.
         Unreadable places are skipped."""
-        if self._webp is not None:
+        if self._strip is not None:
             yield from self._sample_in_order(times)
             return
         with self._open() as (container, stream):
             base = float(stream.time_base or Fraction(1, 1000))
-            zero = start_time(container, stream)
+            zero = self._zero + self._start
             given, spare = -math.inf, FORWARD
+            least = -0.5 / float(self.info.fps) if self._start else -math.inf
             for wanted in times:
                 try:
                     container.seek(round((zero + wanted) / base), stream=stream, backward=True)
                     for frame in container.decode(stream):
-                        time = 0.0 if frame.pts is None else frame.pts * base - zero
+                        ticks = stamp_of(container, frame)
+                        time = 0.0 if ticks is None else ticks * base - zero
                         # A frame that is not newer is the keyframe of the last time: on to the time itself.
-                        if time > given and (given < -1 or frame.key_frame or time >= wanted - 0.5 * base):
+                        if time > max(given, least) and (given < -1 or frame.key_frame or time >= wanted - 0.5 * base):
                             given = time
-                            yield VideoFrame(-1, max(0.0, time), self._convert(frame))
+                            yield VideoFrame(-1, max(0.0, time), self._convert(_alone(frame)))
                             break
                         spare -= 1
                         if spare < 0:
@@ -371,9 +377,33 @@ class VideoReader:
             if left and frame.time + 0.5 / float(self.info.fps) >= left[0]:
                 left = [t for t in left if t > frame.time + 0.5 / float(self.info.fps)]
                 yield VideoFrame(-1, frame.time, frame.image)
+            if not left:
+                return
 
 
-def _duration(container: Any, stream: Any) -> tuple[float | None, bool]:
+def _timed(picture: Any) -> tuple[float, float, Any]:
+    """A filtered picture's time and duration in seconds, and itself."""
+    base = picture.time_base
+    return float(picture.pts * base), float((getattr(picture, "duration", 0) or 0) * base), picture
+
+
+def _deinterlaced(container: Any, stream: Any) -> Iterator[Any]:
+    whole = Deinterlacer()
+    for frame in container.decode(stream):
+        frame.pts = stamp_of(container, frame)
+        yield from whole(frame)
+    yield from whole.flush()
+
+
+def _alone(frame: Any) -> Any:
+    """A frame without its neighbours, as a whole picture."""
+    if not frame.interlaced_frame:
+        return frame
+    whole = Deinterlacer()
+    return next(iter([*whole(frame), *whole.flush()]), frame)
+
+
+def _duration(container: Any, stream: Any, start: float) -> tuple[float | None, bool]:
     """Seconds the pictures last, and whether the file states that itself."""
     stated = container.format.name.split(",")[0] in PROMISING
     if stream.duration is not None and stream.time_base is not None:
@@ -381,48 +411,11 @@ def _duration(container: Any, stream: Any) -> tuple[float | None, bool]:
     text = {k.upper(): v for k, v in stream.metadata.items()}.get("DURATION", "")  # Matroska: 00:00:03.010000000
     with contextlib.suppress(ValueError):
         hours, minutes, seconds = text.split(":")
-        return 3600 * int(hours) + 60 * int(minutes) + float(seconds), stated
+        return 3600 * int(hours) + 60 * int(minutes) + float(seconds) - max(0.0, start), stated
     if container.duration is None:
         return None, False
     # That of the longest stream, so it promises nothing where there is sound.
     return container.duration / 1e6, stated and not container.streams.audio
-
-
-def _rate(stream: Any, duration: float | None) -> Fraction:
-    """Frames a second to read a stream at."""
-    guess = Fraction(stream.average_rate or stream.guessed_rate or 25)
-    fps = _snap(guess)
-    if duration and stream.frames and stream.frames > 1:  # the truth of variable rates
-        real = Fraction(stream.frames / duration).limit_denominator(100000)
-        if abs(real - guess) / guess > Fraction(1, 20) and real >= 1:
-            fps = _snap(real)
-    # One long pause must not take the movement out of the rest.
-    finest = stream.base_rate
-    return _snap(Fraction(finest)) if finest and 2 * fps < finest <= 60 else fps
-
-
-def _webp_durations(path: Path) -> list[float] | None:
-    """Seconds each frame of an animated WebP stands; None for any other file."""
-    with path.open("rb") as file:
-        head = file.read(12)
-        if head[:4] != b"RIFF" or head[8:] != b"WEBP":
-            return None
-        durations: list[float] = []
-        while len(chunk := file.read(8)) == 8:
-            size = int.from_bytes(chunk[4:], "little")
-            if chunk[:4] == b"ANMF":
-                milliseconds = int.from_bytes(file.read(16)[12:15], "little")
-                # Browsers show frames of no length for a tenth of a second.
-                durations.append(min(milliseconds, 60000) / 1000 if milliseconds > 10 else 0.1)
-                file.seek(-16, 1)
-            file.seek(size + size % 2, 1)
-        return durations if len(durations) > 1 else None
-
-
-def _quarter_turns(frame: Any) -> int:
-    """Counter-clockwise quarter turns that put the frame upright, from its display matrix."""
-    angle = getattr(frame, "rotation", 0) or 0
-    return round(angle / 90) % 4
 
 
 def probe(path: str | Path) -> VideoInfo:

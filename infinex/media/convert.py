@@ -1,0 +1,139 @@
+"""Decoded frames to upright RGB: matrix, range, transfer and gamut by what the file says, else as players guess."""
+
+from __future__ import annotations
+
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from numpy.typing import NDArray
+
+from infinex.media.colour import Primaries, Transfer
+from infinex.media.tonemap import ToneMap
+
+MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
+YCGCO = 8
+# Where the matrix is not said, the primaries tell which was meant.
+BY_PRIMARIES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020"}
+HDR: dict[int, Transfer] = {16: "pq", 18: "hlg"}
+# Other curves of SDR are left alone, as players do: screens differ more than these.
+CURVES: dict[int, Transfer] = {8: "linear", 5: "gamma28"}
+GAMUTS: dict[int, Primaries] = {9: "bt2020", 11: "p3", 12: "p3"}
+
+
+def matrix_of(frame: Any) -> str:
+    """Name of the matrix of a YUV frame. Files that do not say are 709 from HD upwards, else 601."""
+    known = MATRICES.get(int(frame.colorspace)) or BY_PRIMARIES.get(_code(frame, "color_primaries"))
+    if known is None and _code(frame, "color_trc") in HDR:
+        known = "BT2020"
+    if known is None or known not in Colorspace.__members__:
+        known = "ITU709" if frame.height >= 720 or frame.width >= 1280 else "ITU601"
+    return known
+
+
+def _code(frame: Any, name: str) -> int:
+    return int(getattr(frame, name, 2) or 2)
+
+
+def _light(frame: Any) -> tuple[Transfer, Primaries] | None:
+    """Transfer and primaries where they are not those of an ordinary screen."""
+    transfer, primaries = _code(frame, "color_trc"), _code(frame, "color_primaries")
+    if transfer in HDR:
+        return HDR[transfer], GAMUTS.get(primaries, "bt709" if primaries == 1 else "bt2020")
+    gamut = GAMUTS.get(primaries, "bt709")
+    curve = CURVES.get(transfer)
+    if gamut == "bt709" and curve is None:
+        return None
+    return curve or ("srgb" if transfer == 13 else "gamma22" if transfer == 4 else "bt1886"), gamut
+
+
+def _orientation(frame: Any) -> tuple[bool, bool, bool]:
+    """Whether rows and columns change places, then rows are reversed, then columns, so that a frame is upright."""
+    data = frame.side_data.get("DISPLAYMATRIX")
+    if data is None:
+        return False, False, False
+    a, b, _, c, d = (int(v) for v in np.frombuffer(bytes(data)[:20], "=i4"))
+    # A point x, y of the frame is shown at a x + c y, b x + d y.
+    if abs(a) + abs(d) >= abs(b) + abs(c):
+        return False, d < 0, a < 0
+    return True, b < 0, c < 0
+
+
+class Converter:
+    """Makes frames (H, W, 3) uint8 RGB, upright, with square pixels, all of the size of the first one."""
+
+    def __init__(self, first: Any, ratio: Fraction | None = None, max_side: int | None = None) -> None:
+        """`ratio` is width to height of a pixel; `max_side` shrinks."""
+        w, h = first.width, first.height
+        if ratio and ratio != 1 and Fraction(1, 4) < ratio < 4:
+            w = max(2, round(w * float(ratio)))
+        if max_side and max(w, h) > max_side:
+            k = max_side / max(w, h)
+            w, h = max(2, round(w * k)), max(2, round(h * k))
+        self._size = w, h
+        self._swap, self._down, self._back = _orientation(first)
+        self.width, self.height = (h, w) if self._swap else (w, h)
+        self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
+        self._tone: ToneMap | None = None
+
+    def __call__(self, frame: Any) -> NDArray[np.uint8]:
+        image = self._upright(self._rgb(frame))
+        return image if image.flags.c_contiguous else np.ascontiguousarray(image)
+
+    def _upright(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+        if self._swap:
+            image = image.swapaxes(0, 1)
+        if self._down:
+            image = image[::-1]
+        return image[:, ::-1] if self._back else image
+
+    def _rgb(self, frame: Any) -> NDArray[np.uint8]:
+        options: dict[str, Any] = {}
+        kind = frame.format
+        alpha = any(c.is_alpha for c in kind.components)
+        full = frame.color_range == ColorRange.JPEG or kind.name.startswith("yuvj")
+        grey = kind.name.startswith("gray") or kind.name.startswith("ya")
+        if grey:
+            full = frame.color_range != ColorRange.MPEG  # FFmpeg's grey is full unless it says otherwise
+        elif not kind.is_rgb:
+            if int(frame.colorspace) == YCGCO:
+                return self._ycgco(frame, full)
+            options["src_colorspace"] = matrix_of(frame)
+            options["src_color_range"] = "JPEG" if full else "MPEG"
+            options["dst_color_range"] = "JPEG"
+        light = _light(frame)
+        if light is None:
+            image = self._reformat(frame, "rgba" if alpha else "rgb24", options)
+            if grey and not full:
+                image[..., :3] = _stretched(image[..., :3])
+            return _on_white(image) if alpha else image
+        if self._tone is None or self._tone.key != light:
+            self._tone = ToneMap(*light)
+        deep = self._reformat(frame, "rgba64le" if alpha else "rgb48le", options)
+        image = self._tone(deep)
+        return _on_white(np.dstack([image, (deep[..., 3] >> 8).astype(np.uint8)])) if alpha else image
+
+    def _reformat(self, frame: Any, name: str, options: dict[str, Any]) -> Any:
+        w, h = self._size
+        return self._reformatter.reformat(frame, width=w, height=h, format=name, **options).to_ndarray()
+
+    def _ycgco(self, frame: Any, full: bool) -> NDArray[np.uint8]:
+        """Luma, green against magenta and orange against blue, which FFmpeg's scaler does not know."""
+        y, cg, co = self._reformat(frame, "yuv444p", {}).astype(np.float32)
+        if not full:
+            y, cg, co = (y - 16) * (255 / 219), (cg - 128) * (255 / 224) + 128, (co - 128) * (255 / 224) + 128
+        cg, co = cg - 128, co - 128
+        return np.clip(np.round(np.dstack([y - cg + co, y + cg, y - cg - co])), 0, 255).astype(np.uint8)
+
+
+def _stretched(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """Values of the limited range over the whole of it."""
+    table = np.clip(np.round((np.arange(256) - 16) * (255 / 219)), 0, 255).astype(np.uint8)
+    return table[image]
+
+
+def _on_white(image: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """(H, W, 4) laid on white, as pictures are."""
+    opacity = image[..., 3:].astype(np.uint16)
+    return ((image[..., :3] * opacity + 255 * (255 - opacity) + 127) // 255).astype(np.uint8)
