@@ -4,13 +4,19 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import secrets
 import shutil
+import sys
+import tempfile
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from infinex.errors import InputError, OutputError
+
+STALE = 86400.0  # seconds
 
 
 def readable_file(path: str | Path) -> Path:
@@ -54,12 +60,21 @@ def write_error(path: Path, error: OSError) -> OutputError:
     return OutputError(f"{path} cannot be written: {error.strerror or error}")
 
 
+def _remove_stale(path: Path) -> None:
+    """Remove what runs that were killed left of the same target; a running one wrote within the last day."""
+    with contextlib.suppress(OSError):
+        for old in path.parent.glob(f".{glob.escape(path.stem)}.????????.part{glob.escape(path.suffix)}*"):
+            if time.time() - old.stat().st_mtime > STALE and not old.is_dir():
+                old.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path, folder: bool = False) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name on success and vanishes on any failure.
 
     Raises OutputError where the target cannot be written."""
     writable_target(path, folder)
+    _remove_stale(path)
     temporary = path.parent / f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}"
     try:
         if folder:
@@ -75,6 +90,29 @@ def atomic_path(path: Path, folder: bool = False) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def stdout_target(suffix: str) -> Iterator[Path]:
+    """A temporary path ending in `suffix` (".mp4") whose file is copied to standard output at the end.
+
+    Formats are written with seeking, which a pipe cannot do; so the reader too gets a whole file or nothing.
+    Raises OutputError where standard output is a terminal or closes early."""
+    if sys.stdout.isatty():
+        raise OutputError("standard output is a terminal; send it to a file or a program, or name a file with -o")
+    with tempfile.TemporaryDirectory(prefix="infinex-") as folder:
+        path = Path(folder) / f"output{suffix}"
+        yield path
+        try:
+            with path.open("rb") as file:
+                shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            # Python would complain again while it closes the stream at exit.
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            raise OutputError("standard output was closed before all was written") from None
+        except OSError as error:
+            raise write_error(Path("standard output"), error) from None
 
 
 def same_file(a: str | Path, b: str | Path) -> bool:
