@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import wave
 from collections import deque
 from collections.abc import Generator, Iterable, Iterator
@@ -21,6 +22,7 @@ from infinex.media.video import MAX_GAP, open_container, picture_stream, sound_s
 # Seconds by which time stamps may be off: at once a gap, steadily a gap, steadily so little that sound is stretched.
 JUMP, DRIFT, SLIGHT = 0.04, 0.012, 0.004
 STEADY = 6  # frames
+EDITED, REORDERED = 20000, 20  # packets before the first picture shown, and those among which it is
 
 
 def open_sound(path: str | Path) -> tuple[Any, Any]:
@@ -119,7 +121,9 @@ def decoded(
 def _placed(
     container: Any, stream: Any, rate: int, channels: int, start: float
 ) -> Generator[NDArray[np.float32], None, None]:
-    zero = start_time(container, stream) + start if picture_stream(container) is not None else None
+    zero: float | None = None
+    if picture_stream(container) is not None:
+        zero = start_time(container, stream) + pulled_forward(container) + start
     placer = _Placer(rate, channels)
     for frame in _frames(container, stream):
         if frame.time is not None:
@@ -128,6 +132,32 @@ def _placed(
             yield from placer.move((frame.time - zero) * rate)
         yield from placer.feed(frame)
     yield from placer.flush()
+
+
+def pulled_forward(container: Any) -> float:
+    """Seconds by which FFmpeg shows the pictures of a trimmed MP4 or MOV too early against its sound.
+
+    Where an edit list begins within a frame FFmpeg leaves that frame out and puts the next one at its place."""
+    if not container.format.name.startswith("mov"):
+        return 0.0
+    try:
+        with _opened(container.name) as other:
+            packets = (p for p in other.demux(picture_stream(other)) if p.pts is not None and p.size)
+            shown = itertools.islice((p for p in packets if not p.is_discard), REORDERED)
+            first = min(shown, key=lambda p: p.pts, default=None)
+        if first is None:
+            return 0.0
+        with _opened(container.name, advanced_editlist="0") as other:
+            for packet in itertools.islice(other.demux(picture_stream(other)), EDITED):
+                if packet.pos == first.pos and packet.pts is not None:
+                    return max(0.0, float(packet.pts * packet.time_base - first.pts * first.time_base))
+    except (av.error.FFmpegError, OSError, ValueError):
+        pass  # what is wrong with the file is said where its pictures are read
+    return 0.0
+
+
+def _opened(name: str, **options: str) -> Any:
+    return av.open(name, options={"format_whitelist": "mov", **options})
 
 
 class _Placer:

@@ -136,6 +136,7 @@ class VideoSink:
         picture.pts = self._count
         picture.time_base = 1 / self._rate
         picture.colorspace, picture.color_range = 1, 1
+        picture.color_primaries, picture.color_trc = 1, 1
         self._count += 1
         self._mux(self._stream.encode(picture))
         if self._sound is not None:

@@ -8,8 +8,6 @@ import glob
 import os
 import secrets
 import shutil
-import sys
-import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -90,29 +88,6 @@ def atomic_path(path: Path, folder: bool = False) -> Iterator[Path]:
             shutil.rmtree(temporary, ignore_errors=True)
         else:
             temporary.unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def stdout_target(suffix: str) -> Iterator[Path]:
-    """A temporary path ending in `suffix` (".mp4") whose file is copied to standard output at the end.
-
-    Formats are written with seeking, which a pipe cannot do; so the reader too gets a whole file or nothing.
-    Raises OutputError where standard output is a terminal or closes early."""
-    if sys.stdout.isatty():
-        raise OutputError("standard output is a terminal; send it to a file or a program, or name a file with -o")
-    with tempfile.TemporaryDirectory(prefix="infinex-") as folder:
-        path = Path(folder) / f"output{suffix}"
-        yield path
-        try:
-            with path.open("rb") as file:
-                shutil.copyfileobj(file, sys.stdout.buffer, 1 << 20)
-            sys.stdout.buffer.flush()
-        except BrokenPipeError:
-            # Python would complain again while it closes the stream at exit.
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            raise OutputError("standard output was closed before all was written") from None
-        except OSError as error:
-            raise write_error(Path("standard output"), error) from None
 
 
 def same_file(a: str | Path, b: str | Path) -> bool:
