@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import wave
-from collections.abc import Iterable, Iterator
+from collections import deque
+from collections.abc import Generator, Iterable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -14,9 +17,12 @@ from numpy.typing import NDArray
 
 from infinex.errors import InputError
 from infinex.media.files import readable_file
-from infinex.media.video import MAX_GAP, open_container, sound_stream, start_time
+from infinex.media.video import MAX_GAP, open_container, picture_stream, sound_stream, start_time
 
-DRIFT = 0.04  # seconds by which time stamps may wander before silence is put in or sound taken out
+# Seconds by which time stamps may be off: at once a gap, steadily a gap, steadily so little that sound is stretched.
+JUMP, DRIFT, SLIGHT = 0.04, 0.012, 0.004
+STEADY = 6  # frames
+EDITED, REORDERED = 20000, 20  # packets before the first picture shown, and those among which it is
 
 
 def open_sound(path: str | Path) -> tuple[Any, Any]:
@@ -95,42 +101,179 @@ def _frames(container: Any, stream: Any) -> Iterator[Any]:
         return
 
 
-def decoded(container: Any, stream: Any, rate: int, channels: int) -> Iterator[NDArray[np.float32]]:
-    """Sound as (channels, N) in -1..1 without gaps, from the instant at which the file's pictures begin.
+def decoded(
+    container: Any, stream: Any, rate: int, channels: int, start: float = 0.0, end: float | None = None
+) -> Iterator[NDArray[np.float32]]:
+    """Sound as (channels, N) in -1..1 without gaps, from `start` to `end` seconds after the file's zero.
 
-    Where sound sets in later or is damaged there is silence, so that it stays in step with the pictures."""
-    layout = "mono" if channels == 1 else "stereo"
-    zero = start_time(container, stream)
-    resampler: Any = None
-    done, skip = 0, 0
+    Zero is where its pictures begin, in a file without pictures where its sound does. Where sound sets in
+    later, pauses or is damaged there is silence, so that it stays in step with the pictures."""
+    left = None if end is None else max(0, round((end - start) * rate))
+    for part in _placed(container, stream, rate, channels, start):
+        if left is not None:
+            if left <= 0:
+                return
+            part = part[:, :left]
+            left -= part.shape[1]
+        yield part
+
+
+def _placed(
+    container: Any, stream: Any, rate: int, channels: int, start: float
+) -> Generator[NDArray[np.float32], None, None]:
+    zero: float | None = None
+    if picture_stream(container) is not None:
+        zero = start_time(container, stream) + pulled_forward(container) + start
+    placer = _Placer(rate, channels)
     for frame in _frames(container, stream):
         if frame.time is not None:
-            ahead = round((frame.time - zero) * rate) - done
-            if resampler is None or abs(ahead) > DRIFT * rate:
-                skip = max(0, -ahead)
-                silence = ahead if ahead <= MAX_GAP * rate else 0
-                while silence > 0:  # in pieces, since a gap can be long
-                    part = np.zeros((channels, min(silence, rate)), np.float32)
-                    done, silence = done + part.shape[1], silence - part.shape[1]
-                    yield part
-        if resampler is None:
-            resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-        try:
-            parts = resampler.resample(frame)
-        except (av.error.FFmpegError, ValueError):  # the format changed midway
-            resampler = av.AudioResampler(format="fltp", layout=layout, rate=rate)
-            parts = resampler.resample(frame)
-        for part in _samples(parts):
-            part, skip = part[:, skip:], max(0, skip - part.shape[1])
-            done += part.shape[1]
-            if part.shape[1]:
+            if zero is None:  # what an encoder puts in front has been taken off by now
+                zero = frame.time + start
+            yield from placer.move((frame.time - zero) * rate)
+        yield from placer.feed(frame)
+    yield from placer.flush()
+
+
+def pulled_forward(container: Any) -> float:
+    """Seconds by which FFmpeg shows the pictures of a trimmed MP4 or MOV too early against its sound.
+
+    Where an edit list begins within a frame FFmpeg leaves that frame out and puts the next one at its place."""
+    if not container.format.name.startswith("mov"):
+        return 0.0
+    try:
+        with _opened(container.name) as other:
+            packets = (p for p in other.demux(picture_stream(other)) if p.pts is not None and p.size)
+            shown = itertools.islice((p for p in packets if not p.is_discard), REORDERED)
+            first = min(shown, key=lambda p: p.pts, default=None)
+        if first is None:
+            return 0.0
+        with _opened(container.name, advanced_editlist="0") as other:
+            for packet in itertools.islice(other.demux(picture_stream(other)), EDITED):
+                if packet.pos == first.pos and packet.pts is not None:
+                    return max(0.0, float(packet.pts * packet.time_base - first.pts * first.time_base))
+    except (av.error.FFmpegError, OSError, ValueError):
+        pass  # what is wrong with the file is said where its pictures are read
+    return 0.0
+
+
+def _opened(name: str, **options: str) -> Any:
+    return av.open(name, options={"format_whitelist": "mov", **options})
+
+
+class _Placer:
+    """Puts decoded sound at the places that its time stamps say, in samples of `rate` from zero."""
+
+    def __init__(self, rate: int, channels: int) -> None:
+        self._rate, self._channels = rate, channels
+        self._resampler: Any = None
+        self._at: float | None = None  # place of the next sample that leaves the resampler; below zero it is dropped
+        self._given = 0  # samples handed out
+        self._skip = 0  # samples to leave out, where sound overlaps
+        self._inside = 0.0  # samples waiting in the resampler
+        self._off: deque[float] = deque(maxlen=STEADY)
+        self._stretch = 0.0  # samples still to be put in (or taken out) little by little
+
+    def move(self, place: float) -> Iterator[NDArray[np.float32]]:
+        """Make the next frame begin at `place`, with silence in between or by leaving out what overlaps."""
+        if self._at is None:
+            yield from self._jump(place)
+            return
+        off = place - (self._at + self._inside - self._skip)
+        self._off.append(off)
+        # Stamps are rounded and jitter; what stays off on one side is real.
+        steady = min(self._off, key=abs) if len(self._off) == STEADY else 0.0
+        if max(self._off) * min(self._off) < 0:
+            steady = 0.0
+        if abs(off) > JUMP * self._rate or abs(steady) > DRIFT * self._rate:
+            yield from self.flush()
+            yield from self._jump(place)
+        elif abs(steady) > SLIGHT * self._rate:
+            self._stretch = steady
+
+    def _jump(self, place: float) -> Iterator[NDArray[np.float32]]:
+        self._off.clear()
+        self._stretch = 0.0
+        if self._at is None or place <= 0 >= self._at:
+            self._at, self._skip = min(place, 0.0), 0
+        if place > self._at and place - max(self._at, 0.0) <= MAX_GAP * self._rate:
+            self._at, self._skip = place, 0
+            silence = round(place) - self._given
+            while silence > 0:  # in pieces, since a gap can be long
+                part = np.zeros((self._channels, min(silence, self._rate)), np.float32)
+                silence -= part.shape[1]
+                self._given += part.shape[1]
                 yield part
-    if resampler is not None:
-        for part in _samples(resampler.resample(None)):
-            if part.shape[1] > skip:
-                yield part[:, skip:]
+        elif place < self._at:
+            self._skip = round(self._at - place)
+
+    def feed(self, frame: Any) -> Iterator[NDArray[np.float32]]:
+        """The samples that a frame adds."""
+        if self._at is None:
+            self._at = 0.0
+        frame = _known_layout(frame)
+        try:
+            parts = self._resample(frame)
+        except (av.error.FFmpegError, ValueError):  # the format changed midway
+            yield from self.flush()
+            parts = self._resample(frame)
+        self._inside += frame.samples * self._rate / frame.sample_rate
+        yield from self._hand_out(parts)
+
+    def _resample(self, frame: Any) -> list[Any]:
+        if self._resampler is None:
+            layout = "mono" if self._channels == 1 else "stereo"
+            self._resampler = av.AudioResampler(format="fltp", layout=layout, rate=self._rate)
+        return list(self._resampler.resample(frame))
+
+    def flush(self) -> Iterator[NDArray[np.float32]]:
+        """What waits in the resampler."""
+        if self._resampler is not None:
+            resampler, self._resampler = self._resampler, None
+            with contextlib.suppress(av.error.FFmpegError, ValueError):
+                yield from self._hand_out(resampler.resample(None))
+        self._inside = 0.0
+
+    def _hand_out(self, parts: list[Any]) -> Iterator[NDArray[np.float32]]:
+        for frame in parts:
+            part = np.clip(np.nan_to_num(frame.to_ndarray()), -1, 1).astype(np.float32, copy=False)
+            self._inside = max(0.0, self._inside - part.shape[1])
+            if self._stretch:
+                part = self._stretched(part)
+            if self._skip:
+                part, self._skip = part[:, self._skip :], max(0, self._skip - part.shape[1])
+            assert self._at is not None
+            early = max(0, -round(self._at))
+            self._at += part.shape[1]
+            part = part[:, early:]
+            if part.shape[1]:
+                self._given += part.shape[1]
+                yield part
+
+    def _stretched(self, part: NDArray[np.float32]) -> NDArray[np.float32]:
+        n = part.shape[1]
+        more = round(float(np.clip(self._stretch, -n / 100, n / 100)))
+        if not more or n + more < 2:
+            return part
+        self._stretch -= more
+        self._off.clear()
+        if abs(self._stretch) < 1:
+            self._stretch = 0.0
+        at = np.linspace(0, n - 1, n + more)
+        return np.stack([np.interp(at, np.arange(n), channel) for channel in part]).astype(np.float32)
 
 
-def _samples(parts: list[Any]) -> Iterator[NDArray[np.float32]]:
-    for part in parts:
-        yield np.clip(np.nan_to_num(part.to_ndarray()), -1, 1)
+def _known_layout(frame: Any) -> Any:
+    """The frame itself, or its first two channels where nobody knows what its channels are."""
+    try:
+        av.AudioLayout(frame.layout.name)
+        return frame
+    except ValueError:
+        pass
+    samples, count = frame.to_ndarray(), len(frame.layout.channels) or frame.layout.nb_channels
+    if not frame.format.is_planar:
+        samples = samples.reshape(-1, count).T
+    planar = frame.format.name if frame.format.is_planar else frame.format.name + "p"
+    kept = np.ascontiguousarray(samples[:2])
+    other = av.AudioFrame.from_ndarray(kept, format=planar, layout="stereo" if len(kept) == 2 else "mono")
+    other.sample_rate = frame.sample_rate
+    return other

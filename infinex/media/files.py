@@ -4,13 +4,17 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import glob
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Iterator
 from pathlib import Path
 
 from infinex.errors import InputError, OutputError
+
+STALE = 86400.0  # seconds
 
 
 def readable_file(path: str | Path) -> Path:
@@ -54,12 +58,21 @@ def write_error(path: Path, error: OSError) -> OutputError:
     return OutputError(f"{path} cannot be written: {error.strerror or error}")
 
 
+def _remove_stale(path: Path) -> None:
+    """Remove what runs that were killed left of the same target; a running one wrote within the last day."""
+    with contextlib.suppress(OSError):
+        for old in path.parent.glob(f".{glob.escape(path.stem)}.????????.part{glob.escape(path.suffix)}*"):
+            if time.time() - old.stat().st_mtime > STALE and not old.is_dir():
+                old.unlink(missing_ok=True)
+
+
 @contextlib.contextmanager
 def atomic_path(path: Path, folder: bool = False) -> Iterator[Path]:
     """A temporary path beside `path` that takes its name on success and vanishes on any failure.
 
     Raises OutputError where the target cannot be written."""
     writable_target(path, folder)
+    _remove_stale(path)
     temporary = path.parent / f".{path.stem}.{secrets.token_hex(4)}.part{path.suffix}"
     try:
         if folder:

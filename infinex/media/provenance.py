@@ -337,6 +337,11 @@ class Seal:
             "title": words.get("title", ""),
             "assertions": [{"label": "c2pa.actions.v2", "data": {"actions": [action]}}],
         }
+        # Without settings the library adds a thumbnail, an enlarged one where the picture is small.
+        settings = json.dumps({"builder": {"thumbnail": {"enabled": False}}})
+        if hasattr(self._c2pa, "Context"):
+            return self._c2pa.Builder(json.dumps(manifest), self._c2pa.Context.from_json(settings))
+        self._c2pa.load_settings(settings)  # older versions keep settings for the whole thread
         return self._c2pa.Builder(json.dumps(manifest))
 
     def check(self, path: Path) -> None:

@@ -1,0 +1,199 @@
+"""Video encoders behind MP4, MOV and WebM: H.264, VP9 with or without transparency, ProRes 4444."""
+
+from __future__ import annotations
+
+import contextlib
+from fractions import Fraction
+from pathlib import Path
+from typing import Any
+
+import av
+import av.error
+import cv2
+import numpy as np
+from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from numba import njit
+from numpy.typing import NDArray
+
+from infinex.errors import OutputError
+from infinex.media.carry import Sound
+
+Pixels = NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+BLEED = 9  # pixels over which colours go on beyond a transparent edge, so that players blend no black into it
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _to_i420(rgb: NDArray, x0: int, y0: int, x1: int, y1: int, Y: NDArray, U: NDArray, V: NDArray) -> None:
+    """RGB (H, W, 3) to BT.709 limited-range planes over an even-aligned box; chroma is the mean of 2×2."""
+    for i in range(y0, y1, 2):
+        for j in range(x0, x1, 2):
+            r4, g4, b4 = np.int32(0), np.int32(0), np.int32(0)
+            for k in range(4):
+                y, x = i + k // 2, j + k % 2
+                r, g, b = np.int32(rgb[y, x, 0]), np.int32(rgb[y, x, 1]), np.int32(rgb[y, x, 2])
+                Y[y, x] = (11966 * r + 40254 * g + 4064 * b + 1081344) >> 16
+                r4 += r
+                g4 += g
+                b4 += b
+            U[i // 2, j // 2] = (-6596 * r4 - 22189 * g4 + 28784 * b4 + 33685504) >> 18
+            V[i // 2, j // 2] = (28784 * r4 - 26145 * g4 - 2639 * b4 + 33685504) >> 18
+
+
+def _plane(frame: Any, index: int) -> NDArray[np.uint8]:
+    """A writable view of one plane of a video frame, stride included."""
+    plane = frame.planes[index]
+    return np.frombuffer(plane, np.uint8).reshape(plane.height, plane.line_size)
+
+
+def bled(rgba: Pixels) -> Pixels:
+    """RGBA (H, W, 4) whose unseen colours go on from the seen ones nearby; elsewhere they are black."""
+    seen = (rgba[..., 3] > 0).astype(np.float32)
+    if seen.all():
+        return rgba
+    size = (2 * BLEED + 1, 2 * BLEED + 1)
+    near = cv2.blur(seen, size)
+    colour = cv2.blur(rgba[..., :3] * seen[..., None], size) / np.maximum(near, 1e-6)[..., None]
+    out = rgba.copy()
+    out[..., :3] = np.where(seen[..., None] > 0, rgba[..., :3], np.where(near[..., None] > 1e-4, colour + 0.5, 0))
+    return out
+
+
+class VideoSink:
+    """H.264 (.mp4, .mov), VP9 (.webm) or ProRes 4444 (.mov, transparent) through PyAV, with sound."""
+
+    def __init__(
+        self,
+        path: Path,
+        size: tuple[int, int],
+        rate: Fraction,
+        metadata: dict[str, str],
+        quality: int,
+        alpha: bool = False,
+        audio: str | Path | None = None,
+        audio_start: float = 0.0,
+        audio_end: float | None = None,
+    ) -> None:
+        self._w, self._h = size
+        w, h = (self._w + 1) // 2 * 2, (self._h + 1) // 2 * 2
+        self._even, self._alpha = (w, h), alpha
+        self._rate, self._count = rate, 0
+        kind = path.suffix.lower()[1:]
+        options = {} if kind == "webm" else {"movflags": "+faststart+use_metadata_tags"}
+        self._out = av.open(str(path), "w", format=kind, container_options=options)
+        self._sound: Sound | None = None
+        try:
+            self._out.metadata.update(metadata)
+            self._prores = kind == "mov" and alpha
+            self._add_stream("prores_ks" if self._prores else "libvpx-vp9" if kind == "webm" else "libx264", quality)
+            if audio is not None:
+                codec = "libopus" if kind == "webm" else "pcm_s16le" if self._prores else "aac"
+                self._sound = Sound(self._out, audio, codec, audio_start, audio_end)
+        except BaseException:
+            self.close()
+            raise
+        planes = [(h, w), (h // 2, w // 2), (h // 2, w // 2)] + [(h, w)] * alpha
+        self._canvas = [] if self._prores else [np.zeros(shape, np.uint8) for shape in planes]
+        self._bled = np.zeros((h, w, 4) if alpha and not self._prores else (0, 0, 4), np.uint8)
+        self._reformatter = VideoReformatter() if self._prores else None
+
+    def _add_stream(self, codec: str, quality: int) -> None:
+        w, h = self._even
+        stream: Any = self._out.add_stream(codec, rate=self._rate)
+        context = stream.codec_context
+        stream.width, stream.height = w, h
+        stream.pix_fmt = "yuva444p10le" if self._prores else "yuva420p" if self._alpha else "yuv420p"
+        stream.thread_count = 0 if w * h > 1 << 20 else 1
+        context.color_range, context.colorspace = 1, 1  # limited range, BT.709
+        context.color_primaries, context.color_trc = 1, 1
+        if codec == "libx264":
+            preset = "veryfast" if w * h <= 1 << 21 else "ultrafast"
+            profile = "high" if preset != "ultrafast" else "baseline"
+            stream.options = {"crf": str(quality), "preset": preset, "profile": profile}
+        elif codec == "prores_ks":
+            stream.options = {"profile": "4444", "vendor": "apl0", "alpha_bits": "16"}
+        else:
+            stream.options = {
+                "crf": str(quality + 12),
+                "b": "0",
+                "deadline": "realtime",
+                "cpu-used": "6",
+                "row-mt": "1",
+            }
+            if self._alpha:  # hidden frames of one layer would have none beside them in the other
+                stream.options |= {"auto-alt-ref": "0"}
+                stream.metadata["alpha_mode"] = "1"
+        self._stream = stream
+
+    def write(self, frame: Pixels, changed: Box | None = None) -> None:
+        """Add a frame (H, W, 3), with transparency (H, W, 4); outside the box `changed` it equals the last one."""
+        if frame.shape != (self._h, self._w, 4 if self._alpha else 3):
+            raise ValueError(f"frame of shape {frame.shape}, expected {self._w}x{self._h}")
+        w, h = self._even
+        if (w, h) != (self._w, self._h):
+            frame = cv2.copyMakeBorder(frame, 0, h - self._h, 0, w - self._w, cv2.BORDER_REPLICATE)
+        picture = self._whole(frame) if self._prores else self._planes(frame, changed)
+        picture.pts = self._count
+        picture.time_base = 1 / self._rate
+        picture.colorspace, picture.color_range = 1, 1
+        picture.color_primaries, picture.color_trc = 1, 1
+        self._count += 1
+        self._mux(self._stream.encode(picture))
+        if self._sound is not None:
+            self._sound.until(self._count / self._rate)
+
+    def _whole(self, frame: Pixels) -> Any:
+        picture = av.VideoFrame.from_ndarray(np.ascontiguousarray(bled(frame)), format="rgba")
+        assert self._reformatter is not None
+        return self._reformatter.reformat(
+            picture,
+            format="yuva444p10le",
+            src_colorspace=Colorspace.ITU709,
+            dst_colorspace=Colorspace.ITU709,
+            src_color_range=ColorRange.JPEG,
+            dst_color_range=ColorRange.MPEG,
+        )
+
+    def _planes(self, frame: Pixels, changed: Box | None) -> Any:
+        w, h = self._even
+        x0, y0, x1, y1 = changed if changed is not None and self._count else (0, 0, w, h)
+        x0, y0, x1, y1 = (
+            max(0, x0 // 2 * 2),
+            max(0, y0 // 2 * 2),
+            min(w, (x1 + 1) // 2 * 2),
+            min(h, (y1 + 1) // 2 * 2),
+        )
+        if x1 > x0 and y1 > y0:
+            if self._alpha:
+                part = frame[y0:y1, x0:x1]
+                self._canvas[3][y0:y1, x0:x1] = part[..., 3]
+                self._bled[y0:y1, x0:x1] = bled(part)
+                frame = self._bled
+            _to_i420(frame, x0, y0, x1, y1, *self._canvas[:3])
+        picture = av.VideoFrame(w, h, "yuva420p" if self._alpha else "yuv420p")
+        for index, plane in enumerate(self._canvas):
+            _plane(picture, index)[:, : plane.shape[1]] = plane
+        return picture
+
+    def _mux(self, packets: list[Any]) -> None:
+        for packet in packets:
+            if not packet.duration:  # else the last frame would be shown for no time
+                packet.duration = round(1 / self._rate / packet.time_base)
+            self._out.mux(packet)
+
+    def finish(self) -> None:
+        """Flush the encoders. Raises OutputError where no frame was written."""
+        if not self._count:
+            raise OutputError("there is no frame to write")
+        self._mux(self._stream.encode())
+        if self._sound is not None:
+            self._sound.until(self._count / self._rate)
+            self._sound.finish()
+        self._out.close()
+
+    def close(self) -> None:
+        """Close what is open; the file is then whole only after `finish`."""
+        with contextlib.suppress(av.error.FFmpegError, OSError):
+            self._out.close()
+        if self._sound is not None:
+            self._sound.close()
