@@ -182,7 +182,7 @@ class Motion:
         try:
             with np.load(path, allow_pickle=False) as data:
                 a = {k: data[k] for k in data.files}
-        except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        except Exception as error:  # a damaged archive is reported in every way there is
             raise InputError(f"{path} is not a readable .motion.npz file") from error
         shapes = {"offsets": (-1, top.POINTS, 3), "rotation": (-1, 3), "translation": (-1, 3), "scale": (-1,),
                   "gaze": (-1, 2), "valid": (-1,), "rest_face": (top.POINTS, 3)}  # fmt: skip

@@ -268,8 +268,9 @@ def _avif(path: Path, size: tuple[int, int]) -> tuple[NDArray[np.uint16] | None,
             space, full = int(frame.colorspace), int(frame.color_range) == 2
             if space == 0:
                 return frame.to_ndarray(format="rgb48le"), colour
-            planes = frame.to_ndarray(format="yuv444p16le").reshape(3, frame.height, frame.width)
-            return _from_ycc(planes, *MATRICES.get(space, MATRICES[9]), full), colour
+            frame = frame.reformat(format="yuv444p16le")
+            planes = [np.frombuffer(p, "<u2").reshape(p.height, -1)[:, : p.width] for p in frame.planes]
+            return _from_ycc(np.stack(planes), *MATRICES.get(space, MATRICES[9]), full), colour
     except (av.FFmpegError, IndexError, StopIteration, ValueError):
         return None, None
 

@@ -243,7 +243,8 @@ def _by_tone(pixels: NDArray, colour: Colour) -> NDArray[np.uint8]:
 
     assert colour.hdr is not None
     transfer, primaries = colour.hdr
-    return to_sdr(pixels.astype(np.float32) / np.iinfo(pixels.dtype).max, transfer, primaries)
+    sdr = to_sdr(pixels.astype(np.float32) / np.iinfo(pixels.dtype).max, transfer, primaries)
+    return np.round(np.clip(sdr, 0, 1) * 255).astype(np.uint8)
 
 
 def by_tables(image: Image.Image, profile: bytes) -> Image.Image | None:

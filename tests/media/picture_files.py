@@ -6,6 +6,7 @@ import struct
 import zlib
 from collections.abc import Callable, Sequence
 from fractions import Fraction
+from pathlib import Path
 
 import av
 import numpy as np
@@ -242,3 +243,24 @@ def heif(
 
 def nclx(primaries: int, transfer: int, matrix: int = 6, full: bool = True) -> bytes:
     return b"nclx" + struct.pack(">HHHB", primaries, transfer, matrix, 0x80 if full else 0)
+
+
+def avif_of_ten_bits(path: Path, codes: NDArray) -> None:
+    """Code values (H, W, 3) 0..1 as an AVIF of BT.2020 PQ, 4:2:0, in video range."""
+    h, w = codes.shape[:2]
+    y = codes @ [0.2627, 0.6780, 0.0593]
+    cb, cr = (codes[..., 2] - y) / 1.8814, (codes[..., 0] - y) / 1.4746
+    half = [c.reshape(h // 2, 2, w // 2, 2).mean((1, 3)) for c in (cb, cr)]
+    with av.open(str(path), "w", format="avif") as out:
+        stream = out.add_stream("libsvtav1", rate=1, options={"crf": "5", "preset": "8"})
+        stream.width, stream.height, stream.pix_fmt = w, h, "yuv420p10le"
+        context = stream.codec_context
+        context.color_primaries, context.color_trc, context.colorspace, context.color_range = 9, 16, 9, 1
+        frame = av.VideoFrame(w, h, "yuv420p10le")
+        for plane, values in zip(frame.planes, [y * 876 + 64, *(c * 896 + 512 for c in half)]):
+            line = np.zeros((plane.height, plane.line_size // 2), np.uint16)
+            line[:, : values.shape[1]] = np.round(values)
+            plane.update(line)
+        frame.pts, frame.time_base = 0, Fraction(1)
+        out.mux(stream.encode(frame))
+        out.mux(stream.encode())

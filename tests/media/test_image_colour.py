@@ -231,3 +231,64 @@ def test_floating_point_tiff(tmp_path: Path) -> None:
     assert wrong(tmp_path / "a.tif", chart()) <= 1
     cv2.imwrite(str(tmp_path / "g.tif"), chart()[..., 1].astype(np.float32))
     assert wrong(tmp_path / "g.tif", np.repeat(chart()[..., 1:2], 3, 2)) <= 1
+
+
+# -- HDR ------------------------------------------------------------------------------------------
+
+
+def pq(nits: NDArray) -> NDArray:
+    """Light in cd/m² to code values of SMPTE ST 2084."""
+    p = (np.maximum(nits, 0) / 10000) ** 0.1593017578125
+    return ((0.8359375 + 18.8515625 * p) / (1 + 18.6875 * p)) ** 78.84375
+
+
+def hlg(light: NDArray) -> NDArray:
+    """Light of the scene 0..1 to code values of ARIB STD-B67."""
+    low = np.sqrt(3 * np.minimum(light, 1 / 12))
+    return np.where(light <= 1 / 12, low, 0.17883277 * np.log(np.maximum(12 * light - 0.28466892, 1e-9)) + 0.55991073)
+
+
+def modest() -> NDArray[np.float64]:
+    """The chart without its brightest, which an HDR picture rolls off."""
+    return chart() * 0.86
+
+
+@pytest.mark.parametrize("kind", ["cICP 16", "cICP 8", "cICP P3", "icc", "heic", "avif", "HLG"])
+def test_hdr_looks_like_its_standard_picture(tmp_path: Path, kind: str) -> None:
+    wanted = modest()
+    space = "P3" if kind == "cICP P3" else "Rec2020"
+    nits = files.in_space(wanted, space, gamma(1)) * 203
+    codes = pq(nits)
+    if kind == "HLG":  # the light of the screen back to that of the scene
+        screen = nits / 1000
+        luma = screen @ [0.2627, 0.6780, 0.0593]
+        codes = hlg(screen * np.maximum(luma, 1e-9)[..., None] ** (1 / 1.2 - 1))
+    path, limit = tmp_path / "a.png", EXACT
+    flat = np.round(codes * 255).astype(np.uint8)
+    if kind == "icc":
+        said = b"cicp\0\0\0\0" + bytes([9, 16, 0, 1])
+        profile = files.icc({b"cicp": said, b"A2B0": b"mft2" + bytes(48)}, "PQ", version=4)
+        path.write_bytes(files.png(deep(codes), files.iccp(profile)))
+    elif kind == "cICP 8":
+        path.write_bytes(files.png(flat, (b"cICP", bytes([9, 16, 0, 1]))))
+        limit = 6  # 8 bits of PQ are coarse
+    elif kind == "heic":
+        pytest.importorskip("pi_heif")
+        path, limit = tmp_path / "a.heic", 6
+        path.write_bytes(files.heif([codes], bits=10, colour=files.nclx(9, 16)))
+    elif kind == "avif":
+        path, limit = tmp_path / "a.avif", 8
+        files.avif_of_ten_bits(path, codes)
+    else:
+        said = {"cICP 16": [9, 16], "cICP P3": [12, 16], "HLG": [9, 18]}[kind]
+        path.write_bytes(files.png(deep(codes), (b"cICP", bytes([*said, 0, 1]))))
+    middles = np.abs(read_image(path) - wanted * 255)[4::9, 4::9]  # where lossy coding blurs nothing
+    assert np.percentile(middles, 97) <= limit and np.abs(codes - wanted).mean() > 0.03
+
+
+def test_highlights_roll_off_instead_of_clipping(tmp_path: Path) -> None:
+    nits = np.linspace(100, 4000, 90) * np.ones((72, 3, 1))
+    path = tmp_path / "a.png"
+    path.write_bytes(files.png(deep(pq(np.moveaxis(nits, 1, 2))), (b"cICP", bytes([9, 16, 0, 1]))))
+    line = read_image(path)[0, :, 1].astype(int)
+    assert (np.diff(line) >= 0).all() and line[-1] >= 254 and 240 <= line[np.argmin(np.abs(nits[0, 0] - 203))] <= 252
