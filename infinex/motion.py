@@ -5,7 +5,6 @@ Lengths are in inter-ocular distances (IOD, the outer eye corners), angles in ra
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -99,6 +98,12 @@ class Motion:
     def __iter__(self) -> Iterator[Move]:
         for i in range(len(self)):
             yield self.at(i)
+
+    def peaks(self) -> dict[str, float]:
+        """The largest intensity of each named unit; empty for a performance that is not made of units."""
+        if self.units is None or not len(self):
+            return {}
+        return dict(zip(self.unit_names, np.asarray(self.units).max(0).tolist()))
 
     def at(self, i: int) -> Move:
         """The instant of frame `i`."""
