@@ -24,6 +24,7 @@ SEEN = 8  # levels of 8 bits by which a spot must differ to be noticed at a glan
 SPOT = 0.01  # of the face's size: how large such a spot is
 ENOUGH = 0.001  # of the face's area that must differ
 THERE = 0.6  # intensity from which a unit is said to show already
+SPEECH = {"AU25", "AU26", "AU27"}  # an open mouth is no expression: not worth a line
 SEVERAL = 8  # units looked at one by one: each is drawn once
 EYES = {f"AU{n}" for n in (5, 7, 41, 42, 43, 44, 45, 46, 61, 62, 63, 64)}
 
@@ -61,7 +62,7 @@ def changes(before: RGB, after: RGB, box: Box) -> bool:
 def already_there(portrait: Portrait, units: Mapping[str, float]) -> list[str]:
     """Those of the wanted units that the portrait shows strongly, as read off it: "AU12 (0.8)"."""
     shown = dict(zip(FACE_UNITS, read_units((portrait.face - top.mean_face())[None], still=True)[0]))
-    names = [n for n, v in units.items() if v > 0 and shown.get(n, 0.0) >= THERE]
+    names = [n for n, v in units.items() if v > 0 and n not in SPEECH and shown.get(n, 0.0) >= THERE]
     return [f"{n} ({shown[n]:.1f})" for n in names]
 
 
