@@ -13,7 +13,7 @@ Encoding = Literal["srgb", "bt1886"]
 
 WHITE = 203.0  # cd/m² of diffuse white in PQ and HLG (ITU-R BT.2408); becomes white of the standard range
 PEAK = 1000.0  # cd/m² of the screen that HLG is meant for
-KNEE = 0.75  # linear light up to which nothing changes; what is brighter is rolled off towards 1
+KNEE = 0.7  # linear light up to which nothing changes; what is brighter is rolled off towards 1
 SYSTEM_GAMMA = 1.2  # of HLG on a screen of PEAK
 LUMA = {
     "bt709": np.array([0.2126, 0.7152, 0.0722], np.float32),
@@ -83,7 +83,7 @@ def from_light(light: NDArray, encoding: Encoding) -> NDArray[np.float32]:
 def roll_off(light: NDArray) -> NDArray[np.float32]:
     """Linear light, as it is up to `KNEE`, then ever flatter towards 1, which it never passes."""
     over = (np.maximum(light, KNEE) - KNEE) / (1 - KNEE)
-    return np.where(light <= KNEE, light, KNEE + (1 - KNEE) * over / np.sqrt(1 + over * over)).astype(np.float32)
+    return np.where(light <= KNEE, light, KNEE + (1 - KNEE) * over * (1 + over**1.5) ** (-2 / 3)).astype(np.float32)
 
 
 def to_sdr(
@@ -91,8 +91,8 @@ def to_sdr(
 ) -> NDArray[np.float32]:
     """RGB code values (..., 3) in 0..1 to those of the standard range in BT.709 primaries, (..., 3) float32 in 0..1.
 
-    In PQ and HLG diffuse white (203 cd/m²) becomes nearly white (0.97), what is up to three quarters as bright
-    stays as it is, and brighter light is rolled off by its largest component, so that hues stay. Video is encoded
+    In PQ and HLG diffuse white (203 cd/m²) becomes nearly white (0.95), what is up to 0.7 as bright stays
+    as it is, and brighter light is rolled off by its largest component, so that hues stay. Video is encoded
     for a screen by "bt1886", pictures by "srgb"."""
     light = to_light(np.asarray(rgb, np.float32), transfer)
     if transfer == "hlg":

@@ -60,7 +60,9 @@ def open_lazily(source: bytes | Path) -> Image.Image:
     file: Path | BinaryIO = source if isinstance(source, Path) else io.BytesIO(source)
     if kind(source) == "png":
         file = io.BytesIO(_without_text(source))
-    return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return Image.open(file, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
 def header_size(source: bytes | Path) -> tuple[int, int] | None:
@@ -70,8 +72,7 @@ def header_size(source: bytes | Path) -> tuple[int, int] | None:
     try:
         if (size := own_size(source)) is not None or kind(source):
             return size
-        with warnings.catch_warnings(), open_lazily(source) as image:
-            warnings.simplefilter("ignore")
+        with open_lazily(source) as image:
             return image.size
     except Exception:  # decoders report damage in every way there is
         return None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import numpy as np
@@ -32,8 +31,7 @@ def is_image(path: str | Path) -> bool:
             return False
         if header.kind(path) in ("heif", "jxl"):
             return header_size(path) is not None
-        with warnings.catch_warnings(), header.open_lazily(path) as image:
-            warnings.simplefilter("ignore")
+        with header.open_lazily(path) as image:
             return image.format not in ANIMATED or int(getattr(image, "n_frames", 1)) == 1
     except Exception:  # decoders report damage in every way there is
         return False

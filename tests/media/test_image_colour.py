@@ -250,7 +250,7 @@ def hlg(light: NDArray) -> NDArray:
 
 def modest() -> NDArray[np.float64]:
     """The chart without its brightest, which an HDR picture rolls off."""
-    return chart() * 0.86
+    return chart() * 0.8
 
 
 @pytest.mark.parametrize("kind", ["cICP 16", "cICP 8", "cICP P3", "icc", "heic", "avif", "HLG"])
@@ -287,8 +287,8 @@ def test_hdr_looks_like_its_standard_picture(tmp_path: Path, kind: str) -> None:
 
 
 def test_highlights_roll_off_instead_of_clipping(tmp_path: Path) -> None:
-    nits = np.linspace(100, 4000, 90) * np.ones((72, 3, 1))
+    nits = np.r_[np.linspace(50, 203, 45), np.linspace(203, 4000, 45)] * np.ones((72, 3, 1))
     path = tmp_path / "a.png"
     path.write_bytes(files.png(deep(pq(np.moveaxis(nits, 1, 2))), (b"cICP", bytes([9, 16, 0, 1]))))
     line = read_image(path)[0, :, 1].astype(int)
-    assert (np.diff(line) >= 0).all() and line[-1] >= 254 and 240 <= line[np.argmin(np.abs(nits[0, 0] - 203))] <= 252
+    assert (np.diff(line) >= 0).all() and line[-1] >= 254 and 240 <= line[44] <= 253
