@@ -15,6 +15,7 @@ from infinex.drivers.units import EMOTIONS, emotion_name, is_timeline, parse_tim
 from infinex.drivers.units import emotion as units_of_emotion
 from infinex.engine import Drive, Source
 from infinex.errors import InputError
+from infinex.face import remarks
 from infinex.face.tracker import Box
 from infinex.face.units import canonical
 from infinex.media.files import atomic_path, same_file
@@ -45,6 +46,14 @@ class Editor:
         motion = units_motion(np.array([list(named.values())]), list(named))
         self._stage.begin(motion.rest, None, None)
         return self._stage.render(Drive(motion.at(0)))[0].copy()
+
+    def remarks(self, units: Mapping[str, float]) -> list[str]:
+        """One line each about what of an expression cannot be done or cannot be seen in this portrait."""
+        out: list[str] = []
+        for i, (source, own) in enumerate(zip(self.sources, self._stage.faces)):
+            who = f"face {i + 1}: " if len(self.sources) > 1 else ""
+            out += [who + line for line in remarks.of_edit(own.face, source.face.box, units, self, source.image)]
+        return out
 
     def grid(self, units: Mapping[str, float], labels: bool = True) -> RGB:
         """Intensities side by side, cut to the head: of one unit or of a whole expression a row of 0, 1/3,
@@ -100,13 +109,15 @@ def edit(
     box: Box | None = None,
     mark: bool = False,
     sign: tuple[Path, Path] | None = None,
+    notes: list[str] | None = None,
 ) -> RGB:
     """Give the portrait in `source` an expression; returns (H, W, 3) uint8 and writes `output` where named.
 
     `units` is text such as "AU12=0.8,AU6=0.5" or a mapping; `emotion` a name such as "happy" or "happily
     surprised" whose units, times `strength` (0..1), come on top. Intensities of 0 return the picture as it is:
     an output of the same kind is then a copy of the file. `box` is x, y, width, height of the face. `mark` draws a
-    small visible mark, `sign` (certificate chain and key, PEM) adds a C2PA manifest. Raises an InfinexError for
+    small visible mark, `sign` (certificate chain and key, PEM) adds a C2PA manifest. To `notes` is added what cannot be
+    done or seen, a line each. Raises an InfinexError for
     whatever the user can mend."""
     wanted = expression(units, emotion, strength, exaggerate)
     if output is not None:
@@ -120,6 +131,8 @@ def edit(
         seal.check(output)
     editor = Editor(load_source(source, face, box), shading)
     image = editor.grid(wanted) if grid else editor(wanted)
+    if notes is not None:
+        notes += editor.remarks(wanted)
     if output is None:
         return image
     if not any(wanted.values()) and not grid and not mark and seal is None and _same_kind(Path(source), output):

@@ -5,7 +5,6 @@ Lengths are in inter-ocular distances (IOD, the outer eye corners), angles in ra
 
 from __future__ import annotations
 
-import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -100,6 +99,12 @@ class Motion:
         for i in range(len(self)):
             yield self.at(i)
 
+    def peaks(self) -> dict[str, float]:
+        """The largest intensity of each named unit; empty for a performance that is not made of units."""
+        if self.units is None or not len(self):
+            return {}
+        return dict(zip(self.unit_names, np.asarray(self.units).max(0).tolist()))
+
     def at(self, i: int) -> Move:
         """The instant of frame `i`."""
         return Move(
@@ -182,7 +187,7 @@ class Motion:
         try:
             with np.load(path, allow_pickle=False) as data:
                 a = {k: data[k] for k in data.files}
-        except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError) as error:
+        except Exception as error:  # a damaged archive is reported in every way there is
             raise InputError(f"{path} is not a readable .motion.npz file") from error
         shapes = {"offsets": (-1, top.POINTS, 3), "rotation": (-1, 3), "translation": (-1, 3), "scale": (-1,),
                   "gaze": (-1, 2), "valid": (-1,), "rest_face": (top.POINTS, 3)}  # fmt: skip

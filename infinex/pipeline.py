@@ -22,6 +22,7 @@ from infinex.drivers.video import VideoDriver
 from infinex.engine import Drive, Engine, Prepared, Source, Suited, engine_names, load_engine
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face.reading import UnitReader
+from infinex.face.remarks import Watch
 from infinex.face.tracker import Box, Face, FaceFinder, FaceTracker, choose
 from infinex.media.files import same_file
 from infinex.media.image import is_image, read_image
@@ -456,12 +457,14 @@ def animate(
         size = panel_size(w, h) if o.panel else (w, h)
         sound = audio if audio is not None else driver.audio
         sound = sound if o.audio != "none" and supports_audio(out) else None
+        watch = Watch([f.face for f in stage.faces], [s.face.box for s in sources], stage.image)
 
         def frames() -> Iterator[tuple[RGB, Any]]:
             ahead = _Ahead(_adjusted(driver, o))
             try:
                 for drive in ahead:
                     canvas, drawn = stage.render(drive)
+                    watch.see(canvas)
                     yield (panel_frame(stage, drive, canvas, drawn), None) if o.panel else (canvas, stage.box)
             finally:
                 ahead.close()
@@ -470,7 +473,9 @@ def animate(
         count = _write(frames(), out, size, driver.fps, sound, words, progress, driver.frames, o.mark, seal)
     finally:
         driver.close()
-    return _summary(out, count, driver, size, len(sources), o, started)
+    summary = _summary(out, count, driver, size, len(sources), o, started)
+    summary.warnings += watch.remarks(driver.motion.peaks() if isinstance(driver, MotionDriver) else None)
+    return summary
 
 
 def render(sources: Source | Sequence[Source], driving: Driving, options: Options | None = None) -> Iterator[RGB]:

@@ -69,7 +69,7 @@ def edit(
         wanted = expression(units, emotion, strength, exaggerate) if text is None else at_height
         image = run(
             photo, wanted, output, grid=grid, shading=not no_shading, exaggerate=exaggerate,
-            face=face, box=where, mark=mark, sign=sign,
+            face=face, box=where, mark=mark, sign=sign, notes=notes,
         )  # fmt: skip
         summary = {
             "output": str(output), "units": wanted, "width": image.shape[1], "height": image.shape[0],

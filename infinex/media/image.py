@@ -2,40 +2,36 @@
 
 from __future__ import annotations
 
-import contextlib
-import io
-import warnings
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
-from PIL import Image, ImageCms, ImageOps, PngImagePlugin
+from PIL import Image, PngImagePlugin
 
 from infinex.errors import InputError, OutputError
+from infinex.media import header
+from infinex.media.decode import decode
 from infinex.media.files import atomic_path, readable_file
+from infinex.media.header import header_size
 
 RGB = NDArray[np.uint8]
 MAX_PIXELS = 120_000_000
 MIN_SIDE = 64
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp")
-# What is read, and nothing else: Pillow's other plugins include some that start other programs.
-FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000")
 ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")  # the pages of a TIFF and the second view of an MPO are no animation
+TRANSPARENT = (".png", ".webp", ".tif", ".tiff")
 LONGEST_SIDE = {".webp": 16383, ".jpg": 65500, ".jpeg": 65500}
-
-Image.MAX_IMAGE_PIXELS = None  # the limit below answers in one line instead of a warning
-
-
-def _open(path: Path) -> Image.Image:
-    Image.init()
-    return Image.open(path, formats=[name for name in FORMATS if name in Image.OPEN])
 
 
 def is_image(path: str | Path) -> bool:
     """Whether the file's content is a still picture; an animation of several frames is not."""
+    path = Path(path)
     try:
-        with warnings.catch_warnings(), _open(Path(path)) as image:
-            warnings.simplefilter("ignore")
+        if header.moves(path):
+            return False
+        if header.kind(path) in ("heif", "jxl"):
+            return header_size(path) is not None
+        with header.open_lazily(path) as image:
             return image.format not in ANIMATED or int(getattr(image, "n_frames", 1)) == 1
     except Exception:  # decoders report damage in every way there is
         return False
@@ -44,73 +40,58 @@ def is_image(path: str | Path) -> bool:
 def read_image(path: str | Path) -> RGB:
     """Read a picture as (H, W, 3) uint8 sRGB, upright; transparency is laid on white.
 
-    16 bits are scaled to 8, palettes and CMYK converted, embedded colour profiles applied. Of an
-    animation the first frame is read. Raises InputError for anything that is not a whole picture of at
-    least 64 pixels a side and at most 120 megapixels."""
+    16 bits and more are scaled to 8, palettes and CMYK converted, colour profiles and PNG's statements of colour
+    applied, HDR tone-mapped; sRGB comes through bit for bit. Of an animation the first frame is read, of several
+    pictures the primary one. Raises InputError for anything that is not a whole picture of at least 64 pixels a
+    side and at most 120 megapixels, which its header must say before a pixel is decoded."""
+    rgb, alpha = read_rgba(path)
+    if alpha is None:
+        return rgb
+    return on_white(rgb, alpha)
+
+
+def read_rgba(path: str | Path) -> tuple[RGB, NDArray[np.uint8] | None]:
+    """`read_image` with its transparency: (H, W, 3) uint8 sRGB, not premultiplied, and (H, W) uint8 alpha.
+
+    The alpha is None where the picture is opaque everywhere."""
     path = readable_file(path)
+
+    def check(size: tuple[int, int]) -> None:
+        w, h = size
+        if w * h > MAX_PIXELS:
+            raise InputError(f"{path.name} has {w * h / 1e6:.0f} megapixels; the limit is {MAX_PIXELS / 1e6:.0f}")
+        if min(w, h) < MIN_SIDE:
+            raise InputError(f"{path.name} is {w}x{h} pixels; at least {MIN_SIDE} a side are needed")
+
     try:
-        with warnings.catch_warnings(), _open(path) as image:
-            warnings.simplefilter("ignore")
-            w, h = image.size
-            if w * h > MAX_PIXELS:
-                raise InputError(f"{path.name} has {w * h / 1e6:.0f} megapixels; the limit is {MAX_PIXELS / 1e6:.0f}")
-            if min(w, h) < MIN_SIDE:
-                raise InputError(f"{path.name} is {w}x{h} pixels; at least {MIN_SIDE} a side are needed")
-            image.load()
-            return _to_rgb(image)
+        return decode(path, check)
     except InputError:
         raise
     except Image.UnidentifiedImageError:
-        raise InputError(f"{path.name} is not a picture that can be read; use JPEG, PNG, WebP, TIFF or BMP") from None
+        raise InputError(
+            f"{path.name} is not a picture that can be read; use JPEG, PNG, WebP, HEIC, AVIF, TIFF or BMP"
+        ) from None
     except Exception as error:  # decoders report damage in every way there is
         reason = " ".join(str(error).split())[:120] or type(error).__name__
         raise InputError(f"{path.name} is damaged and cannot be read as a picture ({reason})") from None
 
 
-def _to_rgb(image: Image.Image) -> RGB:
-    profile = image.info.get("icc_profile")
-    # Older Pillows call the 16 bits of a PNG "I".
-    sixteen = image.mode.startswith("I;16") or (image.mode == "I" and image.format == "PNG")
-    with contextlib.suppress(Exception):  # a damaged EXIF block says nothing against the pixels
-        image = ImageOps.exif_transpose(image)
-    if image.mode.startswith("I") or image.mode == "F":  # Pillow itself would clip these
-        return _deep_to_rgb(np.asarray(image), sixteen)
-    if image.mode in ("P", "PA", "LA", "La", "RGBa") or "transparency" in image.info:
-        image = image.convert("RGBA")
-    if image.mode == "LAB":
-        image = _transformed(image, ImageCms.ImageCmsProfile(ImageCms.createProfile("LAB")), "RGB")
-    elif profile and image.mode in ("RGB", "RGBA", "CMYK", "L"):
-        # An unusable profile is as good as none.
-        with contextlib.suppress(ImageCms.PyCMSError, OSError, ValueError, TypeError):
-            source = ImageCms.ImageCmsProfile(io.BytesIO(profile))
-            if "srgb" not in ImageCms.getProfileDescription(source).lower():
-                image = _transformed(image, source, "RGBA" if image.mode == "RGBA" else "RGB")
-    if image.mode == "RGBA":
-        image = Image.alpha_composite(Image.new("RGBA", image.size, (255, 255, 255, 255)), image)
-    return np.ascontiguousarray(np.asarray(image.convert("RGB")))
+def on_white(rgb: RGB, alpha: NDArray[np.uint8]) -> RGB:
+    """(H, W, 3) colours under (H, W) alpha, laid on white."""
+    out = np.empty_like(rgb)
+    rows = max(1, (1 << 19) // rgb.shape[1])
+    for y in range(0, len(rgb), rows):
+        a = alpha[y : y + rows, :, None].astype(np.uint32)
+        out[y : y + rows] = (rgb[y : y + rows] * a + 255 * (255 - a) + 127) // 255
+    return out
 
 
-def _transformed(image: Image.Image, source: ImageCms.ImageCmsProfile, mode: str) -> Image.Image:
-    """`image` in sRGB."""
-    converted = ImageCms.profileToProfile(image, source, ImageCms.createProfile("sRGB"), outputMode=mode)
-    return image if converted is None else converted
-
-
-def _deep_to_rgb(grey: NDArray, sixteen: bool) -> RGB:
-    """Grey values (H, W) of more than 8 bits to (H, W, 3) uint8."""
-    if sixteen:
-        small = ((np.clip(grey, 0, 65535).astype(np.uint32) + 128) // 257).astype(np.uint8)
-    else:  # 32-bit integers and floats do not say what white is
-        grey = np.nan_to_num(grey.astype(np.float32), posinf=0, neginf=0)
-        high = float(grey.max(initial=0))
-        top = next((t for t in (1.0, 255.0, 65535.0) if high <= t), high)
-        small = np.clip(np.round(grey * (255 / top)), 0, 255).astype(np.uint8)
-    return np.ascontiguousarray(np.repeat(small[..., None], 3, axis=2))
-
-
-def write_image(path: str | Path, image: RGB, metadata: dict[str, str] | None = None) -> None:
+def write_image(
+    path: str | Path, image: RGB, metadata: dict[str, str] | None = None, alpha: NDArray[np.uint8] | None = None
+) -> None:
     """Write (H, W, 3) uint8 by suffix: PNG, JPEG, WebP, TIFF or BMP; whole or not at all.
 
+    `alpha` (H, W) uint8 makes it transparent, colours not premultiplied: in PNG, WebP and TIFF only.
     `metadata` becomes text chunks in PNG, the comment in JPEG and the EXIF description in WebP and TIFF;
     BMP has no place for it. Raises OutputError where it cannot be written."""
     path = Path(path)
@@ -121,7 +102,9 @@ def write_image(path: str | Path, image: RGB, metadata: dict[str, str] | None = 
     longest = LONGEST_SIDE.get(suffix, 1 << 31)
     if max(w, h) > longest:
         raise OutputError(f"{path.name}: {suffix[1:]} holds at most {longest} pixels a side, not {w}x{h}; use .png")
-    picture = Image.fromarray(image)
+    if alpha is not None and suffix not in TRANSPARENT:
+        raise OutputError(f"{path.name}: {suffix[1:]} holds no transparency; use {', '.join(TRANSPARENT)}")
+    picture = Image.fromarray(image if alpha is None else np.dstack([image, alpha]))
     metadata = metadata or {}
     words = "; ".join(metadata.values())
     options: dict[str, object] = {}
@@ -133,7 +116,7 @@ def write_image(path: str | Path, image: RGB, metadata: dict[str, str] | None = 
         exif = Image.Exif()
         if words:
             exif[0x010E] = words  # ImageDescription
-        options = {"exif": exif} | ({"quality": 95} if suffix == ".webp" else {})
+        options = {"exif": exif} | ({"quality": 95, "exact": True} if suffix == ".webp" else {})
     with atomic_path(path) as temporary:
         picture.save(temporary, format=Image.registered_extensions()[suffix], **options)  # type: ignore[arg-type]
 
