@@ -16,9 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.drivers.capture import with_strength
+from infinex.drivers.capture import Adjust, one_rest
 from infinex.drivers.motion import MotionDriver, load_motion, still_motion, still_move
 from infinex.drivers.video import VideoDriver
+from infinex.drivers.whose import check_driver_face
 from infinex.engine import Drive, Engine, Prepared, Source, Suited, engine_names, load_engine
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face.reading import UnitReader
@@ -30,7 +31,7 @@ from infinex.media.sink import check_output, open_sink, supports_audio
 from infinex.media.video import VideoReader
 from infinex.mesh.engine import MeshOptions, PreparedFace
 from infinex.mesh.warp import WarpShape
-from infinex.motion import PARTS, Motion, Rest, part_weights
+from infinex.motion import DEFAULT_PARTS, Motion, Rest, is_whole, part_weights
 from infinex.panel import panel_frame, panel_size
 
 RGB = NDArray[np.uint8]
@@ -44,7 +45,7 @@ class Options:
 
     engine: str = "mesh"
     face: str = "largest"
-    parts: Sequence[str] = PARTS
+    parts: Sequence[str] = DEFAULT_PARTS
     strength: float = 1.0
     absolute: bool = False
     reference: int | None = None
@@ -61,6 +62,7 @@ class Options:
     sign: tuple[Path, Path] | None = None  # certificate chain and private key, PEM
     weights: str = ""  # of the engine: a name of `infinex weights list` or a file; "": those it comes with
     refine: bool = True  # networks correct what warping cannot show
+    driver_face: str = "largest"  # whose performance: largest, moving, a number from the left, or x,y,width,height
 
     def check(self) -> None:
         """Raise InputError for a choice that does not exist."""
@@ -69,6 +71,7 @@ class Options:
         if self.weights and self.engine == "mesh":
             raise InputError("--weights goes with an engine that has some, such as --engine fomm")
         part_weights(self.parts)
+        check_driver_face(self.driver_face)
         if not 0 <= self.strength <= 3:
             raise InputError(f"--strength {self.strength}: it goes from 0 to 3")
         if not 0 <= self.smooth <= 1:
@@ -276,7 +279,7 @@ def open_driver(driving: Driving, options: Options | None = None) -> Driver:
     if is_image(driving):
         return MotionDriver(still_motion(*_largest(driving), o.fps or 25.0), Path(text).name)
     flow = o.engine == "mesh" and o.refine
-    return VideoDriver(driving, o.reference, o.smooth, o.keep_readable, None, o.fps, flow)
+    return VideoDriver(driving, o.reference, o.smooth, o.keep_readable, None, o.fps, flow, o.driver_face)
 
 
 def _largest(picture: str | Path) -> tuple[Face, RGB]:
@@ -299,22 +302,33 @@ def _begin(stage: Stage, driver: Driver, o: Options) -> None:
     if isinstance(driver, Suited):
         driver.suit(face.face)
     # A frame shows the whole performance: what is scaled or left out can only be shown by the portrait itself.
-    changed = o.strength != 1 or set(o.parts) < set(PARTS)
-    frames = stage.needs == "motion" or not changed
+    frames = stage.needs == "motion" or not _changed(o)
     stage.begin(driver.rest, driver.rest_image if frames else None, driver.rest_points if frames else None)
+
+
+def _changed(o: Options) -> bool:
+    """Whether less or other than the whole performance is shown."""
+    return o.strength != 1 or not is_whole(o.parts)
+
+
+def _staged(stage: Stage, drive: Drive, o: Options) -> Drive:
+    """A drive that is about to be rendered; the stage begins anew with its shot."""
+    if drive.begins is not None:
+        frames = stage.needs == "motion" or not _changed(o)
+        shot = drive.begins
+        stage.begin(shot.rest, shot.image if frames else None, shot.points if frames else None)
+    return drive
 
 
 def _adjusted(driver: Driver, o: Options) -> Iterator[Drive]:
     """The driver's stream with strength and parts applied."""
-    whole = set(o.parts) >= set(PARTS)
-    if whole and o.strength == 1:
-        yield from driver
-        return
-    weight = None if whole else part_weights(o.parts)
+    adjust = Adjust(o.parts, o.strength, o.absolute)
+    adjust.begin(driver.rest)
+    keep_image = "lips" in o.parts or not _changed(o)
     for drive in driver:
-        move = with_strength(drive.move, driver.rest, o.strength, weight, o.parts)
-        keep_image = "lips" in o.parts
-        yield replace(drive, move=move, image=drive.image if keep_image else None)
+        if drive.begins is not None:
+            adjust.begin(drive.begins.rest)
+        yield replace(drive, move=adjust(drive.move), image=drive.image if keep_image else None)
 
 
 # -- the job --------------------------------------------------------------------------------------
@@ -460,7 +474,7 @@ def animate(
             ahead = _Ahead(_adjusted(driver, o))
             try:
                 for drive in ahead:
-                    canvas, drawn = stage.render(drive)
+                    canvas, drawn = stage.render(_staged(stage, drive, o))
                     yield (panel_frame(stage, drive, canvas, drawn), None) if o.panel else (canvas, stage.box)
             finally:
                 ahead.close()
@@ -481,7 +495,7 @@ def render(sources: Source | Sequence[Source], driving: Driving, options: Option
     try:
         _begin(stage, driver, o)
         for drive in _adjusted(driver, o):
-            yield stage.render(drive)[0].copy()
+            yield stage.render(_staged(stage, drive, o))[0].copy()
     finally:
         driver.close()
 
@@ -608,12 +622,18 @@ def _animate_video(
     lost = [0]
 
     def frames() -> Iterator[tuple[RGB, Any]]:
-        weight = part_weights(parts)
+        adjust = Adjust(parts, o.strength, o.absolute)
+        adjust.begin(driver.rest)
+        rest, rest_image, rest_points = driver.rest, driver.rest_image, driver.rest_points
         ahead = _Ahead(iter(driver))
         face: Face | None = None
         try:
             with FaceTracker() as tracker:
                 for frame, drive in zip(reader, ahead):
+                    if drive.begins is not None:
+                        rest, rest_image, rest_points = drive.begins.rest, drive.begins.image, drive.begins.points
+                        adjust.begin(rest)
+                    move = adjust(drive.move)
                     seen = tracker(frame.image)
                     if seen is None:
                         lost[0] += 1
@@ -621,9 +641,8 @@ def _animate_video(
                         continue
                     face = seen
                     prepared = PreparedFace(Source(frame.image, face), replace(o.mesh, layers="flat"))
-                    prepared.begin(driver.rest, driver.rest_image, driver.rest_points)
+                    prepared.begin(rest, rest_image, rest_points)
                     canvas = frame.image.copy()
-                    move = with_strength(drive.move, driver.rest, o.strength, weight, parts)
                     prepared.draw(canvas, replace(drive, move=move))
                     yield canvas, None
             if face is None:
@@ -663,7 +682,7 @@ def track(
         moves = []
         assert driver.rest_image is not None  # it is settled
         reader = UnitReader(driver.rest_image, driver.rest_points, driver.rest.face)
-        for drive in driver:
+        for drive in one_rest(driver):
             moves.append(replace(drive.move, offsets=drive.move.offsets.astype(np.float32)))
             reader.add(drive.image, drive.points, drive.move.offsets)
             if progress:

@@ -10,10 +10,12 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.engine import Drive
 from infinex.face import topology as top
 from infinex.face.interior import SHAPE
 from infinex.face.pose import Pose, fit_pose, to_matrix, to_vector
 from infinex.face.shape import eye_openness, gaze_of, lip_gaps
+from infinex.mesh.retarget import SourceFace
 from infinex.motion import Move, Rest, is_whole, part_weights
 
 Array = NDArray[np.float64]
@@ -328,6 +330,41 @@ def smooth(states: Iterable[tuple[Array, T]], fps: float, amount: float, noise: 
     while at < len(window):
         yield out()
         at += 1
+
+
+def one_rest(driver: Iterable[Drive]) -> Iterator[Drive]:
+    """The drives of a film, all measured from its first rest: what a single rest must serve cuts, too.
+
+    `driver` has that rest as its `rest`."""
+    first: Rest = driver.rest  # type: ignore[attr-defined]
+    rest, model = first, None
+    for drive in driver:
+        if drive.begins is not None:
+            rest = drive.begins.rest
+            model = None if rest is first else SourceFace(first.face)
+        move = drive.move if model is None else _from_rest(drive.move, rest, first, model)
+        yield replace(drive, move=move, begins=None)
+
+
+def _from_rest(move: Move, rest: Rest, other: Rest, model: SourceFace) -> Move:
+    """A move measured from `rest`, measured from `other`, whose face `model` is: lids and lips do the same on it."""
+    performer = rest.face + move.offsets
+    face = other.face + move.offsets
+    (shut, wide), (my_shut, my_wide) = rest.lids, other.lids
+    share = (eye_openness(performer) - shut) / np.maximum(wide - shut, 1e-3)
+    model.set_lids(face, (my_shut + share * (my_wide - my_shut)) / np.maximum(model.openness, 1e-3))
+    theirs = lip_gaps(rest.face) if rest.lips_closed is None else rest.lips_closed
+    mine = lip_gaps(other.face) if other.lips_closed is None else other.lips_closed
+    model.set_lips(face, np.maximum(0, lip_gaps(performer) - theirs) + mine)
+    turn = to_matrix(move.rotation) @ to_matrix(rest.rotation).T
+    return replace(
+        move,
+        rotation=to_vector(turn @ to_matrix(other.rotation)),
+        translation=other.translation + (move.translation - rest.translation) / rest.scale * other.scale,
+        scale=move.scale / rest.scale * other.scale,
+        offsets=face - other.face,
+        gaze=other.gaze + move.gaze - rest.gaze,
+    )
 
 
 def with_strength(move: Move, rest: Rest, strength: float, weight: Array | None, parts: Sequence[str]) -> Move:

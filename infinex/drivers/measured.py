@@ -25,6 +25,10 @@ class Measured:
         self._fields: Array | None = None
         self._shown = USUAL  # until the lips part
 
+    def anew(self) -> None:
+        """Forget the last frame: the next one does not follow it."""
+        self._fields = None
+
     def beyond(self, image: Image, points: Array, pose: Pose, valid: bool, still: Pose | None = None) -> Array:
         """Outline and interior of the mouth, (18,), in a frame with those landmarks and the head at `pose`.
 
