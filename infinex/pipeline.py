@@ -21,6 +21,7 @@ from infinex.drivers.motion import MotionDriver, load_motion, still_motion, stil
 from infinex.drivers.video import VideoDriver
 from infinex.drivers.whose import check_driver_face
 from infinex.engine import Drive, Engine, Prepared, Source, Suited, engine_names, load_engine
+from infinex.ensemble import Ensemble, parse_cast
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face.reading import UnitReader
 from infinex.face.tracker import Box, Face, FaceFinder, FaceTracker, choose
@@ -72,6 +73,7 @@ class Options:
             raise InputError("--weights goes with an engine that has some, such as --engine fomm")
         part_weights(self.parts)
         check_driver_face(self.driver_face)
+        parse_cast(self.face)
         if not 0 <= self.strength <= 3:
             raise InputError(f"--strength {self.strength}: it goes from 0 to 3")
         if not 0 <= self.smooth <= 1:
@@ -182,11 +184,14 @@ def load_source(
 class Stage:
     """One or several faces of one picture, drawn into the same canvas by the mesh engine or another one."""
 
-    def __init__(self, sources: list[Source], options: MeshOptions, engine: Engine | None = None) -> None:
+    def __init__(
+        self, sources: list[Source], options: MeshOptions, engine: Engine | None = None, beside: Sequence[Face] = ()
+    ) -> None:
+        """`beside`: faces of the same picture that stay as they are."""
         self.image = sources[0].image
         self.needs = engine.needs if engine is not None else "motion"
         self.faces: list[Any] = []  # of an engine's own kind
-        self._shapes = [_room(s.face, [o.face for o in sources if o is not s]) for s in sources]
+        self._shapes = [_room(s.face, [*(o.face for o in sources if o is not s), *beside]) for s in sources]
         for s, shape in zip(sources, self._shapes):
             face: Prepared = PreparedFace(s, replace(options, shape=shape)) if engine is None else engine.prepare(s)
             self.faces.append(face)
@@ -194,26 +199,28 @@ class Stage:
         lo, hi = boxes[:, :2].min(0), boxes[:, 2:].max(0)
         self.box = int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])
         self.canvas = self.image.copy()
-        self._sources, self._rehearsals = sources, list[PreparedFace]()
+        self._sources, self._rehearsals = sources, dict[int, PreparedFace]()
         self.seen: RGB | None = None  # the frame an engine that needs frames was last given
 
-    def begin(self, rest: Rest, image: RGB | None, points: NDArray | None) -> None:
-        """Start a performance on every face.
+    def begin(self, rest: Rest, image: RGB | None, points: NDArray | None, index: int | None = None) -> None:
+        """Start a performance on every face, or on one.
 
         Where the engine needs frames and there are none, the mesh engine renders the portrait itself first."""
-        self._rehearsals = []
-        for f, source, shape in zip(self.faces, self._sources, self._shapes):
+        for i, (f, source, shape) in enumerate(zip(self.faces, self._sources, self._shapes)):
+            if index is not None and i != index:
+                continue
+            self._rehearsals.pop(i, None)
             if self.needs == "frames" and (image is None or points is None):
                 own = PreparedFace(source, MeshOptions("own", "none", shape=shape))
                 own.begin(rest, None, None)
-                self._rehearsals.append(own)
+                self._rehearsals[i] = own
                 f.begin(rest, source.image, source.face.landmarks)
             else:
                 f.begin(rest, image, points)
 
     def _drive(self, index: int, drive: Drive) -> Drive:
         """What a face is given: the drive, with a frame made for it where it needs one."""
-        if not self._rehearsals:
+        if index not in self._rehearsals:
             self.seen = drive.image
             return drive
         face = self._rehearsals[index]
@@ -221,26 +228,27 @@ class Stage:
         target, _ = face.draw(self.seen, replace(drive, image=None, points=None))
         return Drive(drive.move, self.seen, target.points)
 
-    def render(self, drive: Drive) -> tuple[RGB, list[Any]]:
-        """The picture under one drive; the canvas is the same array every time."""
+    def render(self, drive: Drive | Sequence[Drive]) -> tuple[RGB, list[Any]]:
+        """The picture under one drive, or one for each face; the canvas is the same array every time."""
+        drives = [drive] * len(self.faces) if isinstance(drive, Drive) else drive
         if len(self.faces) == 1:
-            return self.canvas, [self.faces[0].draw(self.canvas, self._drive(0, drive))]
+            return self.canvas, [self.faces[0].draw(self.canvas, self._drive(0, drives[0]))]
         x0, y0, x1, y1 = self.box
         self.canvas[y0:y1, x0:x1] = self.image[y0:y1, x0:x1]
         own = self.image.copy()
         out = []
         for i, f in enumerate(self.faces):  # each where it differs from the still picture
             a, b, c, d = f.box
-            out.append(f.draw(own, self._drive(i, drive)))
+            out.append(f.draw(own, self._drive(i, drives[i])))
             changed = (own[b:d, a:c] != self.image[b:d, a:c]).any(-1)
             self.canvas[b:d, a:c][changed] = own[b:d, a:c][changed]
             own[b:d, a:c] = self.image[b:d, a:c]
         return self.canvas, out
 
 
-def make_stage(sources: list[Source], o: Options) -> Stage:
-    """The stage of an animation, by the engine of its options."""
-    return Stage(sources, o.mesh, None if o.engine == "mesh" else load_engine(o.engine, o, o.weights))
+def make_stage(sources: list[Source], o: Options, beside: Sequence[Face] = ()) -> Stage:
+    """The stage of an animation, by the engine of its options; faces `beside` stay still."""
+    return Stage(sources, o.mesh, None if o.engine == "mesh" else load_engine(o.engine, o, o.weights), beside)
 
 
 def _room(face: Face, others: list[Face]) -> WarpShape:
@@ -295,15 +303,15 @@ def _largest(picture: str | Path) -> tuple[Face, RGB]:
         finder.close()
 
 
-def _begin(stage: Stage, driver: Driver, o: Options) -> None:
-    """Settle the driver on the portrait and start its performance."""
-    face = stage.faces[0].face
+def begin(stage: Stage, driver: Driver, o: Options, index: int | None = None) -> None:
+    """Settle the driver on the portrait, or one face of it, and start its performance."""
+    face = stage.faces[index or 0].face
     driver.settle(face.pose, face.face if o.absolute else None)
     if isinstance(driver, Suited):
         driver.suit(face.face)
     # A frame shows the whole performance: what is scaled or left out can only be shown by the portrait itself.
     frames = stage.needs == "motion" or not _changed(o)
-    stage.begin(driver.rest, driver.rest_image if frames else None, driver.rest_points if frames else None)
+    stage.begin(driver.rest, driver.rest_image if frames else None, driver.rest_points if frames else None, index)
 
 
 def _changed(o: Options) -> bool:
@@ -311,16 +319,16 @@ def _changed(o: Options) -> bool:
     return o.strength != 1 or not is_whole(o.parts)
 
 
-def _staged(stage: Stage, drive: Drive, o: Options) -> Drive:
-    """A drive that is about to be rendered; the stage begins anew with its shot."""
+def staged(stage: Stage, drive: Drive, o: Options, index: int | None = None) -> Drive:
+    """A drive that is about to be rendered; the stage, or one face of it, begins anew with its shot."""
     if drive.begins is not None:
         frames = stage.needs == "motion" or not _changed(o)
         shot = drive.begins
-        stage.begin(shot.rest, shot.image if frames else None, shot.points if frames else None)
+        stage.begin(shot.rest, shot.image if frames else None, shot.points if frames else None, index)
     return drive
 
 
-def _adjusted(driver: Driver, o: Options) -> Iterator[Drive]:
+def adjusted(driver: Driver, o: Options) -> Iterator[Drive]:
     """The driver's stream with strength and parts applied."""
     adjust = Adjust(o.parts, o.strength, o.absolute)
     adjust.begin(driver.rest)
@@ -450,6 +458,9 @@ def animate(
     audio = _check_audio(o.audio)
     seal = _seal(o, out)
     started = time.perf_counter()
+    cast = parse_cast(o.face)
+    if cast is not None:
+        return _animate_cast(source, driving, cast, out, o, audio, progress, started, seal)
     if _is_video(source):
         return _animate_video(Path(source), driving, out, o, audio, progress, started, seal)
     with ThreadPoolExecutor(1) as pool:  # the driver is looked over while the portrait is prepared
@@ -463,7 +474,7 @@ def animate(
             raise
         driver = looking.result()
     try:
-        _begin(stage, driver, o)
+        begin(stage, driver, o)
         name = _label(driving)
         h, w = stage.image.shape[:2]
         size = panel_size(w, h) if o.panel else (w, h)
@@ -471,10 +482,10 @@ def animate(
         sound = sound if o.audio != "none" and supports_audio(out) else None
 
         def frames() -> Iterator[tuple[RGB, Any]]:
-            ahead = _Ahead(_adjusted(driver, o))
+            ahead = _Ahead(adjusted(driver, o))
             try:
                 for drive in ahead:
-                    canvas, drawn = stage.render(_staged(stage, drive, o))
+                    canvas, drawn = stage.render(staged(stage, drive, o))
                     yield (panel_frame(stage, drive, canvas, drawn), None) if o.panel else (canvas, stage.box)
             finally:
                 ahead.close()
@@ -486,6 +497,55 @@ def animate(
     return _summary(out, count, driver, size, len(sources), o, started)
 
 
+def _animate_cast(
+    source: str | Path,
+    driving: Driving,
+    cast: dict[int, str],
+    out: Path,
+    o: Options,
+    audio: Path | None,
+    progress: Progress | None,
+    started: float,
+    seal: Seal | None = None,
+) -> Summary:
+    """Each face by its own driver; faces without one stay still."""
+    if driving not in ("", None):
+        raise InputError(f"--face {o.face} names the drivers already; leave out the other one")
+    if o.panel:
+        raise InputError("--panel shows one driver; it does not go with --face 1=a.mp4")
+    if _is_video(source):
+        raise InputError("--face 1=a.mp4 needs a still picture as source")
+    for name in cast.values():
+        if same_file(name, out):
+            raise InputError(f"the output {out} would overwrite an input")
+    sources = load_source(source, "all", None, o.size)
+    if max(cast) > len(sources):
+        raise InputError(f"--face {max(cast)}=...: {Path(source).name} has {len(sources)} face(s), numbered from the left")
+    chosen = [sources[n - 1] for n in sorted(cast)]
+    beside = [s.face for n, s in enumerate(sources, 1) if n not in cast]
+    stage = make_stage(chosen, o, beside)
+    players = Ensemble.open([cast[n] for n in sorted(cast)], o)
+    try:
+        players.begin(stage)
+        h, w = stage.image.shape[:2]
+        sound = (audio or players.audio) if o.audio != "none" and supports_audio(out) else None
+
+        def frames() -> Iterator[tuple[RGB, Any]]:
+            ahead = _Ahead(iter(players))
+            try:
+                for drives in ahead:
+                    drives = [staged(stage, d, o, i) for i, d in enumerate(drives)]
+                    yield stage.render(drives)[0], stage.box
+            finally:
+                ahead.close()
+
+        words = provenance(source, players.name, o)
+        count = _write(frames(), out, (w, h), players.fps, sound, words, progress, players.frames, o.mark, seal)
+    finally:
+        players.close()
+    return _summary(out, count, players, (w, h), len(chosen), o, started)
+
+
 def render(sources: Source | Sequence[Source], driving: Driving, options: Options | None = None) -> Iterator[RGB]:
     """Frames (H, W, 3) uint8 of the portrait under a driver, one by one; each is a new array."""
     o = options or Options()
@@ -493,9 +553,9 @@ def render(sources: Source | Sequence[Source], driving: Driving, options: Option
     stage = make_stage([sources] if isinstance(sources, Source) else list(sources), o)
     driver = open_driver(driving, o)
     try:
-        _begin(stage, driver, o)
-        for drive in _adjusted(driver, o):
-            yield stage.render(_staged(stage, drive, o))[0].copy()
+        begin(stage, driver, o)
+        for drive in adjusted(driver, o):
+            yield stage.render(staged(stage, drive, o))[0].copy()
     finally:
         driver.close()
 
@@ -561,7 +621,7 @@ def _recycle(spare: queue.Queue[RGB], behind: _Behind) -> RGB:
 
 
 def _summary(
-    out: Path, count: int, driver: Driver, size: tuple[int, int], faces: int, o: Options, started: float
+    out: Path, count: int, driver: Driver | Ensemble, size: tuple[int, int], faces: int, o: Options, started: float
 ) -> Summary:
     seconds = time.perf_counter() - started
     warnings = [f"no face from {a:.1f} s to {b:.1f} s of the driver; the last pose was held" for a, b in driver.lost]

@@ -73,7 +73,7 @@ def animate(
         str, typer.Option(help="What renders: mesh, fomm, ganimation; of --text alone stylegan.")
     ] = "mesh",
     weights: Annotated[str, typer.Option(help="Of the engine: a name of `infinex weights list`, or a file.")] = "",
-    face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
+    face: Annotated[str, typer.Option(help="largest, all, a number from the left, or drivers: 1=a.mp4,2=b.mp4.")] = "largest",
     driver_face: Annotated[
         str, typer.Option(help="Whose performance: largest, moving, a number from the left, or x,y,width,height.")
     ] = "largest",
@@ -118,7 +118,7 @@ def animate(
     from infinex.pipeline import animate as run
 
     named = sum(d is not None for d in (driving, motion, units, text))
-    if named > 1 or (not named and speech is None):
+    if named > 1 or (not named and speech is None and "=" not in face):
         raise InputError("name one driver: a file or camera:0 after the source, or --motion, --units, --text, --speech")
     if text is None and explain:
         raise InputError("--explain goes with --text")

@@ -28,7 +28,7 @@ NOISE_HEAD: Array = 8.0 * NOISE_POSE[:7]  # expressions leak into it
 NOISE_FACE: Array = np.concatenate([NOISE_POSE[7:], np.tile(NOISE, top.POINTS)])
 NOISE_BEYOND = np.repeat([0.012, 0.06], [12, 6])  # IOD: of the fields of `infinex.face.outline`; of `.interior`
 REACH = 7  # frames of look-ahead that smoothing uses
-FREE = 0.04  # log: by how much a head may grow and shrink as its body sways; the rest is a camera's
+FREE = 0.025  # log: by how much a head may grow and shrink as its body sways; the rest is a camera's
 CALM = 0.8  # seconds in which a growth that stays is taken for the camera's
 ZOOMING = (0.06, 0.12)  # log/s: from the first growth on, what moves along is the camera's, too; from the second wholly
 DRIFT = 0.3  # seconds over which that movement is averaged
@@ -110,6 +110,8 @@ class Camera:
         if self._time is not None:
             step = max(time - self._time, 1e-6)
             self._size += (size - self._size) * (1 - np.exp(-step / CALM))
+        elif abs(size) > FREE:
+            self._size = size
         self._size = float(np.clip(self._size, size - FREE, size + FREE))
         if self._time is not None:
             self._speed += ((place - self._last) / step - self._speed) * (1 - np.exp(-step / DRIFT))

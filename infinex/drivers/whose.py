@@ -42,7 +42,7 @@ def _box(text: str) -> tuple[float, float, float, float]:
     return x, y, w, h
 
 
-@dataclass
+@dataclass(eq=False)
 class _Person:
     faces: list[Face] = field(default_factory=list)
 
