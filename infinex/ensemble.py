@@ -71,7 +71,7 @@ class Ensemble:
     @property
     def warnings(self) -> list[str]:
         """Words about any of them."""
-        out = []
+        out: list[str] = []
         for d in self.drivers:
             out += getattr(d, "warnings", [])
             out += [f"no face from {a:.1f} s to {b:.1f} s of {getattr(d, 'name', 'a driver')}" for a, b in d.lost]

@@ -520,7 +520,8 @@ def _animate_cast(
             raise InputError(f"the output {out} would overwrite an input")
     sources = load_source(source, "all", None, o.size)
     if max(cast) > len(sources):
-        raise InputError(f"--face {max(cast)}=...: {Path(source).name} has {len(sources)} face(s), numbered from the left")
+        name, count = Path(source).name, len(sources)
+        raise InputError(f"--face {max(cast)}=...: {name} has {count} face(s), numbered from the left")
     chosen = [sources[n - 1] for n in sorted(cast)]
     beside = [s.face for n, s in enumerate(sources, 1) if n not in cast]
     stage = make_stage(chosen, o, beside)

@@ -73,13 +73,15 @@ def animate(
         str, typer.Option(help="What renders: mesh, fomm, ganimation; of --text alone stylegan.")
     ] = "mesh",
     weights: Annotated[str, typer.Option(help="Of the engine: a name of `infinex weights list`, or a file.")] = "",
-    face: Annotated[str, typer.Option(help="largest, all, a number from the left, or drivers: 1=a.mp4,2=b.mp4.")] = "largest",
+    face: Annotated[
+        str, typer.Option(help="largest, all, a number from the left, or drivers: 1=a.mp4,2=b.mp4.")
+    ] = "largest",
     driver_face: Annotated[
         str, typer.Option(help="Whose performance: largest, moving, a number from the left, or x,y,width,height.")
     ] = "largest",
     box: Annotated[str | None, typer.Option(help="x,y,width,height of the face where none is found.")] = None,
     parts: Annotated[
-        str, typer.Option(help="What to carry over, of pose,lips,eyes,brows,gaze,scale; without scale the head keeps its size.")
+        str, typer.Option(help="Of pose,lips,eyes,brows,gaze,scale; without scale the head keeps its size.")
     ] = "pose,lips,eyes,brows,gaze",
     strength: Annotated[float, typer.Option(help="How strongly, 0 to 3.")] = 1.0,
     absolute: Annotated[

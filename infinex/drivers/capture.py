@@ -142,7 +142,7 @@ def _carried(still: Array, filmed: Array) -> Array:
 class Adjust:
     """What is shown of a driver's moves: some parts, more or less strongly, at a size that the body can bear.
 
-    Without `scale` among `parts` the head does not follow a camera that zooms, see `Camera`; an `absolute` pose does."""
+    Without `scale` in `parts` the head does not follow a camera that zooms, see `Camera`; an `absolute` pose does."""
 
     def __init__(self, parts: Sequence[str], strength: float = 1.0, absolute: bool = False) -> None:
         self.parts, self.strength = tuple(parts), strength

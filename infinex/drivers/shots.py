@@ -97,7 +97,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Break:
-    """A new shot, or a jump of the same face, begins with frame `index`; frames in `mixed` show two pictures at once."""
+    """A new shot, or a jump of one face, begins with frame `index`; frames in `mixed` show two pictures at once."""
 
     index: int
     kind: Literal["cut", "jump"]
@@ -180,10 +180,8 @@ class Shots:
     def _stays(self, index: int, until: int) -> bool:
         """Whether what came with a frame is still there, and what was before is not."""
         before = self._at(index - 1)
-        after = [self._at(i) for i in range(index + 1, until + 1)]
-        return before is not None and all(
-            likeness(before.grey, a.grey) < SAME for a in after[:: max(1, len(after) // 3)] + after[-1:] if a is not None
-        )
+        after = [a for i in range(index + 1, until + 1) if (a := self._at(i)) is not None]
+        return before is not None and all(likeness(before.grey, a.grey) < SAME for a in after)
 
     def _hard(self, now: int) -> list[Break]:
         out: list[Break] = []
@@ -198,6 +196,7 @@ class Shots:
                 out.append(Break(index, "cut"))
             else:  # a flash, or something that passed by: what it ended with is no cut either
                 self._suspects = [s for s in self._suspects if s > back]
+                self._last = max(self._last, back)
         return out
 
     def _faded(self, now: int) -> list[Break]:
@@ -239,16 +238,15 @@ class Shots:
 
     def _jump(self, now: int) -> Break | None:
         """The same face elsewhere: the speed of a head does not leap for one frame."""
-        four = [self._at(i) for i in range(now - 3, now + 1)]
-        if any(v is None or v.pose is None for v in four[1:3]) or four[2].index - 1 < self._last:  # type: ignore[union-attr]
+        start, before, after, end = (self._at(i) for i in range(now - 3, now + 1))
+        if before is None or after is None or before.pose is None or after.pose is None or before.index < self._last:
             return None
-        steps = [0.0 if a is None or b is None else _step(a, b) for a, b in zip(four, four[1:])]
-        if any(abs(four[2].index - x) < 2 for x in self._suspects):  # type: ignore[union-attr]
+        if any(abs(after.index - x) < 2 for x in self._suspects):
             return None  # a cut, as may soon be known
-        if steps[1] < LEAP or steps[1] < AGAINST * max(steps[0], steps[2]) + 0.02:
+        step = _step(before, after)
+        around = max(_step(start, before) if start else 0.0, _step(after, end) if end else 0.0)
+        if step < LEAP or step < AGAINST * around + 0.02:
             return None
-        before, after = four[1], four[2]
-        assert before is not None and after is not None
         place, size, shape = apart(before, after)
         other = place > FAR or size > GROWN or shape > STRANGE
         return Break(after.index, "cut" if other else "jump")
@@ -259,6 +257,3 @@ def _step(a: Look, b: Look) -> float:
     if a.points is None or b.points is None or a.pose is None:
         return 0.0
     return float(np.median(np.linalg.norm((b.points - a.points)[RIGID, :2], axis=1))) / a.pose[2]
-
-
-__all__ = ["Break", "Look", "Shots", "apart", "likeness", "thumbnail"]

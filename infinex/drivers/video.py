@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
@@ -229,8 +229,10 @@ class VideoDriver:
         return frame.image
 
     def _looked(
-        self, note: Callable[[VideoFrame, NDArray[np.float64] | None], None], breaks: Callable[[Break], None] | None = None
-    ) -> Iterator[_Seen]:
+        self,
+        note: Callable[[VideoFrame, NDArray[np.float64] | None], None],
+        breaks: Callable[[Break], None] | None = None,
+    ) -> Generator[_Seen, None, None]:
         """All frames, some behind those that are tracked, so that their shots are known.
 
         What is known already is not tracked again. `note` is given every frame with its landmarks as it is tracked,
@@ -322,7 +324,7 @@ class VideoDriver:
                 yield frame, seen
                 self._coming.popleft()
         finally:
-            looked.close()  # type: ignore[attr-defined]
+            looked.close()
         if gone is not None and time - gone >= LONG:
             self.lost.append((gone, time))
 

@@ -1,4 +1,4 @@
-"""Whose performance a clip shows, where it shows several faces: the largest that is alive, one by number, or in a box."""
+"""Whose performance a clip shows, where it shows several: the largest that is alive, one by number, or in a box."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ FAINT = 0.35  # share of the liveliest face's movement that a picture of a face 
 
 
 def check_driver_face(text: str) -> None:
-    """Raise InputError for what cannot name a face of a driver: largest, moving, a number from 1, or x,y,width,height."""
+    """Raise InputError for what names no face of a driver: largest, moving, a number from 1, or x,y,width,height."""
     if text in ("largest", "moving") or (text.isdigit() and int(text) > 0):
         return
     _box(text)
@@ -66,6 +66,11 @@ class _Person:
         return float(parts[0] + 0.3 * parts[1] + 0.5 * parts[2])
 
 
+def _middle(face: Face) -> Array:
+    x0, y0, x1, y1 = face.box
+    return np.array([x0 + x1, y0 + y1]) / 2
+
+
 def _faces(finder: FaceFinder, image: NDArray[np.uint8]) -> list[Face]:
     out = []
     for box, score in finder.boxes(image):
@@ -99,11 +104,8 @@ def whose(frames: Iterable[VideoFrame], which: str, name: str, scale: float = 1.
                 break  # another shot
             before = grey
             for face in seen:
-                centre = np.array([face.box[0] + face.box[2], face.box[1] + face.box[3]]) / 2
-                mine = next(
-                    (p for p in people if np.linalg.norm(centre - np.array([p.faces[-1].box[:2], p.faces[-1].box[2:]]).mean(0)) < NEAR * face.size),
-                    None,
-                )  # fmt: skip
+                near = (p for p in people if np.linalg.norm(_middle(p.faces[-1]) - _middle(face)) < NEAR * face.size)
+                mine = next(near, None)
                 if mine is None:
                     people.append(mine := _Person())
                 mine.faces.append(face)

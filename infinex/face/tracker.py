@@ -612,7 +612,8 @@ class FaceTracker:
             place, size = _centre(self._near), _size(self._near)
             face = min(found, key=lambda f: float(np.linalg.norm(_centre(f.box) - place)))
             return face if np.linalg.norm(_centre(face.box) - place) < REACH * size else None
-        likes = [0.0 if self._looks is None else float(np.minimum(_tone(image, f.box), self._looks).sum()) for f in found]
+        known = self._looks
+        likes = [0.0 if known is None else float(np.minimum(_tone(image, f.box), known).sum()) for f in found]
         if anew or self._last is None:  # another picture: the same person, if there, else whoever is seen best
             best = int(np.argmax(likes))
             return found[best] if likes[best] > ALIKE else max(found, key=lambda f: f.size)
