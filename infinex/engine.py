@@ -26,12 +26,24 @@ class Source:
 
 
 @dataclass(frozen=True)
+class Shot:
+    """What a stretch of a film is measured from: the performer at rest, in a frame and its landmarks."""
+
+    rest: Rest
+    image: NDArray[np.uint8]  # (H, W, 3) uint8 RGB
+    points: NDArray[np.float64]  # (478, 3) pixels of `image`
+
+
+@dataclass(frozen=True)
 class Drive:
-    """One instant of a performance: its motion and, where a driver has frames, the frame and its landmarks."""
+    """One instant of a performance: its motion and, where a driver has frames, the frame and its landmarks.
+
+    After a cut the motion is measured from another rest, which comes with the first drive: `begins`."""
 
     move: Move
     image: NDArray[np.uint8] | None = None  # (H, W, 3) uint8 RGB
     points: NDArray[np.float64] | None = None  # (478, 3) pixels of `image`
+    begins: Shot | None = None
 
 
 class Prepared(Protocol):

@@ -21,7 +21,8 @@ from infinex.face.shape import eye_openness, gaze_of, lip_gaps
 Array = NDArray[np.float64]
 FORMAT = 1
 STILL: Array = np.zeros((2, 2, 3))  # an outline that does nothing beyond the head
-PARTS = ("pose", "lips", "eyes", "brows", "gaze")
+PARTS = ("pose", "lips", "eyes", "brows", "gaze", "scale")
+DEFAULT_PARTS = PARTS[:-1]  # without `scale` a head keeps its size but for small quick changes, see `capture.Adjust`
 
 
 @dataclass(frozen=True)
@@ -307,7 +308,9 @@ class Motion:
         )
 
     def only(self, parts: Sequence[str]) -> Motion:
-        """Keep some of pose, lips, eyes, brows and gaze; the rest stands still."""
+        """Keep some of pose, lips, eyes, brows, gaze and scale; the rest stands still.
+
+        A pose has its size, too: whether a head follows it is settled when it is shown."""
         weight = part_weights(parts)
         r = self.rest
         n = len(self)
@@ -317,7 +320,7 @@ class Motion:
             offsets=(self.offsets * weight[None, :, None]).astype(np.float32),
             rotation=self.rotation if pose else np.tile(r.rotation, (n, 1)),
             translation=self.translation if pose else np.tile(r.translation, (n, 1)),
-            scale=self.scale if pose else np.full(n, r.scale),
+            scale=self.scale if pose or "scale" in parts else np.full(n, r.scale),
             gaze=self.gaze if "gaze" in parts else np.tile(r.gaze, (n, 1)),
             units=None,
             unit_names=(),
@@ -371,12 +374,13 @@ class Motion:
         mine = a.only([p for p in PARTS if p not in parts])
         theirs = b.only(parts)
         pose, gaze, lips = (theirs if part in parts else mine for part in ("pose", "gaze", "lips"))
+        size = theirs if "scale" in parts else pose
         return replace(
             mine,
             offsets=mine.offsets + theirs.offsets,
             rotation=pose.rotation,
             translation=pose.translation,
-            scale=pose.scale,
+            scale=size.scale,
             gaze=gaze.gaze,
             valid=a.valid & b.valid,
             outline=pose.outline,
@@ -389,6 +393,11 @@ def _stacked(known: list[Array | None], without: Array) -> Array | None:
     if all(k is None for k in known):
         return None
     return np.stack([without if k is None else k for k in known])
+
+
+def is_whole(parts: Sequence[str]) -> bool:
+    """Whether all that is carried over by default is among the named parts."""
+    return set(parts) >= set(DEFAULT_PARTS)
 
 
 def part_weights(parts: Sequence[str]) -> Array:
@@ -409,4 +418,15 @@ def part_weights(parts: Sequence[str]) -> Array:
     return np.clip(sum((weight[p] for p in parts if p in weight), np.zeros(top.POINTS)), 0, 1)
 
 
-__all__ = ["PARTS", "Motion", "Move", "Rest", "eye_openness", "gaze_of", "lip_gaps", "part_weights"]
+__all__ = [
+    "DEFAULT_PARTS",
+    "PARTS",
+    "Motion",
+    "Move",
+    "Rest",
+    "eye_openness",
+    "gaze_of",
+    "is_whole",
+    "lip_gaps",
+    "part_weights",
+]

@@ -16,10 +16,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.drivers.capture import with_strength
+from infinex.drivers.capture import Adjust, one_rest
 from infinex.drivers.motion import MotionDriver, load_motion, still_motion, still_move
 from infinex.drivers.video import VideoDriver
+from infinex.drivers.whose import check_driver_face
 from infinex.engine import Drive, Engine, Prepared, Source, Suited, engine_names, load_engine
+from infinex.ensemble import Ensemble, parse_cast
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face.reading import UnitReader
 from infinex.face.remarks import Watch
@@ -32,7 +34,7 @@ from infinex.media.strip import is_sequence
 from infinex.media.video import VideoReader
 from infinex.mesh.engine import MeshOptions, PreparedFace
 from infinex.mesh.warp import WarpShape
-from infinex.motion import PARTS, Motion, Rest, part_weights
+from infinex.motion import DEFAULT_PARTS, Motion, Rest, is_whole, part_weights
 from infinex.panel import panel_frame, panel_size
 
 RGB = NDArray[np.uint8]
@@ -46,7 +48,7 @@ class Options:
 
     engine: str = "mesh"
     face: str = "largest"
-    parts: Sequence[str] = PARTS
+    parts: Sequence[str] = DEFAULT_PARTS
     strength: float = 1.0
     absolute: bool = False
     reference: int | None = None
@@ -63,6 +65,7 @@ class Options:
     sign: tuple[Path, Path] | None = None  # certificate chain and private key, PEM
     weights: str = ""  # of the engine: a name of `infinex weights list` or a file; "": those it comes with
     refine: bool = True  # networks correct what warping cannot show
+    driver_face: str = "largest"  # whose performance: largest, moving, a number from the left, or x,y,width,height
 
     def check(self) -> None:
         """Raise InputError for a choice that does not exist."""
@@ -71,6 +74,8 @@ class Options:
         if self.weights and self.engine == "mesh":
             raise InputError("--weights goes with an engine that has some, such as --engine fomm")
         part_weights(self.parts)
+        check_driver_face(self.driver_face)
+        parse_cast(self.face)
         if not 0 <= self.strength <= 3:
             raise InputError(f"--strength {self.strength}: it goes from 0 to 3")
         if not 0 <= self.smooth <= 1:
@@ -181,11 +186,14 @@ def load_source(
 class Stage:
     """One or several faces of one picture, drawn into the same canvas by the mesh engine or another one."""
 
-    def __init__(self, sources: list[Source], options: MeshOptions, engine: Engine | None = None) -> None:
+    def __init__(
+        self, sources: list[Source], options: MeshOptions, engine: Engine | None = None, beside: Sequence[Face] = ()
+    ) -> None:
+        """`beside`: faces of the same picture that stay as they are."""
         self.image = sources[0].image
         self.needs = engine.needs if engine is not None else "motion"
         self.faces: list[Any] = []  # of an engine's own kind
-        self._shapes = [_room(s.face, [o.face for o in sources if o is not s]) for s in sources]
+        self._shapes = [_room(s.face, [*(o.face for o in sources if o is not s), *beside]) for s in sources]
         for s, shape in zip(sources, self._shapes):
             face: Prepared = PreparedFace(s, replace(options, shape=shape)) if engine is None else engine.prepare(s)
             self.faces.append(face)
@@ -193,26 +201,28 @@ class Stage:
         lo, hi = boxes[:, :2].min(0), boxes[:, 2:].max(0)
         self.box = int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])
         self.canvas = self.image.copy()
-        self._sources, self._rehearsals = sources, list[PreparedFace]()
+        self._sources, self._rehearsals = sources, dict[int, PreparedFace]()
         self.seen: RGB | None = None  # the frame an engine that needs frames was last given
 
-    def begin(self, rest: Rest, image: RGB | None, points: NDArray | None) -> None:
-        """Start a performance on every face.
+    def begin(self, rest: Rest, image: RGB | None, points: NDArray | None, index: int | None = None) -> None:
+        """Start a performance on every face, or on one.
 
         Where the engine needs frames and there are none, the mesh engine renders the portrait itself first."""
-        self._rehearsals = []
-        for f, source, shape in zip(self.faces, self._sources, self._shapes):
+        for i, (f, source, shape) in enumerate(zip(self.faces, self._sources, self._shapes)):
+            if index is not None and i != index:
+                continue
+            self._rehearsals.pop(i, None)
             if self.needs == "frames" and (image is None or points is None):
                 own = PreparedFace(source, MeshOptions("own", "none", shape=shape))
                 own.begin(rest, None, None)
-                self._rehearsals.append(own)
+                self._rehearsals[i] = own
                 f.begin(rest, source.image, source.face.landmarks)
             else:
                 f.begin(rest, image, points)
 
     def _drive(self, index: int, drive: Drive) -> Drive:
         """What a face is given: the drive, with a frame made for it where it needs one."""
-        if not self._rehearsals:
+        if index not in self._rehearsals:
             self.seen = drive.image
             return drive
         face = self._rehearsals[index]
@@ -220,26 +230,27 @@ class Stage:
         target, _ = face.draw(self.seen, replace(drive, image=None, points=None))
         return Drive(drive.move, self.seen, target.points)
 
-    def render(self, drive: Drive) -> tuple[RGB, list[Any]]:
-        """The picture under one drive; the canvas is the same array every time."""
+    def render(self, drive: Drive | Sequence[Drive]) -> tuple[RGB, list[Any]]:
+        """The picture under one drive, or one for each face; the canvas is the same array every time."""
+        drives = [drive] * len(self.faces) if isinstance(drive, Drive) else drive
         if len(self.faces) == 1:
-            return self.canvas, [self.faces[0].draw(self.canvas, self._drive(0, drive))]
+            return self.canvas, [self.faces[0].draw(self.canvas, self._drive(0, drives[0]))]
         x0, y0, x1, y1 = self.box
         self.canvas[y0:y1, x0:x1] = self.image[y0:y1, x0:x1]
         own = self.image.copy()
         out = []
         for i, f in enumerate(self.faces):  # each where it differs from the still picture
             a, b, c, d = f.box
-            out.append(f.draw(own, self._drive(i, drive)))
+            out.append(f.draw(own, self._drive(i, drives[i])))
             changed = (own[b:d, a:c] != self.image[b:d, a:c]).any(-1)
             self.canvas[b:d, a:c][changed] = own[b:d, a:c][changed]
             own[b:d, a:c] = self.image[b:d, a:c]
         return self.canvas, out
 
 
-def make_stage(sources: list[Source], o: Options) -> Stage:
-    """The stage of an animation, by the engine of its options."""
-    return Stage(sources, o.mesh, None if o.engine == "mesh" else load_engine(o.engine, o, o.weights))
+def make_stage(sources: list[Source], o: Options, beside: Sequence[Face] = ()) -> Stage:
+    """The stage of an animation, by the engine of its options; faces `beside` stay still."""
+    return Stage(sources, o.mesh, None if o.engine == "mesh" else load_engine(o.engine, o, o.weights), beside)
 
 
 def _room(face: Face, others: list[Face]) -> WarpShape:
@@ -278,7 +289,7 @@ def open_driver(driving: Driving, options: Options | None = None) -> Driver:
     if is_image(driving):
         return MotionDriver(still_motion(*_largest(driving), o.fps or 25.0), Path(text).name)
     flow = o.engine == "mesh" and o.refine
-    return VideoDriver(driving, o.reference, o.smooth, o.keep_readable, None, o.fps, flow)
+    return VideoDriver(driving, o.reference, o.smooth, o.keep_readable, None, o.fps, flow, o.driver_face)
 
 
 def _largest(picture: str | Path) -> tuple[Face, RGB]:
@@ -294,29 +305,40 @@ def _largest(picture: str | Path) -> tuple[Face, RGB]:
         finder.close()
 
 
-def _begin(stage: Stage, driver: Driver, o: Options) -> None:
-    """Settle the driver on the portrait and start its performance."""
-    face = stage.faces[0].face
+def begin(stage: Stage, driver: Driver, o: Options, index: int | None = None) -> None:
+    """Settle the driver on the portrait, or one face of it, and start its performance."""
+    face = stage.faces[index or 0].face
     driver.settle(face.pose, face.face if o.absolute else None)
     if isinstance(driver, Suited):
         driver.suit(face.face)
     # A frame shows the whole performance: what is scaled or left out can only be shown by the portrait itself.
-    changed = o.strength != 1 or set(o.parts) < set(PARTS)
-    frames = stage.needs == "motion" or not changed
-    stage.begin(driver.rest, driver.rest_image if frames else None, driver.rest_points if frames else None)
+    frames = stage.needs == "motion" or not _changed(o)
+    stage.begin(driver.rest, driver.rest_image if frames else None, driver.rest_points if frames else None, index)
 
 
-def _adjusted(driver: Driver, o: Options) -> Iterator[Drive]:
+def _changed(o: Options) -> bool:
+    """Whether less or other than the whole performance is shown."""
+    return o.strength != 1 or not is_whole(o.parts)
+
+
+def staged(stage: Stage, drive: Drive, o: Options, index: int | None = None) -> Drive:
+    """A drive that is about to be rendered; the stage, or one face of it, begins anew with its shot."""
+    if drive.begins is not None:
+        frames = stage.needs == "motion" or not _changed(o)
+        shot = drive.begins
+        stage.begin(shot.rest, shot.image if frames else None, shot.points if frames else None, index)
+    return drive
+
+
+def adjusted(driver: Driver, o: Options) -> Iterator[Drive]:
     """The driver's stream with strength and parts applied."""
-    whole = set(o.parts) >= set(PARTS)
-    if whole and o.strength == 1:
-        yield from driver
-        return
-    weight = None if whole else part_weights(o.parts)
+    adjust = Adjust(o.parts, o.strength, o.absolute)
+    adjust.begin(driver.rest)
+    keep_image = "lips" in o.parts or not _changed(o)
     for drive in driver:
-        move = with_strength(drive.move, driver.rest, o.strength, weight, o.parts)
-        keep_image = "lips" in o.parts
-        yield replace(drive, move=move, image=drive.image if keep_image else None)
+        if drive.begins is not None:
+            adjust.begin(drive.begins.rest)
+        yield replace(drive, move=adjust(drive.move), image=drive.image if keep_image else None)
 
 
 # -- the job --------------------------------------------------------------------------------------
@@ -438,6 +460,9 @@ def animate(
     audio = _check_audio(o.audio)
     seal = _seal(o, out)
     started = time.perf_counter()
+    cast = parse_cast(o.face)
+    if cast is not None:
+        return _animate_cast(source, driving, cast, out, o, audio, progress, started, seal)
     if _is_video(source):
         return _animate_video(Path(source), driving, out, o, audio, progress, started, seal)
     with ThreadPoolExecutor(1) as pool:  # the driver is looked over while the portrait is prepared
@@ -451,7 +476,7 @@ def animate(
             raise
         driver = looking.result()
     try:
-        _begin(stage, driver, o)
+        begin(stage, driver, o)
         name = _label(driving)
         h, w = stage.image.shape[:2]
         size = panel_size(w, h) if o.panel else (w, h)
@@ -460,10 +485,10 @@ def animate(
         watch = Watch([f.face for f in stage.faces], [s.face.box for s in sources], stage.image)
 
         def frames() -> Iterator[tuple[RGB, Any]]:
-            ahead = _Ahead(_adjusted(driver, o))
+            ahead = _Ahead(adjusted(driver, o))
             try:
                 for drive in ahead:
-                    canvas, drawn = stage.render(drive)
+                    canvas, drawn = stage.render(staged(stage, drive, o))
                     watch.see(canvas)
                     yield (panel_frame(stage, drive, canvas, drawn), None) if o.panel else (canvas, stage.box)
             finally:
@@ -478,6 +503,56 @@ def animate(
     return summary
 
 
+def _animate_cast(
+    source: str | Path,
+    driving: Driving,
+    cast: dict[int, str],
+    out: Path,
+    o: Options,
+    audio: Path | None,
+    progress: Progress | None,
+    started: float,
+    seal: Seal | None = None,
+) -> Summary:
+    """Each face by its own driver; faces without one stay still."""
+    if driving not in ("", None):
+        raise InputError(f"--face {o.face} names the drivers already; leave out the other one")
+    if o.panel:
+        raise InputError("--panel shows one driver; it does not go with --face 1=a.mp4")
+    if _is_video(source):
+        raise InputError("--face 1=a.mp4 needs a still picture as source")
+    for name in cast.values():
+        if same_file(name, out):
+            raise InputError(f"the output {out} would overwrite an input")
+    sources = load_source(source, "all", None, o.size)
+    if max(cast) > len(sources):
+        name, count = Path(source).name, len(sources)
+        raise InputError(f"--face {max(cast)}=...: {name} has {count} face(s), numbered from the left")
+    chosen = [sources[n - 1] for n in sorted(cast)]
+    beside = [s.face for n, s in enumerate(sources, 1) if n not in cast]
+    stage = make_stage(chosen, o, beside)
+    players = Ensemble.open([cast[n] for n in sorted(cast)], o)
+    try:
+        players.begin(stage)
+        h, w = stage.image.shape[:2]
+        sound = (audio or players.audio) if o.audio != "none" and supports_audio(out) else None
+
+        def frames() -> Iterator[tuple[RGB, Any]]:
+            ahead = _Ahead(iter(players))
+            try:
+                for drives in ahead:
+                    drives = [staged(stage, d, o, i) for i, d in enumerate(drives)]
+                    yield stage.render(drives)[0], stage.box
+            finally:
+                ahead.close()
+
+        words = provenance(source, players.name, o)
+        count = _write(frames(), out, (w, h), players.fps, sound, words, progress, players.frames, o.mark, seal)
+    finally:
+        players.close()
+    return _summary(out, count, players, (w, h), len(chosen), o, started)
+
+
 def render(sources: Source | Sequence[Source], driving: Driving, options: Options | None = None) -> Iterator[RGB]:
     """Frames (H, W, 3) uint8 of the portrait under a driver, one by one; each is a new array."""
     o = options or Options()
@@ -485,9 +560,9 @@ def render(sources: Source | Sequence[Source], driving: Driving, options: Option
     stage = make_stage([sources] if isinstance(sources, Source) else list(sources), o)
     driver = open_driver(driving, o)
     try:
-        _begin(stage, driver, o)
-        for drive in _adjusted(driver, o):
-            yield stage.render(drive)[0].copy()
+        begin(stage, driver, o)
+        for drive in adjusted(driver, o):
+            yield stage.render(staged(stage, drive, o))[0].copy()
     finally:
         driver.close()
 
@@ -553,7 +628,7 @@ def _recycle(spare: queue.Queue[RGB], behind: _Behind) -> RGB:
 
 
 def _summary(
-    out: Path, count: int, driver: Driver, size: tuple[int, int], faces: int, o: Options, started: float
+    out: Path, count: int, driver: Driver | Ensemble, size: tuple[int, int], faces: int, o: Options, started: float
 ) -> Summary:
     seconds = time.perf_counter() - started
     warnings = [f"no face from {a:.1f} s to {b:.1f} s of the driver; the last pose was held" for a, b in driver.lost]
@@ -616,12 +691,18 @@ def _animate_video(
     lost = [0]
 
     def frames() -> Iterator[tuple[RGB, Any]]:
-        weight = part_weights(parts)
+        adjust = Adjust(parts, o.strength, o.absolute)
+        adjust.begin(driver.rest)
+        rest, rest_image, rest_points = driver.rest, driver.rest_image, driver.rest_points
         ahead = _Ahead(iter(driver))
         face: Face | None = None
         try:
             with FaceTracker() as tracker:
                 for frame, drive in zip(reader, ahead):
+                    if drive.begins is not None:
+                        rest, rest_image, rest_points = drive.begins.rest, drive.begins.image, drive.begins.points
+                        adjust.begin(rest)
+                    move = adjust(drive.move)
                     seen = tracker(frame.image)
                     if seen is None:
                         lost[0] += 1
@@ -629,9 +710,8 @@ def _animate_video(
                         continue
                     face = seen
                     prepared = PreparedFace(Source(frame.image, face), replace(o.mesh, layers="flat"))
-                    prepared.begin(driver.rest, driver.rest_image, driver.rest_points)
+                    prepared.begin(rest, rest_image, rest_points)
                     canvas = frame.image.copy()
-                    move = with_strength(drive.move, driver.rest, o.strength, weight, parts)
                     prepared.draw(canvas, replace(drive, move=move))
                     yield canvas, None
             if face is None:
@@ -671,7 +751,7 @@ def track(
         moves = []
         assert driver.rest_image is not None  # it is settled
         reader = UnitReader(driver.rest_image, driver.rest_points, driver.rest.face)
-        for drive in driver:
+        for drive in one_rest(driver):
             moves.append(replace(drive.move, offsets=drive.move.offsets.astype(np.float32)))
             reader.add(drive.image, drive.points, drive.move.offsets)
             if progress:

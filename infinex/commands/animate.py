@@ -73,10 +73,15 @@ def animate(
         str, typer.Option(help="What renders: mesh, fomm, ganimation; of --text alone stylegan.")
     ] = "mesh",
     weights: Annotated[str, typer.Option(help="Of the engine: a name of `infinex weights list`, or a file.")] = "",
-    face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
+    face: Annotated[
+        str, typer.Option(help="largest, all, a number from the left, or drivers: 1=a.mp4,2=b.mp4.")
+    ] = "largest",
+    driver_face: Annotated[
+        str, typer.Option(help="Whose performance: largest, moving, a number from the left, or x,y,width,height.")
+    ] = "largest",
     box: Annotated[str | None, typer.Option(help="x,y,width,height of the face where none is found.")] = None,
     parts: Annotated[
-        str, typer.Option(help="What to carry over, of pose,lips,eyes,brows,gaze.")
+        str, typer.Option(help="Of pose,lips,eyes,brows,gaze,scale; without scale the head keeps its size.")
     ] = "pose,lips,eyes,brows,gaze",
     strength: Annotated[float, typer.Option(help="How strongly, 0 to 3.")] = 1.0,
     absolute: Annotated[
@@ -115,7 +120,7 @@ def animate(
     from infinex.pipeline import animate as run
 
     named = sum(d is not None for d in (driving, motion, units, text))
-    if named > 1 or (not named and speech is None):
+    if named > 1 or (not named and speech is None and "=" not in face):
         raise InputError("name one driver: a file or camera:0 after the source, or --motion, --units, --text, --speech")
     if text is None and explain:
         raise InputError("--explain goes with --text")
@@ -137,7 +142,7 @@ def animate(
     options = Options(
         engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
         smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
-        weights, not no_refine,
+        weights, not no_refine, driver_face=driver_face,
     )  # fmt: skip
     options.check()  # before a driver is made of them
     driver: Driving = motion or driving or ""

@@ -14,7 +14,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.drivers.capture import NOISE, NOISE_BEYOND, NOISE_POSE, Capture, choose_rest, with_strength
+from infinex.drivers.capture import NOISE, NOISE_BEYOND, NOISE_POSE, Adjust, Capture, choose_rest
 from infinex.drivers.measured import Measured
 from infinex.engine import Drive
 from infinex.errors import FaceNotFoundError, InputError, MissingDependencyError
@@ -139,7 +139,6 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
     installed, and writes `output` where it is given."""
     from infinex.media.provenance import Mark, Seal
     from infinex.media.sink import open_sink
-    from infinex.motion import PARTS, part_weights
     from infinex.pipeline import Summary, load_source, make_stage, provenance
 
     options.check()
@@ -152,12 +151,13 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
             "there is no screen for a preview; name an output with -o, or install pyvirtualcam"
         )
     driver = CameraDriver(name, options.smooth, options.refine)
-    weight = None if set(options.parts) >= set(PARTS) else part_weights(options.parts)
+    adjust = Adjust(options.parts, options.strength, options.absolute)
     count, started = 0, time.perf_counter()
     h, w = stage.image.shape[:2]
     mark = Mark(w, h) if options.mark else None
     try:
         stage.begin(driver.rest, driver.rest_image, driver.rest_points)
+        adjust.begin(driver.rest)
         with contextlib.ExitStack() as stack:
             sink = None
             if output is not None:
@@ -166,7 +166,7 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
                 )
             with contextlib.suppress(KeyboardInterrupt):
                 for drive in driver:
-                    move = with_strength(drive.move, driver.rest, options.strength, weight, options.parts)
+                    move = adjust(drive.move)
                     canvas, _ = stage.render(Drive(move, drive.image, drive.points))
                     count += 1
                     if mark is not None:

@@ -10,11 +10,13 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.engine import Drive
 from infinex.face import topology as top
 from infinex.face.interior import SHAPE
 from infinex.face.pose import Pose, fit_pose, to_matrix, to_vector
 from infinex.face.shape import eye_openness, gaze_of, lip_gaps
-from infinex.motion import Move, Rest
+from infinex.mesh.retarget import SourceFace
+from infinex.motion import Move, Rest, is_whole, part_weights
 
 Array = NDArray[np.float64]
 T = TypeVar("T")
@@ -26,6 +28,11 @@ NOISE_HEAD: Array = 8.0 * NOISE_POSE[:7]  # expressions leak into it
 NOISE_FACE: Array = np.concatenate([NOISE_POSE[7:], np.tile(NOISE, top.POINTS)])
 NOISE_BEYOND = np.repeat([0.012, 0.06], [12, 6])  # IOD: of the fields of `infinex.face.outline`; of `.interior`
 REACH = 7  # frames of look-ahead that smoothing uses
+FREE = 0.025  # log: by how much a head may grow and shrink as its body sways; the rest is a camera's
+CALM = 0.8  # seconds in which a growth that stays is taken for the camera's
+ZOOMING = (0.06, 0.12)  # log/s: from the first growth on, what moves along is the camera's, too; from the second wholly
+DRIFT = 0.3  # seconds over which that movement is averaged
+GROWN, MOVED = 0.2, 0.3  # log, IOD: growth and drift that the surroundings are carried along by at most
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,89 @@ def choose_rest(
     return rest, reference
 
 
+class Camera:
+    """Tells how much of a head's growth and drift is a camera's that zooms, or that somebody walks up to.
+
+    A portrait's body can do neither. Small quick changes are the head's own; what is larger or stays is not."""
+
+    def __init__(self) -> None:
+        self._time: float | None = None
+        self._size = 0.0  # log: what of the growth is the camera's
+        self._shift, self._speed, self._last = np.zeros(3), np.zeros(3), np.zeros(3)
+
+    def __call__(self, time: float, head: Array) -> Array:
+        """The state of a head (7: turn, translation, log scale, from rest) as a camera that stays would see it.
+
+        Frames come in order; `time` in seconds."""
+        size, place = float(head[6]), head[3:6]
+        before = self._size
+        if self._time is not None:
+            step = max(time - self._time, 1e-6)
+            self._size += (size - self._size) * (1 - np.exp(-step / CALM))
+        elif abs(size) > FREE:
+            self._size = size
+        self._size = float(np.clip(self._size, size - FREE, size + FREE))
+        if self._time is not None:
+            self._speed += ((place - self._last) / step - self._speed) * (1 - np.exp(-step / DRIFT))
+            rate = abs(self._size - before) / step
+            share = np.clip((rate - ZOOMING[0]) / (ZOOMING[1] - ZOOMING[0]), 0, 1)
+            self._shift = self._shift + share * self._speed * step
+        self._time, self._last = time, place
+        out = head.copy()
+        out[3:6] -= self._shift
+        out[6] -= self._size
+        return out
+
+
+def _carried(still: Array, filmed: Array) -> Array:
+    """What a camera's zoom adds to an outline, (2, 2, 3), from two states (7) of a head: without it, and as filmed.
+
+    The head takes along what is near it by itself; only the shoulders are told where the camera puts them."""
+    size = float(np.clip(filmed[6] - still[6], -GROWN, GROWN))
+    shift = filmed[3:5] - still[3:5]
+    shift = shift * min(1.0, MOVED / max(float(np.linalg.norm(shift)), 1e-9))
+    k, scale = np.exp(size), np.exp(still[6] + size)
+    out = np.zeros((2, 2, 3))
+    out[1, 0, 0] = out[1, 1, 1] = (k - 1) / scale
+    out[1, :, 2] = (still[3:5] + shift - k * still[3:5]) / scale
+    return out
+
+
+class Adjust:
+    """What is shown of a driver's moves: some parts, more or less strongly, at a size that the body can bear.
+
+    Without `scale` in `parts` the head does not follow a camera that zooms, see `Camera`; an `absolute` pose does."""
+
+    def __init__(self, parts: Sequence[str], strength: float = 1.0, absolute: bool = False) -> None:
+        self.parts, self.strength = tuple(parts), strength
+        self._weight = None if is_whole(parts) else part_weights(parts)
+        self._damped = not absolute and "scale" not in parts
+
+    def begin(self, rest: Rest) -> None:
+        """Start a performance, or a shot of it, that is measured from `rest`."""
+        self._rest, self._camera = rest, Camera()
+        self._filmed = rest.lids_open is not None  # what was written, not performed, leans forward as it means to
+
+    def __call__(self, move: Move) -> Move:
+        """The next move."""
+        if self._damped and self._filmed:
+            move = self._steadied(move)
+        if self._weight is None and self.strength == 1:
+            return move
+        return with_strength(move, self._rest, self.strength, self._weight, self.parts)
+
+    def _steadied(self, move: Move) -> Move:
+        r = self._rest
+        shift = (move.translation - r.translation) / r.scale
+        filmed = np.array([0.0, 0.0, 0.0, *shift, np.log(move.scale / r.scale)])
+        still = self._camera(move.time, filmed)
+        if np.array_equal(still, filmed):
+            return move
+        outline = move.outline if move.outline is None else move.outline - _carried(still, filmed)
+        place, scale = r.translation + still[3:6] * r.scale, r.scale * float(np.exp(still[6]))
+        return replace(move, translation=place, scale=scale, outline=outline)
+
+
 class Capture:
     """Landmarks of one performer to moves; `unit` is the IOD of the reference frame in pixels."""
 
@@ -122,28 +212,40 @@ class Capture:
         return Move(time, rotation, shift, float(np.exp(state[6])), offsets, gaze, valid, outline, interior)
 
     def moves(
-        self, seen: Iterable[tuple[Sighting, T]], beyond: Callable[[T, Array, Pose, bool], Array] | None = None
+        self,
+        seen: Iterable[tuple[Sighting, T]],
+        beyond: Callable[[T, Array, Pose, Pose, bool], Array] | None = None,
+        first: int = 0,
+        camera: Camera | None = None,
     ) -> Iterator[tuple[Move, Array, T]]:
         """Stream sightings, each with a companion, into smoothed moves; also yields the landmarks used.
 
-        `beyond` measures outline and interior (18) of a companion, given landmarks, pose and whether a face was seen.
+        `beyond` measures outline and interior (18) of a companion, given landmarks, pose, the pose that a camera
+        which stays would see, and whether a face was seen. `first` is the number of the first frame; `camera` goes
+        on from frames before.
 
         The head is steadied first, and much more than the face: it is heavy, and expressions leak into where it
         seems to be. The face is then read in the steadied head, so that every landmark stays where it was seen."""
         heads = ((self._head(p), (p, valid, other)) for p, valid, other in bridge(seen))
         steady = smooth(heads, self.fps, self.smooth, NOISE_HEAD)
+        camera = camera or Camera()
 
-        def seen_in_it() -> Iterator[tuple[Array, tuple[Array, Array, bool, T]]]:
-            for head, (points, valid, other) in steady:
+        def seen_in_it() -> Iterator[tuple[Array, tuple[tuple[Array, Array], Array, bool, T]]]:
+            for i, (head, (points, valid, other)) in enumerate(steady):
                 state = self._face(points, head)
+                still = camera((first + i) / self.fps, head)
                 if beyond is not None:
-                    state = np.concatenate([state, beyond(other, points, self._pose(head), valid)])
-                yield state, (head, points, valid, other)
+                    poses = self._pose(head), self._pose(still)
+                    state = np.concatenate([state, beyond(other, points, *poses, valid)])
+                yield state, ((head, still), points, valid, other)
 
         noise = NOISE_FACE if beyond is None else np.concatenate([NOISE_FACE, NOISE_BEYOND])
         states = smooth(seen_in_it(), self.fps, self.smooth, noise)
-        for i, (face, (head, points, valid, other)) in enumerate(states):
-            yield self.move(np.concatenate([head, face]), i / self.fps, valid), points, other
+        for i, (face, ((head, still), points, valid, other)) in enumerate(states):
+            move = self.move(np.concatenate([head, face]), (first + i) / self.fps, valid)
+            if move.outline is not None:  # measured as if the camera stayed; a move says what was filmed
+                move = replace(move, outline=move.outline + _carried(still, head))
+            yield move, points, other
 
 
 def _settled(state: Array) -> Array:
@@ -232,20 +334,55 @@ def smooth(states: Iterable[tuple[Array, T]], fps: float, amount: float, noise: 
         at += 1
 
 
+def one_rest(driver: Iterable[Drive]) -> Iterator[Drive]:
+    """The drives of a film, all measured from its first rest: what a single rest must serve cuts, too.
+
+    `driver` has that rest as its `rest`."""
+    first: Rest = driver.rest  # type: ignore[attr-defined]
+    rest, model = first, None
+    for drive in driver:
+        if drive.begins is not None:
+            rest = drive.begins.rest
+            model = None if rest is first else SourceFace(first.face)
+        move = drive.move if model is None else _from_rest(drive.move, rest, first, model)
+        yield replace(drive, move=move, begins=None)
+
+
+def _from_rest(move: Move, rest: Rest, other: Rest, model: SourceFace) -> Move:
+    """A move measured from `rest`, measured from `other`, whose face `model` is: lids and lips do the same on it."""
+    performer = rest.face + move.offsets
+    face = other.face + move.offsets
+    (shut, wide), (my_shut, my_wide) = rest.lids, other.lids
+    share = (eye_openness(performer) - shut) / np.maximum(wide - shut, 1e-3)
+    model.set_lids(face, (my_shut + share * (my_wide - my_shut)) / np.maximum(model.openness, 1e-3))
+    theirs = lip_gaps(rest.face) if rest.lips_closed is None else rest.lips_closed
+    mine = lip_gaps(other.face) if other.lips_closed is None else other.lips_closed
+    model.set_lips(face, np.maximum(0, lip_gaps(performer) - theirs) + mine)
+    turn = to_matrix(move.rotation) @ to_matrix(rest.rotation).T
+    return replace(
+        move,
+        rotation=to_vector(turn @ to_matrix(other.rotation)),
+        translation=other.translation + (move.translation - rest.translation) / rest.scale * other.scale,
+        scale=move.scale / rest.scale * other.scale,
+        offsets=face - other.face,
+        gaze=other.gaze + move.gaze - rest.gaze,
+    )
+
+
 def with_strength(move: Move, rest: Rest, strength: float, weight: Array | None, parts: Sequence[str]) -> Move:
     """A move `strength` times as far from rest, of which only some parts are kept (see `part_weights`)."""
     offsets = move.offsets * strength if strength != 1 else move.offsets
     if weight is not None:
         offsets = offsets * weight[:, None]
-    pose, gaze = "pose" in parts, "gaze" in parts
+    pose, gaze, size = "pose" in parts, "gaze" in parts, "pose" in parts or "scale" in parts
     rotation, translation, scale, look = move.rotation, move.translation, move.scale, move.gaze
     if not pose:
-        rotation, translation, scale = rest.rotation, rest.translation, rest.scale
+        rotation, translation = rest.rotation, rest.translation
     elif strength != 1:
         turn = to_vector(to_matrix(rotation) @ to_matrix(rest.rotation).T) * strength
         rotation = to_vector(to_matrix(turn) @ to_matrix(rest.rotation))
         translation = rest.translation + (translation - rest.translation) * strength
-        scale = rest.scale * (scale / rest.scale) ** strength
+    scale = rest.scale * (scale / rest.scale) ** strength if size else rest.scale
     if not gaze:
         look = rest.gaze
     elif strength != 1:

@@ -25,12 +25,17 @@ class Measured:
         self._fields: Array | None = None
         self._shown = USUAL  # until the lips part
 
-    def beyond(self, image: Image, points: Array, pose: Pose, valid: bool) -> Array:
+    def anew(self) -> None:
+        """Forget the last frame: the next one does not follow it."""
+        self._fields = None
+
+    def beyond(self, image: Image, points: Array, pose: Pose, valid: bool, still: Pose | None = None) -> Array:
         """Outline and interior of the mouth, (18,), in a frame with those landmarks and the head at `pose`.
 
+        The outline is that which a camera would see that has the head at `still`, if not in this place and size.
         Without a face (`valid`) they are those of the last frame."""
         if valid:
-            self._fields = self._outline.measure(image, pose, self._fields)
+            self._fields = self._outline.measure(image, pose, self._fields, still)
             seen = interior(image, points)
             self._shown = self._shown if seen is None else seen
         outline = STILL if self._fields is None else self._outline.settled(self._fields)

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.drivers.capture import one_rest
 from infinex.engine import Drive, Suited
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
@@ -86,7 +87,7 @@ class LipsOver:
         self._lips.close()
 
     def __iter__(self) -> Iterator[Drive]:
-        base = _timed(iter(self._base))
+        base = _timed(one_rest(self._base))
         for drive in self._lips:
             under = base(drive.move.time)
             yield Drive(self.merged(drive.move, under) if under is not None else drive.move)

@@ -1,29 +1,38 @@
-"""Driving by a video: its face is tracked as it streams by."""
+"""Driving by a video: its face is tracked as it streams by, each shot from its own rest."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Generator, Iterator
+from dataclasses import dataclass, replace
+from itertools import chain, groupby
 from pathlib import Path
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.drivers.capture import Capture, Sighting, choose_rest
+from infinex.drivers.capture import Camera, Capture, Sighting, choose_rest
 from infinex.drivers.measured import Measured
-from infinex.engine import Drive
+from infinex.drivers.shots import OTHER, Break, Look, Shots, apart, likeness, thumbnail
+from infinex.drivers.whose import SAMPLES, check_driver_face, whose
+from infinex.engine import Drive, Shot
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face.pose import Pose, fit_pose
 from infinex.face.topology import mean_face
-from infinex.face.tracker import Box, FaceFinder, FaceTracker
+from infinex.face.tracker import Box, Face, FaceFinder, FaceTracker
 from infinex.media.video import VideoFrame, VideoReader
-from infinex.motion import Rest
+from infinex.motion import Move, Rest
 
-AHEAD = 72  # frames tracked before the first is rendered
+AHEAD = 72  # frames tracked before the first of a shot is rendered
 GLANCES = 18  # further frames looked at, spread over the rest of a long clip
 SIDE = 1280  # longest side of the frames that tracking and mouth retrieval see
 GLANCE_PENALTY = 0.02  # a frame from the tracked stretch serves better as reference
 LONG = 0.7  # seconds without a face that are worth a word
+EVERY = 6  # frames of a later shot of which one is kept, as its reference may be
+SETUPS = 3  # shots that are remembered, in case that the film returns to them
+BACK = 0.85  # likeness of a shot to one that was seen before, whose rest it takes
+NAMED = 6  # cuts that a note names
 
 
 def _same_picture(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
@@ -34,10 +43,34 @@ def _same_picture(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
     return int(change.max()) <= 6 and float(change.mean()) < 0.1
 
 
+@dataclass
+class _Seen:
+    """What is known of a frame: landmarks (478, 3) or None, its shot, and the stretch of it that is smoothed as one."""
+
+    index: int
+    points: NDArray[np.float64] | None
+    shot: int = 0
+    part: int = 0
+    begins: str | None = None
+
+
+class _Setup:
+    """A shot as it is measured: from its own rest."""
+
+    def __init__(self, shot: Shot, fps: float, smooth: float, flow: bool) -> None:
+        self.shot = shot
+        unit = fit_pose(mean_face(), shot.points).scale
+        self.capture = Capture(shot.rest, unit, fps, smooth)
+        self.measured = Measured(shot.image, shot.points, shot.rest) if flow else None
+        self.camera = Camera()
+        self.last: Look | None = None  # how it looked when it ended
+
+
 class VideoDriver:
     """A driving video. Iterating yields one `Drive` for each frame, in constant memory.
 
-    Making one looks the clip over; `settle` then chooses the performer's rest for a portrait."""
+    Making one looks the clip over; `settle` then chooses the performer's rest for a portrait. Every later shot
+    gets a rest of its own, which comes with its first drive."""
 
     rest: Rest
 
@@ -50,8 +83,12 @@ class VideoDriver:
         box: Box | None = None,
         fps: float | None = None,
         flow: bool = True,
+        face: str = "largest",
     ) -> None:
-        """`flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too."""
+        """`flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too.
+
+        `face`: whose performance, see `infinex.drivers.whose`; `box`: where a face is that no detector finds."""
+        check_driver_face(face)
         self.path = Path(path)
         self.name = self.path.name
         self._box = box
@@ -61,119 +98,318 @@ class VideoDriver:
         self.frames = self.info.frames
         self.audio = self.path if self.info.has_audio else None
         self.lost: list[tuple[float, float]] = []
+        self.cuts: list[float] = []
         self._known: list[NDArray[np.float64] | None] = []
+        self._near: Box | None = None
+        self._notes: list[str] = []
         self._reference, self._smooth, self._flow = reference, smooth, flow
+        if box is None:
+            self._near, self._notes = whose(self._beginning(), face, self.name, self._shrink(face))
         self._scout(reference)
 
     def close(self) -> None:
         """Close the file."""
         self._reader.close()
 
+    @property
+    def warnings(self) -> list[str]:
+        """Words about whose performance it is, and about cuts."""
+        if not self.cuts:
+            return self._notes
+        times = ", ".join(f"{t:.1f}" for t in self.cuts[:NAMED])
+        more = f" and {len(self.cuts) - NAMED} more" if len(self.cuts) > NAMED else ""
+        cut = "cut" if len(self.cuts) == 1 else "cuts"
+        return [*self._notes, f"{cut} at {times} s{more} of the driver: each shot is measured from its own rest"]
+
+    def _shrink(self, face: str) -> float:
+        """Pixels of the frames that are tracked per pixel of the file; only boxes ask."""
+        if "," not in face or max(self.info.width, self.info.height) < SIDE:
+            return 1.0
+        with VideoReader(self.path) as reader:
+            return self.info.width / reader.info.width
+
+    def _beginning(self) -> Iterator[VideoFrame]:
+        """A few frames of the first that are looked over."""
+        step = max(1, AHEAD // SAMPLES)
+        for frame in self._reader:
+            if frame.index >= AHEAD:
+                return
+            if frame.index % step == 0:
+                yield frame
+
     def _scout(self, reference: int | None) -> None:
         """Track the first frames and glance at the others."""
         tracks: list[NDArray[np.float64]] = []
         places: list[float] = []
         penalty: list[float] = []
-        wanted: NDArray[np.uint8] | None = None
-        for frame, points in self._tracked():
+        greys: list[NDArray[np.uint8]] = []
+        self._first = 0  # the shot that the first rest is of
+        over = False
+
+        def note(frame: VideoFrame, points: NDArray[np.float64] | None) -> None:
             self._known.append(points)
-            if points is not None:
-                tracks.append(points)
-                places.append(frame.index)
-                penalty.append(0.0)
-            if frame.index == reference:
-                wanted = frame.image
-                if points is None:
-                    raise FaceNotFoundError(f"--reference {reference}: no face in that frame of {self.path.name}")
-            if len(self._known) >= AHEAD and (reference is None or reference < len(self._known)):
-                break
-        del wanted
+            if frame.index % 24 == 0:
+                greys.append(thumbnail(frame.image))
+            if frame.index == reference and points is None:
+                raise FaceNotFoundError(f"--reference {reference}: no face in that frame of {self.path.name}")
+
+        last = -1
+        looked = self._looked(note)
+        try:
+            for seen in looked:
+                last = seen.index
+                if seen.points is not None and not over:
+                    if tracks and seen.shot != self._first:
+                        over = True
+                    elif len(tracks) < AHEAD or reference is not None:
+                        self._first = seen.shot
+                        tracks.append(seen.points)
+                        places.append(seen.index)
+                        penalty.append(0.0)
+                if last + 1 >= AHEAD and (reference is None or reference <= last):
+                    break
+        finally:
+            looked.close()
+        if reference is not None and reference > last:
+            raise InputError(f"--reference {reference}: {self.path.name} has only {last + 1} frames")
         images: dict[int, NDArray[np.uint8]] = {}
-        seen = len(self._known) / self.fps
+        seen_for = (last + 1) / self.fps
         total = self.info.duration or 0
-        if len(self._known) >= AHEAD and total > seen + 1:
-            finder = FaceFinder()
-            for frame in self._reader.sample(list(np.linspace(seen, total, GLANCES + 2)[1:-1])):
-                found = finder.boxes(frame.image)
-                points = finder.mesh(frame.image, found[0][0]) if found and found[0][1] > 0.5 else None
-                if points is not None:
-                    images[len(tracks)] = frame.image
-                    tracks.append(points)
-                    places.append(-1)
-                    penalty.append(GLANCE_PENALTY)
-            finder.close()
+        if tracks and not over and last + 1 >= AHEAD and total > seen_for + 1:
+            place = Look(0, greys[0])
+            place.see(tracks[-1])
+            for frame, points in self._glances(list(np.linspace(seen_for, total, GLANCES + 2)[1:-1]), greys, place):
+                images[len(tracks)] = frame.image
+                tracks.append(points)
+                places.append(-1)
+                penalty.append(GLANCE_PENALTY)
         if not tracks:
             raise FaceNotFoundError(f"no face found in {self.path.name}; use a clip that shows a face clearly")
-        chosen = None
-        if reference is not None:
-            if reference not in places:
-                raise InputError(f"--reference {reference}: {self.path.name} has only {len(self._known)} frames")
-            chosen = places.index(reference)
+        chosen = places.index(reference) if reference in places else None
         self._seen = tracks, places, penalty, images, chosen
+
+    def _glances(
+        self, times: list[float], greys: list[NDArray[np.uint8]], place: Look
+    ) -> Iterator[tuple[VideoFrame, NDArray[np.float64]]]:
+        """Frames near some times that show the first shot still, and the face nearest to `place` in them."""
+        finder = FaceFinder()
+        try:
+            for frame in self._reader.sample(times):
+                grey = thumbnail(frame.image)
+                if max(likeness(g, grey) for g in greys) < OTHER:
+                    continue
+                faces = []
+                for box, score in finder.boxes(frame.image):
+                    points = finder.mesh(frame.image, box) if score > 0.5 else None
+                    if points is not None:
+                        look = Look(-1, grey)
+                        look.see(points)
+                        faces.append((apart(place, look)[0], points))
+                if faces:
+                    yield frame, min(faces, key=lambda f: f[0])[1]
+        finally:
+            finder.close()
 
     def settle(self, near: Pose | None = None, match: NDArray[np.float64] | None = None) -> VideoDriver:
         """Choose the reference frame: near the portrait's pose, or most like its canonical face `match`."""
         tracks, places, penalty, images, chosen = self._seen
+        self._aim = near, match
         self.rest, index = choose_rest(tracks, near, match, chosen, penalty)
         self.rest_points = tracks[index]
         self.reference = places[index]
-        unit = fit_pose(mean_face(), self.rest_points).scale
-        self._capture = Capture(self.rest, unit, self.fps, self._smooth)
         self.rest_image = images.get(index)
         if self.rest_image is None:
-            for frame in self._reader:
-                if frame.index == self.reference:
-                    self.rest_image = frame.image
-                    break
+            self.rest_image = self._picture(int(self.reference))
         return self
 
-    def _tracked(self):  # type: ignore[no-untyped-def]
-        """Frames with landmarks or None; what is known already is not tracked again."""
-        with FaceTracker(self._box) as tracker:
+    def _picture(self, index: int) -> NDArray[np.uint8]:
+        for frame in self._reader:
+            if frame.index >= index:
+                break
+        return frame.image
+
+    def _looked(
+        self,
+        note: Callable[[VideoFrame, NDArray[np.float64] | None], None],
+        breaks: Callable[[Break], None] | None = None,
+    ) -> Generator[_Seen, None, None]:
+        """All frames, some behind those that are tracked, so that their shots are known.
+
+        What is known already is not tracked again. `note` is given every frame with its landmarks as it is tracked,
+        `breaks` every break as it is found."""
+        shots = Shots(self.fps)
+        held: deque[_Seen] = deque()
+        shot = part = 0
+
+        def mark(found: list[Break]) -> None:
+            for b in found:
+                for seen in held:
+                    if seen.index in b.mixed:
+                        seen.points = None  # two faces at once are none
+                    if seen.index == b.index:
+                        seen.begins = b.kind
+                if breaks is not None:
+                    breaks(b)
+
+        def numbered(seen: _Seen) -> _Seen:
+            nonlocal shot, part
+            shot += seen.begins == "cut"
+            part += seen.begins is not None
+            return replace(seen, shot=shot, part=part)
+
+        known = len(self._known)
+        before = next((p for p in reversed(self._known) if p is not None), None)
+        near = self._near if before is None else Face(before).box
+        with FaceTracker(self._box, near) as tracker:
             last_image: NDArray[np.uint8] | None = None
             last: NDArray[np.float64] | None = None
             for frame in self._reader:
-                if frame.index < len(self._known):
+                anew = shots.picture(frame.index, thumbnail(frame.image))
+                if frame.index < known:
                     points = self._known[frame.index]
                     last_image = None
                 elif last_image is not None and _same_picture(frame.image, last_image):
                     points = last  # a still picture has a still face
                 else:
-                    face = tracker(frame.image)
+                    face = tracker(frame.image, anew)
                     points = None if face is None else face.landmarks
                     last_image, last = frame.image, points
-                yield frame, points
+                held.append(_Seen(frame.index, points))
+                mark(shots.face(points))
+                note(frame, points)
+                while len(held) > shots.reach:
+                    yield numbered(held.popleft())
+        mark(shots.close())
+        while held:
+            yield numbered(held.popleft())
+
+    def _streamed(self) -> Iterator[tuple[VideoFrame, _Seen]]:
+        """Every frame with what is known of it, while `self._coming` holds what is known of those that follow."""
+        self._pictures: dict[int, NDArray[np.uint8]] = {}  # of later shots, one in `EVERY`
+        self._wanted: list[int] = []  # first frames of shots that have no rest yet
+
+        def note(frame: VideoFrame, points: object) -> None:
+            if frame.index % EVERY == 0 and points is not None:
+                self._pictures[frame.index] = frame.image
+            oldest = min([frame.index - 2 * EVERY - reach, *self._wanted])
+            for i in [i for i in self._pictures if i < oldest]:
+                del self._pictures[i]
+
+        def found(b: Break) -> None:
+            if b.kind == "cut":
+                self._wanted.append(b.index)
+
+        reach = Shots(self.fps).reach
+        looked = self._looked(note, found)
+        self._coming: deque[_Seen] = deque()
+        gone: float | None = None
+        time = 0.0
+        try:
+            for frame in self._reader:
+                while not self._coming or self._coming[-1].index < frame.index + AHEAD:
+                    seen = next(looked, None)
+                    if seen is None:
+                        break
+                    self._coming.append(seen)
+                if not self._coming:
+                    break
+                seen = self._coming[0]
+                time = frame.time
+                if seen.points is None and gone is None:
+                    gone = time
+                elif seen.points is not None and gone is not None:
+                    if time - gone >= LONG:
+                        self.lost.append((gone, time))
+                    gone = None
+                yield frame, seen
+                self._coming.popleft()
+        finally:
+            looked.close()
+        if gone is not None and time - gone >= LONG:
+            self.lost.append((gone, time))
+
+    def _begin(self, frame: VideoFrame, seen: _Seen) -> Shot:
+        """The rest of a later shot, from its first frames."""
+        mine = [s for s in self._coming if s.shot == seen.shot and s.points is not None][:AHEAD]
+        pictures = {**self._pictures, frame.index: frame.image}
+        indices = [s.index for s in mine]
+        tracks = [s.points for s in mine if s.points is not None]
+        chosen = indices.index(self._reference) if self._reference in indices else None
+        penalty = [0.0 if i in pictures else np.inf for i in indices]
+        rest, at = choose_rest(tracks, *self._aim, chosen, penalty)
+        image = pictures.get(indices[at])
+        self._wanted = [w for w in self._wanted if w > frame.index]
+        return Shot(rest, self._picture(indices[at]) if image is None else image, tracks[at])
 
     def __iter__(self) -> Iterator[Drive]:
         """Drives, one a frame."""
-
         assert self.rest_image is not None, "settle() comes first"
-        measured = Measured(self.rest_image, self.rest_points, self.rest) if self._flow else None
+        self.lost, self.cuts = [], []
+        first = Shot(self.rest, self.rest_image, self.rest_points)
+        setup = _Setup(first, self.fps, self._smooth, self._flow)
+        shot = self._first
+        known: deque[_Setup] = deque(maxlen=SETUPS)
+        last: Move | None = None
+        for _, group in groupby(self._streamed(), key=lambda item: item[1].part):
+            start = None
+            for frame, seen in group:
+                if seen.points is not None:
+                    start = frame, seen
+                    break
+                # Nobody there yet: what was last is held, or what will be first.
+                coming = next((s.points for s in self._coming if s.points is not None), None)
+                if last is None and coming is not None:
+                    last = setup.capture.move(setup.capture.state(coming), 0.0, False)
+                last = last or setup.capture.move(setup.capture.state(first.points), 0.0, False)
+                yield Drive(replace(last, time=frame.index / self.fps, valid=False))
+            if start is None:
+                continue
+            frame, seen = start
+            begins: Shot | None = None
+            if seen.shot != shot:
+                known.append(setup)
+                look = Look(frame.index, thumbnail(frame.image))
+                look.see(seen.points)
+                old = next((s for s in reversed(known) if _returned(s.last, look)), None)
+                setup = old or _Setup(self._begin(frame, seen), self.fps, self._smooth, self._flow)
+                setup.camera = Camera()
+                shot, begins = seen.shot, setup.shot
+                self.cuts.append(frame.index / self.fps)
+            if setup.measured is not None:
+                setup.measured.anew()
+            for drive in self._part(setup, chain([start], group), frame.index):
+                last = drive.move
+                yield replace(drive, begins=begins) if begins is not None else drive
+                begins = None
 
-        def sightings():  # type: ignore[no-untyped-def]
-            gone: float | None = None
-            for frame, points in self._tracked():
-                if points is None and gone is None:
-                    gone = frame.time
-                elif points is not None and gone is not None:
-                    if frame.time - gone >= LONG:
-                        self.lost.append((gone, frame.time))
-                    gone = None
-                closer = points
-                if measured is not None and points is not None:
-                    closer = measured.landmarks(frame.image, points)
-                yield Sighting(closer), (frame, points)
-            if gone is not None and frame.time - gone >= LONG:
-                self.lost.append((gone, frame.time))
+    def _part(self, setup: _Setup, frames: Iterator[tuple[VideoFrame, _Seen]], first: int) -> Iterator[Drive]:
+        """Drives of a stretch that is smoothed as one and begins with a face, in frame `first`."""
+        measured = setup.measured
 
-        self.lost = []
+        def sightings() -> Iterator[tuple[Sighting, tuple[VideoFrame, NDArray[np.float64] | None]]]:
+            for frame, seen in frames:
+                closer = seen.points
+                if closer is not None:
+                    setup.last = Look(frame.index, thumbnail(frame.image))
+                    setup.last.see(closer)
+                    if measured is not None:
+                        closer = measured.landmarks(frame.image, closer)
+                yield Sighting(closer), (frame, seen.points)
 
         def beyond(
-            seen: tuple[VideoFrame, object], points: NDArray[np.float64], pose: Pose, valid: bool
+            seen: tuple[VideoFrame, object], points: NDArray[np.float64], pose: Pose, still: Pose, valid: bool
         ) -> NDArray[np.float64]:
             assert measured is not None
-            return measured.beyond(seen[0].image, points, pose, valid)
+            return measured.beyond(seen[0].image, points, pose, valid, still)
 
-        moves = self._capture.moves(sightings(), None if measured is None else beyond)
+        moves = setup.capture.moves(sightings(), None if measured is None else beyond, first, setup.camera)
         for move, _, (frame, points) in moves:
             yield Drive(move, frame.image if move.valid else None, points if move.valid else None)
+
+
+def _returned(last: Look | None, now: Look) -> bool:
+    """Whether a shot shows what an earlier one showed when it ended: the same person, framed in the same way."""
+    if last is None or last.grey.shape != now.grey.shape or likeness(last.grey, now.grey) < BACK:
+        return False
+    place, size, shape = apart(last, now)
+    return place < 0.5 and size < 0.12 and shape < 0.06

@@ -74,16 +74,19 @@ class Outline:
         moved = a.rigidly(pose)[:, :2] - a.points
         return a.points + moved * a.rigid[:, None] + pose.scale * a.beyond(outline)
 
-    def measure(self, image: Image, pose: Pose, guess: Array | None = None) -> Array:
+    def measure(self, image: Image, pose: Pose, guess: Array | None = None, still: Pose | None = None) -> Array:
         """The fields (2, 2, 3) in IOD that take the surroundings to where they are in `image` (H, W, 3).
 
-        `guess` are those of a frame nearby; without it the flow is followed twice."""
+        `guess` are those of a frame nearby; without it the flow is followed twice. `still` is the pose at which another
+        camera has the head, whose fields are wanted."""
+        other = pose if still is None else still
+        zoom = pose.scale / other.scale
         outline = np.zeros((2, 2, 3)) if guess is None else guess
         rounds = 2 if guess is None else 1
         small = shrunk(image, pose.scale, UNIT)
         h, w = image.shape[:2]
         for _ in range(rounds):
-            places = self.predicted(pose, outline)
+            places = (self.predicted(other, outline) - other.translation[:2]) * zoom + pose.translation[:2]
             view = unwarped(small, image.shape, places, self._grid, self._size)
             flow = self._flow.calc(self._rest, view, None)
             off = self._read(flow).astype(np.float64) * ((self._box[2] - self._box[0]) / self._size[0])

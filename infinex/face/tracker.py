@@ -27,6 +27,11 @@ MARGIN = 2.2  # window side over face size
 DETECT_SIDE = 1280  # longest side of the picture the detector sees
 WARM_UP = 2  # times a window is seen again after a restart
 MIN_SCORE = 0.75  # detector score below which a mesh is not believed
+LEAP = 0.10  # IOD that a head may go from one frame to the next without being looked at anew
+CHECK = 12  # frames after which it is made sure that the face is still the same
+UNLIKE, ALIKE = 0.35, 0.55  # share of a head's colours under which it is another's; from which it is the same one's
+REACH = 1.0  # sizes of a face within which it is taken up again
+PATIENCE = 24  # looks for a lost face before anybody's is taken
 MIN_FACE = 40.0  # pixels from brow to chin below which no expression can be seen
 
 
@@ -430,16 +435,38 @@ def choose(faces: Sequence[Face], which: str | int, name: str) -> list[Face]:
     raise InputError(f"--face {which}: {name} has {len(ordered)} face(s); use largest, all or 1 to {len(ordered)}")
 
 
-class FaceTracker:
-    """Follows the largest face through the frames of one clip."""
+def _tone(image: Image, box: Box) -> NDArray[np.float32]:
+    """What colours a head shows: a histogram (216,) that sums to 1."""
+    part, _, _ = _cut(image, box, side=48, margin=1.15)
+    h = cv2.calcHist([part], [0, 1, 2], None, [6, 6, 6], [0, 256, 0, 256, 0, 256]).ravel()
+    return (h / max(float(h.sum()), 1.0)).astype(np.float32)
 
-    def __init__(self, box: Box | None = None) -> None:
+
+def _centre(box: Box) -> NDArray[np.float64]:
+    return np.array([(box[0] + box[2]) / 2, (box[1] + box[3]) / 2])
+
+
+def _size(box: Box) -> float:
+    return max(box[2] - box[0], box[3] - box[1])
+
+
+class FaceTracker:
+    """Follows one face through the frames of a clip: the largest at first, or the one in a box.
+
+    A face that leaps from one frame to the next is looked at anew in the same frame. One that was lost is taken up
+    again where it was or by its colours, and left to nobody else who comes by."""
+
+    def __init__(self, box: Box | None = None, near: Box | None = None) -> None:
+        """`box` marks a face that no detector finds; `near` is where the wanted one is or will be."""
         self._mesh = mesh_backend(still=False)
         self._finder: FaceFinder | None = None
-        self._given = box
+        self._given, self._near = box, near
         self._window: Box | None = None
         self._misses = 0
         self._fresh = True
+        self._last: Face | None = None
+        self._looks: NDArray[np.float32] | None = None  # the colours of the head that is followed
+        self._count = 0
 
     def close(self) -> None:
         """Free the networks."""
@@ -453,38 +480,88 @@ class FaceTracker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __call__(self, image: Image) -> Face | None:
-        """The face in an RGB frame (H, W, 3) uint8, or None where it cannot be seen."""
-        if self._window is None and not self._search(image):
+    def __call__(self, image: Image, anew: bool = False) -> Face | None:
+        """The face in an RGB frame (H, W, 3) uint8, or None where it cannot be seen.
+
+        `anew`: the frame shows something else than the last one, which says nothing of where the face is."""
+        if anew:
+            self._window, self._misses = None, 0
+            self._restart()
+        if self._window is None and not self._search(image, anew):
+            self._last = None if anew else self._last
             return None
-        assert self._window is not None
-        window, k, corner = _cut(image, self._window, margin=1.0)
-        points = self._mesh.landmarks(window)
-        if points is None:
+        face = self._look(image)
+        if face is None:
             self._window = None
             self._restart()
             # A face that jumped is found at once; one that is gone is looked for less and less often.
-            if not self._search(image):
-                return None
-            window, k, corner = _cut(image, self._window or (0, 0, 1, 1), margin=1.0)
-            points = self._mesh.landmarks(window)
-            if points is None:
-                return None
+            face = self._look(image) if self._search(image) else None
+        elif self._leapt(face):
+            # The network looks where the face was: what it sees of one that is elsewhere is half a guess.
+            face = self._again(image, face)
+        if face is None or not _plausible(face.landmarks):
+            self._window = None
+            self._restart()
+            return None
+        if not self._is_mine(image, face):
+            return None
+        self._misses = 0
+        self._last = face
+        self._follow(face)
+        return face
+
+    def _look(self, image: Image) -> Face | None:
+        assert self._window is not None
+        window, k, corner = _cut(image, self._window, margin=1.0)
+        points = self._mesh.landmarks(window)
         if self._fresh:
             # The network cuts its window by the last landmarks; at first it has only a detector's rough box.
             for _ in range(WARM_UP):
                 points = self._mesh.landmarks(window) if points is not None else None
-            self._fresh = False
-            if points is None:
-                return None
-        face = Face(_to_picture(points, k, corner))
-        if not _plausible(face.landmarks):
+            self._fresh = points is None
+        return None if points is None else Face(_to_picture(points, k, corner))
+
+    def _leapt(self, face: Face) -> bool:
+        """Whether the face went further since the last frame than heads go."""
+        if self._last is None or self._misses:
+            return False
+        p, q = face.landmarks, self._last.landmarks
+        unit = float(np.linalg.norm(q[33] - q[263]))
+        return float(np.median(np.linalg.norm((p - q)[:SURFACE, :2], axis=1))) > LEAP * unit
+
+    def _again(self, image: Image, face: Face) -> Face | None:
+        """Find a face that leapt by the detector, twice: the second time in a window that is centred on it."""
+        self._window = _square(face.box)
+        self._restart()
+        found = self._look(image)
+        if found is not None and _plausible(found.landmarks):
+            self._window = _square(found.box)
+            self._restart()
+            found = self._look(image)
+        if found is not None:
+            return found
+        self._window = None
+        self._restart()
+        return self._look(image) if self._search(image) else None
+
+    def _is_mine(self, image: Image, face: Face) -> bool:
+        """Whether the face is still the one that was followed; if somebody came before it, look for it."""
+        self._count += 1
+        if self._given is not None or self._count % CHECK not in (0, 1):
+            return True
+        looks = _tone(image, face.box)
+        if self._looks is None:
+            self._looks = looks
+        like = float(np.minimum(looks, self._looks).sum())
+        if like < UNLIKE and self._last is not None:
             self._window = None
             self._restart()
-            return None
-        self._misses = 0
-        self._follow(face)
-        return face
+            if not self._search(image):
+                return False
+            self._looks = 0.5 * self._looks + 0.5 * looks  # its light may have changed
+            return False
+        self._looks = 0.8 * self._looks + 0.2 * looks
+        return True
 
     def _follow(self, face: Face) -> None:
         """Move the window only when the face nears its rim or changes size: a still window adds no noise."""
@@ -502,7 +579,7 @@ class FaceTracker:
         self._mesh.reset()
         self._fresh = True
 
-    def _search(self, image: Image) -> bool:
+    def _search(self, image: Image, anew: bool = False) -> bool:
         self._misses += 1
         if self._misses > 8 and self._misses % 8:
             return False
@@ -510,18 +587,39 @@ class FaceTracker:
             self._window = _square(self._given)
             return True
         self._finder = self._finder or FaceFinder()
-        best: tuple[float, Box] | None = None
+        found: list[Face] = []
         for box, score in self._finder.boxes(image):
             if score < 0.5:
                 continue
             points = self._finder.mesh(image, box)
             if points is None or not _plausible(points) or self._finder.believed(image, points) < 0.5:
                 continue
-            face = Face(points)
-            if best is None or face.size > best[0]:
-                best = face.size, face.box
-        if best is None:
+            found.append(Face(points))
+        face = self._chosen(image, found, anew)
+        if face is None:
             return False
-        self._window = _square(best[1])
+        self._window = _square(face.box)
         self._restart()
         return True
+
+    def _chosen(self, image: Image, found: list[Face], anew: bool) -> Face | None:
+        """Which of the faces in a picture is meant."""
+        if not found:
+            return None
+        if self._last is None and self._looks is None:
+            if self._near is None:
+                return max(found, key=lambda f: f.size)
+            place, size = _centre(self._near), _size(self._near)
+            face = min(found, key=lambda f: float(np.linalg.norm(_centre(f.box) - place)))
+            return face if np.linalg.norm(_centre(face.box) - place) < REACH * size else None
+        known = self._looks
+        likes = [0.0 if known is None else float(np.minimum(_tone(image, f.box), known).sum()) for f in found]
+        if anew or self._last is None:  # another picture: the same person, if there, else whoever is seen best
+            best = int(np.argmax(likes))
+            return found[best] if likes[best] > ALIKE else max(found, key=lambda f: f.size)
+        place, size = _centre(self._last.box), self._last.size
+        away = [float(np.linalg.norm(_centre(f.box) - place)) / size for f in found]
+        best = int(np.argmax([k + np.exp(-((d / REACH) ** 2)) for k, d in zip(likes, away)]))
+        if self._misses < PATIENCE and away[best] > REACH and likes[best] < ALIKE:
+            return None
+        return found[best]

@@ -33,7 +33,7 @@ from infinex.media.image import png_text, read_image
 from infinex.media.provenance import statement
 from infinex.media.sink import open_sink
 from infinex.media.video import VideoReader
-from infinex.motion import PARTS
+from infinex.motion import DEFAULT_PARTS, PARTS
 from infinex.studio import checks
 from infinex.studio.checks import friendly, safe_name
 from infinex.studio.examples import EXAMPLES
@@ -235,7 +235,9 @@ async def create(
     box: Annotated[
         str | None, Form(description="x,y,width,height of the face in the picture, where none is found", max_length=80)
     ] = None,
-    parts: Annotated[str, Form(description="Some of pose,lips,eyes,brows,gaze", max_length=80)] = ",".join(PARTS),
+    parts: Annotated[str, Form(description="Some of pose,lips,eyes,brows,gaze,scale", max_length=80)] = ",".join(
+        DEFAULT_PARTS
+    ),
     strength: Annotated[float, Form(ge=0, le=3, allow_inf_nan=False)] = 1.0,
     absolute: Annotated[bool, Form(description="Take the driver's pose as it is, not its change")] = False,
     smooth: Annotated[float, Form(ge=0, le=1, allow_inf_nan=False)] = 0.5,

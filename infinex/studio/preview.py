@@ -18,7 +18,7 @@ from infinex.face import topology as top
 from infinex.face.pose import fit_pose
 from infinex.face.tracker import Face, FaceTracker
 from infinex.mesh.engine import MeshOptions
-from infinex.motion import PARTS, Motion, Rest, part_weights
+from infinex.motion import DEFAULT_PARTS, Motion, Rest, is_whole, part_weights
 from infinex.pipeline import Stage
 from infinex.studio.expression import Expression, move_of, rest
 
@@ -84,7 +84,7 @@ class Live:
         self._stage = Stage([source], options or MeshOptions(refine=False))
         self._tracker = FaceTracker()
         self.strength = 1.0
-        self.parts: tuple[str, ...] = PARTS
+        self.parts: tuple[str, ...] = DEFAULT_PARTS
         self.borrow = True  # the inside of the performer's mouth
         self.settle()
 
@@ -143,7 +143,7 @@ class Live:
         if self._state is None:
             return "lost", None
         move = self._capture.move(self._state, now, face is not None)
-        weight = None if set(self.parts) >= set(PARTS) else part_weights(self.parts)
+        weight = None if is_whole(self.parts) else part_weights(self.parts)
         move = with_strength(move, self._rest, self.strength, weight, self.parts)
         show = face is not None and self.borrow and "lips" in self.parts
         drive = Drive(move, image if show else None, face.landmarks if show and face is not None else None)

@@ -1,0 +1,200 @@
+"""Films as drivers: cuts, jumps, several faces, zooms."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from infinex.drivers.capture import FREE, Adjust, Camera, one_rest
+from infinex.drivers.shots import Shots, likeness, thumbnail
+from infinex.drivers.video import VideoDriver
+from infinex.drivers.whose import check_driver_face
+from infinex.ensemble import parse_cast
+from infinex.errors import InputError
+from infinex.face.topology import SURFACE, mean_face
+from infinex.face.tracker import FaceFinder, FaceTracker
+from infinex.media.video import VideoReader
+from infinex.motion import DEFAULT_PARTS, PARTS, Move, Rest, is_whole
+
+Frames = list[np.ndarray]
+
+
+def frames_of(path: Path, count: int, start: int = 0) -> Frames:
+    out = []
+    with VideoReader(path) as reader:
+        for frame in reader:
+            if frame.index >= start + count:
+                break
+            if frame.index >= start:
+                out.append(frame.image)
+    return out
+
+
+@pytest.fixture(scope="module")
+def two(data_dir: Path) -> tuple[Frames, Frames]:
+    """Two people, alike in framing."""
+    clips = data_dir / "clips" / "train"
+    return frames_of(clips / "pcavs_m_00.mp4", 48), frames_of(clips / "linly_man_00.mp4", 48)
+
+
+def cuts(frames: Frames) -> list[int]:
+    shots = Shots(25.0)
+    found = []
+    for i, frame in enumerate(frames):
+        shots.picture(i, thumbnail(frame))
+        found += shots.face(None)
+    return [b.index for b in [*found, *shots.close()] if b.kind == "cut"]
+
+
+def test_a_hard_cut_is_found_where_it_is(two: tuple[Frames, Frames]) -> None:
+    a, b = two
+    assert cuts(a[:20] + b[:20]) == [20]
+    assert cuts(a[:12] + b[:12] + a[12:24]) == [12, 24]
+    assert likeness(thumbnail(a[3]), thumbnail(a[4])) > 0.9
+
+
+def test_what_is_no_cut_is_none(two: tuple[Frames, Frames]) -> None:
+    a = two[0]
+    assert cuts(a) == []
+    flash = [f if i not in (15, 16) else np.clip(f * 1.4 + 90.0, 0, 255).astype(np.uint8) for i, f in enumerate(a)]
+    assert cuts(flash) == []
+    hidden = [f if i not in (15, 16, 17) else two[1][0] for i, f in enumerate(a)]
+    assert cuts(hidden) == []  # something passes by
+    wide = [cv2.resize(f, (512, 512)) for f in a]
+    pan = [f[100:400, 6 * i : 6 * i + 230] for i, f in enumerate(wide[:40])]
+    assert cuts(pan) == []
+    dark = [(f * abs(np.cos(np.pi * i / 47))).astype(np.uint8) for i, f in enumerate(a)]  # fades out and in again
+    assert cuts(dark) == []
+
+
+def test_a_cross_fade_is_a_cut_in_its_middle(two: tuple[Frames, Frames]) -> None:
+    a, b = two
+    share = np.clip((np.arange(48) - 17.5) / 12, 0, 1)
+    mixed = [(x * (1 - w) + y * w).astype(np.uint8) for x, y, w in zip(a, b, share)]
+    found = cuts(mixed)
+    assert len(found) == 1 and abs(found[0] - 24) <= 3
+
+
+def jumping(frames: Frames, at: int, by: int) -> Frames:
+    """Frames whose picture is moved aside by some pixels from one on, with a dozen frames left out there."""
+    kept = frames[:at] + frames[at + 12 :]
+    m = np.array([[1.0, 0, by], [0, 1, 0]])
+    return [
+        f if i < at else cv2.warpAffine(f, m, f.shape[1::-1], borderMode=cv2.BORDER_REPLICATE)
+        for i, f in enumerate(kept)
+    ]
+
+
+def test_a_face_that_leaps_is_looked_at_anew_in_the_same_frame(data_dir: Path) -> None:
+    frames = frames_of(data_dir / "clips" / "train" / "linly_man_00.mp4", 30)
+    with FaceTracker() as tracker:
+        first = tracker(frames[0])
+        assert first is not None
+        unit = float(np.linalg.norm(first.landmarks[33] - first.landmarks[263]))
+        seen = [tracker(f) for f in jumping(frames, 8, round(unit / 2))[1:12]]
+    finder = FaceFinder()
+    alone = finder.find(jumping(frames, 8, round(unit / 2))[8])
+    finder.close()
+    leapt = seen[7]
+    assert leapt is not None
+    off = np.linalg.norm((leapt.landmarks - alone[0].landmarks)[:SURFACE, :2], axis=1) / unit
+    assert off.max() < 0.08 and off.mean() < 0.025
+
+
+def test_smoothing_begins_anew_where_a_face_leaps(data_dir: Path, write_clip: Callable[..., Path]) -> None:
+    frames = frames_of(data_dir / "clips" / "train" / "linly_man_00.mp4", 44)
+    clip = write_clip(jumping(frames, 14, 30), quality=8)
+    driver = VideoDriver(clip, flow=False).settle()
+    drives = list(driver)
+    driver.close()
+    assert len(drives) == 32 and not driver.cuts
+    x = np.array([d.move.translation[0] for d in drives])
+    step = np.abs(np.diff(x))
+    assert step[13] > 0.25  # at once,
+    assert np.delete(step, 13).max() < 0.06  # and neither before nor after
+
+
+def test_each_shot_is_measured_from_its_own_rest(data_dir: Path) -> None:
+    driver = VideoDriver(data_dir / "field" / "cut.mp4", flow=False).settle()
+    drives = list(driver)
+    begins = [i for i, d in enumerate(drives) if d.begins is not None]
+    assert len(drives) == 80 and begins == [40] and driver.cuts == [1.6]
+    assert driver.warnings == ["cut at 1.6 s of the driver: each shot is measured from its own rest"]
+    shot = drives[40].begins
+    assert shot is not None and np.abs(shot.rest.translation - driver.rest.translation).max() > 0.3
+    after = [d.move for d in drives[40:]]
+    assert min(np.abs(m.translation - shot.rest.translation).max() for m in after) < 0.02
+    assert max(np.abs(m.offsets).max() for m in after) < 0.45
+    # For a motion file everything is told from the first rest.
+    moves = [d.move for d in one_rest(driver)]
+    driver.close()
+    there = np.array([m.translation - driver.rest.translation for m in moves])
+    assert np.abs(there[40:]).max() < 0.3 and [d.begins for d in one_rest(driver)] == [None] * 80
+
+
+def test_a_photograph_loses_to_who_speaks(data_dir: Path) -> None:
+    slide = data_dir / "field" / "slide.mp4"
+    driver = VideoDriver(slide, flow=False)
+    assert driver._near is not None and driver._near[0] > 900
+    assert "2 faces" in driver.warnings[0] and "number 2 from the left" in driver.warnings[0]
+    driver.close()
+    chosen = VideoDriver(slide, flow=False, face="1")
+    assert chosen._seen[0][0][:, 0].mean() < 700 and chosen.warnings == []
+    chosen.close()
+    with pytest.raises(InputError, match="begins with 2 face"):
+        VideoDriver(slide, flow=False, face="3")
+
+
+@pytest.mark.parametrize("text", ["first", "0", "1,2,3", "1,2,0,4", "a,b,c,d"])
+def test_no_such_face(text: str) -> None:
+    with pytest.raises(InputError, match="--driver-face"):
+        check_driver_face(text)
+
+
+def test_faces_and_their_drivers() -> None:
+    assert parse_cast("largest") is None
+    assert parse_cast("1=a, b.mp4,2=nod") == {1: "a, b.mp4", 2: "nod"}
+    for wrong, why in (
+        ("1=a,1=b", "two drivers"),
+        ("x=a", "NUMBER=DRIVER"),
+        ("1=", "NUMBER=DRIVER"),
+        ("0=a", "NUMBER"),
+    ):
+        with pytest.raises(InputError, match=why):
+            parse_cast(wrong)
+
+
+def state(size: float, x: float = 0.0) -> np.ndarray:
+    return np.array([0, 0, 0, x, 0, 0, size])
+
+
+def test_a_zoom_is_the_cameras_and_a_nod_the_heads_own() -> None:
+    camera = Camera()
+    zoomed = [camera(i / 25, state(0.008 * i, 0.02 * i)) for i in range(60)]
+    assert max(abs(s[6]) for s in zoomed) <= FREE + 1e-9 and max(abs(s[3]) for s in zoomed) < 0.4
+    camera = Camera()
+    nods = [0.02 * np.sin(2 * np.pi * 1.5 * i / 25) for i in range(60)]
+    kept = [camera(i / 25, state(v, 5 * v)) for i, v in enumerate(nods)]
+    assert np.std([s[6] for s in kept]) > 0.8 * np.std(nods)
+    assert np.allclose([s[3] for s in kept], 5 * np.array(nods))
+    still = Camera()
+    assert not any(still(i / 25, state(0.0)).any() for i in range(5))
+
+
+def test_size_is_a_part_of_its_own() -> None:
+    assert is_whole(DEFAULT_PARTS) and is_whole(PARTS) and not is_whole(("lips", "scale"))
+    filmed = Rest(mean_face(), lids_open=np.array([0.3, 0.3]))
+    moves = [Move(i / 25, np.zeros(3), np.zeros(3), 1.0 + 0.01 * i, np.zeros((478, 3)), np.zeros(2)) for i in range(40)]
+
+    def last(rest: Rest, parts: tuple[str, ...], absolute: bool = False) -> float:
+        adjust = Adjust(parts, absolute=absolute)
+        adjust.begin(rest)
+        return [adjust(m) for m in moves][-1].scale
+
+    assert last(filmed, DEFAULT_PARTS) < 1.03 and last(filmed, PARTS) == moves[-1].scale
+    assert last(filmed, DEFAULT_PARTS, absolute=True) == moves[-1].scale
+    assert last(replace(filmed, lids_open=None), DEFAULT_PARTS) == moves[-1].scale  # leans as it was written
+    assert last(filmed, ("lips", "scale")) == moves[-1].scale and last(filmed, ("lips",)) == 1.0
