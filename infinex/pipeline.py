@@ -22,7 +22,7 @@ from infinex.drivers.video import VideoDriver
 from infinex.engine import Drive, Engine, Prepared, Source, Suited, engine_names, load_engine
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face.reading import UnitReader
-from infinex.face.tracker import Box, Face, FaceFinder, FaceTracker, choose
+from infinex.face.tracker import Box, Face, FaceTracker, choose, shared_finder
 from infinex.media.files import same_file
 from infinex.media.image import is_image, read_image
 from infinex.media.provenance import Mark, Seal, statement
@@ -161,8 +161,7 @@ def load_source(
     `box` is x, y, width, height in pixels of the file. Raises InputError or FaceNotFoundError."""
     original = read_image(path)
     image = _resized(original, size)
-    finder = FaceFinder()
-    try:
+    with shared_finder() as finder:
         if box is not None:
             k = image.shape[1] / original.shape[1]
             x, y, w, h = (v * k for v in box)
@@ -171,8 +170,6 @@ def load_source(
             faces = [finder.in_box(image, (x, y, x + w, y + h))]
         else:
             faces = choose(finder.find(image), face, Path(path).name)
-    finally:
-        finder.close()
     return [Source(image, f) for f in faces]
 
 
@@ -281,15 +278,12 @@ def open_driver(driving: Driving, options: Options | None = None) -> Driver:
 
 def _largest(picture: str | Path) -> tuple[Face, RGB]:
     """The largest face in a picture file, and the picture. Raises InputError or FaceNotFoundError."""
-    finder = FaceFinder()
-    try:
-        image = read_image(picture)
+    image = read_image(picture)
+    with shared_finder() as finder:
         faces = finder.find(image)
-        if not faces:
-            raise FaceNotFoundError(f"no face found in {Path(picture).name}; use a picture that shows a face clearly")
-        return choose(faces, "largest", Path(picture).name)[0], image
-    finally:
-        finder.close()
+    if not faces:
+        raise FaceNotFoundError(f"no face found in {Path(picture).name}; use a picture that shows a face clearly")
+    return choose(faces, "largest", Path(picture).name)[0], image
 
 
 def _begin(stage: Stage, driver: Driver, o: Options) -> None:

@@ -15,7 +15,7 @@ from infinex.engine import Drive
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face.pose import Pose, fit_pose
 from infinex.face.topology import mean_face
-from infinex.face.tracker import Box, FaceFinder, FaceTracker
+from infinex.face.tracker import Box, FaceTracker, shared_finder
 from infinex.media.video import VideoFrame, VideoReader
 from infinex.motion import Rest
 
@@ -92,16 +92,15 @@ class VideoDriver:
         seen = len(self._known) / self.fps
         total = self.info.duration or 0
         if len(self._known) >= AHEAD and total > seen + 1:
-            finder = FaceFinder()
             for frame in self._reader.sample(list(np.linspace(seen, total, GLANCES + 2)[1:-1])):
-                found = finder.boxes(frame.image)
-                points = finder.mesh(frame.image, found[0][0]) if found and found[0][1] > 0.5 else None
+                with shared_finder() as finder:  # for one frame: the portrait is looked for meanwhile
+                    found = finder.boxes(frame.image)
+                    points = finder.mesh(frame.image, found[0][0]) if found and found[0][1] > 0.5 else None
                 if points is not None:
                     images[len(tracks)] = frame.image
                     tracks.append(points)
                     places.append(-1)
                     penalty.append(GLANCE_PENALTY)
-            finder.close()
         if not tracks:
             raise FaceNotFoundError(f"no face found in {self.path.name}; use a clip that shows a face clearly")
         chosen = None
