@@ -144,3 +144,16 @@ def png_text(metadata: dict[str, str]) -> PngImagePlugin.PngInfo:
     for key, value in metadata.items():
         text.add_text(key.capitalize(), value)
     return text
+
+
+def header_size(data: bytes | Path) -> tuple[int, int] | None:
+    """Width and height that a picture's header states, nothing decoded; None where it is no picture."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            Image.init()
+            names = [name for name in FORMATS if name in Image.OPEN]
+            with Image.open(data if isinstance(data, Path) else io.BytesIO(data), formats=names) as image:
+                return image.size
+    except Exception:  # decoders report damage in every way there is
+        return None
