@@ -28,6 +28,7 @@ STANDARD_RATES = [Fraction(n, d) for n, d in ((10, 1), (12, 1), (15, 1), (24000,
                   (30000, 1001), (30, 1), (48, 1), (50, 1), (60000, 1001), (60, 1), (120, 1))]  # fmt: skip
 MIN_RATE, MAX_RATE = Fraction(1), Fraction(240)
 MAX_SIDE = 8192
+MAX_STREAMS = 64  # of a file, that are held to it while it is opened
 SHORTFALL = 0.5  # seconds by which a file may end before its container says so
 MAX_GAP = 300.0  # seconds for which a frame may stand; a longer jump of the time stamps is damage
 FORWARD = 1500  # frames that sampling may decode between keyframes before it takes what the keyframes give
@@ -65,7 +66,11 @@ class VideoFrame:
 def open_container(path: Path) -> Any:
     """Open a media file through PyAV. Raises FFmpegError, OSError or ValueError where it is none."""
     # An absolute path, since FFmpeg takes the "a:" of a relative a:b.mp4 for a protocol.
-    return av.open(str(path.absolute()), options={"format_whitelist": FORMATS}, metadata_errors="replace")
+    # FFmpeg decodes pictures to learn of a stream: not those whose header claims more than is read.
+    wary = [{"max_pixels": str(MAX_SIDE * MAX_SIDE)}] * MAX_STREAMS
+    return av.open(
+        str(path.absolute()), options={"format_whitelist": FORMATS}, stream_options=wary, metadata_errors="replace"
+    )
 
 
 def picture_stream(container: Any) -> Any:
