@@ -61,6 +61,11 @@ class Options:
     sign: tuple[Path, Path] | None = None  # certificate chain and private key, PEM
     weights: str = ""  # of the engine: a name of `infinex weights list` or a file; "": those it comes with
     refine: bool = True  # networks correct what warping cannot show
+    start: float = 0.0
+    end: float | None = None
+    loop: bool = False
+    background: str = "keep"
+    driver_face: str = "largest"
 
     def check(self) -> None:
         """Raise InputError for a choice that does not exist."""
