@@ -29,7 +29,7 @@ class Length:
         """What is left between two times in seconds. Raises InputError where nothing is."""
         last = self.seconds if end is None else min(end, self.seconds)
         if last <= start:
-            raise InputError(f"nothing is left between {start:g} s and {last:g} s; it lasts {self.seconds:.1f} s")
+            raise InputError(f"start {start:g}: nothing is left, the performance lasts {self.seconds:.1f} s")
         return Length(last - start, self.fps)
 
     def frames(self, fps: float | None) -> int:
