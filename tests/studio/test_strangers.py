@@ -199,7 +199,7 @@ def test_frames_are_limited_not_only_seconds(client: Any, small: Path) -> None:
     answered(ask(units="0s: ; 15s: AU12=1", fps=120), "frames", "1200")
     answered(ask(text="she smiles for 15 seconds", fps=120), "frames", "1200")
     answered(ask(units="0s: ; 500s: AU12=1"), "500 s", "20 s")
-    answered(ask(motion="wink", start=9), "start 9")
+    answered(ask(motion="wink", start=9), "Start 9")
     answered(ask(motion="wink", start=1, end=0.5), "after start")
     answered(ask(motion="talking", size=4096, fps=120, format="apng"), "APNG")
     short = ask(keyframes=keys, fps=120, start=14)  # a part of it is not too much
