@@ -86,6 +86,7 @@ def stages(image: Path, driver: Path, out: Path) -> dict[str, float]:
         face = timed("track", lambda f=frame: tracker(f.image))
         frames.append(frame)
         seen.append((Sighting(None if face is None else face.landmarks), frame))
+    tracker.close()
     capture = clip._capture
     moves = timed("motion", lambda: list(capture.moves(seen)))
     from infinex.engine import Drive

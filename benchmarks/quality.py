@@ -238,6 +238,7 @@ def main() -> None:
         print("  ".join(f"{name} {np.mean(each[name]):.2f}" for name in FACE_UNITS if name in each))
         for k in ("csim", "units"):
             print(f"mean {k} {np.nanmean([r[k] for r in report['cross']]):.3f}")
+    finder.close()
     if a.out:
         (a.out / "report.json").write_text(json.dumps(report, indent=1))
 

@@ -210,6 +210,7 @@ def main() -> None:
                 sheet_of = before_and_after(path, finder)
                 if sheet_of is not None:
                     cv2.imwrite(str(a.out / f"still-{path.stem}.png"), sheet_of[..., ::-1])
+    finder.close()
 
 
 if __name__ == "__main__":

@@ -47,9 +47,8 @@ def _check_codecs() -> str:
 def _check_models() -> str:
     from infinex.face.tracker import FaceFinder
 
-    finder = FaceFinder()
-    faces = finder.find(np.full((128, 128, 3), 127, np.uint8))
-    finder.close()
+    with FaceFinder() as finder:
+        faces = finder.find(np.full((128, 128, 3), 127, np.uint8))
     if faces:
         raise RuntimeError("the detector sees a face on plain grey")
     return "face detector and mesh load"

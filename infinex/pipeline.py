@@ -25,7 +25,7 @@ from infinex.ensemble import Ensemble, parse_cast
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face.reading import UnitReader
 from infinex.face.remarks import Watch
-from infinex.face.tracker import Box, Face, FaceFinder, FaceTracker, choose
+from infinex.face.tracker import Box, Face, FaceTracker, choose, shared_finder
 from infinex.media.files import same_file
 from infinex.media.image import is_image, read_image
 from infinex.media.provenance import Mark, Seal, statement
@@ -168,8 +168,7 @@ def load_source(
     `box` is x, y, width, height in pixels of the file. Raises InputError or FaceNotFoundError."""
     original = read_image(path)
     image = _resized(original, size)
-    finder = FaceFinder()
-    try:
+    with shared_finder() as finder:
         if box is not None:
             k = image.shape[1] / original.shape[1]
             x, y, w, h = (v * k for v in box)
@@ -178,8 +177,6 @@ def load_source(
             faces = [finder.in_box(image, (x, y, x + w, y + h))]
         else:
             faces = choose(finder.find(image), face, Path(path).name)
-    finally:
-        finder.close()
     return [Source(image, f) for f in faces]
 
 
@@ -294,15 +291,12 @@ def open_driver(driving: Driving, options: Options | None = None) -> Driver:
 
 def _largest(picture: str | Path) -> tuple[Face, RGB]:
     """The largest face in a picture file, and the picture. Raises InputError or FaceNotFoundError."""
-    finder = FaceFinder()
-    try:
-        image = read_image(picture)
+    image = read_image(picture)
+    with shared_finder() as finder:
         faces = finder.find(image)
-        if not faces:
-            raise FaceNotFoundError(f"no face found in {Path(picture).name}; use a picture that shows a face clearly")
-        return choose(faces, "largest", Path(picture).name)[0], image
-    finally:
-        finder.close()
+    if not faces:
+        raise FaceNotFoundError(f"no face found in {Path(picture).name}; use a picture that shows a face clearly")
+    return choose(faces, "largest", Path(picture).name)[0], image
 
 
 def begin(stage: Stage, driver: Driver, o: Options, index: int | None = None) -> None:

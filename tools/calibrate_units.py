@@ -405,10 +405,9 @@ def measure_moments(path: Path, seed: int, keep: Path) -> None:
     rng = np.random.default_rng(seed)
     names = sorted(p.name.removesuffix(".motion.npz") for p in keep.glob("*.motion.npz"))
     chosen = rng.choice(names, min(6, len(names)), replace=False)
-    finder = FaceFinder()
     motions = {str(n): Motion.load(keep / f"{n}.motion.npz") for n in chosen}
-    np.savez_compressed(file, **performances(path, motions, finder, rng))
-    finder.close()
+    with FaceFinder() as finder:
+        np.savez_compressed(file, **performances(path, motions, finder, rng))
 
 
 def main() -> None:

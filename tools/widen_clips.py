@@ -72,6 +72,7 @@ def main() -> None:
             print(f"{path.name}: too like somebody held back, left out")
             continue
         chosen.append((path, Source(image, faces[0]), f"still-{people(me.tolist())}"))
+    finder.close()
     rng.shuffle(chosen)
     seen: Counter[str] = Counter()
     turn = []

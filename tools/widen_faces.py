@@ -58,6 +58,7 @@ def main() -> None:
         faces = finder.find(image)
         if faces:
             found.append((path, faces[0].landmarks, identity(image, faces[0].landmarks)))
+    finder.close()
     split = splits([f[2] for f in found], held_back(base.frames, base.of("test")))
 
     own = np.stack([still_units(points) for _, points, _ in found])
@@ -110,6 +111,7 @@ def held_back(frames: NDArray[np.uint8], places: NDArray[np.int64]) -> list[Arra
         image = cv2.copyMakeBorder(np.asarray(frames[i]), 64, 64, 64, 64, cv2.BORDER_REPLICATE)
         if faces := finder.find(image):
             out.append(identity(image, faces[0].landmarks))
+    finder.close()
     return out
 
 

@@ -20,7 +20,7 @@ from infinex.engine import Drive, Shot
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face.pose import Pose, fit_pose
 from infinex.face.topology import mean_face
-from infinex.face.tracker import Box, Face, FaceFinder, FaceTracker
+from infinex.face.tracker import Box, Face, FaceTracker, shared_finder
 from infinex.media.video import VideoFrame, VideoReader
 from infinex.motion import Move, Rest
 
@@ -192,23 +192,20 @@ class VideoDriver:
         self, times: list[float], greys: list[NDArray[np.uint8]], place: Look
     ) -> Iterator[tuple[VideoFrame, NDArray[np.float64]]]:
         """Frames near some times that show the first shot still, and the face nearest to `place` in them."""
-        finder = FaceFinder()
-        try:
-            for frame in self._reader.sample(times):
-                grey = thumbnail(frame.image)
-                if max(likeness(g, grey) for g in greys) < OTHER:
-                    continue
-                faces = []
+        for frame in self._reader.sample(times):
+            grey = thumbnail(frame.image)
+            if max(likeness(g, grey) for g in greys) < OTHER:
+                continue
+            faces = []
+            with shared_finder() as finder:  # for one frame: the portrait is looked for meanwhile
                 for box, score in finder.boxes(frame.image):
                     points = finder.mesh(frame.image, box) if score > 0.5 else None
                     if points is not None:
                         look = Look(-1, grey)
                         look.see(points)
                         faces.append((apart(place, look)[0], points))
-                if faces:
-                    yield frame, min(faces, key=lambda f: f[0])[1]
-        finally:
-            finder.close()
+            if faces:
+                yield frame, min(faces, key=lambda f: f[0])[1]
 
     def settle(self, near: Pose | None = None, match: NDArray[np.float64] | None = None) -> VideoDriver:
         """Choose the reference frame: near the portrait's pose, or most like its canonical face `match`."""

@@ -5,8 +5,10 @@ Both work on a small window around the face, so the cost does not depend on the 
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -16,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.errors import FaceNotFoundError, InputError, MissingDependencyError
+from infinex.errors import FaceNotFoundError, InfinexError, InputError, MissingDependencyError
 from infinex.face.topology import LEFT_EYE, OVAL, POINTS, RIGHT_EYE, SURFACE
 
 Image = NDArray[np.uint8]
@@ -173,14 +175,16 @@ class TaskBackend:
 
 
 class _Segmenter:
-    """MediaPipe's selfie segmentation: soft person mask (H, W) in 0..1 of an RGB picture."""
+    """MediaPipe's selfie segmentation: soft person mask (H, W) in 0..1 of an RGB picture. Any thread may call it."""
 
     def __init__(self) -> None:
         self._net = _solutions().selfie_segmentation.SelfieSegmentation(model_selection=0)
+        self._lock = threading.Lock()
 
     def __call__(self, image: Image) -> NDArray[np.float32]:
-        mask: NDArray[np.float32] = self._net.process(np.ascontiguousarray(image)).segmentation_mask
-        return mask.astype(np.float32)
+        with self._lock:
+            mask: NDArray[np.float32] = self._net.process(np.ascontiguousarray(image)).segmentation_mask
+            return mask.astype(np.float32)
 
 
 @cache
@@ -196,13 +200,19 @@ def mesh_backend(still: bool) -> MeshBackend:
 
 
 class _Detector:
-    """MediaPipe's face detector: boxes and scores, near (model 0) or far (model 1)."""
+    """MediaPipe's face detector: boxes and scores, near (model 0) or far (model 1).
+
+    Its graph keeps threads and megabytes until `close`; the next picture makes it anew."""
 
     def __init__(self, far: bool) -> None:
-        self._net = _solutions().face_detection.FaceDetection(model_selection=int(far), min_detection_confidence=0.3)
+        self._far = far
+        self._net: Any = None
 
     def __call__(self, image: Image) -> list[tuple[Box, float]]:
         h, w = image.shape[:2]
+        if self._net is None:
+            detection = _solutions().face_detection
+            self._net = detection.FaceDetection(model_selection=int(self._far), min_detection_confidence=0.3)
         result = self._net.process(image)
         out = []
         for d in result.detections or []:
@@ -210,6 +220,12 @@ class _Detector:
             box = (b.xmin * w, b.ymin * h, (b.xmin + b.width) * w, (b.ymin + b.height) * h)
             out.append((box, float(d.score[0])))
         return out
+
+    def close(self) -> None:
+        """Free the network."""
+        if self._net is not None:
+            self._net.close()
+            self._net = None
 
 
 def _cut(image: Image, box: Box, side: int = WINDOW, margin: float = MARGIN) -> tuple[Image, float, NDArray]:
@@ -271,7 +287,9 @@ def _plausible(points: NDArray) -> bool:
 
 
 class FaceFinder:
-    """Finds every face of a picture: small ones by tiles, lying ones by turning the picture."""
+    """Finds every face of a picture: small ones by tiles, lying ones by turning the picture.
+
+    What it finds does not depend on the pictures before. One thread at a time; see `shared_finder`."""
 
     def __init__(self) -> None:
         self._near, self._far = _Detector(far=False), _Detector(far=True)
@@ -279,9 +297,15 @@ class FaceFinder:
         self._settled = mesh_backend(still=False)
 
     def close(self) -> None:
-        """Free the networks."""
-        self._mesh.close()
-        self._settled.close()
+        """Free the networks; the next picture makes them anew."""
+        for network in (self._near, self._far, self._mesh, self._settled):
+            network.close()
+
+    def __enter__(self) -> FaceFinder:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def boxes(self, image: Image) -> list[tuple[Box, float]]:
         """Face boxes with scores, best first, without overlaps."""
@@ -403,13 +427,44 @@ def _turn_back(points: NDArray, turns: int, shape: tuple[int, int]) -> NDArray[n
     return out
 
 
+LOOKING = threading.RLock()  # held by whoever uses the process's finder
+_shared: FaceFinder | None = None
+
+
+@contextlib.contextmanager
+def shared_finder() -> Iterator[FaceFinder]:
+    """The one finder of this process, for the length of a `with`; other threads wait meanwhile.
+
+    Its networks stay loaded from picture to picture, so that memory and threads do not grow with their number."""
+    global _shared
+    with LOOKING:
+        _shared = _shared or FaceFinder()
+        try:
+            yield _shared
+        except InfinexError:  # says something of the picture, nothing of the networks
+            raise
+        except BaseException:  # a graph that broke off answers nothing any more
+            broken, _shared = _shared, None
+            if broken is not None:
+                with contextlib.suppress(Exception):
+                    broken.close()
+            raise
+
+
+def _after_fork() -> None:
+    """A forked process has the finder, but not the threads that serve it."""
+    global LOOKING, _shared
+    LOOKING, _shared = threading.RLock(), None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)
+
+
 def find_faces(image: Image) -> list[Face]:
     """Every face of an RGB picture (H, W, 3) uint8, largest first."""
-    finder = FaceFinder()
-    try:
+    with shared_finder() as finder:
         return finder.find(image)
-    finally:
-        finder.close()
 
 
 def choose(faces: Sequence[Face], which: str | int, name: str) -> list[Face]:

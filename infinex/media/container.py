@@ -14,6 +14,8 @@ FORMATS = (
 )
 # Tags in no known encoding are no reason to refuse a file; from PyAV 19 on they never are, and the word is gone.
 LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+MAX_SIDE = 8192  # of pictures that are read
+MAX_STREAMS = 64  # of a file, that are held to it while it is opened
 DEFAULT = 0x1  # dispositions of FFmpeg
 IMPAIRED = 0x80 | 0x100  # for those who hear or see less
 COVER = 0x400 | 0x800  # the picture of an album, thumbnails on a time line
@@ -22,8 +24,12 @@ PART = 0x80000 | 0x100000  # layers of another stream, still pictures
 
 def open_container(path: Path) -> Any:
     """Open a media file through PyAV. Raises FFmpegError, OSError or ValueError where it is none."""
+    # FFmpeg decodes pictures to learn of a stream: not those whose header claims more than is read.
+    wary = [{"max_pixels": str(MAX_SIDE * MAX_SIDE)}] * MAX_STREAMS
     # An absolute path, since FFmpeg takes the "a:" of a relative a:b.mp4 for a protocol.
-    return av.open(str(path.absolute()), options={"format_whitelist": FORMATS}, **LENIENT)  # type: ignore[arg-type]
+    return av.open(
+        str(path.absolute()), options={"format_whitelist": FORMATS}, stream_options=wary, **LENIENT  # type: ignore[arg-type]
+    )  # fmt: skip
 
 
 def _flags(stream: Any) -> int:

@@ -15,10 +15,9 @@ from numpy.typing import NDArray
 from PIL import Image, features
 
 from infinex.errors import InputError
-from infinex.media.container import open_container
+from infinex.media.container import MAX_SIDE, open_container
 from infinex.media.image import read_image
 
-MAX_SIDE = 8192
 RATE = 25.0  # pictures a second of a sequence, unless asked otherwise
 # What a folder's pictures end in; whatever else lies there is no part of the sequence.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".jp2", ".avif", ".heic",

@@ -11,11 +11,11 @@ import shutil
 import struct
 import tempfile
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated, Any, Literal, Optional
+from typing import Annotated, Any, Literal, Optional, TypeVar
 
 from fastapi import APIRouter, Body, FastAPI, File, Form, Query, Request, Response, UploadFile, WebSocket
 from fastapi.exceptions import RequestValidationError
@@ -27,8 +27,10 @@ from starlette.websockets import WebSocketDisconnect
 
 from infinex._version import __version__
 from infinex.drivers.motion import bundled_motions, load_motion
+from infinex.drivers.units import parse_timeline
 from infinex.engine import Source
 from infinex.errors import InfinexError, InputError
+from infinex.face.tracker import LOOKING
 from infinex.media.image import png_text, read_image
 from infinex.media.provenance import statement
 from infinex.media.sink import open_sink
@@ -36,6 +38,7 @@ from infinex.media.video import VideoReader
 from infinex.motion import DEFAULT_PARTS, PARTS
 from infinex.studio import checks
 from infinex.studio.checks import friendly, safe_name
+from infinex.studio.cost import Length, Work
 from infinex.studio.examples import EXAMPLES
 from infinex.studio.expression import Expression, read_keyframes
 from infinex.studio.gate import SESSION, TOKEN, Gate, Rate, new_session
@@ -46,17 +49,24 @@ from infinex.studio.preview import Live, Preview, encode, shrunk
 from infinex.studio.settings import Settings
 from infinex.studio.studies import Studies
 from infinex.studio.studies import router as studies_router
-from infinex.studio.worker import MOTION, Task, units_of
+from infinex.studio.worker import MOTION, Task
 
 STATIC = Path(__file__).parent / "static"
-Format = Literal["mp4", "webm", "gif", "apng"]
-Result = Literal["mp4", "webm", "gif", "apng", "motion"]
+Format = Literal["mp4", "webm", "mov", "gif", "apng"]
+Result = Literal["mp4", "webm", "mov", "gif", "apng", "motion"]
 MEDIA = {
-    "mp4": "video/mp4", "webm": "video/webm", "gif": "image/gif", "apng": "image/apng", "motion": "application/zip",
+    "mp4": "video/mp4", "webm": "video/webm", "mov": "video/quicktime", "gif": "image/gif", "apng": "image/apng",
+    "motion": "application/zip",
 }  # fmt: skip
+CLEAR = ("webm", "mov", "gif", "apng")  # formats that can be transparent
+T = TypeVar("T")
 GONE = "There is no such animation; it may have been removed after its time."
 SMALL = 400  # longer side of a GIF or APNG that is made from a video
 GIF_RATE = 15.0
+HERE = 0.5  # seconds between looks whether a client is still there
+IDLE_STEP = 5.0  # seconds between looks whether a socket is still used
+RESTED = "The preview was closed, since nothing moved for a while."
+SLOW = "takes too long to make in this format; fetch it as it is"
 HOST = 8  # visitors' rates that one address may use up, since anybody can call a session their own
 
 
@@ -134,19 +144,25 @@ class Studio:
         self.rate, self.hosts = Rate(settings.rate), Rate(HOST * settings.rate)
         self.engines = Engines()
         self.looking = ThreadPoolExecutor(4, thread_name_prefix="infinex-look")
+        self.making = ThreadPoolExecutor(2, thread_name_prefix="infinex-make")  # other formats of results
         self.drawing = ThreadPoolExecutor(max(2, settings.previews), thread_name_prefix="infinex-draw")
         self.visits = {"previews": Places(settings.previews), "lives": Places(settings.lives)}
 
     def close(self) -> None:
         """Stop all work and remove every file."""
         self.queue.close()
-        self.looking.shutdown(wait=False, cancel_futures=True)
+        for pool in (self.looking, self.making):
+            pool.shutdown(wait=False, cancel_futures=True)
         self.drawing.shutdown(wait=False, cancel_futures=True)
         shutil.rmtree(self.folder, ignore_errors=True)
 
     async def look(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run a check in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.looking, functools.partial(work, *args))
+
+    async def make(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Run the making of another format in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.making, functools.partial(work, *args))
 
     async def draw(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run drawing in a thread."""
@@ -194,6 +210,21 @@ class Studio:
 def _studio(request: Request | WebSocket) -> Studio:
     studio: Studio = request.app.state.studio
     return studio
+
+
+async def _while_there(request: Request, watch: checks.Watch, work: Coroutine[Any, Any, T]) -> T:
+    """Do `work`, and tell its `watch` as soon as the client has gone."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=HERE)
+            if not task.done() and not watch.gone.is_set() and await request.is_disconnected():
+                watch.gone.set()
+    except BaseException:
+        watch.gone.set()
+        task.cancel()
+        raise
+    return await task
 
 
 def _job(request: Request, name: str) -> Job:
@@ -246,6 +277,20 @@ async def create(
     audio: Annotated[Literal["keep", "none"], Form(description="The driver's sound, or none")] = "keep",
     size: Annotated[int | None, Form(description="Longer side of the result in pixels", ge=64, le=8192)] = None,
     fps: Annotated[float | None, Form(ge=1, le=120, allow_inf_nan=False)] = None,
+    start: Annotated[float, Form(description="Seconds of the driver left out", ge=0, allow_inf_nan=False)] = 0.0,
+    end: Annotated[
+        float | None, Form(description="Second of the driver at which to end", gt=0, allow_inf_nan=False)
+    ] = None,
+    loop: Annotated[bool, Form(description="An end that goes over into the beginning")] = False,
+    background: Annotated[
+        str, Form(description="Behind a picture that is transparent: keep, none, or a colour", max_length=40)
+    ] = "keep",
+    driver_face: Annotated[
+        str,
+        Form(
+            description="Whose performance: largest, moving, a number from the left, or x,y,width,height", max_length=80
+        ),
+    ] = "largest",
     panel: Annotated[bool, Form(description="Source, driving, occlusion map and result side by side")] = False,
     mark: Annotated[bool, Form(description="A small visible mark in the corner")] = False,
     label: Annotated[str, Form(description="A name of your own", max_length=80)] = "",
@@ -274,27 +319,27 @@ async def create(
     options: dict[str, Any] = {
         "engine": engine, "face": face, "parts": tuple(p.strip() for p in parts.split(",") if p.strip()),
         "strength": strength, "absolute": absolute, "smooth": smooth, "mouth": mouth, "wrinkles": wrinkles,
-        "size": size, "fps": fps, "audio": audio, "panel": panel, "mark": mark,
+        "size": size, "fps": fps, "audio": audio, "panel": panel, "mark": mark, "start": start, "end": end,
+        "loop": loop, "background": _background(background, format), "driver_face": _whose(driver_face),
     }  # fmt: skip
+    if end is not None and end <= start:
+        raise InputError(f"end {end:g}: it must come after start {start:g}")
     await studio.look(_check_options, options, studio)
     if motion is not None and motion not in bundled_motions():
         raise InputError(f"no motion called {motion[:40]!r}; there are {', '.join(bundled_motions())}")
-    if units is not None:
-        seconds = (await studio.look(units_of, units)).duration
-        if seconds > s.duration + 1:
-            raise InputError(f"units: {seconds:.0f} s; the limit here is {s.duration:.0f} s")
-    if keyframes is not None:
-        read_keyframes(_json(keyframes), s.duration)
-    if text is not None:
-        await studio.look(_understood, text, s)
+    length = await studio.look(_length_of, motion, units, keyframes, text, s)
     if speech is not None and not await studio.look(speaks):
         raise InputError("driving by a voice is not part of this installation")
+    watch = checks.Watch(s.look)
     try:
         with studio.queue.reserved():
             job = studio.queue.new(request.state.session)
             try:
-                task = await _task(studio, request, job, source, portrait, driving, speech, options, box)
                 job.format, job.label = format, label
+                files = _task(studio, request, job, source, portrait, driving, speech, options, box, length, watch)
+                task, work = await _while_there(request, watch, files)
+                studio.queue.pace.check(work, format, s)
+                job.work = work
                 task = {**task, "motion": motion, "text": text, "units": units, "keyframes": keyframes}
                 job.task = Task(output=str(job.output), options=options, **task)
             except BaseException:
@@ -303,16 +348,58 @@ async def create(
             studio.queue.submit(job)
     except QueueFullError:
         raise Busy(10, "Many animations are being made just now; please try again in a moment.") from None
+    except checks.GoneError:
+        raise HTTPException(400, "The request was broken off.") from None
+    if await request.is_disconnected():  # nobody hears of its id, so nobody could ever stop it
+        await asyncio.to_thread(studio.queue.remove, job)
     return studio.view(job)
 
 
-def _understood(text: str, settings: Settings) -> None:
-    """Read a text. Raises InputError for one that says nothing a face can do."""
-    from infinex.drivers.text import open_text
+def _length_of(
+    motion: str | None, units: str | None, keyframes: str | None, text: str | None, settings: Settings
+) -> Length | None:
+    """How long a driver is that comes without a file; None for one with a file. Raises InputError."""
+    length = None
+    if motion is not None:
+        played = load_motion(motion)
+        length = Length(played.duration, played.fps)
+    elif units is not None:
+        length = Length(parse_timeline(units)[-1].time + 0.04)
+    elif keyframes is not None:
+        frames = read_keyframes(_json(keyframes), settings.duration)
+        length = Length(max(checks.STILL, frames[-1][0] + 0.2))
+    elif text is not None:
+        from infinex.drivers.text import open_text
 
-    driver = open_text(text)
-    if driver.frames / driver.fps > settings.duration + 1:
-        raise InputError(f"this text lasts {driver.frames / driver.fps:.0f} s; the limit is {settings.duration:.0f} s")
+        driver = open_text(text)
+        length = Length(driver.frames / driver.fps)
+    if length is not None and length.seconds > settings.duration + 1:
+        what = "units" if units is not None else "this text" if text is not None else "this motion"
+        raise InputError(f"{what}: it lasts {length.seconds:.0f} s; the limit here is {settings.duration:.0f} s")
+    return length
+
+
+def _background(text: str, format: str) -> str:
+    """What lies behind a transparent portrait: keep, none or #rrggbb. Raises InputError; a file is never meant."""
+    from PIL import ImageColor
+
+    words = text.strip().lower() or "keep"
+    if words == "none" and format not in CLEAR:
+        raise InputError(f"background none: {format} has no transparency; ask for {', '.join(CLEAR)}")
+    if words in ("keep", "none"):
+        return words
+    try:
+        return "#{:02x}{:02x}{:02x}".format(*ImageColor.getrgb(words)[:3])
+    except ValueError:
+        raise InputError("background: keep, none, a colour's name or #rrggbb is wanted") from None
+
+
+def _whose(text: str) -> str:
+    """Which face of the driver performs. Raises InputError."""
+    words = text.replace(" ", "").lower() or "largest"
+    if not re.fullmatch(r"largest|moving|[1-9]\d?|\d{1,5}(\.\d{1,3})?(,\d{1,5}(\.\d{1,3})?){3}", words):
+        raise InputError("driver_face: largest, moving, a number from the left or x,y,width,height is wanted")
+    return words
 
 
 def _json(text: str) -> Any:
@@ -346,17 +433,24 @@ async def _task(
     speech: UploadFile | None,
     options: dict[str, Any],
     box: str | None,
-) -> dict[str, Any]:
-    """Keep the files of a job and look them over. Raises InputError."""
+    length: Length | None,
+    watch: checks.Watch,
+) -> tuple[dict[str, Any], Work]:
+    """Keep the files of a job and look them over; `length` is that of a driver without a file.
+
+    Raises InputError, GoneError where nobody waits any more."""
     s = studio.settings
     out: dict[str, Any] = {}
+    whole: Length | None = None  # of a portrait that is a clip
     if source is not None:
         path = await studio.keep_file(source, job.folder / "source", "portrait")
         if box is not None and box.strip():
             size, faces = await studio.look(checks.look_in_box, path, box, s)
             options["face"], options["box"] = "largest", checks.parse_box(box, size)
         else:
-            faces = await studio.look(studio.verdicts.of, path, "source", lambda p: checks.look_at_source(p, s))
+            size, faces, whole = await studio.look(
+                studio.verdicts.of, path, "source", lambda p: checks.look_at_source(p, s, watch)
+            )
         if not faces and options["panel"]:
             raise InputError("the panel needs a still picture as portrait")
         if not faces:
@@ -364,7 +458,7 @@ async def _task(
         else:
             from infinex.face.tracker import choose
 
-            choose(faces, options["face"], path.name)
+            faces = choose(faces, options["face"], path.name)
         out["source"] = str(path)
     else:
         kept = studio.library.get(portrait or "", request.state.session)
@@ -373,17 +467,30 @@ async def _task(
         # A copy, so that the portrait may go while the job waits.
         await studio.look(shutil.copyfile, kept.path, folder / kept.path.name)
         out["source"] = str(folder / kept.path.name)
+        size, faces = kept.size, kept.faces if options["face"] == "all" else kept.faces[:1]
         if kept.box is not None:
             options["face"], options["box"] = "largest", checks.parse_box(kept.box, kept.size)
     if driving is not None:
         path = await studio.keep_file(driving, job.folder / "driving", "driving")
-        await studio.look(studio.verdicts.of, path, "driving", lambda p: checks.look_at_driving(p, s))
+        length = await studio.look(studio.verdicts.of, path, "driving", lambda p: checks.look_at_driving(p, s, watch))
         out["driving"] = str(path)
     if speech is not None:
         path = await studio.keep_file(speech, job.folder / "speech", "voice")
-        await studio.look(studio.verdicts.of, path, "speech", lambda p: checks.look_at_sound(p, s))
+        length = await studio.look(studio.verdicts.of, path, "speech", lambda p: checks.look_at_sound(p, s, watch))
         out["speech"] = str(path)
-    return out
+    assert length is not None  # one driver was given
+    return out, _work(options, size, max(1, len(faces)), length, whole)
+
+
+def _work(options: dict[str, Any], size: tuple[int, int], faces: int, driver: Length, clip: Length | None) -> Work:
+    """What a job has to draw. Raises InputError where `start` and `end` leave nothing of the driver."""
+    part = driver.cut(options["start"], options["end"])
+    if clip is not None:
+        part = Length(min(part.seconds, clip.seconds), part.fps)
+    k = 1.0 if options["size"] is None else options["size"] / max(size)
+    width, height = (max(2, round(side * k)) for side in size)
+    wide = 4 * width if options["panel"] else width
+    return Work(options["engine"], part.frames(options["fps"]), wide, height, faces, clip is not None)
 
 
 @api.get("/animations/{id}", response_model=Animation, responses=PROBLEMS | MISSING, summary="How far an animation is")
@@ -425,7 +532,11 @@ async def result(
     if job.state != "done":
         raise HTTPException(409, job.message or "This animation was not finished.")
     wanted: str = format or job.format
-    path = await studio.look(_variant, job, wanted)
+    watch = checks.Watch(studio.settings.job, SLOW)
+    try:
+        path = await _while_there(request, watch, studio.make(_variant, job, wanted, watch))
+    except checks.GoneError:
+        raise HTTPException(400, "The request was broken off.") from None
     if not path.is_file():  # removed in this moment
         raise HTTPException(404, GONE)
     suffix = "motion.npz" if wanted == "motion" else wanted
@@ -434,16 +545,20 @@ async def result(
                         content_disposition_type="inline" if format is None else "attachment")  # fmt: skip
 
 
-def _variant(job: Job, wanted: str) -> Path:
-    """A finished job in another format, made when it is first asked for."""
+def _variant(job: Job, wanted: str, watch: checks.Watch) -> Path:
+    """A finished job in another format, made when it is first asked for.
+
+    Raises GoneError where nobody waits for it any more, InputError where it takes too long."""
     if wanted == "motion":
         return job.folder / MOTION
     if wanted == job.format:
         return job.output
     path = job.folder / f"result.{wanted}"
+    watch.begin()
     with job.lock:
         if path.exists():
             return path
+        watch(job.output)
         from infinex.media.provenance import inspect
 
         small = wanted in ("gif", "apng")
@@ -454,6 +569,7 @@ def _variant(job: Job, wanted: str) -> Path:
             sound = job.output if reader.info.has_audio and not small else None
             with open_sink(path, (reader.info.width, reader.info.height), rate / skip, sound, words) as sink:
                 for frame in reader:
+                    watch(job.output)
                     if frame.index % skip == 0:
                         sink.write(frame.image)
     return path
@@ -574,7 +690,7 @@ async def still(
         from PIL import Image
 
         image = read_image(portrait.path)
-        with checks.LOOKING:
+        with LOOKING:
             full = Preview(Source(image, chosen))
         drawn = full.draw(wanted)
         out = io.BytesIO()
@@ -625,6 +741,7 @@ class _Latest:
         self._socket, self._wanted = socket, wanted
         self._new = asyncio.Event()
         self._item: Any = None
+        self._heard = time.monotonic()
         self.options: list[str] = []
         self.closed = False
         self._task = asyncio.create_task(self._run())
@@ -635,6 +752,7 @@ class _Latest:
                 message = await self._socket.receive()
                 if message["type"] == "websocket.disconnect":
                     break
+                self._heard = time.monotonic()
                 if message.get(self._wanted) is not None:
                     self._item = message[self._wanted]
                     self._new.set()
@@ -644,6 +762,10 @@ class _Latest:
             pass
         self.closed = True
         self._new.set()
+
+    def idle(self, seconds: float) -> bool:
+        """Whether nothing was said for so long."""
+        return time.monotonic() - self._heard > seconds
 
     async def get(self, timeout: float | None = None) -> Any:
         """Wait for the newest message; None after the time or at the end."""
@@ -734,8 +856,10 @@ async def _express(socket: WebSocket, portrait: Portrait, number: int) -> None:
     playing: tuple[Any, float, int] | None = None
     with contextlib.closing(_Latest(socket, "text")) as latest:
         while not latest.closed:
-            wait = None if playing is None else 1 / 24
-            text = await latest.get(wait)
+            text = await latest.get(IDLE_STEP if playing is None else 1 / 24)
+            if text is None and latest.idle(studio.settings.idle):
+                await _close(socket, RESTED)
+                return
             try:
                 if text is not None:
                     data = _message(text)
@@ -788,7 +912,10 @@ async def _live(socket: WebSocket, portrait: Portrait, number: int) -> None:
         state = ""
         with contextlib.closing(_Latest(socket, "bytes")) as latest:
             while not latest.closed:
-                frame = await latest.get()
+                frame = await latest.get(IDLE_STEP)
+                if frame is None and latest.idle(studio.settings.idle / 10):
+                    await _close(socket, RESTED)
+                    return
                 try:
                     while latest.options:
                         driven.options(_message(latest.options.pop(0)))
@@ -807,7 +934,7 @@ async def _live(socket: WebSocket, portrait: Portrait, number: int) -> None:
 
 def _new_live(portrait: Portrait, number: int, side: int) -> Live:
     source = shrunk(read_image(portrait.path), portrait.faces[number - 1], side)
-    with checks.LOOKING:
+    with LOOKING:
         return Live(source)
 
 

@@ -6,27 +6,27 @@ import hashlib
 import math
 import re
 import threading
+import time
 import unicodedata
-import zipfile
 from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
 from infinex.errors import FaceNotFoundError, InfinexError, InputError
-from infinex.face.tracker import MIN_FACE, Box, Face, FaceFinder
+from infinex.face.tracker import MIN_FACE, Box, Face, shared_finder
 from infinex.media.image import is_image, read_image
 from infinex.media.video import VideoReader
+from infinex.studio import claims
+from infinex.studio.cost import Length
 from infinex.studio.settings import Settings
 
 PROBES = (0, 6, 15, 30, 60, 120, 240, 480)  # frames of a clip in which a face is looked for
 SIDE = 640  # at which a clip is looked over
-MAX_UNPACKED = 256 << 20  # bytes of a motion file, unpacked
+STILL = 2.6  # seconds that a picture's expression is taken on and held
 BELIEVED = 0.5
-LOOKING = threading.Lock()  # the face networks serve one thread at a time
 
 # What messages of the command line call things, and what a page does.
 WORDS = (
@@ -62,6 +62,34 @@ def safe_name(name: str | None, fallback: str) -> str:
     return text or fallback
 
 
+class GoneError(Exception):
+    """Nobody waits for this any more."""
+
+
+class TooSlowError(InputError):
+    """Work on a file that did not end in time; another try may find the machine idle."""
+
+
+class Watch:
+    """Whether somebody still waits for work on a file; asked between its frames."""
+
+    def __init__(self, seconds: float, late: str = "takes too long to look over here; try a shorter one") -> None:
+        """`late` says of the file what is wrong when the `seconds` since `begin` are over."""
+        self.gone = threading.Event()
+        self._seconds, self._end, self._late = seconds, math.inf, late
+
+    def begin(self) -> None:
+        """The time runs from now on."""
+        self._end = time.monotonic() + self._seconds
+
+    def __call__(self, path: Path) -> None:
+        """Raise GoneError where nobody waits, TooSlowError where it has taken too long."""
+        if self.gone.is_set():
+            raise GoneError
+        if time.monotonic() > self._end:
+            raise TooSlowError(f"{path.name} {self._late}")
+
+
 class Verdicts:
     """Remembers what was found in the last files, by content, so that the same file is looked over once."""
 
@@ -83,6 +111,8 @@ class Verdicts:
         if not known:  # two at once may both look
             try:
                 result = look(path)
+            except TooSlowError:  # says more of the machine than of the file
+                raise
             except InputError as error:
                 # Another visitor's name for the same file is nobody's business.
                 result = type(error)(str(error).replace(path.name, "\0"))
@@ -97,25 +127,15 @@ class Verdicts:
 
 def _picture(path: Path, settings: Settings) -> Any:
     """A picture that is not too large. Raises InputError."""
-    try:
-        with Image.open(path) as image:
-            w, h = image.size
-    except Exception:  # not a picture: `read_image` finds the words
-        w, h = 0, 0
-    if w * h > settings.pixels:
-        raise InputError(f"{path.name} has {w * h / 1e6:.0f} megapixels; the limit here is {settings.pixels / 1e6:.0f}")
+    claims.check_picture(path, settings)
     return read_image(path)
 
 
 def look_for_faces(path: Path, settings: Settings) -> tuple[tuple[int, int], list[Face]]:
     """Size (width, height) of a picture and the faces in it, largest first. Raises InputError."""
     image = _picture(path, settings)
-    with LOOKING:
-        finder = FaceFinder()
-        try:
-            faces = finder.find(image)
-        finally:
-            finder.close()
+    with shared_finder() as finder:
+        faces = finder.find(image)
     if not faces:
         raise FaceNotFoundError(f"no face found in {path.name}; use a picture that shows a face clearly")
     faces = [f for f in faces if f.size >= MIN_FACE]
@@ -142,96 +162,83 @@ def look_in_box(path: Path, box: str, settings: Settings) -> tuple[tuple[int, in
     image = _picture(path, settings)
     size = image.shape[1], image.shape[0]
     x, y, w, h = parse_box(box, size)
-    with LOOKING:
-        finder = FaceFinder()
-        try:
-            return size, [finder.in_box(image, (x, y, x + w, y + h))]
-        finally:
-            finder.close()
+    with shared_finder() as finder:
+        return size, [finder.in_box(image, (x, y, x + w, y + h))]
 
 
-def look_through(path: Path, settings: Settings) -> float:
-    """Read a clip to its end and look for a face; its duration in seconds. Raises InputError."""
+def look_through(path: Path, settings: Settings, watch: Watch) -> Length:
+    """Read a clip to its end and look for a face; how long it is. Raises InputError."""
     found = False
     end = 0.0
+    watch.begin()
+    claims.check_video(path, settings)
     with VideoReader(path, max_side=SIDE) as reader:
         info = reader.info
-        if max(info.width, info.height) >= SIDE:
-            _check_size(path, settings)
-        if info.duration and info.duration > settings.duration + 1:
-            raise InputError(f"{path.name} lasts {info.duration:.0f} s; the limit here is {settings.duration:.0f} s")
+        if info.duration:
+            claims.check_seconds(path, info.duration, settings)
+        claims.check_frames(path, info.frames or 0, settings)
         for frame in reader:
+            watch(path)
             end = frame.time + 1 / float(info.fps)
             if end > settings.duration + 1:
                 raise InputError(f"{path.name} lasts longer than {settings.duration:.0f} s, the limit here")
+            claims.check_frames(path, frame.index + 1, settings)
             if not found and (frame.index in PROBES or (frame.index and frame.index % 500 == 0)):
                 found = _shows_face(frame.image)
     if not found:
         raise FaceNotFoundError(f"no face found in {path.name}; use a clip that shows a face clearly")
-    return end
-
-
-def _check_size(path: Path, settings: Settings) -> None:
-    with VideoReader(path) as reader:
-        w, h = reader.info.width, reader.info.height
-    if max(w, h) > settings.side:
-        raise InputError(f"{path.name} is {w}x{h}; the limit here is {settings.side} a side")
+    return Length(end, float(info.fps))
 
 
 def _shows_face(image: Any) -> bool:
     """Whether a frame shows a face. Others wait for this only, not for the reading of a whole clip."""
-    with LOOKING:
-        finder = FaceFinder()
-        try:
-            for box, score in finder.boxes(image)[:3]:
-                if score < BELIEVED:
-                    continue
-                points = finder.mesh(image, box)
-                if points is not None and finder.believed(image, points) >= BELIEVED:
-                    return True
-        finally:
-            finder.close()
+    with shared_finder() as finder:
+        for box, score in finder.boxes(image)[:3]:
+            if score < BELIEVED:
+                continue
+            points = finder.mesh(image, box)
+            if points is not None and finder.believed(image, points) >= BELIEVED:
+                return True
     return False
 
 
-def look_at_motion(path: Path, settings: Settings) -> float:
-    """Check a motion file; its duration in seconds. Raises InputError."""
+def look_at_motion(path: Path, settings: Settings) -> Length:
+    """Check a motion file; how long it is. Raises InputError."""
     from infinex.motion import Motion
 
-    try:
-        with zipfile.ZipFile(path) as archive:
-            if sum(i.file_size for i in archive.infolist()) > MAX_UNPACKED:
-                raise InputError(f"{path.name} is too large, unpacked")
-    except (zipfile.BadZipFile, OSError, ValueError):
-        raise InputError(f"{path.name} is not a readable .motion.npz file") from None
+    claims.check_motion(path, settings)
     motion = Motion.load(path)
-    if motion.duration > settings.duration + 1:
-        raise InputError(f"{path.name} lasts {motion.duration:.0f} s; the limit here is {settings.duration:.0f} s")
+    claims.check_seconds(path, motion.duration, settings)
     if not np.isfinite(motion.offsets).all():
         raise InputError(f"{path.name} is damaged")
-    return motion.duration
+    return Length(motion.duration, motion.fps)
 
 
-def look_at_driving(path: Path, settings: Settings) -> float:
-    """Check a driver of any kind; its duration in seconds, 0 for a picture. Raises InputError."""
+def look_at_driving(path: Path, settings: Settings, watch: Watch) -> Length:
+    """Check a driver of any kind; how long it is. Raises InputError."""
+    watch(path)
     if path.suffix.lower() == ".npz":
         return look_at_motion(path, settings)
     if is_image(path):
         look_for_faces(path, settings)
-        return 0.0
-    return look_through(path, settings)
+        return Length(STILL)
+    return look_through(path, settings, watch)
 
 
-def look_at_source(path: Path, settings: Settings) -> list[Face]:
-    """Check a portrait: its faces, largest first; a clip as source has none listed. Raises InputError."""
-    if is_image(path) or not _moves(path):
-        return look_for_faces(path, settings)[1]
-    look_through(path, settings)
-    return []
+def look_at_source(path: Path, settings: Settings, watch: Watch) -> tuple[tuple[int, int], list[Face], Length | None]:
+    """Check a portrait: its size (width, height), its faces, largest first, and no length; of a clip no faces are
+    listed, and how long it is. Raises InputError."""
+    watch(path)
+    if is_image(path) or not _moves(path, settings):
+        return *look_for_faces(path, settings), None
+    length = look_through(path, settings, watch)
+    with VideoReader(path) as reader:
+        return (reader.info.width, reader.info.height), [], length
 
 
-def _moves(path: Path) -> bool:
+def _moves(path: Path, settings: Settings) -> bool:
     """Whether a source that is no still picture should be read as a clip."""
+    claims.check_video(path, settings)
     if path.suffix.lower() in (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v"):
         return True
     try:
@@ -241,15 +248,18 @@ def _moves(path: Path) -> bool:
         return False
 
 
-def look_at_sound(path: Path, settings: Settings) -> float:
-    """Check a voice; its duration in seconds. Raises InputError."""
+def look_at_sound(path: Path, settings: Settings, watch: Watch) -> Length:
+    """Check a voice; how long it is. Raises InputError."""
     from infinex.media.audio import iter_audio
 
+    watch.begin()
+    claims.check_sound(path, settings)
     samples = 0
     for part in iter_audio(path, 16000):
+        watch(path)
         samples += len(part)
         if samples > (settings.duration + 1) * 16000:
             raise InputError(f"{path.name} lasts longer than {settings.duration:.0f} s, the limit here")
     if samples < 1600:
         raise InputError(f"{path.name} is shorter than a tenth of a second")
-    return samples / 16000
+    return Length(samples / 16000)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
 import ipaddress
 import json
@@ -133,11 +134,17 @@ class Gate:
         return None
 
     def _limited(self, receive: Receive) -> Receive:
-        seen = 0
+        seen, whole = 0, False
 
         async def counted() -> dict[str, Any]:
-            nonlocal seen
-            message = await receive()
+            nonlocal seen, whole
+            if whole:  # what comes now is only that the client has gone
+                return await receive()
+            try:
+                message = await asyncio.wait_for(receive(), self._settings.stall)
+            except asyncio.TimeoutError:
+                raise HTTPException(408, "Nothing more came of this request, so it was given up.") from None
+            whole = not message.get("more_body", False)
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
                 if seen > self._settings.upload:

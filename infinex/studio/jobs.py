@@ -16,11 +16,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 from infinex.studio.checks import friendly
+from infinex.studio.cost import Pace, Work
 from infinex.studio.settings import Settings
 from infinex.studio.worker import Task, work
 
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
+LEFT = "Nobody waited for this any more, so it was stopped."
 STARTING = 90.0  # seconds a worker may take to start
 log = logging.getLogger("infinex.studio")
 
@@ -39,6 +41,7 @@ class Job:
     format: str = "mp4"
     label: str = ""
     task: Task | None = None
+    work: Work | None = None
     state: State = "queued"
     done: int = 0
     total: int | None = None
@@ -48,6 +51,7 @@ class Job:
     started: float | None = None
     first: float | None = None  # when its first frame was done
     ended: float | None = None
+    seen: float = field(default_factory=time.monotonic)  # when its visitor last asked for it
     lock: threading.Lock = field(default_factory=threading.Lock)  # of the making of other formats
 
     @property
@@ -99,12 +103,13 @@ class Queue:
 
     def __init__(self, settings: Settings, folder: Path) -> None:
         self.settings, self.folder = settings, folder
+        self.pace = Pace()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
         self._waiting: list[Job] = []
         self._reserved = 0
         self._changed = threading.Condition()
         self._closed = False
-        self._cancel: set[str] = set()
+        self._cancel: dict[str, str] = {}  # jobs to be stopped, and why
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         groups = [cores[i :: settings.workers] for i in range(settings.workers)] if settings.workers > 1 else [[]]
         self._threads = [
@@ -151,12 +156,18 @@ class Queue:
         """A job by its id, if it is this visitor's."""
         with self._changed:
             job = self._jobs.get(name)
-        return job if job is not None and job.owner in (None, owner) else None
+            if job is None or job.owner not in (None, owner):
+                return None
+            job.seen = time.monotonic()
+            return job
 
     def of(self, owner: str) -> list[Job]:
         """A visitor's jobs, newest first."""
         with self._changed:
-            return [j for j in reversed(self._jobs.values()) if j.owner == owner]
+            mine = [j for j in reversed(self._jobs.values()) if j.owner == owner]
+            for job in mine:
+                job.seen = time.monotonic()
+            return mine
 
     def position(self, job: Job) -> int:
         """How many jobs are before it in the queue, itself included; 0 once it runs."""
@@ -170,7 +181,7 @@ class Queue:
                 self._waiting.remove(job)
                 self._end(job, "cancelled", "Cancelled.")
             elif job.state == "running":
-                self._cancel.add(job.id)
+                self._cancel[job.id] = "Cancelled."
                 self._changed.notify_all()
                 while job.state == "running" and not self._closed:
                     self._changed.wait(0.5)
@@ -195,7 +206,7 @@ class Queue:
         job.message, job.ended = message, time.time()
         job.state = state
         job.task = None
-        self._cancel.discard(job.id)
+        self._cancel.pop(job.id, None)
         self._changed.notify_all()
 
     def _serve(self, cores: list[int]) -> None:
@@ -245,7 +256,7 @@ class Queue:
                         break
                 with self._changed:
                     if self._closed or job.id in self._cancel:
-                        state, message = "cancelled", "Cancelled."
+                        state, message = "cancelled", self._cancel.get(job.id, "Cancelled.")
                         break
                 spent = time.time() - (job.started or 0)
                 if spent > self.settings.job or (not worker.ready and spent > STARTING):
@@ -260,16 +271,31 @@ class Queue:
             worker.stop()
         with self._changed:
             if state == "done" and job.id in self._cancel:  # asked for in its last moment
-                state, message = "cancelled", "Cancelled."
+                state, message = "cancelled", self._cancel[job.id]
         if state != "done":
             shutil.rmtree(job.folder, ignore_errors=True)
         with self._changed:  # who waits for the end finds the work stopped and its files gone
             self._end(job, state, message)
         return good
 
+    def _left(self) -> list[Job]:
+        """Stop the jobs whose page has asked no more; those that were still waiting. Under the lock.
+
+        A job without a session belongs to whoever knows its id: a client may well come back for it later."""
+        late = time.monotonic() - self.settings.absent
+        for job in [j for j in self._jobs.values() if j.state == "running" and j.owner is not None and j.seen < late]:
+            self._cancel.setdefault(job.id, LEFT)
+        waiting = [j for j in self._waiting if j.owner is not None and j.seen < late]
+        for job in waiting:
+            self._waiting.remove(job)
+            self._end(job, "cancelled", LEFT)
+        return waiting
+
     def _outcome(self, job: Job, word: tuple[Any, ...]) -> tuple[State, str | None]:
         if word[0] == "done":
             job.summary = word[1]
+            if job.work is not None and job.started is not None:
+                self.pace.learn(job.work, time.time() - job.started)
             for name in ("source", "driving", "speech"):  # what was handed in is not needed any more
                 shutil.rmtree(job.folder / name, ignore_errors=True)
             return "done", None
@@ -279,8 +305,8 @@ class Queue:
         return "failed", "Something went wrong here, not with your files. The studio's log says what."
 
     def _sweep(self) -> None:
-        """Remove what has been kept long enough."""
-        step = min(20.0, max(0.2, self.settings.keep / 4))
+        """Remove what has been kept long enough, and stop what nobody waits for."""
+        step = min(20.0, max(0.2, min(self.settings.keep, self.settings.absent) / 4))
         while True:
             with self._changed:
                 self._changed.wait_for(lambda: self._closed, step)
@@ -293,5 +319,6 @@ class Queue:
                 old += rest[: max(0, len(rest) - self.settings.jobs)]
                 for job in old:
                     self._jobs.pop(job.id, None)
+                old += self._left()
             for job in old:
                 shutil.rmtree(job.folder, ignore_errors=True)

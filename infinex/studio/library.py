@@ -12,9 +12,8 @@ from pathlib import Path
 
 from infinex.errors import InputError
 from infinex.face import topology as top
-from infinex.face.tracker import Face
+from infinex.face.tracker import LOOKING, Face
 from infinex.media.image import read_image
-from infinex.studio.checks import LOOKING
 from infinex.studio.preview import Preview, shrunk
 from infinex.studio.settings import Settings
 

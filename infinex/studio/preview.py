@@ -17,6 +17,7 @@ from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.face.pose import fit_pose
 from infinex.face.tracker import Face, FaceTracker
+from infinex.media.image import header_size
 from infinex.mesh.engine import MeshOptions
 from infinex.motion import DEFAULT_PARTS, Motion, Rest, is_whole, part_weights
 from infinex.pipeline import Stage
@@ -123,6 +124,9 @@ class Live:
             raise InputError("a camera frame is larger than a megabyte")
         if len(data) < 4 or not data.startswith((b"\xff\xd8\xff", b"RIFF", b"\x89PNG")):
             raise InputError("a camera frame must be a JPEG, WebP or PNG picture")
+        claimed = header_size(data)
+        if claimed is None or min(claimed) < 64 or max(claimed) > 4 * CAMERA_SIDE:
+            raise InputError("a camera frame could not be read")
         decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
         if decoded is None or min(decoded.shape[:2]) < 64 or max(decoded.shape[:2]) > 4 * CAMERA_SIDE:
             raise InputError("a camera frame could not be read")

@@ -21,6 +21,7 @@ class Settings:
     queue: int = 24  # jobs that may wait
     upload: int = 200 << 20  # of one request
     duration: float = 300.0  # of a driving clip, a motion, a voice or a timeline
+    frames: int | None = None  # of a driving clip and of a result; None: 60 for each second of `duration`
     pixels: int = 40_000_000  # of a portrait
     side: int = 4096  # of a result, and of a driving clip
     text: int = 2000  # characters
@@ -32,3 +33,12 @@ class Settings:
     previews: int = 12  # pages that may preview at once
     preview: int = 512  # longer side of a preview in pixels
     lives: int = 2  # pages that may drive live at once
+    look: float = 600.0  # longest time that looking over one file may take
+    stall: float = 60.0  # longest time in which nothing of an upload comes
+    absent: float = 300.0  # time after which a page's job is stopped when its page asks no more
+    idle: float = 600.0  # time after which a preview that nobody moves gives up its place; a tenth of it live
+
+    @property
+    def most_frames(self) -> int:
+        """Frames that a driving clip and a result may have."""
+        return self.frames if self.frames is not None else max(60, round(60 * self.duration))

@@ -198,6 +198,7 @@ def main() -> None:
             if strange:  # nobody who is held out
                 samples = still_pairs(image, faces[0].landmarks, np.random.default_rng(len(name)))
         _save(a.out, name, samples)
+    finder.close()
 
 
 if __name__ == "__main__":

@@ -4,7 +4,7 @@ import { json, cancel } from "./api.js";
 import { on, shared, tell } from "./state.js";
 import { $, $$, camera, dress, drops, make, sayError, stopTracks, tablist, toast } from "./ui.js";
 import * as stage from "./stage.js";
-import { common, downloads, makeIn, resultUrl } from "./job.js";
+import { common, downloads, followed, makeIn, resultUrl } from "./job.js";
 
 let kind = "motion";
 let motion = null;
@@ -148,12 +148,14 @@ export function options() {
     parts, strength: $("#strength").value, smooth: $("#smooth").value, absolute: $("#exact").checked,
     mouth: $("#borrow").checked ? "driver" : "own", wrinkles: $("#folds").checked ? "driver" : "none",
     audio: $("#sound").checked ? "keep" : "none", mark: $("#mark").checked, size: $("#size").value,
-    engine: $("#engine").value || "mesh",
+    engine: $("#engine").value || "mesh", start: $("#start").value, end: $("#end").value, loop: $("#loop").checked,
+    background: $("#background").value, format: $("#background").value === "none" ? "webm" : "mp4",
   };
 }
 
 async function run() {
   if (!$$('[name="part"]:checked').length) { toast("Nothing would move: choose at least one part."); return; }
+  for (const id of ["#start", "#end"]) if (!$(id).reportValidity()) return;
   const button = $("#make");
   button.disabled = true;
   stage.close();
@@ -165,12 +167,20 @@ async function run() {
   ready();
 }
 
+let later = null;
+
+// What was made, and what is being made for a page that was closed or loaded anew: it can be stopped here.
 async function history() {
+  clearTimeout(later);
   let jobs;
   try { jobs = await json("/studio/jobs"); } catch { return; }
   const done = jobs.filter((j) => j.state === "done");
-  $("#history").hidden = done.length < 2;
-  $("#history-list").replaceChildren(...done.map((j) => {
+  const open = jobs.filter((j) => ["queued", "running"].includes(j.state) && !followed.has(j.id));
+  if (open.length && !$("#view-drive").hidden) later = setTimeout(history, 4000);
+  $("#history").hidden = done.length < 2 && !open.length;
+  const stop = (j) => make("button", { class: "button small", text: "Stop", "aria-label": `Stop ${j.label || "this animation"}`, onclick: async () => { await cancel(j.id).catch(sayError); tell("jobs"); } });
+  const waiting = open.map((j) => make("li", {}, make("span", { text: `${j.label || "Animation"}, in the making` }), stop(j)));
+  $("#history-list").replaceChildren(...waiting, ...done.map((j) => {
     const row = downloads(j);
     row.append(make("button", { class: "button small ghost", text: "Remove", "aria-label": `Remove ${j.label || "this animation"}`, onclick: async () => { await cancel(j.id).catch(sayError); tell("jobs"); } }));
     return make("li", {}, make("span", {}, make("a", { href: resultUrl(j), target: "_blank", rel: "noopener", text: j.label || "Animation" })), row);

@@ -4,6 +4,8 @@ import { cancel, follow, post, Refused } from "./api.js";
 import { make, sayError, time } from "./ui.js";
 import { shared, tell } from "./state.js";
 
+export const followed = new Set(); // ids of the jobs whose progress this page shows
+
 export function formOf(fields) {
   const form = new FormData();
   for (const [key, value] of Object.entries(fields)) {
@@ -44,6 +46,7 @@ export async function makeIn(place, fields, { beside = null, panel = true, done 
   try {
     let animation = await post("/v1/animations", formOf(fields));
     id = animation.id;
+    followed.add(id);
     if (!wanted) { await cancel(id).catch(() => {}); return null; }
     animation = await follow(animation, (a) => {
       if (!wanted) return;
@@ -70,7 +73,8 @@ export const resultUrl = (a, format) => `/v1/animations/${a.id}/result${format ?
 
 export function downloads(animation) {
   const link = (format, label) => make("a", { class: "button small", href: resultUrl(animation, format), download: "", text: label });
-  const row = make("div", { class: "row" }, link("mp4", "MP4"), link("gif", "GIF"), link("motion", "Motion"));
+  const clear = animation.result?.format === "webm" ? [link("webm", "WebM")] : [];
+  const row = make("div", { class: "row" }, ...clear, link("mp4", "MP4"), link("gif", "GIF"), link("motion", "Motion"));
   row.setAttribute("role", "group");
   row.setAttribute("aria-label", "Download");
   return row;
