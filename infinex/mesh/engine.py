@@ -14,6 +14,7 @@ from infinex.engine import Drive, Source
 from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.face.surroundings import head_reach
+from infinex.mesh.beyond import Beyond
 from infinex.mesh.eyes import draw_eyes
 from infinex.mesh.furrows import Furrows
 from infinex.mesh.layers import Layers, person_matte
@@ -74,6 +75,9 @@ class PreparedFace:
         self.warp = Warp(self.face, w, h, options.shape, reach, alpha, options.absolute)
         part = np.ascontiguousarray(source.image[y0:y1, x0:x1])
         self.layers = Layers(part, self.face, alpha)
+        borders = x0 <= 0, y0 <= 0, x1 >= w, y1 >= h
+        points = self.face.points[:, :2] - [x0, y0]
+        self.beyond = Beyond(self.layers.person, points, self.face.pose.scale, borders, alpha is not None)
         self.tone = MouthTone.measure(source.image, self.face.points)
         self.mouth = Mouth(self.face, self.tone)
         self.colour = colour_of(part, self.face.points[:, :2] - [x0, y0])
@@ -128,6 +132,7 @@ class PreparedFace:
             # Cubic sampling keeps small pictures sharp; of large ones a pixel is too small to see the difference.
             sampling = cv2.INTER_CUBIC if mx.size < LARGE else cv2.INTER_LINEAR
             warped = cv2.remap(layers.person, mx, my, sampling, borderMode=cv2.BORDER_REPLICATE)
+            self.beyond.lay(warped, mx, my)
             image, fill = (np.ascontiguousarray(i[inside]) for i in (layers.image, layers.fill))
             moved = np.empty_like(image)
             gate[inside] = layers.gate(mx, my, (a, b))
@@ -214,6 +219,7 @@ class PreparedFace:
                 self.layers.image, mx, my, cv2.INTER_CUBIC,
                 borderMode=cv2.BORDER_REPLICATE,
             )  # fmt: skip
+            self.beyond.lay(fine, mx, my)
             mean = cv2.resize(fine, (w, h), interpolation=cv2.INTER_AREA)
             edge = np.zeros((h, w), np.float32)
             edge[2:-2, 2:-2] = 1
