@@ -15,6 +15,7 @@ from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.face.surroundings import head_reach
 from infinex.mesh.beyond import Beyond
+from infinex.mesh.cutout import face_matte
 from infinex.mesh.eyes import draw_eyes
 from infinex.mesh.furrows import Furrows
 from infinex.mesh.layers import Layers, person_matte
@@ -60,7 +61,8 @@ class Rendered:
 class PreparedFace:
     """One face of a portrait, ready to be moved."""
 
-    def __init__(self, source: Source, options: MeshOptions) -> None:
+    def __init__(self, source: Source, options: MeshOptions, cut: bool = False) -> None:
+        """With `cut` a cut-out's own transparency says where the person is."""
         self.source, self.options = source, options
         h, w = source.image.shape[:2]
         self.face = SourceFace(source.face.landmarks)
@@ -69,7 +71,10 @@ class PreparedFace:
         if options.layers == "matte":
             x0, y0, x1, y1 = reach
             oval = self.face.points[top.OVAL][:, :2] - [x0, y0]
-            alpha = person_matte(np.ascontiguousarray(source.image[y0:y1, x0:x1]), self.face, oval)
+            if cut and source.cutout is not None:
+                alpha = face_matte(source.cutout, self.face, reach)
+            else:
+                alpha = person_matte(np.ascontiguousarray(source.image[y0:y1, x0:x1]), self.face, oval)
             reach, alpha = self._tightened(reach, alpha)
         self.box = x0, y0, x1, y1 = reach
         self.warp = Warp(self.face, w, h, options.shape, reach, alpha, options.absolute)
