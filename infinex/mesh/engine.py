@@ -24,7 +24,7 @@ from infinex.mesh.raster import composite
 from infinex.mesh.refiner import Look, colour_of, look_at_eye, look_at_head, look_at_mouth, refiner
 from infinex.mesh.retarget import Retarget, SourceFace, Target
 from infinex.mesh.warp import Flow, Warp, WarpShape
-from infinex.mesh.wrinkles import Wrinkles
+from infinex.mesh.wrinkles import Wrinkles, skin_tint
 from infinex.motion import Move, Rest
 
 Box = tuple[int, int, int, int]
@@ -105,7 +105,11 @@ class PreparedFace:
         self._retarget = Retarget(self.face, rest, self.options.absolute)
         self._wrinkles = None
         if self.options.wrinkles == "driver" and image is not None and points is not None:
-            self._wrinkles = Wrinkles(image, points, rest)
+            spots = np.round(self.face.points[top.SKIN][:, :2]).astype(int)
+            spots = np.clip(spots, 0, np.array(self.source.image.shape[1::-1]) - 1)
+            skin = self.source.image[spots[:, 1], spots[:, 0]][None].astype(np.float32) / 255
+            tone = np.median(cv2.cvtColor(skin, cv2.COLOR_RGB2LAB)[0], axis=0)
+            self._wrinkles = Wrinkles(image, points, rest, skin_tint(tone))
 
     @cached_property
     def furrows(self) -> Furrows:
