@@ -21,6 +21,7 @@ from infinex.face.units import canonical
 from infinex.media.files import atomic_path, same_file
 from infinex.media.image import SUFFIXES, write_image
 from infinex.media.provenance import Mark, Seal, statement
+from infinex.mesh.cutout import parse_background
 from infinex.mesh.engine import MeshOptions
 from infinex.pipeline import Stage, load_source
 
@@ -28,18 +29,21 @@ RGB = NDArray[np.uint8]
 STEPS = (0.0, 1 / 3, 2 / 3, 1.0)
 CELL = 320  # largest side of a grid's cell in pixels
 LABEL = 22
+TRANSPARENT = (".png", ".webp", ".tif", ".tiff")  # pictures that can be
 
 
 class Editor:
     """A portrait ready to take on expressions; the first call prepares, the next ones only draw."""
 
-    def __init__(self, sources: Source | Sequence[Source], shading: bool = True) -> None:
-        """`sources` as `infinex.load_source` gives them; `shading` deepens furrows by relighting."""
+    def __init__(self, sources: Source | Sequence[Source], shading: bool = True, background: str = "keep") -> None:
+        """`sources` as `infinex.load_source` gives them; `shading` deepens furrows by relighting; `background` is
+        keep (of a cut-out white), none (transparent), a colour by name or #rrggbb, or a picture's path."""
         self.sources = [sources] if isinstance(sources, Source) else list(sources)
-        self._stage = Stage(self.sources, MeshOptions("own", "driver" if shading else "none"))
+        self._stage = Stage(self.sources, MeshOptions("own", "driver" if shading else "none"), background=background)
 
     def __call__(self, units: Mapping[str, float]) -> RGB:
-        """The picture (H, W, 3) under named intensities 0..1 (to 2 exaggerated); a new array.
+        """The picture (H, W, 3) under named intensities 0..1 (to 2 exaggerated); a new array. Transparent ones are
+        (H, W, 4), their colours not premultiplied.
 
         All zero gives exactly the source. Raises InputError for an unknown unit."""
         named = {n: float(v) for n, v in units.items() if v}
@@ -75,7 +79,7 @@ class Editor:
         if not labels:
             return head
         text = f"{max(units.values()):.2f}" if many else "  ".join(f"{n} {v:.2f}" for n, v in units.items())
-        strip = Image.new("RGB", (head.shape[1], LABEL), "white")
+        strip = Image.new("RGBA" if head.shape[2] == 4 else "RGB", (head.shape[1], LABEL), "white")
         font = ImageFont.load_default(13)
         ImageDraw.Draw(strip).text((6, 3), text, fill="black", font=font)
         return np.vstack([np.asarray(strip), head])
@@ -110,8 +114,12 @@ def edit(
     mark: bool = False,
     sign: tuple[Path, Path] | None = None,
     notes: list[str] | None = None,
+    background: str = "keep",
 ) -> RGB:
     """Give the portrait in `source` an expression; returns (H, W, 3) uint8 and writes `output` where named.
+
+    `background` is keep, none (transparent), a colour by name or #rrggbb, or a picture's path. A cut-out stays one in
+    an output that can hold it. What is transparent is returned as (H, W, 4), its colours not premultiplied.
 
     `units` is text such as "AU12=0.8,AU6=0.5" or a mapping; `emotion` a name such as "happy" or "happily
     surprised" whose units, times `strength` (0..1), come on top. Intensities of 0 return the picture as it is:
@@ -126,16 +134,23 @@ def edit(
             raise InputError(f"{output.name}: an edited picture must end in {', '.join(SUFFIXES)}")
         if same_file(source, output):
             raise InputError(f"the output {output} would overwrite the input")
+        if background == "none" and output.suffix.lower() not in TRANSPARENT:
+            raise InputError(f"{output.name} cannot be transparent; use {', '.join(TRANSPARENT)}, or name a colour")
+    unchanged = parse_background(background) == "keep"
     seal = Seal(*sign) if sign is not None and output is not None else None
     if seal is not None and output is not None:
         seal.check(output)
-    editor = Editor(load_source(source, face, box), shading)
+    sources = load_source(source, face, box)
+    if unchanged and output is not None and sources[0].cutout is not None and output.suffix.lower() in TRANSPARENT:
+        background = "none"
+    editor = Editor(sources, shading, background)
     image = editor.grid(wanted) if grid else editor(wanted)
     if notes is not None:
         notes += editor.remarks(wanted)
     if output is None:
         return image
-    if not any(wanted.values()) and not grid and not mark and seal is None and _same_kind(Path(source), output):
+    plain = unchanged and not grid and not mark and seal is None
+    if plain and not any(wanted.values()) and _same_kind(Path(source), output):
         with atomic_path(output) as temporary:
             shutil.copyfile(source, temporary)
         return image

@@ -19,10 +19,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Source:
-    """A portrait: `image` (H, W, 3) uint8 RGB at its own resolution and one face tracked in it."""
+    """A portrait: `image` (H, W, 3) uint8 RGB at its own resolution and one face tracked in it.
+
+    Of a picture with transparency `image` is laid on white, and `cutout` (H, W, 4) is the picture itself, its colours
+    not premultiplied."""
 
     image: NDArray[np.uint8]
     face: Face
+    cutout: NDArray[np.uint8] | None = None
 
 
 @dataclass(frozen=True)

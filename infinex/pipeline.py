@@ -22,16 +22,17 @@ from infinex.drivers.video import VideoDriver
 from infinex.drivers.whose import check_driver_face
 from infinex.engine import Drive, Engine, Prepared, Source, Suited, engine_names, load_engine
 from infinex.ensemble import Ensemble, parse_cast
-from infinex.errors import FaceNotFoundError, InputError
+from infinex.errors import FaceNotFoundError, InputError, OutputError
 from infinex.face.reading import UnitReader
 from infinex.face.remarks import Watch
 from infinex.face.tracker import Box, Face, FaceTracker, choose, shared_finder
 from infinex.media.files import same_file
-from infinex.media.image import is_image, read_image
+from infinex.media.image import is_image, read_image, read_rgba
 from infinex.media.provenance import Mark, Seal, statement
-from infinex.media.sink import check_output, open_sink, supports_audio
+from infinex.media.sink import check_output, open_sink, supports_alpha, supports_audio
 from infinex.media.strip import is_sequence
 from infinex.media.video import VideoReader
+from infinex.mesh.cutout import CutOut, backdrop, parse_background
 from infinex.mesh.engine import MeshOptions, PreparedFace
 from infinex.mesh.warp import WarpShape
 from infinex.motion import DEFAULT_PARTS, Motion, Rest, is_whole, part_weights
@@ -66,6 +67,7 @@ class Options:
     weights: str = ""  # of the engine: a name of `infinex weights list` or a file; "": those it comes with
     refine: bool = True  # networks correct what warping cannot show
     driver_face: str = "largest"  # whose performance: largest, moving, a number from the left, or x,y,width,height
+    background: str = "keep"  # keep, none (transparent), a colour by name or #rrggbb, or a picture's path
 
     def check(self) -> None:
         """Raise InputError for a choice that does not exist."""
@@ -88,6 +90,12 @@ class Options:
             raise InputError(f"--mouth {self.mouth}: it is driver or own")
         if self.wrinkles not in ("driver", "none"):
             raise InputError(f"--wrinkles {self.wrinkles}: it is driver or none")
+        if parse_background(self.background) != "keep":
+            if self.engine != "mesh":
+                raise InputError(f"--background goes with --engine mesh: {self.engine} does not tell person and "
+                                 "background apart")  # fmt: skip
+            if self.panel:
+                raise InputError("--panel shows the picture as it is; leave out --background")
 
     @property
     def mesh(self) -> MeshOptions:
@@ -166,8 +174,10 @@ def load_source(
     """The portraits in a picture file, one for each chosen face, all over the same image.
 
     `box` is x, y, width, height in pixels of the file. Raises InputError or FaceNotFoundError."""
-    original = read_image(path)
+    original, cutout = _read_portrait(path)
     image = _resized(original, size)
+    if cutout is not None:
+        cutout = _resized_cutout(cutout, image.shape[1], image.shape[0])
     with shared_finder() as finder:
         if box is not None:
             k = image.shape[1] / original.shape[1]
@@ -177,22 +187,52 @@ def load_source(
             faces = [finder.in_box(image, (x, y, x + w, y + h))]
         else:
             faces = choose(finder.find(image), face, Path(path).name)
-    return [Source(image, f) for f in faces]
+    return [Source(image, f, cutout) for f in faces]
+
+
+def _read_portrait(path: str | Path) -> tuple[RGB, NDArray[np.uint8] | None]:
+    """A picture laid on white (H, W, 3), and where it has transparency the picture itself (H, W, 4)."""
+    straight, alpha = read_rgba(path)
+    if alpha is None:
+        return straight, None
+    return read_image(path), np.dstack([straight, alpha])
+
+
+def _resized_cutout(cutout: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """A cut-out (H, W, 4) at another size: colours count as much as they show."""
+    if cutout.shape[:2] == (height, width):
+        return cutout
+    inter = cv2.INTER_AREA if width < cutout.shape[1] else cv2.INTER_CUBIC
+    alpha = cutout[..., 3:].astype(np.float32) / 255
+    laid = cv2.resize(np.dstack([cutout[..., :3] * alpha, alpha]), (width, height), interpolation=inter)
+    alpha = np.clip(laid[..., 3:], 0, 1)
+    out = np.dstack([laid[..., :3] / np.maximum(alpha, 1 / 512), alpha * 255])
+    return np.clip(np.round(out), 0, 255).astype(np.uint8)
 
 
 class Stage:
     """One or several faces of one picture, drawn into the same canvas by the mesh engine or another one."""
 
     def __init__(
-        self, sources: list[Source], options: MeshOptions, engine: Engine | None = None, beside: Sequence[Face] = ()
+        self,
+        sources: list[Source],
+        options: MeshOptions,
+        engine: Engine | None = None,
+        beside: Sequence[Face] = (),
+        background: str = "keep",
     ) -> None:
-        """`beside`: faces of the same picture that stay as they are."""
+        """`beside`: faces of the same picture that stay as they are. `background` as in `Options`; keep is the
+        picture's own, of a cut-out white."""
+        behind = parse_background(background)
+        self.transparent = behind == "none"  # frames are (H, W, 4)
+        cut = behind != "keep"
         self.image = sources[0].image
         self.needs = engine.needs if engine is not None else "motion"
         self.faces: list[Any] = []  # of an engine's own kind
         self._shapes = [_room(s.face, [*(o.face for o in sources if o is not s), *beside]) for s in sources]
         for s, shape in zip(sources, self._shapes):
-            face: Prepared = PreparedFace(s, replace(options, shape=shape)) if engine is None else engine.prepare(s)
+            own = replace(options, shape=shape)
+            face: Prepared = PreparedFace(s, own, cut) if engine is None else engine.prepare(s)
             self.faces.append(face)
         boxes = np.array([f.box for f in self.faces])
         lo, hi = boxes[:, :2].min(0), boxes[:, 2:].max(0)
@@ -200,6 +240,11 @@ class Stage:
         self.canvas = self.image.copy()
         self._sources, self._rehearsals = sources, dict[int, PreparedFace]()
         self.seen: RGB | None = None  # the frame an engine that needs frames was last given
+        self._cut: CutOut | None = None
+        if cut:
+            h, w = self.image.shape[:2]
+            laid = None if isinstance(behind, str) else backdrop(behind, w, h)
+            self._cut = CutOut(self.image, self.faces, sources[0].cutout, laid)
 
     def begin(self, rest: Rest, image: RGB | None, points: NDArray | None, index: int | None = None) -> None:
         """Start a performance on every face, or on one.
@@ -228,8 +273,13 @@ class Stage:
         return Drive(drive.move, self.seen, target.points)
 
     def render(self, drive: Drive | Sequence[Drive]) -> tuple[RGB, list[Any]]:
-        """The picture under one drive, or one for each face; the canvas is the same array every time."""
-        drives = [drive] * len(self.faces) if isinstance(drive, Drive) else drive
+        """The picture under one drive, or one for each face; the array is the same every time.
+
+        (H, W, 3), or (H, W, 4) where it is `transparent`."""
+        canvas, drawn = self._drawn([drive] * len(self.faces) if isinstance(drive, Drive) else list(drive))
+        return (canvas if self._cut is None else self._cut.compose(canvas, drawn)), drawn
+
+    def _drawn(self, drives: list[Drive]) -> tuple[RGB, list[Any]]:
         if len(self.faces) == 1:
             return self.canvas, [self.faces[0].draw(self.canvas, self._drive(0, drives[0]))]
         x0, y0, x1, y1 = self.box
@@ -245,9 +295,20 @@ class Stage:
         return self.canvas, out
 
 
-def make_stage(sources: list[Source], o: Options, beside: Sequence[Face] = ()) -> Stage:
-    """The stage of an animation, by the engine of its options; faces `beside` stay still."""
-    return Stage(sources, o.mesh, None if o.engine == "mesh" else load_engine(o.engine, o, o.weights), beside)
+def make_stage(sources: list[Source], o: Options, beside: Sequence[Face] = (), background: str | None = None) -> Stage:
+    """The stage of an animation, by the engine of its options; faces `beside` stay still, `background` in place of
+    theirs."""
+    engine = None if o.engine == "mesh" else load_engine(o.engine, o, o.weights)
+    return Stage(sources, o.mesh, engine, beside, o.background if background is None else background)
+
+
+def _background(o: Options, source: Source, out: Path) -> str:
+    """What stands behind the person in an output: a cut-out stays one where the output can hold it.
+
+    Not so in GIF, whose pixels are there or not, unless it is asked for."""
+    if o.background != "keep" or source.cutout is None or o.engine != "mesh" or o.panel:
+        return o.background
+    return "none" if supports_alpha(out) and out.suffix.lower() != ".gif" else "keep"
 
 
 def _room(face: Face, others: list[Face]) -> WarpShape:
@@ -451,6 +512,10 @@ def animate(
     for path in (source, driving):
         if isinstance(path, (str, Path)) and same_file(path, out):
             raise InputError(f"the output {out} would overwrite an input")
+    if o.background == "none" and not supports_alpha(out):
+        raise OutputError(
+            f"{out.name} cannot be transparent; use .webm, .apng, .mov, .gif or a folder, or name a colour"
+        )
     audio = _check_audio(o.audio)
     seal = _seal(o, out)
     started = time.perf_counter()
@@ -463,7 +528,7 @@ def animate(
         looking = pool.submit(open_driver, driving, o)
         try:
             sources = load_source(source, o.face, o.box, o.size)
-            stage = make_stage(sources, o)
+            stage = make_stage(sources, o, background=_background(o, sources[0], out))
         except BaseException:
             with contextlib.suppress(Exception):
                 looking.result().close()
@@ -489,7 +554,9 @@ def animate(
                 ahead.close()
 
         words = provenance(source, name, o)
-        count = _write(frames(), out, size, driver.fps, sound, words, progress, driver.frames, o.mark, seal)
+        count = _write(
+            frames(), out, size, driver.fps, sound, words, progress, driver.frames, o.mark, seal, stage.transparent
+        )
     finally:
         driver.close()
     summary = _summary(out, count, driver, size, len(sources), o, started)
@@ -524,7 +591,7 @@ def _animate_cast(
         raise InputError(f"--face {max(cast)}=...: {name} has {count} face(s), numbered from the left")
     chosen = [sources[n - 1] for n in sorted(cast)]
     beside = [s.face for n, s in enumerate(sources, 1) if n not in cast]
-    stage = make_stage(chosen, o, beside)
+    stage = make_stage(chosen, o, beside, _background(o, sources[0], out))
     players = Ensemble.open([cast[n] for n in sorted(cast)], o)
     try:
         players.begin(stage)
@@ -541,14 +608,18 @@ def _animate_cast(
                 ahead.close()
 
         words = provenance(source, players.name, o)
-        count = _write(frames(), out, (w, h), players.fps, sound, words, progress, players.frames, o.mark, seal)
+        count = _write(
+            frames(), out, (w, h), players.fps, sound, words, progress, players.frames, o.mark, seal, stage.transparent
+        )
     finally:
         players.close()
     return _summary(out, count, players, (w, h), len(chosen), o, started)
 
 
 def render(sources: Source | Sequence[Source], driving: Driving, options: Options | None = None) -> Iterator[RGB]:
-    """Frames (H, W, 3) uint8 of the portrait under a driver, one by one; each is a new array."""
+    """Frames (H, W, 3) uint8 of the portrait under a driver, one by one; each is a new array.
+
+    With the background "none" they are (H, W, 4), their colours not premultiplied."""
     o = options or Options()
     o.check()
     stage = make_stage([sources] if isinstance(sources, Source) else list(sources), o)
@@ -572,11 +643,12 @@ def _write(
     total: int | None,
     marked: bool = False,
     seal: Seal | None = None,
+    alpha: bool = False,
 ) -> int:
     """Encode frames in a thread of its own; each is copied where it changed, so the canvas can go on."""
     count = 0
     mark = Mark(*size) if marked else None
-    with open_sink(out, size, fps, sound, metadata, seal=seal) as sink:
+    with open_sink(out, size, fps, sound, metadata, seal=seal, **({"alpha": True} if alpha else {})) as sink:
         spare: queue.Queue[RGB] = queue.Queue()
         buffers = 0
 
@@ -678,6 +750,8 @@ def _animate_video(
         raise InputError("--panel needs a still picture as source")
     if o.engine != "mesh":
         raise InputError(f"--engine {o.engine} needs a still picture as source")
+    if o.background != "keep":
+        raise InputError("--background needs a still picture as source")
     driver = open_driver(driving, o).settle()
     reader = VideoReader(source, o.keep_readable, o.size, fps=driver.fps)
     info = reader.info

@@ -99,6 +99,9 @@ def animate(
     no_refine: Annotated[
         bool, typer.Option("--no-refine", help="Only the face is followed: no outline measured, no networks.")
     ] = False,
+    background: Annotated[
+        str, typer.Option(help="keep, none (transparent), a colour by name or #rrggbb, or a picture.")
+    ] = "keep",
     panel: Annotated[bool, typer.Option("--panel", help="Write source, driving, occlusion map and result.")] = False,
     audio: Annotated[str, typer.Option(help="keep (the driver's sound), none, or a file.")] = "keep",
     fps: Annotated[Optional[float], typer.Option(help="Frame rate; else the driver's.")] = None,  # noqa: UP045
@@ -133,6 +136,8 @@ def animate(
     if engine == "stylegan":
         from infinex.systems.language.engine import animate_text
 
+        if background != "keep":
+            raise InputError("--background goes with --engine mesh: stylegan paints person and background as one")
         if text is None or output is None or speech is not None:
             raise InputError("the engine stylegan acts out --text alone, into the file named with -o")
         with progress_bar("animating", quiet or as_json) as update:
@@ -142,7 +147,7 @@ def animate(
     options = Options(
         engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
         smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
-        weights, not no_refine, driver_face=driver_face,
+        weights, not no_refine, driver_face=driver_face, background=background,
     )  # fmt: skip
     options.check()  # before a driver is made of them
     driver: Driving = motion or driving or ""
@@ -158,6 +163,8 @@ def animate(
     if driving is not None and driving.startswith("camera:"):
         from infinex.drivers.camera import run_live
 
+        if background == "none":
+            raise InputError("a camera's picture cannot be transparent; name a colour or a picture as --background")
         summary = run_live(source, driving, output, options)
         report(summary.as_dict(), as_json, f"{summary.frames} frames at {summary.fps:.1f} frames/s")
         return

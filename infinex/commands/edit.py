@@ -37,6 +37,9 @@ def edit(
     exaggerate: Annotated[bool, typer.Option("--allow-exaggeration", help="Intensities up to 2 instead of 1.")] = False,
     face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
     box: Annotated[str | None, typer.Option(help="x,y,width,height of the face where none is found.")] = None,
+    background: Annotated[
+        str, typer.Option(help="keep, none (transparent), a colour by name or #rrggbb, or a picture.")
+    ] = "keep",
     mark: Annotated[bool, typer.Option("--mark", help="Put a small visible mark in the corner.")] = False,
     sign: Annotated[
         Optional[tuple[Path, Path]],  # noqa: UP045
@@ -69,7 +72,7 @@ def edit(
         wanted = expression(units, emotion, strength, exaggerate) if text is None else at_height
         image = run(
             photo, wanted, output, grid=grid, shading=not no_shading, exaggerate=exaggerate,
-            face=face, box=where, mark=mark, sign=sign, notes=notes,
+            face=face, box=where, mark=mark, sign=sign, background=background, notes=notes,
         )  # fmt: skip
         summary = {
             "output": str(output), "units": wanted, "width": image.shape[1], "height": image.shape[0],
@@ -81,7 +84,9 @@ def edit(
         raise InputError(f"--grid makes a picture; {output.name} must end in {', '.join(SUFFIXES)}")
     from infinex.pipeline import Options, animate
 
-    options = Options(face=face, box=where, mark=mark, sign=sign, wrinkles="none" if no_shading else "driver")
+    options = Options(
+        face=face, box=where, mark=mark, sign=sign, wrinkles="none" if no_shading else "driver", background=background
+    )
     if text is not None:
         with progress_bar("animating", quiet or as_json) as update:
             done = animate(photo, spoken, output, options, update)

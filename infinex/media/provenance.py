@@ -387,9 +387,15 @@ class Mark:
         self._add = (235 * white)[..., None]
 
     def draw(self, frame: RGB) -> None:
-        """Blend the mark into (H, W, 3) uint8, in place."""
+        """Blend the mark into (H, W, 3) uint8, or (H, W, 4) with alpha, in place."""
         x0, y0, x1, y1 = self.box
         view = frame[y0:y1, x0:x1]
+        if frame.shape[2] == 4:
+            under = view[..., 3:].astype(np.float32) * self._keep
+            alpha = 255 * (1 - self._keep) + under
+            colour = (view[..., :3] * under + 255 * self._add) / np.maximum(alpha, 1)
+            view[:] = np.clip(np.round(np.dstack([colour, alpha])), 0, 255).astype(np.uint8)
+            return
         view[:] = np.clip(np.round(view * self._keep + self._add), 0, 255).astype(np.uint8)
 
 

@@ -15,6 +15,8 @@ from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.surroundings import head_reach
+from infinex.mesh.beyond import Beyond
+from infinex.mesh.cutout import face_matte
 from infinex.mesh.eyes import draw_eyes
 from infinex.mesh.furrows import Furrows
 from infinex.mesh.layers import Layers, person_matte
@@ -23,7 +25,7 @@ from infinex.mesh.raster import composite
 from infinex.mesh.refiner import Look, colour_of, look_at_eye, look_at_head, look_at_mouth, refiner
 from infinex.mesh.retarget import Retarget, Target
 from infinex.mesh.warp import Flow, Warp, WarpShape
-from infinex.mesh.wrinkles import Wrinkles
+from infinex.mesh.wrinkles import Wrinkles, skin_tint
 from infinex.motion import Move, Rest
 
 Box = tuple[int, int, int, int]
@@ -60,7 +62,8 @@ class Rendered:
 class PreparedFace:
     """One face of a portrait, ready to be moved."""
 
-    def __init__(self, source: Source, options: MeshOptions) -> None:
+    def __init__(self, source: Source, options: MeshOptions, cut: bool = False) -> None:
+        """With `cut` a cut-out's own transparency says where the person is."""
         self.source, self.options = source, options
         h, w = source.image.shape[:2]
         self.face = SourceFace(source.face.landmarks)
@@ -69,12 +72,18 @@ class PreparedFace:
         if options.layers == "matte":
             x0, y0, x1, y1 = reach
             oval = self.face.points[top.OVAL][:, :2] - [x0, y0]
-            alpha = person_matte(np.ascontiguousarray(source.image[y0:y1, x0:x1]), self.face, oval)
+            if cut and source.cutout is not None:
+                alpha = face_matte(source.cutout, self.face, reach)
+            else:
+                alpha = person_matte(np.ascontiguousarray(source.image[y0:y1, x0:x1]), self.face, oval)
             reach, alpha = self._tightened(reach, alpha)
         self.box = x0, y0, x1, y1 = reach
         self.warp = Warp(self.face, w, h, options.shape, reach, alpha, options.absolute)
         part = np.ascontiguousarray(source.image[y0:y1, x0:x1])
         self.layers = Layers(part, self.face, alpha)
+        borders = x0 <= 0, y0 <= 0, x1 >= w, y1 >= h
+        points = self.face.points[:, :2] - [x0, y0]
+        self.beyond = Beyond(self.layers.person, points, self.face.pose.scale, borders, alpha is not None)
         self.tone = MouthTone.measure(source.image, self.face.points)
         self.mouth = Mouth(self.face, self.tone)
         self.colour = colour_of(part, self.face.points[:, :2] - [x0, y0])
@@ -97,7 +106,11 @@ class PreparedFace:
         self._retarget = Retarget(self.face, rest, self.options.absolute)
         self._wrinkles = None
         if self.options.wrinkles == "driver" and image is not None and points is not None:
-            self._wrinkles = Wrinkles(image, points, rest)
+            spots = np.round(self.face.points[top.SKIN][:, :2]).astype(int)
+            spots = np.clip(spots, 0, np.array(self.source.image.shape[1::-1]) - 1)
+            skin = self.source.image[spots[:, 1], spots[:, 0]][None].astype(np.float32) / 255
+            tone = np.median(cv2.cvtColor(skin, cv2.COLOR_RGB2LAB)[0], axis=0)
+            self._wrinkles = Wrinkles(image, points, rest, skin_tint(tone))
 
     @cached_property
     def furrows(self) -> Furrows:
@@ -129,6 +142,7 @@ class PreparedFace:
             # Cubic sampling keeps small pictures sharp; of large ones a pixel is too small to see the difference.
             sampling = cv2.INTER_CUBIC if mx.size < LARGE else cv2.INTER_LINEAR
             warped = cv2.remap(layers.person, mx, my, sampling, borderMode=cv2.BORDER_REPLICATE)
+            self.beyond.lay(warped, mx, my)
             image, fill = (np.ascontiguousarray(i[inside]) for i in (layers.image, layers.fill))
             moved = np.empty_like(image)
             gate[inside] = layers.gate(mx, my, (a, b))
@@ -215,6 +229,7 @@ class PreparedFace:
                 self.layers.image, mx, my, cv2.INTER_CUBIC,
                 borderMode=cv2.BORDER_REPLICATE,
             )  # fmt: skip
+            self.beyond.lay(fine, mx, my)
             mean = cv2.resize(fine, (w, h), interpolation=cv2.INTER_AREA)
             edge = np.zeros((h, w), np.float32)
             edge[2:-2, 2:-2] = 1

@@ -55,11 +55,41 @@ def behind(image: Image, alpha: NDArray[np.float32], unit: float) -> Image:
     if found is None:
         out = cv2.resize(smooth, (w, h), interpolation=cv2.INTER_CUBIC)
         return _grained(np.clip(out, 0, 255).astype(np.uint8), image, alpha)
-    colours, places = found
+    return _detailed(image, hidden, k, *found)
+
+
+def continued(
+    image: Image, known: NDArray[np.bool_], wanted: NDArray[np.bool_], unit: float, largest: int = LARGEST
+) -> Image | None:
+    """`image` (H, W, 3) with the pixels `wanted` (H, W) made like the `known` ones (H, W) near them.
+
+    For what a picture's border cut off. `largest` is the side at which patches are matched. None where too little is
+    known to copy from."""
+    k = min(1.0, largest / max(image.shape[:2]))
+    small = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
+    size = small.shape[1::-1]
+    hidden = (cv2.resize(known.astype(np.float32), size, interpolation=cv2.INTER_AREA) < 0.999).astype(np.uint8)
+    band = (hidden > 0) & (cv2.resize(wanted.astype(np.float32), size, interpolation=cv2.INTER_AREA) > 0)
+    if hidden.all() or not band.any():
+        return None
+    reach = cv2.distanceTransform(hidden, cv2.DIST_L2, 3)
+    start = _nearest(small, hidden)
+    # Far out no line of single pixels may go on: what is drawn there has no end.
+    far = np.clip(reach / 10, 0, 1)[..., None] * (hidden > 0)[..., None]
+    start = (start + far * (cv2.GaussianBlur(start, (0, 0), 6.0) - start)).astype(np.float32)
+    found = _matched(small, start, hidden, band, reach, NEAR * unit * k, coarse=False)
+    return None if found is None else np.where(wanted[..., None], _detailed(image, hidden, k, *found), image)
+
+
+def _detailed(
+    image: Image, hidden: NDArray[np.uint8], k: float, colours: NDArray[np.float32], places: NDArray[np.int32]
+) -> Image:
+    """What was matched at `k` times the picture's size, at its full size."""
+    h, w = image.shape[:2]
     # The picture's own fine detail comes from where the patch was found; its colours from what the patches agree on.
     low = cv2.resize(cv2.GaussianBlur(colours, (0, 0), 1.0), (w, h), interpolation=cv2.INTER_CUBIC)
     fine = image.astype(np.float32) - cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.0 / k)
-    y, x = np.mgrid[0 : small.shape[0], 0 : small.shape[1]].astype(np.float32)
+    y, x = np.mgrid[0 : hidden.shape[0], 0 : hidden.shape[1]].astype(np.float32)
     offset = np.dstack([places[..., 1] - x, places[..., 0] - y]).astype(np.float32) / np.float32(k)
     offset = cv2.resize(offset, (w, h), interpolation=cv2.INTER_NEAREST)
     rows, columns = np.arange(h, dtype=np.float32)[:, None], np.arange(w, dtype=np.float32)
@@ -103,10 +133,12 @@ def _matched(
     band: NDArray[np.bool_],
     reach: NDArray,
     near: float,
+    coarse: bool = True,
 ) -> tuple[NDArray[np.float32], NDArray[np.int32]] | None:
     """Colours (h, w, 3) of the band, and where in the picture each pixel's patch was found (h, w, 2), row first.
 
-    `near` is in pixels. None where too little background shows to copy from."""
+    `near` is in pixels. None where too little background shows to copy from; unless all `coarse` levels must have
+    something, those that have nothing are passed over."""
     places: NDArray[np.int32] | None = None
     colours = smooth
     for level, passes in enumerate(PASSES):
@@ -119,7 +151,9 @@ def _matched(
                           borderType=cv2.BORDER_CONSTANT, borderValue=0)  # fmt: skip
         sources = np.argwhere(whole > 0).astype(np.int32)
         if len(sources) < FEW / shrink**2 or not inside.any():
-            return None
+            if coarse or shrink == 1:
+                return None
+            continue
         # What lies deeper in the hole is guessed from guesses: it counts less.
         depth = cv2.resize(reach, size, interpolation=cv2.INTER_LINEAR) / shrink
         weight = np.where(inside, 1.25**-depth, ~away).astype(np.float32)

@@ -22,7 +22,7 @@ from infinex.face.units import field_of
 from infinex.mesh.layers import polygon_mask
 from infinex.mesh.raster import affines, draw
 from infinex.mesh.retarget import Target
-from infinex.mesh.wrinkles import facing, lay
+from infinex.mesh.wrinkles import facing, lay, skin_tint
 from infinex.motion import Move
 
 Array = NDArray[np.float64]
@@ -214,9 +214,7 @@ class Furrows:
         skin = self._skin(lab) * self._place() * (self._ids >= 0)
         spots = np.round(grid[top.SKIN]).astype(int)
         tone = np.median(lab[spots[:, 1], spots[:, 0]], axis=0)
-        # Shaded skin is redder: light that reaches a fold has been through skin before. Stone and ink are not.
-        warm = float(np.clip((np.hypot(tone[1], tone[2]) - 4) / 16, 0, 1)) * np.array([-0.26, 0.04, 0.14])
-        self._tint = (1 + warm).astype(np.float32)
+        self._tint = skin_tint(tone)
         light = self._light(lab, face, skin)
         slope_x, slope_y, valleys = _relief()
         gain = -SHADE * (slope_x * light[0] + slope_y * light[1]) - CREASE * valleys

@@ -100,8 +100,8 @@ class Warp:
         self._around = around = Surroundings(face.face, face.pose, grid, outside, oval, s)
         self._give = 1 - smoothstep(outside / GIVE)
         self._drag = np.exp(-outside / s.drag) * (1 - smoothstep((outside - 0.4) / 1.2))
-        # Pixels cut off by the lower border, or where the reach ends, cannot be uncovered: hold them there.
-        edge = (grid[:, 1] > y1 - 2.5) & (around.down > 0)
+        # Where the reach ends pixels must stay; so they must at the lower border where nothing goes on beyond it.
+        edge = (grid[:, 1] > y1 - 2.5) & (around.down > 0) & (alpha is None)
         inner = np.zeros(len(grid), bool)
         for side, limit, full in ((0, x0, 0), (1, y0, 0), (0, x1 - 1, width - 1), (1, y1 - 1, height - 1)):
             if abs(limit - full) > 0.5:

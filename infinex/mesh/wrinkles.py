@@ -1,7 +1,8 @@
 """Wrinkles and shading of the performer, laid on the portrait as an expression ratio image.
 
 The performer's luminance now, divided by that at rest, on a small fixed grid over the canonical face
-(Liu, Shan and Zhang 2001). Only creases pass: slow shading and everything near the rim is held back.
+(Liu, Shan and Zhang 2001). Only creases pass: slow shading and everything near the rim is held back, and so is what
+is not narrow (the nose's shadow on a cheek) or was there at rest and is only a little beside its place.
 """
 
 from __future__ import annotations
@@ -18,9 +19,12 @@ from infinex.mesh.retarget import Target
 from infinex.motion import Move, Rest
 
 COLUMNS, ROWS = 176, 200  # the canonical grid, about 1 cell for 1 % IOD
-STRENGTH = 0.7
+STRENGTH = 0.8
 DARKEST, BRIGHTEST = -0.40, 0.18  # log gain
 FINE, SLOW = 0.022, 0.22  # IOD: below is noise, above is lighting
+BESIDE = 0.018  # IOD by which the same spot may be tracked elsewhere
+NARROW = 0.13  # IOD: a crease is narrower, a shadow is not
+BROAD = 0.15  # share of what is broad that passes: a cheek raised by a smile
 TURN = np.radians(16)  # head turn over which lighting makes the ratio worthless
 
 Array = NDArray[np.float64]
@@ -36,9 +40,13 @@ def facing(points: Array, tris: NDArray) -> Array:
 class Wrinkles:
     """Ratio images of one performer."""
 
-    def __init__(self, rest_image: NDArray[np.uint8], rest_points: Array, rest: Rest) -> None:
-        """`rest_image` (H, W, 3) and `rest_points` (478, 3) pixels show the performer's reference frame."""
+    def __init__(
+        self, rest_image: NDArray[np.uint8], rest_points: Array, rest: Rest, tint: NDArray[np.float32] | None = None
+    ) -> None:
+        """`rest_image` (H, W, 3) and `rest_points` (478, 3) pixels show the performer's reference frame; `tint` (3,) is
+        how the portrait's skin darkens (`skin_tint`)."""
         self._rest = rest
+        self._tint = np.ones(3, np.float32) if tint is None else tint
         self._tris = np.ascontiguousarray(top.triangles(), np.int64)
         self._all = np.arange(len(self._tris))
         face = top.mean_face()
@@ -52,6 +60,12 @@ class Wrinkles:
         self._skin = self._mask * self._hit
         self._weights: dict[float, NDArray[np.float32]] = {}
         self._rest_light = self._light(rest_image, rest_points)
+        size = 2 * max(1, round(BESIDE * self._unit)) + 1
+        spot = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+        rest = np.log(self._rest_light + 8)
+        self._rest_dark, self._rest_bright = cv2.erode(rest, spot) - rest, cv2.dilate(rest, spot) - rest
+        size = 2 * max(1, round(NARROW * self._unit / 2)) + 1
+        self._narrow = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
         self._rest_facing = facing(rest_points, self._tris)
 
     def _masks(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -107,14 +121,30 @@ class Wrinkles:
         if strength < 0.02:
             return
         ratio = np.log((self._light(image, points) + 8) / (self._rest_light + 8))
-        ratio = np.clip(ratio - self._blur(ratio, SLOW), DARKEST, BRIGHTEST)
+        ratio = self._creases(ratio - self._blur(ratio, SLOW))
         seen = np.minimum(facing(points, self._tris), self._rest_facing)
         seen = np.minimum(seen, facing(target.points, self._tris))
         gate = np.clip((seen - 0.45) / 0.3, 0, 1).astype(np.float32)[np.maximum(self._ids, 0)] * self._hit
         core = cv2.erode(self._mask, np.ones((3, 3), np.uint8), iterations=max(1, int(self._unit * 0.03)))
         gate = cv2.GaussianBlur(core * gate, (0, 0), self._unit * 0.03) * self._inside
         ratio = (ratio * gate * strength).astype(np.float32)
-        lay(out, origin, target, self._tris, self._grid, ratio)
+        lay(out, origin, target, self._tris, self._grid, ratio, self._tint)
+
+    def _creases(self, ratio: NDArray[np.float32]) -> NDArray[np.float32]:
+        """What of a log ratio (rows, columns), free of slow shading, is folds."""
+        new = ratio - np.clip(ratio, self._rest_dark, self._rest_bright)
+        dark = new - cv2.morphologyEx(new, cv2.MORPH_CLOSE, self._narrow)
+        bright = new - cv2.morphologyEx(new, cv2.MORPH_OPEN, self._narrow)
+        fold = np.clip(np.where(new < 0, dark, bright), np.minimum(new, 0), np.maximum(new, 0))
+        return np.clip(fold + BROAD * (new - fold), DARKEST, BRIGHTEST).astype(np.float32)
+
+
+def skin_tint(tone: NDArray) -> NDArray[np.float32]:
+    """Shares (3,) of red, green and blue in a darkening of skin of the median colour `tone` (L, a, b).
+
+    Shaded skin is redder: light that reaches a fold has been through skin before. Stone and ink are not."""
+    warm = float(np.clip((np.hypot(tone[1], tone[2]) - 4) / 16, 0, 1)) * np.array([-0.26, 0.04, 0.14])
+    return (1 + warm).astype(np.float32)
 
 
 def lay(
