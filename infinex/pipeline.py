@@ -17,7 +17,11 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.capture import with_strength
+from infinex.drivers.blend import Seam, looped, timed
 from infinex.drivers.motion import MotionDriver, load_motion, still_motion, still_move
+from infinex.drivers.remarks import Watch
+from infinex.mesh.quiet import QuietMouth
+from infinex.drivers.span import WHOLE, Excerpt, check_span
 from infinex.drivers.video import VideoDriver
 from infinex.engine import Drive, Engine, Prepared, Source, Suited, engine_names, load_engine
 from infinex.errors import FaceNotFoundError, InputError
@@ -61,6 +65,9 @@ class Options:
     sign: tuple[Path, Path] | None = None  # certificate chain and private key, PEM
     weights: str = ""  # of the engine: a name of `infinex weights list` or a file; "": those it comes with
     refine: bool = True  # networks correct what warping cannot show
+    start: float = 0.0  # seconds: the part of the driver that is used, its sound along with it
+    end: float | None = None
+    loop: bool = False  # the end runs into the beginning
 
     def check(self) -> None:
         """Raise InputError for a choice that does not exist."""
@@ -81,6 +88,7 @@ class Options:
             raise InputError(f"--mouth {self.mouth}: it is driver or own")
         if self.wrinkles not in ("driver", "none"):
             raise InputError(f"--wrinkles {self.wrinkles}: it is driver or none")
+        check_span(self.start, self.end)
 
     @property
     def mesh(self) -> MeshOptions:
@@ -266,6 +274,10 @@ def open_driver(driving: Driving, options: Options | None = None) -> Driver:
 
     A driver that is open already is returned as it is. Call `settle` on it before iterating."""
     o = options or Options()
+    if (o.start or o.end is not None) and not _is_clip(driving):
+        if not isinstance(driving, (str, Path, Motion)) and hasattr(driving, "span"):
+            return driving  # it knows of its part already
+        return Excerpt(open_driver(driving, replace(o, start=0.0, end=None)), o.start, o.end)
     if isinstance(driving, Motion):
         return MotionDriver(resampled(driving, o))
     if not isinstance(driving, (str, Path)):
@@ -276,7 +288,16 @@ def open_driver(driving: Driving, options: Options | None = None) -> Driver:
     if is_image(driving):
         return MotionDriver(still_motion(*_largest(driving), o.fps or 25.0), Path(text).name)
     flow = o.engine == "mesh" and o.refine
-    return VideoDriver(driving, o.reference, o.smooth, o.keep_readable, None, o.fps, flow)
+    part = {"start": o.start, "end": o.end} if (o.start, o.end) != WHOLE else {}
+    return VideoDriver(driving, o.reference, o.smooth, o.keep_readable, None, o.fps, flow, **part)
+
+
+def _is_clip(driving: Driving) -> bool:
+    """Whether a driver is named that is opened as a video: a file, or a folder or pattern of pictures."""
+    if not isinstance(driving, (str, Path)) or str(driving).endswith(".npz"):
+        return False
+    path = Path(driving)
+    return (path.exists() or bool(path.suffix)) and not (path.is_file() and is_image(path))
 
 
 def _largest(picture: str | Path) -> tuple[Face, RGB]:
@@ -292,29 +313,47 @@ def _largest(picture: str | Path) -> tuple[Face, RGB]:
         finder.close()
 
 
-def _begin(stage: Stage, driver: Driver, o: Options) -> None:
-    """Settle the driver on the portrait and start its performance."""
+def _begin(stage: Stage, driver: Driver, o: Options, settled: bool = False) -> None:
+    """Settle the driver on the portrait, unless it is `settled`, and start its performance."""
     face = stage.faces[0].face
-    driver.settle(face.pose, face.face if o.absolute else None)
-    if isinstance(driver, Suited):
-        driver.suit(face.face)
-    # A frame shows the whole performance: what is scaled or left out can only be shown by the portrait itself.
-    changed = o.strength != 1 or set(o.parts) < set(PARTS)
+    if not settled:
+        driver.settle(face.pose, face.face if o.absolute else None)
+        if isinstance(driver, Suited):
+            driver.suit(face.face)
+    # A frame shows the whole performance: what is scaled, left out or blended can only be shown by the portrait itself.
+    changed = o.strength != 1 or set(o.parts) < set(PARTS) or o.loop
     frames = stage.needs == "motion" or not changed
     stage.begin(driver.rest, driver.rest_image if frames else None, driver.rest_points if frames else None)
 
 
-def _adjusted(driver: Driver, o: Options) -> Iterator[Drive]:
-    """The driver's stream with strength and parts applied."""
+def _adjust(drive: Drive, rest: Rest, o: Options) -> Drive:
+    """One drive with strength and parts applied."""
     whole = set(o.parts) >= set(PARTS)
     if whole and o.strength == 1:
-        yield from driver
-        return
-    weight = None if whole else part_weights(o.parts)
-    for drive in driver:
-        move = with_strength(drive.move, driver.rest, o.strength, weight, o.parts)
-        keep_image = "lips" in o.parts
-        yield replace(drive, move=move, image=drive.image if keep_image else None)
+        return drive
+    move = with_strength(drive.move, rest, o.strength, None if whole else part_weights(o.parts), o.parts)
+    return replace(drive, move=move, image=drive.image if "lips" in o.parts else None)
+
+
+def _adjusted(driver: Driver, o: Options, watch: Watch | None = None) -> Iterator[Drive]:
+    """The driver's stream with strength, parts and loop applied; `watch` sees it as it was."""
+    drives = iter(driver) if watch is None else watch(iter(driver))
+    # A driver may find its rest anew on its way: it is asked for every drive.
+    adjusted = (_adjust(drive, driver.rest, o) for drive in drives)
+    yield from looped(adjusted, float(driver.fps)) if o.loop else adjusted
+
+
+def _rendered(stage: Stage, drive: Drive) -> tuple[RGB, list[Any]]:
+    """The picture under one drive. At the seam of a loop, what two frames of the performer tell is cross-faded."""
+    canvas, drawn = stage.render(drive)
+    if not isinstance(drive, Seam) or drive.first is None or (drive.image is None and drive.first.image is None):
+        return canvas, drawn
+    x0, y0, x1, y1 = stage.box
+    before = canvas[y0:y1, x0:x1].copy()
+    canvas, drawn = stage.render(Drive(drive.move, drive.first.image, drive.first.points))
+    part = canvas[y0:y1, x0:x1]
+    part[:] = cv2.addWeighted(before, 1 - drive.weight, part, drive.weight, 0)
+    return canvas, drawn
 
 
 # -- the job --------------------------------------------------------------------------------------
@@ -433,7 +472,7 @@ def animate(
     for path in (source, driving):
         if isinstance(path, (str, Path)) and same_file(path, out):
             raise InputError(f"the output {out} would overwrite an input")
-    audio = _check_audio(o.audio)
+    audio = _check_audio(o.audio, out)
     seal = _seal(o, out)
     started = time.perf_counter()
     if _is_video(source):
@@ -455,21 +494,30 @@ def animate(
         size = panel_size(w, h) if o.panel else (w, h)
         sound = audio if audio is not None else driver.audio
         sound = sound if o.audio != "none" and supports_audio(out) else None
+        watch = Watch(driver, o.parts, set(o.parts) < set(PARTS))
 
         def frames() -> Iterator[tuple[RGB, Any]]:
-            ahead = _Ahead(_adjusted(driver, o))
+            ahead = _Ahead(_adjusted(driver, o, watch))
             try:
                 for drive in ahead:
-                    canvas, drawn = stage.render(drive)
+                    canvas, drawn = _rendered(stage, drive)
                     yield (panel_frame(stage, drive, canvas, drawn), None) if o.panel else (canvas, stage.box)
             finally:
                 ahead.close()
 
         words = provenance(source, name, o)
-        count = _write(frames(), out, size, driver.fps, sound, words, progress, driver.frames, o.mark, seal)
+        span = _span(driver) if audio is None else WHOLE
+        count = _write(frames(), out, size, driver.fps, sound, words, progress, driver.frames, o.mark, seal, span)
     finally:
         driver.close()
-    return _summary(out, count, driver, size, len(sources), o, started)
+    summary = _summary(out, count, driver, size, len(sources), o, started)
+    summary.warnings += watch.remarks()
+    return summary
+
+
+def _span(driver: Driver) -> tuple[float, float | None]:
+    """Which part of the driver's sound belongs to it, seconds."""
+    return getattr(driver, "span", WHOLE)
 
 
 def render(sources: Source | Sequence[Source], driving: Driving, options: Options | None = None) -> Iterator[RGB]:
@@ -481,7 +529,7 @@ def render(sources: Source | Sequence[Source], driving: Driving, options: Option
     try:
         _begin(stage, driver, o)
         for drive in _adjusted(driver, o):
-            yield stage.render(drive)[0].copy()
+            yield _rendered(stage, drive)[0].copy()
     finally:
         driver.close()
 
@@ -497,11 +545,15 @@ def _write(
     total: int | None,
     marked: bool = False,
     seal: Seal | None = None,
+    span: tuple[float, float | None] = WHOLE,
 ) -> int:
-    """Encode frames in a thread of its own; each is copied where it changed, so the canvas can go on."""
+    """Encode frames in a thread of its own; each is copied where it changed, so the canvas can go on.
+
+    `span` is the part of the sound that goes with them, seconds."""
     count = 0
     mark = Mark(*size) if marked else None
-    with open_sink(out, size, fps, sound, metadata, seal=seal) as sink:
+    part: dict[str, Any] = {"audio_start": span[0], "audio_end": span[1]} if sound and span != WHOLE else {}
+    with open_sink(out, size, fps, sound, metadata, seal=seal, **part) as sink:
         spare: queue.Queue[RGB] = queue.Queue()
         buffers = 0
 
@@ -558,7 +610,8 @@ def _summary(
     )  # fmt: skip
 
 
-def _check_audio(audio: str) -> Path | None:
+def _check_audio(audio: str, out: Path | None) -> Path | None:
+    """The file that `--audio` names, None for keep and none. Raises InputError where it cannot be heard in `out`."""
     from infinex.media.audio import has_audio
 
     if audio in ("keep", "none"):
@@ -566,6 +619,9 @@ def _check_audio(audio: str) -> Path | None:
     path = Path(audio)
     if not path.is_file() or not has_audio(path):
         raise InputError(f"--audio {audio}: keep, none or a file with sound")
+    if out is None or not supports_audio(out):
+        where = "a live view without -o" if out is None else f"{out.name}"
+        raise InputError(f"{where} cannot carry the sound of --audio {audio}; write an .mp4 or .webm, or leave it out")
     return path
 
 
@@ -595,25 +651,44 @@ def _animate_video(
     started: float,
     seal: Seal | None = None,
 ) -> Summary:
-    """Video to video: the source's own head motion stays, the driver's expression is laid on it."""
-    parts = [p for p in o.parts if p != "pose"]
+    """Video to video: the source's own head motion stays, the driver's expression is laid on it.
+
+    The source keeps its frame rate; the driver is asked where its face is at each of its frames."""
+    parts = [p for p in o.parts if p not in ("pose", "scale")]
     if o.panel:
         raise InputError("--panel needs a still picture as source")
+    if o.loop:
+        raise InputError("--loop needs a still picture as source: a filmed head does not end where it began")
     if o.engine != "mesh":
         raise InputError(f"--engine {o.engine} needs a still picture as source")
-    driver = open_driver(driving, o).settle()
-    reader = VideoReader(source, o.keep_readable, o.size, fps=driver.fps)
+    if not parts:
+        raise InputError("the head of a source video keeps its own pose; name other --parts than pose")
+    if o.absolute:
+        raise InputError("--absolute needs a still picture as source: the head of a source video keeps its own pose")
+    driver = open_driver(driving, replace(o, fps=None)).settle()
+    reader = VideoReader(source, o.keep_readable, o.size, fps=o.fps)
     info = reader.info
-    total = min(info.frames or 1 << 40, driver.frames or 1 << 40)
+    fps = float(info.fps)
+    lasts = None if driver.frames is None else driver.frames / driver.fps
+    total = info.frames if lasts is None else min(info.frames or 1 << 40, round(lasts * fps))
     lost = [0]
+    cut = [False]  # whether the driver had more to say
+    watch = Watch(driver, parts, set(o.parts) < set(PARTS))
+    mouth = QuietMouth.of(reader) if getattr(driver, "new_voice", False) and "lips" in parts else None
+    if mouth is not None and isinstance(driver, Suited):
+        driver.suit(mouth.face)
 
     def frames() -> Iterator[tuple[RGB, Any]]:
         weight = part_weights(parts)
-        ahead = _Ahead(iter(driver))
+        ahead = _Ahead(watch(iter(driver)))
         face: Face | None = None
+        at = timed(iter(ahead))
         try:
             with FaceTracker() as tracker:
-                for frame, drive in zip(reader, ahead):
+                for frame in reader:
+                    drive = at(frame.time)
+                    if drive is None or frame.time >= drive.move.time + 1 / driver.fps - 1e-6:
+                        break  # the driver has ended
                     seen = tracker(frame.image)
                     if seen is None:
                         lost[0] += 1
@@ -622,28 +697,37 @@ def _animate_video(
                     face = seen
                     prepared = PreparedFace(Source(frame.image, face), replace(o.mesh, layers="flat"))
                     prepared.begin(driver.rest, driver.rest_image, driver.rest_points)
+                    if mouth is not None:
+                        prepared.quiet_mouth(mouth(prepared.face), mouth.tone)
                     canvas = frame.image.copy()
                     move = with_strength(drive.move, driver.rest, o.strength, weight, parts)
                     prepared.draw(canvas, replace(drive, move=move))
                     yield canvas, None
+                else:
+                    cut[0] = lasts is not None and lasts > (frame.index + 1) / fps + 0.5
             if face is None:
                 raise FaceNotFoundError(f"no face found in {source.name}")
         finally:
             ahead.close()
 
     sound = (audio or driver.audio or (source if info.has_audio else None)) if o.audio != "none" else None
+    span = _span(driver) if audio is None and driver.audio is not None else WHOLE
     try:
         name = _label(driving)
         count = _write(
-            frames(), out, (info.width, info.height), driver.fps,
-            sound if supports_audio(out) else None, provenance(source, name, o), progress, total, o.mark, seal,
+            frames(), out, (info.width, info.height), fps, sound if supports_audio(out) else None,
+            provenance(source, name, o), progress, total, o.mark, seal, span,
         )  # fmt: skip
     finally:
         driver.close()
         reader.close()
     summary = _summary(out, count, driver, (info.width, info.height), 1, o, started)
+    summary.duration = round(count / fps, 3)
     if lost[0]:
         summary.warnings.append(f"no face in {lost[0]} frames of {source.name}; they were left as they are")
+    if cut[0] and lasts is not None:
+        summary.warnings.append(f"{source.name} ended after {count / fps:.1f} s; the driver lasts {lasts:.1f} s")
+    summary.warnings += watch.remarks()
     return summary
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
@@ -111,7 +112,7 @@ def animate(
 ) -> None:
     """Animate a portrait: infinex animate photo.jpg clip.mp4 -o out.mp4"""
     from infinex.drivers.text import open_text
-    from infinex.pipeline import Options
+    from infinex.pipeline import Options, _is_video
     from infinex.pipeline import animate as run
 
     named = sum(d is not None for d in (driving, motion, units, text))
@@ -151,7 +152,7 @@ def animate(
             if output is None:
                 return
     if driving is not None and driving.startswith("camera:"):
-        from infinex.drivers.camera import run_live
+        from infinex.drivers.live import run_live
 
         summary = run_live(source, driving, output, options)
         report(summary.as_dict(), as_json, f"{summary.frames} frames at {summary.fps:.1f} frames/s")
@@ -164,7 +165,7 @@ def animate(
 
         driver = MotionDriver(timeline_motion(parse_timeline(units, exaggerate), fps or 25.0), units)
     if speech is not None:
-        driver = spoken(speech, driver, still, options)
+        driver = spoken(speech, driver, still or _is_video(source), options)
     with progress_bar("animating", quiet or as_json) as update:
         summary = run(source, driver, output, options, update)
     summary.warnings += notes
@@ -179,17 +180,20 @@ def animate(
 def spoken(speech: Path, other: Driving, still: bool, options: Options) -> Driver:
     """The driver of `--speech`: a voice, alone or over the face of another driver.
 
-    A filmed performer blinks and moves already; under everything else the voice brings its own life."""
+    A filmed performer blinks and moves already; under everything else the voice brings its own life, unless `still`."""
     from infinex.drivers.overlay import LipsOver
     from infinex.drivers.speech import SpeechDriver
     from infinex.drivers.video import VideoDriver
-    from infinex.pipeline import open_driver
+    from infinex.pipeline import _is_clip, open_driver
 
+    start, end = options.start, options.end
     if isinstance(other, str) and not other:
-        return SpeechDriver(speech, options.fps, still)
-    base = open_driver(other, options)
+        return SpeechDriver(speech, options.fps, still, start=start, end=end)
+    # A clip is cut along with the voice laid over it; what has no clock of its own begins with it.
+    base = open_driver(other, options if _is_clip(other) else replace(options, start=0.0, end=None))
     try:
-        return LipsOver(base, SpeechDriver(speech, options.fps, still or isinstance(base, VideoDriver)))
+        still = still or isinstance(base, VideoDriver)
+        return LipsOver(base, SpeechDriver(speech, options.fps, still, start=start, end=end))
     except BaseException:
         base.close()
         raise

@@ -50,12 +50,16 @@ class VideoDriver:
         box: Box | None = None,
         fps: float | None = None,
         flow: bool = True,
+        start: float = 0.0,
+        end: float | None = None,
     ) -> None:
-        """`flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too."""
+        """`start`, `end`: seconds of the clip, the part that is used. `flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too."""
         self.path = Path(path)
         self.name = self.path.name
         self._box = box
-        self._reader = VideoReader(path, keep_readable, SIDE, fps)
+        self.span = start, end
+        part = {"start": start, "end": end} if (start, end) != (0.0, None) else {}
+        self._reader = VideoReader(path, keep_readable, SIDE, fps, **part)
         self.info = self._reader.info
         self.fps = float(self.info.fps)
         self.frames = self.info.frames

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import dataclass
 
 import numpy as np
@@ -26,6 +27,7 @@ NARROWING = 1.4  # how much less than in proportion lids follow while they are n
 LID_REACH = (0.13, 0.08)  # IOD over which a lid's change spreads into the skin: upper, lower
 LOWER_LID_RISE = 0.12  # share of the gap that the lower lid closes
 LIP_NOISE = 0.015  # IOD: gaps of a performer at rest below which shares of them say little
+PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they are to be shut
 LOWER_LID_NOISE = 0.04  # share of it by which a tracked lower lid wanders
 
 
@@ -59,6 +61,14 @@ class SourceFace:
         self._upper_lip = self._near(top.LIPS_INNER_UPPER, 0.16)
         self._lower_lip = self._jaw()
         self.unfold = Relax(self.face)
+
+    def displaced(self, by: Array) -> SourceFace:
+        """The same face with another shape at rest, `by` (478, 3) in head coordinates."""
+        other = copy(self)
+        other.face = self.face + by
+        other.points = self.pose.to_image(other.face)
+        other.gaps = lip_gaps(other.face)
+        return other
 
     def _near(self, ids: list[int], reach: float) -> tuple[Array, NDArray[np.intp]]:
         """Gaussian weight of each surface point by its distance to a chain, and the chain's nearest point."""
@@ -169,6 +179,7 @@ class Retarget:
         # Absolute: the performer's own pose. A reference that all but matches differs by tracking noise only.
         apart = np.linalg.norm(to_vector(source.pose.rotation @ self._rest_rotation.T))
         self._apart = bool(apart > np.radians(4.0))
+        self.own: Array | None = None  # (478, 3) taken off the source first, such as what its mouth says; head coordinates
 
     def _lower_lids(self, offsets: Array, openness: Array) -> Array:
         """Share of the gap by which the performer's lower lids, tightened, rise beyond mere closing, (2,)."""
@@ -185,7 +196,8 @@ class Retarget:
         """The portrait under one move. A move equal to rest gives exactly the source."""
         src, rest = self.source, self.rest
         still = bool(
-            not move.offsets.any()
+            self.own is None
+            and not move.offsets.any()
             and np.array_equal(move.rotation, rest.rotation)
             and np.array_equal(move.translation, rest.translation)
             and move.scale == rest.scale
@@ -197,6 +209,8 @@ class Retarget:
             return Target(src.face, src.points, src.pose, 0.0, ones, np.maximum(src.gaps, 0), np.zeros(2), True)
         performer = rest.face + move.offsets
         face = src.face + move.offsets * self._scale
+        if self.own is not None:
+            face -= self.own
         openness = eye_openness(performer)
         gaps = lip_gaps(performer)
         if self.absolute:
@@ -215,6 +229,8 @@ class Retarget:
                 gap = np.where(change < 0, np.minimum(gap, np.maximum(src.gaps, 0) * share), gap)
         else:  # lips meet when the performer's do, however open the portrait's are
             gap = np.maximum(0, gaps - rest.lips_closed) * self._lip_scale
+        if self.own is not None:  # what showed between lips that were apart would be left as a line of teeth
+            gap = gap - PRESSED * np.clip(1 - gap / (2 * PRESSED), 0, 1) * np.clip(src.gaps / PRESSED, 0, 1)
         src.set_lids(face, ratio, self._lower_lids(move.offsets, openness) * np.clip(ratio, 0, 1))
         src.set_lips(face, gap)
         src.unfold(face)
