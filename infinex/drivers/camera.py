@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import cv2
@@ -53,15 +53,15 @@ class OneEuro:
 class CameraDriver:
     """A live camera, `camera:N`; yields drives as they come, skipping frames nobody had time for.
 
-    `taken` is when the newest frame came, by the clock; `stopped` says whether the camera has ended by itself.
-    `lost` and `warnings` are as those of other drivers."""
+    `taken` is when the newest frame came, by the clock; `stopped` says whether the camera has ended by itself."""
 
     frames: None = None
     audio: None = None
-    lost: tuple = ()
+    lost: tuple[()] = ()
 
-    def __init__(self, name: str, smooth: float = 0.5, flow: bool = True) -> None:
-        """`flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too."""
+    def __init__(self, name: str, smooth: float = 0.5, flow: bool = True, look: bool = True) -> None:
+        """`flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too.
+        Without `look`, the performer is not yet seen: call it before anything else."""
         try:
             index = int(name.split(":", 1)[1])
         except ValueError:
@@ -77,8 +77,8 @@ class CameraDriver:
         self._near: tuple[Pose | None, Array | None] = (None, None)
         self._anew: tuple[list[Array], list[NDArray[np.uint8]]] | None = None
         self._tracker = FaceTracker()
-        self._seen = self._watch()
-        self.settle()
+        if look:
+            self.look()
 
     def _read(self) -> NDArray[np.uint8] | None:
         for attempt in range(TRIES):
@@ -90,14 +90,18 @@ class CameraDriver:
                 time.sleep(PAUSE)
         return None
 
-    def _watch(self) -> tuple[list[Array], list[NDArray[np.uint8]]]:
-        """See the performer at rest: landmarks and pictures."""
+    def look(self, seen: Callable[[], None] | None = None) -> CameraDriver:
+        """See the performer at rest. `seen` is called after every picture; what it raises ends this.
+
+        Raises InputError and FaceNotFoundError."""
         tracks: list[Array] = []
         images = []
         for _ in range(8 * SETTLE):
             image = self._read()
             if image is None:
                 raise InputError(f"{self.name} gives no picture")
+            if seen is not None:
+                seen()
             face = self._tracker(image)
             if face is not None:
                 tracks.append(face.landmarks)
@@ -106,7 +110,8 @@ class CameraDriver:
                 break
         if not tracks:
             raise FaceNotFoundError(f"{self.name} sees no face; sit in front of it, with light on you")
-        return tracks, images
+        self._seen = tracks, images
+        return self.settle()
 
     def settle(self, near: Pose | None = None, match: Array | None = None) -> CameraDriver:
         """Choose the rest among the frames seen last: near the portrait's pose, or most like its face `match`."""

@@ -21,6 +21,7 @@ from infinex.drivers.recorder import Recording, open_recording
 from infinex.errors import InputError, MissingDependencyError
 
 if TYPE_CHECKING:
+    from infinex.media.provenance import Mark
     from infinex.pipeline import Options, Summary
 
 KEYS = "n or space: take the face as it is now for rest; q or Esc: end"
@@ -32,6 +33,7 @@ class Wishes:
 
     def __init__(self) -> None:
         self.ended = False
+        self.seen = False  # whether the window was ever known to be there
         self._renewals = 0
 
     def key(self, key: str) -> None:
@@ -126,13 +128,22 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
         )
     notes: list[str] = []
     wishes = Wishes()
-    driver = CameraDriver(name, options.smooth, options.refine)
-    shown, started = 0, time.perf_counter()
+    driver = CameraDriver(name, options.smooth, options.refine, look=False)
+    shown = 0
     mark = Mark(*size) if options.mark else None
     recording: Recording | None = None
+
+    def seen() -> None:
+        """The portrait as it is stands for the time in which the rest is seen."""
+        if wishes.ended:
+            raise KeyboardInterrupt
+        if recording is not None and not recording.begun:
+            still = stage.canvas
+            if options.panel:
+                still = np.hstack([cv2.resize(still, (size[0] // 4, size[1]), interpolation=cv2.INTER_AREA)] * 4)
+            recording.show(_marked(still, mark), driver.taken)
+
     try:
-        _begin(stage, driver, options)
-        rest = driver.rest
         print(f"infinex: {KEYS}" + ("" if window else "; on the terminal followed by Enter"), file=sys.stderr)
         _listen(wishes)
         with contextlib.ExitStack() as stack:
@@ -144,19 +155,22 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
                         options.audio == "keep", notes,
                     )  # fmt: skip
                 )
-            for seen in driver:
+            started = time.perf_counter()
+            driver.look(seen)
+            _begin(stage, driver, options)
+            rest = driver.rest
+            for came in driver:
                 if driver.rest is not rest:
                     rest = driver.rest
                     _begin(stage, driver, options, settled=True)
                 taken = driver.taken
-                drive = _adjust(seen, driver.rest, options)
+                drive = _adjust(came, driver.rest, options)
                 canvas, drawn = stage.render(drive)
                 changed: tuple[int, int, int, int] | None = stage.box
                 if options.panel:
                     canvas, changed = panel_frame(stage, drive, canvas, drawn), None
                 if mark is not None:
-                    canvas, changed = canvas.copy(), None
-                    mark.draw(canvas)
+                    canvas, changed = _marked(canvas, mark), None
                 shown += 1
                 if recording is not None:
                     recording.show(canvas, taken, changed)
@@ -200,16 +214,26 @@ def _summary(
     )  # fmt: skip
 
 
+def _marked(canvas: NDArray[np.uint8], mark: Mark | None) -> NDArray[np.uint8]:
+    """The picture, with the mark on a copy of it where there is one."""
+    if mark is None:
+        return canvas
+    canvas = canvas.copy()
+    mark.draw(canvas)
+    return canvas
+
+
 def _preview(canvas: NDArray[np.uint8], wishes: Wishes) -> bool:
     """Show a picture in the window and take its keys; False once it was closed."""
     cv2.imshow("Infinex", cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))
     key = cv2.waitKey(1)
     if key >= 0:
         wishes.key(chr(key & 0xFF).lower())
-    try:
-        return cv2.getWindowProperty("Infinex", cv2.WND_PROP_VISIBLE) >= 1
-    except cv2.error:
-        return True  # of a kind that does not tell
+    with contextlib.suppress(cv2.error):
+        visible = cv2.getWindowProperty("Infinex", cv2.WND_PROP_VISIBLE) >= 1
+        wishes.seen = wishes.seen or visible  # some kinds of window never tell
+        return visible or not wishes.seen
+    return True
 
 
 def _virtual_camera(width: int, height: int) -> Any:

@@ -22,7 +22,6 @@ from infinex.media.sink import Sink, open_sink, supports_audio
 
 RGB = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
-Clock = Callable[[], float]  # seconds, as of time.perf_counter
 RATE = 48000  # of sound, Hz
 EARLY = 3.0  # seconds of sound kept until time zero is known
 SLIP = 0.03  # seconds by which sound may stray from the clock before silence is put in or samples are left out
@@ -48,14 +47,14 @@ class Recorder:
 
         The array may be changed afterwards."""
         self._fill(at)
-        if self._picture is None:
-            self._picture = picture.copy()
-        elif changed is None:
-            self._picture[:] = picture
-        else:
-            x0, y0, x1, y1 = changed
-            self._picture[y0:y1, x0:x1] = picture[y0:y1, x0:x1]
-        self._box = changed if self._count else None
+        if self._picture is None or changed is None:
+            self._picture, self._box = picture.copy(), None
+            return
+        x0, y0, x1, y1 = changed
+        self._picture[y0:y1, x0:x1] = picture[y0:y1, x0:x1]
+        if self._box is not None:  # else a whole picture still waits to be written
+            a, b, c, d = changed if self._box == NOTHING else self._box
+            self._box = min(a, x0), min(b, y0), max(c, x1), max(d, y1)
 
     def finish(self, at: float) -> None:
         """The performance ended `at` seconds."""
@@ -73,8 +72,8 @@ class Microphone:
 
     Use `open_microphone`; `feed` takes what an input stream hands over."""
 
-    def __init__(self, path: Path, clock: Clock = time.perf_counter, rate: int = RATE) -> None:
-        self._clock, self._rate = clock, rate
+    def __init__(self, path: Path, rate: int = RATE) -> None:
+        self._rate = rate
         self._lock = threading.Lock()
         self._file = wave.open(str(path), "wb")  # noqa: SIM115  (closed by `close`)
         self._file.setnchannels(1)
@@ -94,7 +93,7 @@ class Microphone:
 
     def feed(self, samples: NDArray[np.floating], delay: float) -> None:
         """Samples (N,) or (N, channels) in -1..1, the first of which was heard `delay` seconds ago."""
-        heard = self._clock() - delay
+        heard = time.perf_counter() - delay
         mono = samples.mean(1) if samples.ndim == 2 else samples
         with self._lock:
             if self._zero is not None:
@@ -188,7 +187,7 @@ class Recording:
         self._zero: float | None = None
 
     def show(self, picture: RGB, at: float, changed: Box | None = None) -> None:
-        """A picture taken `at` seconds of the clock; the first one begins the file."""
+        """A picture taken `at` seconds of time.perf_counter; the first one begins the file."""
         if self._zero is None:
             self._zero = at
             if self._microphone is not None:
@@ -199,6 +198,11 @@ class Recording:
         """The performance ended `at` seconds of the clock."""
         if self._zero is not None:
             self._recorder.finish(at - self._zero)
+
+    @property
+    def begun(self) -> bool:
+        """Whether there was a picture."""
+        return self._zero is not None
 
     @property
     def frames(self) -> int:
