@@ -732,17 +732,25 @@ def _animate_video(
 
 
 def track(
-    video: str | Path, keep_readable: bool = False, smooth: float = 0.5, progress: Progress | None = None
+    video: str | Path,
+    keep_readable: bool = False,
+    smooth: float = 0.5,
+    progress: Progress | None = None,
+    start: float = 0.0,
+    end: float | None = None,
 ) -> tuple[Motion, list[tuple[float, float]]]:
     """Capture the performance in a video: its motion with Action Units, and where the face was lost.
 
-    Of a still picture the one moment it shows, measured from the average face."""
+    Of a still picture the one moment it shows, measured from the average face. `start`, `end`: seconds of the video."""
     from infinex.drivers.units import told_apart, with_units
 
+    part = {"start": start, "end": end} if (start, end) != WHOLE else {}
     if is_image(video):
+        if part:
+            raise InputError(f"{Path(video).name} is a still picture, of which --start and --end name no part")
         move, units = still_move(*_largest(video))
         return told_apart(Motion.collect([move], Rest.neutral(), 25.0), units[None]), []
-    driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable).settle()
+    driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable, **part).settle()
     try:
         moves = []
         assert driver.rest_image is not None  # it is settled

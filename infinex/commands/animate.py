@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from infinex.commands.common import parse_box, progress_bar, report
+from infinex.commands.common import parse_box, parse_time, piped, progress_bar, report
 from infinex.errors import InputError
 
 if TYPE_CHECKING:
@@ -30,15 +30,20 @@ class Wrinkles(str, Enum):
     none = "none"
 
 
+@piped
 def animate(
     source: Annotated[Path, typer.Argument(help="Portrait: a picture, or a video whose own head motion stays.")],
     driving: Annotated[
         Optional[str],  # noqa: UP045  (typer reads this on Python 3.10)
-        typer.Argument(help="Driver: a video, a picture, a .motion.npz file, or camera:0."),
+        typer.Argument(help="Driver: a video, a picture, a .motion.npz file, camera:0, or - for standard input."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help=".mp4, .webm, .gif, .apng, or a folder for PNG frames."),
+        typer.Option("-o", "--output", help=".mp4, .webm, .gif, .apng, a folder for PNG frames, or - (see --format)."),
+    ] = None,
+    kind: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--format", help="With -o -, what goes to standard output: mp4 (default), webm, gif, apng, mov."),
     ] = None,
     motion: Annotated[
         Optional[str], typer.Option(help="A bundled performance by name (see `infinex motions`), or a file.")  # noqa: UP045
@@ -96,8 +101,16 @@ def animate(
         bool, typer.Option("--no-refine", help="Only the face is followed: no outline measured, no networks.")
     ] = False,
     panel: Annotated[bool, typer.Option("--panel", help="Write source, driving, occlusion map and result.")] = False,
-    audio: Annotated[str, typer.Option(help="keep (the driver's sound), none, or a file.")] = "keep",
-    fps: Annotated[Optional[float], typer.Option(help="Frame rate; else the driver's.")] = None,  # noqa: UP045
+    audio: Annotated[str, typer.Option(help="keep (the driver's sound; of a camera, the microphone's), none, or a file.")] = "keep",
+    start: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Where in the driver to begin, seconds or m:ss; its sound begins there, too."),
+    ] = None,
+    end: Annotated[Optional[str], typer.Option(help="Where in the driver to end, seconds or m:ss.")] = None,  # noqa: UP045
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Ease the last half second into the first, so that the result repeats.")
+    ] = False,
+    fps: Annotated[Optional[float], typer.Option(help="Frame rate; else the driver's, or a source video's.")] = None,  # noqa: UP045
     size: Annotated[int | None, typer.Option(help="Longer side of the result in pixels; else the source's.")] = None,
     keep_readable: Annotated[
         bool, typer.Option("--keep-readable", help="Use what can be read of a damaged driver.")
@@ -110,9 +123,11 @@ def animate(
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
-    """Animate a portrait: infinex animate photo.jpg clip.mp4 -o out.mp4"""
+    """Animate a portrait: infinex animate photo.jpg clip.mp4 -o out.mp4
+
+    With camera:0, n or space takes the face as it is now for rest, and q or Esc ends."""
     from infinex.drivers.text import open_text
-    from infinex.pipeline import Options, _is_video
+    from infinex.pipeline import Options, _is_clip, _is_video
     from infinex.pipeline import animate as run
 
     named = sum(d is not None for d in (driving, motion, units, text))
@@ -138,7 +153,7 @@ def animate(
     options = Options(
         engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
         smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
-        weights, not no_refine,
+        weights, not no_refine, start=parse_time(start, "--start") or 0.0, end=parse_time(end, "--end"), loop=loop,
     )  # fmt: skip
     options.check()  # before a driver is made of them
     driver: Driving = motion or driving or ""
@@ -155,7 +170,9 @@ def animate(
         from infinex.drivers.live import run_live
 
         summary = run_live(source, driving, output, options)
-        report(summary.as_dict(), as_json, f"{summary.frames} frames at {summary.fps:.1f} frames/s")
+        summary.output = "-" if kind else summary.output
+        recorded = f"{summary.output}: {summary.duration:.1f} s, " if summary.output else ""
+        report(summary.as_dict(), as_json, f"{recorded}{summary.frames} frames, seen at {summary.fps:.1f} frames/s")
         return
     if output is None:
         raise InputError("name the output with -o, for example -o out.mp4")
@@ -164,11 +181,14 @@ def animate(
         from infinex.drivers.units import parse_timeline, timeline_motion
 
         driver = MotionDriver(timeline_motion(parse_timeline(units, exaggerate), fps or 25.0), units)
+    if reference is not None and not _is_clip(driver):
+        raise InputError("--reference goes with a driver that is a clip")
     if speech is not None:
         driver = spoken(speech, driver, still or _is_video(source), options)
     with progress_bar("animating", quiet or as_json) as update:
         summary = run(source, driver, output, options, update)
     summary.warnings += notes
+    summary.output = "-" if kind else summary.output
     report(
         summary.as_dict(),
         as_json,
