@@ -685,11 +685,12 @@ def _animate_video(
         at = timed(iter(ahead))
         try:
             with FaceTracker() as tracker:
-                for frame in reader:
+                tracked = ((frame, tracker(frame.image)) for frame in reader)
+                said = ((f, s, 0.0) for f, s in tracked) if mouth is None else mouth.smiles(tracked, fps)
+                for frame, seen, smile in said:
                     drive = at(frame.time)
                     if drive is None or frame.time >= drive.move.time + 1 / driver.fps - 1e-6:
                         break  # the driver has ended
-                    seen = tracker(frame.image)
                     if seen is None:
                         lost[0] += 1
                         yield frame.image, None
@@ -698,7 +699,7 @@ def _animate_video(
                     prepared = PreparedFace(Source(frame.image, face), replace(o.mesh, layers="flat"))
                     prepared.begin(driver.rest, driver.rest_image, driver.rest_points)
                     if mouth is not None:
-                        prepared.quiet_mouth(mouth(prepared.face), mouth.tone)
+                        prepared.quiet_mouth(mouth(prepared.face, smile), mouth.tone)
                     canvas = frame.image.copy()
                     move = with_strength(drive.move, driver.rest, o.strength, weight, parts)
                     prepared.draw(canvas, replace(drive, move=move))

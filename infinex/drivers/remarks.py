@@ -63,7 +63,7 @@ class Watch:
         if self._count < 2:
             return []
         if max(self._went.values()) < 1 and not (self._first is not None and self._moved_at_once()):
-            return [f"{name} never moves, and so the portrait does not either"]
+            return [] if getattr(self._driver, "new_voice", False) else [f"{name} never moves: nothing is carried over"]
         notes = []
         if self._unseen > GONE * self._count:
             seconds = self._unseen / float(self._driver.fps)

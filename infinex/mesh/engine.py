@@ -105,7 +105,7 @@ class PreparedFace:
         colours of `tone`, since the source's shows what is no longer said."""
         assert self._retarget is not None, "begin() comes first"
         self._retarget.own = own
-        self.mouth = Mouth(self.face.displaced(-own), tone)
+        self.mouth = Mouth(self.face.displaced(-own), tone, alone=True)
 
     @cached_property
     def furrows(self) -> Furrows:
