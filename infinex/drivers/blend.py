@@ -101,7 +101,7 @@ def looped(drives: Iterable[Drive], fps: float) -> Iterator[Drive]:
     for i, drive in enumerate(waiting):
         left = n - i  # frames until the first one comes again
         x = 1 - left / (n + 1)
-        w = x * x * (3 - 2 * x)
+        w = x * x * x * (10 - 15 * x + 6 * x * x)
         # Just before the seam, motion is already what it will be: the beginning, mirrored in time and in space.
         under_way = float(np.exp(-((left / fps / UNDER_WAY) ** 2)))
         aim = blended(begin[0], begin[min(left, len(begin) - 1)], -under_way)
