@@ -16,11 +16,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.drivers.capture import with_strength
 from infinex.drivers.blend import Seam, looped, timed
+from infinex.drivers.capture import with_strength
 from infinex.drivers.motion import MotionDriver, load_motion, still_motion, still_move
-from infinex.drivers.remarks import Watch
-from infinex.mesh.quiet import QuietMouth
+from infinex.drivers.remarks import Doings
 from infinex.drivers.span import WHOLE, Excerpt, check_span
 from infinex.drivers.video import VideoDriver
 from infinex.engine import Drive, Engine, Prepared, Source, Suited, engine_names, load_engine
@@ -33,6 +32,7 @@ from infinex.media.provenance import Mark, Seal, statement
 from infinex.media.sink import check_output, open_sink, supports_audio
 from infinex.media.video import VideoReader
 from infinex.mesh.engine import MeshOptions, PreparedFace
+from infinex.mesh.quiet import QuietMouth
 from infinex.mesh.warp import WarpShape
 from infinex.motion import PARTS, Motion, Rest, part_weights
 from infinex.panel import panel_frame, panel_size
@@ -288,8 +288,7 @@ def open_driver(driving: Driving, options: Options | None = None) -> Driver:
     if is_image(driving):
         return MotionDriver(still_motion(*_largest(driving), o.fps or 25.0), Path(text).name)
     flow = o.engine == "mesh" and o.refine
-    part = {"start": o.start, "end": o.end} if (o.start, o.end) != WHOLE else {}
-    return VideoDriver(driving, o.reference, o.smooth, o.keep_readable, None, o.fps, flow, **part)
+    return VideoDriver(driving, o.reference, o.smooth, o.keep_readable, None, o.fps, flow, start=o.start, end=o.end)
 
 
 def _is_clip(driving: Driving) -> bool:
@@ -335,9 +334,9 @@ def _adjust(drive: Drive, rest: Rest, o: Options) -> Drive:
     return replace(drive, move=move, image=drive.image if "lips" in o.parts else None)
 
 
-def _adjusted(driver: Driver, o: Options, watch: Watch | None = None) -> Iterator[Drive]:
-    """The driver's stream with strength, parts and loop applied; `watch` sees it as it was."""
-    drives = iter(driver) if watch is None else watch(iter(driver))
+def _adjusted(driver: Driver, o: Options, doings: Doings | None = None) -> Iterator[Drive]:
+    """The driver's stream with strength, parts and loop applied; `doings` sees it as it was."""
+    drives = iter(driver) if doings is None else doings(iter(driver))
     # A driver may find its rest anew on its way: it is asked for every drive.
     adjusted = (_adjust(drive, driver.rest, o) for drive in drives)
     yield from looped(adjusted, float(driver.fps)) if o.loop else adjusted
@@ -494,10 +493,10 @@ def animate(
         size = panel_size(w, h) if o.panel else (w, h)
         sound = audio if audio is not None else driver.audio
         sound = sound if o.audio != "none" and supports_audio(out) else None
-        watch = Watch(driver, o.parts, set(o.parts) < set(PARTS))
+        doings = Doings(driver, o.parts, set(o.parts) < set(PARTS))
 
         def frames() -> Iterator[tuple[RGB, Any]]:
-            ahead = _Ahead(_adjusted(driver, o, watch))
+            ahead = _Ahead(_adjusted(driver, o, doings))
             try:
                 for drive in ahead:
                     canvas, drawn = _rendered(stage, drive)
@@ -511,7 +510,7 @@ def animate(
     finally:
         driver.close()
     summary = _summary(out, count, driver, size, len(sources), o, started)
-    summary.warnings += watch.remarks()
+    summary.warnings += doings.remarks()
     return summary
 
 
@@ -673,14 +672,14 @@ def _animate_video(
     total = info.frames if lasts is None else min(info.frames or 1 << 40, round(lasts * fps))
     lost = [0]
     cut = [False]  # whether the driver had more to say
-    watch = Watch(driver, parts, set(o.parts) < set(PARTS))
+    doings = Doings(driver, parts, set(o.parts) < set(PARTS))
     mouth = QuietMouth.of(reader) if getattr(driver, "new_voice", False) and "lips" in parts else None
     if mouth is not None and isinstance(driver, Suited):
         driver.suit(mouth.face)
 
     def frames() -> Iterator[tuple[RGB, Any]]:
         weight = part_weights(parts)
-        ahead = _Ahead(watch(iter(driver)))
+        ahead = _Ahead(doings(iter(driver)))
         face: Face | None = None
         at = timed(iter(ahead))
         try:
@@ -728,7 +727,7 @@ def _animate_video(
         summary.warnings.append(f"no face in {lost[0]} frames of {source.name}; they were left as they are")
     if cut[0] and lasts is not None:
         summary.warnings.append(f"{source.name} ended after {count / fps:.1f} s; the driver lasts {lasts:.1f} s")
-    summary.warnings += watch.remarks()
+    summary.warnings += doings.remarks()
     return summary
 
 
@@ -745,13 +744,12 @@ def track(
     Of a still picture the one moment it shows, measured from the average face. `start`, `end`: seconds of the video."""
     from infinex.drivers.units import told_apart, with_units
 
-    part = {"start": start, "end": end} if (start, end) != WHOLE else {}
     if is_image(video):
-        if part:
+        if (start, end) != WHOLE:
             raise InputError(f"{Path(video).name} is a still picture, of which --start and --end name no part")
         move, units = still_move(*_largest(video))
         return told_apart(Motion.collect([move], Rest.neutral(), 25.0), units[None]), []
-    driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable, **part).settle()
+    driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable, start=start, end=end).settle()
     try:
         moves = []
         assert driver.rest_image is not None  # it is settled

@@ -101,7 +101,9 @@ def animate(
         bool, typer.Option("--no-refine", help="Only the face is followed: no outline measured, no networks.")
     ] = False,
     panel: Annotated[bool, typer.Option("--panel", help="Write source, driving, occlusion map and result.")] = False,
-    audio: Annotated[str, typer.Option(help="keep (the driver's sound; of a camera, the microphone's), none, or a file.")] = "keep",
+    audio: Annotated[
+        str, typer.Option(help="keep (the driver's sound; of a camera, the microphone's), none, or a file.")
+    ] = "keep",
     start: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Where in the driver to begin, seconds or m:ss; its sound begins there, too."),

@@ -30,9 +30,7 @@ class Seam(Drive):
 def blended(a: Move, b: Move, w: float) -> Move:
     """The move a share `w` (0..1, or beyond) of the way from `a` to `b`, at the time of `a`."""
     turn = to_vector(to_matrix(b.rotation) @ to_matrix(a.rotation).T) * w
-    mixed: dict[str, Any] = {
-        k: getattr(a, k) * (1 - w) + getattr(b, k) * w for k in ("translation", "offsets", "gaze")
-    }
+    mixed: dict[str, Any] = {k: getattr(a, k) * (1 - w) + getattr(b, k) * w for k in ("translation", "offsets", "gaze")}
     outline = interior = None
     if a.outline is not None or b.outline is not None:
         one, other = (STILL if m.outline is None else m.outline for m in (a, b))

@@ -57,7 +57,6 @@ class CameraDriver:
 
     frames: None = None
     audio: None = None
-    lost: tuple[()] = ()
 
     def __init__(self, name: str, smooth: float = 0.5, flow: bool = True, look: bool = True) -> None:
         """`flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too.
@@ -73,6 +72,7 @@ class CameraDriver:
         claimed = float(self._capture.get(cv2.CAP_PROP_FPS) or 0)
         self.fps = claimed if RATES[0] <= claimed <= RATES[1] else USUAL_RATE
         self.name, self.taken, self.stopped = name, 0.0, False
+        self.lost: list[tuple[float, float]] = []
         self._smooth, self._flow = smooth, flow
         self._near: tuple[Pose | None, Array | None] = (None, None)
         self._anew: tuple[list[Array], list[NDArray[np.uint8]]] | None = None

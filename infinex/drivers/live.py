@@ -151,9 +151,15 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
             if output is not None:
                 recording = stack.enter_context(
                     open_recording(
-                        output, size, options.fps or driver.fps, provenance(source, name, options), seal, audio,
-                        options.audio == "keep", notes,
-                    )  # fmt: skip
+                        output,
+                        size,
+                        options.fps or driver.fps,
+                        provenance(source, name, options),
+                        seal,
+                        audio,
+                        options.audio == "keep",
+                        notes,
+                    )
                 )
             started = time.perf_counter()
             driver.look(seen)

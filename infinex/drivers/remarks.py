@@ -20,7 +20,7 @@ MOST = 12  # of them are left out: single landmarks may wander
 GONE = 0.5  # share of a performance without a face that is worth a word
 
 
-class Watch:
+class Doings:
     """Passes a driver's stream on and remembers how far each part went."""
 
     def __init__(self, driver: Driver, parts: Sequence[str], asked: bool) -> None:
@@ -80,7 +80,6 @@ class Watch:
         """Whether the driver is away from rest from its first frame on: it shapes the portrait though nothing moves."""
         assert self._first is not None
         return bool(np.abs(self._first.offsets).max() > POINT)
-
 
 
 def _norm(x: NDArray[Any]) -> float:

@@ -35,8 +35,7 @@ def frames_of(span: Span, fps: float, frames: int | None, name: str) -> tuple[in
     if last is not None and frames is not None:
         last = min(last, frames)
         if first >= last:
-            upto = "the end" if span[1] is None else f"{span[1]:g} s"
-            raise InputError(f"nothing lies between {span[0]:g} s and {upto} of {name}, which lasts {frames / fps:.2f} s")
+            raise _nothing(span, name, frames / fps)
     return first, last
 
 
@@ -79,9 +78,7 @@ class Excerpt:
                 yield replace(drive, move=replace(drive.move, time=(i - self._first) / self._driver.fps))
 
 
-def excerpt(
-    chunks: Iterator[NDArray[np.float32]], rate: int, span: Span, name: str
-) -> Iterator[NDArray[np.float32]]:
+def excerpt(chunks: Iterator[NDArray[np.float32]], rate: int, span: Span, name: str) -> Iterator[NDArray[np.float32]]:
     """The samples of a span out of a stream of them, (N,) each. Raises InputError where nothing lies in it."""
     first = round(span[0] * rate)
     last = None if span[1] is None else round(span[1] * rate)
@@ -95,5 +92,9 @@ def excerpt(
         if last is not None and done >= last:
             break
     if not some and (span[0] or span[1] is not None):
-        upto = "the end" if span[1] is None else f"{span[1]:g} s"
-        raise InputError(f"nothing lies between {span[0]:g} s and {upto} of {name}, which lasts {done / rate:.2f} s")
+        raise _nothing(span, name, done / rate)
+
+
+def _nothing(span: Span, name: str, lasts: float) -> InputError:
+    upto = "the end" if span[1] is None else f"{span[1]:g} s"
+    return InputError(f"nothing lies between {span[0]:g} s and {upto} of {name}, which lasts {lasts:.2f} s")

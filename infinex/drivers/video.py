@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -53,12 +54,14 @@ class VideoDriver:
         start: float = 0.0,
         end: float | None = None,
     ) -> None:
-        """`start`, `end`: seconds of the clip, the part that is used. `flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too."""
+        """`start`, `end`: seconds of the clip, the part that is used.
+
+        `flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too."""
         self.path = Path(path)
         self.name = self.path.name
         self._box = box
         self.span = start, end
-        part = {"start": start, "end": end} if (start, end) != (0.0, None) else {}
+        part: dict[str, Any] = {"start": start, "end": end} if (start, end) != (0.0, None) else {}
         self._reader = VideoReader(path, keep_readable, SIDE, fps, **part)
         self.info = self._reader.info
         self.fps = float(self.info.fps)

@@ -73,8 +73,8 @@ def standard_output(kind: str = "mp4") -> Iterator[Path]:
         with contextlib.redirect_stdout(sys.stderr):
             yield path
         try:
-            # Through a descriptor of its own: what a reader that has gone leaves unwritten is not tried again at the end.
-            with path.open("rb") as file, open(os.dup(out.fileno()), "wb", closefd=True) as target:  # noqa: PTH123
+            # Through a descriptor of its own: what a reader that has gone leaves is not tried again at the end.
+            with path.open("rb") as file, os.fdopen(os.dup(out.fileno()), "wb") as target:
                 shutil.copyfileobj(file, target, CHUNK)
         except OSError as error:
             raise write_error(Path("standard output"), error) from error

@@ -312,9 +312,7 @@ class _Arch:
 class Mouth:
     """The modelled mouth of one portrait."""
 
-    def __init__(
-        self, face: SourceFace, tone: MouthTone, anatomy: Anatomy | None = None, alone: bool = False
-    ) -> None:
+    def __init__(self, face: SourceFace, tone: MouthTone, anatomy: Anatomy | None = None, alone: bool = False) -> None:
         """`alone`: nothing of what the picture shows between the lips may be seen, however little they part."""
         self._least, self._ramp = (0.002, 0.004) if alone else (LEAST, 0.02)
         f = face.face

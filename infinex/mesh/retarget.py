@@ -179,7 +179,7 @@ class Retarget:
         # Absolute: the performer's own pose. A reference that all but matches differs by tracking noise only.
         apart = np.linalg.norm(to_vector(source.pose.rotation @ self._rest_rotation.T))
         self._apart = bool(apart > np.radians(4.0))
-        self.own: Array | None = None  # (478, 3) taken off the source first, such as what its mouth says; head coordinates
+        self.own: Array | None = None  # (478, 3) taken off the source first: what its own mouth says
 
     def _lower_lids(self, offsets: Array, openness: Array) -> Array:
         """Share of the gap by which the performer's lower lids, tightened, rise beyond mere closing, (2,)."""

@@ -6,13 +6,14 @@ import math
 import weakref
 from collections.abc import Iterator
 from dataclasses import replace
+from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from infinex.drivers.blend import Seam, blended, looped, timed
 from infinex.drivers.motion import MotionDriver, load_motion
-from infinex.drivers.remarks import Watch
+from infinex.drivers.remarks import Doings
 from infinex.drivers.span import Excerpt, check_span, excerpt
 from infinex.engine import Drive
 from infinex.errors import InputError
@@ -46,7 +47,7 @@ def test_a_loop_closes(frames: int) -> None:
     drives = sweep(frames)
     out = list(looped(drives, FPS))
     assert [d.move.time for d in out] == [d.move.time for d in drives]
-    steps = [apart(a.move, b.move) for a, b in zip(out, out[1:])]
+    steps = [apart(a.move, b.move) for a, b in pairwise(out)]
     seam = apart(out[-1].move, out[0].move)
     assert apart(drives[-1].move, drives[0].move) > 0.07 and seam <= 1.2 * float(np.median(steps))
     # At the seam the motion goes on as it will begin, and does not stop for a frame.
@@ -58,7 +59,7 @@ def test_a_loop_closes(frames: int) -> None:
 def test_a_loop_of_real_motion_is_no_faster_than_the_motion() -> None:
     motion = load_motion("nod")
     out = [d.move for d in looped(MotionDriver(motion.trim(0, 1.5)), motion.fps)]
-    steps = [apart(a, b) for a, b in zip(out, out[1:])]
+    steps = [apart(a, b) for a, b in pairwise(out)]
     assert apart(out[-1], out[0]) <= float(np.percentile(steps, 90))
 
 
@@ -120,7 +121,7 @@ def test_parts_of_drivers() -> None:
         with pytest.raises(InputError, match=text):
             Excerpt(whole, start, end)
     for start, end in ((-1, None), (2, 2), (3, 1), (math.nan, None), (0, math.inf)):
-        with pytest.raises(InputError, match="--start|--end"):
+        with pytest.raises(InputError, match=r"--start|--end"):
             check_span(start, end)
     sound = np.arange(100, dtype=np.float32)
     kept = np.concatenate(list(excerpt(iter(np.array_split(sound, 7)), 10, (2.0, 4.5), "a.wav")))
@@ -133,9 +134,9 @@ def still(x: float = 0.0, frames: int = 5, valid: bool = True) -> Motion:
 
 def watched(motion: Motion, parts: tuple[str, ...] = tuple(PARTS)) -> list[str]:
     driver = MotionDriver(motion, "a.mp4")
-    watch = Watch(driver, parts, set(parts) < set(PARTS))
-    assert len(list(watch(iter(driver)))) == len(motion)
-    return watch.remarks()
+    doings = Doings(driver, parts, set(parts) < set(PARTS))
+    assert len(list(doings(iter(driver)))) == len(motion)
+    return doings.remarks()
 
 
 def test_what_does_nothing_is_said() -> None:

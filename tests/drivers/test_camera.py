@@ -143,7 +143,8 @@ def test_a_recording_is_kept_on_an_interrupt(filmed: Callable[..., Clock], tmp_p
     filmed(0.1, lambda n: signal.raise_signal(signal.SIGINT) if n == 25 else None)
     before = signal.getsignal(signal.SIGINT)
     out = tmp_path / "live.webm"
-    summary = live.run_live(EXAMPLES[0].path, "camera:0", out, Options(size=256, audio="none", panel=True, refine=False))
+    options = Options(size=256, audio="none", panel=True, refine=False)
+    summary = live.run_live(EXAMPLES[0].path, "camera:0", out, options)
     assert summary.duration == pytest.approx(2.5, abs=0.041) and not summary.warnings
     with VideoReader(out) as reader:
         assert reader.info.width == 872 and sum(1 for _ in reader) == summary.frames
@@ -255,7 +256,8 @@ def test_a_camera_keeps_the_rules_of_files(
 
     monkeypatch.setattr(Stage, "render", rendered)
     filmed(0.04)
-    live.run_live(EXAMPLES[0].path, "camera:0", tmp_path / "a.gif", Options(size=128, parts=("pose",), audio="none", refine=False))
+    options = Options(size=128, parts=("pose",), audio="none", refine=False)
+    live.run_live(EXAMPLES[0].path, "camera:0", tmp_path / "a.gif", options)
     assert given and all(image is None and not moved for image, _, moved in given)
     for wrong, options in (
         ("--start", Options(start=1)), ("--loop", Options(loop=True)), ("--reference", Options(reference=3)),
