@@ -31,11 +31,11 @@ class Source:
 
 @dataclass(frozen=True)
 class Shot:
-    """What a stretch of a film is measured from: the performer at rest, in a frame and its landmarks."""
+    """What a stretch of a performance is measured from: its rest, in a film with the frame and its landmarks."""
 
     rest: Rest
-    image: NDArray[np.uint8]  # (H, W, 3) uint8 RGB
-    points: NDArray[np.float64]  # (478, 3) pixels of `image`
+    image: NDArray[np.uint8] | None = None  # (H, W, 3) uint8 RGB
+    points: NDArray[np.float64] | None = None  # (478, 3) pixels of `image`
 
 
 @dataclass(frozen=True)

@@ -16,11 +16,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.drivers.blend import Seam, looped, timed
 from infinex.drivers.capture import Adjust, one_rest
 from infinex.drivers.motion import MotionDriver, load_motion, still_motion, still_move
+from infinex.drivers.remarks import Doings
+from infinex.drivers.span import WHOLE, Excerpt, check_span
 from infinex.drivers.video import VideoDriver
 from infinex.drivers.whose import check_driver_face
-from infinex.engine import Drive, Engine, Prepared, Source, Suited, engine_names, load_engine
+from infinex.engine import Drive, Engine, Prepared, Shot, Source, Suited, engine_names, load_engine
 from infinex.ensemble import Ensemble, parse_cast
 from infinex.errors import FaceNotFoundError, InputError, OutputError
 from infinex.face.reading import UnitReader
@@ -34,6 +37,7 @@ from infinex.media.strip import is_sequence
 from infinex.media.video import VideoReader
 from infinex.mesh.cutout import CutOut, backdrop, parse_background
 from infinex.mesh.engine import MeshOptions, PreparedFace
+from infinex.mesh.quiet import QuietMouth
 from infinex.mesh.warp import WarpShape
 from infinex.motion import DEFAULT_PARTS, Motion, Rest, is_whole, part_weights
 from infinex.panel import panel_frame, panel_size
@@ -68,6 +72,9 @@ class Options:
     refine: bool = True  # networks correct what warping cannot show
     driver_face: str = "largest"  # whose performance: largest, moving, a number from the left, or x,y,width,height
     background: str = "keep"  # keep, none (transparent), a colour by name or #rrggbb, or a picture's path
+    start: float = 0.0  # seconds: the part of the driver that is used, its sound along with it
+    end: float | None = None
+    loop: bool = False  # the end runs into the beginning
 
     def check(self) -> None:
         """Raise InputError for a choice that does not exist."""
@@ -96,6 +103,7 @@ class Options:
                                  "background apart")  # fmt: skip
             if self.panel:
                 raise InputError("--panel shows the picture as it is; leave out --background")
+        check_span(self.start, self.end)
 
     @property
     def mesh(self) -> MeshOptions:
@@ -337,6 +345,10 @@ def open_driver(driving: Driving, options: Options | None = None) -> Driver:
 
     A driver that is open already is returned as it is. Call `settle` on it before iterating."""
     o = options or Options()
+    if (o.start or o.end is not None) and not _is_clip(driving):
+        if not isinstance(driving, (str, Path, Motion)) and hasattr(driving, "span"):
+            return driving  # it knows of its part already
+        return Excerpt(open_driver(driving, replace(o, start=0.0, end=None)), o.start, o.end)
     if isinstance(driving, Motion):
         return MotionDriver(resampled(driving, o))
     if not isinstance(driving, (str, Path)):
@@ -347,7 +359,17 @@ def open_driver(driving: Driving, options: Options | None = None) -> Driver:
     if is_image(driving):
         return MotionDriver(still_motion(*_largest(driving), o.fps or 25.0), Path(text).name)
     flow = o.engine == "mesh" and o.refine
-    return VideoDriver(driving, o.reference, o.smooth, o.keep_readable, None, o.fps, flow, o.driver_face)
+    return VideoDriver(
+        driving, o.reference, o.smooth, o.keep_readable, None, o.fps, flow, o.driver_face, o.start, o.end
+    )
+
+
+def _is_clip(driving: Driving) -> bool:
+    """Whether a driver is named that is opened as a video: a file, or a folder or pattern of pictures."""
+    if not isinstance(driving, (str, Path)) or str(driving).endswith(".npz"):
+        return False
+    path = Path(driving)
+    return (path.exists() or bool(path.suffix)) and not (path.is_file() and is_image(path))
 
 
 def _largest(picture: str | Path) -> tuple[Face, RGB]:
@@ -366,9 +388,14 @@ def begin(stage: Stage, driver: Driver, o: Options, index: int | None = None) ->
     driver.settle(face.pose, face.face if o.absolute else None)
     if isinstance(driver, Suited):
         driver.suit(face.face)
-    # A frame shows the whole performance: what is scaled or left out can only be shown by the portrait itself.
-    frames = stage.needs == "motion" or not _changed(o)
-    stage.begin(driver.rest, driver.rest_image if frames else None, driver.rest_points if frames else None, index)
+    begin_shot(stage, Shot(driver.rest, driver.rest_image, driver.rest_points), o, index)
+
+
+def begin_shot(stage: Stage, shot: Shot, o: Options, index: int | None = None) -> None:
+    """Start a stretch that is measured from a rest of its own."""
+    # A frame shows the whole performance: what is scaled, left out or blended can only be shown by the portrait itself.
+    frames = stage.needs == "motion" or not (_changed(o) or o.loop)
+    stage.begin(shot.rest, shot.image if frames else None, shot.points if frames else None, index)
 
 
 def _changed(o: Options) -> bool:
@@ -379,21 +406,52 @@ def _changed(o: Options) -> bool:
 def staged(stage: Stage, drive: Drive, o: Options, index: int | None = None) -> Drive:
     """A drive that is about to be rendered; the stage, or one face of it, begins anew with its shot."""
     if drive.begins is not None:
-        frames = stage.needs == "motion" or not _changed(o)
-        shot = drive.begins
-        stage.begin(shot.rest, shot.image if frames else None, shot.points if frames else None, index)
+        begin_shot(stage, drive.begins, o, index)
     return drive
 
 
-def adjusted(driver: Driver, o: Options) -> Iterator[Drive]:
-    """The driver's stream with strength and parts applied."""
+def adjusted(driver: Driver, o: Options, doings: Doings | None = None) -> Iterator[Drive]:
+    """The driver's stream with strength, parts and loop applied; `doings` sees it as it was."""
+    drives = _one_shot(driver) if o.loop else iter(driver)
+    stream = _adjusted(drives if doings is None else doings(drives), driver.rest, o)
+    yield from looped(stream, float(driver.fps)) if o.loop else stream
+
+
+def _one_shot(driver: Driver) -> Iterator[Drive]:
+    """A film as if it had no cuts, so that its end can meet its beginning; pictures of later shots are left out."""
+    shots = 0
+
+    def counted() -> Iterator[Drive]:
+        nonlocal shots
+        for drive in driver:
+            shots += drive.begins is not None
+            yield drive
+
+    for drive in one_rest(counted(), driver.rest):
+        yield replace(drive, image=None, points=None) if shots else drive
+
+
+def _adjusted(drives: Iterator[Drive], rest: Rest, o: Options) -> Iterator[Drive]:
     adjust = Adjust(o.parts, o.strength, o.absolute)
-    adjust.begin(driver.rest)
+    adjust.begin(rest)
     keep_image = "lips" in o.parts or not _changed(o)
-    for drive in driver:
+    for drive in drives:
         if drive.begins is not None:
             adjust.begin(drive.begins.rest)
         yield replace(drive, move=adjust(drive.move), image=drive.image if keep_image else None)
+
+
+def rendered(stage: Stage, drive: Drive, o: Options) -> tuple[RGB, list[Any]]:
+    """The picture under one drive. At the seam of a loop, what two frames of the performer tell is cross-faded."""
+    canvas, drawn = stage.render(staged(stage, drive, o))
+    if not isinstance(drive, Seam) or drive.first is None or (drive.image is None and drive.first.image is None):
+        return canvas, drawn
+    x0, y0, x1, y1 = stage.box
+    before = canvas[y0:y1, x0:x1].copy()
+    canvas, drawn = stage.render(Drive(drive.move, drive.first.image, drive.first.points))
+    part = canvas[y0:y1, x0:x1]
+    part[:] = cv2.addWeighted(before, 1 - drive.weight, part, drive.weight, 0)
+    return canvas, drawn
 
 
 # -- the job --------------------------------------------------------------------------------------
@@ -516,7 +574,7 @@ def animate(
         raise OutputError(
             f"{out.name} cannot be transparent; use .webm, .apng, .mov, .gif or a folder, or name a colour"
         )
-    audio = _check_audio(o.audio)
+    audio = _check_audio(o.audio, out)
     seal = _seal(o, out)
     started = time.perf_counter()
     cast = parse_cast(o.face)
@@ -542,24 +600,38 @@ def animate(
         sound = audio if audio is not None else driver.audio
         sound = sound if o.audio != "none" and supports_audio(out) else None
         watch = Watch([f.face for f in stage.faces], [s.face.box for s in sources], stage.image)
+        doings = Doings(driver, o.parts, not is_whole(o.parts))
 
         def frames() -> Iterator[tuple[RGB, Any]]:
-            ahead = _Ahead(adjusted(driver, o))
+            ahead = _Ahead(adjusted(driver, o, doings))
             try:
                 for drive in ahead:
-                    canvas, drawn = stage.render(staged(stage, drive, o))
+                    canvas, drawn = rendered(stage, drive, o)
                     watch.see(canvas)
                     yield (panel_frame(stage, drive, canvas, drawn), None) if o.panel else (canvas, stage.box)
             finally:
                 ahead.close()
 
         words = provenance(source, name, o)
+        span = _span(driver) if audio is None else WHOLE
         count = _write(
-            frames(), out, size, driver.fps, sound, words, progress, driver.frames, o.mark, seal, stage.transparent
+            frames(),
+            out,
+            size,
+            driver.fps,
+            sound,
+            words,
+            progress,
+            driver.frames,
+            o.mark,
+            seal,
+            stage.transparent,
+            span,
         )
     finally:
         driver.close()
     summary = _summary(out, count, driver, size, len(sources), o, started)
+    summary.warnings += doings.remarks()
     summary.warnings += watch.remarks(driver.motion.peaks() if isinstance(driver, MotionDriver) else None)
     return summary
 
@@ -609,11 +681,17 @@ def _animate_cast(
 
         words = provenance(source, players.name, o)
         count = _write(
-            frames(), out, (w, h), players.fps, sound, words, progress, players.frames, o.mark, seal, stage.transparent
-        )
+            frames(), out, (w, h), players.fps, sound, words, progress, players.frames, o.mark, seal, stage.transparent,
+            _span(players) if audio is None else WHOLE,
+        )  # fmt: skip
     finally:
         players.close()
     return _summary(out, count, players, (w, h), len(chosen), o, started)
+
+
+def _span(driver: Any) -> tuple[float, float | None]:
+    """Which part of the driver's sound belongs to it, seconds."""
+    return getattr(driver, "span", WHOLE)
 
 
 def render(sources: Source | Sequence[Source], driving: Driving, options: Options | None = None) -> Iterator[RGB]:
@@ -627,7 +705,7 @@ def render(sources: Source | Sequence[Source], driving: Driving, options: Option
     try:
         begin(stage, driver, o)
         for drive in adjusted(driver, o):
-            yield stage.render(staged(stage, drive, o))[0].copy()
+            yield rendered(stage, drive, o)[0].copy()
     finally:
         driver.close()
 
@@ -644,11 +722,15 @@ def _write(
     marked: bool = False,
     seal: Seal | None = None,
     alpha: bool = False,
+    span: tuple[float, float | None] = WHOLE,
 ) -> int:
-    """Encode frames in a thread of its own; each is copied where it changed, so the canvas can go on."""
+    """Encode frames in a thread of its own; each is copied where it changed, so the canvas can go on.
+
+    `span` is the part of the sound that goes with them, seconds."""
     count = 0
     mark = Mark(*size) if marked else None
-    with open_sink(out, size, fps, sound, metadata, seal=seal, **({"alpha": True} if alpha else {})) as sink:
+    part: dict[str, Any] = {"audio_start": span[0], "audio_end": span[1]} if sound and span != WHOLE else {}
+    with open_sink(out, size, fps, sound, metadata, seal=seal, alpha=alpha, **part) as sink:
         spare: queue.Queue[RGB] = queue.Queue()
         buffers = 0
 
@@ -705,7 +787,8 @@ def _summary(
     )  # fmt: skip
 
 
-def _check_audio(audio: str) -> Path | None:
+def _check_audio(audio: str, out: Path | None) -> Path | None:
+    """The file that `--audio` names, None for keep and none. Raises InputError where it cannot be heard in `out`."""
     from infinex.media.audio import has_audio
 
     if audio in ("keep", "none"):
@@ -713,6 +796,9 @@ def _check_audio(audio: str) -> Path | None:
     path = Path(audio)
     if not path.is_file() or not has_audio(path):
         raise InputError(f"--audio {audio}: keep, none or a file with sound")
+    if out is None or not supports_audio(out):
+        where = "a live view without -o" if out is None else f"{out.name}"
+        raise InputError(f"{where} cannot carry the sound of --audio {audio}; write an .mp4 or .webm, or leave it out")
     return path
 
 
@@ -744,82 +830,118 @@ def _animate_video(
     started: float,
     seal: Seal | None = None,
 ) -> Summary:
-    """Video to video: the source's own head motion stays, the driver's expression is laid on it."""
-    parts = [p for p in o.parts if p != "pose"]
+    """Video to video: the source's own head motion stays, the driver's expression is laid on it.
+
+    The source keeps its frame rate; the driver is asked where its face is at each of its frames."""
+    parts = [p for p in o.parts if p not in ("pose", "scale")]
     if o.panel:
         raise InputError("--panel needs a still picture as source")
+    if o.loop:
+        raise InputError("--loop needs a still picture as source: a filmed head does not end where it began")
     if o.engine != "mesh":
         raise InputError(f"--engine {o.engine} needs a still picture as source")
     if o.background != "keep":
         raise InputError("--background needs a still picture as source")
-    driver = open_driver(driving, o).settle()
-    reader = VideoReader(source, o.keep_readable, o.size, fps=driver.fps)
+    if not parts:
+        raise InputError("the head of a source video keeps its own pose; name other --parts than pose")
+    if o.absolute:
+        raise InputError("--absolute needs a still picture as source: the head of a source video keeps its own pose")
+    driver = open_driver(driving, replace(o, fps=None)).settle()
+    reader = VideoReader(source, o.keep_readable, o.size, fps=o.fps)
     info = reader.info
-    total = min(info.frames or 1 << 40, driver.frames or 1 << 40)
+    fps = float(info.fps)
+    lasts = None if driver.frames is None else driver.frames / driver.fps
+    total = info.frames if lasts is None else min(info.frames or 1 << 40, round(lasts * fps))
     lost = [0]
+    cut = [False]  # whether the driver had more to say
+    doings = Doings(driver, parts, not is_whole(o.parts))
+    mouth = QuietMouth.of(reader) if getattr(driver, "new_voice", False) and "lips" in parts else None
+    if mouth is not None and isinstance(driver, Suited):
+        driver.suit(mouth.face)
 
     def frames() -> Iterator[tuple[RGB, Any]]:
-        adjust = Adjust(parts, o.strength, o.absolute)
+        adjust = Adjust(parts, o.strength)
         adjust.begin(driver.rest)
-        rest, rest_image, rest_points = driver.rest, driver.rest_image, driver.rest_points
-        ahead = _Ahead(iter(driver))
+        shot = Shot(driver.rest, driver.rest_image, driver.rest_points)
+        ahead = _Ahead(doings(iter(driver)))
         face: Face | None = None
+        at = timed(iter(ahead))
         try:
             with FaceTracker() as tracker:
-                for frame, drive in zip(reader, ahead):
+                tracked = ((frame, tracker(frame.image)) for frame in reader)
+                said = ((f, s, 0.0) for f, s in tracked) if mouth is None else mouth.smiles(tracked, fps)
+                for frame, seen, smile in said:
+                    drive = at(frame.time)
+                    if drive is None or frame.time >= drive.move.time + 1 / driver.fps - 1e-6:
+                        break  # the driver has ended
                     if drive.begins is not None:
-                        rest, rest_image, rest_points = drive.begins.rest, drive.begins.image, drive.begins.points
-                        adjust.begin(rest)
+                        shot = drive.begins
+                        adjust.begin(shot.rest)
                     move = adjust(drive.move)
-                    seen = tracker(frame.image)
                     if seen is None:
                         lost[0] += 1
                         yield frame.image, None
                         continue
                     face = seen
                     prepared = PreparedFace(Source(frame.image, face), replace(o.mesh, layers="flat"))
-                    prepared.begin(rest, rest_image, rest_points)
+                    prepared.begin(shot.rest, shot.image, shot.points)
+                    if mouth is not None:
+                        prepared.quiet_mouth(mouth(prepared.face, smile), mouth.tone)
                     canvas = frame.image.copy()
                     prepared.draw(canvas, replace(drive, move=move))
                     yield canvas, None
+                else:
+                    cut[0] = lasts is not None and lasts > (frame.index + 1) / fps + 0.5
             if face is None:
                 raise FaceNotFoundError(f"no face found in {source.name}")
         finally:
             ahead.close()
 
     sound = (audio or driver.audio or (source if info.has_audio else None)) if o.audio != "none" else None
+    span = _span(driver) if audio is None and driver.audio is not None else WHOLE
     try:
         name = _label(driving)
         count = _write(
-            frames(), out, (info.width, info.height), driver.fps,
-            sound if supports_audio(out) else None, provenance(source, name, o), progress, total, o.mark, seal,
+            frames(), out, (info.width, info.height), fps, sound if supports_audio(out) else None,
+            provenance(source, name, o), progress, total, o.mark, seal, span=span,
         )  # fmt: skip
     finally:
         driver.close()
         reader.close()
     summary = _summary(out, count, driver, (info.width, info.height), 1, o, started)
+    summary.duration = round(count / fps, 3)
     if lost[0]:
         summary.warnings.append(f"no face in {lost[0]} frames of {source.name}; they were left as they are")
+    if cut[0] and lasts is not None:
+        summary.warnings.append(f"{source.name} ended after {count / fps:.1f} s; the driver lasts {lasts:.1f} s")
+    summary.warnings += doings.remarks()
     return summary
 
 
 def track(
-    video: str | Path, keep_readable: bool = False, smooth: float = 0.5, progress: Progress | None = None
+    video: str | Path,
+    keep_readable: bool = False,
+    smooth: float = 0.5,
+    progress: Progress | None = None,
+    start: float = 0.0,
+    end: float | None = None,
 ) -> tuple[Motion, list[tuple[float, float]]]:
     """Capture the performance in a video: its motion with Action Units, and where the face was lost.
 
-    Of a still picture the one moment it shows, measured from the average face."""
+    Of a still picture the one moment it shows, measured from the average face. `start`, `end`: seconds of the video."""
     from infinex.drivers.units import told_apart, with_units
 
     if is_image(video):
+        if (start, end) != WHOLE:
+            raise InputError(f"{Path(video).name} is a still picture, of which --start and --end name no part")
         move, units = still_move(*_largest(video))
         return told_apart(Motion.collect([move], Rest.neutral(), 25.0), units[None]), []
-    driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable).settle()
+    driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable, start=start, end=end).settle()
     try:
         moves = []
         assert driver.rest_image is not None  # it is settled
         reader = UnitReader(driver.rest_image, driver.rest_points, driver.rest.face)
-        for drive in one_rest(driver):
+        for drive in one_rest(driver, driver.rest):
             moves.append(replace(drive.move, offsets=drive.move.offsets.astype(np.float32)))
             reader.add(drive.image, drive.points, drive.move.offsets)
             if progress:

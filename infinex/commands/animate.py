@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from infinex.commands.common import parse_box, progress_bar, report
+from infinex.commands.common import parse_box, parse_time, piped, progress_bar, report
 from infinex.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,15 +30,20 @@ class Wrinkles(str, Enum):
     none = "none"
 
 
+@piped
 def animate(
     source: Annotated[Path, typer.Argument(help="Portrait: a picture, or a video whose own head motion stays.")],
     driving: Annotated[
         Optional[str],  # noqa: UP045  (typer reads this on Python 3.10)
-        typer.Argument(help="Driver: a video, a picture, a .motion.npz file, or camera:0."),
+        typer.Argument(help="Driver: a video, a picture, a .motion.npz file, camera:0, or - for standard input."),
     ] = None,
     output: Annotated[
         Path | None,
-        typer.Option("-o", "--output", help=".mp4, .webm, .gif, .apng, or a folder for PNG frames."),
+        typer.Option("-o", "--output", help=".mp4, .webm, .gif, .apng, a folder for PNG frames, or - (see --format)."),
+    ] = None,
+    kind: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option("--format", help="With -o -, what goes to standard output: mp4 (default), webm, gif, apng, mov."),
     ] = None,
     motion: Annotated[
         Optional[str], typer.Option(help="A bundled performance by name (see `infinex motions`), or a file.")  # noqa: UP045
@@ -103,8 +109,18 @@ def animate(
         str, typer.Option(help="keep, none (transparent), a colour by name or #rrggbb, or a picture.")
     ] = "keep",
     panel: Annotated[bool, typer.Option("--panel", help="Write source, driving, occlusion map and result.")] = False,
-    audio: Annotated[str, typer.Option(help="keep (the driver's sound), none, or a file.")] = "keep",
-    fps: Annotated[Optional[float], typer.Option(help="Frame rate; else the driver's.")] = None,  # noqa: UP045
+    audio: Annotated[
+        str, typer.Option(help="keep (the driver's sound; of a camera, the microphone's), none, or a file.")
+    ] = "keep",
+    start: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help="Where in the driver to begin, seconds or m:ss; its sound begins there, too."),
+    ] = None,
+    end: Annotated[Optional[str], typer.Option(help="Where in the driver to end, seconds or m:ss.")] = None,  # noqa: UP045
+    loop: Annotated[
+        bool, typer.Option("--loop", help="Ease the last half second into the first, so that the result repeats.")
+    ] = False,
+    fps: Annotated[Optional[float], typer.Option(help="Frame rate; else the driver's, or a source video's.")] = None,  # noqa: UP045
     size: Annotated[int | None, typer.Option(help="Longer side of the result in pixels; else the source's.")] = None,
     keep_readable: Annotated[
         bool, typer.Option("--keep-readable", help="Use what can be read of a damaged driver.")
@@ -117,9 +133,11 @@ def animate(
     as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
-    """Animate a portrait: infinex animate photo.jpg clip.mp4 -o out.mp4"""
+    """Animate a portrait: infinex animate photo.jpg clip.mp4 -o out.mp4
+
+    With camera:0, n or space takes the face as it is now for rest, and q or Esc ends."""
     from infinex.drivers.text import open_text
-    from infinex.pipeline import Options
+    from infinex.pipeline import Options, _is_clip, _is_video
     from infinex.pipeline import animate as run
 
     named = sum(d is not None for d in (driving, motion, units, text))
@@ -147,7 +165,8 @@ def animate(
     options = Options(
         engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
         smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
-        weights, not no_refine, driver_face=driver_face, background=background,
+        weights, not no_refine, driver_face, background, parse_time(start, "--start") or 0.0, parse_time(end, "--end"),
+        loop,
     )  # fmt: skip
     options.check()  # before a driver is made of them
     driver: Driving = motion or driving or ""
@@ -161,12 +180,14 @@ def animate(
             if output is None:
                 return
     if driving is not None and driving.startswith("camera:"):
-        from infinex.drivers.camera import run_live
+        from infinex.drivers.live import run_live
 
         if background == "none":
             raise InputError("a camera's picture cannot be transparent; name a colour or a picture as --background")
         summary = run_live(source, driving, output, options)
-        report(summary.as_dict(), as_json, f"{summary.frames} frames at {summary.fps:.1f} frames/s")
+        summary.output = "-" if kind else summary.output
+        recorded = f"{summary.output}: {summary.duration:.1f} s, " if summary.output else ""
+        report(summary.as_dict(), as_json, f"{recorded}{summary.frames} frames, seen at {summary.fps:.1f} frames/s")
         return
     if output is None:
         raise InputError("name the output with -o, for example -o out.mp4")
@@ -175,11 +196,14 @@ def animate(
         from infinex.drivers.units import parse_timeline, timeline_motion
 
         driver = MotionDriver(timeline_motion(parse_timeline(units, exaggerate), fps or 25.0), units)
+    if reference is not None and not _is_clip(driver):
+        raise InputError("--reference goes with a driver that is a clip")
     if speech is not None:
-        driver = spoken(speech, driver, still, options)
+        driver = spoken(speech, driver, still or _is_video(source), options)
     with progress_bar("animating", quiet or as_json) as update:
         summary = run(source, driver, output, options, update)
     summary.warnings += notes
+    summary.output = "-" if kind else summary.output
     report(
         summary.as_dict(),
         as_json,
@@ -191,17 +215,20 @@ def animate(
 def spoken(speech: Path, other: Driving, still: bool, options: Options) -> Driver:
     """The driver of `--speech`: a voice, alone or over the face of another driver.
 
-    A filmed performer blinks and moves already; under everything else the voice brings its own life."""
+    A filmed performer blinks and moves already; under everything else the voice brings its own life, unless `still`."""
     from infinex.drivers.overlay import LipsOver
     from infinex.drivers.speech import SpeechDriver
     from infinex.drivers.video import VideoDriver
-    from infinex.pipeline import open_driver
+    from infinex.pipeline import _is_clip, open_driver
 
+    start, end = options.start, options.end
     if isinstance(other, str) and not other:
-        return SpeechDriver(speech, options.fps, still)
-    base = open_driver(other, options)
+        return SpeechDriver(speech, options.fps, still, start=start, end=end)
+    # A clip is cut along with the voice laid over it; what has no clock of its own begins with it.
+    base = open_driver(other, options if _is_clip(other) else replace(options, start=0.0, end=None))
     try:
-        return LipsOver(base, SpeechDriver(speech, options.fps, still or isinstance(base, VideoDriver)))
+        still = still or isinstance(base, VideoDriver)
+        return LipsOver(base, SpeechDriver(speech, options.fps, still, start=start, end=end))
     except BaseException:
         base.close()
         raise

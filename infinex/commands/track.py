@@ -6,19 +6,22 @@ import csv
 import io
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 
 import typer
 
-from infinex.commands.common import progress_bar, report
+from infinex.commands.common import parse_time, piped, progress_bar, report
 from infinex.errors import InputError
 
 
+@piped
 def track(
-    video: Annotated[Path, typer.Argument(help="A clip of one performer, or a picture.")],
+    video: Annotated[Path, typer.Argument(help="A clip of one performer, or a picture; - for standard input.")],
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the .motion.npz goes.")],
     table: Annotated[bool, typer.Option("--csv", help="Also write a table: time, Action Units, pose, gaze.")] = False,
     smooth: Annotated[float, typer.Option(help="Smoothing, 0 (none) to 1.")] = 0.5,
+    start: Annotated[Optional[str], typer.Option(help="Where to begin, seconds or m:ss.")] = None,  # noqa: UP045
+    end: Annotated[Optional[str], typer.Option(help="Where to end, seconds or m:ss.")] = None,  # noqa: UP045
     keep_readable: Annotated[
         bool, typer.Option("--keep-readable", help="Use what can be read of a damaged clip.")
     ] = False,
@@ -26,6 +29,7 @@ def track(
     quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
 ) -> None:
     """Capture a performance: infinex track clip.mp4 -o clip.motion.npz --csv"""
+    from infinex.drivers.span import check_span
     from infinex.media.files import atomic_path, writable_target
     from infinex.pipeline import track as run
 
@@ -34,9 +38,11 @@ def track(
     writable_target(output)
     if not 0 <= smooth <= 1:
         raise InputError(f"--smooth {smooth}: it goes from 0 to 1")
+    first, last = parse_time(start, "--start") or 0.0, parse_time(end, "--end")
+    check_span(first, last)
     started = time.perf_counter()
     with progress_bar("tracking", quiet or as_json) as update:
-        motion, lost = run(video, keep_readable, smooth, update)
+        motion, lost = run(video, keep_readable, smooth, update, first, last)
     motion.save(output)
     if table:
         with atomic_path(output.with_name(output.name.removesuffix(".motion.npz") + ".csv")) as temporary:

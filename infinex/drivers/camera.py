@@ -1,32 +1,29 @@
-"""Driving by a live camera: shown in a window, to a virtual camera where there is one, or to a file."""
+"""A live camera as a driver: what it sees, as it comes; its rest is seen first, and anew whenever that is wanted."""
 
 from __future__ import annotations
 
-import contextlib
-import os
-import sys
 import time
-from collections.abc import Iterator
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.drivers.capture import NOISE, NOISE_BEYOND, NOISE_POSE, Adjust, Capture, choose_rest
+from infinex.drivers.capture import NOISE, NOISE_BEYOND, NOISE_POSE, Capture, choose_rest
 from infinex.drivers.measured import Measured
-from infinex.engine import Drive
-from infinex.errors import FaceNotFoundError, InputError, MissingDependencyError
+from infinex.engine import Drive, Shot
+from infinex.errors import FaceNotFoundError, InputError
 from infinex.face import topology as top
-from infinex.face.pose import fit_pose
+from infinex.face.pose import Pose, fit_pose
 from infinex.face.tracker import FaceTracker
-
-if TYPE_CHECKING:
-    from infinex.pipeline import Options, Summary
 
 Array = NDArray[np.float64]
 SETTLE = 20  # frames in which the performer looks ahead, at rest
+TRIES = 5  # reads that may fail in a row before a camera counts as gone
+PAUSE = 0.03  # seconds between them
+RATES = (5.0, 120.0)  # frames/s that a camera may claim; some say 0 or 1000
+USUAL_RATE = 30.0
 
 
 class OneEuro:
@@ -54,10 +51,16 @@ class OneEuro:
 
 
 class CameraDriver:
-    """A live camera, `camera:N`; yields drives as they come, skipping frames nobody had time for."""
+    """A live camera, `camera:N`; yields drives as they come, skipping frames nobody had time for.
 
-    def __init__(self, name: str, smooth: float = 0.5, flow: bool = True) -> None:
-        """`flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too."""
+    `taken` is when the newest frame came, by the clock; `stopped` says whether the camera has ended by itself."""
+
+    frames: None = None
+    audio: None = None
+
+    def __init__(self, name: str, smooth: float = 0.5, flow: bool = True, look: bool = True) -> None:
+        """`flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too.
+        Without `look`, the performer is not yet seen: call it before anything else."""
         try:
             index = int(name.split(":", 1)[1])
         except ValueError:
@@ -66,23 +69,39 @@ class CameraDriver:
         if not self._capture.isOpened():
             raise InputError(f"{name} cannot be opened; is a camera connected and free?")
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
-        self.fps = float(self._capture.get(cv2.CAP_PROP_FPS) or 30) or 30.0
+        claimed = float(self._capture.get(cv2.CAP_PROP_FPS) or 0)
+        self.fps = claimed if RATES[0] <= claimed <= RATES[1] else USUAL_RATE
+        self.name, self.taken, self.stopped = name, 0.0, False
+        self.lost: list[tuple[float, float]] = []
         self._smooth, self._flow = smooth, flow
+        self._near: tuple[Pose | None, Array | None] = (None, None)
+        self._anew: tuple[list[Array], list[NDArray[np.uint8]]] | None = None
         self._tracker = FaceTracker()
-        self._settle(name)
+        if look:
+            self.look()
 
     def _read(self) -> NDArray[np.uint8] | None:
-        ok, frame = self._capture.read()
-        return cv2.cvtColor(frame[:, ::-1], cv2.COLOR_BGR2RGB) if ok else None
+        for attempt in range(TRIES):
+            ok, frame = self._capture.read()
+            if ok and frame is not None:
+                self.taken = time.perf_counter()
+                return cv2.cvtColor(frame[:, ::-1], cv2.COLOR_BGR2RGB)
+            if attempt < TRIES - 1:
+                time.sleep(PAUSE)
+        return None
 
-    def _settle(self, name: str) -> None:
-        """See the performer at rest."""
+    def look(self, seen: Callable[[], None] | None = None) -> CameraDriver:
+        """See the performer at rest. `seen` is called after every picture; what it raises ends this.
+
+        Raises InputError and FaceNotFoundError."""
         tracks: list[Array] = []
         images = []
         for _ in range(8 * SETTLE):
             image = self._read()
             if image is None:
-                raise InputError(f"{name} gives no picture")
+                raise InputError(f"{self.name} gives no picture")
+            if seen is not None:
+                seen()
             face = self._tracker(image)
             if face is not None:
                 tracks.append(face.landmarks)
@@ -90,12 +109,26 @@ class CameraDriver:
             if len(tracks) >= SETTLE:
                 break
         if not tracks:
-            raise FaceNotFoundError(f"{name} sees no face; sit in front of it, with light on you")
-        self.rest, index = choose_rest(tracks)
+            raise FaceNotFoundError(f"{self.name} sees no face; sit in front of it, with light on you")
+        self._seen = tracks, images
+        return self.settle()
+
+    def settle(self, near: Pose | None = None, match: Array | None = None) -> CameraDriver:
+        """Choose the rest among the frames seen last: near the portrait's pose, or most like its face `match`."""
+        self._near = near, match
+        tracks, images = self._seen
+        self.rest, index = choose_rest(tracks, near, match)
         self.rest_image, self.rest_points = images[index], tracks[index]
         unit = fit_pose(top.mean_face(), self.rest_points).scale
         self._states = Capture(self.rest, unit, self.fps)
         self._measured = Measured(self.rest_image, self.rest_points, self.rest) if self._flow else None
+        noise = [NOISE_POSE, np.tile(NOISE, top.POINTS), *([NOISE_BEYOND] if self._flow else [])]
+        self._steady = OneEuro(np.concatenate(noise) * 2 * max(self._smooth, 0.05))
+        return self
+
+    def renew(self) -> None:
+        """See the rest anew in the frames that come; the drive from which on it counts says so, as after a cut."""
+        self._anew = [], []
 
     def _state(self, image: NDArray[np.uint8], points: Array) -> Array:
         """One frame's state, see `Capture.state`, and what was measured beyond it."""
@@ -106,101 +139,29 @@ class CameraDriver:
         return np.concatenate([self._states.state(points), beyond])
 
     def __iter__(self) -> Iterator[Drive]:
-        noise = [NOISE_POSE, np.tile(NOISE, top.POINTS), *([NOISE_BEYOND] if self._flow else [])]
-        steady = OneEuro(np.concatenate(noise) * 2 * max(self._smooth, 0.05))
         start = last = time.perf_counter()
         state: Array | None = None
         while (image := self._read()) is not None:
+            now, begins = self.taken, None
             face = self._tracker(image)
-            now = time.perf_counter()
             if face is not None:
-                state = steady(self._state(image, face.landmarks), now - last)
+                if self._anew is not None:
+                    self._anew[0].append(face.landmarks)
+                    self._anew[1].append(image)
+                    if len(self._anew[0]) >= SETTLE:
+                        self._seen, self._anew = self._anew, None
+                        self.settle(*self._near)
+                        begins = Shot(self.rest, self.rest_image, self.rest_points)
+                state = self._steady(self._state(image, face.landmarks), now - last)
             last = now
             if state is None:
                 continue
             move = self._states.move(state, now - start, face is not None)
-            yield Drive(move, image if face else None, face.landmarks if face else None)
+            yield Drive(move, image if face else None, face.landmarks if face else None, begins)
+        self.stopped = True
+        self.taken = time.perf_counter()
 
     def close(self) -> None:
         """Free the camera."""
         self._capture.release()
         self._tracker.close()
-
-
-def _window() -> bool:
-    """Whether a preview window can be shown here."""
-    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
-
-
-def run_live(source: Path, name: str, output: Path | None, options: Options) -> Summary:
-    """Animate a portrait by a camera until the window is closed, q is pressed or Ctrl-C.
-
-    Shows a preview window where there is a screen, feeds a virtual camera where `pyvirtualcam` is
-    installed, and writes `output` where it is given."""
-    from infinex.media.provenance import Mark, Seal
-    from infinex.media.sink import open_sink
-    from infinex.pipeline import Summary, load_source, make_stage, provenance
-
-    options.check()
-    seal = Seal(*options.sign) if options.sign is not None and output is not None else None
-    window = _window()
-    stage = make_stage(load_source(source, options.face, options.box, options.size), options)
-    virtual = _virtual_camera(stage.image.shape[1], stage.image.shape[0])
-    if not window and output is None and virtual is None:
-        raise MissingDependencyError(
-            "there is no screen for a preview; name an output with -o, or install pyvirtualcam"
-        )
-    driver = CameraDriver(name, options.smooth, options.refine)
-    adjust = Adjust(options.parts, options.strength, options.absolute)
-    count, started = 0, time.perf_counter()
-    h, w = stage.image.shape[:2]
-    mark = Mark(w, h) if options.mark else None
-    try:
-        stage.begin(driver.rest, driver.rest_image, driver.rest_points)
-        adjust.begin(driver.rest)
-        with contextlib.ExitStack() as stack:
-            sink = None
-            if output is not None:
-                sink = stack.enter_context(
-                    open_sink(output, (w, h), driver.fps, None, provenance(source, name, options), seal=seal)
-                )
-            with contextlib.suppress(KeyboardInterrupt):
-                for drive in driver:
-                    move = adjust(drive.move)
-                    canvas, _ = stage.render(Drive(move, drive.image, drive.points))
-                    count += 1
-                    if mark is not None:
-                        canvas = canvas.copy()
-                        mark.draw(canvas)
-                    if sink is not None:
-                        sink.write(canvas, stage.box if mark is None else None)
-                    if virtual is not None:
-                        virtual.send(canvas)
-                    if window:
-                        cv2.imshow("Infinex", cv2.cvtColor(canvas, cv2.COLOR_RGB2BGR))
-                        if cv2.waitKey(1) & 0xFF in (ord("q"), 27):
-                            break
-    finally:
-        driver.close()
-        if virtual is not None:
-            virtual.close()
-        if window:
-            with contextlib.suppress(cv2.error):
-                cv2.destroyAllWindows()
-    seconds = time.perf_counter() - started
-    return Summary(
-        str(output or ""), count, round(seconds, 3), round(count / max(seconds, 1e-3), 2), round(seconds, 3),
-        w, h, len(stage.faces), options.engine,
-    )  # fmt: skip
-
-
-def _virtual_camera(width: int, height: int) -> Any:
-    try:
-        import pyvirtualcam
-    except ImportError:
-        return None
-    try:
-        return pyvirtualcam.Camera(width=width, height=height, fps=25)
-    except RuntimeError as error:
-        print(f"infinex: note: no virtual camera ({error})", file=sys.stderr)
-        return None

@@ -334,13 +334,10 @@ def smooth(states: Iterable[tuple[Array, T]], fps: float, amount: float, noise: 
         at += 1
 
 
-def one_rest(driver: Iterable[Drive]) -> Iterator[Drive]:
-    """The drives of a film, all measured from its first rest: what a single rest must serve cuts, too.
-
-    `driver` has that rest as its `rest`."""
-    first: Rest = driver.rest  # type: ignore[attr-defined]
+def one_rest(drives: Iterable[Drive], first: Rest) -> Iterator[Drive]:
+    """The drives of a film, all measured from its first rest: what a single rest must serve cuts, too."""
     rest, model = first, None
-    for drive in driver:
+    for drive in drives:
         if drive.begins is not None:
             rest = drive.begins.rest
             model = None if rest is first else SourceFace(first.face)

@@ -10,7 +10,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.drivers.blend import timed
 from infinex.drivers.capture import one_rest
+from infinex.drivers.span import WHOLE, Span
 from infinex.engine import Drive, Suited
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
@@ -32,6 +34,7 @@ class LipsOver:
 
     rest_image: None = None
     rest_points: None = None
+    new_voice = True  # a filmed mouth's own speech gives way
 
     def __init__(self, base: Driver, lips: Driver, emotion: float = 0.6) -> None:
         self._base, self._lips, self._emotion = base, lips, emotion
@@ -50,6 +53,11 @@ class LipsOver:
     @property
     def audio(self) -> Path | None:
         return self._lips.audio
+
+    @property
+    def span(self) -> Span:
+        """The part of the voice's sound that is spoken, seconds."""
+        return getattr(self._lips, "span", WHOLE)
 
     @property
     def name(self) -> str:
@@ -87,10 +95,10 @@ class LipsOver:
         self._lips.close()
 
     def __iter__(self) -> Iterator[Drive]:
-        base = _timed(one_rest(self._base))
+        base = timed(one_rest(self._base, self._base.rest))
         for drive in self._lips:
             under = base(drive.move.time)
-            yield Drive(self.merged(drive.move, under) if under is not None else drive.move)
+            yield Drive(self.merged(drive.move, under.move) if under is not None else drive.move)
 
     def merged(self, lips: Move, under: Move) -> Move:
         """One instant of both: the base's, and on it all that the speech does."""
@@ -110,32 +118,3 @@ class LipsOver:
             valid=True,
             interior=lips.interior,
         )
-
-
-def _timed(drives: Iterator[Drive]) -> Any:
-    """A function of rising times in seconds that gives the stream's move there, linearly interpolated."""
-    before: Move | None = None
-    after: Move | None = None
-    ended = False
-
-    def at(time: float) -> Move | None:
-        nonlocal before, after, ended
-        while not ended and (after is None or after.time < time):
-            item = next(drives, None)
-            if item is None:
-                ended = True
-                break
-            before, after = after, item.move
-        if after is None or before is None or after.time <= time:
-            return after
-        f = float(np.clip((time - before.time) / max(after.time - before.time, 1e-6), 0, 1))
-        mixed: dict[str, Any] = {
-            k: np.asarray(getattr(before, k)) * (1 - f) + np.asarray(getattr(after, k)) * f
-            for k in ("rotation", "translation", "offsets", "gaze")
-        }
-        for k in ("outline", "interior"):
-            if getattr(before, k) is not None and getattr(after, k) is not None:
-                mixed[k] = getattr(before, k) * (1 - f) + getattr(after, k) * f
-        return replace(after, time=time, scale=before.scale * (1 - f) + after.scale * f, **mixed)
-
-    return at

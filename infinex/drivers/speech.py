@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
+from infinex.drivers.span import Span, excerpt
 from infinex.engine import Drive
 from infinex.errors import InputError
 from infinex.face import topology as top
@@ -65,12 +66,14 @@ class SpeechDriver:
     """A voice as a driver: `path` is a sound file, or a video whose sound track is taken.
 
     The recording is listened to twice as it streams by, once for its level, once by the network; what is kept of
-    it are tracks of 2 kB a second. `still` leaves out what is not speech: blinks, brows, sway. `audio` names the file,
-    so that the result carries the voice. `warnings` says what about the sound will show.
-    Raises InputError for a file without sound, or too short or too silent to be speech."""
+    it are tracks of 2 kB a second. `still` leaves out what is not speech: blinks, brows, sway. `start` and `end` are
+    seconds, the part that is spoken. `audio` names the file, so that the result carries the voice. A silent recording
+    is the wish to say nothing. `warnings` says what about the sound will show.
+    Raises InputError for a file without sound, or too short to be speech."""
 
     rest_image: None = None
     rest_points: None = None
+    new_voice = True  # a filmed mouth's own speech gives way
 
     def __init__(
         self,
@@ -79,7 +82,10 @@ class SpeechDriver:
         still: bool = False,
         seed: int = 0,
         model: SpeechModel | None = None,
+        start: float = 0.0,
+        end: float | None = None,
     ) -> None:
+        self.span: Span = (start, end)
         self.path = self.audio = Path(path)
         self.name = self.path.name
         self.fps = float(fps or FPS)
@@ -92,7 +98,13 @@ class SpeechDriver:
         self._still, self._seed = still, seed
         self.level, self.seconds, loud = self._survey()
         self.frames = max(1, round(self.seconds * self.fps))
+        if self.level.loud < SILENT:
+            self.warnings.append(f"{self.name} is silent: the mouth closes and says nothing")
         self._listen(loud - self.level.speaks)
+
+    def _sound(self) -> Iterator[NDArray[np.float32]]:
+        """The part of the recording that is spoken."""
+        return excerpt(iter_audio(self.path, RATE), RATE, self.span, self.name)
 
     def settle(self, near: Pose | None = None, match: object = None) -> SpeechDriver:
         """A voice is measured from the neutral face; nothing depends on the portrait."""
@@ -115,12 +127,10 @@ class SpeechDriver:
             rate = int(stream.rate or RATE)
         name = self.path.name
         meter = _Meter()
-        level = measure(meter.note(stream_log_mel(meter.watch(iter_audio(self.path, RATE)))))
+        level = measure(meter.note(stream_log_mel(meter.watch(self._sound()))))
         seconds = meter.samples / RATE
         if seconds < SHORT:
             raise InputError(f"{name} holds {seconds:.2f} s of sound; at least {SHORT:g} s of speech are wanted")
-        if level.loud < SILENT:
-            raise InputError(f"{name} is silent; use a recording in which somebody speaks")
         if rate < 12000:
             self.warnings.append(f"{name} is sampled at {rate} Hz: hissing sounds are missing, lips less exact")
         share = meter.full / max(meter.samples, 1)
@@ -131,10 +141,15 @@ class SpeechDriver:
     def _listen(self, loud: Array) -> None:
         """Run the network over the recording and lay out all tracks, one row each 20 ms; `loud` (T,) in nats above the
         level of speech."""
-        heard = list(self._model.stream(iter_audio(self.path, RATE), self.level))
-        coefficients = np.concatenate([h.coefficients for h in heard])
-        shut = np.concatenate([h.shut for h in heard])
-        quiet = np.concatenate([h.quiet for h in heard])
+        if self.level.loud < SILENT:
+            n = max(1, len(loud))
+            coefficients = np.zeros((n, len(self._model.shapes)))
+            shut, quiet, loud = np.zeros(n), np.ones(n), np.full(n, -9.0)
+        else:
+            heard = list(self._model.stream(self._sound(), self.level))
+            coefficients = np.concatenate([h.coefficients for h in heard])
+            shut = np.concatenate([h.shut for h in heard])
+            quiet = np.concatenate([h.quiet for h in heard])
         # What all of a recording has in common is its voice's or its room's, and says little about the mouth.
         spoken = quiet < 0.5
         coefficients -= coefficients[spoken].sum(0) / (spoken.sum() + TRUST)

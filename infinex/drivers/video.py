@@ -7,6 +7,7 @@ from collections.abc import Callable, Generator, Iterator
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
@@ -58,7 +59,8 @@ class _Setup:
     """A shot as it is measured: from its own rest."""
 
     def __init__(self, shot: Shot, fps: float, smooth: float, flow: bool) -> None:
-        self.shot = shot
+        assert shot.image is not None and shot.points is not None  # a film has frames
+        self.shot, self.points = shot, shot.points
         unit = fit_pose(mean_face(), shot.points).scale
         self.capture = Capture(shot.rest, unit, fps, smooth)
         self.measured = Measured(shot.image, shot.points, shot.rest) if flow else None
@@ -84,15 +86,21 @@ class VideoDriver:
         fps: float | None = None,
         flow: bool = True,
         face: str = "largest",
+        start: float = 0.0,
+        end: float | None = None,
     ) -> None:
-        """`flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too.
+        """`start`, `end`: seconds of the clip, the part that is used.
+
+        `flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too.
 
         `face`: whose performance, see `infinex.drivers.whose`; `box`: where a face is that no detector finds."""
         check_driver_face(face)
         self.path = Path(path)
         self.name = self.path.name
         self._box = box
-        self._reader = VideoReader(path, keep_readable, SIDE, fps)
+        self.span = start, end
+        part: dict[str, Any] = {"start": start, "end": end} if (start, end) != (0.0, None) else {}
+        self._reader = VideoReader(path, keep_readable, SIDE, fps, **part)
         self.info = self._reader.info
         self.fps = float(self.info.fps)
         self.frames = self.info.frames
@@ -357,7 +365,7 @@ class VideoDriver:
                 coming = next((s.points for s in self._coming if s.points is not None), None)
                 if last is None and coming is not None:
                     last = setup.capture.move(setup.capture.state(coming), 0.0, False)
-                last = last or setup.capture.move(setup.capture.state(first.points), 0.0, False)
+                last = last or setup.capture.move(setup.capture.state(setup.points), 0.0, False)
                 yield Drive(replace(last, time=frame.index / self.fps, valid=False))
             if start is None:
                 continue

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from copy import copy
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -33,6 +35,14 @@ class SourceFace:
         self._upper_lip = self._near(top.LIPS_INNER_UPPER, 0.16)
         self._lower_lip = self._jaw()
         self.unfold = Relax(self.face)
+
+    def displaced(self, by: Array) -> SourceFace:
+        """The same face with another shape at rest, `by` (478, 3) in head coordinates."""
+        other = copy(self)
+        other.face = self.face + by
+        other.points = self.pose.to_image(other.face)
+        other.gaps = lip_gaps(other.face)
+        return other
 
     def _near(self, ids: list[int], reach: float) -> tuple[Array, NDArray[np.intp]]:
         """Gaussian weight of each surface point by its distance to a chain, and the chain's nearest point."""

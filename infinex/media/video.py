@@ -314,7 +314,8 @@ class VideoReader:
                 return
         for wanted in indices:
             picture: Any = None
-            for time, _, picture in self._shown(self._start + max(0.0, (wanted - 0.5) / rate)):
+            for time, _, shown in self._shown(self._start + max(0.0, (wanted - 0.5) / rate)):
+                picture = shown
                 if round((time - self._zero - self._start) * rate) >= wanted:
                     break
             if picture is None:

@@ -112,6 +112,15 @@ class PreparedFace:
             tone = np.median(cv2.cvtColor(skin, cv2.COLOR_RGB2LAB)[0], axis=0)
             self._wrinkles = Wrinkles(image, points, rest, skin_tint(tone))
 
+    def quiet_mouth(self, own: NDArray[np.float64], tone: MouthTone) -> None:
+        """Take what the source's own mouth does off it; after `begin`.
+
+        `own` (478, 3) is its displacement from rest in head coordinates. The inside is then the model's alone, in the
+        colours of `tone`, since the source's shows what is no longer said."""
+        assert self._retarget is not None, "begin() comes first"
+        self._retarget.own = own
+        self.mouth = Mouth(self.face.displaced(-own), tone, alone=True)
+
     @cached_property
     def furrows(self) -> Furrows:
         """Folds laid on where the driver has no frames to take wrinkles from."""

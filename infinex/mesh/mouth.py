@@ -313,7 +313,9 @@ class _Arch:
 class Mouth:
     """The modelled mouth of one portrait."""
 
-    def __init__(self, face: SourceFace, tone: MouthTone, anatomy: Anatomy | None = None) -> None:
+    def __init__(self, face: SourceFace, tone: MouthTone, anatomy: Anatomy | None = None, alone: bool = False) -> None:
+        """`alone`: nothing of what the picture shows between the lips may be seen, however little they part."""
+        self._least, self._ramp = (0.002, 0.004) if alone else (LEAST, 0.02)
         f = face.face
         self._face, self._tone = face, tone
         self._anatomy = a = anatomy or Anatomy()
@@ -348,7 +350,7 @@ class Mouth:
 
     def draw(self, out: Image, origin: tuple[int, int], target: Target) -> None:
         """Fill the opening of the lips of `target` in `out` (corner at `origin`), in place."""
-        place = _Gap.of(self._face, target, origin, out.shape, LEAST)
+        place = _Gap.of(self._face, target, origin, out.shape, self._least)
         if place is None:
             return
         P, (x0, y0, x1, y1) = place.points, place.box
@@ -360,7 +362,7 @@ class Mouth:
         layer *= self._grain(x0, y0, x1, y1)[..., None]
         mask = polygon_mask(y1 - y0, x1 - x0, P[top.LIPS_INNER] - [x0, y0])
         mask = cv2.GaussianBlur(mask, (0, 0), max(0.6, 0.005 * target.pose.scale))
-        mask *= place.share(0.02)
+        mask *= place.share(self._ramp)
         blend(out, layer.astype(np.float32), mask.astype(np.float32), x0, y0)
 
     def _grain(self, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.float32]:

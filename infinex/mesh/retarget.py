@@ -19,6 +19,7 @@ SHIFT_LIMIT = np.array([0.25, 0.6])  # of the head's place, IOD
 TILT_LIMIT = np.radians([30.0, 45.0])  # roll
 NARROWING = 1.4  # how much less than in proportion lids follow while they are nearly open
 LIP_NOISE = 0.015  # IOD: gaps of a performer at rest below which shares of them say little
+PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they are to be shut
 LOWER_LID_NOISE = 0.04  # share of it by which a tracked lower lid wanders
 
 
@@ -86,6 +87,7 @@ class Retarget:
         # Absolute: the performer's own pose. A reference that all but matches differs by tracking noise only.
         apart = np.linalg.norm(to_vector(source.pose.rotation @ self._rest_rotation.T))
         self._apart = bool(apart > np.radians(4.0))
+        self.own: Array | None = None  # (478, 3) taken off the source first: what its own mouth says
 
     def _lower_lids(self, offsets: Array, openness: Array) -> Array:
         """Share of the gap by which the performer's lower lids, tightened, rise beyond mere closing, (2,)."""
@@ -102,7 +104,8 @@ class Retarget:
         """The portrait under one move. A move equal to rest gives exactly the source."""
         src, rest = self.source, self.rest
         still = bool(
-            not move.offsets.any()
+            self.own is None
+            and not move.offsets.any()
             and np.array_equal(move.rotation, rest.rotation)
             and np.array_equal(move.translation, rest.translation)
             and move.scale == rest.scale
@@ -114,6 +117,8 @@ class Retarget:
             return Target(src.face, src.points, src.pose, 0.0, ones, np.maximum(src.gaps, 0), np.zeros(2), True)
         performer = rest.face + move.offsets
         face = src.face + move.offsets * self._scale
+        if self.own is not None:
+            face -= self.own
         openness = eye_openness(performer)
         gaps = lip_gaps(performer)
         if self.absolute:
@@ -132,6 +137,8 @@ class Retarget:
                 gap = np.where(change < 0, np.minimum(gap, np.maximum(src.gaps, 0) * share), gap)
         else:  # lips meet when the performer's do, however open the portrait's are
             gap = np.maximum(0, gaps - rest.lips_closed) * self._lip_scale
+        if self.own is not None:  # what showed between lips that were apart would be left as a line of teeth
+            gap = gap - PRESSED * np.clip(1 - gap / (2 * PRESSED), 0, 1) * np.clip(src.gaps / PRESSED, 0, 1)
         src.set_lids(face, ratio, self._lower_lids(move.offsets, openness) * np.clip(ratio, 0, 1))
         src.set_lips(face, gap)
         src.unfold(face)

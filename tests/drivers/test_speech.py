@@ -216,7 +216,6 @@ def test_lips_over_another_driver(talk: Path) -> None:
 
 def test_bad_sound_is_refused_in_words(tmp_path: Path, write_clip: object) -> None:
     cases: dict[str, Path] = {
-        "silent": write_wav(tmp_path / "silent.wav", [np.zeros(RATE)], RATE),
         "at least": write_wav(tmp_path / "short.wav", [vowel(0.04)], RATE),
         "no sound": write_clip([np.full((64, 64, 3), 90, np.uint8)] * 10, "mute.mp4"),  # type: ignore[operator]
     }
@@ -228,6 +227,24 @@ def test_bad_sound_is_refused_in_words(tmp_path: Path, write_clip: object) -> No
     for name in ("empty.wav", "text.wav", "missing.wav"):
         with pytest.raises(InputError, match=name):
             SpeechDriver(tmp_path / name)
+
+
+def test_a_silent_recording_is_a_wish_for_silence(tmp_path: Path) -> None:
+    driver = SpeechDriver(write_wav(tmp_path / "silent.wav", [np.zeros(2 * RATE)], RATE), fps=10)
+    assert driver.frames == 20 and any("is silent" in w for w in driver.warnings)
+    moves = [d.move for d in driver]
+    assert max(np.abs(lip_gaps(top.mean_face() + m.offsets) - driver.rest.lips_closed).max() for m in moves) < 1e-3
+    assert any(m.rotation.any() for m in moves)  # alive all the same
+
+
+def test_part_of_a_voice(talk: Path) -> None:
+    whole, part = SpeechDriver(talk, still=True), SpeechDriver(talk, still=True, start=0.5, end=2.2)
+    assert part.span == (0.5, 2.2) and part.frames == round(1.7 * part.fps)
+    a, b = opening(whole), opening(part)
+    assert b[13:22].max() - b[0] > 0.02  # the vowel from 1.0 to 1.5 s, half a second earlier
+    assert abs(int(a[20:45].argmax()) - (int(b[8:33].argmax()))) <= 2
+    with pytest.raises(InputError, match=r"nothing lies between 9 s and the end of talk\.wav, which lasts 4\.00 s"):
+        SpeechDriver(talk, start=9)
 
 
 def test_poor_sound_is_used_with_a_word(tmp_path: Path) -> None:

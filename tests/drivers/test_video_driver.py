@@ -129,10 +129,10 @@ def test_each_shot_is_measured_from_its_own_rest(data_dir: Path) -> None:
     assert min(np.abs(m.translation - shot.rest.translation).max() for m in after) < 0.02
     assert max(np.abs(m.offsets).max() for m in after) < 0.45
     # For a motion file everything is told from the first rest.
-    moves = [d.move for d in one_rest(driver)]
+    moves = [d.move for d in one_rest(driver, driver.rest)]
     driver.close()
     there = np.array([m.translation - driver.rest.translation for m in moves])
-    assert np.abs(there[40:]).max() < 0.3 and [d.begins for d in one_rest(driver)] == [None] * 80
+    assert np.abs(there[40:]).max() < 0.3 and [d.begins for d in one_rest(driver, driver.rest)] == [None] * 80
 
 
 def test_a_photograph_loses_to_who_speaks(data_dir: Path) -> None:
