@@ -314,7 +314,8 @@ class VideoReader:
                 return
         for wanted in indices:
             picture: Any = None
-            for time, _, picture in self._shown(self._start + max(0.0, (wanted - 0.5) / rate)):
+            for time, _, shown in self._shown(self._start + max(0.0, (wanted - 0.5) / rate)):
+                picture = shown
                 if round((time - self._zero - self._start) * rate) >= wanted:
                     break
             if picture is None:
@@ -400,7 +401,12 @@ def _alone(frame: Any) -> Any:
     if not frame.interlaced_frame:
         return frame
     whole = Deinterlacer()
-    return next(iter([*whole(frame), *whole.flush()]), frame)
+    time = frame.pts or 0
+    pictures = []
+    for i in range(2):  # the filter waits for the next frame, so it is its own neighbour
+        frame.pts = time + i * max(1, round(0.04 / frame.time_base))
+        pictures += whole(frame)
+    return next(iter([*pictures, *whole.flush()]), frame)
 
 
 def _duration(container: Any, stream: Any, start: float) -> tuple[float | None, bool]:
