@@ -118,6 +118,8 @@ def test_every_container_gives_its_rate_its_frames_and_its_clock(
         assert reader.info.frames == 5 and [number(f.image) for f in part] == list(range(first, first + 5))
     with VideoReader(path) as reader:
         assert [number(f.image) for f in reader.at([0, 7, 8, 25])] == [0, 7, 8, 25]
+        glances = list(reader.sample([0.2, 0.5, 0.9]))
+    assert len(glances) == 3 and all(number(f.image) == round(f.time * 25) for f in glances)
 
 
 RATES = [Fraction(24000, 1001), Fraction(25, 2), Fraction(18), Fraction(30000, 1001), Fraction(50),
