@@ -29,7 +29,8 @@ class ToneMap:
         # Greys of the standard range stay as they are.
         encoding: Encoding = "srgb" if transfer in ("srgb", "gamma22") else "bt1886"
         codes = np.linspace(0, 1, STEPS, dtype=np.float32)
-        self._light = to_light(codes, transfer)
+        middles = (np.arange(STEPS, dtype=np.float32) * 16 + 7.5) / 65535
+        self._light = to_light(middles, transfer)
         self._gain = scene_gain(codes * codes) if transfer == "hlg" else np.zeros(0, np.float32)
         self._luma, self._matrix = LUMA[primaries], TO_709[primaries]
         self._code = np.round(from_light(codes * codes, encoding) * 255).astype(np.uint8)

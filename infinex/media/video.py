@@ -356,21 +356,30 @@ class VideoReader:
             given, spare = -math.inf, FORWARD
             least = -0.5 / float(self.info.fps) if self._start else -math.inf
             for wanted in times:
-                try:
+                found = False
+                with contextlib.suppress(av.error.FFmpegError, ValueError, OSError):
                     container.seek(round((zero + wanted) / base), stream=stream, backward=True)
                     for frame in container.decode(stream):
                         ticks = stamp_of(container, frame)
                         time = 0.0 if ticks is None else ticks * base - zero
                         # A frame that is not newer is the keyframe of the last time: on to the time itself.
                         if time > max(given, least) and (given < -1 or frame.key_frame or time >= wanted - 0.5 * base):
-                            given = time
+                            given, found = time, True
                             yield VideoFrame(-1, max(0.0, time), self._convert(_alone(frame)))
                             break
                         spare -= 1
                         if spare < 0:
                             break
-                except (av.error.FFmpegError, ValueError, OSError):
+                if found or spare < 0:
                     continue
+                # Where seeking misses the keyframes: from as far back as is needed.
+                with contextlib.suppress(InputError):
+                    for time, _, picture in itertools.islice(self._shown(self._start + wanted), spare):
+                        spare -= 1
+                        if time - zero > given and time - zero >= wanted - self._step:
+                            given = time - zero
+                            yield VideoFrame(-1, max(0.0, given), self._convert(picture))
+                            break
 
     def _sample_in_order(self, times: list[float]) -> Iterator[VideoFrame]:
         left = sorted(times)
@@ -401,7 +410,12 @@ def _alone(frame: Any) -> Any:
     if not frame.interlaced_frame:
         return frame
     whole = Deinterlacer()
-    return next(iter([*whole(frame), *whole.flush()]), frame)
+    time = frame.pts or 0
+    pictures: list[Any] = []
+    for i in range(2):  # the filter waits for the next frame, so it is its own neighbour
+        frame.pts = time + i * max(1, round(0.04 / frame.time_base))
+        pictures += whole(frame)
+    return next(iter([*pictures, *whole.flush()]), frame)
 
 
 def _duration(container: Any, stream: Any, start: float) -> tuple[float | None, bool]:
