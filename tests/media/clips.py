@@ -96,9 +96,12 @@ def sound_track(path: Path) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Times and loudness of every sample, by the stamps of the file alone."""
     times, levels = [], []
     for time, frame in _frames(path, "audio"):
-        samples = frame.to_ndarray().astype(np.float64)
-        if frame.format.name.rstrip("p") == "s16":
-            samples /= 32768
+        raw = frame.to_ndarray()
+        samples = raw.astype(np.float64)
+        if raw.dtype == np.uint8:
+            samples = samples / 128 - 1
+        elif raw.dtype.kind == "i":
+            samples /= -float(np.iinfo(raw.dtype).min)
         samples = samples if frame.format.is_planar else samples.reshape(-1, len(frame.layout.channels)).T
         levels.append(np.abs(samples).max(0))
         times.append(time + np.arange(len(levels[-1])) / frame.sample_rate)

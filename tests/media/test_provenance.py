@@ -33,7 +33,7 @@ def write(path: Path, **options: object) -> Path:
     return path
 
 
-@pytest.mark.parametrize("name", ["a.mp4", "a.webm", "a.gif", "a.apng", "frames"])
+@pytest.mark.parametrize("name", ["a.mp4", "a.mov", "a.webm", "a.gif", "a.apng", "frames"])
 def test_every_output_says_how_it_was_made(tmp_path: Path, name: str) -> None:
     path = write(tmp_path / name)
     found = inspect(path)
@@ -217,6 +217,16 @@ def test_an_edited_picture_is_signed(certificate: tuple[Path, Path], portrait: P
     with pytest.raises(OutputError, match="C2PA"):
         edit(portrait, "AU12=0.5", tmp_path / "a.bmp", sign=certificate)
     assert [p.name for p in tmp_path.iterdir()] == ["a.png"]
+
+
+def test_a_signature_adds_little(certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    small = np.asarray(frames(1)[0][:32, :32])
+    plain, signed = tmp_path / "plain.png", tmp_path / "signed.png"
+    write_image(plain, small)
+    write_image(signed, small)
+    Seal(*certificate).sign(signed, "signed.png", {})
+    assert inspect(signed).signature["state"] in ("Valid", "Trusted")  # type: ignore[index]
+    assert signed.stat().st_size - plain.stat().st_size < 16000  # the manifest with its certificates
 
 
 def test_what_cannot_sign_is_refused_before_any_work(certificate: tuple[Path, Path], tmp_path: Path) -> None:
