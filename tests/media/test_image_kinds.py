@@ -176,6 +176,8 @@ def test_written_transparency_comes_back(tmp_path: Path) -> None:
         assert back is not None and np.array_equal(back, alpha)
         if name != "a.webp":
             assert np.array_equal(rgb, image)
+    write_image(tmp_path / "b.png", np.dstack([image, alpha]))
+    assert np.array_equal(read_rgba(tmp_path / "b.png")[0], image)
     with pytest.raises(OutputError, match="transparency"):
         write_image(tmp_path / "a.jpg", image, None, alpha)
 
