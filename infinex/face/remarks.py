@@ -48,7 +48,9 @@ def closed_eyes(portrait: Portrait) -> str | None:
 
 
 def changes(before: RGB, after: RGB, box: Box) -> bool:
-    """Whether two pictures (H, W, 3) or, transparency not regarded, (H, W, 4) differ inside a face's box, x0, y0, x1, y1, by what can be seen."""
+    """Whether two pictures (H, W, 3 or 4; transparency does not count) differ visibly inside a face's box.
+
+    The box is x0, y0, x1, y1 in pixels."""
     h, w = before.shape[:2]
     x0, y0, x1, y1 = (max(0, int(v)) for v in box)
     own, other = (picture[y0 : min(y1, h), x0 : min(x1, w), :3] for picture in (before, after))
