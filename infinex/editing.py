@@ -56,7 +56,7 @@ class Editor:
         out: list[str] = []
         for i, (source, own) in enumerate(zip(self.sources, self._stage.faces)):
             who = f"face {i + 1}: " if len(self.sources) > 1 else ""
-            out += [who + line for line in remarks.of_edit(own.face, source.face.box, units, self, source.image)]
+            out += [who + line for line in remarks.of_edit(own.face, source.face.box, units, self)]
         return out
 
     def grid(self, units: Mapping[str, float], labels: bool = True) -> RGB:

@@ -48,10 +48,12 @@ def closed_eyes(portrait: Portrait) -> str | None:
 
 
 def changes(before: RGB, after: RGB, box: Box) -> bool:
-    """Whether two pictures (H, W, 3) differ inside a face's box, x0, y0, x1, y1, by what can be seen."""
+    """Whether two pictures (H, W, 3 or 4; transparency does not count) differ visibly inside a face's box.
+
+    The box is x0, y0, x1, y1 in pixels."""
     h, w = before.shape[:2]
     x0, y0, x1, y1 = (max(0, int(v)) for v in box)
-    own, other = before[y0 : min(y1, h), x0 : min(x1, w)], after[y0 : min(y1, h), x0 : min(x1, w)]
+    own, other = (picture[y0 : min(y1, h), x0 : min(x1, w), :3] for picture in (before, after))
     if not own.size:
         return False
     side = max(1, round(SPOT * max(own.shape[:2])))
@@ -92,13 +94,13 @@ class Watch:
 
 
 def of_edit(
-    portrait: Portrait, box: Box, units: Mapping[str, float], draw: Callable[[Mapping[str, float]], RGB], original: RGB
+    portrait: Portrait, box: Box, units: Mapping[str, float], draw: Callable[[Mapping[str, float]], RGB]
 ) -> list[str]:
-    """Lines about an expression: `units` of intensities 0..2, drawn by `draw` over the picture `original`."""
+    """Lines about an expression: `units` of intensities 0..2, which `draw` draws; of none, the portrait as it is."""
     wanted = {n: v for n, v in units.items() if v > 0}
     if not wanted:
         return []
-    out = []
+    out, original = [], draw({})
     closed = closed_eyes(portrait)
     if closed is not None and any(n.rstrip("LR") in EYES for n in wanted):
         out.append(closed)

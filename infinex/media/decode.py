@@ -362,5 +362,7 @@ def _jxl_by_plugin(path: Path) -> Raw:
         ) from None
     with Image.open(path, formats=["JXL"]) as image:
         image.load()
-        raw = _eight(image, image.info.get("icc_profile") or b"", None)
-        return raw._replace(orientation=1)
+        icc = image.info.get("icc_profile") or b""
+        raw = _sixteen(path, image, {}, icc, None) or _eight(image, icc, None)
+        # A JPEG packed as JPEG XL is unpacked as it was, anything else has been turned.
+        return raw if getattr(image, "jpeg", False) else raw._replace(orientation=1)

@@ -16,7 +16,7 @@ from PIL import Image
 FORMATS = ("JPEG", "MPO", "PNG", "WEBP", "BMP", "TIFF", "GIF", "PPM", "AVIF", "JPEG2000")
 HEIC_BRANDS = {b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"hevm", b"hevs"}
 AVIF_BRANDS = {b"avif", b"avis"}
-MOVING_BRANDS = {b"hevc", b"hevx", b"hevm", b"hevs", b"msf1", b"avis"}
+MOVING_BRANDS = {b"hevc", b"hevx", b"hevm", b"hevs", b"msf1"}  # of an AVIF Pillow counts the frames
 JXL = (b"\xff\x0a", b"\x00\x00\x00\x0cJXL \r\n\x87\n")
 PNG = b"\x89PNG\r\n\x1a\n"
 PNG_TEXT = {b"tEXt", b"zTXt", b"iTXt"}

@@ -91,13 +91,16 @@ def write_image(
 ) -> None:
     """Write (H, W, 3) uint8 by suffix: PNG, JPEG, WebP, TIFF or BMP; whole or not at all.
 
-    `alpha` (H, W) uint8 makes it transparent, colours not premultiplied: in PNG, WebP and TIFF only.
+    `alpha` (H, W) uint8, or a fourth channel, makes it transparent, colours not premultiplied: in PNG, WebP and
+    TIFF only.
     `metadata` becomes text chunks in PNG, the comment in JPEG and the EXIF description in WebP and TIFF;
     BMP has no place for it. Raises OutputError where it cannot be written."""
     path = Path(path)
     suffix = path.suffix.lower()
     if suffix not in SUFFIXES:
         raise OutputError(f"{path.name}: a picture must end in {', '.join(SUFFIXES)}")
+    if image.shape[2] == 4:
+        image, alpha = image[..., :3], image[..., 3]
     h, w = image.shape[:2]
     longest = LONGEST_SIDE.get(suffix, 1 << 31)
     if max(w, h) > longest:

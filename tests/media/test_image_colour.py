@@ -95,7 +95,7 @@ def test_profiles_made_of_tables(tmp_path: Path) -> None:
         return files.linear((1 - v[:, :3]) * (1 - v[:, 3:])) @ np.array(files.SPACES["sRGB"])
 
     profile = files.table_profile(b"CMYK", inks, 9, "inks")
-    cmyk = Image.fromarray(np.full((80, 80, 4), (0, 128, 255, 0), np.uint8), "CMYK")
+    cmyk = Image.new("CMYK", (80, 80), (0, 128, 255, 0))
     for name in ("b.jpg", "b.tif"):
         cmyk.save(tmp_path / name, icc_profile=profile)
         got = read_image(tmp_path / name)[40, 40]

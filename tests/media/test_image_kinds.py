@@ -176,6 +176,8 @@ def test_written_transparency_comes_back(tmp_path: Path) -> None:
         assert back is not None and np.array_equal(back, alpha)
         if name != "a.webp":
             assert np.array_equal(rgb, image)
+    write_image(tmp_path / "b.png", np.dstack([image, alpha]))
+    assert np.array_equal(read_rgba(tmp_path / "b.png")[0], image)
     with pytest.raises(OutputError, match="transparency"):
         write_image(tmp_path / "a.jpg", image, None, alpha)
 
@@ -208,7 +210,7 @@ def test_palettes_keyed_colours_and_bits(tmp_path: Path) -> None:
 
 
 def test_inks_luma_and_inverted_greys(tmp_path: Path) -> None:
-    cmyk = Image.fromarray(np.full((80, 80, 4), (0, 128, 255, 0), np.uint8), "CMYK")
+    cmyk = Image.new("CMYK", (80, 80), (0, 128, 255, 0))
     for name in ("a.jpg", "a.tif"):  # Adobe's JPEG holds them inverted
         cmyk.save(tmp_path / name)
         assert np.abs(read_image(tmp_path / name)[40, 40].astype(int) - [255, 127, 0]).max() <= 3
