@@ -85,6 +85,14 @@ def test_a_colour_takes_the_place_of_the_background(opaque: list[Source], tmp_pa
     assert (green[clear[..., 3] == 0] == [0, 90, 0]).all()
 
 
+def test_a_face_that_fills_the_picture_is_cut_out(opaque: list[Source]) -> None:
+    p = opaque[0].face.landmarks
+    x0, y0 = np.floor(p[:468, :2].min(0)).astype(int)
+    x1, y1 = np.ceil(p[:468, :2].max(0)).astype(int)
+    tight = Source(np.ascontiguousarray(opaque[0].image[y0:y1, x0:x1]), Face(p - np.array([x0, y0, 0])))
+    assert (frame([tight], "none", STILL)[..., 3] == 255).mean() > 0.6
+
+
 def test_two_people_are_cut_out_together(opaque: list[Source]) -> None:
     one = opaque[0]
     w = one.image.shape[1]
