@@ -6,6 +6,8 @@ around the picture is made like the person next to it, by matching patches; beyo
 
 from __future__ import annotations
 
+from functools import cached_property
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -44,24 +46,31 @@ class Beyond:
     def __init__(self, person: Image, points: NDArray, unit: float, sides: Sides, match: bool = True) -> None:
         """`person` (H, W, 4) with alpha, `points` (478, 2) of the face in its pixels, `unit` the inter-ocular
         distance in pixels; `sides` (left, top, right, bottom) are borders. Without `match` all is mirrored."""
-        self._size = h, w = person.shape[:2]
+        self._size = person.shape[:2]
         self._sides = cut_sides(person[..., 3].astype(np.float32) / 255, sides)
-        self._picture: Image | None = None
-        if not any(self._sides):
-            return
+        self._corner = self._widths(unit)[:2]
+        self._person, self._points, self._unit, self._match = person, points, unit, match
+
+    def _widths(self, unit: float) -> tuple[int, int, int, int]:
+        """Pixels added left, above, right and below."""
         band = max(4, round(BAND * unit))
-        left, top_, right, bottom = (band * s for s in self._sides)
-        self._corner = left, top_
-        wide = cv2.copyMakeBorder(person, top_, bottom, left, right, cv2.BORDER_REFLECT_101)
+        left, above, right, below = (band * side for side in self._sides)
+        return left, above, right, below
+
+    @cached_property
+    def _picture(self) -> Image:
+        """The person with what lies beyond, (H', W', 4): made when a frame first shows some of it."""
+        (h, w), unit = self._size, self._unit
+        left, above, right, below = self._widths(unit)
+        wide = cv2.copyMakeBorder(self._person, above, below, left, right, cv2.BORDER_REFLECT_101)
         # The outline goes on the way it reaches the border.
-        alpha = cv2.copyMakeBorder(person[..., 3], top_, bottom, left, right, cv2.BORDER_REPLICATE)
-        self._picture = wide
-        if match:
+        alpha = cv2.copyMakeBorder(self._person[..., 3], above, below, left, right, cv2.BORDER_REPLICATE)
+        if self._match:
             inside = np.zeros(alpha.shape, bool)
-            inside[top_ : top_ + h, left : left + w] = True
+            inside[above : above + h, left : left + w] = True
             known = ((alpha > 235) & inside).astype(np.uint8)
             for chain in FEATURES:
-                hull = cv2.convexHull(np.round(points[chain] + self._corner).astype(np.int32))
+                hull = cv2.convexHull(np.round(self._points[chain] + self._corner).astype(np.int32))
                 cv2.fillConvexPoly(known, hull, 0)
                 cv2.polylines(known, [hull], True, 0, max(1, round(2 * AROUND * unit)))
             wanted = ~inside & (alpha > 0)
@@ -71,6 +80,7 @@ class Beyond:
                 share = smoothstep(away / MIRROR)[..., None]  # close by nothing goes on better than the mirror
                 wide[..., :3] = np.round(wide[..., :3] * (1 - share) + made * share)
         wide[..., 3] = alpha
+        return wide
 
     @property
     def sides(self) -> Sides:
@@ -79,8 +89,6 @@ class Beyond:
 
     def lay(self, sampled: Image, map_x: NDArray[np.float32], map_y: NDArray[np.float32]) -> None:
         """Put into `sampled` (h, w, 3 or 4), in place, what its maps (h, w) take from beyond the borders."""
-        if self._picture is None:
-            return
         h, w = self._size
         edges = (map_x, -SLACK, cv2.CMP_LT), (map_y, -SLACK, cv2.CMP_LT), (
             map_x, w - 1 + SLACK, cv2.CMP_GT), (map_y, h - 1 + SLACK, cv2.CMP_GT)  # fmt: skip

@@ -142,8 +142,9 @@ def whole_matte(image: Image, faces: Sequence[PreparedFace]) -> NDArray[np.float
         x0, y0, x1, y1 = face.box
         seam = max(2.0, SEAM * face.face.pose.scale)
         x, y = np.arange(x1 - x0, dtype=np.float64), np.arange(y1 - y0, dtype=np.float64)
-        across = np.minimum(x if x0 > 0 else np.inf, x[::-1] if x1 < w else np.inf)
-        down = np.minimum(y if y0 > 0 else np.inf, y[::-1] if y1 < h else np.inf)
+        far = max(w, h)  # the picture's own borders are no seams
+        across = np.minimum(x + far * (x0 <= 0), x[::-1] + far * (x1 >= w))
+        down = np.minimum(y + far * (y0 <= 0), y[::-1] + far * (y1 >= h))
         share = smoothstep(np.minimum(across[None], down[:, None]) / seam).astype(np.float32)
         view = alpha[y0:y1, x0:x1]
         view += share * (face.layers.alpha - view)
