@@ -728,17 +728,23 @@ def _animate_video(
 
 
 def track(
-    video: str | Path, keep_readable: bool = False, smooth: float = 0.5, progress: Progress | None = None
+    video: str | Path,
+    keep_readable: bool = False,
+    smooth: float = 0.5,
+    progress: Progress | None = None,
+    face: str = "largest",
+    notes: list[str] | None = None,
 ) -> tuple[Motion, list[tuple[float, float]]]:
     """Capture the performance in a video: its motion with Action Units, and where the face was lost.
 
-    Of a still picture the one moment it shows, measured from the average face."""
+    Of a still picture the one moment it shows, measured from the average face. `face`: whose, where a video shows
+    several; `notes` is given words about that and about cuts, across which all is told from the first shot's rest."""
     from infinex.drivers.units import told_apart, with_units
 
     if is_image(video):
         move, units = still_move(*_largest(video))
         return told_apart(Motion.collect([move], Rest.neutral(), 25.0), units[None]), []
-    driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable).settle()
+    driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable, face=face).settle()
     try:
         moves = []
         assert driver.rest_image is not None  # it is settled
@@ -751,4 +757,6 @@ def track(
     finally:
         driver.close()
     motion = Motion.collect(moves, driver.rest, driver.fps)
+    if notes is not None:
+        notes.extend(driver.warnings)
     return with_units(motion, reader.units()), driver.lost

@@ -19,6 +19,9 @@ def track(
     output: Annotated[Path, typer.Option("-o", "--output", help="Where the .motion.npz goes.")],
     table: Annotated[bool, typer.Option("--csv", help="Also write a table: time, Action Units, pose, gaze.")] = False,
     smooth: Annotated[float, typer.Option(help="Smoothing, 0 (none) to 1.")] = 0.5,
+    driver_face: Annotated[
+        str, typer.Option(help="Whose performance: largest, moving, a number from the left, or x,y,width,height.")
+    ] = "largest",
     keep_readable: Annotated[
         bool, typer.Option("--keep-readable", help="Use what can be read of a damaged clip.")
     ] = False,
@@ -35,8 +38,9 @@ def track(
     if not 0 <= smooth <= 1:
         raise InputError(f"--smooth {smooth}: it goes from 0 to 1")
     started = time.perf_counter()
+    notes: list[str] = []
     with progress_bar("tracking", quiet or as_json) as update:
-        motion, lost = run(video, keep_readable, smooth, update)
+        motion, lost = run(video, keep_readable, smooth, update, driver_face, notes)
     motion.save(output)
     if table:
         with atomic_path(output.with_name(output.name.removesuffix(".motion.npz") + ".csv")) as temporary:
@@ -44,7 +48,7 @@ def track(
     summary = {
         "output": str(output), "frames": len(motion), "duration": round(motion.duration, 3), "fps": motion.fps,
         "seconds": round(time.perf_counter() - started, 3),
-        "warnings": [f"no face from {a:.1f} s to {b:.1f} s" for a, b in lost],
+        "warnings": notes + [f"no face from {a:.1f} s to {b:.1f} s" for a, b in lost],
     }  # fmt: skip
     report(summary, as_json, f"{output}: {len(motion)} frames, {motion.duration:.1f} s")
 

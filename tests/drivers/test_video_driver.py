@@ -104,6 +104,23 @@ def test_a_face_that_leaps_is_looked_at_anew_in_the_same_frame(data_dir: Path) -
     assert off.max() < 0.08 and off.mean() < 0.025
 
 
+def test_nobody_else_is_taken_for_the_face_that_is_followed(two: tuple[Frames, Frames]) -> None:
+    mine, other = two
+    places = []
+    with FaceTracker(near=(330, 130, 440, 270)) as tracker:
+        for i in range(30):
+            frame = np.full((400, 900, 3), 90, np.uint8)
+            frame[80:336, 260:516] = mine[i]
+            x = 900 - 42 * i  # a larger face passes in front of it
+            lo, hi = max(0, x), min(900, x + 320)
+            if hi > lo:
+                frame[60:380, lo:hi] = cv2.resize(other[i], (320, 320))[:, lo - x : hi - x]
+            face = tracker(frame)
+            places.append(None if face is None else (face.box[0] + face.box[2]) / 2)
+    assert None in places and all(p is None or abs(p - 390) < 60 for p in places)
+    assert places[-1] is not None
+
+
 def test_smoothing_begins_anew_where_a_face_leaps(data_dir: Path, write_clip: Callable[..., Path]) -> None:
     frames = frames_of(data_dir / "clips" / "train" / "linly_man_00.mp4", 44)
     clip = write_clip(jumping(frames, 14, 30), quality=8)
