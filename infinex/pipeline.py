@@ -925,10 +925,14 @@ def track(
     progress: Progress | None = None,
     start: float = 0.0,
     end: float | None = None,
+    face: str = "largest",
+    notes: list[str] | None = None,
 ) -> tuple[Motion, list[tuple[float, float]]]:
     """Capture the performance in a video: its motion with Action Units, and where the face was lost.
 
-    Of a still picture the one moment it shows, measured from the average face. `start`, `end`: seconds of the video."""
+    Of a still picture the one moment it shows, measured from the average face. `start`, `end`: seconds of the video.
+    `face`: whose, where a video shows several; `notes` is given words about that and about cuts, across which all is
+    told from the first shot's rest."""
     from infinex.drivers.units import told_apart, with_units
 
     if is_image(video):
@@ -936,7 +940,9 @@ def track(
             raise InputError(f"{Path(video).name} is a still picture, of which --start and --end name no part")
         move, units = still_move(*_largest(video))
         return told_apart(Motion.collect([move], Rest.neutral(), 25.0), units[None]), []
-    driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable, start=start, end=end).settle()
+    driver = VideoDriver(
+        video, smooth=smooth, keep_readable=keep_readable, face=face, start=start, end=end
+    ).settle()
     try:
         moves = []
         assert driver.rest_image is not None  # it is settled
@@ -949,4 +955,6 @@ def track(
     finally:
         driver.close()
     motion = Motion.collect(moves, driver.rest, driver.fps)
+    if notes is not None:
+        notes.extend(driver.warnings)
     return with_units(motion, reader.units()), driver.lost

@@ -22,6 +22,9 @@ def track(
     smooth: Annotated[float, typer.Option(help="Smoothing, 0 (none) to 1.")] = 0.5,
     start: Annotated[Optional[str], typer.Option(help="Where to begin, seconds or m:ss.")] = None,  # noqa: UP045
     end: Annotated[Optional[str], typer.Option(help="Where to end, seconds or m:ss.")] = None,  # noqa: UP045
+    driver_face: Annotated[
+        str, typer.Option(help="Whose performance: largest, moving, a number from the left, or x,y,width,height.")
+    ] = "largest",
     keep_readable: Annotated[
         bool, typer.Option("--keep-readable", help="Use what can be read of a damaged clip.")
     ] = False,
@@ -41,8 +44,9 @@ def track(
     first, last = parse_time(start, "--start") or 0.0, parse_time(end, "--end")
     check_span(first, last)
     started = time.perf_counter()
+    notes: list[str] = []
     with progress_bar("tracking", quiet or as_json) as update:
-        motion, lost = run(video, keep_readable, smooth, update, first, last)
+        motion, lost = run(video, keep_readable, smooth, update, first, last, driver_face, notes)
     motion.save(output)
     if table:
         with atomic_path(output.with_name(output.name.removesuffix(".motion.npz") + ".csv")) as temporary:
@@ -50,7 +54,7 @@ def track(
     summary = {
         "output": str(output), "frames": len(motion), "duration": round(motion.duration, 3), "fps": motion.fps,
         "seconds": round(time.perf_counter() - started, 3),
-        "warnings": [f"no face from {a:.1f} s to {b:.1f} s" for a, b in lost],
+        "warnings": notes + [f"no face from {a:.1f} s to {b:.1f} s" for a, b in lost],
     }  # fmt: skip
     report(summary, as_json, f"{output}: {len(motion)} frames, {motion.duration:.1f} s")
 

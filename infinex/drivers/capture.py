@@ -110,8 +110,8 @@ class Camera:
         if self._time is not None:
             step = max(time - self._time, 1e-6)
             self._size += (size - self._size) * (1 - np.exp(-step / CALM))
-        elif abs(size) > FREE:
-            self._size = size
+        elif abs(size) > FREE:  # the rest was filmed otherwise
+            self._size, self._shift = size, place.copy()
         self._size = float(np.clip(self._size, size - FREE, size + FREE))
         if self._time is not None:
             self._speed += ((place - self._last) / step - self._speed) * (1 - np.exp(-step / DRIFT))

@@ -32,8 +32,8 @@ MIN_SCORE = 0.75  # detector score below which a mesh is not believed
 LEAP = 0.10  # IOD that a head may go from one frame to the next without being looked at anew
 CHECK = 12  # frames after which it is made sure that the face is still the same
 UNLIKE, ALIKE = 0.35, 0.55  # share of a head's colours under which it is another's; from which it is the same one's
-REACH = 1.0  # sizes of a face within which it is taken up again
-PATIENCE = 24  # looks for a lost face before anybody's is taken
+REACH, BESIDE = 1.0, 0.5  # sizes of a face within which it is taken up again; beyond which by its colours only
+PATIENCE = 40  # looks for a lost face before anybody's is taken
 MIN_FACE = 40.0  # pixels from brow to chin below which no expression can be seen
 
 
@@ -522,6 +522,7 @@ class FaceTracker:
         self._last: Face | None = None
         self._looks: NDArray[np.float32] | None = None  # the colours of the head that is followed
         self._count = 0
+        self._strict = 0  # looks in which nobody else is taken for it
 
     def close(self) -> None:
         """Free the networks."""
@@ -554,6 +555,8 @@ class FaceTracker:
         elif self._leapt(face):
             # The network looks where the face was: what it sees of one that is elsewhere is half a guess.
             face = self._again(image, face)
+            if face is not None and self._like(image, face) < ALIKE:  # somebody else came before it
+                face, self._strict = None, PATIENCE
         if face is None or not _plausible(face.landmarks):
             self._window = None
             self._restart()
@@ -599,8 +602,12 @@ class FaceTracker:
         self._restart()
         return self._look(image) if self._search(image) else None
 
+    def _like(self, image: Image, face: Face) -> float:
+        """Share of the colours of the head that is followed; 1 where nothing is known of them."""
+        return 1.0 if self._looks is None else float(np.minimum(_tone(image, face.box), self._looks).sum())
+
     def _is_mine(self, image: Image, face: Face) -> bool:
-        """Whether the face is still the one that was followed; if somebody came before it, look for it."""
+        """Whether the face is still the one that was followed; if that one is elsewhere, it is gone back to."""
         self._count += 1
         if self._given is not None or self._count % CHECK not in (0, 1):
             return True
@@ -608,14 +615,14 @@ class FaceTracker:
         if self._looks is None:
             self._looks = looks
         like = float(np.minimum(looks, self._looks).sum())
-        if like < UNLIKE and self._last is not None:
-            self._window = None
-            self._restart()
-            if not self._search(image):
+        share = 0.2
+        if like < UNLIKE:
+            window, self._strict = self._window, 1
+            if self._search(image):
                 return False
-            self._looks = 0.5 * self._looks + 0.5 * looks  # its light may have changed
-            return False
-        self._looks = 0.8 * self._looks + 0.2 * looks
+            self._window, self._strict, share = window, 0, 0.5  # alone: it is the light that changed
+            self._restart()
+        self._looks = (1 - share) * self._looks + share * looks
         return True
 
     def _follow(self, face: Face) -> None:
@@ -636,6 +643,7 @@ class FaceTracker:
 
     def _search(self, image: Image, anew: bool = False) -> bool:
         self._misses += 1
+        self._strict = 0 if anew else max(0, self._strict - (self._misses > 1))
         if self._misses > 8 and self._misses % 8:
             return False
         if self._given is not None:
@@ -668,13 +676,15 @@ class FaceTracker:
             face = min(found, key=lambda f: float(np.linalg.norm(_centre(f.box) - place)))
             return face if np.linalg.norm(_centre(face.box) - place) < REACH * size else None
         known = self._looks
-        likes = [0.0 if known is None else float(np.minimum(_tone(image, f.box), known).sum()) for f in found]
+        likes = [0.0 if known is None else self._like(image, f) for f in found]
+        if self._strict and max(likes) < ALIKE:
+            return None
         if anew or self._last is None:  # another picture: the same person, if there, else whoever is seen best
             best = int(np.argmax(likes))
             return found[best] if likes[best] > ALIKE else max(found, key=lambda f: f.size)
         place, size = _centre(self._last.box), self._last.size
         away = [float(np.linalg.norm(_centre(f.box) - place)) / size for f in found]
         best = int(np.argmax([k + np.exp(-((d / REACH) ** 2)) for k, d in zip(likes, away)]))
-        if self._misses < PATIENCE and away[best] > REACH and likes[best] < ALIKE:
+        if self._misses < PATIENCE and away[best] > BESIDE and likes[best] < ALIKE:
             return None
         return found[best]

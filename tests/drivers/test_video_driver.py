@@ -11,7 +11,7 @@ import pytest
 from infinex.drivers.capture import FREE, Adjust, Camera, one_rest
 from infinex.drivers.shots import Shots, likeness, thumbnail
 from infinex.drivers.video import VideoDriver
-from infinex.drivers.whose import check_driver_face
+from infinex.drivers.whose import check_driver_face, whose
 from infinex.ensemble import parse_cast
 from infinex.errors import InputError
 from infinex.face.topology import SURFACE, mean_face
@@ -104,6 +104,23 @@ def test_a_face_that_leaps_is_looked_at_anew_in_the_same_frame(data_dir: Path) -
     assert off.max() < 0.08 and off.mean() < 0.025
 
 
+def test_nobody_else_is_taken_for_the_face_that_is_followed(two: tuple[Frames, Frames]) -> None:
+    mine, other = two
+    places = []
+    with FaceTracker(near=(330, 130, 440, 270)) as tracker:
+        for i in range(30):
+            frame = np.full((400, 900, 3), 90, np.uint8)
+            frame[80:336, 260:516] = mine[i]
+            x = 900 - 42 * i  # a larger face passes in front of it
+            lo, hi = max(0, x), min(900, x + 320)
+            if hi > lo:
+                frame[60:380, lo:hi] = cv2.resize(other[i], (320, 320))[:, lo - x : hi - x]
+            face = tracker(frame)
+            places.append(None if face is None else (face.box[0] + face.box[2]) / 2)
+    assert None in places and all(p is None or abs(p - 390) < 60 for p in places)
+    assert places[-1] is not None
+
+
 def test_smoothing_begins_anew_where_a_face_leaps(data_dir: Path, write_clip: Callable[..., Path]) -> None:
     frames = frames_of(data_dir / "clips" / "train" / "linly_man_00.mp4", 44)
     clip = write_clip(jumping(frames, 14, 30), quality=8)
@@ -141,11 +158,30 @@ def test_a_photograph_loses_to_who_speaks(data_dir: Path) -> None:
     assert driver._near is not None and driver._near[0] > 900
     assert "2 faces" in driver.warnings[0] and "number 2 from the left" in driver.warnings[0]
     driver.close()
-    chosen = VideoDriver(slide, flow=False, face="1")
-    assert chosen._seen[0][0][:, 0].mean() < 700 and chosen.warnings == []
-    chosen.close()
-    with pytest.raises(InputError, match="begins with 2 face"):
-        VideoDriver(slide, flow=False, face="3")
+    with VideoReader(slide, max_side=960) as reader:
+        frames = list(zip(reader, range(2)))
+        boxes = [whose((f for f, _ in frames), str(n), "slide.mp4")[0] for n in (1, 2)]
+        assert boxes[0] is not None and boxes[1] is not None and boxes[0][2] < 500 < boxes[1][0]
+        with pytest.raises(InputError, match="begins with 2 face"):
+            whose((f for f, _ in frames), "3", "slide.mp4")
+        assert whose((f for f, _ in frames), "1200,500,100,100", "slide.mp4", 0.5)[0] == (600, 250, 650, 300)
+
+
+def test_every_frame_is_answered_wherever_there_is_nobody(
+    two: tuple[Frames, Frames], write_clip: Callable[..., Path]
+) -> None:
+    a, b = two
+    title = [np.full_like(a[0], 200)] * 12
+    for f in title[:1]:
+        f[40:60, 40:200] = 20
+    clip = write_clip(title + a[:16] + title + b[:16] + title, quality=8)
+    driver = VideoDriver(clip, flow=False).settle()
+    drives = list(driver)
+    driver.close()
+    assert len(drives) == 68 and [round(d.move.time * 25) for d in drives] == list(range(68))
+    valid = np.array([d.move.valid for d in drives])
+    assert not valid[:12].any() and valid[13:28].all() and not valid[29:40].any() and valid[41:56].all()
+    assert [i for i, d in enumerate(drives) if d.begins is not None] == [40] and not valid[57:].any()
 
 
 @pytest.mark.parametrize("text", ["first", "0", "1,2,3", "1,2,0,4", "a,b,c,d"])
