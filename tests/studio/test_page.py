@@ -20,7 +20,7 @@ sync_api = pytest.importorskip("playwright.sync_api", reason="playwright is not 
 CHROMIUM = os.environ.get("INFINEX_CHROMIUM") or shutil.which("chromium") or shutil.which("chromium-browser")
 if CHROMIUM is None:
     pytest.skip("chromium is not installed: apt-get install chromium", allow_module_level=True)
-WAIT = 60_000  # milliseconds; the machine may be busy
+WAIT = 300_000  # milliseconds; the machine may be busy
 
 
 @pytest.fixture(scope="module")
