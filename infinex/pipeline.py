@@ -940,9 +940,7 @@ def track(
             raise InputError(f"{Path(video).name} is a still picture, of which --start and --end name no part")
         move, units = still_move(*_largest(video))
         return told_apart(Motion.collect([move], Rest.neutral(), 25.0), units[None]), []
-    driver = VideoDriver(
-        video, smooth=smooth, keep_readable=keep_readable, face=face, start=start, end=end
-    ).settle()
+    driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable, face=face, start=start, end=end).settle()
     try:
         moves = []
         assert driver.rest_image is not None  # it is settled

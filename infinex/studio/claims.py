@@ -83,7 +83,7 @@ def check_sound(path: Path, settings: Settings) -> None:
 def _check_sound(path: Path, stream: Any) -> None:
     context = stream.codec_context
     rate, channels = int(context.sample_rate or 0), int(getattr(context, "channels", 0) or 0)
-    if not SOUND_RATES[0] <= rate <= SOUND_RATES[1]:
+    if rate and not SOUND_RATES[0] <= rate <= SOUND_RATES[1]:
         raise InputError(f"{path.name}: its sound has {rate} samples a second; save it at 48000")
     if channels > CHANNELS:
         raise InputError(f"{path.name}: its sound has {channels} channels; save it in stereo")

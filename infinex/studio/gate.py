@@ -111,7 +111,8 @@ class Gate:
         if scope["type"] == "websocket":
             await self._app(scope, receive, send)
             return
-        await self._app(scope, self._limited(receive), _with_headers(send))
+        bare = scope["method"] in ("GET", "HEAD", "DELETE", "OPTIONS")
+        await self._app(scope, self._limited(receive, bare), _with_headers(send))
 
     def _refused(self, scope: Scope, cookies: dict[str, str]) -> tuple[int, str] | None:
         host = _header(scope, b"host") or ""
@@ -133,18 +134,20 @@ class Gate:
             return 413, f"That is too large; at most {self._settings.upload >> 20} MB can be sent at once."
         return None
 
-    def _limited(self, receive: Receive) -> Receive:
-        seen, whole = 0, False
+    def _limited(self, receive: Receive, whole: bool) -> Receive:
+        """`receive` with an end to large bodies and to those that do not come; `whole`: there is none to wait for."""
+        seen = 0
 
         async def counted() -> dict[str, Any]:
             nonlocal seen, whole
-            if whole:  # what comes now is only that the client has gone
-                return await receive()
-            try:
-                message = await asyncio.wait_for(receive(), self._settings.stall)
-            except asyncio.TimeoutError:
-                raise HTTPException(408, "Nothing more came of this request, so it was given up.") from None
-            whole = not message.get("more_body", False)
+            if whole:  # what comes now is only that the client has gone, and that may take as long as it likes
+                message = await receive()
+            else:
+                try:
+                    message = await asyncio.wait_for(receive(), self._settings.stall)
+                except asyncio.TimeoutError:
+                    raise HTTPException(408, "Nothing more came of this request, so it was given up.") from None
+                whole = not message.get("more_body", False)
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
                 if seen > self._settings.upload:
