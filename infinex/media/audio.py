@@ -215,7 +215,11 @@ class _Placer:
             parts = self._resample(frame)
         except (av.error.FFmpegError, ValueError):  # the format changed midway
             yield from self.flush()
-            parts = self._resample(frame)
+            try:
+                parts = self._resample(frame)
+            except (av.error.FFmpegError, ValueError):  # a rate that nobody can convert: silence stands for it
+                self._resampler = None
+                return
         self._inside += frame.samples * self._rate / frame.sample_rate
         yield from self._hand_out(parts)
 

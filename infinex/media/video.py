@@ -274,6 +274,8 @@ class VideoReader:
             for packet in container.demux(stream):
                 if packet.is_corrupt and not self.keep_readable:
                     raise InputError(self._broken(elapsed, "damaged data"))
+                if packet.size == 0 and packet.pts is not None:
+                    continue  # Theora says so that the last frame stands on
                 try:
                     frames = packet.decode()
                 except (av.error.FFmpegError, ValueError):
