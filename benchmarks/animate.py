@@ -33,7 +33,7 @@ from infinex.face.tracker import FaceTracker
 from infinex.media.image import read_image, write_image
 from infinex.media.sink import open_sink
 from infinex.media.video import VideoReader
-from infinex.mesh.engine import MeshOptions
+from infinex.mesh.engine import MeshEngine, MeshOptions
 from infinex.pipeline import Options, Stage, animate, load_source, render
 
 STAGES = ("decode", "track", "motion", "render", "encode")
@@ -75,7 +75,7 @@ def stages(image: Path, driver: Path, out: Path) -> dict[str, float]:
         spent[name] += time.perf_counter() - start
         return result
 
-    stage = Stage(load_source(image), MeshOptions())
+    stage = Stage(load_source(image), MeshEngine(MeshOptions()))
     clip = VideoDriver(driver).settle(stage.faces[0].face.pose)
     stage.begin(clip.rest, clip.rest_image, clip.rest_points)
     reader = iter(VideoReader(driver))

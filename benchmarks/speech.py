@@ -26,7 +26,6 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.drivers.speech import SpeechDriver
 from infinex.errors import MissingDependencyError
 from infinex.face import topology as top
 from infinex.face.shape import lip_gaps
@@ -34,6 +33,7 @@ from infinex.media.audio import read_audio, write_wav
 from infinex.motion import Motion, part_weights
 from infinex.pipeline import track
 from infinex.systems.speech.data import LAGS, lag_of, opening, shifted
+from infinex.systems.speech.driver import SpeechDriver
 from infinex.systems.speech.features import RATE, loudness, measure, stream_log_mel
 from infinex.systems.speech.listener import STEPS
 from infinex.systems.speech.resting import LIPS

@@ -16,20 +16,25 @@ from typing import TYPE_CHECKING, Any
 from infinex._version import __version__
 
 if TYPE_CHECKING:
+    from infinex.drivers.contract import Drive
     from infinex.drivers.motion import load_motion
     from infinex.drivers.units import parse_timeline, parse_units, timeline_motion
     from infinex.editing import Editor, edit
-    from infinex.engine import Drive, Source
+    from infinex.engine import Source
     from infinex.errors import InfinexError, InputError
+    from infinex.jobs.animate import animate, render
+    from infinex.jobs.open import open_driver
+    from infinex.jobs.source import load_source
+    from infinex.jobs.track import track
     from infinex.motion import Motion, Rest
-    from infinex.pipeline import Options, animate, load_source, open_driver, render, track
+    from infinex.options import Options
 
 _HOMES = {
-    "Drive": "engine", "Editor": "editing", "InfinexError": "errors", "InputError": "errors", "Motion": "motion",
-    "Options": "pipeline", "Rest": "motion", "Source": "engine", "animate": "pipeline", "edit": "editing",
-    "load_motion": "drivers.motion", "load_source": "pipeline", "open_driver": "pipeline",
-    "parse_timeline": "drivers.units", "parse_units": "drivers.units", "render": "pipeline",
-    "timeline_motion": "drivers.units", "track": "pipeline",
+    "Drive": "drivers.contract", "Editor": "editing", "InfinexError": "errors", "InputError": "errors",
+    "Motion": "motion", "Options": "options", "Rest": "motion", "Source": "engine", "animate": "jobs.animate",
+    "edit": "editing", "load_motion": "drivers.motion", "load_source": "jobs.source", "open_driver": "jobs.open",
+    "parse_timeline": "drivers.units", "parse_units": "drivers.units", "render": "jobs.animate",
+    "timeline_motion": "drivers.units", "track": "jobs.track",
 }  # fmt: skip
 
 __all__ = ["Drive", "Editor", "InfinexError", "InputError", "Motion", "Options", "Rest", "Source", "__version__",

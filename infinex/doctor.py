@@ -128,7 +128,7 @@ class _Trial:
 
     def face(self) -> str:
         """The head that leans must be followed in the clip."""
-        from infinex.pipeline import track
+        from infinex.jobs.track import track
 
         if not self._clip.exists():
             raise RuntimeError("not tried, there is no clip")
@@ -143,7 +143,8 @@ class _Trial:
 
     def frame(self) -> str:
         """The portrait must be drawn in the pose that was tracked."""
-        from infinex.pipeline import load_source, render
+        from infinex.jobs.animate import render
+        from infinex.jobs.source import load_source
 
         if self._motion is None:
             raise RuntimeError("not tried, there is no tracked face")

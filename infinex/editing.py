@@ -11,19 +11,21 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFont
 
+from infinex.drivers.contract import Drive
 from infinex.drivers.units import EMOTIONS, emotion_name, is_timeline, parse_timeline, parse_units, units_motion
 from infinex.drivers.units import emotion as units_of_emotion
-from infinex.engine import Drive, Source
+from infinex.engine import Source
 from infinex.errors import InputError
 from infinex.face import remarks
 from infinex.face.tracker import Box
 from infinex.face.units import canonical
+from infinex.jobs.source import load_source
+from infinex.media.background import parse_background
 from infinex.media.files import atomic_path, same_file
 from infinex.media.image import SUFFIXES, write_image
 from infinex.media.provenance import Mark, Seal, statement
-from infinex.mesh.cutout import parse_background
-from infinex.mesh.engine import MeshOptions
-from infinex.pipeline import Stage, load_source
+from infinex.mesh.engine import MeshEngine, MeshOptions
+from infinex.stage import Stage
 
 RGB = NDArray[np.uint8]
 STEPS = (0.0, 1 / 3, 2 / 3, 1.0)
@@ -39,7 +41,8 @@ class Editor:
         """`sources` as `infinex.load_source` gives them; `shading` deepens furrows by relighting; `background` is
         keep (of a cut-out white), none (transparent), a colour by name or #rrggbb, or a picture's path."""
         self.sources = [sources] if isinstance(sources, Source) else list(sources)
-        self._stage = Stage(self.sources, MeshOptions("own", "driver" if shading else "none"), background=background)
+        engine = MeshEngine(MeshOptions("own", "driver" if shading else "none"))
+        self._stage = Stage(self.sources, engine, background=background)
 
     def __call__(self, units: Mapping[str, float]) -> RGB:
         """The picture (H, W, 3) under named intensities 0..1 (to 2 exaggerated); a new array. Transparent ones are

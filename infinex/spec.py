@@ -31,12 +31,16 @@ class System:
     """What a system's `__init__` states as `SYSTEM`. Modules are named inside the folder and loaded when needed, so
     that finding a system imports nothing heavy.
 
-    `engine` names a module with `open_engine(options, weights)`, see `infinex.engine`; `recipes` one with `RECIPES`,
+    `engine` names a module with `OPTIONS`, a dataclass, and `open_engine(options, weights)`, see `infinex.engine`;
+    `options` are the names of its fields that a user may choose; `recipes` one with `RECIPES`,
     `task` and `samples`, see `infinex.training.recipes`; `evaluate` one with `evaluate` and `lines`, which
     `infinex evaluate --task` calls by the name `task`."""
 
     label: str  # one line for people
     engine: str = ""
+    options: tuple[str, ...] = ()
+    mattes: bool = False  # the engine tells person and background apart
+    films: bool = False  # it draws into the frames of a film
     recipes: str = ""
     evaluate: str = ""
     task: str = ""

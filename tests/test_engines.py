@@ -110,7 +110,7 @@ def test_drivers_without_frames_are_rehearsed(weights: Path, portrait: Path) -> 
     motion = load_motion("smile").trim(0, 0.3)
     frames = list(render(sources, motion, options))
     assert len(frames) == len(motion) and frames[0].shape == sources[0].image.shape
-    stage = Stage(sources, options.mesh, load_engine("fomm", options, str(weights)))
+    stage = Stage(sources, load_engine("fomm", options, str(weights)))
     stage.begin(motion.at(0) and motion.rest, None, None)
     stage.render(Drive(motion.at(2)))
     assert stage.seen is not None and stage.seen.shape == sources[0].image.shape

@@ -11,7 +11,6 @@ import pytest
 from numpy.typing import NDArray
 
 from infinex.drivers.motion import MotionDriver, load_motion
-from infinex.drivers.speech import SpeechDriver
 from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.face.pose import fit_pose
@@ -24,6 +23,7 @@ from infinex.mesh.engine import PreparedFace
 from infinex.mesh.quiet import QuietMouth
 from infinex.motion import Move
 from infinex.pipeline import Options, animate, load_source, render
+from infinex.systems.speech.driver import SpeechDriver
 
 RATE = 16000
 

@@ -95,7 +95,7 @@ def openings(clip: Path, who: str, held: bool, rng: np.random.Generator) -> list
     out = []
     for j in rng.choice(wide, min(EACH, len(wide)), replace=False):
         canvas = frames[i].copy()
-        target, _ = prepared.draw(canvas, Drive(mine.move(mine.state(points[j]), 0.0, True)))
+        target = prepared.draw(canvas, Drive(mine.move(mine.state(points[j]), 0.0, True))).target
         p = target.points[:, :2]
         lo = np.clip(np.floor(p[top.LIPS_OUTER].min(0)) - 4, [x0, y0], None).astype(int)
         hi = np.clip(np.ceil(p[top.LIPS_OUTER].max(0)) + 4, None, [x1, y1]).astype(int)

@@ -34,7 +34,7 @@ from infinex.face.reading import network, proportions, together
 from infinex.face.skin import Skin, face_view
 from infinex.face.tracker import FaceFinder
 from infinex.face.units import ALIKE, FACE_UNITS, nonnegative
-from infinex.mesh.engine import MeshOptions
+from infinex.mesh.engine import MeshEngine, MeshOptions
 from infinex.motion import Motion, Rest
 from infinex.pipeline import Stage, load_source
 
@@ -110,7 +110,7 @@ def performances(
     """What moments of real performances ask of a face, what is seen of them and of the skin, (N, 468, 2) each, and the
     clip and frame each moment is from."""
     source = load_source(path, size=512)
-    stage, face = Stage(source, MeshOptions("own", "none")), source[0].face
+    stage, face = Stage(source, MeshEngine(MeshOptions("own", "none"))), source[0].face
     stage.begin(Rest.neutral(), None, None)
     still = finder.mesh(stage.canvas, face.box)
     if still is None:

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from enum import Enum
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
-from infinex.commands.common import parse_box, parse_time, piped, progress_bar, report
+from infinex.commands.common import parse_box, parse_own, parse_time, piped, progress_bar, report
 from infinex.errors import InputError
+from infinex.spec import with_engines
 
 if TYPE_CHECKING:
-    from infinex.pipeline import Driver, Driving, Options
+    from infinex.jobs.open import Driving
 
 
 class Mouth(str, Enum):
@@ -76,9 +76,13 @@ def animate(
         str, typer.Option(help="For free wording in --text: auto, none, or a sentence-transformers model.")
     ] = "auto",
     engine: Annotated[
-        str, typer.Option(help="What renders: mesh, fomm, ganimation; of --text alone stylegan.")
+        str, typer.Option(help=f"What renders: {', '.join(with_engines())}; of --text alone stylegan.")
     ] = "mesh",
     weights: Annotated[str, typer.Option(help="Of the engine: a name of `infinex weights list`, or a file.")] = "",
+    own: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option("--option", help="KEY=VALUE, a choice that this engine alone knows; repeatable."),
+    ] = None,
     face: Annotated[
         str, typer.Option(help="largest, all, a number from the left, or drivers: 1=a.mp4,2=b.mp4.")
     ] = "largest",
@@ -137,8 +141,10 @@ def animate(
 
     With camera:0, n or space takes the face as it is now for rest, and q or Esc ends."""
     from infinex.drivers.text import open_text
-    from infinex.pipeline import Options, _is_clip, _is_video
-    from infinex.pipeline import animate as run
+    from infinex.jobs.animate import animate as run
+    from infinex.jobs.open import open_units, open_voice
+    from infinex.jobs.source import is_film
+    from infinex.options import Options
 
     named = sum(d is not None for d in (driving, motion, units, text))
     if named > 1 or (not named and speech is None and "=" not in face):
@@ -163,10 +169,13 @@ def animate(
         report(done.as_dict(), as_json, f"{done.output}: {done.frames} frames, {done.width}x{done.height}")
         return
     options = Options(
-        engine, face, tuple(p.strip() for p in parts.split(",") if p.strip()), strength, absolute, reference,
-        smooth, mouth.value, wrinkles.value, parse_box(box), size, fps, audio, panel, keep_readable, mark, sign,
-        weights, not no_refine, driver_face, background, parse_time(start, "--start") or 0.0, parse_time(end, "--end"),
-        loop,
+        face=face, box=parse_box(box), size=size, background=background,
+        reference=reference, smooth=smooth, keep_readable=keep_readable, driver_face=driver_face,
+        start=parse_time(start, "--start") or 0.0, end=parse_time(end, "--end"), fps=fps,
+        parts=tuple(p.strip() for p in parts.split(",") if p.strip()), strength=strength, absolute=absolute, loop=loop,
+        audio=audio, panel=panel, mark=mark, sign=sign,
+        engine=engine, weights=weights, mouth=mouth.value, wrinkles=wrinkles.value, refine=not no_refine,
+        own=parse_own(own),
     )  # fmt: skip
     options.check()  # before a driver is made of them
     driver: Driving = motion or driving or ""
@@ -180,7 +189,7 @@ def animate(
             if output is None:
                 return
     if driving is not None and driving.startswith("camera:"):
-        from infinex.drivers.live import run_live
+        from infinex.jobs.live import run_live
 
         if background == "none":
             raise InputError("a camera's picture cannot be transparent; name a colour or a picture as --background")
@@ -192,14 +201,9 @@ def animate(
     if output is None:
         raise InputError("name the output with -o, for example -o out.mp4")
     if units is not None:
-        from infinex.drivers.motion import MotionDriver
-        from infinex.drivers.units import parse_timeline, timeline_motion
-
-        driver = MotionDriver(timeline_motion(parse_timeline(units, exaggerate), fps or 25.0), units)
-    if reference is not None and not _is_clip(driver):
-        raise InputError("--reference goes with a driver that is a clip")
+        driver = open_units(units, fps or 25.0, exaggerate)
     if speech is not None:
-        driver = spoken(speech, driver, still or _is_video(source), options)
+        driver = open_voice(speech, driver, options, still or is_film(source))
     with progress_bar("animating", quiet or as_json) as update:
         summary = run(source, driver, output, options, update)
     summary.warnings += notes
@@ -210,25 +214,3 @@ def animate(
         f"{summary.output}: {summary.frames} frames, {summary.duration:.1f} s, "
         f"{summary.width}x{summary.height}, made at {summary.fps:.1f} frames/s",
     )
-
-
-def spoken(speech: Path, other: Driving, still: bool, options: Options) -> Driver:
-    """The driver of `--speech`: a voice, alone or over the face of another driver.
-
-    A filmed performer blinks and moves already; under everything else the voice brings its own life, unless `still`."""
-    from infinex.drivers.overlay import LipsOver
-    from infinex.drivers.speech import SpeechDriver
-    from infinex.drivers.video import VideoDriver
-    from infinex.pipeline import _is_clip, open_driver
-
-    start, end = options.start, options.end
-    if isinstance(other, str) and not other:
-        return SpeechDriver(speech, options.fps, still, start=start, end=end)
-    # A clip is cut along with the voice laid over it; what has no clock of its own begins with it.
-    base = open_driver(other, options if _is_clip(other) else replace(options, start=0.0, end=None))
-    try:
-        still = still or isinstance(base, VideoDriver)
-        return LipsOver(base, SpeechDriver(speech, options.fps, still, start=start, end=end))
-    except BaseException:
-        base.close()
-        raise

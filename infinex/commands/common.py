@@ -90,6 +90,17 @@ def piped(command: Callable[..., None]) -> Callable[..., None]:
     return run
 
 
+def parse_own(pairs: list[str] | None) -> dict[str, str]:
+    """Choices of one engine alone, written KEY=VALUE. Raises InputError."""
+    out = {}
+    for pair in pairs or ():
+        key, equals, value = pair.partition("=")
+        if not equals or not key.strip():
+            raise InputError(f"--option {pair}: KEY=VALUE is wanted")
+        out[key.strip()] = value.strip()
+    return out
+
+
 def report(summary: dict[str, Any], as_json: bool, text: str) -> None:
     for warning in summary.get("warnings", []):
         print(f"infinex: note: {warning}", file=sys.stderr)

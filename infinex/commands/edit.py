@@ -82,7 +82,8 @@ def edit(
         return
     if grid:
         raise InputError(f"--grid makes a picture; {output.name} must end in {', '.join(SUFFIXES)}")
-    from infinex.pipeline import Options, animate
+    from infinex.jobs.animate import animate
+    from infinex.options import Options
 
     options = Options(
         face=face, box=where, mark=mark, sign=sign, wrinkles="none" if no_shading else "driver", background=background

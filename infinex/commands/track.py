@@ -33,8 +33,8 @@ def track(
 ) -> None:
     """Capture a performance: infinex track clip.mp4 -o clip.motion.npz --csv"""
     from infinex.drivers.span import check_span
+    from infinex.jobs.track import track as run
     from infinex.media.files import atomic_path, writable_target
-    from infinex.pipeline import track as run
 
     if not output.name.endswith(".motion.npz"):
         raise InputError(f"{output.name}: a performance must end in .motion.npz")

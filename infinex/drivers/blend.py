@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.engine import Drive, Shot
+from infinex.drivers.contract import Drive, Shot
 from infinex.face.pose import to_matrix, to_vector
 from infinex.motion import STILL, Move
 

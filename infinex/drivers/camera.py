@@ -11,8 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.capture import NOISE, NOISE_BEYOND, NOISE_POSE, Capture, choose_rest
+from infinex.drivers.contract import Drive, Driver, Shot
 from infinex.drivers.measured import Measured
-from infinex.engine import Drive, Shot
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face import topology as top
 from infinex.face.pose import Pose, fit_pose
@@ -50,13 +50,12 @@ class OneEuro:
         return self._x
 
 
-class CameraDriver:
+class CameraDriver(Driver):
     """A live camera, `camera:N`; yields drives as they come, skipping frames nobody had time for.
 
     `taken` is when the newest frame came, by the clock; `stopped` says whether the camera has ended by itself."""
 
-    frames: None = None
-    audio: None = None
+    filmed = True
 
     def __init__(self, name: str, smooth: float = 0.5, flow: bool = True, look: bool = True) -> None:
         """`flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too.
@@ -113,7 +112,7 @@ class CameraDriver:
         self._seen = tracks, images
         return self.settle()
 
-    def settle(self, near: Pose | None = None, match: Array | None = None) -> CameraDriver:
+    def settle(self, near: Pose | None = None, match: Array | None = None) -> CameraDriver:  # type: ignore[override]
         """Choose the rest among the frames seen last: near the portrait's pose, or most like its face `match`."""
         self._near = near, match
         tracks, images = self._seen

@@ -10,7 +10,7 @@ from typing import TypeVar
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.engine import Drive
+from infinex.drivers.contract import Drive
 from infinex.face import topology as top
 from infinex.face.interior import SHAPE
 from infinex.face.pose import Pose, fit_pose, to_matrix, to_vector

@@ -3,41 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.engine import Drive
+from infinex.drivers.contract import Drive, Driver
 from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.face.interior import interior
-from infinex.face.pose import Pose, fit_pose, to_vector
+from infinex.face.pose import fit_pose, to_vector
 from infinex.face.shape import eye_openness, gaze_of, lip_gaps
 from infinex.face.tracker import Face
 from infinex.motion import Motion, Move, Rest
 
 
-class MotionDriver:
+class MotionDriver(Driver):
     """Plays a `Motion`; `name` is what the metadata of a result calls it."""
-
-    audio: Path | None = None
-    rest_image: None = None
-    rest_points: None = None
 
     def __init__(self, motion: Motion, name: str = "motion") -> None:
         self.motion, self.name = motion, name
         self.fps, self.frames, self.rest = motion.fps, len(motion), motion.rest
-        self.lost: list[tuple[float, float]] = []
 
-    def settle(self, near: Pose | None = None, match: object = None) -> MotionDriver:
-        """A saved performance has its rest already."""
-        return self
-
-    def close(self) -> None:
-        """Nothing is open."""
+    def peaks(self) -> dict[str, float]:
+        """Those of the performance; empty where it is not made of units."""
+        return self.motion.peaks()
 
     def __iter__(self) -> Iterator[Drive]:
         for move in self.motion:
@@ -104,17 +95,4 @@ def still_move(face: Face, image: NDArray[np.uint8] | None = None) -> tuple[Move
     return Move(0.0, to_vector(pose.rotation), np.zeros(3), 1.0, target - mean, gaze, interior=shown), amounts
 
 
-def pose_free(motion: Motion) -> Motion:
-    """The performance with the head kept at rest."""
-    n = len(motion)
-    r = motion.rest
-    return replace(
-        motion,
-        rotation=np.tile(r.rotation, (n, 1)),
-        translation=np.tile(r.translation, (n, 1)),
-        scale=np.full(n, r.scale),
-        outline=None,
-    )
-
-
-__all__ = ["MotionDriver", "Pose", "bundled_motions", "load_motion", "pose_free", "still_motion", "still_move"]
+__all__ = ["MotionDriver", "bundled_motions", "load_motion", "still_motion", "still_move"]

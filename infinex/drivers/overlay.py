@@ -2,92 +2,75 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.blend import timed
 from infinex.drivers.capture import one_rest
-from infinex.drivers.span import WHOLE, Span
-from infinex.engine import Drive, Suited
+from infinex.drivers.contract import Drive, Driver, Wrapped
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
-from infinex.face.pose import to_matrix, to_vector
+from infinex.face.pose import Pose, to_matrix, to_vector
 from infinex.face.shape import lip_gaps
 from infinex.motion import Move, Rest, part_weights
-
-if TYPE_CHECKING:
-    from infinex.pipeline import Driver
 
 Array = NDArray[np.float64]
 
 
-class LipsOver:
+class LipsOver(Wrapped):
     """`lips` moves the mouth and adds its sway and blinks, `base` does all else; the base holds its last instant.
 
     `emotion` is the share of the base's own mouth shape that stays under the speech (0..1): what a smile does to
-    the corners. How far the lips part is the speech's alone. The sound is that of `lips`."""
+    the corners. How far the lips part is the speech's alone. Length, rate and sound are those of `lips`."""
 
     rest_image: None = None
     rest_points: None = None
     new_voice = True  # a filmed mouth's own speech gives way
+    filmed = False
 
     def __init__(self, base: Driver, lips: Driver, emotion: float = 0.6) -> None:
+        super().__init__(lips)
         self._base, self._lips, self._emotion = base, lips, emotion
-        self._settled = False
         self._weight = part_weights(["lips"])[:, None]
         self._face = SourceFace(top.mean_face())
 
     @property
-    def fps(self) -> float:
-        return self._lips.fps
-
-    @property
-    def frames(self) -> int | None:
-        return self._lips.frames
-
-    @property
-    def audio(self) -> Path | None:
-        return self._lips.audio
-
-    @property
-    def span(self) -> Span:
-        """The part of the voice's sound that is spoken, seconds."""
-        return getattr(self._lips, "span", WHOLE)
-
-    @property
-    def name(self) -> str:
+    def name(self) -> str:  # type: ignore[override]
         """Both, as the metadata of a result calls them."""
-        return ", ".join(getattr(d, "name", "motion") for d in (self._base, self._lips))
+        return f"{self._base.name}, {self._lips.name}"
 
     @property
-    def lost(self) -> list[tuple[float, float]]:
+    def lost(self) -> Sequence[tuple[float, float]]:  # type: ignore[override]
+        """Where the base shows no face."""
         return self._base.lost
 
     @property
-    def warnings(self) -> list[str]:
+    def notes(self) -> Sequence[str]:  # type: ignore[override]
         """Words about either driver."""
-        return [*getattr(self._lips, "warnings", []), *getattr(self._base, "warnings", [])]
+        return [*self._lips.notes, *self._base.notes]
 
     @property
-    def rest(self) -> Rest:
+    def warnings(self) -> Sequence[str]:  # type: ignore[override]
+        """Further words about either driver."""
+        return [*self._lips.warnings, *self._base.warnings]
+
+    @property
+    def rest(self) -> Rest:  # type: ignore[override]
         """The base's, with lips that meet when the voice's do."""
         return replace(self._base.rest, lips_closed=lip_gaps(self._base.rest.face))
 
-    def settle(self, near: Any = None, match: Any = None) -> LipsOver:
+    def settle(self, near: Pose | None = None, match: Array | None = None) -> LipsOver:  # type: ignore[override]
         """Settle both."""
         self._base.settle(near, match)
         self._lips.settle(near, match)
         return self
 
-    def suit(self, face: Array) -> None:
-        """The voice learns whose mouth it moves."""
-        if isinstance(self._lips, Suited):
-            self._lips.suit(face)
+    def peaks(self) -> None:
+        """A mouth that speaks is not written in units."""
+        return
 
     def close(self) -> None:
         """Close both."""

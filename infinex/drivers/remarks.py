@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.engine import Drive
+from infinex.drivers.contract import Drive, Driver
 from infinex.motion import PARTS, Move, part_weights
-
-if TYPE_CHECKING:
-    from infinex.pipeline import Driver
 
 TURN, SHIFT, GROWTH, LOOK = 0.006, 0.006, 0.004, 0.01  # rad, IOD, log, rad below which nothing is seen to move
 POINT = 0.006  # IOD, of the face's points that move most
@@ -59,11 +56,11 @@ class Doings:
 
     def remarks(self) -> list[str]:
         """Notes, best said once the stream has ended."""
-        name = str(getattr(self._driver, "name", "the driver"))
+        name = self._driver.name
         if self._count < 2:
             return []
         if max(self._went.values()) < 1 and not (self._first is not None and self._moved_at_once()):
-            return [] if getattr(self._driver, "new_voice", False) else [f"{name} never moves: nothing is carried over"]
+            return [] if self._driver.new_voice else [f"{name} never moves: nothing is carried over"]
         notes = []
         if self._unseen > GONE * self._count:
             seconds = self._unseen / float(self._driver.fps)

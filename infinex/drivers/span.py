@@ -5,19 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.engine import Drive, Suited
+from infinex.drivers.contract import WHOLE, Drive, Driver, Span, Wrapped
 from infinex.errors import InputError
-
-if TYPE_CHECKING:
-    from infinex.pipeline import Driver
-
-Span = tuple[float, "float | None"]  # seconds; None: to the end
-WHOLE: Span = (0.0, None)
 
 
 def check_span(start: float, end: float | None) -> None:
@@ -39,43 +32,31 @@ def frames_of(span: Span, fps: float, frames: int | None, name: str) -> tuple[in
     return first, last
 
 
-class Excerpt:
+class Excerpt(Wrapped):
     """Part of a driver that is open; its time counts from `start`."""
 
     def __init__(self, driver: Driver, start: float, end: float | None) -> None:
         """`start`, `end`: seconds. Raises InputError where nothing lies between."""
-        self._driver, self.span = driver, (start, end)
-        self._first, self._last = frames_of(self.span, driver.fps, driver.frames, self.name)
-
-    def __getattr__(self, key: str) -> Any:
-        return getattr(self._driver, key)
+        super().__init__(driver)
+        self._part = start, end
+        self._first, self._last = frames_of(self._part, driver.fps, driver.frames, driver.name)
 
     @property
-    def name(self) -> str:
-        """That of the whole."""
-        return str(getattr(self._driver, "name", "motion"))
+    def span(self) -> Span:  # type: ignore[override]
+        """The part of the driver's sound that belongs to it."""
+        return self._part
 
     @property
-    def frames(self) -> int | None:
+    def frames(self) -> int | None:  # type: ignore[override]
         """How many frames lie in it, where that is known."""
         return None if self._last is None else self._last - self._first
 
-    def settle(self, near: Any = None, match: Any = None) -> Excerpt:
-        """Settle the whole."""
-        self._driver.settle(near, match)
-        return self
-
-    def suit(self, face: Any) -> None:
-        """Tell the whole whose face it moves."""
-        if isinstance(self._driver, Suited):
-            self._driver.suit(face)
-
     def __iter__(self) -> Iterator[Drive]:
-        for i, drive in enumerate(self._driver):
+        for i, drive in enumerate(self.inner):
             if self._last is not None and i >= self._last:
                 return
             if i >= self._first:
-                yield replace(drive, move=replace(drive.move, time=(i - self._first) / self._driver.fps))
+                yield replace(drive, move=replace(drive.move, time=(i - self._first) / self.inner.fps))
 
 
 def excerpt(chunks: Iterator[NDArray[np.float32]], rate: int, span: Span, name: str) -> Iterator[NDArray[np.float32]]:
@@ -98,3 +79,6 @@ def excerpt(chunks: Iterator[NDArray[np.float32]], rate: int, span: Span, name: 
 def _nothing(span: Span, name: str, lasts: float) -> InputError:
     upto = "the end" if span[1] is None else f"{span[1]:g} s"
     return InputError(f"nothing lies between {span[0]:g} s and {upto} of {name}, which lasts {lasts:.2f} s")
+
+
+__all__ = ["WHOLE", "Excerpt", "Span", "check_span", "excerpt", "frames_of"]

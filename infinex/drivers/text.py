@@ -39,6 +39,7 @@ from infinex.drivers.grammar import (
 from infinex.drivers.timeline import GAZE, HEAD, Timeline, TimelineDriver, TrackDriver, unit_of
 from infinex.drivers.words import DROPPED, Lexicon, Meaning, Understand, base, lexicon, nearest, tokens
 from infinex.errors import InputError
+from infinex.spec import systems
 
 
 @dataclass
@@ -664,9 +665,10 @@ def open_text(
     Raises InputError as `read_text` does, MissingDependencyError and WeightsError for a network's needs."""
     if model != "grammar":
         check_language(text)
-        from infinex.systems.language.units import open_sentences
-
-        sentences = open_sentences(text, fps, still, model, None if encoder in ("auto", "none") else encoder)
+        networks = systems()["language"].load("units", f"--text-model {model}")
+        sentences: TrackDriver = networks.open_sentences(
+            text, fps, still, model, None if encoder in ("auto", "none") else encoder
+        )
         sentences.name = label_of(text)
         return sentences
     understand: Understand | None = None

@@ -10,13 +10,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.drivers.contract import Drive, Driver
 from infinex.drivers.units import NECK, rest_face
-from infinex.engine import Drive
 from infinex.face.pose import to_matrix, to_vector
 from infinex.face.units import UNITS, units_offsets
 from infinex.motion import Motion, Move
@@ -161,18 +160,14 @@ def _show(channel: str, level: float) -> str:
     return f"{channel} {level:+.2f}" if channel in ("lean", "shift_x", "shift_y") else f"{channel} {level:+.0f}°"
 
 
-class TrackDriver:
+class TrackDriver(Driver):
     """Plays channels over time, frame by frame; `tracks` are arrays (T,) at `fps`."""
 
-    rest_image: None = None
-    rest_points: None = None
-    audio: None = None
+    frames: int
 
     def __init__(self, tracks: Mapping[str, Array], frames: int, fps: float, still: bool, seed: int) -> None:
         self.fps, self.frames, self.rest = fps, frames, rest_face()
-        self.lost: list[tuple[float, float]] = []
-        self.name = "motion"  # what the metadata of a result calls it
-        self.notes: list[str] = []  # what the user should know
+        self.notes: list[str] = []
         self._tracks = dict(tracks)
         if not still:
             add_idle_life(self._tracks, np.arange(frames) / fps, seed)
@@ -184,13 +179,6 @@ class TrackDriver:
         """Its Action Units and other channels at their furthest."""
         rows = [(k, float(v[np.abs(v).argmax()])) for k, v in self._tracks.items() if len(v) and np.abs(v).max() > 0.05]
         return "\n".join(_show(k, v) for k, v in sorted(rows))
-
-    def settle(self, near: Any = None, match: Any = None) -> TrackDriver:
-        """Its performer is at rest already."""
-        return self
-
-    def close(self) -> None:
-        """Nothing is open."""
 
     def units(self) -> tuple[tuple[str, ...], Array]:
         """Names of the Action Units that move, and their intensities (T, U)."""

@@ -14,16 +14,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.capture import Camera, Capture, Sighting, choose_rest
+from infinex.drivers.contract import Drive, Driver, Shot
 from infinex.drivers.measured import Measured
 from infinex.drivers.shots import OTHER, Break, Look, Shots, apart, likeness, thumbnail
 from infinex.drivers.whose import SAMPLES, check_driver_face, whose
-from infinex.engine import Drive, Shot
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face.pose import Pose, fit_pose
 from infinex.face.topology import mean_face
 from infinex.face.tracker import Box, Face, FaceTracker, shared_finder
 from infinex.media.video import VideoFrame, VideoReader
-from infinex.motion import Move, Rest
+from infinex.motion import Move
 
 AHEAD = 72  # frames tracked before the first of a shot is rendered
 GLANCES = 18  # further frames looked at, spread over the rest of a long clip
@@ -68,13 +68,13 @@ class _Setup:
         self.last: Look | None = None  # how it looked when it ended
 
 
-class VideoDriver:
+class VideoDriver(Driver):
     """A driving video. Iterating yields one `Drive` for each frame, in constant memory.
 
     Making one looks the clip over; `settle` then chooses the performer's rest for a portrait. Every later shot
     gets a rest of its own, which comes with its first drive."""
 
-    rest: Rest
+    filmed = True
 
     def __init__(
         self,
@@ -120,7 +120,7 @@ class VideoDriver:
         self._reader.close()
 
     @property
-    def warnings(self) -> list[str]:
+    def warnings(self) -> list[str]:  # type: ignore[override]
         """Words about whose performance it is, and about cuts."""
         if not self.cuts:
             return self._notes
@@ -215,7 +215,9 @@ class VideoDriver:
             if faces:
                 yield frame, min(faces, key=lambda f: f[0])[1]
 
-    def settle(self, near: Pose | None = None, match: NDArray[np.float64] | None = None) -> VideoDriver:
+    def settle(  # type: ignore[override]
+        self, near: Pose | None = None, match: NDArray[np.float64] | None = None
+    ) -> VideoDriver:
         """Choose the reference frame: near the portrait's pose, or most like its canonical face `match`."""
         tracks, places, penalty, images, chosen = self._seen
         self._aim = near, match

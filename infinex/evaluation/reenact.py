@@ -34,7 +34,8 @@ from infinex.face.tracker import FaceFinder, FaceTracker
 from infinex.media.files import atomic_path, writable_target
 from infinex.media.image import is_image, read_image, write_image
 from infinex.media.video import VideoReader
-from infinex.pipeline import Options, make_stage
+from infinex.options import Options
+from infinex.stage import make_stage
 from infinex.training.data import MANIFEST, read_clips
 
 RGB = NDArray[np.uint8]

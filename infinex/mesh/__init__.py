@@ -2,4 +2,10 @@
 
 from infinex.spec import System
 
-SYSTEM = System(label="Geometry: the portrait's own pixels, at full resolution", engine="engine")
+SYSTEM = System(
+    label="Geometry: the portrait's own pixels, at full resolution",
+    engine="engine",
+    options=("mouth", "wrinkles", "absolute", "refine"),
+    mattes=True,
+    films=True,
+)

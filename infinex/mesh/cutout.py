@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import cv2
 import numpy as np
 from numba import njit
 from numpy.typing import NDArray
-from PIL import ImageColor
 
-from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.face.surroundings import smoothstep
 from infinex.mesh.beyond import Beyond
@@ -29,40 +26,6 @@ BAND = 0.04  # about the edge of a soft matte, where it is doubted; IOD
 FAR = 0.25  # soft alpha below which the person is thinner than that
 TELLING = 30.0  # levels by which person and background must differ for a pixel's colour to count half
 REACHES = (90, 6)  # pixels of a picture of 1000 in which colours of person and background are looked for
-
-
-def parse_background(text: str) -> str | tuple[int, int, int] | Path:
-    """What `--background` names: "keep" or "none", a colour (r, g, b) in 0..255, or the path of a picture.
-
-    Raises InputError for anything else."""
-    if text in ("keep", "none"):
-        return text
-    try:
-        colour = ImageColor.getrgb(text)
-    except ValueError:
-        if Path(text).is_file():
-            return Path(text)
-        raise InputError(
-            f"--background {text}: it is keep, none, a colour such as white or #00a0ff, or a picture that exists"
-        ) from None
-    if len(colour) != 3:
-        raise InputError(f"--background {text}: a colour here has no transparency; leave out the last digits, or none")
-    return colour[0], colour[1], colour[2]
-
-
-def backdrop(choice: tuple[int, int, int] | Path, width: int, height: int) -> Image:
-    """The background (height, width, 3): one colour, or a picture that covers it all, its middle kept."""
-    if not isinstance(choice, Path):
-        return np.full((height, width, 3), choice, np.uint8)
-    from infinex.media.image import read_image
-
-    picture = read_image(choice)
-    h, w = picture.shape[:2]
-    k = max(width / w, height / h)
-    size = max(width, round(w * k)), max(height, round(h * k))
-    picture = cv2.resize(picture, size, interpolation=cv2.INTER_AREA if k < 1 else cv2.INTER_CUBIC)
-    x, y = (size[0] - width) // 2, (size[1] - height) // 2
-    return np.ascontiguousarray(picture[y : y + height, x : x + width])
 
 
 def bled(cutout: Image) -> Image:
@@ -192,12 +155,13 @@ class CutOut:
         self.frame = np.empty((h, w, 4 if behind is None else 3), np.uint8)
         self._finish(image, (slice(0, h), slice(0, w)))
 
-    def compose(self, canvas: Image, drawn: Sequence[tuple[Any, Any]]) -> Image:
-        """The frame for what was drawn on `canvas` (H, W, 3) as (target, flow) of each face: the same array every
+    def compose(self, canvas: Image, drawn: Sequence[Any]) -> Image:
+        """The frame for what was drawn on `canvas` (H, W, 3), by what was shown of each face: the same array every
         time, (H, W, 4) with alpha, not premultiplied, or (H, W, 3)."""
         moved = self._moved
         moved[self._box] = self._front[self._box]
-        for face, beyond, (_, flow) in zip(self._faces, self._beyond, drawn):
+        for face, beyond, shown in zip(self._faces, self._beyond, drawn):
+            flow = shown.flow
             if flow is None:
                 continue
             a, b, c, d = flow.box

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.engine import Drive, Source
+from infinex.engine import Drive, Engine, Setting, Shown, Source
 from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.surroundings import head_reach
+from infinex.face.tracker import Face
 from infinex.mesh.beyond import Beyond
-from infinex.mesh.cutout import face_matte
+from infinex.mesh.cutout import CutOut, face_matte
 from infinex.mesh.eyes import draw_eyes
 from infinex.mesh.furrows import Furrows
 from infinex.mesh.layers import Layers, person_matte
@@ -49,14 +51,24 @@ class MeshOptions:
     refine: bool = True  # networks correct what warping cannot show
 
 
-@dataclass
-class Rendered:
-    """One frame: the whole picture, the box outside which it equals the source, and where it came from."""
+class MeshShown(Shown):
+    """How a face was drawn: where its mesh went, and where every pixel came from."""
 
-    image: NDArray[np.uint8]
-    changed: Box
-    target: Target
-    flow: Flow | None
+    def __init__(self, target: Target, flow: Flow | None, layers: Layers) -> None:
+        super().__init__(target.points, self._stretched)
+        self.target, self.flow, self._layers = target, flow, layers
+
+    def _stretched(self) -> NDArray[np.uint8] | None:
+        """Dark where background is uncovered, and where the warp stretches or folds."""
+        if self.flow is None:
+            return None
+        x, y = self.flow.map_x, self.flow.map_y
+        gate = self._layers.gate(x, y).astype(np.float32) / 255
+        a = cv2.remap(self._layers.alpha, x, y, cv2.INTER_LINEAR)
+        det = np.abs(cv2.Sobel(x, cv2.CV_32F, 1, 0, scale=1 / 8))
+        stretched = np.clip((0.6 - det) / 0.5, 0, 1)
+        seen = (1 - gate * (1 - a)) * (1 - stretched * (a > 0.5))
+        return np.asarray(np.round(255 * cv2.GaussianBlur(seen, (0, 0), 1.0)), np.uint8)
 
 
 class PreparedFace:
@@ -131,7 +143,7 @@ class PreparedFace:
         assert self._retarget is not None, "begin() comes first"
         return self._retarget(move if self.options.outline else replace(move, outline=None))
 
-    def draw(self, canvas: NDArray[np.uint8], drive: Drive) -> tuple[Target, Flow | None]:
+    def draw(self, canvas: NDArray[np.uint8], drive: Drive) -> MeshShown:
         """Draw the face under `drive` over its part of `canvas` (H, W, 3), in place."""
         target = self.target(drive.move)
         x0, y0, x1, y1 = self.box
@@ -139,7 +151,7 @@ class PreparedFace:
         self._last = None
         if target.still:
             out[:] = self.layers.image
-            return target, None
+            return MeshShown(target, None, self.layers)
         flow = self.warp.flow(target)
         layers = self.layers
         part = layers.image.copy()
@@ -174,7 +186,7 @@ class PreparedFace:
         if self.options.refine:
             refiner()(part, self.looks(theirs), self.colour)
         out[:] = part
-        return target, flow
+        return MeshShown(target, flow, layers)
 
     def looks(self, performers_mouth: bool = False) -> dict[str, Look]:
         """What the refiner's networks see of the frame drawn last; nothing where it was the source itself.
@@ -247,22 +259,48 @@ class PreparedFace:
             view[:] = cv2.blendLinear(np.ascontiguousarray(view), mean, 1 - edge, edge)
 
 
-class MeshEngine:
+class MeshEngine(Engine):
     """See `infinex.engine.Engine`."""
 
     name = "mesh"
-    needs: Literal["motion"] = "motion"
 
     def __init__(self, options: MeshOptions | None = None) -> None:
         self.options = options or MeshOptions()
 
-    def prepare(self, source: Source) -> PreparedFace:
+    def prepare(self, source: Source, setting: Setting = Setting()) -> PreparedFace:  # noqa: B008
         """Everything that depends on the portrait alone."""
-        return PreparedFace(source, self.options)
+        shape = _room(source.face, setting.beside, self.options.shape)
+        layers: Literal["matte", "flat"] = "flat" if setting.film else self.options.layers
+        return PreparedFace(source, replace(self.options, shape=shape, layers=layers), setting.cut)
+
+    def layer(
+        self,
+        image: NDArray[np.uint8],
+        faces: Sequence[PreparedFace],
+        cutout: NDArray[np.uint8] | None,
+        behind: NDArray[np.uint8] | None,
+    ) -> CutOut:
+        """See `infinex.engine.Engine.layer`."""
+        return CutOut(image, faces, cutout, behind)
 
 
-def open_engine(options: Any, weights: str) -> MeshEngine:
+def _room(face: Face, others: Sequence[Face], shape: WarpShape) -> WarpShape:
+    """How far the head may carry its surroundings before it meets the next face."""
+    if not others:
+        return shape
+    p = face.landmarks
+    unit = float(np.linalg.norm(p[33] - p[263]))
+    centre = p[:468, :2].mean(0)
+    gap = min(float(np.linalg.norm(o.landmarks[:468, :2].mean(0) - centre)) - o.size / 2 for o in others) / unit
+    k = float(np.clip(gap / (2.1 * (shape.head + shape.head_fade)), 0.35, 1.0))
+    return replace(shape, head=max(0.45, shape.head * k), head_fade=max(0.2, shape.head_fade * k))
+
+
+OPTIONS = MeshOptions
+
+
+def open_engine(options: MeshOptions, weights: str) -> MeshEngine:
     """For `infinex.engine.load_engine`."""
     if weights:
         raise InputError("the engine mesh has no weights; --weights goes with --engine fomm and the like")
-    return MeshEngine(options.mesh)
+    return MeshEngine(replace(options, outline=options.refine))

@@ -101,10 +101,10 @@ class Engines:
 @cache
 def speaks() -> bool:
     """Whether a voice can drive here."""
-    if not has("drivers.speech"):
+    if not has("systems.speech.driver"):
         return False
     try:
-        import_module("infinex.drivers.speech").default_model()
+        import_module("infinex.systems.speech.driver").default_model()
     except Exception:  # whatever it lacks, it cannot be offered
         return False
     return True

@@ -12,15 +12,16 @@ from numpy.typing import NDArray
 
 from infinex.drivers.camera import OneEuro
 from infinex.drivers.capture import NOISE, NOISE_POSE, Capture, choose_rest, with_strength
-from infinex.engine import Drive, Source
+from infinex.drivers.contract import Drive
+from infinex.engine import Source
 from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.face.pose import fit_pose
 from infinex.face.tracker import Face, FaceTracker
 from infinex.media.image import header_size
-from infinex.mesh.engine import MeshOptions
+from infinex.mesh.engine import MeshEngine, MeshOptions
 from infinex.motion import DEFAULT_PARTS, Motion, Rest, is_whole, part_weights
-from infinex.pipeline import Stage
+from infinex.stage import Stage
 from infinex.studio.expression import Expression, move_of, rest
 
 RGB = NDArray[np.uint8]
@@ -53,7 +54,7 @@ class Preview:
     """One face of one portrait, ready to follow sliders. One thread at a time may draw."""
 
     def __init__(self, source: Source, options: MeshOptions | None = None) -> None:
-        self._stage = Stage([source], options or MeshOptions(mouth="own"))
+        self._stage = Stage([source], MeshEngine(options or MeshOptions(mouth="own")))
         self._neutral = rest()
         self._rest: Rest | None = None
         self.lock = threading.Lock()
@@ -67,7 +68,7 @@ class Preview:
     def play(self, rest: Rest, drive: Drive) -> RGB:
         """The portrait under one drive of a performance with this rest."""
         if rest is not self._rest:
-            self._stage.begin(rest, None, None)
+            self._stage.begin(rest)
             self._rest = rest
         return self._stage.render(drive)[0]
 
@@ -82,7 +83,7 @@ class Live:
 
     def __init__(self, source: Source, options: MeshOptions | None = None) -> None:
         # Without the networks of the refiner: what follows a camera must be quick first of all.
-        self._stage = Stage([source], options or MeshOptions(refine=False))
+        self._stage = Stage([source], MeshEngine(options or MeshOptions(refine=False)))
         self._tracker = FaceTracker()
         self.strength = 1.0
         self.parts: tuple[str, ...] = DEFAULT_PARTS

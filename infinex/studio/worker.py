@@ -8,13 +8,23 @@ import sys
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
+from infinex.drivers.contract import Drive, Driver, Wrapped
+from infinex.drivers.motion import load_motion
+from infinex.drivers.text import label_of as words_of
+from infinex.drivers.text import open_text
+from infinex.drivers.units import parse_timeline, timeline_motion, with_units
 from infinex.errors import InfinexError
+from infinex.face.reading import UnitReader
+from infinex.jobs.animate import animate
+from infinex.jobs.open import OF_CLIPS, Driving, is_clip, open_driver, open_voice
+from infinex.motion import Motion, Move
+from infinex.options import Options
+from infinex.studio import expression
 
 REPORT = 0.2  # seconds between words of progress
 MOTION = "result.motion.npz"
@@ -35,37 +45,26 @@ class Task:
     options: dict[str, Any] = field(default_factory=dict)
 
 
-class Recorded:
+class Recorded(Wrapped):
     """A driver that keeps the moves it gave out, so that the performance can be saved beside the video."""
 
-    def __init__(self, driver: Any, label: str) -> None:
-        self._driver = driver
-        self.name = label  # what the file's metadata calls it
-        self._moves: list[Any] = []
-        self._reader: Any = None
+    def __init__(self, driver: Driver, label: str) -> None:
+        super().__init__(driver)
+        self._label = label  # what the file's metadata calls it
+        self._moves: list[Move] = []
+        self._reader: UnitReader | None = None
 
-    def __getattr__(self, name: str) -> Any:
-        return getattr(self._driver, name)
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """What the file's metadata calls it."""
+        return self._label
 
-    def settle(self, near: Any = None, match: Any = None) -> Recorded:
-        self._driver = self._driver.settle(near, match)
-        return self
-
-    def suit(self, face: Any) -> None:
-        """Hand the portrait on to a driver that is suited to it; protocols do not look behind `__getattr__`."""
-        from infinex.engine import Suited
-
-        if isinstance(self._driver, Suited):
-            self._driver.suit(face)
-
-    def __iter__(self) -> Iterator[Any]:
-        from infinex.drivers.video import VideoDriver
-        from infinex.face.reading import UnitReader
-
+    def __iter__(self) -> Iterator[Drive]:
         self._moves = []
-        d = self._driver
-        seen = isinstance(d, VideoDriver) and d.rest_image is not None  # under a voice the lips are not the picture's
-        self._reader = UnitReader(d.rest_image, d.rest_points, d.rest.face) if seen else None
+        d = self.inner
+        # Under a voice the lips are not the picture's.
+        seen = d.rest_image is not None and d.rest_points is not None
+        self._reader = UnitReader(d.rest_image, d.rest_points, d.rest.face) if seen else None  # type: ignore[arg-type]
         for drive in d:
             self._moves.append(replace(drive.move, offsets=drive.move.offsets.astype(np.float32)))
             if self._reader is not None:
@@ -74,14 +73,11 @@ class Recorded:
 
     def performed(self) -> Any:
         """What was played, with its Action Units: the driver's own, else estimated."""
-        from infinex.drivers.units import with_units
-        from infinex.motion import Motion
-
-        motion = Motion.collect(self._moves, self._driver.rest, float(self._driver.fps))
-        played = getattr(self._driver, "motion", None)
+        motion = Motion.collect(self._moves, self.inner.rest, float(self.inner.fps))
+        played = getattr(self.inner, "motion", None)
         if played is not None and played.units is not None and len(played) == len(motion):
             return replace(motion, units=played.units, unit_names=played.unit_names)
-        spoken = getattr(self._driver, "units", None)
+        spoken = getattr(self.inner, "units", None)
         if callable(spoken):
             names, units = spoken()
             if len(units) == len(motion):
@@ -89,58 +85,29 @@ class Recorded:
         return with_units(motion, self._reader.units() if self._reader is not None else None)
 
 
-def units_of(text: str) -> Any:
-    """Action Units in words, an emotion or a timeline as a performance. Raises InputError."""
-    from infinex.drivers.units import parse_timeline, timeline_motion
-
-    return timeline_motion(parse_timeline(text))
-
-
-def driver_of(task: Task, options: Any) -> Any:
+def driver_of(task: Task, options: Options) -> Driver:
     """The driver a task asks for. Raises InfinexError."""
-    if task.speech is None:
-        return _face_of(task, options)
-    voice = import_module("infinex.drivers.speech").SpeechDriver
-    if all(v is None for v in (task.driving, task.motion, task.keyframes, task.units, task.text)):
-        return voice(task.speech, options.fps)
-    from infinex.drivers.video import VideoDriver
-
-    base = _face_of(task, options)
-    try:  # a filmed performer has a life of its own
-        lips = voice(task.speech, options.fps, isinstance(base, VideoDriver))
-        return import_module("infinex.drivers.overlay").LipsOver(base, lips)
-    except BaseException:
-        base.close()
-        raise
-
-
-def _face_of(task: Task, options: Any) -> Any:
-    """The driver of the whole face."""
-    from infinex.drivers.motion import load_motion
-    from infinex.pipeline import open_driver
-    from infinex.studio import expression
-
+    driving: Driving | None = task.driving
     if task.keyframes is not None:
-        frames = expression.read_keyframes(json.loads(task.keyframes), 1e6)
-        if len(frames) == 1 and frames[0][0] == 0:
-            return open_driver(expression.ease_in(frames[0][1]), options)
-        return open_driver(expression.motion_of(frames, hold=0.2), options)
-    if task.units is not None:
-        return open_driver(units_of(task.units), options)
-    if task.text is not None:
-        from infinex.drivers.text import open_text
-
-        return open_text(task.text, options.fps or 25.0)
-    if task.motion is not None:
-        return open_driver(load_motion(task.motion), options)
-    assert task.driving is not None
-    return open_driver(task.driving, options)
+        keys = expression.read_keyframes(json.loads(task.keyframes), 1e6)
+        alone = len(keys) == 1 and keys[0][0] == 0
+        driving = expression.ease_in(keys[0][1]) if alone else expression.motion_of(keys, hold=0.2)
+    elif task.units is not None:
+        driving = timeline_motion(parse_timeline(task.units))
+    elif task.text is not None:
+        driving = open_text(task.text, options.fps or 25.0)
+    elif task.motion is not None:
+        driving = load_motion(task.motion)
+    if not is_clip(driving or ""):  # what the page says of films says nothing to these
+        options = replace(options, **{n: getattr(Options(), n) for n in OF_CLIPS})
+    if task.speech is not None:
+        return open_voice(task.speech, driving, options)
+    assert driving is not None
+    return open_driver(driving, options)
 
 
 def label_of(task: Task) -> str:
     """What the metadata of a result calls its driver, and the voice over it."""
-    from infinex.drivers.text import label_of as words_of
-
     files = [Path(f).name for f in (task.driving, task.speech) if f is not None]
     if task.driving is None:
         said = None if task.text is None else words_of(task.text)
@@ -151,8 +118,6 @@ def label_of(task: Task) -> str:
 
 def perform(task: Task, progress: Any = None) -> dict[str, Any]:
     """Do a task; a summary for JSON. Raises InfinexError."""
-    from infinex.pipeline import Options, animate
-
     given = dict(task.options)
     if given.get("box") is not None:
         given["box"] = tuple(given["box"])
@@ -162,7 +127,7 @@ def perform(task: Task, progress: Any = None) -> dict[str, Any]:
     try:
         summary = animate(task.source, driver, task.output, options, progress).as_dict()
         motion = driver.performed()
-        summary["warnings"] = [*getattr(driver, "notes", []), *getattr(driver, "warnings", []), *summary["warnings"]]
+        summary["warnings"] = [*driver.notes, *summary["warnings"]]
     finally:
         driver.close()
     motion.save(Path(task.output).with_name(MOTION))
@@ -180,8 +145,6 @@ def work(pipe: Any, cores: list[int], folder: str) -> None:
         null = os.open(os.devnull, os.O_WRONLY)
         os.dup2(null, 2)  # native libraries write their log lines there
         sys.stderr = open(os.devnull, "w")  # noqa: SIM115, PTH123
-    import infinex.pipeline  # noqa: F401  (the first job need not wait for it)
-
     pipe.send(("ready",))
     while True:
         try:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import types
 import typing
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
-from typing import Any, Literal, NamedTuple, Union, get_args, get_origin
+from typing import Any, NamedTuple
 
 from infinex.errors import InputError
+from infinex.fields import parsed
 from infinex.spec import systems
 from infinex.training.data import Samples
 
@@ -88,33 +88,6 @@ def _set(item: Any, path: list[str], text: str, key: str, known: list[str]) -> A
     if is_dataclass(value):
         raise InputError(f"--set {key}: name one of its parts: {', '.join(_names(value, key + '.'))}")
     try:
-        return replace(item, **{path[0]: _parsed(text, hints[path[0]])})
+        return replace(item, **{path[0]: parsed(text, hints[path[0]])})
     except (ValueError, TypeError) as error:
         raise InputError(f"--set {key}={text}: {error}") from None
-
-
-def _parsed(text: str, hint: Any) -> Any:
-    """`text` as the type `hint`; tuples are comma-separated. Raises ValueError."""
-    origin = get_origin(hint)
-    if origin is Literal:
-        if text not in get_args(hint):
-            raise ValueError(f"it is one of {', '.join(get_args(hint))}")
-        return text
-    if origin in (Union, types.UnionType):
-        if text.lower() in ("none", ""):
-            return None
-        return _parsed(text, next(a for a in get_args(hint) if a is not type(None)))
-    if origin is tuple:
-        return tuple(_parsed(part.strip(), get_args(hint)[0]) for part in text.split(",") if part.strip())
-    if hint is bool:
-        if text.lower() not in ("true", "false", "1", "0", "yes", "no"):
-            raise ValueError("true or false is wanted")
-        return text.lower() in ("true", "1", "yes")
-    if hint in (int, float):
-        try:
-            return hint(text)
-        except ValueError:
-            raise ValueError("a whole number is wanted" if hint is int else "a number is wanted") from None
-    if hint is str:
-        return text
-    raise ValueError("it cannot be set from the command line")

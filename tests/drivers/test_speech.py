@@ -12,13 +12,13 @@ from scipy.signal import lfilter
 
 from infinex.drivers.motion import MotionDriver, load_motion
 from infinex.drivers.overlay import LipsOver
-from infinex.drivers.speech import SpeechDriver
 from infinex.engine import Suited
 from infinex.errors import InputError, WeightsError
 from infinex.face import topology as top
 from infinex.face.shape import eye_openness, lip_gaps
 from infinex.media.audio import read_audio, write_wav
 from infinex.pipeline import animate
+from infinex.systems.speech.driver import SpeechDriver
 from infinex.systems.speech.features import RATE, log_mel, loudness, measure, stream_log_mel
 from infinex.systems.speech.listener import AROUND, BLOCK, HIDDEN, STEP, default_listener
 from infinex.systems.speech.runtime import SpeechModel, default_model

@@ -101,7 +101,7 @@ def drawn(move: Move, refine: bool) -> tuple[np.ndarray, Target]:
     prepared = PreparedFace(source, MeshOptions(mouth="own", wrinkles="none", refine=refine))
     prepared.begin(Rest.neutral(), None, None)
     canvas = source.image.copy()
-    target, _ = prepared.draw(canvas, Drive(move))
+    target = prepared.draw(canvas, Drive(move)).target
     return canvas, target
 
 
@@ -137,7 +137,7 @@ def test_teeth_that_a_portrait_shows_stay_as_its_mouth_opens_wide() -> None:
     prepared = PreparedFace(source, MeshOptions(mouth="own", wrinkles="none", refine=False))
     prepared.begin(Rest.neutral(), None, None)
     canvas = source.image.copy()
-    target, _ = prepared.draw(canvas, Drive(opened({"AU25": 0.6, "AU26": 1.0}, None)))
+    target = prepared.draw(canvas, Drive(opened({"AU25": 0.6, "AU26": 1.0}, None))).target
     own = source.face.landmarks
 
     def light(image: np.ndarray, lip: np.ndarray, gap: float) -> float:

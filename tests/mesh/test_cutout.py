@@ -11,7 +11,7 @@ from infinex.engine import Drive, Source
 from infinex.errors import InfinexError, InputError
 from infinex.face.tracker import Face
 from infinex.mesh.cutout import backdrop, bled, foreground, parse_background, sharpened
-from infinex.mesh.engine import MeshOptions
+from infinex.mesh.engine import MeshEngine, MeshOptions
 from infinex.motion import Move, Rest
 from infinex.pipeline import Options, Stage, animate, load_source
 
@@ -20,7 +20,7 @@ TURNED = Move(0.0, np.array([0, 0.3, 0.1]), np.array([0.1, 0, 0]), 1.0, np.zeros
 
 
 def frame(sources: list[Source], background: str, move: Move) -> np.ndarray:
-    stage = Stage(sources, MeshOptions("own", "none", refine=False), background=background)
+    stage = Stage(sources, MeshEngine(MeshOptions("own", "none", refine=False)), background=background)
     stage.begin(Rest.neutral(), None, None)
     return stage.render(Drive(move))[0].copy()
 

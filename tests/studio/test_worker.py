@@ -4,13 +4,13 @@ from pathlib import Path
 
 import numpy as np
 
-from infinex.drivers.speech import SpeechDriver
 from infinex.drivers.video import VideoDriver
 from infinex.face import topology as top
 from infinex.media.audio import write_wav
 from infinex.pipeline import animate, track
 from infinex.studio.examples import EXAMPLES
 from infinex.studio.worker import Recorded
+from infinex.systems.speech.driver import SpeechDriver
 
 
 def test_a_clip_is_read_as_the_command_reads_it(tmp_path: Path) -> None:

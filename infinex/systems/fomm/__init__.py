@@ -16,6 +16,7 @@ def _published(name: str, file: str) -> Weights:
 SYSTEM = System(
     label="First Order Motion Model",
     engine="engine",
+    options=("absolute",),
     recipes="recipe",
     weights=(
         _published("vox-256", "vox-cpk.pth.tar"),

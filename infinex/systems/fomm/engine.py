@@ -8,13 +8,14 @@ its own picture stands alone.
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from dataclasses import dataclass
+from typing import Literal
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.engine import Drive, Source
+from infinex.engine import Drive, Engine, Setting, Shown, Source
 from infinex.face.portrait import SourceFace
 from infinex.motion import Rest
 from infinex.systems.fomm.animator import Encoded, FommAnimator
@@ -57,7 +58,7 @@ class FommFace:
         self._prepared.reference = None
         self.engine.begin(self._prepared, self._driver.cut(image, self.size))
 
-    def draw(self, canvas: RGB, drive: Drive) -> tuple[NDArray | None, NDArray[np.uint8] | None]:
+    def draw(self, canvas: RGB, drive: Drive) -> Shown:
         """Draw the face over its box; while the performer is out of sight the last picture stays."""
         assert self._driver is not None, "begin() comes first"
         if drive.image is not None:
@@ -66,11 +67,11 @@ class FommFace:
             occlusion = cv2.resize(out["occlusion"][0], (self.crop.side,) * 2, interpolation=cv2.INTER_LINEAR)
             self._last = full, occlusion
         if self._last is None:
-            return None, None
+            return Shown()
         full, occlusion = self._last
         x0, y0, x1, y1 = self.box
         canvas[y0:y1, x0:x1] = self.crop.inside(full)
-        return None, np.ascontiguousarray(self.crop.inside(occlusion))
+        return Shown(occlusion=lambda: np.ascontiguousarray(self.crop.inside(occlusion)))
 
     def _composed(self, made: RGB, deformed: RGB, shown: NDArray[np.uint8], field: NDArray[np.float32]) -> RGB:
         """The networks' picture (S, S, 3) at the portrait's resolution, inside the seam."""
@@ -93,21 +94,32 @@ class FommFace:
         return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
 
 
-class FommEngine:
-    """The engine; see `infinex.engine.Engine`."""
+@dataclass(frozen=True)
+class FommOptions:
+    """Choices of this engine."""
+
+    absolute: bool = False  # the keypoints' own places instead of their movement
+
+
+class FommEngine(Engine):
+    """See `infinex.engine.Engine`."""
 
     name = "fomm"
     needs: Literal["frames"] = "frames"
+    own_rest = False
 
     def __init__(self, engine: FommAnimator, detail: bool = True) -> None:
         self.engine, self.detail = engine, detail
 
-    def prepare(self, source: Source) -> FommFace:
+    def prepare(self, source: Source, setting: Setting = Setting()) -> FommFace:  # noqa: B008
         """Everything that depends on the portrait alone."""
         return FommFace(source, self.engine, self.detail)
 
 
-def open_engine(options: Any, weights: str) -> FommEngine:
+OPTIONS = FommOptions
+
+
+def open_engine(options: FommOptions, weights: str) -> FommEngine:
     """For `infinex.engine.load_engine`."""
     import torch
 

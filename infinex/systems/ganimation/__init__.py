@@ -5,6 +5,7 @@ from infinex.spec import System, Weights
 SYSTEM = System(
     label="GANimation",
     engine="engine",
+    options=("absolute",),
     recipes="recipe",
     evaluate="evaluate",
     task="expression",

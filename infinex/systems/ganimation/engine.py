@@ -8,14 +8,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from infinex.engine import Drive, Source
+from infinex.engine import Drive, Engine, Setting, Shown, Source
 from infinex.errors import InputError, WeightsError
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import fit_pose
@@ -87,16 +86,19 @@ class PreparedGanimation:
         performed = measured(drive.move.offsets[None], drawn=drive.image is None)[0]
         return performed if self.engine.absolute else np.clip(self.units + performed, 0, 1)
 
-    def draw(self, canvas: RGB, drive: Drive) -> tuple[None, RGB]:
+    def draw(self, canvas: RGB, drive: Drive) -> Shown:
         """Draw the face under `drive` over its box of `canvas`, in place; a face at rest is the source itself.
 
-        Returns no landmarks, and the attention mask (box height, box width), bright where the portrait stays."""
+        What it shows is the attention mask, bright where the portrait stays, and the colours."""
         assert self._rest is not None, "begin() comes first"
         self.edit(canvas, self.wanted(drive))
+        return Shown(occlusion=self._attention, driving=self.colors)
+
+    def _attention(self) -> NDArray[np.uint8]:
         x0, y0, x1, y1 = self.box
         if self.masks is None:
-            return None, np.full((y1 - y0, x1 - x0), 255, np.uint8)
-        return None, np.round(255 * np.clip(self.window.spread(self.masks.attention), 0, 1)).astype(np.uint8)
+            return np.full((y1 - y0, x1 - x0), 255, np.uint8)
+        return np.round(255 * np.clip(self.window.spread(self.masks.attention), 0, 1)).astype(np.uint8)
 
     def edit(self, canvas: RGB, units: Array) -> Masks | None:
         """Draw the face with intensities `units` (17,) over its box of `canvas` (H, W, 3), in place.
@@ -136,13 +138,12 @@ class PreparedGanimation:
         return image
 
 
-class GanimationEngine:
+class GanimationEngine(Engine):
     """See `infinex.engine.Engine`.
 
     `weights` is a file, a name of the registry, weights already read, or None for those that come with Infinex."""
 
     name = "ganimation"
-    needs: Literal["motion"] = "motion"
 
     def __init__(
         self,
@@ -160,7 +161,7 @@ class GanimationEngine:
         self.device = torch.device(device)
         self._generator = weights.generator().requires_grad_(False).to(self.device)
 
-    def prepare(self, source: Source) -> PreparedGanimation:
+    def prepare(self, source: Source, setting: Setting = Setting()) -> PreparedGanimation:  # noqa: B008
         """Crop and measure the face of a portrait."""
         return PreparedGanimation(self, source)
 
@@ -187,6 +188,16 @@ def _pixels(x: torch.Tensor) -> RGB:
     return ((x.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(0, 2, 3, 1).contiguous().cpu().numpy()
 
 
-def open_engine(options: Any, weights: str) -> GanimationEngine:
+@dataclass(frozen=True)
+class GanimationOptions:
+    """Choices of this engine."""
+
+    absolute: bool = False  # the performer's intensities as they are, not on top of the portrait's
+
+
+OPTIONS = GanimationOptions
+
+
+def open_engine(options: GanimationOptions, weights: str) -> GanimationEngine:
     """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none."""
-    return GanimationEngine(weights or None, absolute=bool(getattr(options, "absolute", False)))
+    return GanimationEngine(weights or None, options.absolute)

@@ -217,7 +217,7 @@ def faces_of(
     driver = VideoDriver(clip, flow=False).settle()
     try:
         given = None if openface is None else read_openface(openface)
-        assert driver.rest_image is not None  # it is settled
+        assert driver.rest_image is not None and driver.rest_points is not None  # it is settled
         reader = UnitReader(driver.rest_image, driver.rest_points, driver.rest.face)
         count = 0
         waiting: list[tuple[int, RGB, tuple[float, float, float]]] = []

@@ -6,7 +6,6 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import cv2
 import numpy as np
@@ -15,22 +14,29 @@ import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from numpy.typing import NDArray
 from torch import Tensor
 
+from infinex.drivers.contract import Drive
+from infinex.drivers.text import check_language
+from infinex.engine import Shown
 from infinex.errors import WeightsError
+from infinex.face.topology import POINTS
+from infinex.jobs.file import checked_output, open_file, provenance
+from infinex.jobs.perform import Summary, perform
+from infinex.jobs.source import load_source
+from infinex.motion import Move
 from infinex.nn.clip import Clip, load_clip
 from infinex.nn.e4e import SIDE, E4e, load_e4e
 from infinex.nn.stylegan2 import StyleGAN2, load_stylegan2
+from infinex.options import Options
 from infinex.systems.language.model import LanguageModel
 from infinex.systems.language.weights import load
 from infinex.systems.window import as_ffhq, cut
-
-if TYPE_CHECKING:
-    from infinex.pipeline import Summary
 
 Image = NDArray[np.uint8]
 PROMPT = "The person is {}"  # in the manner of the paper, for a text of one word or two
 BLOCK = 16  # frames of one sequence; longer ones go on from the last code
 LAYOUT = {"generator": "a StyleGAN2 generator", "motion": "the recurrent generator and mappers",
           "encoder": "an e4e encoder", "clip": "a CLIP model"}  # fmt: skip
+STILL = (np.zeros(3), np.zeros(3), 1.0, np.zeros((POINTS, 3)), np.zeros(2))  # a move that is none
 ENDINGS = (".safetensors", ".pt", ".pth", "")
 
 
@@ -114,6 +120,18 @@ class StyleganAnimator:
                 done += 1
 
 
+class Acting:
+    """The scene in which the generator's pictures come one by one; see `infinex.jobs.perform.Scene`."""
+
+    def __init__(self, pictures: Iterator[Image]) -> None:
+        self._pictures = pictures
+
+    def render(self, drive: object) -> tuple[Image, list[Shown]] | None:
+        """The next picture; the generator moves by itself."""
+        picture = next(self._pictures, None)
+        return None if picture is None else (picture, [])
+
+
 def animate_text(
     photo: str | Path, text: str, weights: str, output: str | Path, fps: float = 10.0, face: str = "largest",
     box: tuple[float, float, float, float] | None = None, progress: Callable[[int, int | None], None] | None = None,
@@ -122,27 +140,22 @@ def animate_text(
     """Write the aligned face of `photo` acting out `text`: `frames` of the generator's own size.
 
     `weights` is the folder `StyleganAnimator.from_folder` reads. Raises InputError or WeightsError."""
-    from infinex.drivers.text import check_language
-    from infinex.media.sink import check_output, open_sink
-    from infinex.pipeline import Options, Summary, load_source, provenance
-
     started = time.perf_counter()
     check_language(text)
-    out = check_output(output)
+    o = Options(face=face, box=box)
+    out = checked_output(output, o)
     engine = StyleganAnimator.from_folder(weights)
     source = load_source(photo, face, box)[0]
     prepared = engine.prepare(source.image, source.face.landmarks)
     side = engine.generator.config.size
-    words = provenance(photo, "text", Options(engine="stylegan"))
-    with open_sink(out, (side, side), fps, None, words) as sink:
-        for k, frame in enumerate(engine.stream(prepared, text, frames)):
-            sink.write(frame)
-            if progress:
-                progress(k + 1, frames)
+    words = provenance(photo, "text", "stylegan")
+    with open_file(out, (side, side), fps, words, o, progress=progress, total=frames) as file:
+        scene = Acting(engine.stream(prepared, text, frames))
+        beats = (Drive(Move(k / fps, *STILL)) for k in range(frames))
+        count = perform(scene, beats, [file], ahead=False)
     seconds = time.perf_counter() - started
     return Summary(
-        str(out), frames, round(seconds, 3), round(frames / seconds, 2), round(frames / fps, 3), side, side, 1,
-        "stylegan",
+        str(out), count, round(seconds, 3), round(count / seconds, 2), round(count / fps, 3), side, side, 1, "stylegan",
     )  # fmt: skip
 
 

@@ -195,7 +195,8 @@ def acd_on_portraits(
     `watch` is shown the same frames."""
     from infinex.face.identity import identity
     from infinex.face.tracker import FaceTracker
-    from infinex.pipeline import load_source, render
+    from infinex.jobs.animate import render
+    from infinex.jobs.source import load_source
 
     pictures = portraits_in(folder)
     videos = []

@@ -84,7 +84,7 @@ class Portraits:
 
     def _face(self, k: int) -> NDArray[np.uint8]:
         if k not in self._faces:
-            from infinex.pipeline import load_source
+            from infinex.jobs.source import load_source
 
             source = load_source(self.pictures[k])[0]
             self._faces[k] = align(source.image, source.face.landmarks, self.size)

@@ -128,7 +128,7 @@ def still_pairs(image: Image, points: NDArray, rng: np.random.Generator) -> Samp
         closing = state.move(state.state(points), 0.0, True)
         closing = replace(closing, offsets=shut - first.face.face)
         canvas = image.copy()
-        target, _ = first.draw(canvas, Drive(closing))
+        target = first.draw(canvas, Drive(closing)).target
         second = PreparedFace(Source(canvas, Face(target.points)), OPTIONS)
         again, _ = choose_rest([target.points], reference=0)
         second.begin(again, None, None)

@@ -103,7 +103,7 @@ def read_talk(name: str, identity: str, clip: Path, motion: Motion) -> Talk | No
 
 def talks(folder: str | Path, split: str) -> Iterator[Talk]:
     """Talkers of a prepared folder, tracked once and kept under its `.speech`."""
-    from infinex.pipeline import track
+    from infinex.jobs.track import track
     from infinex.training.data import read_clips
 
     for clip in read_clips(folder, split):

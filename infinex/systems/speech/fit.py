@@ -186,7 +186,7 @@ def fit(
         if has_audio(clip.path) and clip.name not in [t.name for t in found]:
             continue  # somebody else speaks
         if not kept.is_file():
-            from infinex.pipeline import track
+            from infinex.jobs.track import track
 
             track(clip.path, smooth=0.3)[0].save(kept)
         motion = Motion.load(kept)

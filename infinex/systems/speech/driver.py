@@ -10,12 +10,11 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d, maximum_filter1d
 
-from infinex.drivers.span import Span, excerpt
-from infinex.engine import Drive
+from infinex.drivers.contract import Drive, Driver
+from infinex.drivers.span import excerpt
 from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
-from infinex.face.pose import Pose
 from infinex.face.shape import lip_gaps
 from infinex.face.units import units_offsets
 from infinex.media.audio import iter_audio, open_sound
@@ -62,7 +61,7 @@ class _Meter:
         return np.concatenate([rows, rows[-1:][: len(rows) % 2]]).reshape(-1, 2).max(1).astype(np.float64)
 
 
-class SpeechDriver:
+class SpeechDriver(Driver):
     """A voice as a driver: `path` is a sound file, or a video whose sound track is taken.
 
     The recording is listened to twice as it streams by, once for its level, once by the network; what is kept of
@@ -71,8 +70,7 @@ class SpeechDriver:
     is the wish to say nothing. `warnings` says what about the sound will show.
     Raises InputError for a file without sound, or too short to be speech."""
 
-    rest_image: None = None
-    rest_points: None = None
+    frames: int
     new_voice = True  # a filmed mouth's own speech gives way
 
     def __init__(
@@ -85,13 +83,12 @@ class SpeechDriver:
         start: float = 0.0,
         end: float | None = None,
     ) -> None:
-        self.span: Span = (start, end)
+        self.span = start, end
         self.path = self.audio = Path(path)
         self.name = self.path.name
         self.fps = float(fps or FPS)
         # As with a filmed performer, lips that meet do so on every portrait, however open it smiles.
         self.rest = replace(Rest.neutral(), lips_closed=lip_gaps(top.mean_face()))
-        self.lost: list[tuple[float, float]] = []
         self.warnings: list[str] = []
         self._model = model or default_model()
         self._place = self._model.resting()
@@ -106,17 +103,10 @@ class SpeechDriver:
         """The part of the recording that is spoken."""
         return excerpt(iter_audio(self.path, RATE), RATE, self.span, self.name)
 
-    def settle(self, near: Pose | None = None, match: object = None) -> SpeechDriver:
-        """A voice is measured from the neutral face; nothing depends on the portrait."""
-        return self
-
     def suit(self, face: Array) -> None:
         """Speak with a portrait whose canonical face at rest (478, 3) is this: crooked, pressed or parted lips return
         towards the place speaking lips have. Without it the average face's is taken."""
         self._place = self._model.resting(face)
-
-    def close(self) -> None:
-        """Nothing is open."""
 
     # -- listening --------------------------------------------------------------------------------
 

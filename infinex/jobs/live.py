@@ -10,19 +10,23 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.camera import CameraDriver
-from infinex.drivers.recorder import Recording, open_recording
 from infinex.errors import InputError, MissingDependencyError
-
-if TYPE_CHECKING:
-    from infinex.media.provenance import Mark
-    from infinex.pipeline import Options, Summary
+from infinex.jobs.file import own_sound, provenance, seal_of
+from infinex.jobs.perform import Box, Cue, Picture, Summary, adjusted, perform, settled
+from infinex.jobs.recorder import Recording, open_recording
+from infinex.jobs.source import load_source
+from infinex.media.provenance import Mark
+from infinex.media.sink import check_output
+from infinex.options import Options
+from infinex.panel import panel_size
+from infinex.stage import make_stage
 
 KEYS = "n or space: take the face as it is now for rest; q or Esc: end"
 QUIT, RENEW = ("q", "\x1b"), ("n", " ")
@@ -98,25 +102,52 @@ def check_live(o: Options) -> None:
         raise InputError("--reference goes with a driver that is a clip; before a camera, press n for a new rest")
 
 
+class Room:
+    """The sink of a live performance: recording, virtual camera and window, each where there is one."""
+
+    def __init__(self, driver: CameraDriver, wishes: Wishes, mark: Mark | None, virtual: Any, window: bool) -> None:
+        self.driver, self.wishes = driver, wishes
+        self.recording: Recording | None = None
+        self._mark, self._virtual, self._window = mark, virtual, window
+        self.shown = 0
+
+    def show(self, picture: Picture, changed: Box | None, drive: Cue) -> bool:
+        """See `infinex.jobs.perform.Sink`."""
+        if self._mark is not None:
+            picture, changed = _marked(picture, self._mark), None
+        self.shown += 1
+        if self.recording is not None:
+            self.recording.show(picture, self.driver.taken, changed)
+        if self._virtual is not None:
+            self._virtual.send(picture)
+        if self._window and not _preview(picture, self.wishes):
+            return False
+        if self.wishes.ended:
+            return False
+        if self.wishes.renewal():
+            self.driver.renew()
+        return True
+
+    def wait(self, still: Picture) -> None:
+        """The portrait as it is stands for the time in which the rest is seen."""
+        if self.wishes.ended:
+            raise KeyboardInterrupt
+        if self.recording is not None and not self.recording.begun:
+            self.recording.show(_marked(still, self._mark), self.driver.taken)
+
+
 def run_live(source: Path, name: str, output: Path | None, options: Options) -> Summary:
     """Animate a portrait by a camera until the window is closed, q is pressed, Ctrl-C, or the camera stops.
 
     Shows a preview window where there is a screen, feeds a virtual camera where `pyvirtualcam` is installed, and
     records into `output` where it is given: as long as the performance lasted, with the sound of the microphone."""
-    from infinex.media.provenance import Mark, Seal
-    from infinex.media.sink import check_output
-    from infinex.panel import panel_frame, panel_size
-    from infinex.pipeline import _check_audio, adjusted, begin, load_source, make_stage, provenance, rendered
-
     options.check()
     check_live(options)
-    audio = _check_audio(options.audio, output)
+    audio = own_sound(options, output)
     seal = None
     if output is not None:
         output = check_output(output)
-        if options.sign is not None:
-            seal = Seal(*options.sign)
-            seal.check(output)
+        seal = seal_of(options, output)
     window = _window()
     stage = make_stage(load_source(source, options.face, options.box, options.size), options)
     h, w = stage.image.shape[:2]
@@ -129,63 +160,30 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
     notes: list[str] = []
     wishes = Wishes()
     driver = CameraDriver(name, options.smooth, options.refine, look=False)
-    shown = 0
-    mark = Mark(*size) if options.mark else None
-    recording: Recording | None = None
-
-    def seen() -> None:
-        """The portrait as it is stands for the time in which the rest is seen."""
-        if wishes.ended:
-            raise KeyboardInterrupt
-        if recording is not None and not recording.begun:
-            still = stage.canvas
-            if options.panel:
-                still = np.hstack([cv2.resize(still, (size[0] // 4, size[1]), interpolation=cv2.INTER_AREA)] * 4)
-            recording.show(_marked(still, mark), driver.taken)
-
+    room = Room(driver, wishes, Mark(*size) if options.mark else None, virtual, window)
+    still = stage.image
+    if options.panel:
+        still = np.hstack([cv2.resize(still, (size[0] // 4, size[1]), interpolation=cv2.INTER_AREA)] * 4)
     try:
         print(f"infinex: {KEYS}" + ("" if window else "; on the terminal followed by Enter"), file=sys.stderr)
         _listen(wishes)
         with contextlib.ExitStack() as stack:
             stack.enter_context(_interrupts(wishes))
             if output is not None:
-                recording = stack.enter_context(
+                room.recording = stack.enter_context(
                     open_recording(
-                        output,
-                        size,
-                        options.fps or driver.fps,
-                        provenance(source, name, options),
-                        seal,
-                        audio,
-                        options.audio == "keep",
-                        notes,
+                        output, size, options.fps or driver.fps, provenance(source, name, options.engine), seal, audio,
+                        options.audio == "keep", notes,
                     )
-                )
+                )  # fmt: skip
             started = time.perf_counter()
-            driver.look(seen)
-            begin(stage, driver, options)
-            for drive in adjusted(driver, options):
-                taken = driver.taken
-                canvas, drawn = rendered(stage, drive, options)
-                changed: tuple[int, int, int, int] | None = stage.box
-                if options.panel:
-                    canvas, changed = panel_frame(stage, drive, canvas, drawn), None
-                if mark is not None:
-                    canvas, changed = _marked(canvas, mark), None
-                shown += 1
-                if recording is not None:
-                    recording.show(canvas, taken, changed)
-                if virtual is not None:
-                    virtual.send(canvas)
-                if window and not _preview(canvas, wishes):
-                    break
-                if wishes.ended:
-                    break
-                if wishes.renewal():
-                    driver.renew()
+            driver.look(lambda: room.wait(still))
+            settled(driver, stage.faces[0], options.absolute)
+            cues = adjusted(driver, options, stage.needs)
+            perform(stage, cues, [room], stage if options.panel else None, ahead=False)
             ended = driver.taken if driver.stopped else time.perf_counter()
-            if recording is not None:
-                recording.finish(ended)
+            if room.recording is not None:
+                room.recording.finish(ended)
     finally:
         wishes.ended = True
         driver.close()
@@ -194,15 +192,13 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
         if window:
             with contextlib.suppress(cv2.error):
                 cv2.destroyAllWindows()
-    return _summary(output, recording, driver, shown, started, ended, size, len(stage.faces), options, notes)
+    return _summary(output, room.recording, driver, room.shown, started, ended, size, len(stage.faces), options, notes)
 
 
 def _summary(
     output: Path | None, recording: Recording | None, driver: CameraDriver, shown: int, started: float, ended: float,
     size: tuple[int, int], faces: int, options: Options, notes: list[str],
 ) -> Summary:  # fmt: skip
-    from infinex.pipeline import Summary
-
     seconds = max(ended - started, 1e-3)
     frames = shown if recording is None else recording.frames
     duration = seconds if recording is None else frames / (options.fps or driver.fps)

@@ -1,0 +1,1 @@
+"""What the product does for somebody: animate a picture or a film, follow a camera, capture a performance."""

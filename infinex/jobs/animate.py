@@ -1,0 +1,126 @@
+"""From a source and a driver to a file: reading, rendering and encoding overlap, in constant memory."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.drivers.cast import parse_cast
+from infinex.drivers.contract import Driver
+from infinex.drivers.remarks import Doings
+from infinex.engine import Prepared, Source
+from infinex.errors import InputError
+from infinex.face.remarks import Watch
+from infinex.jobs.cast import animate_cast
+from infinex.jobs.file import Progress, checked_output, open_file, own_sound, provenance, sound_for
+from infinex.jobs.film import animate_film
+from infinex.jobs.open import Driving, label, open_driver
+from infinex.jobs.perform import Box, Cue, Picture, Summary, adjusted, frames, perform, settled
+from infinex.jobs.source import background_for, is_film, load_source
+from infinex.media.files import same_file
+from infinex.options import Options
+from infinex.panel import panel_size
+from infinex.stage import make_stage
+
+
+def animate(
+    source: str | Path,
+    driving: Driving,
+    output: str | Path,
+    options: Options | None = None,
+    progress: Progress | None = None,
+) -> Summary:
+    """Animate the portrait in `source` by `driving` and write `output`.
+
+    `source` is a picture, or a video whose own head motion stays. `progress(done, total)` is called after
+    every frame. Raises an InfinexError for whatever the user can mend; nothing is left half-written."""
+    o = options or Options()
+    o.check()
+    out = checked_output(output, o)
+    for path in (source, driving):
+        if isinstance(path, (str, Path)) and same_file(path, out):
+            raise InputError(f"the output {out} would overwrite an input")
+    own = own_sound(o, out)
+    started = time.perf_counter()
+    cast = parse_cast(o.face)
+    if cast is not None:
+        return animate_cast(source, driving, cast, out, o, progress)
+    if is_film(source):
+        return animate_film(Path(source), driving, out, o, progress)
+    with ThreadPoolExecutor(1) as pool:  # the driver is looked over while the portrait is prepared
+        looking = pool.submit(open_driver, driving, o)
+        try:
+            sources = load_source(source, o.face, o.box, o.size)
+            stage = make_stage(sources, o, background=background_for(o, sources[0], out))
+        except BaseException:
+            with contextlib.suppress(Exception):
+                looking.result().close()
+            raise
+        driver = looking.result()
+    try:
+        settled(driver, stage.faces[0], o.absolute)
+        h, w = stage.image.shape[:2]
+        size = panel_size(w, h) if o.panel else (w, h)
+        watch = Watching(stage.faces, sources)
+        doings = Doings(driver, o.parts, o.changed)
+        words = provenance(source, label(driving), o.engine)
+        sound = sound_for(out, o, own, driver)
+        with open_file(
+            out, size, driver.fps, words, o, sound, stage.transparent, progress, driver.frames
+        ) as file:  # fmt: skip
+            watch.canvas = stage.canvas
+            cues = adjusted(driver, o, stage.needs, doings)
+            count = perform(stage, cues, [watch, file], stage if o.panel else None)
+    finally:
+        driver.close()
+    seconds = time.perf_counter() - started
+    return Summary(
+        str(out), count, round(seconds, 3), round(count / seconds, 2), round(count / driver.fps, 3), *size,
+        len(sources), o.engine, [*said(driver), *doings.remarks(), *watch.remarks(driver)],
+    )  # fmt: skip
+
+
+class Watching:
+    """The sink that looks at what cannot be done or seen; see `infinex.face.remarks`."""
+
+    def __init__(self, faces: Sequence[Prepared], sources: Sequence[Source]) -> None:
+        self._watch = Watch([f.face for f in faces], [s.face.box for s in sources], sources[0].image)
+        self.canvas: NDArray[np.uint8] | None = None  # the stage's, where pictures are panels of it
+
+    def show(self, picture: Picture, changed: Box | None, drive: Cue) -> bool:
+        """See `infinex.jobs.perform.Sink`."""
+        self._watch.see(picture if self.canvas is None else self.canvas)
+        return True
+
+    def remarks(self, driver: Driver) -> list[str]:
+        """Notes, once the performance has ended."""
+        return self._watch.remarks(driver.peaks())
+
+
+def said(driver: Driver) -> list[str]:
+    """What a driver has to say once its stream has ended."""
+    lost = [f"no face from {a:.1f} s to {b:.1f} s of the driver; the last pose was held" for a, b in driver.lost]
+    return [*driver.warnings, *lost]
+
+
+def render(
+    sources: Source | Sequence[Source], driving: Driving, options: Options | None = None
+) -> Iterator[NDArray[np.uint8]]:
+    """Frames (H, W, 3) uint8 of the portrait under a driver, one by one; each is a new array.
+
+    With the background "none" they are (H, W, 4), their colours not premultiplied."""
+    o = options or Options()
+    o.check()
+    stage = make_stage([sources] if isinstance(sources, Source) else list(sources), o)
+    driver = open_driver(driving, o)
+    try:
+        settled(driver, stage.faces[0], o.absolute)
+        yield from frames(stage, adjusted(driver, o, stage.needs))
+    finally:
+        driver.close()

@@ -1,0 +1,136 @@
+"""A group, another driver for each face: `--face 1=a.mp4,2=b.mp4`."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import closing, suppress
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from infinex.drivers.contract import Drive, Driver
+from infinex.engine import Prepared
+from infinex.errors import InputError
+from infinex.jobs.file import Progress, open_file, own_sound, provenance, sound_for
+from infinex.jobs.open import Driving, open_driver
+from infinex.jobs.perform import Summary, adjusted, perform, settled
+from infinex.jobs.source import background_for, is_film, load_source
+from infinex.media.files import same_file
+from infinex.options import Options
+from infinex.stage import make_stage
+
+
+class Ensemble:
+    """Several drivers, one for each face of a stage. The longest rules; who is done holds the last instant.
+
+    Frame rate and name are the first one's, the sound that of the first one that has some."""
+
+    def __init__(self, drivers: Sequence[Driver], options: Options) -> None:
+        self.drivers, self._options = list(drivers), options
+        self.fps = self.drivers[0].fps
+        counts = [d.frames for d in self.drivers]
+        self.frames = None if None in counts else max(c or 0 for c in counts)
+
+    @staticmethod
+    def open(driving: Sequence[Driving], options: Options) -> Ensemble:
+        """Open every driver at the rate of the first. Raises what `open_driver` raises; none stays open then."""
+        opened: list[Driver] = []
+        try:
+            for d in driving:
+                rate = options.fps or (opened[0].fps if opened else None)
+                opened.append(open_driver(d, replace(options, fps=rate)))
+        except BaseException:
+            for done in opened:
+                with suppress(Exception):
+                    done.close()
+            raise
+        return Ensemble(opened, options)
+
+    @property
+    def name(self) -> str:
+        """All of them, as the metadata of a result calls them."""
+        return ", ".join(d.name for d in self.drivers)
+
+    @property
+    def warnings(self) -> list[str]:
+        """Words about any of them."""
+        out: list[str] = []
+        for d in self.drivers:
+            out += d.warnings
+            out += [f"no face from {a:.1f} s to {b:.1f} s of {d.name}" for a, b in d.lost]
+        return out
+
+    def settle_on(self, faces: Sequence[Prepared]) -> None:
+        """Settle each driver on its face."""
+        for face, driver in zip(faces, self.drivers):
+            settled(driver, face, self._options.absolute)
+
+    def close(self) -> None:
+        """Close all."""
+        for d in self.drivers:
+            d.close()
+
+    def cues(self, needs: str) -> Iterator[list[Drive]]:
+        """Drives of all faces as they are shown, a list for each frame."""
+        streams: list[Any] = [adjusted(d, self._options, needs) for d in self.drivers]
+        now: list[Drive | None] = [None] * len(streams)
+        running = set(range(len(streams)))
+        try:
+            while True:
+                for i in list(running):
+                    item = next(streams[i], None)
+                    if item is None:
+                        running.discard(i)
+                        last = now[i]
+                        now[i] = None if last is None else replace(last, begins=None)
+                    else:
+                        now[i] = item
+                if not running or any(n is None for n in now):
+                    return
+                yield [n for n in now if n is not None]
+        finally:
+            for s in streams:
+                with closing(s):
+                    pass
+
+
+def animate_cast(
+    source: str | Path, driving: Driving, cast: dict[int, str], out: Path, o: Options, progress: Progress | None
+) -> Summary:
+    """Animate faces of a picture, numbered from the left, each by its own driver; the others stay still."""
+    started = time.perf_counter()
+    if driving not in ("", None):
+        raise InputError(f"--face {o.face} names the drivers already; leave out the other one")
+    if o.panel:
+        raise InputError("--panel shows one driver; it does not go with --face 1=a.mp4")
+    if is_film(source):
+        raise InputError("--face 1=a.mp4 needs a still picture as source")
+    for name in cast.values():
+        if same_file(name, out):
+            raise InputError(f"the output {out} would overwrite an input")
+    own = own_sound(o, out)
+    sources = load_source(source, "all", None, o.size)
+    if max(cast) > len(sources):
+        name, count = Path(source).name, len(sources)
+        raise InputError(f"--face {max(cast)}=...: {name} has {count} face(s), numbered from the left")
+    chosen = [sources[n - 1] for n in sorted(cast)]
+    beside = [s.face for n, s in enumerate(sources, 1) if n not in cast]
+    stage = make_stage(chosen, o, beside, background_for(o, sources[0], out))
+    players = Ensemble.open([cast[n] for n in sorted(cast)], o)
+    try:
+        players.settle_on(stage.faces)
+        h, w = stage.image.shape[:2]
+        sound = sound_for(out, o, own, *players.drivers)
+        words = provenance(source, players.name, o.engine)
+        with open_file(
+            out, (w, h), players.fps, words, o, sound, stage.transparent, progress, players.frames
+        ) as file:  # fmt: skip
+            count = perform(stage, players.cues(stage.needs), [file])
+    finally:
+        players.close()
+    seconds = time.perf_counter() - started
+    return Summary(
+        str(out), count, round(seconds, 3), round(count / seconds, 2), round(count / players.fps, 3), w, h,
+        len(chosen), o.engine, list(players.warnings),
+    )  # fmt: skip

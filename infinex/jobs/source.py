@@ -1,0 +1,95 @@
+"""Opening a portrait: its pixels, and the faces in them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.engine import Source, find_engine
+from infinex.errors import InputError
+from infinex.face.tracker import Box, choose, shared_finder
+from infinex.media.image import is_image, read_image, read_rgba
+from infinex.media.sink import supports_alpha
+from infinex.media.strip import is_sequence
+from infinex.media.video import VideoReader
+from infinex.options import Options
+
+RGB = NDArray[np.uint8]
+CLIPS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+ANIMATIONS = (".gif", ".webp", ".apng", ".png")  # of these the first picture is the portrait
+
+
+def _resized(image: RGB, size: int | None) -> RGB:
+    if size is None:
+        return image
+    k = size / max(image.shape[:2])
+    inter = cv2.INTER_AREA if k < 1 else cv2.INTER_CUBIC
+    h, w = (max(2, round(s * k)) for s in image.shape[:2])
+    return image if (h, w) == image.shape[:2] else cv2.resize(image, (w, h), interpolation=inter)
+
+
+def load_source(
+    path: str | Path, face: str = "largest", box: Box | None = None, size: int | None = None
+) -> list[Source]:
+    """The portraits in a picture file, one for each chosen face, all over the same image.
+
+    `box` is x, y, width, height in pixels of the file. Raises InputError or FaceNotFoundError."""
+    original, cutout = _read_portrait(path)
+    image = _resized(original, size)
+    if cutout is not None:
+        cutout = _resized_cutout(cutout, image.shape[1], image.shape[0])
+    with shared_finder() as finder:
+        if box is not None:
+            k = image.shape[1] / original.shape[1]
+            x, y, w, h = (v * k for v in box)
+            if w <= 0 or h <= 0 or x + w < 0 or y + h < 0 or x >= image.shape[1] or y >= image.shape[0]:
+                raise InputError(f"--box lies outside {Path(path).name} ({original.shape[1]}x{original.shape[0]})")
+            faces = [finder.in_box(image, (x, y, x + w, y + h))]
+        else:
+            faces = choose(finder.find(image), face, Path(path).name)
+    return [Source(image, f, cutout) for f in faces]
+
+
+def _read_portrait(path: str | Path) -> tuple[RGB, NDArray[np.uint8] | None]:
+    """A picture laid on white (H, W, 3), and where it has transparency the picture itself (H, W, 4)."""
+    straight, alpha = read_rgba(path)
+    if alpha is None:
+        return straight, None
+    return read_image(path), np.dstack([straight, alpha])
+
+
+def _resized_cutout(cutout: NDArray[np.uint8], width: int, height: int) -> NDArray[np.uint8]:
+    """A cut-out (H, W, 4) at another size: colours count as much as they show."""
+    if cutout.shape[:2] == (height, width):
+        return cutout
+    inter = cv2.INTER_AREA if width < cutout.shape[1] else cv2.INTER_CUBIC
+    alpha = cutout[..., 3:].astype(np.float32) / 255
+    laid = cv2.resize(np.dstack([cutout[..., :3] * alpha, alpha]), (width, height), interpolation=inter)
+    alpha = np.clip(laid[..., 3:], 0, 1)
+    out = np.dstack([laid[..., :3] / np.maximum(alpha, 1 / 512), alpha * 255])
+    return np.clip(np.round(out), 0, 255).astype(np.uint8)
+
+
+def background_for(o: Options, source: Source, out: Path) -> str:
+    """What stands behind the person in an output: a cut-out stays one where the output can hold it.
+
+    Not so in GIF, whose pixels are there or not, unless it is asked for."""
+    if o.background != "keep" or source.cutout is None or o.panel or not find_engine(o.engine).system.mattes:
+        return o.background
+    return "none" if supports_alpha(out) and out.suffix.lower() != ".gif" else "keep"
+
+
+def is_film(path: str | Path) -> bool:
+    """Whether a source is a clip or pictures that make one; anything else is left to the picture reader."""
+    if is_sequence(path):
+        return True
+    if not Path(path).is_file() or is_image(path):
+        return False
+    try:
+        with VideoReader(path) as reader:
+            return (reader.info.frames or 2) > 1 and Path(path).suffix.lower() not in ANIMATIONS
+    except InputError:
+        return Path(path).suffix.lower() in CLIPS

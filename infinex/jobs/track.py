@@ -1,0 +1,58 @@
+"""Capturing a performance: a film, or a picture, to a motion with its Action Units."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from infinex.drivers.capture import one_rest
+from infinex.drivers.contract import WHOLE
+from infinex.drivers.motion import still_move
+from infinex.drivers.units import told_apart, with_units
+from infinex.drivers.video import VideoDriver
+from infinex.errors import InputError
+from infinex.face.reading import UnitReader
+from infinex.jobs.file import Progress
+from infinex.jobs.open import largest
+from infinex.media.image import is_image
+from infinex.motion import Motion, Rest
+
+
+def track(
+    video: str | Path,
+    keep_readable: bool = False,
+    smooth: float = 0.5,
+    progress: Progress | None = None,
+    start: float = 0.0,
+    end: float | None = None,
+    face: str = "largest",
+    notes: list[str] | None = None,
+) -> tuple[Motion, list[tuple[float, float]]]:
+    """Capture the performance in a video: its motion with Action Units, and where the face was lost.
+
+    Of a still picture the one moment it shows, measured from the average face. `start`, `end`: seconds of the video.
+    `face`: whose, where a video shows several; `notes` is given words about that and about cuts, across which all is
+    told from the first shot's rest."""
+    if is_image(video):
+        if (start, end) != WHOLE:
+            raise InputError(f"{Path(video).name} is a still picture, of which --start and --end name no part")
+        move, units = still_move(*largest(video))
+        return told_apart(Motion.collect([move], Rest.neutral(), 25.0), units[None]), []
+    driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable, face=face, start=start, end=end).settle()
+    try:
+        moves = []
+        assert driver.rest_image is not None and driver.rest_points is not None  # it is settled
+        reader = UnitReader(driver.rest_image, driver.rest_points, driver.rest.face)
+        for drive in one_rest(driver, driver.rest):
+            moves.append(replace(drive.move, offsets=drive.move.offsets.astype(np.float32)))
+            reader.add(drive.image, drive.points, drive.move.offsets)
+            if progress:
+                progress(len(moves), driver.frames)
+    finally:
+        driver.close()
+    motion = Motion.collect(moves, driver.rest, driver.fps)
+    if notes is not None:
+        notes.extend(driver.warnings)
+    return with_units(motion, reader.units()), driver.lost
