@@ -71,7 +71,7 @@ def test_only_a_square_around_the_face_changes(weights: Path, source: Source) ->
     face.begin(Rest.neutral(), frame, points)
     canvas = source.image.copy()
     move = SimpleNamespace(valid=True)
-    _, occlusion = face.draw(canvas, Drive(move, frame, points))  # type: ignore[arg-type]
+    occlusion = face.draw(canvas, Drive(move, frame, points)).occlusion  # type: ignore[arg-type]
     assert occlusion is not None and occlusion.shape == (y1 - y0, x1 - x0)
     outside = np.ones(source.image.shape[:2], bool)
     outside[y0:y1, x0:x1] = False

@@ -9,10 +9,11 @@ import cv2
 import numpy as np
 import pytest
 
-from infinex.drivers import camera, live, recorder
+from infinex.drivers import camera
 from infinex.drivers.camera import CameraDriver
 from infinex.engine import Drive
 from infinex.errors import FaceNotFoundError, InputError
+from infinex.jobs import live, recorder
 from infinex.media.audio import read_audio
 from infinex.media.video import VideoReader
 from infinex.pipeline import Options, Stage, load_source
