@@ -8,6 +8,10 @@ from typing import Annotated
 
 import typer
 
+# Our matrices are small: threads that wait for one another cost more than they give, and everything on a busy machine.
+# It must be said before NumPy is loaded, which no command does on being imported.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 from infinex._version import __version__
 from infinex.commands.animate import animate
 from infinex.commands.doctor import doctor

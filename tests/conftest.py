@@ -6,6 +6,8 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see infinex.cli
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray

@@ -81,6 +81,7 @@ class _Worker:
     def __init__(self, cores: list[int], folder: Path) -> None:
         context = multiprocessing.get_context("spawn")
         self.pipe, theirs = context.Pipe()
+        os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # it shares its cores with other workers
         self.process = context.Process(target=work, args=(theirs, cores, str(folder)), daemon=True)
         self.process.start()
         theirs.close()
