@@ -1,5 +1,7 @@
 """Errors as JSON: one sentence each, with no path of this machine."""
 
+from __future__ import annotations
+
 import re
 
 from fastapi import Request

@@ -1,5 +1,7 @@
 """The web application: the API under /v1, and what the page needs besides under /studio."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator
@@ -12,7 +14,6 @@ from infinex.studio.hall import Studio
 from infinex.studio.routes import animations, page, portraits, preview, studies
 from infinex.studio.settings import Settings
 from infinex.studio.studies import Studies
-from infinex.studio.studies import router as studies_router
 
 
 async def _sweep(studio: Studio) -> None:
@@ -49,7 +50,7 @@ def create_app(settings: Settings | None = None) -> FastAPI:
     app.include_router(front)
     for part in (page, portraits, studies, preview):
         app.include_router(part.page)
-    app.include_router(studies_router)
+    app.include_router(studies.router)
     dress(app, settings)
     return app
 

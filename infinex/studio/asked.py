@@ -1,5 +1,7 @@
 """Looking over what a request for an animation names, before a job is made of it."""
 
+from __future__ import annotations
+
 import json
 import re
 import shutil

@@ -1,5 +1,7 @@
 """What the API answers: its models, its formats and the problems it describes."""
 
+from __future__ import annotations
+
 from typing import Any, Literal, Optional
 
 from pydantic import BaseModel, Field

@@ -1,5 +1,7 @@
 """The front page, and what every application that shows it wears: static files, errors in words, the gate."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 from fastapi import APIRouter, FastAPI, Request, Response

@@ -1,5 +1,7 @@
 """What the handlers of every route share: the queue, the library, the threads, and who asks."""
 
+from __future__ import annotations
+
 import asyncio
 import functools
 import shutil

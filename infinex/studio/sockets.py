@@ -1,5 +1,7 @@
 """A page's socket: its place among the visits, its first words, and the newest of its messages."""
 
+from __future__ import annotations
+
 import asyncio
 import contextlib
 import json

@@ -1,5 +1,7 @@
 """A finished animation in another format, made when it is first asked for."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 from infinex.media.sink import open_sink

@@ -1,5 +1,7 @@
 """The API: ask for an animation, follow it, fetch it, remove it."""
 
+from __future__ import annotations
+
 import asyncio
 from typing import Annotated, Any, Literal, Optional
 

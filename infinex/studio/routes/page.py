@@ -1,5 +1,7 @@
 """What the page asks at its start: what the studio offers, and its visitor's animations."""
 
+from __future__ import annotations
+
 from typing import Any
 
 from fastapi import APIRouter, Request

@@ -1,5 +1,7 @@
 """The page's portraits: handed in or taken from the examples, shown, and drawn with an expression."""
 
+from __future__ import annotations
+
 import shutil
 from pathlib import Path
 from typing import Annotated, Any

@@ -1,5 +1,7 @@
 """The sockets of the page: sliders to pictures, and a camera's frames to pictures."""
 
+from __future__ import annotations
+
 import contextlib
 import struct
 import time
