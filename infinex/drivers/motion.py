@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -104,17 +103,4 @@ def still_move(face: Face, image: NDArray[np.uint8] | None = None) -> tuple[Move
     return Move(0.0, to_vector(pose.rotation), np.zeros(3), 1.0, target - mean, gaze, interior=shown), amounts
 
 
-def pose_free(motion: Motion) -> Motion:
-    """The performance with the head kept at rest."""
-    n = len(motion)
-    r = motion.rest
-    return replace(
-        motion,
-        rotation=np.tile(r.rotation, (n, 1)),
-        translation=np.tile(r.translation, (n, 1)),
-        scale=np.full(n, r.scale),
-        outline=None,
-    )
-
-
-__all__ = ["MotionDriver", "Pose", "bundled_motions", "load_motion", "pose_free", "still_motion", "still_move"]
+__all__ = ["MotionDriver", "Pose", "bundled_motions", "load_motion", "still_motion", "still_move"]

@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.engine import Drive, Source
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.surroundings import head_reach
@@ -47,16 +47,6 @@ class MeshOptions:
     shape: WarpShape = field(default_factory=WarpShape)
     outline: bool = True  # what lies around the face moves as measured, where it was
     refine: bool = True  # networks correct what warping cannot show
-
-
-@dataclass
-class Rendered:
-    """One frame: the whole picture, the box outside which it equals the source, and where it came from."""
-
-    image: NDArray[np.uint8]
-    changed: Box
-    target: Target
-    flow: Flow | None
 
 
 class PreparedFace:
@@ -264,5 +254,7 @@ class MeshEngine:
 def open_engine(options: Any, weights: str) -> MeshEngine:
     """For `infinex.engine.load_engine`."""
     if weights:
-        raise InputError("the engine mesh has no weights; --weights goes with --engine fomm and the like")
+        raise InputError(
+            f"the engine mesh has no weights; {option('weights')} goes with {option('engine')} fomm and the like"
+        )
     return MeshEngine(options.mesh)

@@ -15,7 +15,7 @@ import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from numpy.typing import NDArray
 from torch import Tensor
 
-from infinex.errors import WeightsError
+from infinex.errors import WeightsError, option
 from infinex.nn.clip import Clip, load_clip
 from infinex.nn.e4e import SIDE, E4e, load_e4e
 from infinex.nn.stylegan2 import StyleGAN2, load_stylegan2
@@ -154,7 +154,7 @@ def _pixels(x: Tensor) -> Image:
 def _member(folder: Path, name: str) -> Path:
     if not folder.is_dir():
         raise WeightsError(
-            f"the engine stylegan needs --weights, a folder with {', '.join(LAYOUT)}; {str(folder)!r} is none"
+            f"the engine stylegan needs {option('weights')}, a folder with {', '.join(LAYOUT)}; {str(folder)!r} is none"
         )
     for ending in ENDINGS:
         path = folder / (name + ending)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path
 
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 
 
 @dataclass(frozen=True)
@@ -27,12 +27,16 @@ class PrepareOptions:
     def check(self) -> None:
         """Raise InputError for a choice that does not exist."""
         if not 32 <= self.size <= 2048 or self.size % 2:
-            raise InputError(f"--size {self.size}: an even number from 32 to 2048")
+            raise InputError(f"{option('size')} {self.size}: an even number from 32 to 2048")
         if not 0 < self.shortest <= self.longest:
-            raise InputError(f"--shortest {self.shortest}: it is above 0 and at most --longest {self.longest}")
+            raise InputError(
+                f"{option('shortest')} {self.shortest}: it is above 0 and at most {option('longest')} {self.longest}"
+            )
         if not 0 <= self.held_out < 1:
-            raise InputError(f"--held-out {self.held_out}: it goes from 0 to below 1")
+            raise InputError(f"{option('held_out')} {self.held_out}: it goes from 0 to below 1")
         if self.layout not in ("plain", "voxceleb"):
-            raise InputError(f"--layout {self.layout}: it is plain or voxceleb")
+            raise InputError(f"{option('layout')} {self.layout}: it is plain or voxceleb")
         if self.identities not in ("auto", "folder", "cluster") and not Path(self.identities).is_file():
-            raise InputError(f"--identities {self.identities}: folder, cluster, or a CSV file with path and identity")
+            raise InputError(
+                f"{option('identities')} {self.identities}: folder, cluster, or a CSV file with path and identity"
+            )

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from infinex.errors import InputError, MissingDependencyError
+from infinex.errors import InputError, MissingDependencyError, option
 from infinex.training.prepare.files import walk
 from infinex.training.prepare.options import PrepareOptions
 
@@ -93,6 +93,6 @@ def known_identities(videos: Path, o: PrepareOptions) -> tuple[Callable[[str], s
     except MissingDependencyError:
         raise MissingDependencyError(
             "telling people apart needs: pip install face_recognition_models dlib-bin "
-            "(or name them: --identities folder, or a CSV file that has every file)"
+            f"(or name them: {option('identities')} folder, or a CSV file that has every file)"
         ) from None
     return known, True

@@ -9,7 +9,7 @@ from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
-from infinex.errors import InputError, MissingDependencyError
+from infinex.errors import InputError, MissingDependencyError, option
 from infinex.training.prepare.examining import examine
 from infinex.training.prepare.options import PrepareOptions
 from infinex.training.prepare.records import MANIFEST_COLUMNS, Job, Outcome
@@ -78,11 +78,11 @@ def ray_pool(jobs: Iterator[Job], work: Work, address: str) -> Iterator[tuple[Jo
     try:
         import ray
     except ImportError:
-        raise MissingDependencyError("--ray needs Ray: pip install ray") from None
+        raise MissingDependencyError(f"{option('ray')} needs Ray: pip install ray") from None
     try:
         ray.init(address=None if address == "local" else address, log_to_driver=False, logging_level=logging.ERROR)
     except Exception as error:  # Ray refuses by many kinds of error
-        raise InputError(f"--ray {address}: {str(error).splitlines()[0]}") from None
+        raise InputError(f"{option('ray')} {address}: {str(error).splitlines()[0]}") from None
     try:
         remote: Any = ray.remote(max_retries=1)(lambda job: work(job))
         limit = max(2, 3 * int(ray.cluster_resources().get("CPU", 1)))
