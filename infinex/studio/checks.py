@@ -29,7 +29,7 @@ STILL = 2.6  # seconds that a picture's expression is taken on and held
 BELIEVED = 0.5
 
 # In texts that write options as the command line does: advice in brackets goes, other options lose their dashes.
-PLAIN = re.compile(r" \([^()]*--[a-z-]+\)|(?<![\w-])--([a-z][a-z-]*)")
+PLAIN = re.compile(r" \([^()]*--[a-z-]+\)|(?<![^\s(])--([a-z][a-z-]*)")
 
 
 def friendly(error: InfinexError | str, folder: Path | None = None) -> str:
