@@ -2,9 +2,56 @@
 
 from __future__ import annotations
 
+import re
+from collections.abc import Callable
+
+_OPTION = re.compile("\ue000([a-z_]+)\ue001")  # no keyboard has these, so no file's name is taken for one
+
+
+def option(name: str) -> str:
+    """Where an error's text names an option, such as `driver_face`; whoever shows the error writes it in his own form.
+
+    Raises ValueError for a name that cannot be one."""
+    mark = f"\ue000{name}\ue001"
+    if not _OPTION.fullmatch(mark):
+        raise ValueError(f"{name!r} is no option's name")
+    return mark
+
+
+def dashed(name: str) -> str:
+    """An option as the command line has it: --driver-face."""
+    return "--" + name.replace("_", "-")
+
+
+def undashed(name: str) -> str:
+    """An option as a page speaks of it: driver-face."""
+    return name.replace("_", "-")
+
 
 class InfinexError(Exception):
-    """Base of every error that is the user's to solve; its text says what was wrong and what to do."""
+    """Base of every error that is the user's to solve; its text says what was wrong and what to do.
+
+    The text may name options by `option(...)`; `advice` is what follows it where there is a command line."""
+
+    def __init__(self, text: str = "", *, advice: str = "") -> None:
+        super().__init__(str(text))
+        self.advice = advice
+
+    def __str__(self) -> str:
+        return self.words(dashed, self.advice)
+
+    @property
+    def options(self) -> tuple[str, ...]:
+        """The names of the options that the text is about, in its order."""
+        return tuple(dict.fromkeys(_OPTION.findall(self.args[0])))
+
+    def words(self, form: Callable[[str], str] = undashed, advice: str = "") -> str:
+        """The text with every option written by `form`, and `advice` behind it."""
+        return _OPTION.sub(lambda found: form(found[1]), self.args[0] + advice)
+
+    def replaced(self, old: str, new: str) -> InfinexError:
+        """The same error with other words for `old`."""
+        return type(self)(self.args[0].replace(old, new), advice=self.advice.replace(old, new))
 
 
 class InputError(InfinexError):

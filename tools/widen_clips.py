@@ -27,7 +27,7 @@ from infinex.media.video import VideoReader
 from infinex.motion import Motion
 from infinex.pipeline import Options, Source, render, track
 from infinex.training.data import MANIFEST, read_clips
-from infinex.training.prepare import COLUMNS, People
+from infinex.training.prepare import MANIFEST_COLUMNS, People
 
 STRANGER = 0.6  # distance of embeddings above which two faces are two people
 LEAK_FREE = Options(mouth="own", wrinkles="none")
@@ -105,7 +105,7 @@ def main() -> None:
                     inter = cv2.INTER_AREA if side > a.size else cv2.INTER_CUBIC
                     sink.write(cv2.resize(frame, (a.size, a.size), interpolation=inter))
                     count += 1
-        row = dict.fromkeys(COLUMNS, "") | {
+        row = dict.fromkeys(MANIFEST_COLUMNS, "") | {
             "file": path.name, "clip": name, "split": "train", "identity": person, "status": "ok", "start": 0,
             "seconds": round(count / fps, 3), "frames": count, "fps": f"{fps:g}", "width": a.size, "height": a.size,
             "audio": 0,
@@ -113,7 +113,7 @@ def main() -> None:
         rows.append(row)
         print(i, name, person, count, flush=True)
     with atomic_path(a.out / MANIFEST) as temporary, temporary.open("w", newline="") as file:
-        table = csv.DictWriter(file, COLUMNS, lineterminator="\n")
+        table = csv.DictWriter(file, MANIFEST_COLUMNS, lineterminator="\n")
         table.writeheader()
         table.writerows(rows)
 

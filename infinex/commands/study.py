@@ -38,7 +38,7 @@ def study(
     if not show:
         check_installed()
         from infinex.studio.settings import Settings
-        from infinex.studio.studies import create_study_app
+        from infinex.studio.study_app import create_study_app
 
         token = asked_token(token, host)
         app, place = create_study_app(one, Settings(token=token, loopback=host in LOOPBACK))

@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.errors import MissingDependencyError, WeightsError
+from infinex.errors import MissingDependencyError, WeightsError, option
 
 RGB = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -89,7 +89,9 @@ class Judges:
             try:
                 from infinex.nn.lpips import load_lpips
             except ModuleNotFoundError as error:
-                raise MissingDependencyError(f"--lpips needs {error.name}: pip install 'infinex[train]'") from None
+                raise MissingDependencyError(
+                    f"{option('lpips')} needs {error.name}: pip install 'infinex[train]'"
+                ) from None
             network = load_lpips(lpips)
         return cls(network, None if inception is None else Inception(inception))
 

@@ -20,7 +20,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from infinex.errors import InputError, OutputError
+from infinex.errors import InputError, OutputError, option
 
 QUESTIONS = {
     "quality": "Which one has the better pictures?",
@@ -144,7 +144,7 @@ class Study:
             with self.path.open(newline="", encoding="utf-8") as file:
                 reader = csv.DictReader(file)
                 if tuple(reader.fieldnames or ()) != ANSWER:
-                    raise InputError(f"{self.path.name} is not a file of answers; name another with --out")
+                    raise InputError(f"{self.path.name} is not a file of answers; name another with {option('out')}")
                 self._rows = [dict(r) for r in reader if all(r.get(c) for c in ANSWER)]
         except (OSError, UnicodeDecodeError, csv.Error) as error:
             raise InputError(f"{self.path.name} cannot be read as answers ({error})") from None

@@ -18,7 +18,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.errors import FaceNotFoundError, InfinexError, InputError, MissingDependencyError
+from infinex.errors import FaceNotFoundError, InfinexError, InputError, MissingDependencyError, option
 from infinex.face.topology import LEFT_EYE, OVAL, POINTS, RIGHT_EYE, SURFACE
 
 Image = NDArray[np.uint8]
@@ -410,7 +410,7 @@ class FaceFinder:
             points = self.mesh(image, (cx - hw, cy - hh, cx + hw, cy + hh))
             if points is not None:
                 return Face(self.settled(image, points), 0.0)
-        raise FaceNotFoundError("no face can be placed in the given --box; move it or make it larger")
+        raise FaceNotFoundError(f"no face can be placed in the given {option('box')}; move it or make it larger")
 
 
 def _turn_back(points: NDArray, turns: int, shape: tuple[int, int]) -> NDArray[np.float64]:
@@ -473,7 +473,8 @@ def choose(faces: Sequence[Face], which: str | int, name: str) -> list[Face]:
     Raises FaceNotFoundError where there is none, InputError for a number that does not exist."""
     if not faces:
         raise FaceNotFoundError(
-            f"no face found in {name}; use a clearer or larger face, or mark it with --box x,y,width,height"
+            f"no face found in {name}; use a clearer or larger face",
+            advice=f", or mark it with {option('box')} x,y,width,height",
         )
     faces = [f for f in faces if f.size >= MIN_FACE]
     if not faces:
@@ -487,7 +488,9 @@ def choose(faces: Sequence[Face], which: str | int, name: str) -> list[Face]:
         number = int(which)
         if 1 <= number <= len(ordered):
             return [ordered[number - 1]]
-    raise InputError(f"--face {which}: {name} has {len(ordered)} face(s); use largest, all or 1 to {len(ordered)}")
+    raise InputError(
+        f"{option('face')} {which}: {name} has {len(ordered)} face(s); use largest, all or 1 to {len(ordered)}"
+    )
 
 
 def _tone(image: Image, box: Box) -> NDArray[np.float32]:

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import ImageColor
 
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 
 Image = NDArray[np.uint8]
 
@@ -26,10 +26,13 @@ def parse_background(text: str) -> str | tuple[int, int, int] | Path:
         if Path(text).is_file():
             return Path(text)
         raise InputError(
-            f"--background {text}: it is keep, none, a colour such as white or #00a0ff, or a picture that exists"
+            f"{option('background')} {text}: it is keep, none, a colour such as white or #00a0ff, or a "
+            "picture that exists"
         ) from None
     if len(colour) != 3:
-        raise InputError(f"--background {text}: a colour here has no transparency; leave out the last digits, or none")
+        raise InputError(
+            f"{option('background')} {text}: a colour here has no transparency; leave out the last digits, or none"
+        )
     return colour[0], colour[1], colour[2]
 
 

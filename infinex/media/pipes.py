@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
-from infinex.errors import InputError, OutputError
+from infinex.errors import InputError, OutputError, option
 from infinex.media.files import write_error
 
 CHUNK = 1 << 20
@@ -64,7 +64,7 @@ def standard_output(kind: str = "mp4") -> Iterator[Path]:
     Whatever is printed meanwhile goes to standard error. Raises OutputError for a terminal, or a reader that is gone.
     """
     if kind not in KINDS:
-        raise OutputError(f"--format {kind}: it is one of {', '.join(KINDS)}")
+        raise OutputError(f"{option('format')} {kind}: it is one of {', '.join(KINDS)}")
     out: Any = sys.stdout
     if out is None or out.isatty():
         raise OutputError("-o - writes a video, and standard output is a terminal; send it on with > or |")

@@ -14,10 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, features
 
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 from infinex.media.container import MAX_SIDE, open_container
 from infinex.media.image import read_image
 
+KEEP = f"; {option('keep_readable')} uses what can be read"  # advice where a clip breaks off
 RATE = 25.0  # pictures a second of a sequence, unless asked otherwise
 # What a folder's pictures end in; whatever else lies there is no part of the sequence.
 SUFFIXES = (".png", ".jpg", ".jpeg", ".webp", ".tif", ".tiff", ".bmp", ".ppm", ".pgm", ".jp2", ".avif", ".heic",
@@ -82,9 +83,7 @@ class Animation(Strip):
         except Exception:  # Pillow reports damage in every way there is
             if not keep_readable:
                 time = sum(self.lengths[:i])
-                raise InputError(
-                    f"{self.name} breaks off at {time:.1f} s (damaged data); --keep-readable uses what can be read"
-                ) from None
+                raise InputError(f"{self.name} breaks off at {time:.1f} s (damaged data)", advice=KEEP) from None
 
 
 def is_sequence(path: str | Path) -> bool:

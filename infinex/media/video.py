@@ -24,7 +24,7 @@ from infinex.media.container import open_container, picture_stream, sound_stream
 from infinex.media.convert import Converter
 from infinex.media.deinterlace import Deinterlacer
 from infinex.media.files import readable_file
-from infinex.media.strip import MAX_SIDE, is_sequence, open_strip
+from infinex.media.strip import KEEP, MAX_SIDE, is_sequence, open_strip
 
 __all__ = ["MAX_GAP", "VideoFrame", "VideoInfo", "VideoReader", "open_container", "picture_stream", "probe",
            "sound_stream", "start_time"]  # fmt: skip
@@ -217,10 +217,10 @@ class VideoReader:
             yield VideoFrame(i, i / rate, image)
         promised, end = self._promised, end + self._start
         if not self.keep_readable and promised and end < promised - max(SHORTFALL, min(2.0, 0.1 * promised)):
-            raise InputError(self._broken(end, f"it should last {promised:.1f} s"))
+            raise self._broken(end, f"it should last {promised:.1f} s")
 
-    def _broken(self, time: float, why: str) -> str:
-        return f"{self.path.name} breaks off at {time:.1f} s ({why}); --keep-readable uses what can be read"
+    def _broken(self, time: float, why: str) -> InputError:
+        return InputError(f"{self.path.name} breaks off at {time:.1f} s ({why})", advice=KEEP)
 
     def _shown(self, begin: float) -> Iterator[tuple[float, float, Any]]:
         """Pictures with their times and durations in seconds, from the one that stands at `begin` or before it."""
@@ -273,7 +273,7 @@ class VideoReader:
         try:
             for packet in container.demux(stream):
                 if packet.is_corrupt and not self.keep_readable:
-                    raise InputError(self._broken(elapsed, "damaged data"))
+                    raise self._broken(elapsed, "damaged data")
                 if packet.size == 0 and packet.pts is not None:
                     continue  # Theora says so that the last frame stands on
                 try:
@@ -284,7 +284,7 @@ class VideoReader:
                     raise
                 for frame in frames:
                     if getattr(frame, "is_corrupt", False) and not self.keep_readable:
-                        raise InputError(self._broken(elapsed, "damaged picture"))
+                        raise self._broken(elapsed, "damaged picture")
                     ticks = stamp_of(container, frame)
                     stamp = None if ticks is None else ticks * base
                     if time is None:
@@ -295,7 +295,7 @@ class VideoReader:
                         time += step
                     elif stamp - time > MAX_GAP:
                         if not self.keep_readable:
-                            raise InputError(self._broken(elapsed, "the time stamps jump"))
+                            raise self._broken(elapsed, "the time stamps jump")
                         time += step
                     else:
                         time = stamp
@@ -303,7 +303,7 @@ class VideoReader:
                     yield time, float((getattr(frame, "duration", 0) or 0) * base), frame
         except (av.error.FFmpegError, ValueError, MemoryError):
             if not self.keep_readable:
-                raise InputError(self._broken(elapsed, "damaged data")) from None
+                raise self._broken(elapsed, "damaged data") from None
 
     def at(self, indices: list[int]) -> Iterator[VideoFrame]:
         """Exactly the frames of some rising indices of a file whose rate is constant, found by seeking.
@@ -321,7 +321,7 @@ class VideoReader:
                 if round((time - self._zero - self._start) * rate) >= wanted:
                     break
             if picture is None:
-                raise InputError(self._broken(wanted / rate, "no frame"))
+                raise self._broken(wanted / rate, "no frame")
             yield VideoFrame(wanted, wanted / rate, self._convert(picture))
 
     def _at(self, container: Any, stream: Any, indices: list[int]) -> Iterator[VideoFrame]:
@@ -339,10 +339,10 @@ class VideoReader:
                         if last[0] >= wanted:
                             break
                 if last is None:
-                    raise InputError(self._broken(wanted / rate, "no frame"))
+                    raise self._broken(wanted / rate, "no frame")
                 yield VideoFrame(wanted, wanted / rate, self._convert(last[1]))
         except (av.error.FFmpegError, ValueError):
-            raise InputError(self._broken(0.0, "damaged data")) from None
+            raise self._broken(0.0, "damaged data") from None
 
     def sample(self, times: list[float]) -> Iterator[VideoFrame]:
         """Frames near some rising times in seconds, for looking over a long clip; all differ, `index` is -1.

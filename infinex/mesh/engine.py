@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.engine import Drive, Engine, Setting, Shown, Source
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.surroundings import head_reach
@@ -302,5 +302,7 @@ OPTIONS = MeshOptions
 def open_engine(options: MeshOptions, weights: str) -> MeshEngine:
     """For `infinex.engine.load_engine`."""
     if weights:
-        raise InputError("the engine mesh has no weights; --weights goes with --engine fomm and the like")
+        raise InputError(
+            f"the engine mesh has no weights; {option('weights')} goes with {option('engine')} fomm and the like"
+        )
     return MeshEngine(replace(options, outline=options.refine))

@@ -28,27 +28,17 @@ SIDE = 640  # at which a clip is looked over
 STILL = 2.6  # seconds that a picture's expression is taken on and held
 BELIEVED = 0.5
 
-# What messages of the command line call things, and what a page does.
-WORDS = (
-    (re.compile(r"; --keep-readable uses what can be read"), ""),
-    (re.compile(r", or mark it with --box x,y,width,height"), ""),
-    (re.compile(r" \(to 2 with --allow-exaggeration\)"), ""),
-    (re.compile(r"--box lies"), "the box lies"),
-    (re.compile(r"the given --box"), "the given box"),
-    (re.compile(r"--face (\S+): "), r"face \1: "),
-    (re.compile(r"--([a-z]+) (\S+): "), r"\1 \2: "),
-    (re.compile(r"--([a-z-]+)"), r"\1"),
-)
+# In texts that write options as the command line does: advice in brackets goes, other options lose their dashes.
+PLAIN = re.compile(r" \([^()]*--[a-z-]+\)|(?<![^\s(])--([a-z][a-z-]*)")
 
 
 def friendly(error: InfinexError | str, folder: Path | None = None) -> str:
     """An error's words without options of the command line and without any path of this machine."""
-    text = str(error)
+    text = error.words() if isinstance(error, InfinexError) else error
     if folder is not None:
         text = text.replace(str(folder) + "/", "").replace(str(folder), "")
     text = re.sub(r"(?<![\w.])/(?:[^\s/:;,]+/)+", "", text)
-    for pattern, words in WORDS:
-        text = pattern.sub(words, text)
+    text = PLAIN.sub(lambda m: "the box" if m.start() == 0 and m[1] == "box" else m[1] or "", text)
     text = " ".join(text.split())
     first = text.split(" ", 1)[0]
     text = text if "." in first else text[:1].upper() + text[1:]  # a file's name stays as it is
@@ -115,13 +105,13 @@ class Verdicts:
                 raise
             except InputError as error:
                 # Another visitor's name for the same file is nobody's business.
-                result = type(error)(str(error).replace(path.name, "\0"))
+                result = error.replaced(path.name, "\0")
             with self._lock:
                 self._known[key] = result
                 while len(self._known) > self._size:
                     self._known.popitem(last=False)
         if isinstance(result, InputError):
-            raise type(result)(str(result).replace("\0", path.name))
+            raise result.replaced("\0", path.name)
         return result
 
 

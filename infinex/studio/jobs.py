@@ -47,7 +47,6 @@ class Job:
     total: int | None = None
     message: str | None = None
     summary: dict[str, Any] = field(default_factory=dict)
-    created: float = field(default_factory=time.time)
     started: float | None = None
     first: float | None = None  # when its first frame was done
     ended: float | None = None

@@ -162,7 +162,7 @@ def work(pipe: Any, cores: list[int], folder: str) -> None:
         try:
             pipe.send(("done", perform(task, progress)))
         except InfinexError as error:
-            pipe.send(("failed", str(error)))
+            pipe.send(("failed", error.words()))
         except MemoryError:
             pipe.send(("failed", "there was not enough memory for this; try a smaller size"))
         except BrokenPipeError:

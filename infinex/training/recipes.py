@@ -8,7 +8,7 @@ from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
 from typing import Any, NamedTuple
 
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 from infinex.fields import parsed
 from infinex.spec import systems
 from infinex.training.data import Samples
@@ -54,7 +54,7 @@ def changed(recipe: Any, options: Any, settings: list[str]) -> tuple[Any, Any]:
         key, equals, text = setting.partition("=")
         key = key.strip()
         if not equals or not key:
-            raise InputError(f"--set {setting}: key=value is wanted")
+            raise InputError(f"{option('set')} {setting}: key=value is wanted")
         path = key.removeprefix("trainer.").split(".")
         known = _names(recipe) + _names(options)
         if path[0] in (f.name for f in fields(recipe)) and path[0] != "trainer":
@@ -79,15 +79,15 @@ def _set(item: Any, path: list[str], text: str, key: str, known: list[str]) -> A
     if path[0] not in hints:
         near = get_close_matches(key, known, 1) or get_close_matches(key.rpartition(".")[2], known, 1)
         hint = f"; did you mean {near[0]}?" if near else f"; known: {', '.join(known)}"
-        raise InputError(f"--set {key}: unknown key{hint}")
+        raise InputError(f"{option('set')} {key}: unknown key{hint}")
     value = getattr(item, path[0])
     if len(path) > 1:
         if not is_dataclass(value):
-            raise InputError(f"--set {key}: {path[0]} has no parts")
+            raise InputError(f"{option('set')} {key}: {path[0]} has no parts")
         return replace(item, **{path[0]: _set(value, path[1:], text, key, known)})
     if is_dataclass(value):
-        raise InputError(f"--set {key}: name one of its parts: {', '.join(_names(value, key + '.'))}")
+        raise InputError(f"{option('set')} {key}: name one of its parts: {', '.join(_names(value, key + '.'))}")
     try:
         return replace(item, **{path[0]: parsed(text, hints[path[0]])})
     except (ValueError, TypeError) as error:
-        raise InputError(f"--set {key}={text}: {error}") from None
+        raise InputError(f"{option('set')} {key}={text}: {error}") from None

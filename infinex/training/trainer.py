@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
-from infinex.errors import InfinexError, InputError, MissingDependencyError, OutputError, WeightsError
+from infinex.errors import InfinexError, InputError, MissingDependencyError, OutputError, WeightsError, option
 from infinex.media.files import atomic_path
 from infinex.media.image import write_image
 from infinex.training.average import Average
@@ -154,7 +154,9 @@ class Trainer:
             raise OutputError(f"{self.run} is a file; a folder is wanted")
         if not resume:
             if described.is_file():
-                raise OutputError(f"{self.run} holds a run already: go on with --resume, or name another folder")
+                raise OutputError(
+                    f"{self.run} holds a run already: go on with {option('resume')}, or name another folder"
+                )
             if self.run.is_dir() and any(self.run.iterdir()):
                 raise OutputError(f"{self.run} exists and is not an empty folder")
 
@@ -175,8 +177,9 @@ class Trainer:
         path = Path(start)
         if not path.is_file():
             raise InputError(
-                f"{self.entry.name} goes on from the result of {start}: --set start_from=RUN/weights.safetensors, "
-                "or --set start_from= to begin afresh"
+                f"{self.entry.name} goes on from the result of {start}: {option('set')} "
+                "start_from=RUN/weights.safetensors, "
+                f"or {option('set')} start_from= to begin afresh"
             )
         task.load_file(path)
 
@@ -213,7 +216,9 @@ class Trainer:
                     for key, value in state["average"]["state"][name].items():
                         mine[key].copy_(value)
         except (KeyError, RuntimeError, ValueError):
-            raise WeightsError("the checkpoint does not fit the recipe: its sizes were changed by --set") from None
+            raise WeightsError(
+                f"the checkpoint does not fit the recipe: its sizes were changed by {option('set')}"
+            ) from None
         self.window, self.windowed = dict(state["window"]), int(state["windowed"])
 
     def _checkpoint(self, step: int, last: bool = False) -> None:
@@ -334,7 +339,7 @@ class Trainer:
         except FloatingPointError as error:
             raise InfinexError(
                 f"step {step}: {error}; training stopped, the last good checkpoint is of step {self.saved} "
-                f"(try a lower rate, or --set clip_gradient=1)"
+                f"(try a lower rate, or {option('set')} clip_gradient=1)"
             ) from None
         except KeyboardInterrupt:
             # The step under way may be half done; the checkpoint before it is what counts.
@@ -440,15 +445,15 @@ def train(
         settings = [*before["set"], *settings]
         data = data or before["data"]
     if data is None:
-        raise InputError("name the data with --data")
+        raise InputError(f"name the data with {option('data')}")
     options = getattr(entry.recipe, "trainer", None) or TrainerOptions()
     changed_recipe, options = changed(entry.recipe, options, settings)
     for name in ("devices", "nodes", "log_every", "checkpoint_every", "panel_every", "panel_rows", "threads"):
         if getattr(options, name) < 1:
-            raise InputError(f"--set {name}={getattr(options, name)}: it is at least 1")
+            raise InputError(f"{option('set')} {name}={getattr(options, name)}: it is at least 1")
     if not 0 <= options.ema < 1:
-        raise InputError(f"--set ema={options.ema}: it goes from 0 to below 1")
+        raise InputError(f"{option('set')} ema={options.ema}: it goes from 0 to below 1")
     if changed_recipe.batch_size < 1 or changed_recipe.epochs < 1:
-        raise InputError("--set: batch_size and epochs are at least 1")
+        raise InputError(f"{option('set')}: batch_size and epochs are at least 1")
     entry = entry._replace(recipe=changed_recipe)
     return Trainer(entry, options, Path(data), run, settings, say)(resume, progress)

@@ -17,8 +17,9 @@ from starlette.testclient import TestClient
 from studio_helpers import ended, visitor
 
 from infinex.motion import Motion
-from infinex.studio.app import HOST, create_app
+from infinex.studio.app import create_app
 from infinex.studio.gate import Rate, own_name
+from infinex.studio.hall import HOST
 from infinex.studio.settings import Settings
 
 BAD = ["audio-only.mp4", "bit-rot.mp4", "black.mp4", "corrupt.jpg", "empty.mp4", "empty.png", "no-face.mp4",

@@ -368,7 +368,7 @@ def test_jobs_that_no_page_asks_for_are_stopped(tmp_path: Path, endless: None) -
 def test_a_preview_that_nobody_moves_gives_up_its_place(
     small: Path, endless: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("infinex.studio.app.IDLE_STEP", 0.1)
+    monkeypatch.setattr("infinex.studio.routes.preview.IDLE_STEP", 0.1)
     monkeypatch.setattr(Library, "preview", lambda *_: SimpleNamespace(image=np.zeros((8, 8, 3), np.uint8)))
     with TestClient(create_app(Settings(workers=1, idle=0.3))) as client:
         with visitor(client) as page:

@@ -19,7 +19,7 @@ from infinex.commands.study import study as command
 from infinex.errors import InputError
 from infinex.evaluation.study import Pair, Study, pairs_of, sign_test, table, wilson
 from infinex.studio.settings import Settings
-from infinex.studio.studies import create_study_app
+from infinex.studio.study_app import create_study_app
 
 
 @pytest.fixture

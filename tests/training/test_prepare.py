@@ -21,7 +21,8 @@ from infinex.media.image import read_image
 from infinex.media.video import VideoReader
 from infinex.training import prepare as p
 from infinex.training.data import read_clips
-from infinex.training.prepare import Job, Look, Outcome, PrepareOptions, prepare
+from infinex.training.prepare import Job, Outcome, PrepareOptions, Stretch, prepare
+from infinex.training.prepare.examining import unfit
 
 WORKER = "import sys; from infinex.training.prepare import *; prepare(sys.argv[1], sys.argv[2], {})"
 
@@ -179,16 +180,16 @@ def test_crops_are_squares_inside_the_picture() -> None:
 @pytest.mark.parametrize(
     ("look", "reason"),
     [
-        (Look(0, 5, [(0, 0, 90, 90)] * 4, 4), "too short"),
-        (Look(50, 55, [(0, 0, 90, 90)] * 4, 4), "too short between cuts"),
-        (Look(0, 50, [(0, 0, 90, 90)] * 2, 4), "no face"),
-        (Look(0, 50, [(0, 0, 90, 90)] * 4, 4, 2), "several faces"),
-        (Look(0, 50, [(0, 0, 20, 20)] * 4, 4), "face too small"),
-        (Look(0, 50, [(0, 0, 90, 90)] * 4, 4), ""),
+        (Stretch(0, 5, [(0, 0, 90, 90)] * 4, 4), "too short"),
+        (Stretch(50, 55, [(0, 0, 90, 90)] * 4, 4), "too short between cuts"),
+        (Stretch(0, 50, [(0, 0, 90, 90)] * 2, 4), "no face"),
+        (Stretch(0, 50, [(0, 0, 90, 90)] * 4, 4, 2), "several faces"),
+        (Stretch(0, 50, [(0, 0, 20, 20)] * 4, 4), "face too small"),
+        (Stretch(0, 50, [(0, 0, 90, 90)] * 4, 4), ""),
     ],
 )
-def test_what_a_shot_must_have(look: Look, reason: str) -> None:
-    assert p._unfit(look, 25, PrepareOptions()) == reason
+def test_what_a_shot_must_have(look: Stretch, reason: str) -> None:
+    assert unfit(look, 25, PrepareOptions()) == reason
 
 
 def test_names_of_clips_differ() -> None:

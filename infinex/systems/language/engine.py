@@ -17,7 +17,7 @@ from torch import Tensor
 from infinex.drivers.contract import Drive
 from infinex.drivers.text import check_language
 from infinex.engine import Shown
-from infinex.errors import WeightsError
+from infinex.errors import WeightsError, option
 from infinex.face.topology import POINTS
 from infinex.jobs.file import checked_output, open_file, provenance
 from infinex.jobs.perform import Summary, perform
@@ -167,7 +167,7 @@ def _pixels(x: Tensor) -> Image:
 def _member(folder: Path, name: str) -> Path:
     if not folder.is_dir():
         raise WeightsError(
-            f"the engine stylegan needs --weights, a folder with {', '.join(LAYOUT)}; {str(folder)!r} is none"
+            f"the engine stylegan needs {option('weights')}, a folder with {', '.join(LAYOUT)}; {str(folder)!r} is none"
         )
     for ending in ENDINGS:
         path = folder / (name + ending)

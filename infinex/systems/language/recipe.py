@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from infinex.errors import InputError, WeightsError
+from infinex.errors import InputError, WeightsError, option
 from infinex.nn.sentence import DEFAULT, PARTS, Pooling, load_encoder, size_of
 from infinex.systems.language.losses import LossWeights, contrastive, path_regularisation
 from infinex.systems.language.model import MotionText, UnitConfig, UnitMotion
@@ -140,7 +140,7 @@ def samples(recipe: UnitRecipe | StyleganRecipe, folder: Any, split: str) -> Uni
         from infinex.nn.stylegan2 import load_stylegan2
 
         if not recipe.generator:
-            raise InputError("training in W+ needs a StyleGAN2: --set generator=FILE")
+            raise InputError(f"training in W+ needs a StyleGAN2: {option('set')} generator=FILE")
         return Portraits(recipe, folder, load_stylegan2(recipe.generator).config.size)
     pairs = pairs_for(recipe, folder, split)
     vectors = load_encoder(recipe.encoder)(pairs.texts, pooling=recipe.pooling)

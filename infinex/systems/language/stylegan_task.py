@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler
 
-from infinex.errors import InputError, WeightsError
+from infinex.errors import InputError, WeightsError, option
 from infinex.nn.clip import Clip, load_clip
 from infinex.nn.e4e import SIDE, load_e4e
 from infinex.nn.lpips import load_lpips
@@ -102,7 +102,7 @@ class StyleganTask:
     ) -> None:  # fmt: skip
         self.recipe = recipe
         if generator is None and not recipe.generator:
-            raise InputError("training in W+ needs a StyleGAN2: --set generator=FILE")
+            raise InputError(f"training in W+ needs a StyleGAN2: {option('set')} generator=FILE")
         self.generator = (generator or load_stylegan2(recipe.generator)).eval().requires_grad_(False)
         self.encoder = load_e4e(recipe.encoder) if recipe.encoder else None
         own = clip or load_clip(recipe.clip)

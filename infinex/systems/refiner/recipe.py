@@ -15,7 +15,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 from infinex.systems.refiner import weights
 from infinex.systems.refiner.losses import (
     RefinerLossWeights,
@@ -184,7 +184,7 @@ class PairSamples:
 def task(recipe: RefinerRecipe) -> RefinerTask:
     """For the trainer. Raises InputError for a part that does not exist."""
     if recipe.config not in CONFIGS:
-        raise InputError(f"--set config={recipe.config}: there are {', '.join(CONFIGS)}")
+        raise InputError(f"{option('set')} config={recipe.config}: there are {', '.join(CONFIGS)}")
     return RefinerTask(recipe)
 
 

@@ -22,7 +22,7 @@ from torch import Tensor, nn
 from torch.optim import AdamW, Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 from infinex.systems.speech import losses
 from infinex.systems.speech.data import Mouths, Phrases, talks
 from infinex.systems.speech.losses import SpeechWeights
@@ -179,7 +179,7 @@ class SpeechTask:
 def task(recipe: SpeechRecipe) -> SpeechTask:
     """For the trainer. Raises InputError where the recipe contradicts itself."""
     if recipe.stage not in ("sounds", "mouths"):
-        raise InputError(f"--set stage={recipe.stage}: it is sounds or mouths")
+        raise InputError(f"{option('set')} stage={recipe.stage}: it is sounds or mouths")
     return SpeechTask(recipe)
 
 
@@ -192,7 +192,7 @@ def samples(recipe: SpeechRecipe, folder: str | Path, split: str) -> Phrases | M
     shapes = default_shapes()
     if len(shapes) != recipe.config.coefficients:
         raise InputError(
-            f"--set config.coefficients={recipe.config.coefficients}: there are {len(shapes)} mouth shapes"
+            f"{option('set')} config.coefficients={recipe.config.coefficients}: there are {len(shapes)} mouth shapes"
         )
     found = list(talks(folder, split))
     if not found and not train:

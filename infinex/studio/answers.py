@@ -1,0 +1,48 @@
+"""Errors as JSON: one sentence each, with no path of this machine."""
+
+from __future__ import annotations
+
+import re
+
+from fastapi import Request
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from starlette.exceptions import HTTPException
+
+from infinex.errors import InfinexError
+from infinex.studio.checks import friendly
+from infinex.studio.hall import Studio
+
+
+async def problem(request: Request, error: Exception) -> JSONResponse:
+    if isinstance(error, InfinexError):
+        studio: Studio | None = getattr(request.app.state, "studio", None)
+        return JSONResponse({"detail": friendly(error, None if studio is None else studio.folder)}, 422)
+    if isinstance(error, RequestValidationError):
+        return JSONResponse({"detail": _in_words(error)}, 422)
+    if isinstance(error, HTTPException):
+        headers = dict(error.headers or {})
+        if error.status_code == 405:
+            headers["Allow"] = ", ".join(sorted(_methods(request)))
+        return JSONResponse({"detail": str(error.detail)}, error.status_code, headers=headers)
+    return JSONResponse({"detail": "Something went wrong here."}, 500)
+
+
+def _methods(request: Request) -> set[str]:
+    """What may be asked of a path, over all the routes it has."""
+    out: set[str] = set()
+    for path, operations in request.app.openapi().get("paths", {}).items():
+        if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)), request.url.path):
+            out |= {method.upper() for method in operations}
+    for route in request.app.routes:
+        found = getattr(route, "path_regex", None)
+        if found is not None and found.match(request.url.path):
+            out |= set(getattr(route, "methods", None) or ())
+    return out
+
+
+def _in_words(error: RequestValidationError) -> str:
+    """The first complaint about a request's form, as a sentence."""
+    first = error.errors()[0]
+    name = str(first.get("loc", ("", "request"))[-1])[:40]
+    return f"{name}: {first.get('msg', 'cannot be used')}."

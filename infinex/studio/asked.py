@@ -1,0 +1,160 @@
+"""Looking over what a request for an animation names, before a job is made of it."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from typing import Any
+
+from fastapi import Request, UploadFile
+
+from infinex.drivers.motion import load_motion
+from infinex.drivers.units import parse_timeline
+from infinex.errors import InputError
+from infinex.motion import PARTS
+from infinex.studio import checks
+from infinex.studio.cost import Length, Work
+from infinex.studio.expression import read_keyframes
+from infinex.studio.forms import CLEAR
+from infinex.studio.hall import Studio
+from infinex.studio.jobs import Job
+from infinex.studio.settings import Settings
+
+
+def length_of(
+    motion: str | None, units: str | None, keyframes: str | None, text: str | None, settings: Settings
+) -> Length | None:
+    """How long a driver is that comes without a file; None for one with a file. Raises InputError."""
+    length = None
+    if motion is not None:
+        played = load_motion(motion)
+        length = Length(played.duration, played.fps)
+    elif units is not None:
+        length = Length(parse_timeline(units)[-1].time + 0.04)
+    elif keyframes is not None:
+        frames = read_keyframes(_json(keyframes), settings.duration)
+        length = Length(max(checks.STILL, frames[-1][0] + 0.2))
+    elif text is not None:
+        from infinex.drivers.text import open_text
+
+        driver = open_text(text)
+        length = Length(driver.frames / driver.fps)
+    if length is not None and length.seconds > settings.duration + 1:
+        what = "units" if units is not None else "this text" if text is not None else "this motion"
+        raise InputError(f"{what}: it lasts {length.seconds:.0f} s; the limit here is {settings.duration:.0f} s")
+    return length
+
+
+def background_of(text: str, format: str) -> str:
+    """What lies behind a transparent portrait: keep, none or #rrggbb. Raises InputError; a file is never meant."""
+    from PIL import ImageColor
+
+    words = text.strip().lower() or "keep"
+    if words == "none" and format not in CLEAR:
+        raise InputError(f"background none: {format} has no transparency; ask for {', '.join(CLEAR)}")
+    if words in ("keep", "none"):
+        return words
+    try:
+        return "#{:02x}{:02x}{:02x}".format(*ImageColor.getrgb(words)[:3])
+    except ValueError:
+        raise InputError("background: keep, none, a colour's name or #rrggbb is wanted") from None
+
+
+def whose_of(text: str) -> str:
+    """Which face of the driver performs. Raises InputError."""
+    words = text.replace(" ", "").lower() or "largest"
+    if not re.fullmatch(r"largest|moving|[1-9]\d?|\d{1,5}(\.\d{1,3})?(,\d{1,5}(\.\d{1,3})?){3}", words):
+        raise InputError("driver_face: largest, moving, a number from the left or x,y,width,height is wanted")
+    return words
+
+
+def _json(text: str) -> Any:
+    try:
+        return json.loads(text)
+    except (ValueError, RecursionError):
+        raise InputError("keyframes is not JSON that can be read") from None
+
+
+def check_options(options: dict[str, Any], studio: Studio) -> None:
+    from infinex.pipeline import Options
+
+    settings = studio.settings
+    if not studio.engines.known(options["engine"]):
+        there = ", ".join(e["name"] for e in studio.engines)
+        raise InputError(f"there is no engine {options['engine']!r} here; there are {there}")
+    if not options["parts"]:
+        raise InputError(f"nothing would move: name some of {', '.join(PARTS)} as parts")
+    if options["size"] is not None and options["size"] > settings.side:
+        raise InputError(f"size {options['size']}: the limit here is {settings.side} pixels")
+    Options(**options).check()
+
+
+async def task_of(
+    studio: Studio,
+    request: Request,
+    job: Job,
+    source: UploadFile | None,
+    portrait: str | None,
+    driving: UploadFile | None,
+    speech: UploadFile | None,
+    options: dict[str, Any],
+    box: str | None,
+    length: Length | None,
+    watch: checks.Watch,
+) -> tuple[dict[str, Any], Work]:
+    """Keep the files of a job and look them over; `length` is that of a driver without a file.
+
+    Raises InputError, GoneError where nobody waits any more."""
+    s = studio.settings
+    out: dict[str, Any] = {}
+    whole: Length | None = None  # of a portrait that is a clip
+    if source is not None:
+        path = await studio.keep_file(source, job.folder / "source", "portrait")
+        if box is not None and box.strip():
+            size, faces = await studio.look(checks.look_in_box, path, box, s)
+            options["face"], options["box"] = "largest", checks.parse_box(box, size)
+        else:
+            size, faces, whole = await studio.look(
+                studio.verdicts.of, path, "source", lambda p: checks.look_at_source(p, s, watch)
+            )
+        if not faces and options["panel"]:
+            raise InputError("the panel needs a still picture as portrait")
+        if not faces:
+            options["face"] = "largest"
+        else:
+            from infinex.face.tracker import choose
+
+            faces = choose(faces, options["face"], path.name)
+        out["source"] = str(path)
+    else:
+        kept = studio.library.get(portrait or "", request.state.session)
+        folder = job.folder / "source"
+        folder.mkdir()
+        # A copy, so that the portrait may go while the job waits.
+        await studio.look(shutil.copyfile, kept.path, folder / kept.path.name)
+        out["source"] = str(folder / kept.path.name)
+        size, faces = kept.size, kept.faces if options["face"] == "all" else kept.faces[:1]
+        if kept.box is not None:
+            options["face"], options["box"] = "largest", checks.parse_box(kept.box, kept.size)
+    if driving is not None:
+        path = await studio.keep_file(driving, job.folder / "driving", "driving")
+        length = await studio.look(studio.verdicts.of, path, "driving", lambda p: checks.look_at_driving(p, s, watch))
+        out["driving"] = str(path)
+    if speech is not None:
+        path = await studio.keep_file(speech, job.folder / "speech", "voice")
+        length = await studio.look(studio.verdicts.of, path, "speech", lambda p: checks.look_at_sound(p, s, watch))
+        out["speech"] = str(path)
+    assert length is not None  # one driver was given
+    return out, work_of(options, size, max(1, len(faces)), length, whole)
+
+
+def work_of(options: dict[str, Any], size: tuple[int, int], faces: int, driver: Length, clip: Length | None) -> Work:
+    """What a job has to draw. Raises InputError where `start` and `end` leave nothing of the driver."""
+    part = driver.cut(options["start"], options["end"])
+    if clip is not None:
+        part = Length(min(part.seconds, clip.seconds), part.fps)
+    k = 1.0 if options["size"] is None else options["size"] / max(size)
+    width, height = (max(2, round(side * k)) for side in size)
+    wide = 4 * width if options["panel"] else width
+    return Work(options["engine"], part.frames(options["fps"]), wide, height, faces, clip is not None)

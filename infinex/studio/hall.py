@@ -1,0 +1,165 @@
+"""What the handlers of every route share: the queue, the library, the threads, and who asks."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import shutil
+import tempfile
+from collections.abc import Callable, Coroutine
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fastapi import Request, UploadFile, WebSocket
+from starlette.exceptions import HTTPException
+
+from infinex.errors import InputError
+from infinex.studio import checks
+from infinex.studio.checks import friendly, safe_name
+from infinex.studio.forms import Animation, Made
+from infinex.studio.gate import Rate
+from infinex.studio.jobs import Job, Queue
+from infinex.studio.library import Library, Portrait
+from infinex.studio.offer import Engines
+from infinex.studio.settings import Settings
+from infinex.studio.studies import Studies
+
+T = TypeVar("T")
+GONE = "There is no such animation; it may have been removed after its time."
+HERE = 0.5  # seconds between looks whether a client is still there
+HOST = 8  # visitors' rates that one address may use up, since anybody can call a session their own
+
+
+class Busy(HTTPException):
+    """Come again later."""
+
+    def __init__(self, seconds: float, detail: str) -> None:
+        super().__init__(429, detail, {"Retry-After": str(max(1, round(seconds)))})
+
+
+@dataclass
+class Places:
+    """How many pages are served at once, and how many may be."""
+
+    most: int
+    taken: int = 0
+
+
+class Studio:
+    """What the handlers share."""
+
+    def __init__(self, settings: Settings) -> None:
+        self.settings = settings
+        self.folder = Path(tempfile.mkdtemp(prefix="infinex-studio-"))
+        self.queue = Queue(settings, self.folder)
+        self.library = Library(settings, self.folder)
+        self.verdicts = checks.Verdicts()
+        self.rate, self.hosts = Rate(settings.rate), Rate(HOST * settings.rate)
+        self.engines = Engines()
+        self.looking = ThreadPoolExecutor(4, thread_name_prefix="infinex-look")
+        self.making = ThreadPoolExecutor(2, thread_name_prefix="infinex-make")  # other formats of results
+        self.drawing = ThreadPoolExecutor(max(2, settings.previews), thread_name_prefix="infinex-draw")
+        self.visits = {"previews": Places(settings.previews), "lives": Places(settings.lives)}
+
+    def close(self) -> None:
+        """Stop all work and remove every file."""
+        self.queue.close()
+        for pool in (self.looking, self.making):
+            pool.shutdown(wait=False, cancel_futures=True)
+        self.drawing.shutdown(wait=False, cancel_futures=True)
+        shutil.rmtree(self.folder, ignore_errors=True)
+
+    async def look(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Run a check in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.looking, functools.partial(work, *args))
+
+    async def make(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Run the making of another format in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.making, functools.partial(work, *args))
+
+    async def draw(self, work: Callable[..., Any], *args: Any) -> Any:
+        """Run drawing in a thread."""
+        return await asyncio.get_running_loop().run_in_executor(self.drawing, functools.partial(work, *args))
+
+    def counted(self, request: Request) -> None:
+        """Count a request that costs work. Raises Busy."""
+        host = request.client.host if request.client else "?"
+        wait = self.rate.wait(request.state.session or host) or self.hosts.wait(host)
+        if wait:
+            raise Busy(wait, f"That was a lot at once; please wait {wait:.0f} seconds.")
+
+    async def keep_file(self, upload: UploadFile, folder: Path, fallback: str) -> Path:
+        """Write an upload under its own, cleaned name. Raises InputError for an empty one."""
+        path = folder / safe_name(upload.filename, fallback)
+        folder.mkdir(parents=True, exist_ok=True)
+
+        def copy() -> int:
+            with path.open("wb") as out:
+                shutil.copyfileobj(upload.file, out, 1 << 20)
+            return path.stat().st_size
+
+        if not await self.look(copy):
+            raise InputError(f"{path.name} is empty")
+        return path
+
+    def view(self, job: Job) -> Animation:
+        """A job as the API shows it."""
+        made = None
+        if job.state == "done" and job.summary:
+            s = job.summary
+            made = Made(
+                format=job.format, frames=s["frames"], duration=s["duration"],
+                fps=round(s["frames"] / max(1e-6, s["duration"]), 3), width=s["width"], height=s["height"],
+                faces=s["faces"], engine=s["engine"], bytes=job.output.stat().st_size if job.output.exists() else 0,
+                warnings=[friendly(w, job.folder) for w in s["warnings"]],
+            )  # fmt: skip
+        left = job.seconds_left
+        return Animation(
+            id=job.id, state=job.state, progress=round(job.progress, 4), position=self.queue.position(job),
+            seconds_left=None if left is None else round(left, 1), message=job.message, label=job.label, result=made,
+        )  # fmt: skip
+
+
+def studio_of(request: Request | WebSocket) -> Studio:
+    studio: Studio = request.app.state.studio
+    return studio
+
+
+async def while_there(request: Request, watch: checks.Watch, work: Coroutine[Any, Any, T]) -> T:
+    """Do `work`, and tell its `watch` as soon as the client has gone."""
+    task = asyncio.ensure_future(work)
+    try:
+        while not task.done():
+            await asyncio.wait({task}, timeout=HERE)
+            if not task.done() and not watch.gone.is_set() and await request.is_disconnected():
+                watch.gone.set()
+    except BaseException:
+        watch.gone.set()
+        task.cancel()
+        raise
+    return await task
+
+
+def job_of(request: Request, name: str) -> Job:
+    job = studio_of(request).queue.get(name, request.state.session)
+    if job is None:
+        raise HTTPException(404, GONE)
+    return job
+
+
+def visitor_of(request: Request | WebSocket) -> str:
+    session: str | None = request.state.session
+    if session is None:
+        raise HTTPException(403, "Open the studio's page first; this is one of its own requests.")
+    return session
+
+
+def portrait_of(request: Request | WebSocket, name: str) -> Portrait:
+    return studio_of(request).library.get(name, visitor_of(request))
+
+
+def studies_of(request: Request) -> Studies:
+    studies: Studies = request.app.state.studies
+    return studies
