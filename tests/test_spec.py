@@ -16,18 +16,30 @@ STATED = """
 from infinex.spec import System, Weights
 
 SYSTEM = System(
-    label="Toy: a dot on the nose", engine="engine", recipes="recipe", evaluate="measure", task="toy",
+    label="Toy: a dot on the nose", engine="engine", options=("bright",), recipes="recipe", evaluate="measure", task="toy",
     weights=(Weights("toy-dot", "nobody", "CC0", 0.1, bundled="dot.safetensors"),),
 )
 """
 ENGINE = """
+from dataclasses import dataclass
+
 import numpy as np
 
+from infinex.engine import Engine, Shown
 from infinex.face.portrait import SourceFace
 
 
+@dataclass(frozen=True)
+class ToyOptions:
+    bright: int = 255
+
+
+OPTIONS = ToyOptions
+
+
 class Face:
-    def __init__(self, source):
+    def __init__(self, source, bright):
+        self.bright = bright
         self.face = SourceFace(source.face.landmarks)
         x, y = np.round(source.face.landmarks[4, :2]).astype(int)
         self.box = x, y, x + 1, y + 1
@@ -36,19 +48,22 @@ class Face:
         pass
 
     def draw(self, canvas, drive):
-        canvas[self.box[1], self.box[0]] = 255
-        return None, None
+        canvas[self.box[1], self.box[0]] = self.bright
+        return Shown()
 
 
-class Toy:
-    name, needs = "toy", "motion"
+class Toy(Engine):
+    name = "toy"
 
-    def prepare(self, source):
-        return Face(source)
+    def __init__(self, bright):
+        self.bright = bright
+
+    def prepare(self, source, setting=None):
+        return Face(source, self.bright)
 
 
 def open_engine(options, weights):
-    return Toy()
+    return Toy(options.bright)
 """
 RECIPE = '''
 from dataclasses import dataclass
@@ -95,13 +110,20 @@ names = engine_names()
 listed = CliRunner().invoke(app, ["weights", "list"]).output
 told = registry.where(registry.find("toy-dot"))
 light = "torch" not in sys.modules
-engine = load_engine("toy").name
+from infinex import Options
+
+engine = load_engine("toy", Options(engine="toy", own={"bright": "7"})).bright
+told_no = ""
+try:
+    Options(engine="toy", mouth="own").check()
+except Exception as error:
+    told_no = str(error)
 asked = CliRunner().invoke(app, ["evaluate", ".", "--out", sys.argv[2], "--task", "toy"]).output
 from infinex.studio.offer import Engines
 
 offered = Engines().known("mesh")
 labels = Engines()._labels
-print(json.dumps({"names": names, "listed": listed, "where": str(told), "light": light, "engine": engine,
+print(json.dumps({"names": names, "listed": listed, "where": str(told), "light": light, "engine": engine, "told_no": told_no,
                   "asked": asked, "label": labels["toy"], "offered": offered}))
 """
 
@@ -138,7 +160,8 @@ def test_a_new_system_is_found_everywhere_by_its_folder_alone(toy: Path, tmp_pat
     assert found["names"][0] == "mesh" and "toy" in found["names"]
     assert "toy-dot" in found["listed"] and found["where"].endswith("toy/data/dot.safetensors")
     assert found["light"], "listing engines and weights must not load PyTorch"
-    assert found["engine"] == "toy" and "dots 1" in found["asked"]
+    assert found["engine"] == 7 and "dots 1" in found["asked"]
+    assert found["told_no"] == "--mouth: the engine toy does not know it"
     assert found["label"].startswith("Toy") and found["offered"]
 
 
