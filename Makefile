@@ -85,6 +85,7 @@ lint: $(VENV)/.installed-dev
 	$(PY) -m ruff check .
 	$(PY) -m ruff format --check .
 	$(PY) -m mypy
+	$(VENV)/bin/lint-imports
 
 test-slow: $(VENV)/.installed-dev
 	$(PY) -m pytest -m slow --timeout 3600

@@ -16,7 +16,8 @@ STATED = """
 from infinex.spec import System, Weights
 
 SYSTEM = System(
-    label="Toy: a dot on the nose", engine="engine", options=("bright",), recipes="recipe", evaluate="measure", task="toy",
+    label="Toy: a dot on the nose", engine="engine", options=("bright",),
+    recipes="recipe", evaluate="measure", task="toy",
     weights=(Weights("toy-dot", "nobody", "CC0", 0.1, bundled="dot.safetensors"),),
 )
 """
@@ -123,8 +124,8 @@ from infinex.studio.offer import Engines
 
 offered = Engines().known("mesh")
 labels = Engines()._labels
-print(json.dumps({"names": names, "listed": listed, "where": str(told), "light": light, "engine": engine, "told_no": told_no,
-                  "asked": asked, "label": labels["toy"], "offered": offered}))
+print(json.dumps({"names": names, "listed": listed, "where": str(told), "light": light, "engine": engine,
+                  "told_no": told_no, "asked": asked, "label": labels["toy"], "offered": offered}))
 """
 
 

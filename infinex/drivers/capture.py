@@ -13,9 +13,9 @@ from numpy.typing import NDArray
 from infinex.drivers.contract import Drive
 from infinex.face import topology as top
 from infinex.face.interior import SHAPE
+from infinex.face.portrait import SourceFace
 from infinex.face.pose import Pose, fit_pose, to_matrix, to_vector
 from infinex.face.shape import eye_openness, gaze_of, lip_gaps
-from infinex.mesh.retarget import SourceFace
 from infinex.motion import Move, Rest, is_whole, part_weights
 
 Array = NDArray[np.float64]

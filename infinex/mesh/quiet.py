@@ -12,13 +12,13 @@ from numpy.typing import NDArray
 
 from infinex.errors import FaceNotFoundError
 from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
 from infinex.face.pose import fit_pose
 from infinex.face.shape import lip_gaps
 from infinex.face.tracker import Face, FaceTracker
 from infinex.face.units import units_offsets
 from infinex.media.video import VideoFrame, VideoReader
 from infinex.mesh.mouth import MouthTone
-from infinex.mesh.retarget import SourceFace
 from infinex.motion import part_weights
 
 Array = NDArray[np.float64]

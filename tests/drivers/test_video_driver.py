@@ -7,9 +7,9 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from infinex.ensemble import parse_cast
 
 from infinex.drivers.capture import FREE, Adjust, Camera, one_rest
+from infinex.drivers.cast import parse_cast
 from infinex.drivers.shots import Shots, likeness, thumbnail
 from infinex.drivers.video import VideoDriver
 from infinex.drivers.whose import check_driver_face, whose

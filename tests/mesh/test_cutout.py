@@ -10,7 +10,8 @@ from infinex.editing import edit
 from infinex.engine import Drive, Source
 from infinex.errors import InfinexError, InputError
 from infinex.face.tracker import Face
-from infinex.mesh.cutout import backdrop, bled, foreground, parse_background, sharpened
+from infinex.media.background import backdrop, parse_background
+from infinex.mesh.cutout import bled, foreground, sharpened
 from infinex.mesh.engine import MeshEngine, MeshOptions
 from infinex.motion import Move, Rest
 from infinex.pipeline import Options, Stage, animate, load_source
