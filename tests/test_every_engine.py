@@ -66,7 +66,7 @@ def moved(index: int = 40) -> Move:
 def filmed(move: Move) -> Drive:
     """The same with a frame of the performer."""
     image, points = performer()
-    return Drive(move, np.roll(image, 3, axis=0), points + [0, 3, 0])
+    return Drive(move, np.roll(image, 3, axis=0), points + np.array([0, 3, 0]))
 
 
 def test_nothing_outside_its_box_changes(engine: Engine) -> None:
@@ -175,5 +175,5 @@ def test_what_it_states_is_what_it_takes(name: str) -> None:
 
 @pytest.mark.parametrize("name", [n for n in NAMES if n != "mesh"])
 def test_weights_that_are_not_there(name: str, tmp_path: Path) -> None:
-    with pytest.raises(InfinexError, match="no such file|needs"):
+    with pytest.raises(InfinexError, match=r"no such file|needs"):
         load_engine(name, Options(engine=name), str(tmp_path / "nothing.safetensors"))

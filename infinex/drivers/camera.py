@@ -16,7 +16,7 @@ from infinex.drivers.measured import Measured
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face import topology as top
 from infinex.face.pose import Pose, fit_pose
-from infinex.face.tracker import FaceTracker
+from infinex.face.tracker import Face, FaceTracker
 
 Array = NDArray[np.float64]
 SETTLE = 20  # frames in which the performer looks ahead, at rest
@@ -50,6 +50,80 @@ class OneEuro:
         return self._x
 
 
+class LiveCapture:
+    """What a performer does as frames come: the rest is seen first, then every frame becomes a drive.
+
+    A camera hands its frames in, and so does the studio's live view."""
+
+    def __init__(self, fps: float, smooth: float = 0.5, flow: bool = True, frames: int = 0) -> None:
+        """`flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too.
+        `frames` in which the rest is seen; 0: the usual number."""
+        self._fps, self._smooth, self._flow, self._enough = fps, smooth, flow, frames or SETTLE
+        self._tracks: list[Array] = []
+        self._images: list[NDArray[np.uint8]] = []
+        self._near: tuple[Pose | None, Array | None] = (None, None)
+        self._anew: tuple[list[Array], list[NDArray[np.uint8]]] | None = None
+        self._start = self._last = 0.0
+        self._state: Array | None = None
+
+    def look(self, image: NDArray[np.uint8], face: Face | None) -> bool:
+        """A frame of the performer at rest; whether enough were seen."""
+        if face is not None:
+            self._tracks.append(face.landmarks)
+            self._images.append(image)
+        return len(self._tracks) >= self._enough
+
+    @property
+    def seen(self) -> bool:
+        """Whether anybody was there."""
+        return bool(self._tracks)
+
+    def settle(self, near: Pose | None = None, match: Array | None = None) -> Shot:
+        """Choose the rest among the frames seen last: near the portrait's pose, or most like its face `match`."""
+        self._near = near, match
+        self.rest, index = choose_rest(self._tracks, near, match)
+        self.image, self.points = self._images[index], self._tracks[index]
+        unit = fit_pose(top.mean_face(), self.points).scale
+        self._states = Capture(self.rest, unit, self._fps)
+        self._measured = Measured(self.image, self.points, self.rest) if self._flow else None
+        noise = [NOISE_POSE, np.tile(NOISE, top.POINTS), *([NOISE_BEYOND] if self._flow else [])]
+        self._steady = OneEuro(np.concatenate(noise) * 2 * max(self._smooth, 0.05))
+        return Shot(self.rest, self.image, self.points)
+
+    def begin(self, now: float) -> None:
+        """Time zero of the moves, by the clock."""
+        self._start = self._last = now
+
+    def renew(self) -> None:
+        """See the rest anew in the frames that come; the drive from which on it counts says so, as after a cut."""
+        self._anew = [], []
+
+    def see(self, image: NDArray[np.uint8], face: Face | None, now: float) -> Drive | None:
+        """The drive of a frame that came at `now`, seconds of the clock; None until a face was seen."""
+        begins = None
+        if face is not None:
+            if self._anew is not None:
+                self._anew[0].append(face.landmarks)
+                self._anew[1].append(image)
+                if len(self._anew[0]) >= self._enough:
+                    (self._tracks, self._images), self._anew = self._anew, None
+                    begins = self.settle(*self._near)
+            self._state = self._steady(self._measure(image, face.landmarks), now - self._last)
+        self._last = now
+        if self._state is None:
+            return None
+        move = self._states.move(self._state, now - self._start, face is not None)
+        return Drive(move, image if face else None, face.landmarks if face else None, begins)
+
+    def _measure(self, image: NDArray[np.uint8], points: Array) -> Array:
+        """One frame's state, see `Capture.state`, and what was measured beyond it."""
+        if self._measured is None:
+            return self._states.state(points)
+        points = self._measured.landmarks(image, points)
+        beyond = self._measured.beyond(image, points, fit_pose(self.rest.face, points), True)
+        return np.concatenate([self._states.state(points), beyond])
+
+
 class CameraDriver(Driver):
     """A live camera, `camera:N`; yields drives as they come, skipping frames nobody had time for.
 
@@ -72,9 +146,7 @@ class CameraDriver(Driver):
         self.fps = claimed if RATES[0] <= claimed <= RATES[1] else USUAL_RATE
         self.name, self.taken, self.stopped = name, 0.0, False
         self.lost: list[tuple[float, float]] = []
-        self._smooth, self._flow = smooth, flow
-        self._near: tuple[Pose | None, Array | None] = (None, None)
-        self._anew: tuple[list[Array], list[NDArray[np.uint8]]] | None = None
+        self._live = LiveCapture(self.fps, smooth, flow)
         self._tracker = FaceTracker()
         if look:
             self.look()
@@ -93,70 +165,34 @@ class CameraDriver(Driver):
         """See the performer at rest. `seen` is called after every picture; what it raises ends this.
 
         Raises InputError and FaceNotFoundError."""
-        tracks: list[Array] = []
-        images = []
         for _ in range(8 * SETTLE):
             image = self._read()
             if image is None:
                 raise InputError(f"{self.name} gives no picture")
             if seen is not None:
                 seen()
-            face = self._tracker(image)
-            if face is not None:
-                tracks.append(face.landmarks)
-                images.append(image)
-            if len(tracks) >= SETTLE:
+            if self._live.look(image, self._tracker(image)):
                 break
-        if not tracks:
+        if not self._live.seen:
             raise FaceNotFoundError(f"{self.name} sees no face; sit in front of it, with light on you")
-        self._seen = tracks, images
         return self.settle()
 
     def settle(self, near: Pose | None = None, match: Array | None = None) -> CameraDriver:  # type: ignore[override]
         """Choose the rest among the frames seen last: near the portrait's pose, or most like its face `match`."""
-        self._near = near, match
-        tracks, images = self._seen
-        self.rest, index = choose_rest(tracks, near, match)
-        self.rest_image, self.rest_points = images[index], tracks[index]
-        unit = fit_pose(top.mean_face(), self.rest_points).scale
-        self._states = Capture(self.rest, unit, self.fps)
-        self._measured = Measured(self.rest_image, self.rest_points, self.rest) if self._flow else None
-        noise = [NOISE_POSE, np.tile(NOISE, top.POINTS), *([NOISE_BEYOND] if self._flow else [])]
-        self._steady = OneEuro(np.concatenate(noise) * 2 * max(self._smooth, 0.05))
+        self._live.settle(near, match)
+        self.rest, self.rest_image, self.rest_points = self._live.rest, self._live.image, self._live.points
         return self
 
     def renew(self) -> None:
         """See the rest anew in the frames that come; the drive from which on it counts says so, as after a cut."""
-        self._anew = [], []
-
-    def _state(self, image: NDArray[np.uint8], points: Array) -> Array:
-        """One frame's state, see `Capture.state`, and what was measured beyond it."""
-        if self._measured is None:
-            return self._states.state(points)
-        points = self._measured.landmarks(image, points)
-        beyond = self._measured.beyond(image, points, fit_pose(self.rest.face, points), True)
-        return np.concatenate([self._states.state(points), beyond])
+        self._live.renew()
 
     def __iter__(self) -> Iterator[Drive]:
-        start = last = time.perf_counter()
-        state: Array | None = None
+        self._live.begin(time.perf_counter())
         while (image := self._read()) is not None:
-            now, begins = self.taken, None
-            face = self._tracker(image)
-            if face is not None:
-                if self._anew is not None:
-                    self._anew[0].append(face.landmarks)
-                    self._anew[1].append(image)
-                    if len(self._anew[0]) >= SETTLE:
-                        self._seen, self._anew = self._anew, None
-                        self.settle(*self._near)
-                        begins = Shot(self.rest, self.rest_image, self.rest_points)
-                state = self._steady(self._state(image, face.landmarks), now - last)
-            last = now
-            if state is None:
-                continue
-            move = self._states.move(state, now - start, face is not None)
-            yield Drive(move, image if face else None, face.landmarks if face else None, begins)
+            drive = self._live.see(image, self._tracker(image), self.taken)
+            if drive is not None:
+                yield drive
         self.stopped = True
         self.taken = time.perf_counter()
 

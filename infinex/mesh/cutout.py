@@ -10,7 +10,6 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from infinex.engine import Prepared
 from infinex.face import topology as top
 from infinex.face.surroundings import smoothstep
 from infinex.mesh.beyond import Beyond
@@ -94,7 +93,7 @@ def _local(image: NDArray[np.float32], where: NDArray[np.uint8], reach: int) -> 
     return cv2.GaussianBlur(out, (0, 0), reach / 2)
 
 
-def whole_matte(image: Image, faces: Sequence[Prepared]) -> NDArray[np.float32]:
+def whole_matte(image: Image, faces: Sequence[Any]) -> NDArray[np.float32]:
     """Alpha (H, W) in 0..1 of everybody in the picture, near each face the one it is drawn with."""
     h, w = image.shape[:2]
     first = faces[0].face
@@ -128,7 +127,7 @@ class CutOut:
     """The person of a picture as a layer with alpha, which follows what the engine draws."""
 
     def __init__(
-        self, image: Image, faces: Sequence[Prepared], cutout: Image | None = None, behind: Image | None = None
+        self, image: Image, faces: Sequence[Any], cutout: Image | None = None, behind: Image | None = None
     ) -> None:
         """`cutout` (H, W, 4) is the picture with its own transparency, where it has some; `behind` (H, W, 3) is laid
         under the person, None leaves it transparent."""

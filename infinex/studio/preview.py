@@ -4,28 +4,29 @@ from __future__ import annotations
 
 import threading
 import time
+from dataclasses import replace
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.drivers.camera import OneEuro
-from infinex.drivers.capture import NOISE, NOISE_POSE, Capture, choose_rest, with_strength
-from infinex.drivers.contract import Drive
+from infinex.drivers.camera import LiveCapture
+from infinex.drivers.contract import Drive, Shot
 from infinex.engine import Source
 from infinex.errors import InputError
-from infinex.face import topology as top
-from infinex.face.pose import fit_pose
 from infinex.face.tracker import Face, FaceTracker
+from infinex.jobs.perform import Adjusting
 from infinex.media.image import header_size
 from infinex.mesh.engine import MeshEngine, MeshOptions
-from infinex.motion import DEFAULT_PARTS, Motion, Rest, is_whole, part_weights
+from infinex.motion import DEFAULT_PARTS, Motion, Rest, part_weights
+from infinex.options import MotionOptions
 from infinex.stage import Stage
 from infinex.studio.expression import Expression, move_of, rest
 
 RGB = NDArray[np.uint8]
 SETTLE = 12  # frames of a camera in which the performer's rest is seen
+RATE = 20.0  # frames/s that a browser sends
 QUALITY = 88  # of the JPEG pictures a page gets
 CAMERA_SIDE = 640  # largest side of a camera frame that is taken
 CAMERA_BYTES = 1 << 20
@@ -92,12 +93,8 @@ class Live:
 
     def settle(self) -> None:
         """Take the performer's rest anew."""
-        self._tracks: list[Any] = []
-        self._images: list[RGB] = []
-        self._capture: Capture | None = None
-        self._rest: Rest | None = None
-        self._state: Any = None
-        self._last = 0.0
+        self._capture = LiveCapture(RATE, flow=False, frames=SETTLE)
+        self._first: Shot | None = None
 
     def close(self) -> None:
         """Free the networks."""
@@ -116,6 +113,8 @@ class Live:
         self.borrow = bool(data.get("borrow", self.borrow))
         if data.get("settle"):
             self.settle()
+        elif self._first is not None:
+            self._adjust = self._adjusting(self._first)
 
     def frame(self, data: bytes) -> tuple[str, RGB | None]:
         """One encoded camera frame: what happened (`settling`, `lost`, `live`), and the portrait.
@@ -136,36 +135,21 @@ class Live:
         if k < 1:
             image = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
         face = self._tracker(image)
-        now = time.perf_counter()
-        if self._capture is None:
+        if self._first is None:
             if face is None:
                 return "lost", None
-            return self._look(image, face)
-        assert self._rest is not None
-        if face is not None:
-            self._state = self._steady(self._capture.state(face.landmarks), now - self._last)
-        self._last = now
-        if self._state is None:
+            if self._capture.look(image, face):
+                self._first = self._capture.settle()
+                self._capture.begin(time.perf_counter())
+                self._adjust = self._adjusting(self._first)
+            return "settling", None
+        came = self._capture.see(image, face, time.perf_counter())
+        if came is None:
             return "lost", None
-        move = self._capture.move(self._state, now, face is not None)
-        weight = None if is_whole(self.parts) else part_weights(self.parts)
-        move = with_strength(move, self._rest, self.strength, weight, self.parts)
-        show = face is not None and self.borrow and "lips" in self.parts
-        drive = Drive(move, image if show else None, face.landmarks if show and face is not None else None)
+        drive = self._adjust(came)
+        if not self.borrow:
+            drive = replace(drive, image=None, points=None)
         return ("live" if face is not None else "lost"), self._stage.render(drive)[0]
 
-    def _look(self, image: RGB, face: Face) -> tuple[str, RGB | None]:
-        """See the performer at rest."""
-        self._tracks.append(face.landmarks)
-        self._images.append(image)
-        if len(self._tracks) < SETTLE:
-            return "settling", None
-        self._rest, index = choose_rest(self._tracks)
-        unit = fit_pose(top.mean_face(), self._tracks[index]).scale
-        self._capture = Capture(self._rest, unit, 20.0)
-        noise = np.concatenate([NOISE_POSE, np.tile(NOISE, top.POINTS)])
-        self._steady = OneEuro(noise)
-        self._last = time.perf_counter()
-        self._stage.begin(self._rest, self._images[index], self._tracks[index])
-        self._tracks, self._images = [], []
-        return "settling", None
+    def _adjusting(self, first: Shot) -> Adjusting:
+        return Adjusting(MotionOptions(self.parts, self.strength), self._stage.needs, first)
