@@ -15,7 +15,6 @@ FORMATS = (
 # Tags in no known encoding are no reason to refuse a file; from PyAV 19 on they never are, and the word is gone.
 LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
 MAX_SIDE = 8192  # of pictures that are read
-MAX_STREAMS = 64  # of a file, that are held to it while it is opened
 DEFAULT = 0x1  # dispositions of FFmpeg
 IMPAIRED = 0x80 | 0x100  # for those who hear or see less
 COVER = 0x400 | 0x800  # the picture of an album, thumbnails on a time line
@@ -24,12 +23,11 @@ PART = 0x80000 | 0x100000  # layers of another stream, still pictures
 
 def open_container(path: Path) -> Any:
     """Open a media file through PyAV. Raises FFmpegError, OSError or ValueError where it is none."""
-    # FFmpeg decodes pictures to learn of a stream: not those whose header claims more than is read.
-    wary = [{"max_pixels": str(MAX_SIDE * MAX_SIDE)}] * MAX_STREAMS
+    # They reach every stream, too: FFmpeg decodes pictures to learn of one, and not those whose header claims more
+    # than is read. PyAV 19 has no options for single streams any more.
+    options = {"format_whitelist": FORMATS, "max_pixels": str(MAX_SIDE * MAX_SIDE)}
     # An absolute path, since FFmpeg takes the "a:" of a relative a:b.mp4 for a protocol.
-    return av.open(
-        str(path.absolute()), options={"format_whitelist": FORMATS}, stream_options=wary, **LENIENT  # type: ignore[arg-type]
-    )  # fmt: skip
+    return av.open(str(path.absolute()), options=options, **LENIENT)  # type: ignore[arg-type]
 
 
 def _flags(stream: Any) -> int:
