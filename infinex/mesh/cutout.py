@@ -17,6 +17,7 @@ from infinex.face import topology as top
 from infinex.face.surroundings import smoothstep
 from infinex.mesh.beyond import Beyond
 from infinex.mesh.fill import push_pull
+from infinex.mesh.guided import guided_filter
 from infinex.mesh.layers import person_matte, polygon_mask
 
 if TYPE_CHECKING:
@@ -112,7 +113,7 @@ def sharpened(image: Image, alpha: NDArray[np.float32], unit: float) -> NDArray[
     trust = apart / (apart + TELLING**2)
     guess = trust * np.clip(own, 0, 1) + (1 - trust) * smoothstep((alpha.astype(np.float64) - 0.3) / 0.4)
     guess = np.where(band, guess, person).astype(np.float32)
-    fine = cv2.ximgproc.guidedFilter(image.astype(np.float32) / 255, guess, max(2, size // 2), 1e-3)
+    fine = guided_filter(image.astype(np.float32) / 255, guess, max(2, size // 2), 8e-3)
     fine = np.clip((fine - 0.08) / 0.84, 0, 1)
     # What the matte was sure of stays, and where it hardly saw anybody nothing bright may turn up.
     return np.where(alpha > 0.995, 1, np.minimum(fine, alpha / FAR)).astype(np.float32)
