@@ -28,7 +28,7 @@ FAINT = 8  # alpha in 0..255 below which a cut-out's colours say nothing
 SEAM = 0.25  # over which the matte of a face's surroundings passes into that of the whole picture; IOD
 BAND = 0.04  # about the edge of a soft matte, where it is doubted; IOD
 FAR = 0.25  # soft alpha below which the person is thinner than that
-EDGE = 8e-3  # variance of colours, in 0..1, from which a change of them is an edge
+EDGE = 1e-3  # variance of colours, in 0..1, from which a change of them is an edge
 TELLING = 30.0  # levels by which person and background must differ for a pixel's colour to count half
 REACHES = (90, 6)  # pixels of a picture of 1000 in which colours of person and background are looked for
 

@@ -13,7 +13,7 @@ from infinex.mesh.fill import behind
 from infinex.mesh.guided import guided_filter
 
 Image = NDArray[np.uint8]
-EDGE = 1e-3  # variance of colours, in 0..1, from which a change of them is an edge of the matte
+EDGE = 1e-4  # variance of colours, in 0..1, from which a change of them is an edge of the matte
 
 
 def polygon_mask(height: int, width: int, points: NDArray, feather: float = 0.0) -> NDArray[np.float32]:
