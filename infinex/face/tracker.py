@@ -70,12 +70,11 @@ def _cut(image: Image, box: Box, side: int = WINDOW, margin: float = MARGIN) -> 
     part = image[lo[1] : hi[1], lo[0] : hi[0]]
     if part.size == 0:
         return np.zeros((side, side, 3), np.uint8), k, corner
-    shrink = min(1.0, 2 * k)
-    if shrink < 0.9:
-        part = cv2.resize(part, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    else:
-        shrink = 1.0
-    m = np.array([[k / shrink, 0, (lo[0] - corner[0]) * k], [0, k / shrink, (lo[1] - corner[1]) * k]])
+    n = 1 if 2 * k >= 0.9 else int(np.ceil(1 / (2 * k)))
+    if n > 1:  # by whole pixels, which takes a tenth of the time that fractions of them take
+        h, w = max(1, part.shape[0] // n), max(1, part.shape[1] // n)
+        part = cv2.resize(part[: h * n, : w * n], (w, h), interpolation=cv2.INTER_AREA)
+    m = np.hstack([np.eye(2) * k * n, ((lo - corner + (n - 1) / 2) * k)[:, None]])
     window = cv2.warpAffine(part, m, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return window, k, corner
 

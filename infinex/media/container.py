@@ -12,8 +12,7 @@ FORMATS = (
     "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,flv,asf,ogg,gif,apng,png_pipe,jpeg_pipe,webp_pipe,h264,hevc,"
     "mjpeg,m4v,ivf,mxf,rm,dv,nut,mp3,wav,w64,flac,aac,ac3,eac3,aiff,caf,amr,au,wv,tta"
 )
-# Tags in no known encoding are no reason to refuse a file; from PyAV 19 on they never are, and the word is gone.
-LENIENT = {"metadata_errors": "replace"} if int(av.__version__.split(".")[0]) < 19 else {}
+OLD = int(av.__version__.split(".")[0]) < 19  # of PyAV: it wants to be told more, and the words are gone since
 MAX_SIDE = 8192  # of pictures that are read
 MAX_STREAMS = 64  # of a file, that are held to it while it is opened
 DEFAULT = 0x1  # dispositions of FFmpeg
@@ -25,11 +24,12 @@ PART = 0x80000 | 0x100000  # layers of another stream, still pictures
 def open_container(path: Path) -> Any:
     """Open a media file through PyAV. Raises FFmpegError, OSError or ValueError where it is none."""
     # FFmpeg decodes pictures to learn of a stream: not those whose header claims more than is read.
-    wary = [{"max_pixels": str(MAX_SIDE * MAX_SIDE)}] * MAX_STREAMS
+    wary = {"max_pixels": str(MAX_SIDE * MAX_SIDE)}
+    options = {"format_whitelist": FORMATS} if OLD else {"format_whitelist": FORMATS, **wary}
+    # Tags in no known encoding are no reason to refuse a file; from PyAV 19 on they never are.
+    words: dict[str, Any] = {"stream_options": [wary] * MAX_STREAMS, "metadata_errors": "replace"} if OLD else {}
     # An absolute path, since FFmpeg takes the "a:" of a relative a:b.mp4 for a protocol.
-    return av.open(
-        str(path.absolute()), options={"format_whitelist": FORMATS}, stream_options=wary, **LENIENT  # type: ignore[arg-type]
-    )  # fmt: skip
+    return av.open(str(path.absolute()), options=options, **words)
 
 
 def _flags(stream: Any) -> int:
