@@ -98,7 +98,8 @@ def main() -> None:
         for count, path in enumerate(islice(cycle(pictures), 30), 1):
             find_faces(read_image(path))
             if count in (1, 10, 20, 30):
-                print("after {0} portraits: {1:.0f} MB, {2} threads".format(count, *held()))
+                megabytes, threads = held()
+                print(f"after {count} portraits: {megabytes:.0f} MB, {threads} threads")
     images = frames(args.clip, args.frames)
     own = [timed(FaceTracker(), images)]
     try:

@@ -125,8 +125,8 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
     virtual = _virtual_camera(*size)
     if not window and output is None and virtual is None:
         raise MissingDependencyError(
-            "no window can be shown for a preview: name an output with -o, install pyvirtualcam, or on a machine with a "
-            "screen run: pip install --force-reinstall --no-deps 'opencv-python>=4.9,<4.15'"
+            "no window can be shown for a preview; name an output with -o, install pyvirtualcam, or on a machine with "
+            "a screen run: pip install --force-reinstall --no-deps 'opencv-python>=4.9,<4.15'"
         )
     notes: list[str] = []
     wishes = Wishes()

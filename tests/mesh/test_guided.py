@@ -51,4 +51,6 @@ def test_a_rough_edge_moves_to_that_of_the_picture() -> None:
 def test_flat_colours_only_smooth() -> None:
     values = (np.arange(60) > 30).astype(np.float32)[None].repeat(40, 0)
     fine = guided.guided_filter(np.full((40, 60, 3), 0.5, np.float32), values, 3, 1e-4)
-    assert fine[20] == pytest.approx(np.convolve(np.pad(values[20], 6, mode="edge"), np.convolve(*[np.ones(7) / 7] * 2), "valid"), abs=1e-3)
+    assert fine[20] == pytest.approx(
+        np.convolve(np.pad(values[20], 6, mode="edge"), np.convolve(*[np.ones(7) / 7] * 2), "valid"), abs=1e-3
+    )
