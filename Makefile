@@ -3,7 +3,8 @@ VENV   := .venv
 TORCH  ?= torch==2.13.0
 LOCK   ?= constraints.txt
 PY     := $(VENV)/bin/python
-PIP     = $(PY) -m pip --disable-pip-version-check install -q
+# Python compiles what it imports when it does: all of it would be 85 MB more.
+PIP     = $(PY) -m pip --disable-pip-version-check install -q --no-compile
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.14 python3.10 python3 python; do \
             $$p -c 'import sys, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 15))' 2>/dev/null && echo $$p && break; done)
 DEV    := -e '.[dev,studio,sign]'
