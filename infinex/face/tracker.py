@@ -22,7 +22,7 @@ from infinex.face.topology import LEFT_EYE, OVAL, RIGHT_EYE, SURFACE
 WINDOW = 384  # side of the window the mesh network sees: twice its own input, so nothing is lost
 MARGIN = 2.2  # window side over face size
 DETECT_SIDE = 1280  # longest side of the picture the detector sees
-WARM_UP = 4  # times a window is seen again after a restart; one look more moves points by 0.04 px in 256 (after two: 0.14)
+WARM_UP = 4  # times a window is seen again after a restart; one more moves points by 0.04 px in 256 (after two: 0.14)
 MIN_SCORE = 0.75  # detector score below which a mesh is not believed
 LEAP = 0.10  # IOD that a head may go from one frame to the next without being looked at anew
 CHECK = 12  # frames after which it is made sure that the face is still the same
