@@ -3,9 +3,10 @@ VENV   := .venv
 TORCH  ?= torch==2.13.0
 LOCK   ?= constraints.txt
 PY     := $(VENV)/bin/python
-PIP     = $(PY) -m pip --disable-pip-version-check install -q
-PYTHON ?= $(shell for p in python3.12 python3.11 python3.10 python3 python; do \
-            $$p -c 'import sys, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 13))' 2>/dev/null && echo $$p && break; done)
+# Python compiles what it imports when it does: all of it would be 85 MB more.
+PIP     = $(PY) -m pip --disable-pip-version-check install -q --no-compile
+PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.14 python3.10 python3 python; do \
+            $$p -c 'import sys, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 15))' 2>/dev/null && echo $$p && break; done)
 DEV    := -e '.[dev,studio,sign]'
 QUICK  := tests/media tests/test_cli.py tests/test_motion.py tests/test_install.py
 
@@ -24,14 +25,10 @@ test-quick: $(VENV)/.installed-dev
 # tests were run with; where one of them is not to be had, the newest that pyproject.toml allows, and a line says so
 # (STRICT=1: an error).
 $(VENV)/.installed: pyproject.toml $(LOCK)
-	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed, with its module ensurepip (Debian: python3-venv)"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.10 to 3.14 is needed, with its module ensurepip (Debian: python3-venv)"; exit 1; }
 	@test -x $(PY) || $(PYTHON) -m venv $(VENV)
 	$(PIP) --upgrade 'pip<27'
 	$(call with_lock,-e .)
-	@# A clean Linux lacks libGL, which the windowed OpenCV wants: take the build that does without.
-	@$(PY) -c 'import cv2' 2>/dev/null || { v=$$($(PY) -m pip list 2>/dev/null | awk '$$1=="opencv-contrib-python"{print $$2}'); \
-	  echo "no libGL here: installing the headless OpenCV $$v"; \
-	  $(PY) -m pip uninstall -q -y opencv-contrib-python; $(PIP) "opencv-contrib-python-headless==$$v"; }
 	@touch $@
 
 with_lock = @$(PIP) $(1) $(addprefix -c ,$(LOCK)) $(if $(and $(LOCK),$(if $(STRICT),,1)),|| { \
@@ -50,8 +47,6 @@ else
 	$(PIP) '$(TORCH)' 'safetensors>=0.4,<0.9'
 endif
 endif
-	@$(PY) -c 'import cv2' 2>/dev/null || { $(PY) -m pip uninstall -q -y opencv-contrib-python; \
-	  $(PIP) --force-reinstall --no-deps $(addprefix -c ,$(LOCK)) 'opencv-contrib-python-headless>=4.9,<4.12'; }
 	@touch $@
 
 # The newest versions that pyproject.toml allows, in an environment of their own; what differs from $(LOCK) is printed.
@@ -65,14 +60,14 @@ test-newest:
 # One file for all Pythons and platforms. PyTorch stays out, whose builds differ by machine. UPGRADE= adds what is missing.
 UPGRADE ?= --upgrade
 lock:
-	@test -n "$(PYTHON)" || { echo "Python 3.10, 3.11 or 3.12 is needed"; exit 1; }
+	@test -n "$(PYTHON)" || { echo "Python 3.10 to 3.14 is needed"; exit 1; }
 	@test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && \
 	  .venv-lock/bin/python -m pip --disable-pip-version-check install -q 'uv>=0.9,<0.14'; }
 	.venv-lock/bin/uv pip compile -q --universal --no-python-downloads --python-version 3.10 --all-extras $(UPGRADE) \
 	  --python .venv-lock/bin/python --no-annotate --no-header pyproject.toml -o .venv-lock/constraints.txt
 	@{ echo "# The versions that the tests were run with; made by \`make lock\`."; \
 	  grep -vE '^(torch|triton|nvidia-|cuda-)' .venv-lock/constraints.txt | sed "s/ and (([^()]*) or ([^()]*) or ([^()]*))$$//; \
-	    s/ and python_full_version < '3.13'$$//; s/ ; python_full_version < '3.13'$$//"; } > constraints.txt
+	    s/ and python_full_version < '3.15'$$//; s/ ; python_full_version < '3.15'$$//"; } > constraints.txt
 
 studio: install
 	$(call with_lock,-e '.[studio]')

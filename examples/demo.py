@@ -1,4 +1,4 @@
-"""Animate Rear Admiral Grace Hopper, whose public-domain portrait comes with Matplotlib."""
+"""Animate Rear Admiral Grace Hopper, whose public-domain portrait comes along."""
 
 from __future__ import annotations
 
@@ -9,10 +9,10 @@ from pathlib import Path
 
 
 def portrait() -> Path:
-    """The picture inside the installed Matplotlib (a dependency of MediaPipe)."""
-    import matplotlib
+    """The picture that the studio offers as an example."""
+    from infinex.studio.examples import EXAMPLES
 
-    return Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    return EXAMPLES[0].path
 
 
 def show(path: Path) -> None:

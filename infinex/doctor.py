@@ -21,13 +21,13 @@ if TYPE_CHECKING:
     from infinex.motion import Motion
 
 REQUIRED = (
-    "numpy", "scipy", "opencv-contrib-python", "mediapipe", "av", "numba", "pillow", "typer", "rich", "onnxruntime",
+    "numpy", "scipy", "opencv-python-headless", "av", "numba", "pillow", "typer", "rich", "onnxruntime",
 )  # fmt: skip
 OPTIONAL = ("torch", "pyvirtualcam")
 
 
 def _version_of(package: str) -> str | None:
-    for name in (package, f"{package}-headless"):
+    for name in (package, package.removesuffix("-headless")):
         try:
             return importlib.metadata.version(name)
         except importlib.metadata.PackageNotFoundError:

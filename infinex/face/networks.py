@@ -6,7 +6,7 @@ windows, landmarks refined at lips and eyes - is done here. All angles are radia
 
 from __future__ import annotations
 
-import threading
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cache
@@ -26,9 +26,13 @@ Array = NDArray[np.float64]
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
 
 
-@cache
 def _session(name: str) -> Any:
     """A network of `infinex/face/data`, one for the process: sessions may be run by several threads at once."""
+    return _opened(name, os.getpid())  # a fork has a session, but may have it in the middle of another thread's run
+
+
+@cache
+def _opened(name: str, _process: int) -> Any:
     try:
         import onnxruntime
     except ImportError as error:
@@ -251,10 +255,6 @@ class MeshTracker:
         """Forget the face."""
         self._last = None
 
-    def close(self) -> None:
-        """Forget the face; the networks are the process's."""
-        self._last = None
-
 
 # -- the person ---------------------------------------------------------------------------------------
 
@@ -266,7 +266,6 @@ class Segmenter:
 
     def __init__(self) -> None:
         self._session = _session("person")
-        self._lock = threading.Lock()
 
     def __call__(self, image: Image) -> NDArray[np.float32]:
         """A soft mask (H, W) in 0..1 of an RGB picture (H, W, 3) uint8."""

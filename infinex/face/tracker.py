@@ -1,4 +1,4 @@
-"""Finding faces in pictures and following one through a clip, with MediaPipe's Face Mesh.
+"""Finding faces in pictures and following one through a clip.
 
 Both work on a small window around the face, so the cost does not depend on the size of the picture.
 """
@@ -6,28 +6,23 @@ Both work on a small window around the face, so the cost does not depend on the 
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from functools import cache
-from pathlib import Path
-from typing import Any, Protocol
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.errors import FaceNotFoundError, InfinexError, InputError, MissingDependencyError, option
-from infinex.face.topology import LEFT_EYE, OVAL, POINTS, RIGHT_EYE, SURFACE
-
-Image = NDArray[np.uint8]
-Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
+from infinex.errors import FaceNotFoundError, InputError, option
+from infinex.face.networks import Box, Detector, Image, MeshTracker, Segmenter
+from infinex.face.topology import LEFT_EYE, OVAL, RIGHT_EYE, SURFACE
 
 WINDOW = 384  # side of the window the mesh network sees: twice its own input, so nothing is lost
 MARGIN = 2.2  # window side over face size
 DETECT_SIDE = 1280  # longest side of the picture the detector sees
-WARM_UP = 2  # times a window is seen again after a restart
+WARM_UP = 4  # times a window is seen again after a restart; one more moves points by 0.04 px in 256 (after two: 0.14)
 MIN_SCORE = 0.75  # detector score below which a mesh is not believed
 LEAP = 0.10  # IOD that a head may go from one frame to the next without being looked at anew
 CHECK = 12  # frames after which it is made sure that the face is still the same
@@ -57,175 +52,10 @@ class Face:
         return max(x1 - x0, y1 - y0)
 
 
-class MeshBackend(Protocol):
-    """One network that places the mesh in a small RGB window."""
-
-    def landmarks(self, window: Image) -> NDArray[np.float64] | None:
-        """Landmarks (478, 3) in window pixels, or None where there is no face."""
-
-    def reset(self) -> None:
-        """Forget the previous frame."""
-
-    def close(self) -> None:
-        """Free the network."""
-
-
-os.environ.setdefault("GLOG_minloglevel", "3")
-os.environ.setdefault("TF_CPP_MIN_LOG_LEVEL", "3")
-
-
-def _solutions() -> Any:
-    try:
-        from mediapipe.python import solutions
-    except ImportError as error:
-        raise MissingDependencyError(
-            f"MediaPipe cannot be loaded ({error}); run: pip install mediapipe==0.10.21, or name a "
-            "face_landmarker.task file in INFINEX_FACE_TASK for a newer release"
-        ) from error
-    return solutions
-
-
-class FaceMeshBackend:
-    """MediaPipe's Face Mesh solution, whose models come inside the wheel."""
-
-    def __init__(self, still: bool) -> None:
-        self._still = still
-        self._mesh: Any = None
-
-    def landmarks(self, window: Image) -> NDArray[np.float64] | None:
-        """See `MeshBackend.landmarks`."""
-        h, w = window.shape[:2]
-        if self._mesh is None:
-            solutions = _solutions()
-            self._mesh = solutions.face_mesh.FaceMesh(
-                static_image_mode=self._still,
-                max_num_faces=1,
-                refine_landmarks=True,
-                min_detection_confidence=0.3,
-                min_tracking_confidence=0.3,
-            )
-        result = self._mesh.process(window)
-        if not result.multi_face_landmarks:
-            return None
-        points = result.multi_face_landmarks[0].landmark
-        return np.array([(p.x * w, p.y * h, p.z * w) for p in points], np.float64)
-
-    def reset(self) -> None:
-        """Forget the previous frame."""
-        if self._mesh is not None and not self._still:
-            self._mesh.reset()
-
-    def close(self) -> None:
-        """Free the network."""
-        if self._mesh is not None:
-            self._mesh.close()
-            self._mesh = None
-
-
-class TaskBackend:
-    """The Tasks API of newer MediaPipe releases, with a `face_landmarker.task` file given by path."""
-
-    def __init__(self, still: bool, model: Path) -> None:
-        if not model.is_file():
-            raise InputError(f"INFINEX_FACE_TASK names {model}, which is not a file")
-        self._still, self._model = still, model
-        self._landmarker: Any = None
-        self._time = 0
-
-    def landmarks(self, window: Image) -> NDArray[np.float64] | None:
-        """See `MeshBackend.landmarks`."""
-        import mediapipe as mp
-        from mediapipe.tasks import python as tasks
-
-        h, w = window.shape[:2]
-        if self._landmarker is None:
-            vision = tasks.vision
-            mode = vision.RunningMode.IMAGE if self._still else vision.RunningMode.VIDEO
-            options = vision.FaceLandmarkerOptions(
-                base_options=tasks.BaseOptions(model_asset_path=str(self._model)),
-                running_mode=mode,
-                num_faces=1,
-                min_face_detection_confidence=0.3,
-                min_tracking_confidence=0.3,
-            )
-            try:
-                self._landmarker = vision.FaceLandmarker.create_from_options(options)
-            except (RuntimeError, ValueError) as error:
-                raise InputError(f"{self._model} is not a face landmarker model") from error
-        picture = mp.Image(image_format=mp.ImageFormat.SRGB, data=np.ascontiguousarray(window))
-        if self._still:
-            result = self._landmarker.detect(picture)
-        else:
-            self._time += 33
-            result = self._landmarker.detect_for_video(picture, self._time)
-        if not result.face_landmarks or len(result.face_landmarks[0]) != POINTS:
-            return None
-        return np.array([(p.x * w, p.y * h, p.z * w) for p in result.face_landmarks[0]], np.float64)
-
-    def reset(self) -> None:
-        """Forget the previous frame."""
-        if not self._still:
-            self.close()
-
-    def close(self) -> None:
-        """Free the network."""
-        if self._landmarker is not None:
-            self._landmarker.close()
-            self._landmarker = None
-
-
-class _Segmenter:
-    """MediaPipe's selfie segmentation: soft person mask (H, W) in 0..1 of an RGB picture. Any thread may call it."""
-
-    def __init__(self) -> None:
-        self._net = _solutions().selfie_segmentation.SelfieSegmentation(model_selection=0)
-        self._lock = threading.Lock()
-
-    def __call__(self, image: Image) -> NDArray[np.float32]:
-        with self._lock:
-            mask: NDArray[np.float32] = self._net.process(np.ascontiguousarray(image)).segmentation_mask
-            return mask.astype(np.float32)
-
-
 @cache
-def segmenter() -> _Segmenter:
+def segmenter() -> Segmenter:
     """The one person segmenter of this process."""
-    return _Segmenter()
-
-
-def mesh_backend(still: bool) -> MeshBackend:
-    """The Face Mesh of the wheel, or the Tasks model that the variable INFINEX_FACE_TASK names."""
-    task = os.environ.get("INFINEX_FACE_TASK")
-    return TaskBackend(still, Path(task)) if task else FaceMeshBackend(still)
-
-
-class _Detector:
-    """MediaPipe's face detector: boxes and scores, near (model 0) or far (model 1).
-
-    Its graph keeps threads and megabytes until `close`; the next picture makes it anew."""
-
-    def __init__(self, far: bool) -> None:
-        self._far = far
-        self._net: Any = None
-
-    def __call__(self, image: Image) -> list[tuple[Box, float]]:
-        h, w = image.shape[:2]
-        if self._net is None:
-            detection = _solutions().face_detection
-            self._net = detection.FaceDetection(model_selection=int(self._far), min_detection_confidence=0.3)
-        result = self._net.process(image)
-        out = []
-        for d in result.detections or []:
-            b = d.location_data.relative_bounding_box
-            box = (b.xmin * w, b.ymin * h, (b.xmin + b.width) * w, (b.ymin + b.height) * h)
-            out.append((box, float(d.score[0])))
-        return out
-
-    def close(self) -> None:
-        """Free the network."""
-        if self._net is not None:
-            self._net.close()
-            self._net = None
+    return Segmenter()
 
 
 def _cut(image: Image, box: Box, side: int = WINDOW, margin: float = MARGIN) -> tuple[Image, float, NDArray]:
@@ -240,12 +70,11 @@ def _cut(image: Image, box: Box, side: int = WINDOW, margin: float = MARGIN) -> 
     part = image[lo[1] : hi[1], lo[0] : hi[0]]
     if part.size == 0:
         return np.zeros((side, side, 3), np.uint8), k, corner
-    shrink = min(1.0, 2 * k)
-    if shrink < 0.9:
-        part = cv2.resize(part, None, fx=shrink, fy=shrink, interpolation=cv2.INTER_AREA)
-    else:
-        shrink = 1.0
-    m = np.array([[k / shrink, 0, (lo[0] - corner[0]) * k], [0, k / shrink, (lo[1] - corner[1]) * k]])
+    n = 1 if 2 * k >= 0.9 else int(np.ceil(1 / (2 * k)))
+    if n > 1:  # by whole pixels, which takes a tenth of the time that fractions of them take
+        h, w = max(1, part.shape[0] // n), max(1, part.shape[1] // n)
+        part = cv2.resize(part[: h * n, : w * n], (w, h), interpolation=cv2.INTER_AREA)
+    m = np.hstack([np.eye(2) * k * n, ((lo - corner + (n - 1) / 2) * k)[:, None]])
     window = cv2.warpAffine(part, m, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     return window, k, corner
 
@@ -289,17 +118,14 @@ def _plausible(points: NDArray) -> bool:
 class FaceFinder:
     """Finds every face of a picture: small ones by tiles, lying ones by turning the picture.
 
-    What it finds does not depend on the pictures before. One thread at a time; see `shared_finder`."""
+    It remembers nothing of the pictures before: any number of threads may use one."""
 
     def __init__(self) -> None:
-        self._near, self._far = _Detector(far=False), _Detector(far=True)
-        self._mesh = mesh_backend(still=True)
-        self._settled = mesh_backend(still=False)
+        self._near, self._far = Detector(far=False), Detector(far=True)
+        self._mesh = MeshTracker(still=True)
 
     def close(self) -> None:
-        """Free the networks; the next picture makes them anew."""
-        for network in (self._near, self._far, self._mesh, self._settled):
-            network.close()
+        """Nothing to do: the networks are the process's."""
 
     def __enter__(self) -> FaceFinder:
         return self
@@ -327,9 +153,10 @@ class FaceFinder:
         h, w = image.shape[:2]
         pad = int(0.35 * max(h, w))
         padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
-        out = self._near(image) + self._far(image)
-        for (x0, y0, x1, y1), s in self._near(padded):
-            out.append(((x0 - pad, y0 - pad, x1 - pad, y1 - pad), s))
+        out = [(face.box, face.score) for face in self._near(image) + self._far(image)]
+        for face in self._near(padded):
+            x0, y0, x1, y1 = face.box
+            out.append(((x0 - pad, y0 - pad, x1 - pad, y1 - pad), face.score))
         return out
 
     def _tiles(self, image: Image) -> list[tuple[Box, float]]:
@@ -341,8 +168,9 @@ class FaceFinder:
                 break
             for y in range(0, h - side + 1, max(1, side // 2)):
                 for x in range(0, w - side + 1, max(1, side // 2)):
-                    tile = np.ascontiguousarray(image[y : y + side, x : x + side])
-                    out += [((b[0] + x, b[1] + y, b[2] + x, b[3] + y), s) for b, s in self._near(tile)]
+                    for face in self._near(image[y : y + side, x : x + side]):
+                        x0, y0, x1, y1 = face.box
+                        out.append(((x0 + x, y0 + y, x1 + x, y1 + y), face.score))
             if any(s >= MIN_SCORE for _, s in out):
                 break
         return out
@@ -363,11 +191,12 @@ class FaceFinder:
 
         A first look differs by about a pixel in 256, which would stay in every frame driven from it."""
         window, k, corner = _cut(image, _square(Face(points).box), margin=1.0)
-        self._settled.reset()
-        looks = [self._settled.landmarks(window) for _ in range(1 + WARM_UP)]
-        if looks[-1] is None:
+        tracker = MeshTracker(still=False)
+        looks = [tracker.landmarks(window) for _ in range(1 + WARM_UP)]
+        last = looks[-1]
+        if last is None:
             return points
-        again = _to_picture(looks[-1], k, corner)
+        again = _to_picture(last, k, corner)
         return again if _plausible(again) else points
 
     def believed(self, image: Image, points: NDArray) -> float:
@@ -377,9 +206,10 @@ class FaceFinder:
         for margin in (1.6, 2.2, 3.0):
             window, k, corner = _cut(image, face.box, side=256, margin=margin)
             centre = (points[:SURFACE, :2].mean(0) - corner) * k
-            for (x0, y0, x1, y1), score in self._near(window):
+            for seen in self._near(window):
+                x0, y0, x1, y1 = seen.box
                 if x0 < centre[0] < x1 and y0 < centre[1] < y1:
-                    best = max(best, score)
+                    best = max(best, seen.score)
         return best
 
     def find(self, image: Image) -> list[Face]:
@@ -427,38 +257,18 @@ def _turn_back(points: NDArray, turns: int, shape: tuple[int, int]) -> NDArray[n
     return out
 
 
-LOOKING = threading.RLock()  # held by whoever uses the process's finder
-_shared: FaceFinder | None = None
+LOOKING = threading.RLock()  # held while a portrait is made ready, which takes much memory: one at a time
+
+
+@cache
+def _finder() -> FaceFinder:
+    return FaceFinder()
 
 
 @contextlib.contextmanager
 def shared_finder() -> Iterator[FaceFinder]:
-    """The one finder of this process, for the length of a `with`; other threads wait meanwhile.
-
-    Its networks stay loaded from picture to picture, so that memory and threads do not grow with their number."""
-    global _shared
-    with LOOKING:
-        _shared = _shared or FaceFinder()
-        try:
-            yield _shared
-        except InfinexError:  # says something of the picture, nothing of the networks
-            raise
-        except BaseException:  # a graph that broke off answers nothing any more
-            broken, _shared = _shared, None
-            if broken is not None:
-                with contextlib.suppress(Exception):
-                    broken.close()
-            raise
-
-
-def _after_fork() -> None:
-    """A forked process has the finder, but not the threads that serve it."""
-    global LOOKING, _shared
-    LOOKING, _shared = threading.RLock(), None
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_after_fork)
+    """The one finder of this process; several threads may use it at once."""
+    yield _finder()
 
 
 def find_faces(image: Image) -> list[Face]:
@@ -516,8 +326,8 @@ class FaceTracker:
 
     def __init__(self, box: Box | None = None, near: Box | None = None) -> None:
         """`box` marks a face that no detector finds; `near` is where the wanted one is or will be."""
-        self._mesh = mesh_backend(still=False)
-        self._finder: FaceFinder | None = None
+        self._mesh = MeshTracker(still=False)
+        self._finder = FaceFinder()
         self._given, self._near = box, near
         self._window: Box | None = None
         self._misses = 0
@@ -528,10 +338,8 @@ class FaceTracker:
         self._strict = 0  # looks in which nobody else is taken for it
 
     def close(self) -> None:
-        """Free the networks."""
-        self._mesh.close()
-        if self._finder is not None:
-            self._finder.close()
+        """Forget the face."""
+        self._mesh.reset()
 
     def __enter__(self) -> FaceTracker:
         return self
@@ -652,7 +460,6 @@ class FaceTracker:
         if self._given is not None:
             self._window = _square(self._given)
             return True
-        self._finder = self._finder or FaceFinder()
         found: list[Face] = []
         for box, score in self._finder.boxes(image):
             if score < 0.5:

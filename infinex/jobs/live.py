@@ -88,8 +88,9 @@ def _listen(wishes: Wishes) -> None:
 
 
 def _window() -> bool:
-    """Whether a preview window can be shown here."""
-    return sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    """Whether a preview window can be shown here: there is a screen, and OpenCV was built with windows."""
+    screen = sys.platform != "linux" or bool(os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY"))
+    return screen and bool(cv2.currentUIFramework())
 
 
 def check_live(o: Options) -> None:
@@ -155,7 +156,8 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
     virtual = _virtual_camera(*size)
     if not window and output is None and virtual is None:
         raise MissingDependencyError(
-            "there is no screen for a preview; name an output with -o, or install pyvirtualcam"
+            "no window can be shown for a preview; name an output with -o, install pyvirtualcam, or on a machine with "
+            "a screen run: pip install --force-reinstall --no-deps 'opencv-python>=4.9,<4.15'"
         )
     notes: list[str] = []
     wishes = Wishes()

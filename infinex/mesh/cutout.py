@@ -14,6 +14,7 @@ from infinex.face import topology as top
 from infinex.face.surroundings import smoothstep
 from infinex.mesh.beyond import Beyond
 from infinex.mesh.fill import push_pull
+from infinex.mesh.guided import guided_filter
 from infinex.mesh.layers import person_matte, polygon_mask
 
 Image = NDArray[np.uint8]
@@ -21,6 +22,7 @@ FAINT = 8  # alpha in 0..255 below which a cut-out's colours say nothing
 SEAM = 0.25  # over which the matte of a face's surroundings passes into that of the whole picture; IOD
 BAND = 0.04  # about the edge of a soft matte, where it is doubted; IOD
 FAR = 0.25  # soft alpha below which the person is thinner than that
+EDGE = 1e-3  # variance of colours, in 0..1, from which a change of them is an edge
 TELLING = 30.0  # levels by which person and background must differ for a pixel's colour to count half
 REACHES = (90, 6)  # pixels of a picture of 1000 in which colours of person and background are looked for
 
@@ -72,7 +74,7 @@ def sharpened(image: Image, alpha: NDArray[np.float32], unit: float) -> NDArray[
     trust = apart / (apart + TELLING**2)
     guess = trust * np.clip(own, 0, 1) + (1 - trust) * smoothstep((alpha.astype(np.float64) - 0.3) / 0.4)
     guess = np.where(band, guess, person).astype(np.float32)
-    fine = cv2.ximgproc.guidedFilter(image.astype(np.float32) / 255, guess, max(2, size // 2), 1e-3)
+    fine = guided_filter(image.astype(np.float32) / 255, guess, max(2, size // 2), EDGE)
     fine = np.clip((fine - 0.08) / 0.84, 0, 1)
     # What the matte was sure of stays, and where it hardly saw anybody nothing bright may turn up.
     return np.where(alpha > 0.995, 1, np.minimum(fine, alpha / FAR)).astype(np.float32)

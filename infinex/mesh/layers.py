@@ -10,8 +10,10 @@ from infinex.face.portrait import SourceFace
 from infinex.face.surroundings import smoothstep
 from infinex.face.tracker import segmenter
 from infinex.mesh.fill import behind
+from infinex.mesh.guided import guided_filter
 
 Image = NDArray[np.uint8]
+EDGE = 1e-4  # variance of colours, in 0..1, from which a change of them is an edge of the matte
 
 
 def polygon_mask(height: int, width: int, points: NDArray, feather: float = 0.0) -> NDArray[np.float32]:
@@ -29,11 +31,11 @@ def person_matte(image: Image, face: SourceFace, oval: NDArray) -> NDArray[np.fl
     small = image if k == 1 else cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
     rough = segmenter()(small)
     guide = small.astype(np.float32) / 255
-    fine = cv2.ximgproc.guidedFilter(guide, rough, max(4, small.shape[0] // 64), 1e-4)
+    fine = guided_filter(guide, rough, max(4, small.shape[0] // 64), EDGE)
     if k < 1:  # one more pass at full size sharpens the enlarged edge where the picture has one
         fine = cv2.resize(fine, (w, h), interpolation=cv2.INTER_LINEAR)
         if max(h, w) <= 2600:
-            fine = cv2.ximgproc.guidedFilter(image.astype(np.float32) / 255, fine, max(4, round(3 / k)), 1e-4)
+            fine = guided_filter(image.astype(np.float32) / 255, fine, max(4, round(3 / k)), EDGE)
     alpha = np.clip((fine - 0.1) / 0.8, 0, 1)
     return np.maximum(alpha, polygon_mask(h, w, oval, face.pose.scale * 0.05)).astype(np.float32)
 

@@ -1,0 +1,127 @@
+"""CPU time of one tracked frame, beside MediaPipe in the same run where mediapipe==0.10.21 is installed.
+
+    python benchmarks/track.py CLIP [--frames 100] [--portraits DIR]
+
+Every frame is put on a canvas of 1280x720, then followed: by `FaceTracker`, and by the same tracker standing on
+MediaPipe's graph. `--portraits` looks at thirty pictures one after another and prints memory and threads.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import subprocess
+import sys
+import time
+from itertools import cycle, islice
+from pathlib import Path
+from typing import Any
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.face.tracker import FaceTracker, find_faces
+from infinex.media.image import read_image
+from infinex.media.video import VideoReader
+
+FIRST = """
+import time
+begun = time.process_time()
+from infinex.face.tracker import FaceTracker
+from infinex.media.image import read_image
+import sys
+assert FaceTracker()(read_image(sys.argv[1])) is not None
+print(time.process_time())
+"""
+
+
+def frames(path: Path, count: int) -> list[NDArray[np.uint8]]:
+    """The first frames, each filling a canvas of 1280x720 as far as it can."""
+    out = []
+    with VideoReader(path) as reader:
+        for frame in islice(reader, count):
+            h, w = frame.image.shape[:2]
+            k = min(1280 / w, 720 / h)
+            part = cv2.resize(frame.image, (round(w * k), round(h * k)), interpolation=cv2.INTER_AREA)
+            canvas = np.zeros((720, 1280, 3), np.uint8)
+            y, x = (720 - part.shape[0]) // 2, (1280 - part.shape[1]) // 2
+            canvas[y : y + part.shape[0], x : x + part.shape[1]] = part
+            out.append(canvas)
+    return out
+
+
+class Graph:
+    """MediaPipe's face mesh as the network of a `FaceTracker`."""
+
+    def __init__(self) -> None:
+        from faces import Theirs
+
+        self._theirs = Theirs()
+        self._mesh: Any = self._theirs.mesh(False)
+
+    def landmarks(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
+        """(478, 3) in pixels."""
+        return self._theirs.landmarks(self._mesh, image)
+
+    def reset(self) -> None:
+        """Forget the face."""
+        self._mesh.reset()
+
+
+def timed(tracker: FaceTracker, images: list[NDArray[np.uint8]]) -> float:
+    """Median CPU milliseconds of a frame, once the face is followed."""
+    spent = []
+    for image in images:
+        begun = time.process_time()
+        tracker(image)
+        spent.append((time.process_time() - begun) * 1e3)
+    return float(np.median(spent[5:]))
+
+
+def held() -> tuple[float, int]:
+    """Megabytes and threads of this process (Linux)."""
+    status = Path("/proc/self/status").read_text()
+    value = {line.split(":")[0]: line.split()[1] for line in status.splitlines() if line.startswith(("VmRSS", "Thr"))}
+    return int(value["VmRSS"]) / 1024, int(value["Threads"])
+
+
+def main() -> None:
+    """Print the figures."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("clip", type=Path)
+    parser.add_argument("--frames", type=int, default=100)
+    parser.add_argument("--portraits", type=Path)
+    args = parser.parse_args()
+    if args.portraits:
+        pictures = [p for p in sorted(args.portraits.iterdir()) if p.suffix in (".jpg", ".png")]
+        for count, path in enumerate(islice(cycle(pictures), 30), 1):
+            find_faces(read_image(path))
+            if count in (1, 10, 20, 30):
+                megabytes, threads = held()
+                print(f"after {count} portraits: {megabytes:.0f} MB, {threads} threads")
+    images = frames(args.clip, args.frames)
+    own = [timed(FaceTracker(), images)]
+    try:
+        theirs = []
+        for _ in range(2):  # turn about, as the machine's speed drifts
+            tracker = FaceTracker()
+            tracker._mesh = Graph()  # type: ignore[assignment]
+            theirs.append(timed(tracker, images))
+            own.append(timed(FaceTracker(), images))
+    except ImportError:
+        print(f"CPU of a tracked frame: {min(own):.2f} ms; mediapipe is not installed to compare with")
+    else:
+        ratio = min(own) / min(theirs)
+        print(f"CPU of a tracked frame: {min(own):.2f} ms, by MediaPipe {min(theirs):.2f} ms, ratio {ratio:.2f}")
+    portrait = Path(__file__).parents[1] / "infinex" / "studio" / "static" / "examples" / "hopper.jpg"
+    seconds = [
+        float(subprocess.run([sys.executable, "-c", FIRST, portrait], check=True, capture_output=True, text=True,
+                             env=os.environ).stdout.split()[-1])
+        for _ in range(3)
+    ]  # fmt: skip
+    print(f"CPU from the start of Python to the first tracked face: {min(seconds):.2f} s")
+
+
+if __name__ == "__main__":
+    main()
