@@ -81,7 +81,7 @@ def animate(
         driver.close()
     seconds = time.perf_counter() - started
     return Summary(
-        str(out), count, round(seconds, 3), round(count / seconds, 2), round(count / driver.fps, 3), *size,
+        str(out), count, round(seconds, 3), round(count / seconds, 2), round(count / driver.fps, 3), size[0], size[1],
         len(sources), o.engine, [*said(driver), *doings.remarks(), *watch.remarks(driver)],
     )  # fmt: skip
 

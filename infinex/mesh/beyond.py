@@ -47,7 +47,7 @@ class Beyond:
         """`person` (H, W, 4) with alpha, `points` (478, 2) of the face in its pixels, `unit` the inter-ocular
         distance in pixels; `sides` (left, top, right, bottom) are borders. Without `match` all is mirrored."""
         self._size = person.shape[:2]
-        self._sides = cut_sides(person[..., 3].astype(np.float32) / 255, sides)
+        self._sides = cut_sides(person[..., 3].astype(np.float32) / 255, sides)  # type: ignore[arg-type]
         self._corner = self._widths(unit)[:2]
         self._person, self._points, self._unit, self._match = person, points, unit, match
 

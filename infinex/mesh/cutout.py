@@ -74,7 +74,7 @@ def sharpened(image: Image, alpha: NDArray[np.float32], unit: float) -> NDArray[
     trust = apart / (apart + TELLING**2)
     guess = trust * np.clip(own, 0, 1) + (1 - trust) * smoothstep((alpha.astype(np.float64) - 0.3) / 0.4)
     guess = np.where(band, guess, person).astype(np.float32)
-    fine = guided_filter(image.astype(np.float32) / 255, guess, max(2, size // 2), EDGE)
+    fine = guided_filter(image.astype(np.float32) / 255, guess, max(2, size // 2), EDGE)  # type: ignore[arg-type]
     fine = np.clip((fine - 0.08) / 0.84, 0, 1)
     # What the matte was sure of stays, and where it hardly saw anybody nothing bright may turn up.
     return np.where(alpha > 0.995, 1, np.minimum(fine, alpha / FAR)).astype(np.float32)

@@ -21,7 +21,7 @@ def polygon_mask(height: int, width: int, points: NDArray, feather: float = 0.0)
     mask = np.zeros((height, width), np.uint8)
     cv2.fillPoly(mask, [np.round(points[:, :2] * 16).astype(np.int32)], 255, lineType=cv2.LINE_AA, shift=4)
     out = mask.astype(np.float32) / 255
-    return cv2.GaussianBlur(out, (0, 0), feather) if feather > 0 else out
+    return cv2.GaussianBlur(out, (0, 0), feather) if feather > 0 else out  # type: ignore[return-value]
 
 
 def person_matte(image: Image, face: SourceFace, oval: NDArray) -> NDArray[np.float32]:
@@ -31,11 +31,11 @@ def person_matte(image: Image, face: SourceFace, oval: NDArray) -> NDArray[np.fl
     small = image if k == 1 else cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
     rough = segmenter()(small)
     guide = small.astype(np.float32) / 255
-    fine = guided_filter(guide, rough, max(4, small.shape[0] // 64), EDGE)
+    fine = guided_filter(guide, rough, max(4, small.shape[0] // 64), EDGE)  # type: ignore[arg-type]
     if k < 1:  # one more pass at full size sharpens the enlarged edge where the picture has one
         fine = cv2.resize(fine, (w, h), interpolation=cv2.INTER_LINEAR)
         if max(h, w) <= 2600:
-            fine = guided_filter(image.astype(np.float32) / 255, fine, max(4, round(3 / k)), EDGE)
+            fine = guided_filter(image.astype(np.float32) / 255, fine, max(4, round(3 / k)), EDGE)  # type: ignore[arg-type]
     alpha = np.clip((fine - 0.1) / 0.8, 0, 1)
     return np.maximum(alpha, polygon_mask(h, w, oval, face.pose.scale * 0.05)).astype(np.float32)
 

@@ -161,7 +161,7 @@ def _apply(part: Image, look: Look, out: Planes, colour: float) -> None:
         residual = (GENTLE + (1 - GENTLE) * colour) * (grey + colour * (residual - grey))
     flow = out[3:]
     if len(flow):  # in the picture's axes
-        flow = look.steer * np.tensordot(look.window.matrix[:, :2], flow, 1)
+        flow = look.steer * np.tensordot(look.window.matrix[:, :2], flow, 1)  # type: ignore[assignment]
     planes = np.concatenate([residual, flow]).astype(np.float32) * (look.trust * look.support)
     rows, columns = np.flatnonzero(look.support.max(1) > 0), np.flatnonzero(look.support.max(0) > 0)
     a, b, c, d = columns[0] - 1, rows[0] - 1, columns[-1] + 1, rows[-1] + 1

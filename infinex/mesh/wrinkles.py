@@ -62,8 +62,8 @@ class Wrinkles:
         self._rest_light = self._light(rest_image, rest_points)
         size = 2 * max(1, round(BESIDE * self._unit)) + 1
         spot = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-        rest = np.log(self._rest_light + 8)
-        self._rest_dark, self._rest_bright = cv2.erode(rest, spot) - rest, cv2.dilate(rest, spot) - rest
+        calm = np.log(self._rest_light + 8)
+        self._rest_dark, self._rest_bright = cv2.erode(calm, spot) - calm, cv2.dilate(calm, spot) - calm
         size = 2 * max(1, round(NARROW * self._unit / 2)) + 1
         self._narrow = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
         self._rest_facing = facing(rest_points, self._tris)

@@ -128,7 +128,7 @@ def resized(image: NDArray[np.uint8], size: int) -> NDArray[np.uint8]:
 
 def to_chw(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """(H, W, 3) uint8 to (3, H, W) in 0..1."""
-    return np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32) / 255
+    return np.ascontiguousarray(image.transpose(2, 0, 1), dtype=np.float32) / 255  # type: ignore[return-value]
 
 
 def cache_folder(folder: Path, clips: list[Clip], size: int, gigabytes: float) -> Path | None:

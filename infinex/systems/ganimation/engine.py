@@ -72,7 +72,7 @@ class PreparedGanimation:
         self.masks: Masks | None = None  # of the last frame; None where it is the portrait itself
         x0, y0, x1, y1 = self.box
         self._own = source.image[y0:y1, x0:x1]
-        self._low = self.window.spread(self.crop.astype(np.float32) / 255)
+        self._low = self.window.spread(self.crop.astype(np.float32) / 255)  # type: ignore[arg-type]
         self._inside = self.window.seam(EDGE)
         self._rest: Rest | None = None
 
@@ -119,7 +119,7 @@ class PreparedGanimation:
         change *= (self._inside * say)[..., None]
         size = np.abs(change).max(2)
         keep = np.exp(-((np.maximum(0, cv2.GaussianBlur(size, (0, 0), 1.0) - DETAIL[0]) / DETAIL[1]) ** 2))
-        change, keep = self.window.spread(change), np.clip(self.window.spread(keep), 0, 1)[..., None]
+        change, keep = self.window.spread(change), np.clip(self.window.spread(keep), 0, 1)[..., None]  # type: ignore[arg-type, assignment]
         own = self._own.astype(np.float32) / 255
         out = self._low + change + (own - self._low) * keep
         # Where nothing changed at all the pixels are the portrait's, free of rounding.

@@ -55,7 +55,7 @@ def _sample(look: Look, truth: Image) -> tuple[NDArray, ...]:
     frame = np.clip((look.planes[:3] + 1) * 127.5, 0, 255)
     flow, sure = flow_between(wanted.transpose(1, 2, 0), frame.transpose(1, 2, 0))
     flow = np.clip(np.round(flow * FLOW), -127, 127).astype(np.int8)
-    support, sure = (np.round(x * 255).astype(np.uint8) for x in (look.support, sure))
+    support, sure = (np.round(x * 255).astype(np.uint8) for x in (look.support, sure))  # type: ignore[assignment]
     return planes, wanted, support, flow, sure
 
 
@@ -147,7 +147,7 @@ def _save(folder: Path, name: str, samples: Samples) -> None:
     for part, items in samples.items():
         arrays = dict(zip(("planes", "truth", "support", "flow", "sure"), (np.stack(x) for x in zip(*items))))
         with atomic_path(folder / f"{name}.{part}.npz") as temporary, temporary.open("wb") as file:
-            np.savez(file, **arrays)
+            np.savez(file, **arrays)  # type: ignore[arg-type]
     (folder / f"{name}.done").touch()
 
 

@@ -166,7 +166,7 @@ def varied(sound: NDArray[np.float32], rng: np.random.Generator) -> tuple[NDArra
 
 def blurred(rows: NDArray[np.float32], rng: np.random.Generator) -> NDArray[np.float32]:
     """Hidden states as another voice or channel might have them: each number stronger or weaker by a tenth."""
-    return rows * (1 + 0.1 * rng.standard_normal(rows.shape[1])).astype(np.float32)
+    return rows * (1 + 0.1 * rng.standard_normal(rows.shape[1])).astype(np.float32)  # type: ignore[attr-defined]
 
 
 class Phrases:

@@ -154,7 +154,7 @@ class _Espeak:
 
     def _receive(self, samples: Any, count: int, events: Any) -> int:
         if count and samples:
-            self._samples.append(np.ctypeslib.as_array(samples, (count,)).astype(np.float32) / 32768)
+            self._samples.append(np.ctypeslib.as_array(samples, (count,)).astype(np.float32) / 32768)  # type: ignore[arg-type]
         i = 0
         while events[i].type:
             if events[i].type == 7:  # a sound begins
