@@ -136,12 +136,13 @@ def test_shows_its_masks(engine: GanimationEngine, source: Source) -> None:
     prepared.begin(Rest.neutral(), None, None)
     canvas = source.image.copy()
     x0, y0, x1, y1 = prepared.box
-    _, attention = prepared.draw(canvas, _drive(0.8))
+    attention = prepared.draw(canvas, _drive(0.8)).occlusion
+    assert attention is not None
     assert attention.shape == (y1 - y0, x1 - x0)
     assert 60 < attention.mean() < 200  # untrained: about a half everywhere
     assert not np.array_equal(prepared.colors(), source.image)
-    _, attention = prepared.draw(canvas, _drive(0.0))
-    assert attention.min() == 255
+    attention = prepared.draw(canvas, _drive(0.0)).occlusion
+    assert attention is not None and attention.min() == 255
     assert np.array_equal(prepared.colors(), source.image)
 
 
