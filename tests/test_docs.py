@@ -66,7 +66,8 @@ def test_links_lead_to_files(page: Path) -> None:
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
 def test_files_that_are_named_exist(page: Path) -> None:
     named = {m for span in SPAN.findall(page.read_text(encoding="utf-8")) for m in PATH.findall(span)}
-    assert sorted(m for m in named if not (ROOT / m).exists()) == []
+    theirs = "infinex/systems/mine/"  # the folder that a reader of CONTRIBUTING.md makes
+    assert sorted(m for m in named if not m.startswith(theirs) and not (ROOT / m).exists()) == []
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda p: str(p.relative_to(ROOT)))
