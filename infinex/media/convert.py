@@ -6,29 +6,31 @@ from fractions import Fraction
 from typing import Any
 
 import numpy as np
-from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
+from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
 from infinex.media.colour import Primaries, Transfer
 from infinex.media.tonemap import ToneMap
 
-MATRICES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020", 10: "BT2020"}
+# The matrices that FFmpeg's scaler knows, by its numbers (PyAV before 18 has no name for the last one).
+ITU709, FCC, ITU601, SMPTE240M, BT2020 = 1, 4, 5, 7, 9
+MATRICES = {1: ITU709, 4: FCC, 5: ITU601, 6: ITU601, 7: SMPTE240M, 9: BT2020, 10: BT2020}
 YCGCO = 8
 # Where the matrix is not said, the primaries tell which was meant.
-BY_PRIMARIES = {1: "ITU709", 4: "FCC", 5: "ITU601", 6: "ITU601", 7: "SMPTE240M", 9: "BT2020"}
+BY_PRIMARIES = {1: ITU709, 4: FCC, 5: ITU601, 6: ITU601, 7: SMPTE240M, 9: BT2020}
 HDR: dict[int, Transfer] = {16: "pq", 18: "hlg"}
 # Other curves of SDR are left alone, as players do: screens differ more than these.
 CURVES: dict[int, Transfer] = {8: "linear", 5: "gamma28"}
 GAMUTS: dict[int, Primaries] = {9: "bt2020", 11: "p3", 12: "p3"}
 
 
-def matrix_of(frame: Any) -> str:
-    """Name of the matrix of a YUV frame. Files that do not say are 709 from HD upwards, else 601."""
+def matrix_of(frame: Any) -> int:
+    """Number of the matrix of a YUV frame. Files that do not say are 709 from HD upwards, else 601."""
     known = MATRICES.get(int(frame.colorspace)) or BY_PRIMARIES.get(_code(frame, "color_primaries"))
     if known is None and _code(frame, "color_trc") in HDR:
-        known = "BT2020"
-    if known is None or known not in Colorspace.__members__:
-        known = "ITU709" if frame.height >= 720 or frame.width >= 1280 else "ITU601"
+        known = BT2020
+    if known is None:
+        known = ITU709 if frame.height >= 720 or frame.width >= 1280 else ITU601
     return known
 
 

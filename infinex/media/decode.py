@@ -90,6 +90,8 @@ def _pillow(path: Path, check: Check) -> Raw:
                     return Raw(deep, _alpha(image), colour, _orientation(image))
             if (raw := _sixteen(path, image, statements, icc, colour)) is not None:
                 return raw
+            if (plain := _plain_luma(path, image)) is not None:
+                return _eight(plain, icc, colour)._replace(orientation=_orientation(image))
             image.load()
             if not icc and colour is None and _is_adobe(image):
                 colour = profile.from_primaries((*profile.ADOBE_XY, profile.D65), 563 / 256)
@@ -187,6 +189,19 @@ def _scaled(values: NDArray) -> NDArray[np.float32]:
     high = float(values.max(initial=0))
     top = next((t for t in (1.0, 255.0, 65535.0) if high <= t), high)
     return np.clip(np.round(values * (65535 / top)), 0, 65535)
+
+
+def _plain_luma(path: Path, image: Image.Image) -> Image.Image | None:
+    """A TIFF of luma and chroma side by side, which Pillow before 13 takes for RGB of four bytes; else None."""
+    tags = getattr(image, "tag_v2", {})
+    kind = tags.get(262), tags.get(259, 1), tags.get(530), tags.get(284, 1)
+    if image.format != "TIFF" or image.mode != "RGB" or kind != (6, 1, (1, 1), 1) or 273 not in tags:
+        return None
+    data = path.read_bytes()
+    rows = b"".join(data[at : at + count] for at, count in zip(tags[273], tags.get(279, (len(data),))))
+    size = tags[256], tags[257]  # as stored: Pillow's own may be turned already
+    count = 3 * size[0] * size[1]
+    return Image.frombytes("YCbCr", size, rows[:count]) if len(rows) >= count else None
 
 
 def _tiff_of_floats(path: Path, check: Check) -> Raw | None:

@@ -217,6 +217,8 @@ def test_inks_luma_and_inverted_greys(tmp_path: Path) -> None:
     ycc = Image.fromarray(np.round(scene() * 255).astype(np.uint8)).convert("YCbCr")
     ycc.save(tmp_path / "y.tif")
     assert off(tmp_path / "y.tif", scene()) < 1.5
+    ycc.save(tmp_path / "turned.tif", tiffinfo={274: 6})
+    assert off(tmp_path / "turned.tif", np.rot90(scene(), 3)) < 1.5
     data = bytearray((tmp_path / "a.jpg").read_bytes())
     Image.fromarray(np.round(scene() * 255).astype(np.uint8)).save(tmp_path / "rgb.jpg", keep_rgb=True, quality=98)
     assert off(tmp_path / "rgb.jpg", scene()) < 1.5 and b"Adobe" in data
