@@ -7,7 +7,7 @@ PY     := $(VENV)/bin/python
 PIP     = $(PY) -m pip --disable-pip-version-check install -q --no-compile
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.14 python3.10 python3 python; do \
             $$p -c 'import sys, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 15))' 2>/dev/null && echo $$p && break; done)
-DEV    := -e '.[dev,studio,sign]'
+DEV    := -e '.[dev,studio,sign,say,onnx]'
 QUICK  := tests/media tests/test_cli.py tests/test_motion.py tests/test_install.py
 
 .PHONY: install dev demo studio test test-quick test-slow test-newest lock lint bench clean
@@ -63,6 +63,7 @@ lock:
 	@test -n "$(PYTHON)" || { echo "Python 3.10 to 3.14 is needed"; exit 1; }
 	@test -x .venv-lock/bin/uv || { $(PYTHON) -m venv .venv-lock && \
 	  .venv-lock/bin/python -m pip --disable-pip-version-check install -q 'uv>=0.9,<0.14'; }
+	@cp constraints.txt .venv-lock/constraints.txt
 	.venv-lock/bin/uv pip compile -q --universal --no-python-downloads --python-version 3.10 --all-extras $(UPGRADE) \
 	  --python .venv-lock/bin/python --no-annotate --no-header pyproject.toml -o .venv-lock/constraints.txt
 	@{ echo "# The versions that the tests were run with; made by \`make lock\`."; \

@@ -24,6 +24,7 @@ from infinex.commands.studio import studio
 from infinex.commands.study import study
 from infinex.commands.track import motions, track
 from infinex.commands.train import train
+from infinex.commands.voices import voices
 from infinex.commands.weights import weights
 from infinex.errors import InfinexError, missing_library
 
@@ -36,6 +37,7 @@ COMMANDS = (
     train,
     report,
     evaluate,
+    voices,
     weights,
     inspect,
     studio,

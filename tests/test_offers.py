@@ -16,7 +16,8 @@ from infinex.spec import systems, with_engines
 
 # What names the driver and the files, or only concerns a terminal: the API takes it as arguments of its functions.
 ELSEWHERE = {"source", "driving", "output", "kind", "motion", "units", "exaggerate", "text", "explain", "speech",
-             "still", "text_model", "sentence_encoder", "as_json", "quiet"}  # fmt: skip
+             "say", "voice", "voice_speed", "voice_pitch", "captions", "still", "text_model",
+             "sentence_encoder", "as_json", "quiet"}  # fmt: skip
 CHOICES = {f.name: f for f in fields(Options)}
 
 

@@ -66,8 +66,24 @@ def animate(
         Optional[Path],  # noqa: UP045
         typer.Option(help="A voice that moves the lips: a sound file, or a video for its sound track."),
     ] = None,
+    say: Annotated[
+        Optional[str],  # noqa: UP045
+        typer.Option(help='What the portrait says, with stage directions: "[smiles] Good morning, class."'),
+    ] = None,
+    voice: Annotated[
+        str, typer.Option(help="Who says it: a language (de), one of `infinex voices`, or a Piper voice, FILE.onnx.")
+    ] = "",
+    voice_speed: Annotated[float, typer.Option(help="How fast it is said, 0.5 to 2.")] = 1.0,
+    voice_pitch: Annotated[float, typer.Option(help="How much higher, -12 to 12 semitones.")] = 0.0,
+    captions: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="With --say: write what is said when, as WebVTT."),
+    ] = None,
     still: Annotated[
-        bool, typer.Option("--still", help="With --text or --speech: nothing that was not asked for, not even blinks.")
+        bool,
+        typer.Option(
+            "--still", help="With --text, --speech or --say: nothing that was not asked for, not even blinks."
+        ),
     ] = False,
     text_model: Annotated[
         str, typer.Option(help="What reads --text: grammar, or a network: recurrent, or a file.")
@@ -142,27 +158,34 @@ def animate(
     With camera:0, n or space takes the face as it is now for rest, and q or Esc ends."""
     from infinex.drivers.text import open_text
     from infinex.jobs.animate import animate as run
-    from infinex.jobs.open import open_units, open_voice
+    from infinex.jobs.open import open_said, open_units, open_voice
     from infinex.jobs.source import is_film
     from infinex.options import Options
 
     named = sum(d is not None for d in (driving, motion, units, text))
-    if named > 1 or (not named and speech is None and "=" not in face):
-        raise InputError("name one driver: a file or camera:0 after the source, or --motion, --units, --text, --speech")
+    voiced = speech is not None or say is not None
+    if named > 1 or (not named and not voiced and "=" not in face):
+        raise InputError(
+            "name one driver: a file or camera:0 after the source, or --motion, --units, --text, --speech, --say"
+        )
+    if speech is not None and say is not None:
+        raise InputError("--speech and --say both give the portrait a voice; leave one out")
+    if say is None and (voice, voice_speed, voice_pitch, captions) != ("", 1.0, 0.0, None):
+        raise InputError("--voice, --voice-speed, --voice-pitch and --captions go with --say")
     if text is None and explain:
         raise InputError("--explain goes with --text")
-    if text is None and speech is None and still:
-        raise InputError("--still goes with --text or --speech")
+    if text is None and not voiced and still:
+        raise InputError("--still goes with --text, --speech or --say")
     if units is None and exaggerate:
         raise InputError("--allow-exaggeration goes with --units")
-    if speech is not None and driving is not None and driving.startswith("camera:"):
-        raise InputError("--speech cannot be laid over a camera; name a clip, or leave out the camera")
+    if voiced and driving is not None and driving.startswith("camera:"):
+        raise InputError("a voice cannot be laid over a camera; name a clip, or leave out the camera")
     if engine == "stylegan":
         from infinex.systems.language.engine import animate_text
 
         if background != "keep":
             raise InputError("--background goes with --engine mesh: stylegan paints person and background as one")
-        if text is None or output is None or speech is not None:
+        if text is None or output is None or voiced:
             raise InputError("the engine stylegan acts out --text alone, into the file named with -o")
         with progress_bar("animating", quiet or as_json) as update:
             done = animate_text(source, text, weights, output, fps or 10.0, face, parse_box(box), update)
@@ -181,7 +204,7 @@ def animate(
     driver: Driving = motion or driving or ""
     notes: list[str] = []
     if text is not None:
-        said = open_text(text, fps or 25.0, still or speech is not None, text_model, sentence_encoder)
+        said = open_text(text, fps or 25.0, still or voiced, text_model, sentence_encoder)
         driver, notes = said, said.notes
         if explain:
             print(said.explain())
@@ -204,8 +227,13 @@ def animate(
         driver = open_units(units, fps or 25.0, exaggerate)
     if speech is not None:
         driver = open_voice(speech, driver, options, still or is_film(source))
+    if say is not None:
+        driver = speaker = open_said(say, driver, options, still or is_film(source), voice, voice_speed, voice_pitch)
+        notes = [*notes, *speaker.spoken.remarks]
     with progress_bar("animating", quiet or as_json) as update:
         summary = run(source, driver, output, options, update)
+    if say is not None and captions is not None:
+        speaker.spoken.write_captions(captions)
     summary.warnings += notes
     summary.output = "-" if kind else summary.output
     report(

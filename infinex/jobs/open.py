@@ -4,21 +4,28 @@ from __future__ import annotations
 
 from dataclasses import fields, replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.drivers.contract import WHOLE, Driver
+from infinex.drivers.contract import WHOLE, Driver, Wrapped
+from infinex.drivers.directions import open_directions
 from infinex.drivers.motion import MotionDriver, load_motion, still_motion
 from infinex.drivers.overlay import LipsOver
 from infinex.drivers.span import Excerpt
+from infinex.drivers.text import label_of
 from infinex.drivers.video import VideoDriver
-from infinex.errors import FaceNotFoundError, InputError
+from infinex.errors import FaceNotFoundError, InputError, option
 from infinex.face.tracker import Face, choose, shared_finder
 from infinex.media.image import is_image, read_image
 from infinex.motion import Motion
 from infinex.options import DrivingOptions, Options
 from infinex.spec import systems
+
+if TYPE_CHECKING:
+    from infinex.voices.say import Spoken
 
 Driving = str | Path | Motion | Driver
 OF_CLIPS = ("reference", "smooth", "keep_readable", "driver_face")  # what only a film that is read can follow
@@ -81,6 +88,55 @@ def open_voice(speech: str | Path, other: Driving | None, options: Options, stil
         return LipsOver(base, voice(speech, options.fps, still or base.filmed, start=start, end=end))
     except BaseException:
         base.close()
+        raise
+
+
+class Said(Wrapped):
+    """A text that is said: the driver, and the folder that holds its sound for as long as it is open."""
+
+    def __init__(self, driver: Driver, folder: TemporaryDirectory[str], spoken: Spoken) -> None:
+        super().__init__(driver)
+        self._folder, self.spoken = folder, spoken
+
+    @property
+    def name(self) -> str:  # type: ignore[override]
+        """What is said and by which voice, as the metadata of a result calls the driver."""
+        return f"{label_of(' '.join(line.text for line in self.spoken.lines))}, said by {self.spoken.voice}"
+
+    def close(self) -> None:
+        """Remove the sound, too."""
+        self.inner.close()
+        self._folder.cleanup()
+
+
+def open_said(
+    script: str,
+    other: Driving | None = None,
+    options: Options | None = None,
+    still: bool = False,
+    voice: str = "",
+    speed: float = 1.0,
+    pitch: float = 0.0,
+) -> Said:
+    """A portrait says `script`, text with [stage directions]; see `infinex.voices.say.say` for the voice.
+
+    The directions drive the face, or where there are none `other` does. Raises InputError, also for both at once, and
+    MissingDependencyError without a voice."""
+    from infinex.voices.say import say
+
+    o = options or Options()
+    spoken = say(script, voice, speed, pitch)
+    if spoken.directions:
+        if other:
+            raise InputError(f"{option('say')}: stage directions move the face; leave out the other driver, or them")
+        asked = [(d.start, d.end, d.text) for d in spoken.directions]
+        other = open_directions(asked, spoken.seconds, o.fps or 25.0)
+    folder = TemporaryDirectory(prefix="infinex-said-")
+    try:
+        sound = spoken.write(Path(folder.name) / "said.wav")
+        return Said(open_voice(sound, other, o, still), folder, spoken)
+    except BaseException:
+        folder.cleanup()
         raise
 
 
