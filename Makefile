@@ -71,7 +71,7 @@ lock:
 	    s/ and python_full_version < '3.15'$$//; s/ ; python_full_version < '3.15'$$//"; } > constraints.txt
 
 studio: install
-	$(call with_lock,-e '.[studio]')
+	$(call with_lock,-e '.[studio,say]')
 	$(VENV)/bin/infinex studio
 
 demo: install

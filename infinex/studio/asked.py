@@ -5,10 +5,13 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 from fastapi import Request, UploadFile
 
+from infinex.drivers.directions import directed
 from infinex.drivers.motion import load_motion
 from infinex.drivers.units import parse_timeline
 from infinex.errors import InputError
@@ -20,6 +23,8 @@ from infinex.studio.forms import CLEAR
 from infinex.studio.hall import Studio
 from infinex.studio.jobs import Job
 from infinex.studio.settings import Settings
+from infinex.studio.worker import CAPTIONS
+from infinex.voices.say import say
 
 
 def length_of(
@@ -90,6 +95,36 @@ def check_options(options: dict[str, Any], studio: Studio) -> None:
     Options(**options).check()
 
 
+@dataclass(frozen=True)
+class Script:
+    """What a portrait is to say, and how; `driven` is whether something else moves its face."""
+
+    text: str
+    voice: str
+    speed: float
+    pitch: float
+    driven: bool
+
+    def speak(self, folder: Path, settings: Settings) -> tuple[dict[str, Any], Length]:
+        """Say it into a sound in `folder`, with captions beside the result. Raises InfinexError."""
+        # A file is named on the command line alone.
+        if self.voice.endswith(".onnx"):
+            raise InputError("voice: a language, or a name of those that are installed, is wanted")
+        spoken = say(self.text, self.voice, self.speed, self.pitch)
+        if spoken.directions and self.driven:
+            raise InputError("say: stage directions move the face; leave out the other driver, or them")
+        if spoken.seconds > settings.duration:
+            raise InputError(f"say: it lasts {spoken.seconds:.0f} s; the limit here is {settings.duration:.0f} s")
+        sound = folder / "speech" / "said.wav"
+        sound.parent.mkdir()
+        spoken.write(sound)
+        spoken.write_captions(folder / CAPTIONS)
+        asked = tuple((d.start, d.end, d.text) for d in spoken.directions)
+        directed(asked, spoken.seconds)  # whether they are understood
+        words = " ".join(line.text for line in spoken.lines)
+        return {"speech": str(sound), "said": words, "directions": asked}, Length(spoken.seconds)
+
+
 async def task_of(
     studio: Studio,
     request: Request,
@@ -98,6 +133,7 @@ async def task_of(
     portrait: str | None,
     driving: UploadFile | None,
     speech: UploadFile | None,
+    script: Script | None,
     options: dict[str, Any],
     box: str | None,
     length: Length | None,
@@ -145,6 +181,9 @@ async def task_of(
         path = await studio.keep_file(speech, job.folder / "speech", "voice")
         length = await studio.look(studio.verdicts.of, path, "speech", lambda p: checks.look_at_sound(p, s, watch))
         out["speech"] = str(path)
+    if script is not None:
+        spoken, length = await studio.look(script.speak, job.folder, s)
+        out |= spoken
     assert length is not None  # one driver was given
     return out, work_of(options, size, max(1, len(faces)), length, whole)
 

@@ -7,10 +7,10 @@ from typing import Any, Literal, Optional
 from pydantic import BaseModel, Field
 
 Format = Literal["mp4", "webm", "mov", "gif", "apng"]
-Result = Literal["mp4", "webm", "mov", "gif", "apng", "motion"]
+Result = Literal["mp4", "webm", "mov", "gif", "apng", "motion", "vtt"]
 MEDIA = {
     "mp4": "video/mp4", "webm": "video/webm", "mov": "video/quicktime", "gif": "image/gif", "apng": "image/apng",
-    "motion": "application/zip",
+    "motion": "application/zip", "vtt": "text/vtt",
 }  # fmt: skip
 CLEAR = ("webm", "mov", "gif", "apng")  # formats that can be transparent
 
@@ -33,6 +33,7 @@ class Made(BaseModel):
     faces: int
     engine: str
     bytes: int
+    captions: bool = Field(description="whether there are captions, format `vtt`")
     warnings: list[str]
 
 

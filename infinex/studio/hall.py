@@ -25,6 +25,7 @@ from infinex.studio.library import Library, Portrait
 from infinex.studio.offer import Engines
 from infinex.studio.settings import Settings
 from infinex.studio.studies import Studies
+from infinex.studio.worker import CAPTIONS
 
 T = TypeVar("T")
 GONE = "There is no such animation; it may have been removed after its time."
@@ -113,6 +114,7 @@ class Studio:
                 format=job.format, frames=s["frames"], duration=s["duration"],
                 fps=round(s["frames"] / max(1e-6, s["duration"]), 3), width=s["width"], height=s["height"],
                 faces=s["faces"], engine=s["engine"], bytes=job.output.stat().st_size if job.output.exists() else 0,
+                captions=(job.folder / CAPTIONS).exists(),
                 warnings=[friendly(w, job.folder) for w in s["warnings"]],
             )  # fmt: skip
         left = job.seconds_left

@@ -13,9 +13,12 @@ from typing import Any
 
 from infinex._version import __version__
 from infinex.drivers.motion import bundled_motions, load_motion
+from infinex.errors import InfinexError
 from infinex.spec import with_engines
 from infinex.studio.expression import GAZE, NAMES, TURN, UNITS, emotions
 from infinex.studio.settings import Settings
+from infinex.voices.choice import installed
+from infinex.voices.espeak import Espeak
 
 # Which group a unit belongs to, by its number in FACS.
 GROUPS = (
@@ -111,6 +114,18 @@ def speaks() -> bool:
 
 
 @cache
+def voices() -> list[dict[str, str]]:
+    """Who can say a text: names, and what the page calls them; empty where no voice is installed."""
+    try:
+        with Espeak() as espeak:
+            languages = espeak.voices()
+    except (InfinexError, OSError):
+        return []
+    own = [{"name": n, "label": n.replace("_", " ").replace("-", " ")} for n in installed()]
+    return own + [{"name": f"espeak:{c}", "label": n} for c, n in sorted(languages.items(), key=lambda v: v[1])]
+
+
+@cache
 def _motions() -> list[dict[str, Any]]:
     """The bundled performances, with their lengths."""
     known = bundled_motions()
@@ -137,6 +152,7 @@ def offer(settings: Settings, engines: Engines) -> dict[str, Any]:
         "gaze": GAZE,
         "text": has("drivers.text"),
         "speech": speaks(),
+        "voices": voices() if speaks() else [],
         "limits": {
             "upload": settings.upload, "duration": settings.duration, "text": settings.text,
             "preview": settings.preview, "queue": settings.queue,

@@ -8,7 +8,7 @@ from infinex.media.sink import open_sink
 from infinex.media.video import VideoReader
 from infinex.studio import checks
 from infinex.studio.jobs import Job
-from infinex.studio.worker import MOTION
+from infinex.studio.worker import CAPTIONS, MOTION
 
 SMALL = 400  # longer side of a GIF or APNG that is made from a video
 GIF_RATE = 15.0
@@ -21,6 +21,8 @@ def variant(job: Job, wanted: str, watch: checks.Watch) -> Path:
     Raises GoneError where nobody waits for it any more, InputError where it takes too long."""
     if wanted == "motion":
         return job.folder / MOTION
+    if wanted == "vtt":
+        return job.folder / CAPTIONS
     if wanted == job.format:
         return job.output
     path = job.folder / f"result.{wanted}"

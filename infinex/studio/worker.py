@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from infinex.drivers.contract import Drive, Driver, Wrapped
+from infinex.drivers.directions import open_directions
 from infinex.drivers.motion import load_motion
 from infinex.drivers.text import label_of as words_of
 from infinex.drivers.text import open_text
@@ -28,6 +29,7 @@ from infinex.studio import expression
 
 REPORT = 0.2  # seconds between words of progress
 MOTION = "result.motion.npz"
+CAPTIONS = "captions.vtt"
 
 
 @dataclass(frozen=True)
@@ -42,6 +44,8 @@ class Task:
     units: str | None = None
     text: str | None = None
     speech: str | None = None
+    said: str | None = None  # what the voice of `speech` says
+    directions: tuple[tuple[float, float, str], ...] = ()  # what the face does meanwhile: from, until (seconds), words
     options: dict[str, Any] = field(default_factory=dict)
 
 
@@ -98,6 +102,8 @@ def driver_of(task: Task, options: Options) -> Driver:
         driving = open_text(task.text, options.fps or 25.0)
     elif task.motion is not None:
         driving = load_motion(task.motion)
+    elif task.directions:
+        driving = open_directions(task.directions, task.directions[-1][1], options.fps or 25.0)
     if not is_clip(driving or ""):  # what the page says of films says nothing to these
         options = replace(options, **{n: getattr(Options(), n) for n in OF_CLIPS})
     if task.speech is not None:
@@ -109,6 +115,8 @@ def driver_of(task: Task, options: Options) -> Driver:
 def label_of(task: Task) -> str:
     """What the metadata of a result calls its driver, and the voice over it."""
     files = [Path(f).name for f in (task.driving, task.speech) if f is not None]
+    if task.said is not None:
+        files[-1] = words_of(task.said)
     if task.driving is None:
         said = None if task.text is None else words_of(task.text)
         own = task.motion or (task.units or "")[:200] or said or ("timeline" if task.keyframes is not None else "")

@@ -127,6 +127,29 @@ def test_a_voice_alone_and_over_a_motion(client: Any, small: Path, data_dir: Pat
     friendly(send(client, small, speech=small))  # a picture is no voice
 
 
+def test_a_text_that_is_said(client: Any, small: Path, tmp_path: Path) -> None:
+    from infinex.media.audio import has_audio
+    from infinex.studio.offer import speaks, voices
+
+    if not (speaks() and voices()):
+        pytest.skip("no voice is installed: pip install 'infinex[say]'")
+    answer = send(client, small, say="[smiles] Good day.", voice="espeak:en", voice_speed=1.5)
+    done = ended(client, answer.json()["id"])
+    assert done["state"] == "done" and 1 < done["result"]["duration"] < 4 and done["result"]["captions"], done
+    (tmp_path / "out.mp4").write_bytes(client.get(f"/v1/animations/{done['id']}/result").content)
+    assert has_audio(tmp_path / "out.mp4")
+    captions = client.get(f"/v1/animations/{done['id']}/result?format=vtt")
+    assert captions.headers["content-type"].startswith("text/vtt") and "Good day." in captions.text
+    for wrong in (
+        {"say": "[flies] Hello."}, {"say": "[smiles]"}, {"say": "Hello", "voice": "zz"}, {"say": "Hello", "motion": "no"},
+        {"say": "[nods] Hello", "motion": "nod"}, {"say": "Hello", "voice": "voice.onnx"},
+    ):  # fmt: skip
+        friendly(send(client, small, **wrong))
+    assert send(client, small, say="Hello", voice="../../x").status_code == 422
+    assert client.get(f"/v1/animations/{ended(client, send(client, small, motion='wink').json()['id'])['id']}/result"
+                      "?format=vtt").status_code == 404  # fmt: skip
+
+
 def _cut(source: Path, target: Path, seconds: float) -> None:
     import wave
 

@@ -189,6 +189,27 @@ def test_drive_by_a_clip_and_download(tab: Any, small: Path, performance: Path) 
         assert download.value.suggested_filename.startswith("infinex-")
 
 
+def test_say_this(tab: Any, small: Path) -> None:
+    from infinex.studio.offer import speaks, voices
+
+    if not (speaks() and voices()):
+        pytest.skip("no voice is installed: pip install 'infinex[say]'")
+    with_portrait(tab, small)
+    tab.get_by_role("link", name="Drive").click()
+    tab.get_by_role("tab", name="Say").click()
+    tab.get_by_role("button", name="[smiles]").click()
+    tab.get_by_role("textbox", name="What should the portrait say?").press_sequentially("Hello.")
+    assert tab.locator("#say").input_value() == "[smiles] Hello."
+    tab.get_by_role("combobox", name="Voice").select_option("espeak:de")
+    tab.get_by_role("button", name="Make the video").click()
+    video = tab.locator("#job video.result-video")
+    video.wait_for()
+    assert not video.evaluate("v => v.muted") and video.locator("track").count() == 1
+    with tab.expect_download() as download:
+        tab.get_by_role("link", name="Captions").click()
+    assert "Hello." in Path(download.value.path()).read_text()
+
+
 @pytest.mark.parametrize(("kind", "start"), [("Record", "Record with the camera"), ("Voice", "Record a voice")])
 def test_record_a_performance_or_a_voice(tab: Any, small: Path, kind: str, start: str) -> None:
     with_portrait(tab, small)

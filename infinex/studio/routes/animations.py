@@ -13,13 +13,15 @@ from infinex.drivers.motion import bundled_motions
 from infinex.errors import InputError
 from infinex.motion import DEFAULT_PARTS
 from infinex.studio import checks
-from infinex.studio.asked import background_of, check_options, length_of, task_of, whose_of
+from infinex.studio.asked import Script, background_of, check_options, length_of, task_of, whose_of
 from infinex.studio.forms import BUSY, MEDIA, MISSING, PROBLEMS, Animation, Format, Problem, Result
 from infinex.studio.hall import GONE, Busy, job_of, studio_of, while_there
 from infinex.studio.jobs import QueueFullError
 from infinex.studio.offer import speaks
 from infinex.studio.variants import SLOW, variant
 from infinex.studio.worker import Task
+
+VOICES = ("speech", "say")
 
 api = APIRouter(prefix="/v1", tags=["animations"])
 
@@ -45,6 +47,15 @@ async def create(
         Form(description='JSON: [{"time": 0, "units": {"AU12": 0.8}, "yaw": 10, ...}, ...]', max_length=200_000),
     ] = None,
     speech: Annotated[Optional[UploadFile], File(description="A voice that the portrait should speak")] = None,  # noqa: UP045
+    say: Annotated[
+        str | None, Form(description='What the portrait says: "[smiles] Good morning, class."', max_length=2000)
+    ] = None,
+    voice: Annotated[
+        str,
+        Form(description="Of `say`: a language, or a name of `infinex voices`", pattern=r"^[\w.+:-]*$", max_length=64),
+    ] = "",
+    voice_speed: Annotated[float, Form(ge=0.5, le=2, allow_inf_nan=False)] = 1.0,
+    voice_pitch: Annotated[float, Form(description="Semitones", ge=-12, le=12, allow_inf_nan=False)] = 0.0,
     format: Annotated[Format, Form(description="Of the result")] = "mp4",
     engine: Annotated[str, Form(description="What renders", max_length=40)] = "mesh",
     face: Annotated[str, Form(description="largest, all, or a number from the left", max_length=10)] = "largest",
@@ -80,7 +91,7 @@ async def create(
     mark: Annotated[bool, Form(description="A small visible mark in the corner")] = False,
     label: Annotated[str, Form(description="A name of your own", max_length=80)] = "",
 ) -> Animation:
-    """Animate a portrait by one driver: `driving`, `motion`, `text`, `units`, `keyframes` or `speech`.
+    """Animate a portrait by one driver: `driving`, `motion`, `text`, `units`, `keyframes`, `speech` or `say`.
 
     The files are looked over before this answers; what cannot be used is said here. Then ask
     `GET /v1/animations/{id}` until its state is done, and fetch the result."""
@@ -90,14 +101,16 @@ async def create(
     source, driving, speech = (
         f if f is not None and (f.filename or f.size) else None for f in (source, driving, speech)
     )
-    text, units, keyframes, motion = ((v.strip() or None) if v else None for v in (text, units, keyframes, motion))
+    text, units, keyframes, motion, say = (
+        (v.strip() or None) if v else None for v in (text, units, keyframes, motion, say)
+    )
     drivers = {"driving": driving, "motion": motion, "text": text, "units": units, "keyframes": keyframes,
-               "speech": speech}  # fmt: skip
+               "speech": speech, "say": say}  # fmt: skip
     given = [k for k, v in drivers.items() if v is not None]
     if (source is None) == (portrait is None or not portrait.strip()):
         raise InputError("a portrait is wanted: send a picture as source")
-    alone = [k for k in given if k != "speech"]  # a voice may speak over another driver
-    if not given or len(alone) > 1:
+    alone = [k for k in given if k not in VOICES]  # a voice may speak over another driver
+    if not given or len(alone) > 1 or len(given) - len(alone) > 1:
         raise InputError(
             f"one driver is wanted, of {', '.join(drivers)}" + (f"; there are {len(given)}" if given else "")
         )
@@ -113,15 +126,18 @@ async def create(
     if motion is not None and motion not in bundled_motions():
         raise InputError(f"no motion called {motion[:40]!r}; there are {', '.join(bundled_motions())}")
     length = await studio.look(length_of, motion, units, keyframes, text, s)
-    if speech is not None and not await studio.look(speaks):
+    if (speech is not None or say is not None) and not await studio.look(speaks):
         raise InputError("driving by a voice is not part of this installation")
+    script = None if say is None else Script(say, voice, voice_speed, voice_pitch, bool(alone))
     watch = checks.Watch(s.look)
     try:
         with studio.queue.reserved():
             job = studio.queue.new(request.state.session)
             try:
                 job.format, job.label = format, label
-                files = task_of(studio, request, job, source, portrait, driving, speech, options, box, length, watch)
+                files = task_of(
+                    studio, request, job, source, portrait, driving, speech, script, options, box, length, watch
+                )
                 task, work = await while_there(request, watch, files)
                 studio.queue.pace.check(work, format, s)
                 job.work = work

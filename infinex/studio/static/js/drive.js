@@ -27,6 +27,15 @@ export function begin() {
   for (const idea of ["She smiles, then looks surprised", "He nods and winks", "A sad, tired look", "Raise the brows and open the mouth"]) {
     $("#text-ideas").append(make("button", { class: "chip", text: idea, onclick: () => { $("#text").value = idea; ready(); } }));
   }
+  $('[data-driver="say"]').hidden = !offer.speech;
+  $("#say-none").hidden = offer.voices.length > 0;
+  for (const v of offer.voices) $("#say-voice").append(make("option", { value: v.name, text: v.label }));
+  for (const word of ["smiles", "nods", "raises eyebrows", "looks sad", "winks", "pause"]) {
+    $("#say-ideas").append(make("button", { class: "chip", text: `[${word}]`, onclick: () => direct(word) }));
+  }
+  $("#say").addEventListener("input", ready);
+  dress($("#say-speed"), (v) => `${Math.round(100 * v)} %`);
+  dress($("#say-pitch"), (v) => `${v > 0 ? "+" : ""}${v}`);
   for (const e of offer.engines) $("#engine").append(make("option", { value: e.name, text: e.label }));
   $("#engine-row").hidden = offer.engines.length < 2;
   tablist($("#drivers"), (tab) => {
@@ -53,6 +62,17 @@ export function begin() {
     if (name !== "drive") stopRecording();
   });
   on("jobs", history);
+}
+
+// Put a stage direction where the cursor is.
+function direct(word) {
+  const area = $("#say");
+  const before = area.value.slice(0, area.selectionStart);
+  const after = area.value.slice(area.selectionEnd);
+  const put = `${before && !/\s$/.test(before) ? " " : ""}[${word}]${/^\s/.test(after) ? "" : " "}`;
+  area.setRangeText(put, area.selectionStart, area.selectionEnd, "end");
+  area.focus();
+  ready();
 }
 
 function choose(name) {
@@ -136,6 +156,10 @@ function driver() {
     video: video && { driving: video, label: video.name },
     camera: recorded && { driving: recorded, label: "Recording" },
     text: $("#text").value.trim() && { text: $("#text").value.trim(), label: $("#text").value.trim().slice(0, 60) },
+    say: shared.offer.voices.length && $("#say").value.trim() && {
+      say: $("#say").value.trim(), label: $("#say").value.trim().slice(0, 60),
+      voice: $("#say-voice").value, voice_speed: $("#say-speed").value, voice_pitch: $("#say-pitch").value,
+    },
     speech: voice && { speech: voice, label: voice.name },
   }[kind];
 }

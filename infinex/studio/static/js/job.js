@@ -74,15 +74,21 @@ export const resultUrl = (a, format) => `/v1/animations/${a.id}/result${format ?
 export function downloads(animation) {
   const link = (format, label) => make("a", { class: "button small", href: resultUrl(animation, format), download: "", text: label });
   const clear = animation.result?.format === "webm" ? [link("webm", "WebM")] : [];
-  const row = make("div", { class: "row" }, ...clear, link("mp4", "MP4"), link("gif", "GIF"), link("motion", "Motion"));
+  const row = make("div", { class: "row" }, ...clear, link("mp4", "MP4"), link("gif", "GIF"), link("motion", "Motion"),
+    ...(animation.result?.captions ? [link("vtt", "Captions")] : []));
   row.setAttribute("role", "group");
   row.setAttribute("aria-label", "Download");
   return row;
 }
 
 function result(animation, fields, beside, panel) {
-  const video = make("video", { src: resultUrl(animation), controls: true, playsinline: true, loop: true, class: "result-video", "aria-label": "The result" });
-  video.muted = true;
+  const video = make("video", { src: resultUrl(animation), controls: true, playsinline: true, class: "result-video", "aria-label": "The result" });
+  const spoken = Boolean(fields.say || fields.speech); // is meant to be heard, once
+  video.muted = !spoken;
+  video.loop = !spoken;
+  if (animation.result?.captions) {
+    video.append(make("track", { kind: "captions", label: "Captions", src: resultUrl(animation, "vtt") }));
+  }
   const pair = make("div", { class: beside ? "pair two" : "pair" });
   if (beside) {
     const driver = make("video", { src: beside, muted: true, playsinline: true, "aria-label": "The performance" });
