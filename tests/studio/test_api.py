@@ -141,7 +141,8 @@ def test_a_text_that_is_said(client: Any, small: Path, tmp_path: Path) -> None:
     captions = client.get(f"/v1/animations/{done['id']}/result?format=vtt")
     assert captions.headers["content-type"].startswith("text/vtt") and "Good day." in captions.text
     for wrong in (
-        {"say": "[flies] Hello."}, {"say": "[smiles]"}, {"say": "Hello", "voice": "zz"}, {"say": "Hello", "motion": "no"},
+        {"say": "[flies] Hello."}, {"say": "[smiles]"}, {"say": "Hello", "voice": "zz"},
+        {"say": "Hello", "motion": "no"},
         {"say": "[nods] Hello", "motion": "nod"}, {"say": "Hello", "voice": "voice.onnx"},
     ):  # fmt: skip
         friendly(send(client, small, **wrong))
