@@ -8,10 +8,12 @@ from infinex.media.sink import open_sink
 from infinex.media.video import VideoReader
 from infinex.studio import checks
 from infinex.studio.jobs import Job
+from infinex.studio.preview import encode
 from infinex.studio.worker import CAPTIONS, MOTION
 
 SMALL = 400  # longer side of a GIF or APNG that is made from a video
 GIF_RATE = 15.0
+THUMB = 160  # longer side of the picture that stands for it
 SLOW = "takes too long to make in this format; fetch it as it is"
 
 
@@ -45,3 +47,15 @@ def variant(job: Job, wanted: str, watch: checks.Watch) -> Path:
                     if frame.index % skip == 0:
                         sink.write(frame.image)
     return path
+
+
+def thumbnail(job: Job) -> bytes:
+    """A finished job's middle frame as a small JPEG, made when it is first asked for."""
+    path = job.folder / "thumb.jpg"
+    with job.lock:
+        if not path.exists():
+            with VideoReader(job.output, max_side=THUMB) as reader:
+                middle = job.summary["duration"] / 2
+                frame = next(iter(reader.sample([middle])), None) or next(iter(reader))
+            path.write_bytes(encode(frame.image))
+        return path.read_bytes()

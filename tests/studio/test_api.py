@@ -305,6 +305,22 @@ def test_visitors_do_not_see_each_other(client: Any, small: Path) -> None:
         one.delete(f"/v1/animations/{job['id']}")
 
 
+def test_the_tray_is_its_visitors_own(page: Any, client: Any, small: Path) -> None:
+    job = send(page, small, motion="wink", label="first").json()
+    early = page.get(f"/studio/jobs/{job['id']}/thumb")
+    assert early.status_code in (200, 409)
+    ended(page, job["id"])
+    picture = page.get(f"/studio/jobs/{job['id']}/thumb")
+    with Image.open(io.BytesIO(picture.content)) as image:
+        assert image.format == "JPEG" and max(image.size) == 160
+    assert page.patch(f"/studio/jobs/{job['id']}", json={"label": "  second  name "}).json()["label"] == "second name"
+    assert page.get("/studio/jobs").json()[0]["label"] == "second name"
+    assert page.patch(f"/studio/jobs/{job['id']}", json={"label": "x" * 81}).status_code == 422
+    with visitor(client) as other:
+        assert other.get(f"/studio/jobs/{job['id']}/thumb").status_code == 404
+        assert other.patch(f"/studio/jobs/{job['id']}", json={"label": "mine"}).status_code == 404
+
+
 def test_token(small: Path) -> None:
     with TestClient(create_app(Settings(workers=1, token="sesame"))) as client:
         for path in ("/", "/v1/animations/x", "/openapi.json", "/static/app.css"):

@@ -226,6 +226,31 @@ def test_record_a_performance_or_a_voice(tab: Any, small: Path, kind: str, start
     tab.locator("#job video.result-video").first.wait_for()
 
 
+def test_the_tray_keeps_all_work(tab: Any, small: Path) -> None:
+    with_portrait(tab, small)
+    tab.get_by_role("link", name="Drive").click()
+    tab.get_by_role("button", name="Wink").click()
+    tab.get_by_role("button", name="Make the video").click()
+    tab.locator("#job video.result-video").wait_for()
+    tab.reload()
+    tab.get_by_role("button", name="All work").click()
+    tray = tab.get_by_role("complementary", name="All work")
+    item = tray.get_by_role("listitem")
+    assert item.count() == 1
+    picture = item.locator("img")
+    picture.wait_for()
+    tab.wait_for_function("document.querySelector('#tray img').naturalWidth > 50")
+    item.get_by_role("button", name="Rename Wink").click()
+    tab.keyboard.type("For the class")
+    tab.keyboard.press("Enter")
+    item.get_by_role("link", name="For the class").wait_for()
+    assert item.get_by_role("link", name="MP4").is_visible()
+    item.get_by_role("button", name="Remove For the class").click()
+    tray.get_by_text("Nothing was made yet").wait_for()
+    tab.keyboard.press("Escape")
+    assert not tray.is_visible()
+
+
 def test_cancel(tab: Any, small: Path) -> None:
     with_portrait(tab, small)
     tab.get_by_role("link", name="Drive").click()

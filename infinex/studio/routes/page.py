@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Annotated, Any
 
-from fastapi import APIRouter, Request
+from fastapi import APIRouter, Body, Request, Response
+from starlette.exceptions import HTTPException
 
 from infinex.studio.forms import Animation
-from infinex.studio.hall import studio_of, visitor_of
+from infinex.studio.hall import GONE, Studio, studio_of, visitor_of
+from infinex.studio.jobs import Job
 from infinex.studio.offer import offer
+from infinex.studio.variants import thumbnail
 
 page = APIRouter(include_in_schema=False)
 
@@ -25,3 +28,29 @@ async def what(request: Request) -> dict[str, Any]:
 async def jobs(request: Request) -> list[Animation]:
     studio = studio_of(request)
     return [studio.view(j) for j in studio.queue.of(visitor_of(request))]
+
+
+def _own(studio: Studio, request: Request, id: str) -> Job:
+    """A visitor's own job. Raises HTTPException where there is none."""
+    job = studio.queue.get(id, visitor_of(request))
+    if job is None:
+        raise HTTPException(404, GONE)
+    return job
+
+
+@page.patch("/studio/jobs/{id}")
+async def rename(request: Request, id: str, label: Annotated[str, Body(embed=True, max_length=80)]) -> Animation:
+    studio = studio_of(request)
+    job = _own(studio, request, id)
+    job.label = " ".join(label.split())
+    return studio.view(job)
+
+
+@page.get("/studio/jobs/{id}/thumb")
+async def thumb(request: Request, id: str) -> Response:
+    studio = studio_of(request)
+    job = _own(studio, request, id)
+    if job.state != "done":
+        raise HTTPException(409, "There is no picture of it yet.")
+    picture = await studio.make(thumbnail, job)
+    return Response(picture, media_type="image/jpeg", headers={"Cache-Control": "private, max-age=3600"})

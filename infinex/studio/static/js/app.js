@@ -8,6 +8,7 @@ import * as express from "./express.js";
 import * as drive from "./drive.js";
 import * as live from "./live.js";
 import * as compare from "./compare.js";
+import * as tray from "./tray.js";
 import * as study from "./study.js";
 import { latencies } from "./stage.js";
 
@@ -52,7 +53,7 @@ matchMedia("(prefers-color-scheme: dark)").addEventListener("change", theme);
 try {
   shared.offer = await json("/studio/offer");
   if (shared.offer.only) document.body.classList.add("only");
-  else for (const part of [portrait, express, drive, live, compare]) part.begin();
+  else for (const part of [portrait, express, drive, live, compare, tray]) part.begin();
 } catch (error) { sayError(error); }
 on("portrait", () => { $("#canvas").setAttribute("aria-label", `The portrait ${shared.portrait.name ?? ""} as it is now`); });
 if (shared.offer && !shared.offer.only) await portrait.again();

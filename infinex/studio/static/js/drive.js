@@ -1,10 +1,9 @@
 // Somebody else's performance moves the portrait.
 
-import { json, cancel } from "./api.js";
-import { on, shared, tell } from "./state.js";
+import { on, shared } from "./state.js";
 import { $, $$, camera, dress, drops, make, sayError, stopTracks, tablist, toast } from "./ui.js";
 import * as stage from "./stage.js";
-import { common, downloads, followed, makeIn, resultUrl } from "./job.js";
+import { common, makeIn } from "./job.js";
 
 let kind = "motion";
 let motion = null;
@@ -58,10 +57,9 @@ export function begin() {
   $("#make").addEventListener("click", run);
   on("portrait", () => { $("#job").replaceChildren(); $("#all-faces-row").hidden = shared.portrait.faces.length < 2; ready(); });
   on("view", (name) => {
-    if (name === "drive" && shared.portrait) { if (kind === "motion" && motion) stage.play(motion); ready(); history(); }
+    if (name === "drive" && shared.portrait) { if (kind === "motion" && motion) stage.play(motion); ready(); }
     if (name !== "drive") stopRecording();
   });
-  on("jobs", history);
 }
 
 // Put a stage direction where the cursor is.
@@ -189,24 +187,4 @@ async function run() {
   const made = await makeIn($("#job"), fields, { beside });
   if (made) $("#job").scrollIntoView({ block: "nearest", behavior: "smooth" });
   ready();
-}
-
-let later = null;
-
-// What was made, and what is being made for a page that was closed or loaded anew: it can be stopped here.
-async function history() {
-  clearTimeout(later);
-  let jobs;
-  try { jobs = await json("/studio/jobs"); } catch { return; }
-  const done = jobs.filter((j) => j.state === "done");
-  const open = jobs.filter((j) => ["queued", "running"].includes(j.state) && !followed.has(j.id));
-  if (open.length && !$("#view-drive").hidden) later = setTimeout(history, 4000);
-  $("#history").hidden = done.length < 2 && !open.length;
-  const stop = (j) => make("button", { class: "button small", text: "Stop", "aria-label": `Stop ${j.label || "this animation"}`, onclick: async () => { await cancel(j.id).catch(sayError); tell("jobs"); } });
-  const waiting = open.map((j) => make("li", {}, make("span", { text: `${j.label || "Animation"}, in the making` }), stop(j)));
-  $("#history-list").replaceChildren(...waiting, ...done.map((j) => {
-    const row = downloads(j);
-    row.append(make("button", { class: "button small ghost", text: "Remove", "aria-label": `Remove ${j.label || "this animation"}`, onclick: async () => { await cancel(j.id).catch(sayError); tell("jobs"); } }));
-    return make("li", {}, make("span", {}, make("a", { href: resultUrl(j), target: "_blank", rel: "noopener", text: j.label || "Animation" })), row);
-  }));
 }

@@ -4,8 +4,6 @@ import { cancel, follow, post, Refused } from "./api.js";
 import { make, sayError, time } from "./ui.js";
 import { shared, tell } from "./state.js";
 
-export const followed = new Set(); // ids of the jobs whose progress this page shows
-
 export function formOf(fields) {
   const form = new FormData();
   for (const [key, value] of Object.entries(fields)) {
@@ -46,7 +44,6 @@ export async function makeIn(place, fields, { beside = null, panel = true, done 
   try {
     let animation = await post("/v1/animations", formOf(fields));
     id = animation.id;
-    followed.add(id);
     if (!wanted) { await cancel(id).catch(() => {}); return null; }
     animation = await follow(animation, (a) => {
       if (!wanted) return;
