@@ -13,7 +13,7 @@ from infinex.drivers.motion import MotionDriver, load_motion, still_motion
 from infinex.drivers.overlay import LipsOver
 from infinex.drivers.span import Excerpt
 from infinex.drivers.video import VideoDriver
-from infinex.errors import FaceNotFoundError, InputError
+from infinex.errors import FaceNotFoundError, InputError, option
 from infinex.face.tracker import Face, choose, shared_finder
 from infinex.media.image import is_image, read_image
 from infinex.motion import Motion
@@ -42,7 +42,7 @@ def open_driver(driving: Driving, options: Options | None = None) -> Driver:
         return Excerpt(driving, o.start, o.end) if part else driving
     for name, usual in ((f.name, f.default) for f in fields(DrivingOptions) if f.name in OF_CLIPS):
         if getattr(o, name) != usual:
-            raise InputError(f"--{name.replace('_', '-')} goes with a driver that is a clip")
+            raise InputError(f"{option(name)} goes with a driver that is a clip")
     opened = _motion(driving, o)
     return opened if (o.start, o.end) == WHOLE else Excerpt(opened, o.start, o.end)
 
