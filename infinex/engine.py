@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.contract import Drive, Shot
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 from infinex.face.tracker import Face
 from infinex.fields import parsed
 from infinex.motion import Rest
@@ -146,7 +146,7 @@ def load_engine(name: str, options: Choices | None = None, weights: str = "") ->
             try:
                 settings[key] = parsed(value, hints[key])
             except ValueError as error:
-                raise InputError(f"--option {key}={value}: {error}") from None
+                raise InputError(f"{option('option')} {key}={value}: {error}") from None
     engine: Engine = module.open_engine(module.OPTIONS(**settings), weights)
     return engine
 

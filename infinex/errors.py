@@ -28,6 +28,27 @@ def undashed(name: str) -> str:
     return name.replace("_", "-")
 
 
+def _spelt(text: str, form: Callable[[str], str]) -> str:
+    """A text with every option in it written by `form`."""
+    return _OPTION.sub(lambda found: form(found[1]), text)
+
+
+class Note(str):
+    """A word to the user that is no error and may name options by `option(...)`, as the command line writes them."""
+
+    def __new__(cls, text: str) -> Note:
+        """`text` as it is made, with its options marked."""
+        note = super().__new__(cls, _spelt(text, dashed))
+        note._marked = text
+        return note
+
+    _marked: str
+
+    def words(self, form: Callable[[str], str] = undashed) -> str:
+        """The text with every option written by `form`."""
+        return _spelt(self._marked, form)
+
+
 class InfinexError(Exception):
     """Base of every error that is the user's to solve; its text says what was wrong and what to do.
 
@@ -47,7 +68,7 @@ class InfinexError(Exception):
 
     def words(self, form: Callable[[str], str] = undashed, advice: str = "") -> str:
         """The text with every option written by `form`, and `advice` behind it."""
-        return _OPTION.sub(lambda found: form(found[1]), self.args[0] + advice)
+        return _spelt(self.args[0] + advice, form)
 
     def replaced(self, old: str, new: str) -> InfinexError:
         """The same error with other words for `old`."""

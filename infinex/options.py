@@ -11,7 +11,7 @@ from infinex.drivers.cast import parse_cast
 from infinex.drivers.span import check_span
 from infinex.drivers.whose import check_driver_face
 from infinex.engine import engine_names, find_engine
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 from infinex.face.tracker import Box
 from infinex.media.background import parse_background
 from infinex.motion import DEFAULT_PARTS, is_whole, part_weights
@@ -84,12 +84,12 @@ class EngineOptions:
         known = found.system.options
         for name, usual in shared.items():
             if name not in known and getattr(self, name) != usual:
-                flag = f"no-{name}" if usual is True else name
-                raise InputError(f"--{flag}: the engine {found.name} does not know it")
+                flag = f"no_{name}" if usual is True else name
+                raise InputError(f"{option(flag)}: the engine {found.name} does not know it")
         for name in self.own:
             if name not in known or name in shared:
                 there = ", ".join(n for n in known if n not in shared) or "none of its own"
-                raise InputError(f"--option {name}: the engine {found.name} does not know it; it has {there}")
+                raise InputError(f"{option('option')} {name}: the engine {found.name} does not know it; it has {there}")
         return {n: getattr(self, n) if n in shared else self.own[n] for n in known if n in shared or n in self.own}
 
 
@@ -102,28 +102,30 @@ class Options(SourceOptions, DrivingOptions, MotionOptions, OutputOptions, Engin
         if self.engine not in engine_names():
             raise InputError(f"unknown engine {self.engine!r}; there are {', '.join(engine_names())}")
         if self.weights and self.engine == "mesh":
-            raise InputError("--weights goes with an engine that has some, such as --engine fomm")
+            raise InputError(f"{option('weights')} goes with an engine that has some, such as {option('engine')} fomm")
         part_weights(self.parts)
         check_driver_face(self.driver_face)
         parse_cast(self.face)
         if not 0 <= self.strength <= 3:
-            raise InputError(f"--strength {self.strength}: it goes from 0 to 3")
+            raise InputError(f"{option('strength')} {self.strength}: it goes from 0 to 3")
         if not 0 <= self.smooth <= 1:
-            raise InputError(f"--smooth {self.smooth}: it goes from 0 to 1")
+            raise InputError(f"{option('smooth')} {self.smooth}: it goes from 0 to 1")
         if self.size is not None and not 64 <= self.size <= 8192:
-            raise InputError(f"--size {self.size}: it goes from 64 to 8192 pixels")
+            raise InputError(f"{option('size')} {self.size}: it goes from 64 to 8192 pixels")
         if self.fps is not None and not 1 <= self.fps <= 120:
-            raise InputError(f"--fps {self.fps}: it goes from 1 to 120")
+            raise InputError(f"{option('fps')} {self.fps}: it goes from 1 to 120")
         if self.mouth not in ("driver", "own"):
-            raise InputError(f"--mouth {self.mouth}: it is driver or own")
+            raise InputError(f"{option('mouth')} {self.mouth}: it is driver or own")
         if self.wrinkles not in ("driver", "none"):
-            raise InputError(f"--wrinkles {self.wrinkles}: it is driver or none")
+            raise InputError(f"{option('wrinkles')} {self.wrinkles}: it is driver or none")
         found = find_engine(self.engine)
         if parse_background(self.background) != "keep":
             if not found.system.mattes:
-                raise InputError(f"--background goes with --engine mesh: {self.engine} does not tell person and "
-                                 "background apart")  # fmt: skip
+                raise InputError(
+                    f"{option('background')} goes with {option('engine')} mesh: {self.engine} does not tell person "
+                    "and background apart"
+                )
             if self.panel:
-                raise InputError("--panel shows the picture as it is; leave out --background")
+                raise InputError(f"{option('panel')} shows the picture as it is; leave out {option('background')}")
         self.of_engine(found)
         check_span(self.start, self.end)

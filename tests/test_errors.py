@@ -2,13 +2,24 @@
 
 from __future__ import annotations
 
+import ast
 import pickle
+import re
+from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import pytest
 
-from infinex.errors import FaceNotFoundError, InputError, option
+import infinex
+from infinex.drivers.units import parse_units
+from infinex.errors import FaceNotFoundError, InputError, Note, option
 from infinex.face.tracker import choose
 from infinex.studio.checks import friendly
+
+
+@dataclass
+class Said:
+    words: list[str]
 
 
 def test_an_option_is_written_in_everybody_s_own_form() -> None:
@@ -34,10 +45,31 @@ def test_an_error_keeps_its_options_on_its_way() -> None:
     assert type(other) is InputError
 
 
-def test_texts_without_marks_lose_their_dashes_in_the_studio() -> None:
-    assert friendly("--box lies outside a--b.png") == "The box lies outside a--b.png."
-    assert friendly("AU1=7: from 0 to 1 (to 2 with --allow-exaggeration)") == "AU1=7: from 0 to 1."
-    assert friendly("--face 4: there are 2") == "Face 4: there are 2."
+def test_a_note_is_spelt_like_an_error_and_travels_whole() -> None:
+    said = asdict(Said([Note(f"2 faces in a--b.mp4; {option('driver_face')} N chooses")]))
+    note = pickle.loads(pickle.dumps(said))["words"][0]
+    assert note == "2 faces in a--b.mp4; --driver-face N chooses"
+    assert friendly(note) == "2 faces in a--b.mp4; driver-face N chooses."
+
+
+def test_advice_in_brackets_stays_with_the_command_line() -> None:
+    with pytest.raises(InputError) as caught:
+        parse_units("AU1=7")
+    assert str(caught.value).endswith(" (to 2 with --allow-exaggeration)")
+    assert "exaggeration" not in friendly(caught.value) and "0 to 1" in friendly(caught.value)
+
+
+def test_below_the_commands_no_text_spells_options_by_itself() -> None:
+    """Options are marked, so that whoever shows a text can write them in his own form."""
+    bad = []
+    for path in Path(infinex.__file__).parent.rglob("*.py"):
+        if {"commands", "cli.py"} & set(path.parts):
+            continue
+        for call in (n for n in ast.walk(ast.parse(path.read_text())) if isinstance(n, ast.Raise)):
+            for text in (n.value for n in ast.walk(call) if isinstance(n, ast.Constant) and isinstance(n.value, str)):
+                if re.search(r"(?<![\w-])--[a-z]", text) and not re.search("pip install|infinex ", text):
+                    bad.append(f"{path.name}: {text}")
+    assert not bad
 
 
 def test_no_other_name_is_an_option() -> None:

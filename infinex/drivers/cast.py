@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 
 
 def parse_cast(text: str) -> dict[int, str] | None:
@@ -17,8 +17,10 @@ def parse_cast(text: str) -> dict[int, str] | None:
     for part in re.split(r",(?=\s*\d+\s*=)", text):  # names may contain commas
         number, _, name = (p.strip() for p in part.partition("="))
         if not number.isdigit() or int(number) < 1 or not name:
-            raise InputError(f"--face {text}: NUMBER=DRIVER is wanted, several with commas, as in 1=a.mp4,2=b.mp4")
+            raise InputError(
+                f"{option('face')} {text}: NUMBER=DRIVER is wanted, several with commas, as in 1=a.mp4,2=b.mp4"
+            )
         if int(number) in cast:
-            raise InputError(f"--face {text}: face {int(number)} is given two drivers")
+            raise InputError(f"{option('face')} {text}: face {int(number)} is given two drivers")
         cast[int(number)] = name
     return cast

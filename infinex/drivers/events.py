@@ -8,7 +8,7 @@ from dataclasses import dataclass, field, replace
 from infinex.drivers.gestures import GESTURES, perform, scaled
 from infinex.drivers.grammar import MOST_SECONDS
 from infinex.drivers.timeline import GAZE, HEAD, Cue, unit_of
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 
 LEAD = 0.3  # seconds before the first cue
 ONSET, APEX, OFFSET = 0.45, 1.15, 0.65  # of an expression that nothing is said about
@@ -170,7 +170,7 @@ def schedule(groups: Sequence[Group], notes: list[str]) -> tuple[list[Cue], floa
                 ends.append(cursor + onset + APEX)
         cursor = max(ends)
         if cursor > MOST_SECONDS:
-            raise InputError(f"--text describes more than {MOST_SECONDS:.0f} seconds; that is the most")
+            raise InputError(f"{option('text')} describes more than {MOST_SECONDS:.0f} seconds; that is the most")
     for h in held:
         release(h, cursor)
     last = max([c.end for c in cues] + [cursor])

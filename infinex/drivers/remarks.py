@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.contract import Drive, Driver
+from infinex.errors import Note, option
 from infinex.motion import PARTS, Move, part_weights
 
 TURN, SHIFT, GROWTH, LOOK = 0.006, 0.006, 0.004, 0.01  # rad, IOD, log, rad below which nothing is seen to move
@@ -61,10 +62,11 @@ class Doings:
             return []
         if max(self._went.values()) < 1 and not (self._first is not None and self._moved_at_once()):
             return [] if self._driver.new_voice else [f"{name} never moves: nothing is carried over"]
-        notes = []
+        notes: list[str] = []
         if self._unseen > GONE * self._count:
             seconds = self._unseen / float(self._driver.fps)
-            notes.append(f"{name} shows no face for most of its time ({seconds:.1f} s); choose a stretch with --start")
+            gone = f"{name} shows no face for most of its time ({seconds:.1f} s)"
+            notes.append(Note(f"{gone}; choose a stretch with {option('start')}"))
         if self._asked:
             idle = [p for p in self._parts if self._went[p] < 1]
             if idle and len(idle) == len(self._parts):

@@ -10,15 +10,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.contract import WHOLE, Drive, Driver, Span, Wrapped
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 
 
 def check_span(start: float, end: float | None) -> None:
     """Raise InputError for a part that cannot be."""
     if not (math.isfinite(start) and start >= 0):
-        raise InputError(f"--start {start:g}: a time from 0 on is wanted, in seconds or m:ss")
+        raise InputError(f"{option('start')} {start:g}: a time from 0 on is wanted, in seconds or m:ss")
     if end is not None and not (math.isfinite(end) and end > start):
-        raise InputError(f"--end {end:g}: it must come after --start {start:g}")
+        raise InputError(f"{option('end')} {end:g}: it must come after {option('start')} {start:g}")
 
 
 def frames_of(span: Span, fps: float, frames: int | None, name: str) -> tuple[int, int | None]:

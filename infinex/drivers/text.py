@@ -38,7 +38,7 @@ from infinex.drivers.grammar import (
 )  # fmt: skip
 from infinex.drivers.timeline import GAZE, HEAD, Timeline, TimelineDriver, TrackDriver, unit_of
 from infinex.drivers.words import DROPPED, Lexicon, Meaning, Understand, base, lexicon, nearest, tokens
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 from infinex.spec import systems
 
 
@@ -78,7 +78,9 @@ class Reader:
         foreign = [w for w in tokens(text) if w in FOREIGN and base(w, self.book.words) not in self.book.words]
         known = [e for g in groups for e in g.events]
         if len(foreign) >= 2 and len(foreign) >= len(known):
-            raise InputError(f"--text is read in English only; {foreign[0]!r} and {foreign[1]!r} are not English")
+            raise InputError(
+                f"{option('text')} is read in English only; {foreign[0]!r} and {foreign[1]!r} are not English"
+            )
         if not known:
             what = f"; not understood: {', '.join(self._unknown)}" if self._unknown else ""
             raise InputError(
@@ -476,15 +478,17 @@ class Reader:
 def check_language(text: str) -> None:
     """Raise InputError where there is no text, or its letters are not those of English."""
     if not text or not text.strip():
-        raise InputError('--text is empty; say what the face should do, for example "she smiles, then looks up"')
+        raise InputError(
+            f'{option("text")} is empty; say what the face should do, for example "she smiles, then looks up"'
+        )
     letters = [c for c in text if c.isalpha()]
     if not letters:
-        raise InputError(f'--text "{_short(text)}" has no words')
+        raise InputError(f'{option("text")} "{_short(text)}" has no words')
     foreign = [c for c in letters if ord(c) > 0x24F]
     if len(foreign) > 0.2 * len(letters):
-        raise InputError("--text is read in English only; this looks like another language")
+        raise InputError(f"{option('text')} is read in English only; this looks like another language")
     if len(text) > 20000:
-        raise InputError(f"--text has {len(text)} characters; 20000 are the most")
+        raise InputError(f"{option('text')} has {len(text)} characters; 20000 are the most")
 
 
 def _short(text: str) -> str:
@@ -665,7 +669,7 @@ def open_text(
     Raises InputError as `read_text` does, MissingDependencyError and WeightsError for a network's needs."""
     if model != "grammar":
         check_language(text)
-        networks = systems()["language"].load("units", f"--text-model {model}")
+        networks = systems()["language"].load("units", f"{option('text_model')} {model}")
         sentences: TrackDriver = networks.open_sentences(
             text, fps, still, model, None if encoder in ("auto", "none") else encoder
         )

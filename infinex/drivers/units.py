@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.ndimage import gaussian_filter1d
 
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 from infinex.face import topology as top
 from infinex.face.reading import read_units
 from infinex.face.units import ALIKE, FACE_UNITS, UNITS, canonical, columns_of, combined, nearest, units_pose
@@ -97,9 +97,9 @@ class Keyframe:
     units: Mapping[str, float]
 
 
-def _marked(text: str, at: int, what: str) -> InputError:
+def _marked(text: str, at: int, what: str, advice: str = "") -> InputError:
     shown = " ".join((text[:at] + " >>> " + text[at:]).split())
-    return InputError(f"units, character {at + 1}: {what}: {shown}")
+    return InputError(f"units, character {at + 1}: {what}: {shown}", advice=advice)
 
 
 _ITEM = re.compile(r"\s*([^=,;:]*?)\s*(?:=\s*([^=,;:]*?)\s*)?(?=$|[,;:=])")
@@ -143,8 +143,8 @@ def _item(
         except ValueError:
             raise _marked(whole, value_at, f"{name} wants a number from 0 to {limit:g}, not {value!r}") from None
         if not math.isfinite(amount) or not 0 <= amount <= limit:
-            more = "" if exaggerate else " (to 2 with --allow-exaggeration)"
-            raise _marked(whole, value_at, f"{name}={value}: an intensity goes from 0 to {limit:g}{more}")
+            more = "" if exaggerate else f" (to {EXAGGERATED:g} with {option('allow_exaggeration')})"
+            raise _marked(whole, value_at, f"{name}={value}: an intensity goes from 0 to {limit:g}", more)
     if not any(c.isdigit() for c in name):
         try:
             return [(u, v * amount) for u, v in emotion(name).items()]

@@ -18,7 +18,7 @@ from infinex.drivers.contract import Drive, Driver, Shot
 from infinex.drivers.measured import Measured
 from infinex.drivers.shots import OTHER, Break, Look, Shots, apart, likeness, thumbnail
 from infinex.drivers.whose import SAMPLES, check_driver_face, whose
-from infinex.errors import FaceNotFoundError, InputError
+from infinex.errors import FaceNotFoundError, InputError, option
 from infinex.face.pose import Pose, fit_pose
 from infinex.face.topology import mean_face
 from infinex.face.tracker import Box, Face, FaceTracker, shared_finder
@@ -159,7 +159,7 @@ class VideoDriver(Driver):
             if frame.index % 24 == 0:
                 greys.append(thumbnail(frame.image))
             if frame.index == reference and points is None:
-                raise FaceNotFoundError(f"--reference {reference}: no face in that frame of {self.path.name}")
+                raise FaceNotFoundError(f"{option('reference')} {reference}: no face in that frame of {self.path.name}")
 
         last = -1
         looked = self._looked(note)
@@ -179,7 +179,7 @@ class VideoDriver(Driver):
         finally:
             looked.close()
         if reference is not None and reference > last:
-            raise InputError(f"--reference {reference}: {self.path.name} has only {last + 1} frames")
+            raise InputError(f"{option('reference')} {reference}: {self.path.name} has only {last + 1} frames")
         images: dict[int, NDArray[np.uint8]] = {}
         seen_for = (last + 1) / self.fps
         total = self.info.duration or 0

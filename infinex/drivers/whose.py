@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.shots import OTHER, likeness, thumbnail
-from infinex.errors import InputError
+from infinex.errors import InputError, Note, option
 from infinex.face.pose import fit_pose, to_vector
 from infinex.face.shape import eye_openness, lip_gaps
 from infinex.face.topology import mean_face
@@ -35,10 +35,10 @@ def _box(text: str) -> tuple[float, float, float, float]:
         x, y, w, h = (float(v) for v in text.split(","))
     except ValueError:
         raise InputError(
-            f"--driver-face {text}: largest, moving, a number from the left or x,y,width,height is wanted"
+            f"{option('driver_face')} {text}: largest, moving, a number from the left or x,y,width,height is wanted"
         ) from None
     if not np.isfinite([x, y, w, h]).all() or w <= 0 or h <= 0:
-        raise InputError(f"--driver-face {text}: width and height must be above 0")
+        raise InputError(f"{option('driver_face')} {text}: width and height must be above 0")
     return x, y, w, h
 
 
@@ -89,7 +89,7 @@ def whose(frames: Iterable[VideoFrame], which: str, name: str, scale: float = 1.
         x, y, w, h = (v * scale for v in _box(which))
         first = next(iter(frames)).image
         if x >= first.shape[1] or y >= first.shape[0] or x + w <= 0 or y + h <= 0:
-            raise InputError(f"--driver-face {which}: the box lies outside {name}")
+            raise InputError(f"{option('driver_face')} {which}: the box lies outside {name}")
         return (x, y, x + w, y + h), []
     people: list[_Person] = []
     finder = FaceFinder()
@@ -116,7 +116,7 @@ def whose(frames: Iterable[VideoFrame], which: str, name: str, scale: float = 1.
     if which.isdigit():
         if int(which) > len(lasting):
             raise InputError(
-                f"--driver-face {which}: {name} begins with {len(lasting)} face(s); "
+                f"{option('driver_face')} {which}: {name} begins with {len(lasting)} face(s); "
                 "use largest, moving, a number from the left or x,y,width,height"
             )
         return lasting[int(which) - 1].faces[0].box, []
@@ -131,5 +131,8 @@ def whose(frames: Iterable[VideoFrame], which: str, name: str, scale: float = 1.
     if which == "largest" and max(lasting, key=lambda p: p.size) is not chosen:
         words = "the largest that moves"
     number = lasting.index(chosen) + 1
-    note = f"{len(lasting)} faces in {name}; {words}, number {number} from the left, drives; --driver-face N chooses"
+    note = Note(
+        f"{len(lasting)} faces in {name}; {words}, number {number} from the left, drives; "
+        f"{option('driver_face')} N chooses"
+    )
     return chosen.faces[0].box, [] if which == "moving" else [note]

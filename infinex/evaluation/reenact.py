@@ -24,7 +24,7 @@ from numpy.typing import NDArray
 
 from infinex.drivers.video import VideoDriver
 from infinex.engine import Engine, Prepared, Source, load_engine
-from infinex.errors import FaceNotFoundError, InfinexError, InputError, MissingDependencyError, OutputError
+from infinex.errors import FaceNotFoundError, InfinexError, InputError, MissingDependencyError, OutputError, option
 from infinex.evaluation.inception import Judges
 from infinex.evaluation.metrics import Flicker, l1, landmark_distance, psnr, ssim
 from infinex.evaluation.watched import Watched
@@ -69,7 +69,7 @@ def takes(folder: Path, split: str = "test") -> list[Take]:
     if not folder.is_dir():
         raise InputError(f"{folder}: a folder of clips is wanted")
     if split not in ("test", "train", "all"):
-        raise InputError(f"--split {split}: it is test, train or all")
+        raise InputError(f"{option('split')} {split}: it is test, train or all")
     if (folder / MANIFEST).is_file():
         clips = read_clips(folder, None if split == "all" else split)
         found = [Take(c.name, c.path, c.identity) for c in clips]
@@ -328,7 +328,9 @@ def evaluate(
     names = ["mesh"] if engine == "mesh" else ["mesh", engine]
     engines = {n: load_engine(n, replace(options, engine=n), weights if n == engine else "") for n in names}
     if cross is not None and (lpips or inception):
-        raise InputError("--lpips and --inception compare with true frames, which --cross has not")
+        raise InputError(
+            f"{option('lpips')} and {option('inception')} compare with true frames, which {option('cross')} has not"
+        )
     judges = Judges.load(lpips, inception)
     notes: list[str] = []
     people = _people(notes)
@@ -417,11 +419,11 @@ def _cross(
     people: bool, drivers: int, notes: list[str], progress: Progress | None,
 ) -> tuple[dict[str, Any], list[Picture]]:  # fmt: skip
     if not portraits.is_dir():
-        raise InputError(f"--cross {portraits}: a folder of portraits is wanted")
+        raise InputError(f"{option('cross')} {portraits}: a folder of portraits is wanted")
     chosen = list({t.identity: t for t in found}.values())[:drivers]
     paths = [p for p in sorted(portraits.iterdir()) if p.is_file() and is_image(p)]
     if not paths:
-        raise InputError(f"--cross {portraits} holds no picture")
+        raise InputError(f"{option('cross')} {portraits} holds no picture")
     rows: dict[str, list[dict[str, Any]]] = {n: [] for n in names}
     pictures: list[Picture] = []
     for done, path in enumerate(paths, 1):

@@ -11,7 +11,7 @@ from typing import Any
 
 from infinex.drivers.contract import Drive, Driver
 from infinex.engine import Prepared
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 from infinex.jobs.file import Progress, open_file, own_sound, provenance, sound_for
 from infinex.jobs.open import Driving, open_driver
 from infinex.jobs.perform import Summary, adjusted, perform, settled
@@ -101,11 +101,11 @@ def animate_cast(
     """Animate faces of a picture, numbered from the left, each by its own driver; the others stay still."""
     started = time.perf_counter()
     if driving not in ("", None):
-        raise InputError(f"--face {o.face} names the drivers already; leave out the other one")
+        raise InputError(f"{option('face')} {o.face} names the drivers already; leave out the other one")
     if o.panel:
-        raise InputError("--panel shows one driver; it does not go with --face 1=a.mp4")
+        raise InputError(f"{option('panel')} shows one driver; it does not go with {option('face')} 1=a.mp4")
     if is_film(source):
-        raise InputError("--face 1=a.mp4 needs a still picture as source")
+        raise InputError(f"{option('face')} 1=a.mp4 needs a still picture as source")
     for name in cast.values():
         if same_file(name, out):
             raise InputError(f"the output {out} would overwrite an input")
@@ -113,7 +113,7 @@ def animate_cast(
     sources = load_source(source, "all", None, o.size)
     if max(cast) > len(sources):
         name, count = Path(source).name, len(sources)
-        raise InputError(f"--face {max(cast)}=...: {name} has {count} face(s), numbered from the left")
+        raise InputError(f"{option('face')} {max(cast)}=...: {name} has {count} face(s), numbered from the left")
     chosen = [sources[n - 1] for n in sorted(cast)]
     beside = [s.face for n, s in enumerate(sources, 1) if n not in cast]
     stage = make_stage(chosen, o, beside, background_for(o, sources[0], out))

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.contract import WHOLE, Driver, Span
-from infinex.errors import InputError, OutputError
+from infinex.errors import InputError, OutputError, option
 from infinex.jobs.perform import Box, Cue, Picture
 from infinex.media.overlap import DEPTH, Behind
 from infinex.media.provenance import Mark, Seal, statement
@@ -123,11 +123,11 @@ def own_sound(o: Options, out: Path | None) -> Path | None:
         return None
     path = Path(o.audio)
     if not path.is_file() or not has_audio(path):
-        raise InputError(f"--audio {o.audio}: keep, none or a file with sound")
+        raise InputError(f"{option('audio')} {o.audio}: keep, none or a file with sound")
     if out is None or not supports_audio(out):
         where = "a live view without -o" if out is None else f"{out.name}"
         raise InputError(
-            f"{where} cannot carry the sound of --audio {o.audio}; write an .mp4 or .webm, or leave it out"
+            f"{where} cannot carry the sound of {option('audio')} {o.audio}; write an .mp4 or .webm, or leave it out"
         )
     return path
 

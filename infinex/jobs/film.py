@@ -16,7 +16,7 @@ from infinex.drivers.blend import timed
 from infinex.drivers.contract import Drive, Driver, Shot
 from infinex.drivers.remarks import Doings
 from infinex.engine import Engine, Setting, Shown, Source, find_engine, load_engine
-from infinex.errors import FaceNotFoundError, InputError
+from infinex.errors import FaceNotFoundError, InputError, option
 from infinex.face.tracker import Face, FaceTracker
 from infinex.jobs.file import Progress, open_file, own_sound, provenance, sound_for
 from infinex.jobs.open import Driving, label, open_driver
@@ -83,17 +83,19 @@ def animate_film(source: Path, driving: Driving, out: Path, o: Options, progress
     started = time.perf_counter()
     parts = [p for p in o.parts if p not in ("pose", "scale")]
     if o.panel:
-        raise InputError("--panel needs a still picture as source")
+        raise InputError(f"{option('panel')} needs a still picture as source")
     if o.loop:
-        raise InputError("--loop needs a still picture as source: a filmed head does not end where it began")
+        raise InputError(f"{option('loop')} needs a still picture as source: a filmed head does not end where it began")
     if not find_engine(o.engine).system.films:
-        raise InputError(f"--engine {o.engine} needs a still picture as source")
+        raise InputError(f"{option('engine')} {o.engine} needs a still picture as source")
     if o.background != "keep":
-        raise InputError("--background needs a still picture as source")
+        raise InputError(f"{option('background')} needs a still picture as source")
     if not parts:
-        raise InputError("the head of a source video keeps its own pose; name other --parts than pose")
+        raise InputError(f"the head of a source video keeps its own pose; name other {option('parts')} than pose")
     if o.absolute:
-        raise InputError("--absolute needs a still picture as source: the head of a source video keeps its own pose")
+        raise InputError(
+            f"{option('absolute')} needs a still picture as source: the head of a source video keeps its own pose"
+        )
     own = own_sound(o, out)
     driver = open_driver(driving, replace(o, fps=None)).settle()
     reader = VideoReader(source, o.keep_readable, o.size, fps=o.fps)

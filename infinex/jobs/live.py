@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.camera import CameraDriver
-from infinex.errors import InputError, MissingDependencyError
+from infinex.errors import InputError, MissingDependencyError, option
 from infinex.jobs.file import own_sound, provenance, seal_of
 from infinex.jobs.perform import Box, Cue, Picture, Summary, adjusted, perform, settled
 from infinex.jobs.recorder import Recording, open_recording
@@ -96,11 +96,17 @@ def _window() -> bool:
 def check_live(o: Options) -> None:
     """Raise InputError for choices that a camera cannot follow."""
     if o.start or o.end is not None:
-        raise InputError("--start and --end go with a driver that is a file; a camera runs until it is ended")
+        raise InputError(
+            f"{option('start')} and {option('end')} go with a driver that is a file; a camera runs until it is ended"
+        )
     if o.loop:
-        raise InputError("--loop goes with a driver that is a file: nobody knows when a camera's performance ends")
+        raise InputError(
+            f"{option('loop')} goes with a driver that is a file: nobody knows when a camera's performance ends"
+        )
     if o.reference is not None:
-        raise InputError("--reference goes with a driver that is a clip; before a camera, press n for a new rest")
+        raise InputError(
+            f"{option('reference')} goes with a driver that is a clip; before a camera, press n for a new rest"
+        )
 
 
 class Room:

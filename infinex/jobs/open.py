@@ -49,7 +49,7 @@ def open_driver(driving: Driving, options: Options | None = None) -> Driver:
         return Excerpt(driving, o.start, o.end) if part else driving
     for name, usual in ((f.name, f.default) for f in fields(DrivingOptions) if f.name in OF_CLIPS):
         if getattr(o, name) != usual:
-            raise InputError(f"--{name.replace('_', '-')} goes with a driver that is a clip")
+            raise InputError(f"{option(name)} goes with a driver that is a clip")
     opened = _motion(driving, o)
     return opened if (o.start, o.end) == WHOLE else Excerpt(opened, o.start, o.end)
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.engine import Source, find_engine
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 from infinex.face.tracker import Box, choose, shared_finder
 from infinex.media.image import is_image, read_image, read_rgba
 from infinex.media.sink import supports_alpha
@@ -46,7 +46,9 @@ def load_source(
             k = image.shape[1] / original.shape[1]
             x, y, w, h = (v * k for v in box)
             if w <= 0 or h <= 0 or x + w < 0 or y + h < 0 or x >= image.shape[1] or y >= image.shape[0]:
-                raise InputError(f"--box lies outside {Path(path).name} ({original.shape[1]}x{original.shape[0]})")
+                raise InputError(
+                    f"{option('box')} lies outside {Path(path).name} ({original.shape[1]}x{original.shape[0]})"
+                )
             faces = [finder.in_box(image, (x, y, x + w, y + h))]
         else:
             faces = choose(finder.find(image), face, Path(path).name)

@@ -12,7 +12,7 @@ from infinex.drivers.contract import WHOLE
 from infinex.drivers.motion import still_move
 from infinex.drivers.units import told_apart, with_units
 from infinex.drivers.video import VideoDriver
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 from infinex.face.reading import UnitReader
 from infinex.jobs.file import Progress
 from infinex.jobs.open import largest
@@ -37,7 +37,9 @@ def track(
     told from the first shot's rest."""
     if is_image(video):
         if (start, end) != WHOLE:
-            raise InputError(f"{Path(video).name} is a still picture, of which --start and --end name no part")
+            raise InputError(
+                f"{Path(video).name} is a still picture, of which {option('start')} and {option('end')} name no part"
+            )
         move, units = still_move(*largest(video))
         return told_apart(Motion.collect([move], Rest.neutral(), 25.0), units[None]), []
     driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable, face=face, start=start, end=end).settle()

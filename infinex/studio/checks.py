@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from infinex.errors import FaceNotFoundError, InfinexError, InputError
+from infinex.errors import FaceNotFoundError, InfinexError, InputError, Note
 from infinex.face.tracker import MIN_FACE, Box, Face, shared_finder
 from infinex.media.image import is_image, read_image
 from infinex.media.video import VideoReader
@@ -28,17 +28,13 @@ SIDE = 640  # at which a clip is looked over
 STILL = 2.6  # seconds that a picture's expression is taken on and held
 BELIEVED = 0.5
 
-# In texts that write options as the command line does: advice in brackets goes, other options lose their dashes.
-PLAIN = re.compile(r" \([^()]*--[a-z-]+\)|(?<![^\s(])--([a-z][a-z-]*)")
-
 
 def friendly(error: InfinexError | str, folder: Path | None = None) -> str:
-    """An error's words without options of the command line and without any path of this machine."""
-    text = error.words() if isinstance(error, InfinexError) else error
+    """An error's or a note's words without options of the command line and without any path of this machine."""
+    text = error.words() if isinstance(error, (InfinexError, Note)) else error
     if folder is not None:
         text = text.replace(str(folder) + "/", "").replace(str(folder), "")
     text = re.sub(r"(?<![\w.])/(?:[^\s/:;,]+/)+", "", text)
-    text = PLAIN.sub(lambda m: "the box" if m.start() == 0 and m[1] == "box" else m[1] or "", text)
     text = " ".join(text.split())
     first = text.split(" ", 1)[0]
     text = text if "." in first else text[:1].upper() + text[1:]  # a file's name stays as it is

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 from infinex.nn.files import load_networks
 from infinex.nn.geometry import ThinPlateTransform, inverse_2x2
 from infinex.nn.losses import Adversary, StructuralPerceptualLoss, bare
@@ -210,7 +210,7 @@ class FommTask:
     def _alone(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
         """A step of the detector, or of the motion network behind it, towards what is taught."""
         if not self.recipe.taught:
-            raise InputError("--set taught: above 0, where something is trained alone")
+            raise InputError(f"{option('set')} taught: above 0, where something is trained alone")
         detector, generator = self.networks["detector"], self.networks["generator"]
         source, driving, taught = batch["source"], batch["driving"], batch["taught"]
         if self.recipe.alone == "points":
@@ -342,7 +342,7 @@ class FommTask:
 def task(recipe: FommRecipe) -> FommTask:
     """For the trainer. Raises InputError where the recipe contradicts itself."""
     if recipe.config not in CONFIGS:
-        raise InputError(f"--set config={recipe.config}: there are {', '.join(CONFIGS)}")
+        raise InputError(f"{option('set')} config={recipe.config}: there are {', '.join(CONFIGS)}")
     try:
         return FommTask(recipe)
     except ValueError as error:
@@ -352,7 +352,7 @@ def task(recipe: FommRecipe) -> FommTask:
 def samples(recipe: FommRecipe, folder: str | Path, split: str) -> FramePairs:
     """Pairs of frames of a prepared folder at the size of the networks; held-back ones as they are."""
     if recipe.config not in CONFIGS:
-        raise InputError(f"--set config={recipe.config}: there are {', '.join(CONFIGS)}")
+        raise InputError(f"{option('set')} config={recipe.config}: there are {', '.join(CONFIGS)}")
     train = split == "train"
     size = recipe.sizes.size
     teacher = FaceTeacher(recipe.sizes.keypoints) if recipe.taught and train else None
