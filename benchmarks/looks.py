@@ -59,6 +59,11 @@ NUMBERS: dict[str, tuple[float, float, str]] = {
     "over": (0.0, 3.0, "lightness of the mouth's lightest twelfth above the portrait's eye white and lightest skin"),
     "blue": (0.0, 0.06, "share of the open mouth that is bluer than eye white, lips and skin"),
     "pink": (0.0, 0.10, "share of the open mouth that is redder than the lips, towards magenta"),
+    "pale": (
+        -1.0,
+        0.15,
+        "lightness of the mouth's darkest quarter beyond the performer's where hers is dark, of the skin's",
+    ),
     "teeth": (0.0, 0.06, "share of the lips' seam that shows teeth while the performer's lips touch"),
     "lips": (0.0, 0.02, "gap of the lips beyond the performer's while hers touch, IOD"),
     "closed": (0.6, 1.5, "gain of the lips' gap"),
@@ -120,10 +125,13 @@ class Watch:
             return
         unit = float(np.exp(r.size))
         self.sheet.add(result, a, unit, performer, b, p, self.start)
-        found = eye.mouth(result, a, self.light)
+        found = eye.mouth(result, a, self.light, p.gap > eye.PARTED)
         if found is not None:
             for key in ("over", "blue", "pink"):
                 self._add(key, getattr(found, key))
+            hers = eye.mouth(performer, b, eye.light_of(performer, b))
+            if hers is not None and hers.dark < 0.5:
+                self._add("pale", found.dark - hers.dark)
         if p.most < eye.TOUCH:
             self._add("teeth", max(0.0, eye.teeth(result, a) - max(self._own, eye.teeth(performer, b))))
         level = np.median([s.lids.mean() for s in self.theirs[-60:] if s is not None])
@@ -143,7 +151,7 @@ class Watch:
         for key in ("over", "moved", "bent", "ring", "uncovered", "jaw", "streaks"):
             if key in self.values:  # a fault that shows for a fifth of the time is seen
                 out[key] = float(np.percentile(self.values[key], 80))
-        for key in ("blue", "pink", "teeth", "lid_uneven", "lid_line"):
+        for key in ("blue", "pink", "pale", "teeth", "lid_uneven", "lid_line"):
             if key in self.values:
                 out[key] = float(np.mean(self.values[key]))
         out["restless"] = self.restless[0].value / max(self.restless[1].value, 0.02)

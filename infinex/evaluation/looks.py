@@ -24,7 +24,7 @@ Array = NDArray[np.float64]
 Map = NDArray[np.float32]
 RGB = NDArray[np.uint8]
 
-SHUT, APART = 0.30, 0.35  # share of its open lids at which an eye is shut; difference of two eyes that a viewer sees
+SHUT, APART = 0.30, 0.25  # share of its open lids at which an eye is shut; difference of two eyes that a viewer sees
 ALIKE = 0.20  # difference up to which the performer's own lids agree
 AHEAD = 25.0  # degrees of turn beyond which the far eye is not read
 TOUCH = 0.02  # IOD of lip gap at which lips touch
@@ -153,12 +153,17 @@ def lip_colour(lab: Map, points: Array) -> Array:
     return np.asarray(np.median(found, 0), np.float64) if len(found) else np.array([50.0, 20.0, 15.0])
 
 
-def inside(image: RGB, points: Array) -> Map | None:
-    """Lab (n, 3) of what shows between the lips; None where they are not parted far enough to tell."""
+def inside(image: RGB, points: Array, parted: bool = False) -> Map | None:
+    """Lab (n, 3) of what shows between the lips; None where they are not parted far enough to tell.
+
+    Where they are known to be `parted` and landmarks do not see it, as on some paintings, what lies between the middles
+    of the lips counts as well: a slab of teeth stands out there, too."""
     ring = points[top.LIPS_INNER, :2]
+    if parted and seen(points).gap < PARTED:
+        ring = (ring + points[top.LIPS_OUTER, :2]) / 2
     lo, hi = np.floor(ring.min(0)).astype(int) - 2, np.ceil(ring.max(0)).astype(int) + 3
     lo, hi = np.maximum(lo, 0), np.minimum(hi, image.shape[1::-1])
-    if (hi - lo < 4).any() or seen(points).gap < PARTED:
+    if (hi - lo < 4).any() or not (parted or seen(points).gap >= PARTED):
         return None
     hole = polygon_mask(int(hi[1] - lo[1]), int(hi[0] - lo[0]), ring - lo)
     hole = cv2.erode(hole, np.ones((3, 3), np.uint8))
@@ -173,11 +178,12 @@ class Mouth:
     over: float  # lightness by which its lightest twelfth is above the ceiling, 0 where it is not
     blue: float  # share of it that is bluer than eye white and skin are
     pink: float  # share of it that is much redder than the lips, towards magenta
+    dark: float  # lightness of its darkest quarter, as a share of the skin's
 
 
-def mouth(image: RGB, points: Array, light: Light) -> Mouth | None:
-    """What an open mouth shows; None where lips are not parted."""
-    found = inside(image, points)
+def mouth(image: RGB, points: Array, light: Light, parted: bool = False) -> Mouth | None:
+    """What an open mouth shows; None where lips are not parted (see `inside`)."""
+    found = inside(image, points, parted)
     if found is None:
         return None
     lit = found[:, 0] > max(12.0, 0.25 * float(light.skin[0]))
@@ -185,7 +191,8 @@ def mouth(image: RGB, points: Array, light: Light) -> Mouth | None:
     blue = lit & (found[:, 2] < (0.45 * warm - 2 if warm > 0 else warm - 2))  # in warm light grey is blue already
     pink = lit & (found[:, 1] > max(light.lips[1], light.skin[1]) + 9) & (found[:, 2] < 0.6 * found[:, 1])
     over = max(0.0, float(np.percentile(found[:, 0], 92)) - light.ceiling)
-    return Mouth(over, float(blue.mean()), float(pink.mean()))
+    dark = float(np.percentile(found[:, 0], 25)) / max(float(light.skin[0]), 5.0)
+    return Mouth(over, float(blue.mean()), float(pink.mean()), dark)
 
 
 def teeth(image: RGB, points: Array) -> float:
@@ -230,8 +237,15 @@ class Restless:
         if len(self._last) < 3:
             return
         a, b, c = self._last
-        off = np.abs(b - (a + c) / 2) / max(float(b.std()), 1.0)
-        self.values.append(float(np.percentile(cv2.blur(off, (6, 6)), 95)))
+        # Landmarks tremble: whatever moves the face as one in its plane, or lights it, is taken off first. The rest is
+        # told in pixels of the patch that would explain it, so that lively texture counts no more than smooth skin.
+        off = b - (a + c) / 2
+        gx, gy = (cv2.Sobel(b, cv2.CV_32F, *way, scale=1 / 8) for way in ((1, 0), (0, 1)))
+        y, x = (np.mgrid[:FACE_PATCH, :FACE_PATCH] / FACE_PATCH - 0.5).astype(np.float32)
+        design = np.stack([gx, gy, gx * x, gx * y, gy * x, gy * y, b, np.ones_like(b)], -1).reshape(-1, 8)
+        off = off - (design @ np.linalg.lstsq(design, off.ravel(), rcond=None)[0]).reshape(off.shape)
+        steep = cv2.blur(np.hypot(gx, gy), (8, 8)) + 1.5
+        self.values.append(float(np.percentile(cv2.blur(np.abs(off), (8, 8)) / steep, 95)))
 
     @property
     def value(self) -> float:
@@ -271,7 +285,7 @@ def of_landmarks(result: Sequence[Seen | None], performer: Sequence[Seen | None]
     front = np.array([max(abs(s.angles[0]) for s in pair) < AHEAD for pair in pairs])
     agree = front & (np.abs(v[:, 0] - v[:, 1]) < ALIKE)
     if agree.sum() >= 8:
-        out["apart"] = float((np.abs(u[:, 0] - u[:, 1]) > APART)[agree].mean())
+        out["apart"] = float((np.abs(u[:, 0] - u[:, 1]) > np.abs(v[:, 0] - v[:, 1]) + APART)[agree].mean())
     awake = front & (v.mean(1) < 1.15)
     if awake.sum() >= 8:
         out["wide"] = float((u.mean(1) > np.maximum(v.mean(1), 1) + 0.25)[awake].mean())
