@@ -154,7 +154,7 @@ class Watch:
         for key in ("blue", "pink", "pale", "teeth", "lid_uneven", "lid_line"):
             if key in self.values:
                 out[key] = float(np.mean(self.values[key]))
-        out["restless"] = self.restless[0].value / max(self.restless[1].value, 0.02)
+        out["restless"] = self.restless[0].value / max(self.restless[1].value, 0.08)  # less is not seen
         return {k: round(float(out[k]), 5) for k in NUMBERS if k in out and np.isfinite(out[k])}
 
 
