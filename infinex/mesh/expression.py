@@ -18,6 +18,7 @@ from infinex.face.units import FACE_UNITS
 Array = NDArray[np.float64]
 BROWS, WIDTH = 1.09, 1.20  # by how much brows go up and down, and corners of the mouth outward, more than was tracked
 BROWS_REACH, WIDTH_REACH = 0.16, 0.16  # IOD
+STRETCHED = (0.06, 0.13)  # IOD of a corner's way outward from which on less is added, and nothing: skin has an end
 CHEEKS = [117, 118, 50, 101, 123]  # of the subject's right side
 CHEEKS_REACH = 0.15  # IOD
 RAISED, PULLED = 0.062, 0.045  # IOD by which AU6 and AU12 lift the cheeks at full intensity
@@ -33,14 +34,12 @@ def _near(ids: tuple[int, ...], reach: float) -> Array:
 
 
 @cache
-def _gains() -> Array:
-    """By how much more than was tracked every surface point moves, (468, 3)."""
-    out = np.ones((top.SURFACE, 3))
+def _more() -> tuple[Array, Array]:
+    """By how much more than was tracked surface points go up and down, and outward, (468,) each."""
     eyes = top.mean_face()[[33, 133, 362, 263], 1].mean()
     above = np.clip((eyes - 0.10 - top.mean_face()[: top.SURFACE, 1]) / 0.08, 0, 1)
-    out[:, 1] += (BROWS - 1) * above * _near((*top.RIGHT_BROW, *top.LEFT_BROW), BROWS_REACH)
-    out[:, 0] += (WIDTH - 1) * _near((61, 291, 78, 308, 57, 287), WIDTH_REACH)
-    return out
+    up = (BROWS - 1) * above * _near((*top.RIGHT_BROW, *top.LEFT_BROW), BROWS_REACH)
+    return up, (WIDTH - 1) * _near((61, 291, 78, 308, 57, 287), WIDTH_REACH)
 
 
 @cache
@@ -65,7 +64,10 @@ def fuller(offsets: Array, units: Array) -> Array:
 
     `units` (U,) are what `read` found in them."""
     out = np.array(offsets, np.float64)
-    out[: top.SURFACE] *= _gains()
+    up, outward = _more()
+    far = float(np.abs(out[[61, 291], 0]).max())
+    out[: top.SURFACE, 1] *= 1 + up
+    out[: top.SURFACE, 0] *= 1 + outward * np.clip((STRETCHED[1] - far) / (STRETCHED[1] - STRETCHED[0]), 0, 1)
     smile, raised = (float(units[FACE_UNITS.index(n)]) for n in ("AU12", "AU6"))
     wanted = RAISED * raised + PULLED * smile
     if wanted > 0:
