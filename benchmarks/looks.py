@@ -76,7 +76,7 @@ NUMBERS: dict[str, tuple[float, float, str]] = {
     "jaw": (0.0, 0.004, "roughness of the jaw's edge beyond the source's, IOD: stairs"),
     "streaks": (0.0, 0.03, "share of the picture's border drawn in streaks"),
     "pumping": (0.0, 1.25, "how much the head's size wavers, over the performer's"),
-    "restless": (0.0, 1.3, "change between neighbouring frames, over the performer's"),
+    "restless": (0.0, 2.0, "change between neighbouring frames, over the performer's"),
 }
 
 
@@ -135,8 +135,8 @@ class Watch:
         if p.most < eye.TOUCH:
             self._add("teeth", max(0.0, eye.teeth(result, a) - max(self._own, eye.teeth(performer, b))))
         level = np.median([s.lids.mean() for s in self.theirs[-60:] if s is not None])
-        if p.lids.max() < eye.SHUT * level and max(abs(r.angles[0]), abs(p.angles[0])) < eye.AHEAD:
-            for side in (0, 1):
+        if p.lids.max() < eye.SHUT * level:
+            for side in eye.near_eyes(float(r.angles[0]), float(p.angles[0])):
                 mine, theirs = eye.lid(result, a, side), eye.lid(performer, b, side)
                 self._add("lid_uneven", mine.uneven - theirs.uneven)
                 self._add("lid_line", mine.line / max(theirs.line, 0.05))
@@ -154,7 +154,7 @@ class Watch:
         for key in ("blue", "pink", "pale", "teeth", "lid_uneven", "lid_line"):
             if key in self.values:
                 out[key] = float(np.mean(self.values[key]))
-        out["restless"] = self.restless[0].value / max(self.restless[1].value, 0.08)  # less is not seen
+        out["restless"] = self.restless[0].value / max(self.restless[1].value, 0.15)  # less is not seen
         return {k: round(float(out[k]), 5) for k in NUMBERS if k in out and np.isfinite(out[k])}
 
 

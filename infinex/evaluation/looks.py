@@ -26,7 +26,7 @@ RGB = NDArray[np.uint8]
 
 SHUT, APART = 0.30, 0.25  # share of its open lids at which an eye is shut; difference of two eyes that a viewer sees
 ALIKE = 0.20  # difference up to which the performer's own lids agree
-AHEAD = 25.0  # degrees of turn beyond which the far eye is not read
+AHEAD, ASIDE = 25.0, 50.0  # degrees of turn beyond which the far eye is not read, and neither
 TOUCH = 0.02  # IOD of lip gap at which lips touch
 PARTED = 0.05  # IOD from which the inside of a mouth is looked at
 EYE_PATCH = (96, 64)  # pixels of a levelled eye whose corners stand at a sixth and five sixths
@@ -250,7 +250,7 @@ class Restless:
     @property
     def value(self) -> float:
         """The usual one; not a number where there was too little."""
-        return float(np.percentile(self.values, 75)) if len(self.values) >= 5 else float("nan")
+        return float(np.median(self.values)) if len(self.values) >= 5 else float("nan")
 
 
 # -- a whole performance ------------------------------------------------------------------------------
@@ -273,6 +273,12 @@ def gain(result: Array, performer: Array, least: float) -> float:
     return float((a * b).sum() / (a * a).sum())
 
 
+def near_eyes(*angles: float) -> list[int]:
+    """Which eyes (0 right, 1 left) are seen well at all of some yaws in degrees: both, the near one, or none."""
+    right, left = (all(-far < a < other for a in angles) for far, other in ((AHEAD, ASIDE), (ASIDE, AHEAD)))
+    return [k for k, well in enumerate((right, left)) if well]
+
+
 def of_landmarks(result: Sequence[Seen | None], performer: Sequence[Seen | None], fps: float) -> dict[str, float]:
     """Numbers of lids, lips, brows and size, from what was seen of both in the same frames; NaN where there is none."""
     pairs = [(r, p) for r, p in zip(result, performer) if r is not None and p is not None]
@@ -289,12 +295,15 @@ def of_landmarks(result: Sequence[Seen | None], performer: Sequence[Seen | None]
     awake = front & (v.mean(1) < 1.15)
     if awake.sum() >= 8:
         out["wide"] = float((u.mean(1) > np.maximum(v.mean(1), 1) + 0.25)[awake].mean())
-    shut = front & (v.max(1) < SHUT)
-    moved = front & (v.mean(1) < 0.6)
+    eyes = [near_eyes(*(float(s.angles[0]) for s in pair)) for pair in pairs]
+    well = np.array([bool(e) for e in eyes])
+    mu, mv, more = (np.array([x[e].mean() if e else np.nan for x, e in zip(of, eyes)]) for of in (u, v, mine - theirs))
+    shut = well & (v.max(1) < SHUT)
+    moved = well & (mv < 0.6)
     if moved.any():
-        out["lids"] = float(((1 - u.mean(1)) * (1 - v.mean(1)))[moved].sum() / ((1 - v.mean(1)) ** 2)[moved].sum())
+        out["lids"] = float(((1 - mu) * (1 - mv))[moved].sum() / ((1 - mv) ** 2)[moved].sum())
     if shut.any():
-        out["residual"] = float((mine - theirs).mean(1)[shut].mean())
+        out["residual"] = float(more[shut].mean())
     touch = np.array([p.most < TOUCH for _, p in pairs])
     if touch.any():
         out["lips"] = float(np.mean([max(0.0, r.gap - p.gap) for (r, p), t in zip(pairs, touch) if t]))

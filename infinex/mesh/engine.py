@@ -126,7 +126,7 @@ class PreparedFace:
             spots = np.clip(spots, 0, np.array(self.source.image.shape[1::-1]) - 1)
             skin = self.source.image[spots[:, 1], spots[:, 0]][None].astype(np.float32) / 255
             tone = np.median(cv2.cvtColor(skin, cv2.COLOR_RGB2LAB)[0], axis=0)
-            self._wrinkles = Wrinkles(image, points, rest, skin_tint(tone))
+            self._wrinkles = Wrinkles(image, points, rest, skin_tint(tone), self.furrows.worn)
 
     def quiet_mouth(self, own: NDArray[np.float64], tone: MouthTone) -> None:
         """Take what the source's own mouth does off it; after `begin`.

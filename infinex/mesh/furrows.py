@@ -238,14 +238,15 @@ class Furrows:
         gain -= HOLLOW * np.stack([cv2.GaussianBlur(v, (0, 0), 0.022 * UNIT) for v in valleys])
         logs = np.log(lab[..., 0] + 4)
         creases = logs - cv2.GaussianBlur(logs, (0, 0), 0.03 * UNIT)
-        self._gain = gain * skin * self._worn(creases, skin)
+        self.worn = self._depth(creases, skin)  # how deep this skin folds, `SMOOTH` to 1
+        self._gain = gain * skin * self.worn
         own = np.clip(creases, -0.3, 0.06)
         reach = np.stack([cv2.GaussianBlur(cv2.dilate(v, np.ones((7, 7), np.uint8)), (0, 0), 3.0) for v in valleys])
         self._gain += OWN * (own * skin)[None] * np.minimum(1.5 * reach, 1)
         self._gain = np.ascontiguousarray(self._gain.astype(np.float32))
 
     @staticmethod
-    def _worn(creases: Map, skin: Map) -> float:
+    def _depth(creases: Map, skin: Map) -> float:
         """How deep skin like this folds, `SMOOTH` to 1: a child's less than that of somebody with lines already."""
         bare = creases[skin > 0.5]
         deep = -float(np.percentile(bare, 10)) if len(bare) else 0.0

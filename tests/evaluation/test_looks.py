@@ -204,3 +204,10 @@ def test_a_sheet_keeps_the_moments_that_matter(grace: tuple) -> None:
     assert set(sheet.best) == set(MOMENTS)
     assert sheet.best["wide mouth"][1][10, 10].max() == 60 and sheet.best["shut"][1][10, 10].max() == 100
     assert sheet.picture("title").shape[1] >= 2000
+
+
+def test_a_turned_head_is_read_by_its_near_eye() -> None:
+    """Positive yaw turns to the viewer's right: the subject's right eye stays in sight."""
+    assert looks.near_eyes(0.0, 10.0) == [0, 1]
+    assert looks.near_eyes(35.0, 0.0) == [0] and looks.near_eyes(-35.0) == [1]
+    assert looks.near_eyes(60.0) == looks.near_eyes(30.0, -30.0) == []
