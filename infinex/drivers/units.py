@@ -44,7 +44,7 @@ EMOTIONS: dict[str, dict[str, float]] = {
     "surprised": _set("1 2 25 26", "5:66"),
     "afraid": _set("1 4 20 25", "2:57 5:63 26:33"),
     "disgusted": _set("9 10 17", "4:31 24:26"),
-    "contemptuous": {"AU14L": 0.85, "AU12L": 0.35, "AU10L": 0.2},
+    "contemptuous": {"AU14L": 1.0, "AU12L": 0.75, "AU10L": 0.3},
     "happily surprised": _set("1 2 12 25", "5:64 26:67"),
     "happily disgusted": _set("10 12 25", "4:32 6:61 9:59"),
     "sadly afraid": _set("1 4 20 25", "2:46 5:24 6:34 15:30"),

@@ -25,6 +25,7 @@ Array = NDArray[np.float64]
 RGB = NDArray[np.uint8]
 FAINT = 0.02  # below it, tracking noise
 MOST = 1.0
+DRAWN = {"AU1": 0.75, "AU2": 0.75}  # how far these go today, of what they did when the network was taught
 PROPORTIONS = 10  # of a face at rest, that tell how units will look on it
 
 
@@ -64,6 +65,7 @@ def read_units(offsets: Array, still: bool = False, skin: Array | None = None, r
         x = np.concatenate([x, np.asarray(skin, np.float64).reshape(len(x), -1), np.repeat(own, len(x), 0)], 1)
         none = np.concatenate([none, none, own], 1)
     found = network(layers, x) - network(layers, none)
+    found = found / np.array([DRAWN.get(FACE_UNITS[k], 1.0) for k in columns])
     out = np.zeros((len(x), len(FACE_UNITS)))
     out[:, columns] = np.clip(found - FAINT, 0, MOST)
     return _as_asked(out)

@@ -19,6 +19,7 @@ from infinex.face.surroundings import head_reach
 from infinex.face.tracker import Face
 from infinex.mesh.beyond import Beyond
 from infinex.mesh.cutout import CutOut, face_matte
+from infinex.mesh.expression import fuller, read
 from infinex.mesh.eyes import draw_eyes
 from infinex.mesh.furrows import Furrows
 from infinex.mesh.layers import Layers, person_matte
@@ -100,6 +101,8 @@ class PreparedFace:
         self.mouth = Mouth(self.face, self.tone)
         self.colour = colour_of(part, self.face.points[:, :2] - [x0, y0])
         self._retarget: Retarget | None = None
+        self._filmed = False  # performed, not written
+        self._units: NDArray[np.float64] | None = None  # of the last target of a filmed performance
         self._wrinkles: Wrinkles | None = None
         self._last: tuple[NDArray[np.uint8], Flow, NDArray[np.uint8], Target] | None = None
 
@@ -116,13 +119,14 @@ class PreparedFace:
     def begin(self, rest: Rest, image: NDArray[np.uint8] | None, points: NDArray | None) -> None:
         """Start a performance: its rest, with the reference frame and its landmarks where there are any."""
         self._retarget = Retarget(self.face, rest, self.options.absolute)
+        self._filmed = rest.lids_open is not None
         self._wrinkles = None
         if self.options.wrinkles == "driver" and image is not None and points is not None:
             spots = np.round(self.face.points[top.SKIN][:, :2]).astype(int)
             spots = np.clip(spots, 0, np.array(self.source.image.shape[1::-1]) - 1)
             skin = self.source.image[spots[:, 1], spots[:, 0]][None].astype(np.float32) / 255
             tone = np.median(cv2.cvtColor(skin, cv2.COLOR_RGB2LAB)[0], axis=0)
-            self._wrinkles = Wrinkles(image, points, rest, skin_tint(tone))
+            self._wrinkles = Wrinkles(image, points, rest, skin_tint(tone), self.furrows.worn)
 
     def quiet_mouth(self, own: NDArray[np.float64], tone: MouthTone) -> None:
         """Take what the source's own mouth does off it; after `begin`.
@@ -135,12 +139,16 @@ class PreparedFace:
 
     @cached_property
     def furrows(self) -> Furrows:
-        """Folds laid on where the driver has no frames to take wrinkles from."""
+        """Folds laid on for the units of an expression."""
         return Furrows(self.layers.image, self.face, self.box[:2])
 
     def target(self, move: Move) -> Target:
         """Where the mesh goes under a move."""
         assert self._retarget is not None, "begin() comes first"
+        self._units = None
+        if self._filmed and move.offsets.any():
+            self._units = read(move.offsets)
+            move = replace(move, offsets=fuller(move.offsets, self._units))
         return self._retarget(move if self.options.outline else replace(move, outline=None))
 
     def draw(self, canvas: NDArray[np.uint8], drive: Drive) -> MeshShown:
@@ -173,8 +181,8 @@ class PreparedFace:
         self._antialias(part, flow)
         if self._wrinkles is not None and drive.image is not None and drive.points is not None:
             self._wrinkles.apply(part, (x0, y0), target, drive.move, drive.image, drive.points)
-        elif self.options.wrinkles == "driver" and drive.image is None:
-            self.furrows.apply(part, (x0, y0), target, drive.move)
+        if self.options.wrinkles == "driver":
+            self.furrows.apply(part, (x0, y0), target, drive.move, self._units)
         draw_eyes(part, layers.image, (x0, y0), self.face, target)
         theirs = False
         if self.options.mouth == "driver" and drive.image is not None and drive.points is not None:

@@ -1,7 +1,7 @@
-"""Furrows without a performer: creases that an expression folds into the skin, laid on by relighting.
+"""Furrows: creases that an expression folds into the skin, laid on by relighting.
 
 A small height map over the canonical face holds the folds that the muscles of FACS units 1, 2, 4, 6, 9, 10,
-11 and 12 make, each a valley between soft bulges along the course it takes on real faces. Its slopes are
+11, 12 and 14 make, each a valley between soft bulges along the course it takes on real faces. Its slopes are
 lit by the light found in the portrait, valleys are shaded, creases that the portrait shows already deepen,
 and all is laid on as a gain of luminance, only where there is bare skin.
 """
@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
-from infinex.face.units import field_of
+from infinex.face.units import FACE_UNITS, field_of
 from infinex.mesh.layers import polygon_mask
 from infinex.mesh.raster import affines, draw
 from infinex.mesh.retarget import Target
@@ -35,6 +35,8 @@ CREASE, HOLLOW = 0.15, 0.14  # log gain in the crease itself, and softly around 
 OWN = 0.7  # by how much creases deepen that are there already
 SMOOTH, CREASED = 0.4, 0.045  # share that folds keep in skin without any creases; depth of creases of a worn one
 IDLE = 0.06  # activation below which nothing folds
+FILMED = 0.75  # share of a fold that a unit read off a performer lays: some of it her own wrinkles show already
+ONE_SIDED = 0.5  # of the stronger side's movement, under which the other side folds less
 
 
 @dataclass(frozen=True)
@@ -93,6 +95,9 @@ _MUSCLES = (
     Muscle("AU12", [61, 57, 216], [
         Fold([(-0.245, -0.195), (-0.30, -0.10), (-0.355, -0.01), (-0.395, 0.08), (-0.40, 0.16)], 0.030, 0.9, 0.7),
     ], [(-0.47, -0.17, 0.14, 0.035)]),
+    Muscle("AU14", [43, 106, 202, 186, 216], [
+        Fold([(-0.335, 0.085), (-0.375, 0.14), (-0.385, 0.20), (-0.36, 0.265)], 0.024, 0.9, 0.5),
+    ], [(-0.44, 0.19, 0.07, 0.016)]),
 )  # fmt: skip
 
 
@@ -195,6 +200,18 @@ def activations(offsets: Array) -> Array:
     return np.asarray(np.where(out < 1, out**1.15, out))
 
 
+def of_performer(units: Array, offsets: Array) -> Array:
+    """How strongly each muscle of a filmed face folds the skin, right and left in turn, 0..1.
+
+    `units` (U,) are intensities of `FACE_UNITS` read in the displacements `offsets` (478, 3): landmarks by themselves
+    hardly see a frown. They tell the two sides apart, where one moves much less."""
+    sides = np.clip(activations(offsets).reshape(-1, 2), 0, 1)
+    most = sides.max(1, keepdims=True)
+    share = np.where(most > 0.1, np.clip(sides / np.maximum(most, 1e-6) / ONE_SIDED, 0, 1), 1.0)
+    found = np.array([units[FACE_UNITS.index(m.unit)] for m in _MUSCLES])
+    return np.asarray(FILMED * (found[:, None] * share).ravel())
+
+
 class Furrows:
     """Folds of one portrait."""
 
@@ -221,14 +238,15 @@ class Furrows:
         gain -= HOLLOW * np.stack([cv2.GaussianBlur(v, (0, 0), 0.022 * UNIT) for v in valleys])
         logs = np.log(lab[..., 0] + 4)
         creases = logs - cv2.GaussianBlur(logs, (0, 0), 0.03 * UNIT)
-        self._gain = gain * skin * self._worn(creases, skin)
+        self.worn = self._depth(creases, skin)  # how deep this skin folds, `SMOOTH` to 1
+        self._gain = gain * skin * self.worn
         own = np.clip(creases, -0.3, 0.06)
         reach = np.stack([cv2.GaussianBlur(cv2.dilate(v, np.ones((7, 7), np.uint8)), (0, 0), 3.0) for v in valleys])
         self._gain += OWN * (own * skin)[None] * np.minimum(1.5 * reach, 1)
         self._gain = np.ascontiguousarray(self._gain.astype(np.float32))
 
     @staticmethod
-    def _worn(creases: Map, skin: Map) -> float:
+    def _depth(creases: Map, skin: Map) -> float:
         """How deep skin like this folds, `SMOOTH` to 1: a child's less than that of somebody with lines already."""
         bare = creases[skin > 0.5]
         deep = -float(np.percentile(bare, 10)) if len(bare) else 0.0
@@ -276,9 +294,16 @@ class Furrows:
         x, y = float(np.clip(slope[0], -0.5, 0.5)), float(np.clip(slope[1], -0.7, -0.15))
         return np.array([x, y]) * 2.0
 
-    def apply(self, out: NDArray[np.uint8], origin: tuple[int, int], target: Target, move: Move) -> None:
-        """Shade `out`, whose corner lies at `origin`, for a move, in place."""
-        strength = activations(move.offsets)
+    def apply(
+        self,
+        out: NDArray[np.uint8],
+        origin: tuple[int, int],
+        target: Target,
+        move: Move,
+        units: Array | None = None,
+    ) -> None:
+        """Shade `out`, whose corner lies at `origin`, for a move, in place; `units` (U,) were read off a performer."""
+        strength = activations(move.offsets) if units is None else of_performer(units, move.offsets)
         active = np.flatnonzero(strength > 0)
         if not len(active):
             return

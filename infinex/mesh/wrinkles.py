@@ -41,11 +41,16 @@ class Wrinkles:
     """Ratio images of one performer."""
 
     def __init__(
-        self, rest_image: NDArray[np.uint8], rest_points: Array, rest: Rest, tint: NDArray[np.float32] | None = None
+        self,
+        rest_image: NDArray[np.uint8],
+        rest_points: Array,
+        rest: Rest,
+        tint: NDArray[np.float32] | None = None,
+        worn: float = 1.0,
     ) -> None:
         """`rest_image` (H, W, 3) and `rest_points` (478, 3) pixels show the performer's reference frame; `tint` (3,) is
-        how the portrait's skin darkens (`skin_tint`)."""
-        self._rest = rest
+        how the portrait's skin darkens (`skin_tint`), `worn` in 0..1 how deep it folds."""
+        self._rest, self._worn = rest, worn
         self._tint = np.ones(3, np.float32) if tint is None else tint
         self._tris = np.ascontiguousarray(top.triangles(), np.int64)
         self._all = np.arange(len(self._tris))
@@ -117,7 +122,7 @@ class Wrinkles:
     ) -> None:
         """Shade `out`, whose corner lies at `origin`, by the performer's frame `image` and landmarks, in place."""
         turn = np.linalg.norm(to_vector(to_matrix(move.rotation) @ to_matrix(self._rest.rotation).T))
-        strength = STRENGTH * float(np.exp(-((turn / TURN) ** 2)))
+        strength = STRENGTH * self._worn * float(np.exp(-((turn / TURN) ** 2)))
         if strength < 0.02:
             return
         ratio = np.log((self._light(image, points) + 8) / (self._rest_light + 8))
@@ -142,8 +147,9 @@ class Wrinkles:
 def skin_tint(tone: NDArray) -> NDArray[np.float32]:
     """Shares (3,) of red, green and blue in a darkening of skin of the median colour `tone` (L, a, b).
 
-    Shaded skin is redder: light that reaches a fold has been through skin before. Stone and ink are not."""
-    warm = float(np.clip((np.hypot(tone[1], tone[2]) - 4) / 16, 0, 1)) * np.array([-0.26, 0.04, 0.14])
+    Shaded skin is redder, fair skin too: light that reaches a fold has been through skin before. Stone and ink are
+    not."""
+    warm = float(np.clip((np.hypot(tone[1], tone[2]) - 3) / 11, 0, 1)) * np.array([-0.26, 0.04, 0.14])
     return (1 + warm).astype(np.float32)
 
 

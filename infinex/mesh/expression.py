@@ -1,0 +1,78 @@
+"""What landmarks miss of a filmed expression, put back by the Action Units that are read in them.
+
+A tracker prefers faces that it knows: it shows brows and wide mouths a little weaker than they are, hardly follows the
+cheeks of a smile, and sees a frown mostly as brows that come closer. Motion that was written, not filmed, is exact.
+"""
+
+from __future__ import annotations
+
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.face import topology as top
+from infinex.face.reading import read_units
+from infinex.face.units import FACE_UNITS
+
+Array = NDArray[np.float64]
+BROWS, WIDTH = 1.09, 1.20  # by how much brows go up and down, and corners of the mouth outward, more than was tracked
+BROWS_REACH, WIDTH_REACH = 0.16, 0.16  # IOD
+STRETCHED = (0.06, 0.13)  # IOD of a corner's way outward from which on less is added, and nothing: skin has an end
+CHEEKS = [117, 118, 50, 101, 123]  # of the subject's right side
+CHEEKS_REACH = 0.15  # IOD
+RAISED, PULLED = 0.062, 0.045  # IOD by which AU6 and AU12 lift the cheeks at full intensity
+SURE = 0.15  # intensity up to which a unit may be misread
+EYE = 0.06  # IOD below the lower lids from which on skin is cheek
+
+
+@cache
+def _near(ids: tuple[int, ...], reach: float) -> Array:
+    """How near surface points are to some others, (468,) in 0..1."""
+    p = top.mean_face()[: top.SURFACE, :2]
+    return np.asarray(np.exp(-((np.linalg.norm(p[:, None] - p[None, ids], axis=2).min(1) / reach) ** 2)))
+
+
+@cache
+def _more() -> tuple[Array, Array]:
+    """By how much more than was tracked surface points go up and down, and outward, (468,) each."""
+    eyes = top.mean_face()[[33, 133, 362, 263], 1].mean()
+    above = np.clip((eyes - 0.10 - top.mean_face()[: top.SURFACE, 1]) / 0.08, 0, 1)
+    up = (BROWS - 1) * above * _near((*top.RIGHT_BROW, *top.LEFT_BROW), BROWS_REACH)
+    return up, (WIDTH - 1) * _near((61, 291, 78, 308, 57, 287), WIDTH_REACH)
+
+
+@cache
+def _cheeks() -> tuple[Array, Array]:
+    """How far each point goes with the cheek of the right and of the left side, (2, 468); and the points (2, n)."""
+    mirror = top.mirror()
+    sides = np.array([CHEEKS, [int(mirror[i]) for i in CHEEKS]])
+    y = top.mean_face()[: top.SURFACE, 1]
+    lids = max(y[top.RIGHT_LID_LOWER].max(), y[top.LEFT_LID_LOWER].max())
+    below = np.clip((y - lids) / EYE, 0, 1)
+    return np.stack([_near(tuple(s.tolist()), CHEEKS_REACH) * below for s in sides]), sides
+
+
+def read(offsets: Array) -> Array:
+    """Intensities (U,) in 0..1 of `FACE_UNITS` in displacements (478, 3), less what may be misread."""
+    found = read_units(np.asarray(offsets, np.float64)[None])[0]
+    return np.asarray(np.clip((found - SURE) / (1 - SURE), 0, 1))
+
+
+def fuller(offsets: Array, units: Array) -> Array:
+    """Displacements (478, 3) of a filmed face with brows, mouth and cheeks as far as they went; none stay none.
+
+    `units` (U,) are what `read` found in them."""
+    out = np.array(offsets, np.float64)
+    up, outward = _more()
+    far = float(np.abs(out[[61, 291], 0]).max())
+    out[: top.SURFACE, 1] *= 1 + up
+    out[: top.SURFACE, 0] *= 1 + outward * np.clip((STRETCHED[1] - far) / (STRETCHED[1] - STRETCHED[0]), 0, 1)
+    smile, raised = (float(units[FACE_UNITS.index(n)]) for n in ("AU12", "AU6"))
+    wanted = RAISED * raised + PULLED * smile
+    if wanted > 0:
+        weights, points = _cheeks()
+        for weight, ids in zip(weights, points):
+            missing = max(0.0, wanted + float(offsets[ids, 1].mean()))  # y runs down
+            out[: top.SURFACE, 1] -= min(missing, wanted) * weight
+    return out

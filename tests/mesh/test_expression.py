@@ -1,0 +1,86 @@
+"""What landmarks miss of a filmed expression is put back; what was written is left alone."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infinex.drivers.contract import Drive
+from infinex.engine import Source
+from infinex.face import topology as top
+from infinex.face.tracker import FaceFinder
+from infinex.face.units import FACE_UNITS, field_of, units_offsets
+from infinex.media.image import read_image
+from infinex.mesh.engine import MeshOptions, PreparedFace
+from infinex.mesh.expression import BROWS, CHEEKS, WIDTH, fuller, read
+from infinex.mesh.furrows import FILMED, of_performer
+from infinex.motion import Move, Rest
+
+NONE = np.zeros((top.POINTS, 3))
+
+
+def units(**amounts: float) -> np.ndarray:
+    """A row of intensities."""
+    return np.array([amounts.get(n, 0.0) for n in FACE_UNITS])
+
+
+def test_rest_stays_rest_and_no_unit_is_read_in_it() -> None:
+    """Nothing moved, nothing added."""
+    assert not fuller(NONE, units(AU12=1, AU6=0) * 0).any()
+    assert not read(NONE).any()
+
+
+def test_brows_and_corners_go_farther_and_other_points_as_before() -> None:
+    """Gains where they are meant, one elsewhere, and never at the eyes."""
+    moved = NONE.copy()
+    moved[: top.SURFACE] = [0.02, -0.03, 0.01]
+    out = fuller(moved, units())
+    assert out[[105, 334], 1] == pytest.approx(-0.03 * BROWS, rel=0.02)
+    assert out[[61, 291], 0] == pytest.approx(0.02 * WIDTH, rel=0.02)
+    assert out[[1, 168, 159, 145, 386]] == pytest.approx(moved[[1, 168, 159, 145, 386]], rel=0.02)
+
+
+def test_cheeks_rise_with_a_smile_by_what_was_not_seen_of_them() -> None:
+    """A smile that left the cheeks behind lifts them; one that took them along does not lift them twice."""
+    smile = units(AU6=1.0, AU12=1.0)
+    lifted = fuller(NONE, smile)
+    assert lifted[CHEEKS, 1].mean() < -0.06
+    assert lifted[[int(top.mirror()[i]) for i in CHEEKS], 1] == pytest.approx(lifted[CHEEKS, 1], abs=1e-3)
+    assert np.abs(lifted[[*top.RIGHT_EYE, *top.LEFT_EYE], 1]).max() < 0.01
+    done = NONE.copy()
+    done[: top.SURFACE, 1] = -0.2
+    assert fuller(done, smile)[CHEEKS, 1] == pytest.approx(-0.2, abs=0.01)
+
+
+def test_units_that_were_read_lay_folds_on_the_side_that_moves() -> None:
+    """A frown folds both sides though landmarks hardly move; a one-sided smile folds its own side more."""
+    frown = of_performer(units(AU4=0.8), NONE).reshape(-1, 2)
+    assert frown.max() == pytest.approx(0.8 * FILMED) and (frown.max(1) > 0).sum() == 1
+    left = of_performer(units(AU12=1.0), field_of("AU12L")).reshape(-1, 2)
+    row = left[left.max(1).argmax()]
+    assert row[1] > 3 * row[0]
+
+
+@pytest.fixture(scope="module")
+def face(portrait: Path) -> PreparedFace:
+    """A portrait, prepared."""
+    image = read_image(portrait)
+    with FaceFinder() as finder:
+        return PreparedFace(Source(image, finder.find(image)[0]), MeshOptions("own", refine=False))
+
+
+def test_only_filmed_performances_are_amended(face: PreparedFace) -> None:
+    """Where lids were measured somebody was filmed; moves of units are exact as they are."""
+    offsets = units_offsets({"AU12": 0.6})
+    rest = Rest(top.mean_face())
+    move = Move(0.0, rest.rotation, rest.translation, 1.0, offsets, rest.gaze)
+    targets = []
+    for start in (rest, replace(rest, lids_open=rest.lids[1], lids_closed=rest.lids[0])):
+        face.begin(start, None, None)
+        canvas = face.source.image.copy()
+        targets.append(face.draw(canvas, Drive(move)).target)
+    written, filmed = targets
+    assert np.ptp(filmed.face[[61, 291], 0]) > np.ptp(written.face[[61, 291], 0]) + 0.01
