@@ -11,11 +11,10 @@ from infinex.face.surroundings import smoothstep
 from infinex.face.tracker import segmenter
 from infinex.mesh.fill import behind
 from infinex.mesh.guided import guided_filter
-from infinex.mesh.matting import foreground, refined
+from infinex.mesh.matting import parted, refined
 
 Image = NDArray[np.uint8]
 RIM = 0.02  # IOD about the matte that is tinted by hair all the same
-LEFT = 40.0  # levels by which a person may differ at her edge from what is beside it
 LARGEST = 1024  # pixels of the longer side at which a matte is made
 EDGE = 1e-4  # variance of colours, in 0..1, from which a change of them is an edge of the matte
 
@@ -59,29 +58,17 @@ class Layers:
             self.fill, self._near = self.image, np.zeros(image.shape[:2], np.uint8)
             self.hidden = self._near
             return
-        self.alpha = alpha
-        self._away = cv2.distanceTransform((alpha < 0.02).astype(np.uint8), cv2.DIST_L2, 5)
         plate = behind(self.image, alpha, unit)
-        colours, self.fill = self._parted(plate)
-        self.person = np.dstack([colours, np.round(alpha * 255).astype(np.uint8)])
+        away = cv2.distanceTransform((alpha < 0.02).astype(np.uint8), cv2.DIST_L2, 5) / (RIM * unit)
+        known = smoothstep((away - 1).astype(np.float64))[..., None].astype(np.float32)
+        plate = plate + known * (self.image.astype(np.float32) - plate)
+        self.alpha, colours, self.fill = parted(self.image, alpha, plate, unit)
+        self.person = np.dstack([colours, np.round(self.alpha * 255).astype(np.uint8)])
         # What stands still shows as it is: only where the person was can the background be unknown. The faint rim of
         # the matte belongs to that: it is tinted by hair, and would stay behind as a line.
-        self._near = np.round(255 * smoothstep((1.0 - self._away / (RIM * unit)).astype(np.float64))).astype(np.uint8)
+        self._near = np.round(255 * smoothstep((1 - away).astype(np.float64))).astype(np.uint8)
         self.hidden = cv2.GaussianBlur((alpha > 0).astype(np.float32), (0, 0), 0.7)
         self.hidden = np.where(alpha > 0, 255, np.round(255 * self.hidden)).astype(np.uint8)
-
-    def _parted(self, plate: Image) -> tuple[Image, Image]:
-        """Colours (H, W, 3) of the person and of the background, which mixed by alpha are the picture."""
-        a = self.alpha
-        known = smoothstep((self._away / (RIM * self._unit) - 1).astype(np.float64))[..., None].astype(np.float32)
-        back = plate + known * (self.image.astype(np.float32) - plate)
-        person = foreground(self.image, a).astype(np.float32)
-        edge = (a > 0) & (a < 1)
-        share, own = a[edge][:, None], person[edge]
-        # What the guesses leave over is the person's: in the background it would stay behind as a line.
-        left = (self.image[edge] - (1 - share) * back[edge]) / share - own
-        person[edge] = own + np.clip(left, -LEFT, LEFT)
-        return tuple(np.clip(np.round(x), 0, 255).astype(np.uint8) for x in (person, back))  # type: ignore[return-value]
 
     def gate(
         self, map_x: NDArray[np.float32], map_y: NDArray[np.float32], corner: tuple[int, int] = (0, 0)

@@ -29,6 +29,8 @@ ODD = (3.0, 8.0)  # deviations off the line from background to person: of neithe
 TRUST = 0.3  # weight of what colours tell, beside the smoothness
 ROUGH = (2e-3, 2e-2)  # weight of the rough matte where it is in doubt, and where it is not
 EPS = 1e-6  # variance of colours in 0..1 that is noise
+LITTLE = 0.25  # alpha below which what is not as guessed is rather the background than the person
+THICK = 0.03  # half of the width of what may be there in part; IOD
 FAINT = 0.05  # alpha that is none
 STEPS = (60, 40, 30)  # of the solver, at a quarter, half and all of the size
 REACHES = (90, 6)  # pixels of a picture of 1000 in which colours of person and background are looked for
@@ -52,17 +54,22 @@ def refined(image: Image, rough: Map, sure: NDArray[np.bool_], unit: float) -> M
     # matte missed must not be taken for background, of which much is looked at first.
     for wide in (4 * NEAR, NEAR):
         alpha, trust, odd = _told(seen, person, behind, unit, wide)
-        joined = _joined((alpha * trust > 0.15) & (odd > 0.3) & reach, ~behind, max(1, round(0.02 * unit)))
+        joined = _joined((alpha * trust > 0.15) & (odd > 0.3) & reach, near, max(1, round(0.02 * unit)))
         behind &= ~_grown(joined, max(2.0, 0.03 * unit))
     band = ~person & ~behind
     weight = np.where(band, TRUST * trust, 0).astype(np.float32)
-    guess = np.where(band, alpha, person).astype(np.float32)
+    guess = np.where(band, alpha * (near | joined), person).astype(np.float32)
     prior = np.where(joined & ~near, alpha, rough)
     doubt = ROUGH[0] + (ROUGH[1] - ROUGH[0]) * smoothstep((np.abs(prior.astype(np.float64) - 0.5) - 0.35) / 0.1)
     total = np.asarray(weight + doubt, np.float32)
     guess = np.asarray(np.where(band, (weight * guess + doubt * prior) / total, guess), np.float32)
     out = _solved(seen / np.float32(255), band, guess, total)
     out = np.clip((out - FAINT) / (1 - 2 * FAINT), 0, 1)
+    # Fractions are hair and edges, thin ones: what is wide is there or not.
+    part = (out > 0.1) & (out < 0.9)
+    wide = cv2.dilate(_shrunk(part, THICK * unit).astype(np.float32), _disc(THICK * unit))
+    wide = cv2.GaussianBlur(wide, (0, 0), max(1.0, 0.3 * THICK * unit))
+    out += wide * (smoothstep((out.astype(np.float64) - 0.3) / 0.4).astype(np.float32) - out)
     # A shadow inside an ear is no hole.
     open_to = _joined(out < 0.9, behind, 0)
     return np.where((out < 0.9) & ~open_to & (rough > 0.5), 1, out).astype(np.float32)
@@ -86,6 +93,27 @@ def foreground(image: Image, alpha: NDArray[np.float32]) -> Image:
     return np.where(a >= 1, image, np.clip(np.round(person), 0, 255)).astype(np.uint8)
 
 
+def parted(image: Image, alpha: Map, back: Map, unit: float) -> tuple[Map, Image, Image]:
+    """Alpha (H, W), colours of the person and of the background (H, W, 3), which mixed are `image` (H, W, 3).
+
+    `back` (H, W, 3) is the background as it is guessed, in levels; `unit` the inter-ocular distance in pixels."""
+    edge = (alpha > 0) & (alpha < 1)
+    seen, a, b = image[edge].astype(np.float32), alpha[edge], back[edge]
+    # No person is darker than black nor lighter than white: where she covers much she covers more, else the guess errs.
+    room = np.where(seen < b, b, 255 - b)
+    least = (np.abs(seen - b) / np.maximum(room, 1)).max(-1)
+    a = np.where(a > LITTLE, np.maximum(a, np.minimum(least, 1)), a)[:, None]
+    person = np.clip((seen - (1 - a) * b) / a, 0, 255)
+    # But at her very edge it is she who is wrong, and would stay behind as a line.
+    away = cv2.distanceTransform((alpha < 0.5).astype(np.uint8), cv2.DIST_L2, 5)[edge] / (THICK * unit)
+    share = smoothstep((away - 1.0).astype(np.float64))[:, None].astype(np.float32)
+    b = b + np.where(a < 1, share * (seen - a * person - (1 - a) * b) / np.maximum(1 - a, 1e-3), 0)
+    out, colours, back = alpha.copy(), image.astype(np.float32), back.copy()
+    out[edge], colours[edge], back[edge] = a[:, 0], person, b
+    colours = np.where(out[..., None] > 0, colours, push_pull(np.round(colours).astype(np.uint8), out))
+    return out, *(np.clip(np.round(x), 0, 255).astype(np.uint8) for x in (colours, back))  # type: ignore[return-value]
+
+
 def _told(
     seen: Map, person: NDArray[np.bool_], behind: NDArray[np.bool_], unit: float, wide: float
 ) -> tuple[Map, Map, Map]:
@@ -93,14 +121,14 @@ def _told(
     a, _ = _around(seen, person, NEAR * unit)
     b, noise = _around(seen, behind, wide * unit)
     # Single hairs are no part of the background that they cross.
-    usual = ((seen - b) ** 2).sum(-1) < USUAL**2 * (noise + GRAIN**2)
+    usual = _square(seen - b) < USUAL**2 * (noise + GRAIN**2)
     b, noise = _around(seen, behind & usual, wide * unit)
     noise = np.sqrt(noise + GRAIN**2)
     line = a - b
-    apart = (line * line).sum(-1)
-    own = ((seen - b) * line).sum(-1) / np.maximum(apart, 1)
-    off = np.linalg.norm(seen - b - own[..., None] * line, axis=-1) / noise
-    odd = np.linalg.norm(seen - b, axis=-1) / noise
+    apart = _square(line)
+    own = np.einsum("ijk,ijk->ij", seen - b, line) / np.maximum(apart, 1)
+    off = np.sqrt(_square(seen - b - own[..., None] * line)) / noise
+    odd = np.sqrt(_square(seen - b)) / noise
     strange = smoothstep(((off - ODD[0]) / (ODD[1] - ODD[0])).astype(np.float64)).astype(np.float32)
     # A person of many colours: what is as unlike the background as any of them is all hers.
     alpha = np.maximum(np.clip(own, 0, 1), strange)
@@ -116,7 +144,7 @@ def _around(seen: Map, where: NDArray[np.bool_], reach: float) -> Measured:
     size = max(4, round(w * k)), max(4, round(h * k))
     weight = cv2.resize(where.astype(np.float32), size, interpolation=cv2.INTER_AREA)
     total = [cv2.resize(seen * where[..., None], size, interpolation=cv2.INTER_AREA)]
-    total.append(cv2.resize((seen * seen).sum(-1) * where, size, interpolation=cv2.INTER_AREA))
+    total.append(cv2.resize(_square(seen) * where, size, interpolation=cv2.INTER_AREA))
     mean, square = np.zeros((*weight.shape, 3), np.float32), np.zeros(weight.shape, np.float32)
     left = np.ones(weight.shape, bool)
     for wider in (1, 2, 4, 8, 16):
@@ -128,8 +156,12 @@ def _around(seen: Map, where: NDArray[np.bool_], reach: float) -> Measured:
             out[found] = near[found] / (share[found][:, None] if near.ndim == 3 else share[found])
         left &= ~found
     mean[left], square[left] = seen[where].mean(0), (seen[where] ** 2).sum(-1).mean()
-    variance = np.maximum(square - (mean * mean).sum(-1), 0)
+    variance = np.maximum(square - _square(mean), 0)
     return tuple(cv2.resize(cv2.GaussianBlur(x, (0, 0), CELLS / 2), (w, h)) for x in (mean, variance))  # type: ignore
+
+
+def _square(colours: Map) -> Map:
+    return np.asarray(np.einsum("ijk,ijk->ij", colours, colours), np.float32)
 
 
 def _disc(radius: float) -> Image:
