@@ -15,6 +15,7 @@ from infinex.mesh.matting import parted, refined
 
 Image = NDArray[np.uint8]
 RIM = 0.02  # IOD about the matte that is tinted by hair all the same
+SURE = 0.98  # of the segmentation, from where on there is somebody
 LARGEST = 1024  # pixels of the longer side at which a matte is made
 EDGE = 1e-4  # variance of colours, in 0..1, from which a change of them is an edge of the matte
 
@@ -27,15 +28,19 @@ def polygon_mask(height: int, width: int, points: NDArray, feather: float = 0.0)
     return cv2.GaussianBlur(out, (0, 0), feather) if feather > 0 else out  # type: ignore[return-value]
 
 
-def person_matte(image: Image, face: SourceFace, oval: NDArray) -> NDArray[np.float32]:
-    """Alpha of the person (H, W) in 0..1: segmentation made exact by the picture's own colours and edges."""
+def person_matte(image: Image, face: SourceFace, oval: NDArray, everybody: bool = False) -> NDArray[np.float32]:
+    """Alpha of the person (H, W) in 0..1: segmentation made exact by the picture's own colours and edges.
+
+    `oval` is the edge of her face; `everybody` takes all people in for her."""
     h, w = image.shape[:2]
     k = min(1.0, LARGEST / max(h, w))
     small = image if k == 1 else cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
     sure = polygon_mask(small.shape[0], small.shape[1], oval * k)
     seen = segmenter()
     rough = (seen(small) + seen(np.ascontiguousarray(small[:, ::-1]))[:, ::-1]) / 2
-    alpha = refined(small, np.asarray(rough, np.float32), sure > 0.5, face.pose.scale * k)
+    alpha = refined(
+        small, np.asarray(rough, np.float32), (sure > 0.5) | (everybody & (rough > SURE)), face.pose.scale * k
+    )
     if k < 1:  # one more pass at full size sharpens the enlarged edge where the picture has one
         alpha = cv2.resize(alpha, (w, h), interpolation=cv2.INTER_LINEAR)
         if max(h, w) <= 2600:

@@ -44,7 +44,8 @@ def refined(image: Image, rough: Map, sure: NDArray[np.bool_], unit: float) -> M
     # What the rough matte is sure of but what is not joined to the face is some other thing.
     inner = 0.01 * unit + CELLS_IN * max(rough.shape) / Segmenter.SIZE
     person = _joined(_shrunk(rough > 0.85, inner), sure, 1) | sure
-    near = rough > 0.15
+    body = _joined(rough > 0.5, sure, 0)
+    near = (rough > 0.15) & _grown(body, OUTSIDE * unit)
     behind = ~_grown(near, OUTSIDE * unit)
     if not person.any() or not behind.any():
         return rough
@@ -54,7 +55,7 @@ def refined(image: Image, rough: Map, sure: NDArray[np.bool_], unit: float) -> M
     # matte missed must not be taken for background, of which much is looked at first.
     for wide in (4 * NEAR, NEAR):
         alpha, trust, odd = _told(seen, person, behind, unit, wide)
-        joined = _joined((alpha * trust > 0.15) & (odd > 0.3) & reach, near, max(1, round(0.02 * unit)))
+        joined = _joined((alpha * trust > 0.15) & (odd > 0.3) & reach, body, max(1, round(0.02 * unit)))
         behind &= ~_grown(joined, max(2.0, 0.03 * unit))
     band = ~person & ~behind
     weight = np.where(band, TRUST * trust, 0).astype(np.float32)
@@ -66,9 +67,7 @@ def refined(image: Image, rough: Map, sure: NDArray[np.bool_], unit: float) -> M
     out = _solved(seen / np.float32(255), band, guess, total)
     out = np.clip((out - FAINT) / (1 - 2 * FAINT), 0, 1)
     # Fractions are hair and edges, thin ones: what is wide is there or not.
-    part = (out > 0.1) & (out < 0.9)
-    wide = cv2.dilate(_shrunk(part, THICK * unit).astype(np.float32), _disc(THICK * unit))
-    wide = cv2.GaussianBlur(wide, (0, 0), max(1.0, 0.3 * THICK * unit))
+    wide = _wide((out > 0.1) & (out < 0.9), THICK * unit)
     out += wide * (smoothstep((out.astype(np.float64) - 0.3) / 0.4).astype(np.float32) - out)
     # A shadow inside an ear is no hole.
     open_to = _joined(out < 0.9, behind, 0)
@@ -104,10 +103,11 @@ def parted(image: Image, alpha: Map, back: Map, unit: float) -> tuple[Map, Image
     least = (np.abs(seen - b) / np.maximum(room, 1)).max(-1)
     a = np.where(a > LITTLE, np.maximum(a, np.minimum(least, 1)), a)[:, None]
     person = np.clip((seen - (1 - a) * b) / a, 0, 255)
-    # But at her very edge it is she who is wrong, and would stay behind as a line.
-    away = cv2.distanceTransform((alpha < 0.5).astype(np.uint8), cv2.DIST_L2, 5)[edge] / (THICK * unit)
-    share = smoothstep((away - 1.0).astype(np.float64))[:, None].astype(np.float32)
-    b = b + np.where(a < 1, share * (seen - a * person - (1 - a) * b) / np.maximum(1 - a, 1e-3), 0)
+    # But what is thin is hair that was not seen for what it is, and would stay behind as a line.
+    left = np.where(a < 1, seen - a * person - (1 - a) * b, 0)
+    missed = np.zeros(alpha.shape, bool)
+    missed[edge] = np.abs(left).max(-1) > GRAIN
+    b = b + _wide(missed, THICK * unit)[edge][:, None] * left / np.maximum(1 - a, 1e-3)
     out, colours, back = alpha.copy(), image.astype(np.float32), back.copy()
     out[edge], colours[edge], back[edge] = a[:, 0], person, b
     colours = np.where(out[..., None] > 0, colours, push_pull(np.round(colours).astype(np.uint8), out))
@@ -175,6 +175,12 @@ def _grown(mask: NDArray[np.bool_], by: float) -> NDArray[np.bool_]:
 
 def _shrunk(mask: NDArray[np.bool_], by: float) -> NDArray[np.bool_]:
     return cv2.distanceTransform(mask.astype(np.uint8), cv2.DIST_L2, 5) > by
+
+
+def _wide(mask: NDArray[np.bool_], radius: float) -> Map:
+    """The parts of a mask that are wider than twice a radius, (H, W) in 0..1, with soft edges."""
+    wide = cv2.dilate(_shrunk(mask, radius).astype(np.float32), _disc(radius))
+    return np.asarray(cv2.GaussianBlur(wide, (0, 0), max(1.0, 0.3 * radius)), np.float32)
 
 
 def _joined(mask: NDArray[np.bool_], to: NDArray[np.bool_], gap: int) -> NDArray[np.bool_]:
