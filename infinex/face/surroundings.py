@@ -17,6 +17,9 @@ from infinex.face.pose import Pose
 
 Array = NDArray[np.float64]
 NECK_BASE = (0.35, 0.15)  # where the neck leaves the shoulders: below the chin, behind the ears
+SKULL_FROM = 0.9  # above the head's origin from where on the face goes on as a skull ...
+SKULL_BEND = 1.2  # ... and how fast that curves away, by the square of the length
+HAT = 0.5  # share of the way on which the head fades to still on which its own hair does not
 SKULL = 0.2  # from the face's edge, which is tracked, outwards the measured field of the head rises over this length
 
 
@@ -51,6 +54,16 @@ def head_reach(face: Array, pose: Pose, width: int, height: int, s: Surroundings
     return int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])
 
 
+def _steepness(turned: Array) -> Array:
+    """How steeply a face (478, 3), turned as in its picture, falls away at its edge: depth by length, (36,)."""
+    oval = turned[top.OVAL]
+    apart = np.linalg.norm(oval[:, None, :2] - turned[None, : top.SURFACE, :2], axis=2)
+    inner = np.exp(-(((apart - 0.2) / 0.06) ** 2)) + 1e-9
+    inner = inner / inner.sum(1, keepdims=True) @ turned[: top.SURFACE]
+    slope = (oval - inner)[:, 2] / np.maximum(np.linalg.norm((oval - inner)[:, :2], axis=1), 0.05)
+    return np.maximum((np.roll(slope, 1) + 2 * slope + np.roll(slope, -1)) / 4, 0)
+
+
 class Surroundings:
     """Points of one picture around one face, and where they go with the head."""
 
@@ -66,15 +79,31 @@ class Surroundings:
         near = np.exp(-(apart - apart.min(1, keepdims=True)) / 0.12)
         self.near = near / near.sum(1, keepdims=True)  # (N, M) share of each point of the oval in each point
         rim = self.near @ (face[top.OVAL] @ pose.rotation.T)[:, 2]
-        z = rim + (s.depth - rim) * (1 - np.exp(-outside / s.depth_reach))
+        # Above, the forehead goes on as a skull does, curving away from its own slope; hair does not fold where the
+        # face's mesh ends. Below, what follows the jaw lies behind it.
+        high = smoothstep(-(self.near @ face[top.OVAL][:, 1]) / SKULL_FROM)
+        slope = self.near @ _steepness(face @ pose.rotation.T)
+        steep = np.clip(slope / np.maximum(s.depth - rim, 0.1), 0, 1 / s.depth_reach)
+        fall = high * (steep * outside + SKULL_BEND * outside**2) + (1 - high) * outside / s.depth_reach
+        z = rim + (s.depth - rim) * (1 - np.exp(-fall))
         flat = (points - pose.translation[:2]) / unit
         self.canonical = np.concatenate([flat, z[:, None]], 1) @ pose.rotation
         self.down = self.canonical[:, 1] - (face[152, 1] - 0.05)
         far = np.hypot(self.canonical[:, 0] / 2.1, (self.canonical[:, 1] + 0.35) / 2.3)
-        self.rigid = (1 - smoothstep(self.down / s.neck)) * (1 - smoothstep((far - s.head) / s.head_fade))
-        self.skull = self.rigid * (1 - np.exp(-outside / SKULL))  # share of the measured field of the head ...
-        self.body = smoothstep(self.down / 0.3) * (1 - self.rigid)  # ... and of the shoulders
+        self._far, self._beside = far, 1 - np.exp(-outside / SKULL)
         self._basis = np.column_stack([flat, np.ones(len(flat))])
+        self._settle(1 - smoothstep((far - s.head) / s.head_fade), s)
+
+    def _settle(self, follows: Array, s: SurroundingsShape) -> None:
+        self.rigid = (1 - smoothstep(self.down / s.neck)) * follows
+        self.skull = self.rigid * self._beside  # share of the measured field of the head ...
+        self.body = smoothstep(self.down / 0.3) * (1 - self.rigid)  # ... and of the shoulders
+
+    def stiffen(self, person: Array, s: SurroundingsShape) -> None:
+        """Hair and hats are known: what is of the `person` (N,) in 0..1 does not bend with the background about it."""
+        near = 1 - smoothstep((self._far - s.head) / s.head_fade)
+        firm = 1 - smoothstep((self._far - s.head - HAT * s.head_fade) / ((1 - HAT) * s.head_fade))
+        self._settle(near + person * (firm - near), s)
 
     def rigidly(self, pose: Pose) -> Array:
         """Where the points would be if all were part of a head at `pose` (N, 3), in pixels and depth."""

@@ -14,17 +14,12 @@ from infinex.face import topology as top
 from infinex.face.surroundings import smoothstep
 from infinex.mesh.beyond import Beyond
 from infinex.mesh.fill import push_pull
-from infinex.mesh.guided import guided_filter
 from infinex.mesh.layers import person_matte, polygon_mask
+from infinex.mesh.matting import foreground
 
 Image = NDArray[np.uint8]
 FAINT = 8  # alpha in 0..255 below which a cut-out's colours say nothing
 SEAM = 0.25  # over which the matte of a face's surroundings passes into that of the whole picture; IOD
-BAND = 0.04  # about the edge of a soft matte, where it is doubted; IOD
-FAR = 0.25  # soft alpha below which the person is thinner than that
-EDGE = 1e-3  # variance of colours, in 0..1, from which a change of them is an edge
-TELLING = 30.0  # levels by which person and background must differ for a pixel's colour to count half
-REACHES = (90, 6)  # pixels of a picture of 1000 in which colours of person and background are looked for
 
 
 def bled(cutout: Image) -> Image:
@@ -38,68 +33,11 @@ def bled(cutout: Image) -> Image:
     return out
 
 
-def foreground(image: Image, alpha: NDArray[np.float32]) -> Image:
-    """Colours (H, W, 3) of the person alone where `image` (H, W, 3) mixes it with what is behind by `alpha` (H, W).
-
-    Local means of both, then what is left shared out (Forte 2021)."""
-    seen = image.astype(np.float32)
-    a = alpha[..., None].astype(np.float32)
-    person, behind = seen, seen
-    for reach in REACHES:
-        size = 2 * max(2, round(reach * max(image.shape[:2]) / 1000)) + 1
-        weight, other = cv2.blur(a, (size, size))[..., None], cv2.blur(1 - a, (size, size))[..., None]
-        mean = cv2.blur(person * a, (size, size)) / (weight + 1e-5)
-        back = cv2.blur(behind * (1 - a), (size, size)) / (other + 1e-5)
-        person = np.clip(mean + a * (seen - a * mean - (1 - a) * back), 0, 255)
-        behind = back
-    person = np.where(a > 1e-3, person, push_pull(np.round(person).astype(np.uint8), alpha))
-    return np.where(a >= 1, image, np.clip(np.round(person), 0, 255)).astype(np.uint8)
-
-
-def sharpened(image: Image, alpha: NDArray[np.float32], unit: float) -> NDArray[np.float32]:
-    """A soft matte (H, W) in 0..1 made as sharp as the picture: where person and background differ in colour, each
-    pixel between them says by its own how much of both it shows. `unit` is the inter-ocular distance in pixels."""
-    size = max(1, round(BAND * unit))
-    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * size + 1, 2 * size + 1))
-    person, behind = cv2.erode((alpha > 0.9).astype(np.uint8), disc), cv2.erode((alpha < 0.1).astype(np.uint8), disc)
-    band = (person == 0) & (behind == 0)
-    if not person.any() or not behind.any() or not band.any():
-        return alpha
-    seen = cv2.GaussianBlur(image, (0, 0), 0.7).astype(np.float32)
-    a = _local(seen, person, 2 * size)
-    b = _local(seen, behind, 2 * size)
-    apart = ((a - b) ** 2).sum(-1)
-    own = ((seen - b) * (a - b)).sum(-1) / np.maximum(apart, 1)
-    # Of like colours nothing can be told: there the old edge stays, only narrower.
-    trust = apart / (apart + TELLING**2)
-    guess = trust * np.clip(own, 0, 1) + (1 - trust) * smoothstep((alpha.astype(np.float64) - 0.3) / 0.4)
-    guess = np.where(band, guess, person).astype(np.float32)
-    fine = guided_filter(image.astype(np.float32) / 255, guess, max(2, size // 2), EDGE)  # type: ignore[arg-type]
-    fine = np.clip((fine - 0.08) / 0.84, 0, 1)
-    # What the matte was sure of stays, and where it hardly saw anybody nothing bright may turn up.
-    return np.where(alpha > 0.995, 1, np.minimum(fine, alpha / FAR)).astype(np.float32)
-
-
-def _local(image: NDArray[np.float32], where: NDArray[np.uint8], reach: int) -> NDArray[np.float32]:
-    """The mean colour (H, W, 3) of the nearest pixels of a mask."""
-    out = np.zeros_like(image)
-    left = np.ones(where.shape, bool)
-    mask = where.astype(np.float32)
-    for k in (1, 2, 6):
-        weight = cv2.blur(mask, (2 * k * reach + 1, 2 * k * reach + 1))
-        mean = cv2.blur(image * mask[..., None], (2 * k * reach + 1, 2 * k * reach + 1))
-        found = left & (weight > 0.02)
-        out[found] = mean[found] / weight[found][:, None]
-        left &= ~found
-    out[left] = image[where > 0].mean(0)
-    return cv2.GaussianBlur(out, (0, 0), reach / 2)
-
-
 def whole_matte(image: Image, faces: Sequence[Any]) -> NDArray[np.float32]:
     """Alpha (H, W) in 0..1 of everybody in the picture, near each face the one it is drawn with."""
     h, w = image.shape[:2]
     first = faces[0].face
-    alpha = person_matte(image, first, first.points[top.OVAL][:, :2])
+    alpha = person_matte(image, first, first.points[top.OVAL][:, :2], everybody=True)
     for face in faces:
         x0, y0, x1, y1 = face.box
         seam = max(2.0, SEAM * face.face.pose.scale)
@@ -110,11 +48,10 @@ def whole_matte(image: Image, faces: Sequence[Any]) -> NDArray[np.float32]:
         share = smoothstep(np.minimum(across[None], down[:, None]) / seam).astype(np.float32)
         view = alpha[y0:y1, x0:x1]
         view += share * (face.layers.alpha - view)
-    sharp = sharpened(image, alpha, min(f.face.pose.scale for f in faces))
     for face in faces:
         oval = polygon_mask(h, w, face.face.points[top.OVAL][:, :2], face.face.pose.scale * 0.02)
-        np.maximum(sharp, oval, out=sharp)
-    return sharp
+        np.maximum(alpha, oval, out=alpha)
+    return alpha
 
 
 def face_matte(cutout: Image, face: Any, box: tuple[int, int, int, int]) -> NDArray[np.float32]:

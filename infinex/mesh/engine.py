@@ -24,7 +24,7 @@ from infinex.mesh.eyes import draw_eyes
 from infinex.mesh.furrows import Furrows
 from infinex.mesh.layers import Layers, person_matte
 from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
-from infinex.mesh.raster import composite
+from infinex.mesh.raster import composite, finer
 from infinex.mesh.refiner import Look, colour_of, look_at_eye, look_at_head, look_at_mouth, refiner
 from infinex.mesh.retarget import Retarget, Target
 from infinex.mesh.warp import Flow, Warp, WarpShape
@@ -33,8 +33,7 @@ from infinex.motion import Move, Rest
 
 Box = tuple[int, int, int, int]
 HEAD_LARGEST = 90.0  # IOD in pixels up to which the head is refined; above, it costs more time than it gains
-TURNED = np.radians(2.0)  # from where on a head hides parts of itself
-JUMP = 0.05  # IOD between neighbouring pixels' places in the source that tell such an edge
+APART = 0.75  # pixels by which a part that hides another breaks the picture
 LARGE = 1_200_000  # pixels that move
 
 
@@ -175,9 +174,10 @@ class PreparedFace:
             image, fill = (np.ascontiguousarray(i[inside]) for i in (layers.image, layers.fill))
             moved = np.empty_like(image)
             gate[inside] = layers.gate(mx, my, (a, b))
-            composite(warped, image, fill, np.ascontiguousarray(gate[inside]), moved)
+            shows = cv2.max(gate, layers.hidden)
+            composite(warped, image, fill, np.ascontiguousarray(shows[inside]), moved)
             part[inside] = moved
-        self._soften(part, flow, target.turn)
+            self._smooth(part, flow, shows)
         self._antialias(part, flow)
         if self._wrinkles is not None and drive.image is not None and drive.points is not None:
             self._wrinkles.apply(part, (x0, y0), target, drive.move, drive.image, drive.points)
@@ -213,30 +213,14 @@ class PreparedFace:
             return looks
         return looks | {"mouth": look_at_mouth(part, image, corner, self.face, target)}
 
-    def _soften(self, part: NDArray[np.uint8], flow: Flow, turn: float) -> None:
-        """Where the cheek hides what lies behind it, triangles end in steps: blur along that edge by a pixel."""
-        if turn < TURNED:
-            return
-        x0, y0, _, _ = self.box
-        p = flow.points[top.OVAL] - [x0, y0]
-        lo = np.maximum(np.floor(p.min(0)) - 4, 1).astype(int)
-        hi = np.minimum(np.ceil(p.max(0)) + 5, [part.shape[1] - 1, part.shape[0] - 1]).astype(int)
-        if (hi - lo < 8).any():
-            return
-        jump = max(3.0, JUMP * self.face.pose.scale)
-        x = np.ascontiguousarray(flow.map_x[lo[1] : hi[1] : 2, lo[0] : hi[0] : 2])
-        broken = np.zeros(x.shape, np.uint8)
-        broken[:, 1:] = cv2.absdiff(x[:, 1:], x[:, :-1]) > jump
-        broken[1:] |= cv2.absdiff(x[1:], x[:-1]) > jump
-        a, b, w, h = cv2.boundingRect(broken)
-        if not w:
-            return
-        a, b, w, h = max(0, a - 3), max(0, b - 3), w + 6, h + 6
-        edge = cv2.dilate(broken[b : b + h, a : a + w], np.ones((2, 2), np.uint8)).astype(np.float32)
-        y0, x0 = lo[1] + 2 * b, lo[0] + 2 * a
-        view = part[y0 : y0 + 2 * edge.shape[0], x0 : x0 + 2 * edge.shape[1]]
-        edge = cv2.GaussianBlur(cv2.resize(edge, view.shape[1::-1]), (0, 0), 0.7)
-        view[:] = cv2.blendLinear(np.ascontiguousarray(view), cv2.GaussianBlur(view, (0, 0), 1.1), 1 - edge, edge)
+    def _smooth(self, part: NDArray[np.uint8], flow: Flow, gate: NDArray[np.uint8]) -> None:
+        """Where the cheek hides what lies behind it, triangles end in steps: draw that edge again, finer."""
+        rank = np.empty(len(flow.order), np.int64)
+        rank[flow.order] = np.arange(len(flow.order))
+        layers = self.layers
+        finer(flow.points, self.warp.tris, rank, flow.affine, flow.ids, flow.map_x, flow.map_y,
+              np.array(self.box[:2], np.float64), np.array(flow.box), APART, layers.person, layers.image, layers.fill,
+              gate, part)  # fmt: skip
 
     def _antialias(self, part: NDArray[np.uint8], flow: Flow) -> None:
         """Sample lids and lips again, finer: their triangles are thin and fold over."""

@@ -44,7 +44,7 @@ def behind(image: Image, alpha: NDArray[np.float32], unit: float) -> Image:
     small = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
     a = cv2.resize(alpha, small.shape[1::-1], interpolation=cv2.INTER_AREA)
     # Shut the person out generously, or hair would be copied into the background.
-    size = max(1, round(unit * k * 0.06))
+    size = max(1, round(unit * k * 0.03))
     hidden = cv2.dilate((a > 0.02).astype(np.uint8), _disc(size))
     if hidden.all():
         return image

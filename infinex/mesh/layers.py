@@ -11,8 +11,12 @@ from infinex.face.surroundings import smoothstep
 from infinex.face.tracker import segmenter
 from infinex.mesh.fill import behind
 from infinex.mesh.guided import guided_filter
+from infinex.mesh.matting import parted, refined
 
 Image = NDArray[np.uint8]
+RIM = 0.02  # IOD about the matte that is tinted by hair all the same
+SURE = 0.98  # of the segmentation, from where on there is somebody
+LARGEST = 1024  # pixels of the longer side at which a matte is made
 EDGE = 1e-4  # variance of colours, in 0..1, from which a change of them is an edge of the matte
 
 
@@ -24,20 +28,25 @@ def polygon_mask(height: int, width: int, points: NDArray, feather: float = 0.0)
     return cv2.GaussianBlur(out, (0, 0), feather) if feather > 0 else out  # type: ignore[return-value]
 
 
-def person_matte(image: Image, face: SourceFace, oval: NDArray) -> NDArray[np.float32]:
-    """Alpha of the person (H, W) in 0..1: segmentation refined to the picture's own edges."""
+def person_matte(image: Image, face: SourceFace, oval: NDArray, everybody: bool = False) -> NDArray[np.float32]:
+    """Alpha of the person (H, W) in 0..1: segmentation made exact by the picture's own colours and edges.
+
+    `oval` is the edge of her face; `everybody` takes all people in for her."""
     h, w = image.shape[:2]
-    k = min(1.0, 640 / max(h, w))
+    k = min(1.0, LARGEST / max(h, w))
     small = image if k == 1 else cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
-    rough = segmenter()(small)
-    guide = small.astype(np.float32) / 255
-    fine = guided_filter(guide, rough, max(4, small.shape[0] // 64), EDGE)  # type: ignore[arg-type]
+    sure = polygon_mask(small.shape[0], small.shape[1], oval * k)
+    seen = segmenter()
+    rough = (seen(small) + seen(np.ascontiguousarray(small[:, ::-1]))[:, ::-1]) / 2
+    alpha = refined(
+        small, np.asarray(rough, np.float32), (sure > 0.5) | (everybody & (rough > SURE)), face.pose.scale * k
+    )
     if k < 1:  # one more pass at full size sharpens the enlarged edge where the picture has one
-        fine = cv2.resize(fine, (w, h), interpolation=cv2.INTER_LINEAR)
+        alpha = cv2.resize(alpha, (w, h), interpolation=cv2.INTER_LINEAR)
         if max(h, w) <= 2600:
-            fine = guided_filter(image.astype(np.float32) / 255, fine, max(4, round(3 / k)), EDGE)  # type: ignore[arg-type]
-    alpha = np.clip((fine - 0.1) / 0.8, 0, 1)
-    return np.maximum(alpha, polygon_mask(h, w, oval, face.pose.scale * 0.05)).astype(np.float32)
+            fine = guided_filter(image.astype(np.float32) / 255, alpha, max(2, round(1.5 / k)), EDGE)  # type: ignore[arg-type]
+            alpha = np.clip((fine - 0.03) / 0.94, 0, 1)
+    return np.maximum(alpha, polygon_mask(h, w, oval, face.pose.scale * 0.02)).astype(np.float32)
 
 
 class Layers:
@@ -52,16 +61,19 @@ class Layers:
             self.alpha = np.ones(image.shape[:2], np.float32)
             self.person = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
             self.fill, self._near = self.image, np.zeros(image.shape[:2], np.uint8)
+            self.hidden = self._near
             return
-        self.person = np.dstack([image, np.round(alpha * 255).astype(np.uint8)])
-        self.alpha = alpha
-        self.fill = behind(self.image, alpha, unit)
+        plate = behind(self.image, alpha, unit)
+        away = cv2.distanceTransform((alpha < 0.02).astype(np.uint8), cv2.DIST_L2, 5) / (RIM * unit)
+        known = smoothstep((away - 1).astype(np.float64))[..., None].astype(np.float32)
+        plate = plate + known * (self.image.astype(np.float32) - plate)
+        self.alpha, colours, self.fill = parted(self.image, alpha, plate, unit)
+        self.person = np.dstack([colours, np.round(self.alpha * 255).astype(np.uint8)])
         # What stands still shows as it is: only where the person was can the background be unknown. The faint rim of
         # the matte belongs to that: it is tinted by hair, and would stay behind as a line.
-        rim = max(1, round(0.03 * unit))
-        wide = cv2.dilate(alpha, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * rim + 1, 2 * rim + 1)))
-        wide = cv2.GaussianBlur(wide, (0, 0), 0.5 * rim + 0.5).astype(np.float64)
-        self._near = np.round(255 * smoothstep((wide - 0.05) / 0.3)).astype(np.uint8)
+        self._near = np.round(255 * smoothstep((1 - away).astype(np.float64))).astype(np.uint8)
+        self.hidden = cv2.GaussianBlur((alpha > 0).astype(np.float32), (0, 0), 0.7)
+        self.hidden = np.where(alpha > 0, 255, np.round(255 * self.hidden)).astype(np.uint8)
 
     def gate(
         self, map_x: NDArray[np.float32], map_y: NDArray[np.float32], corner: tuple[int, int] = (0, 0)

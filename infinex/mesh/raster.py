@@ -6,6 +6,8 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
+SAMPLES = 4  # along each side of a pixel that is drawn again
+
 
 @njit(cache=True, nogil=True, fastmath=True)
 def affines(dst: NDArray, src: NDArray, tris: NDArray, out: NDArray, area: NDArray) -> None:
@@ -96,6 +98,112 @@ def draw(
                 map_x[i, j0 + k] = from_x + step_x * np.float32(k)
                 map_y[i, j0 + k] = from_y + step_y * np.float32(k)
             ids[i, j0 : j1 + 1] = t
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def finer(
+    dst: NDArray,
+    tris: NDArray,
+    rank: NDArray,
+    affine: NDArray,
+    ids: NDArray,
+    map_x: NDArray,
+    map_y: NDArray,
+    corner: NDArray,
+    box: NDArray,
+    apart: float,
+    person: NDArray,
+    source: NDArray,
+    fill: NDArray,
+    gate: NDArray,
+    out: NDArray,
+) -> int:
+    """Draw again, from `SAMPLES`^2 places each, the pixels at which one part hides another; how many there were.
+
+    Such are those whose neighbour in `map_x`, `map_y` (H, W) lies more than `apart` pixels off where their own triangle
+    would have it. `rank` (T,) is the place of each triangle in the order of drawing, `corner` (2,) the target pixel of
+    the maps' first one, `box` (4,) the part of the maps to look at; the pictures (H, W, C) as in `composite`."""
+    H, W = ids.shape
+    many = 0
+    near = np.empty(9, np.int64)
+    for i in range(max(box[1], 1), min(box[3], H - 1)):
+        for j in range(max(box[0], 1), min(box[2], W - 1)):
+            t = ids[i, j]
+            if t < 0:
+                continue
+            broken = False
+            for k in range(4):
+                p, q = (0, 1) if k == 0 else (1, 0) if k == 1 else (0, -1) if k == 2 else (-1, 0)
+                if ids[i + p, j + q] == t or ids[i + p, j + q] < 0:
+                    continue
+                ex = map_x[i + p, j + q] - map_x[i, j] - affine[t, 0] * q - affine[t, 1] * p
+                ey = map_y[i + p, j + q] - map_y[i, j] - affine[t, 3] * q - affine[t, 4] * p
+                if ex * ex + ey * ey > apart * apart:
+                    broken = True
+            if not broken:
+                continue
+            # The triangles about it, the last drawn first.
+            count = 0
+            for p in range(-1, 2):
+                for q in range(-1, 2):
+                    u = ids[i + p, j + q]
+                    if u < 0:
+                        continue
+                    known = False
+                    for k in range(count):
+                        known |= near[k] == u
+                    if known:
+                        continue
+                    k = count
+                    while k > 0 and rank[near[k - 1]] < rank[u]:
+                        near[k] = near[k - 1]
+                        k -= 1
+                    near[k] = u
+                    count += 1
+            total = np.zeros(3)
+            inside = True
+            g = gate[i, j]
+            for p in range(SAMPLES):
+                for q in range(SAMPLES):
+                    y = i + corner[1] + (p + 0.5) / SAMPLES - 0.5
+                    x = j + corner[0] + (q + 0.5) / SAMPLES - 0.5
+                    chosen = -1
+                    for k in range(count):
+                        a, b, c = tris[near[k], 0], tris[near[k], 1], tris[near[k], 2]
+                        ab = (dst[b, 0] - dst[a, 0]) * (y - dst[a, 1]) - (dst[b, 1] - dst[a, 1]) * (x - dst[a, 0])
+                        bc = (dst[c, 0] - dst[b, 0]) * (y - dst[b, 1]) - (dst[c, 1] - dst[b, 1]) * (x - dst[b, 0])
+                        ca = (dst[a, 0] - dst[c, 0]) * (y - dst[c, 1]) - (dst[a, 1] - dst[c, 1]) * (x - dst[c, 0])
+                        if (ab >= 0 and bc >= 0 and ca >= 0) or (ab <= 0 and bc <= 0 and ca <= 0):
+                            chosen = near[k]
+                            break
+                    sx, sy = float(map_x[i, j]), float(map_y[i, j])
+                    if chosen >= 0:
+                        sx = affine[chosen, 0] * x + affine[chosen, 1] * y + affine[chosen, 2]
+                        sy = affine[chosen, 3] * x + affine[chosen, 4] * y + affine[chosen, 5]
+                    u, v = int(np.floor(sx)), int(np.floor(sy))
+                    if u < 0 or v < 0 or u >= W - 1 or v >= H - 1:
+                        inside = False
+                        break
+                    fx, fy = sx - u, sy - v
+                    w00, w01, w10, w11 = (1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy
+                    alpha = (
+                        w00 * person[v, u, 3] + w01 * person[v, u + 1, 3]
+                        + w10 * person[v + 1, u, 3] + w11 * person[v + 1, u + 1, 3]
+                    ) / 255  # fmt: skip
+                    for c in range(3):
+                        own = (
+                            w00 * person[v, u, c] + w01 * person[v, u + 1, c]
+                            + w10 * person[v + 1, u, c] + w11 * person[v + 1, u + 1, c]
+                        )  # fmt: skip
+                        back = (source[i, j, c] * (255.0 - g) + fill[i, j, c] * float(g)) / 255
+                        total[c] += own * alpha + back * (1 - alpha)
+                if not inside:
+                    break
+            if inside:
+                many += 1
+                for c in range(3):
+                    out[i, j, c] = np.uint8(min(255.0, total[c] / (SAMPLES * SAMPLES) + 0.5))
+    return many
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -47,6 +47,16 @@ def _ticks(first: int, last: int, step: float, size: int) -> Array:
     return np.concatenate([before, inner, after])
 
 
+def _head(alpha: NDArray[np.float32], places: Array, step: float) -> Array:
+    """How much of the person (H, W) is within a `step` of places (N, 2), 0..1."""
+    k = min(1.0, 4 / step)
+    near = cv2.resize(alpha, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
+    size = 2 * round(step * k) + 1
+    near = cv2.blur(cv2.dilate(near, np.ones((size, size), np.uint8)), (size, size))
+    at = np.round(places * k).astype(int)
+    return np.asarray(near[at[:, 1].clip(0, near.shape[0] - 1), at[:, 0].clip(0, near.shape[1] - 1)], np.float64)
+
+
 @dataclass
 class Flow:
     """Where each pixel of one output frame comes from."""
@@ -98,6 +108,8 @@ class Warp:
         self.tris = np.ascontiguousarray(np.vstack([outer, top.triangles(), top.opening_triangles()]), np.int64)
         self.source = np.ascontiguousarray(np.vstack([face.points[:, :2], grid]))
         self._around = around = Surroundings(face.face, face.pose, grid, outside, oval, s)
+        if alpha is not None:
+            around.stiffen(_head(alpha, grid - [x0, y0], step), s)
         self._give = 1 - smoothstep(outside / GIVE)
         self._drag = np.exp(-outside / s.drag) * (1 - smoothstep((outside - 0.4) / 1.2))
         # Where the reach ends pixels must stay; so they must at the lower border where nothing goes on beyond it.

@@ -11,7 +11,7 @@ from infinex.engine import Drive, Source
 from infinex.errors import InfinexError, InputError
 from infinex.face.tracker import Face
 from infinex.media.background import backdrop, parse_background
-from infinex.mesh.cutout import bled, foreground, sharpened
+from infinex.mesh.cutout import bled
 from infinex.mesh.engine import MeshEngine, MeshOptions
 from infinex.motion import Move, Rest
 from infinex.pipeline import Options, Stage, animate, load_source
@@ -104,18 +104,6 @@ def test_two_people_are_cut_out_together(opaque: list[Source]) -> None:
         assert (half[..., 3] == 255).mean() > 0.15
     p = np.round(one.face.landmarks[1, :2]).astype(int)
     assert left[p[1], p[0], 3] == right[p[1], p[0], 3] == 255
-
-
-def test_colours_of_the_person_are_free_of_the_background() -> None:
-    y, x = np.mgrid[:120, :120]
-    alpha = np.clip((45 - np.hypot(x - 60, y - 60)) / 8, 0, 1).astype(np.float32)
-    person, behind = np.array([180.0, 90, 60]), np.array([20.0, 220, 40])
-    image = np.round(person * alpha[..., None] + behind * (1 - alpha[..., None])).astype(np.uint8)
-    found = foreground(image, alpha)[(alpha > 0.1) & (alpha < 0.9)]
-    assert np.abs(found - person).mean() < 12
-    soft = np.clip((47 - np.hypot(x - 60, y - 60)) / 14, 0, 1).astype(np.float32)  # a matte that is too soft
-    sharp = sharpened(image, soft, 60.0)
-    assert np.abs(sharp - alpha).mean() < 0.6 * np.abs(soft - alpha).mean()
 
 
 def test_colours_bleed_under_transparency() -> None:
