@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Mouth(str, Enum):
     """Where the inside of the mouth comes from."""
 
+    auto = "auto"
     driver = "driver"
     own = "own"
 
@@ -103,8 +104,9 @@ def animate(
     ] = None,
     smooth: Annotated[float, typer.Option(help="Smoothing, 0 (none) to 1.")] = 0.5,
     mouth: Annotated[
-        Mouth, typer.Option(help="Inside of the mouth: the driver's, or the portrait's own, modelled.")
-    ] = Mouth.driver,
+        Mouth,
+        typer.Option(help="Inside of the mouth: own (modelled), the driver's, or auto: the driver's of the same person."),
+    ] = Mouth.auto,
     wrinkles: Annotated[Wrinkles, typer.Option(help="Carry over the driver's wrinkles, or none.")] = Wrinkles.driver,
     no_refine: Annotated[
         bool, typer.Option("--no-refine", help="Only the face is followed: no outline measured, no networks.")

@@ -17,7 +17,8 @@ EYES = (
     (top.RIGHT_LID_UPPER, top.RIGHT_LID_LOWER),
     (top.LEFT_LID_UPPER, top.LEFT_LID_LOWER),
 )
-LID_REACH = (0.13, 0.08)  # IOD over which a lid's change spreads into the skin: upper, lower
+LID_REACH = (0.13, 0.08)  # IOD over which a lid's change spreads into the skin: upper, lower ...
+CREASE_REACH = 0.06  # ... and of the upper one that closes, out of its crease
 LOWER_LID_RISE = 0.12  # share of the gap that the lower lid closes
 
 
@@ -31,7 +32,9 @@ class SourceFace:
         self.gaps = lip_gaps(self.face)
         self.openness = eye_openness(self.face)
         self.gaze = gaze_of(self.face)
-        self._lids = [(self._near(u, LID_REACH[0]), self._near(lo, LID_REACH[1])) for u, lo in EYES]
+        self._lids = [
+            (self._near(u, LID_REACH[0]), self._near(lo, LID_REACH[1]), self._near(u, CREASE_REACH)) for u, lo in EYES
+        ]
         self._upper_lip = self._near(top.LIPS_INNER_UPPER, 0.16)
         self._lower_lip = self._jaw()
         self.unfold = Relax(self.face)
@@ -77,7 +80,7 @@ class SourceFace:
             middle = (f[upper[0], 1] + f[upper[-1], 1]) / 2
             y = f[: top.SURFACE, 1]
             for mine, others, new, (weight, nearest), side in (
-                (upper, lower, high, near[0], y < middle + 0.02),
+                (upper, lower, high, near[2 if o < 1 else 0], y < middle + 0.02),
                 (lower, upper, low, near[1], y > middle - 0.02),
             ):
                 change = new - face[mine]

@@ -34,6 +34,7 @@ PARTS = ("head", "eye", "mouth")  # in the order they are refined
 GENTLE = 0.4  # strength where the face has no colour
 WIDE_TOLD = 0.3  # share by which it holds back before a wide open mouth that it was told about
 SHUT = (0.25, 0.6)  # of an eye's own opening, over which the eyes' network begins to move lids
+PAINTED = 0.3  # of its answer for lids that are shut
 FAR_GAZE = 0.5  # radians; the eyes' network fades out towards it
 LARGEST = 110.0  # of a residual, in grey levels
 
@@ -264,6 +265,7 @@ def look_at_eye(part: Image, image: Image, origin: tuple[int, int], face: Source
     trust = float(np.clip((FAR_GAZE - float(np.hypot(*target.gaze))) / 0.2, 0, 1))
     # A tracker calls eyes shut before they are, and the network learned to leave them open a little: lids shall meet.
     steer = float(np.clip((target.openness[k] - SHUT[0]) / (SHUT[1] - SHUT[0]), 0, 1))
+    trust *= PAINTED + (1 - PAINTED) * steer  # lids that come down are painted, as it has not seen them
     grown = cv2.dilate(lids, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (15, 13)))
     return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 3.0) * float(alive)), trust, steer)
 

@@ -57,7 +57,10 @@ async def create(
     strength: Annotated[float, Form(ge=0, le=3, allow_inf_nan=False)] = 1.0,
     absolute: Annotated[bool, Form(description="Take the driver's pose as it is, not its change")] = False,
     smooth: Annotated[float, Form(ge=0, le=1, allow_inf_nan=False)] = 0.5,
-    mouth: Annotated[Literal["driver", "own"], Form(description="Whose inside of the mouth")] = "driver",
+    mouth: Annotated[
+        Literal["auto", "driver", "own"],
+        Form(description="Whose inside of the mouth; auto: the driver's, where both are the same person"),
+    ] = "auto",
     wrinkles: Annotated[Literal["driver", "none"], Form(description="Whose wrinkles")] = "driver",
     audio: Annotated[Literal["keep", "none"], Form(description="The driver's sound, or none")] = "keep",
     size: Annotated[int | None, Form(description="Longer side of the result in pixels", ge=64, le=8192)] = None,
