@@ -20,6 +20,7 @@ TILT_LIMIT = np.radians([30.0, 45.0])  # roll
 NARROWING = 1.1  # how much less than in proportion lids follow while they are nearly open
 LIP_NOISE = 0.015  # IOD: gaps of a performer at rest below which shares of them say little
 PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they are to be shut
+CORNERS = 0.55  # of the way to the outer corners that the inner ones go in a mouth that is wide open
 LOWER_LID_NOISE = 0.04  # share of it by which a tracked lower lid wanders
 
 
@@ -141,6 +142,10 @@ class Retarget:
             gap = gap - PRESSED * np.clip(1 - gap / (2 * PRESSED), 0, 1) * np.clip(src.gaps / PRESSED, 0, 1)
         src.set_lids(face, ratio, self._lower_lids(move.offsets, openness) * np.clip(ratio, 0, 1))
         src.set_lips(face, gap)
+        # The crease between lips that part opens, too: outside of an open mouth it would stand as a spike.
+        drawn = CORNERS * float(np.clip((gap[4] - max(src.gaps[4], 0.0) - 0.02) / 0.10, 0, 1))
+        for inner, outer in ((78, 61), (308, 291)):
+            face[inner, :2] += drawn * (face[outer, :2] - face[inner, :2])
         src.unfold(face)
         # Head pose: the turn from rest, softly limited, laid on the source's own.
         vector = to_vector(to_matrix(move.rotation) @ self._rest_rotation.T)
