@@ -74,6 +74,7 @@ class EngineOptions:
     weights: str = ""  # a name of `infinex weights list` or a file; "": those it comes with
     mouth: Literal["auto", "driver", "own"] = "auto"  # auto: the driver's where driver and portrait are one person
     wrinkles: Literal["driver", "none"] = "driver"
+    neutral: bool = False  # the portrait's own expression is taken off first
     refine: bool = True  # networks correct what warping cannot show
     own: Mapping[str, str] = field(default_factory=dict)  # further ones by name, as text
 

@@ -280,7 +280,7 @@ def blinking(lids: np.ndarray) -> list[np.ndarray]:
 
 
 def shown_lids(lids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """What is made of such a clip at 25 frames/s: the lids that are usual (2,), and the openings of its moves (T, 2)."""
+    """What is made of such a clip at 25 frames/s: lids as they are usually (2,), and in its moves (T, 2)."""
     tracks = blinking(lids)
     rest, index = choose_rest(tracks)
     capture = Capture(rest, fit_pose(mean_face(), tracks[index]).scale, 25, 0.0)

@@ -38,6 +38,7 @@ BLINKS = 0.42  # share of the usual opening under which lids that narrowed are t
 TURNED = 18.0  # degrees of yaw by which the nearer eye alone has the say
 WINK = (0.2, 0.75)  # openings, of the usual one, of the shut and the open eye of a wink ...
 WINK_LASTS, WINK_BEGINS = 0.16, 0.3  # ... the seconds that it lasts at least, and within which both eyes were open
+CLOSED_LIPS = 0.012  # IOD between lips that are closed all the time: then nobody's who does what they do are open
 WINK_SEEN = 10.0  # degrees of yaw beyond which none is seen
 
 
@@ -90,7 +91,7 @@ def choose_rest(
         gaze_of(face),
         lids_open if alive else openness[reference],
         closed if alive else None,
-        shut if speaks else None,
+        shut if speaks or float(np.median(gaps[:, 4])) < CLOSED_LIPS else None,
     )
     return rest, reference
 

@@ -16,6 +16,7 @@ from infinex.errors import InputError, option
 from infinex.face import topology as top
 from infinex.face.identity import same_person
 from infinex.face.portrait import SourceFace
+from infinex.face.reading import own_expression
 from infinex.face.surroundings import head_reach
 from infinex.face.tracker import Face
 from infinex.mesh.beyond import Beyond
@@ -43,9 +44,12 @@ LARGE = 1_200_000  # pixels that move
 class MeshOptions:
     """Choices of the mesh engine."""
 
-    mouth: Literal["auto", "driver", "own"] = "auto"  # its inside: the driver's, modelled, or the driver's of the same person
+    mouth: Literal["auto", "driver", "own"] = (
+        "auto"  # its inside: the driver's, modelled, or the driver's of the same person
+    )
     wrinkles: Literal["driver", "none"] = "driver"  # the driver's; folds of our own where it has no frames
     absolute: bool = False
+    neutral: bool = False  # the portrait's own expression is taken off first
     oversample: int = 2  # antialiasing of lids and lips
     layers: Literal["matte", "flat"] = "matte"  # flat: no background behind the person, for heads that stay
     shape: WarpShape = field(default_factory=WarpShape)
@@ -102,6 +106,9 @@ class PreparedFace:
         self.mouth = Mouth(self.face, self.tone)
         self.lids = Lids(part, self.face, (x0, y0), self.tone.grain)
         self.colour = colour_of(part, self.face.points[:, :2] - [x0, y0])
+        self._own = own_expression(self.face.face) if options.neutral else None
+        if self._own is not None:
+            self.mouth = Mouth(self.face.displaced(-self._own), replace(self.tone, upper=0.0), alone=True)
         self._retarget: Retarget | None = None
         self._performer: tuple[NDArray[np.uint8], NDArray] | None = None
         self._borrows, self._film = False, film
@@ -121,6 +128,8 @@ class PreparedFace:
     def begin(self, rest: Rest, image: NDArray[np.uint8] | None, points: NDArray | None) -> None:
         """Start a performance: its rest, with the reference frame and its landmarks where there are any."""
         self._retarget = Retarget(self.face, rest, self.options.absolute)
+        if self.options.neutral:
+            self._retarget.own, self._retarget.shut = self._own, True
         self._performer = None if image is None or points is None else (image, points)
         self.whose_mouth(self.options.mouth)
         self._wrinkles = None

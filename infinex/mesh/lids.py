@@ -104,7 +104,9 @@ class Lid:
         # The dark root of the lashes: trackers put the edge of a lid a little above or below it.
         near = (d > EDGE[0]) & (d < EDGE[1])
         column = 0.06 * n
-        weight = np.exp(-_smoothed(light, 0.02 * n)[near] / 6 + light.min() / 6) * np.exp(-((d[near] / 0.07) ** 2))[:, None]
+        weight = (
+            np.exp(-_smoothed(light, 0.02 * n)[near] / 6 + light.min() / 6) * np.exp(-((d[near] / 0.07) ** 2))[:, None]
+        )
         root = _smoothed((weight * d[near, None]).sum(0) / np.maximum(weight.sum(0), 1e-9), column)
         root *= ramp(self._u, -0.08, 0.04) * ramp(-self._u, -1.02, -0.92)
         self.root = root
@@ -284,5 +286,3 @@ class Lids:
         points = target.points - [*self._origin, 0]
         for k, lid in enumerate(self._each):
             lid.draw(out, points, float(target.openness[k]))
-
-

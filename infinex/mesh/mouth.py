@@ -38,6 +38,7 @@ SMILE_LIT = 0.15  # how much lighter the upper teeth are in a broad smile
 TOOTH_SEEN = (0.002, 0.012)  # IOD of teeth told to show over which they appear
 DARK_TOLD, DARKENED = (0.25, 0.85), 0.75  # share of a band told dark over which, and by how much, it darkens
 GLOSS = 9.0  # lightness of the light on a wet tooth
+SQUEEZED = (0.4, 0.6)  # share of its own opening under which a portrait's own interior is not shown
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
 TOOTH_LIGHT = 0.45  # share of light from where on a third of the mouth is full of teeth
 TEETH_MOVE = (-0.03, 0.09)  # IOD by which teeth may be shown elsewhere than the skull has them
@@ -99,7 +100,7 @@ class MouthTone:
         upper = 0.0 if shown is None else float(_teeth_shown(shown)[0])
         lightness = lab_of(part)[..., 0]
         face = float(np.percentile(lightness[polygon_mask(H, W, p[top.OVAL]) > 0.5], FACE_LIGHT))
-        whites = sum(polygon_mask(H, W, p[ring]) for ring in (top.RIGHT_EYE, top.LEFT_EYE)) > 0.5
+        whites = polygon_mask(H, W, p[top.RIGHT_EYE]) + polygon_mask(H, W, p[top.LEFT_EYE]) > 0.5
         eye = float(np.percentile(lightness[whites], EYE_WHITE)) if whites.sum() >= 12 else face
         ceiling = max(min(face, max(eye, DULL * face)), 25.0)
         beneath = _beneath(image, points, own_lips) if upper > 0 else None
@@ -145,6 +146,8 @@ class _Gap:
         """The opening of `target` in a window of `shape` at `origin`; None where there is nothing to fill."""
         gap, mine = float(target.gap[4]), float(max(face.gaps[4], 0))
         own = float(np.clip((1.6 * mine + 0.006 - gap) / (0.3 * mine + 0.006), 0, 1))
+        if mine > LEAST:  # ... nor where the lips have come so near that it would be squeezed
+            own *= float(ramp(np.array(gap / mine), *SQUEEZED))
         if gap < least or own >= 1:
             return None
         P = target.points[:, :2] - np.array(origin)
