@@ -37,18 +37,22 @@ TRANSPARENT = (".png", ".webp", ".tif", ".tiff")  # pictures that can be
 class Editor:
     """A portrait ready to take on expressions; the first call prepares, the next ones only draw."""
 
-    def __init__(self, sources: Source | Sequence[Source], shading: bool = True, background: str = "keep") -> None:
+    def __init__(
+        self, sources: Source | Sequence[Source], shading: bool = True, background: str = "keep", neutral: bool = False
+    ) -> None:
         """`sources` as `infinex.load_source` gives them; `shading` deepens furrows by relighting; `background` is
-        keep (of a cut-out white), none (transparent), a colour by name or #rrggbb, or a picture's path."""
+        keep (of a cut-out white), none (transparent), a colour by name or #rrggbb, or a picture's path; `neutral` takes
+        the portrait's own expression off first."""
         self.sources = [sources] if isinstance(sources, Source) else list(sources)
-        engine = MeshEngine(MeshOptions("own", "driver" if shading else "none"))
+        engine = MeshEngine(MeshOptions("own", "driver" if shading else "none", neutral=neutral))
         self._stage = Stage(self.sources, engine, background=background)
 
     def __call__(self, units: Mapping[str, float]) -> RGB:
         """The picture (H, W, 3) under named intensities 0..1 (to 2 exaggerated); a new array. Transparent ones are
         (H, W, 4), their colours not premultiplied.
 
-        All zero gives exactly the source. Raises InputError for an unknown unit."""
+        All zero gives exactly the source, or it at rest where it is to be `neutral`. Raises InputError for an
+        unknown unit."""
         named = {n: float(v) for n, v in units.items() if v}
         motion = units_motion(np.array([list(named.values())]), list(named))
         self._stage.begin(motion.rest, None, None)
@@ -118,6 +122,7 @@ def edit(
     sign: tuple[Path, Path] | None = None,
     notes: list[str] | None = None,
     background: str = "keep",
+    neutral: bool = False,
 ) -> RGB:
     """Give the portrait in `source` an expression; returns (H, W, 3) uint8 and writes `output` where named.
 
@@ -127,8 +132,8 @@ def edit(
     `units` is text such as "AU12=0.8,AU6=0.5" or a mapping; `emotion` a name such as "happy" or "happily
     surprised" whose units, times `strength` (0..1), come on top. Intensities of 0 return the picture as it is:
     an output of the same kind is then a copy of the file. `box` is x, y, width, height of the face. `mark` draws a
-    small visible mark, `sign` (certificate chain and key, PEM) adds a C2PA manifest. To `notes` is added what cannot be
-    done or seen, a line each. Raises an InfinexError for
+    small visible mark, `neutral` takes the portrait's own expression off first, `sign` (certificate chain and key, PEM)
+    adds a C2PA manifest. To `notes` is added what cannot be done or seen, a line each. Raises an InfinexError for
     whatever the user can mend."""
     wanted = expression(units, emotion, strength, exaggerate)
     if output is not None:
@@ -146,13 +151,13 @@ def edit(
     sources = load_source(source, face, box)
     if unchanged and output is not None and sources[0].cutout is not None and output.suffix.lower() in TRANSPARENT:
         background = "none"
-    editor = Editor(sources, shading, background)
+    editor = Editor(sources, shading, background, neutral)
     image = editor.grid(wanted) if grid else editor(wanted)
     if notes is not None:
         notes += editor.remarks(wanted)
     if output is None:
         return image
-    plain = unchanged and not grid and not mark and seal is None
+    plain = unchanged and not grid and not mark and not neutral and seal is None
     if plain and not any(wanted.values()) and _same_kind(Path(source), output):
         with atomic_path(output) as temporary:
             shutil.copyfile(source, temporary)

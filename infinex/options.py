@@ -72,8 +72,9 @@ class EngineOptions:
 
     engine: str = "mesh"
     weights: str = ""  # a name of `infinex weights list` or a file; "": those it comes with
-    mouth: Literal["driver", "own"] = "driver"
+    mouth: Literal["auto", "driver", "own"] = "auto"  # auto: the driver's where driver and portrait are one person
     wrinkles: Literal["driver", "none"] = "driver"
+    neutral: bool = False  # the portrait's own expression is taken off first
     refine: bool = True  # networks correct what warping cannot show
     own: Mapping[str, str] = field(default_factory=dict)  # further ones by name, as text
 
@@ -114,8 +115,8 @@ class Options(SourceOptions, DrivingOptions, MotionOptions, OutputOptions, Engin
             raise InputError(f"{option('size')} {self.size}: it goes from 64 to 8192 pixels")
         if self.fps is not None and not 1 <= self.fps <= 120:
             raise InputError(f"{option('fps')} {self.fps}: it goes from 1 to 120")
-        if self.mouth not in ("driver", "own"):
-            raise InputError(f"{option('mouth')} {self.mouth}: it is driver or own")
+        if self.mouth not in ("auto", "driver", "own"):
+            raise InputError(f"{option('mouth')} {self.mouth}: it is auto, driver or own")
         if self.wrinkles not in ("driver", "none"):
             raise InputError(f"{option('wrinkles')} {self.wrinkles}: it is driver or none")
         found = find_engine(self.engine)

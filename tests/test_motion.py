@@ -20,7 +20,9 @@ from infinex.drivers.capture import (
 from infinex.drivers.motion import bundled_motions, load_motion, still_motion
 from infinex.errors import InputError
 from infinex.face.interior import USUAL
+from infinex.face.portrait import SourceFace
 from infinex.face.pose import Pose, fit_pose, to_matrix
+from infinex.face.shape import eye_openness
 from infinex.face.topology import POINTS, mean_face
 from infinex.face.tracker import Face
 from infinex.motion import PARTS, Motion, Move, Rest, part_weights
@@ -263,3 +265,47 @@ def test_still_pictures_ease_in() -> None:
     motion = still_motion(Face(pose.to_image(mean_face())))
     assert not motion.rotation[0].any() and np.allclose(motion.rotation[-1], [0, 0.2, 0], atol=0.02)
     assert np.all(np.diff(motion.rotation[:, 1]) >= -1e-9)
+
+
+def blinking(lids: np.ndarray) -> list[np.ndarray]:
+    """Landmarks in pixels of a head whose lids, right and left, are open by these shares (T, 2) of the mean face's."""
+    model = SourceFace(mean_face())
+    pose = Pose(80.0, np.eye(3), np.array([128.0, 128, 0]))
+    out = []
+    for share in lids:
+        face = mean_face().copy()
+        model.set_lids(face, share)
+        out.append(pose.to_image(face))
+    return out
+
+
+def shown_lids(lids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """What is made of such a clip at 25 frames/s: lids as they are usually (2,), and in its moves (T, 2)."""
+    tracks = blinking(lids)
+    rest, index = choose_rest(tracks)
+    capture = Capture(rest, fit_pose(mean_face(), tracks[index]).scale, 25, 0.0)
+    moves = [move for move, _, _ in capture.moves((Sighting(x), None) for x in tracks)]
+    usual = eye_openness(mean_face())
+    return rest.lids[1] / usual, np.stack([eye_openness(rest.face + m.offsets) for m in moves]) / usual
+
+
+def test_lids_are_measured_from_the_frames_in_which_the_performer_is_awake() -> None:
+    lids = np.ones((60, 2))
+    lids[10:45] = 0.35  # looks down for more than half of the clip
+    usual, shown = shown_lids(lids)
+    assert np.abs(usual - 1).max() < 0.05
+    assert np.abs(shown - lids).max() < 0.05
+
+
+def test_lids_agree_but_for_a_wink_that_is_plain() -> None:
+    guessed = np.ones((60, 2))
+    guessed[20:40] = 0.6, 0.25  # looking down, of which one eye is misread
+    shown = shown_lids(guessed)[1]
+    assert np.abs(np.diff(shown, axis=1)).max() < 0.05 and 0.3 < shown[30, 0] < 0.55
+    twitch = np.ones((60, 2))
+    twitch[[10, 50]] = 0.1  # blinks, so that it is known what shut means
+    twitch[30] = 1.0, 0.1  # one frame of one eye alone
+    assert np.abs(np.diff(shown_lids(twitch)[1], axis=1)).max() < 0.05
+    twitch[25:35] = 1.0, 0.1
+    shown = shown_lids(twitch)[1]
+    assert shown[30, 0] > 0.95 and shown[30, 1] < 0.15

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 class Mouth(str, Enum):
     """Where the inside of the mouth comes from."""
 
+    auto = "auto"
     driver = "driver"
     own = "own"
 
@@ -119,9 +120,15 @@ def animate(
     ] = None,
     smooth: Annotated[float, typer.Option(help="Smoothing, 0 (none) to 1.")] = 0.5,
     mouth: Annotated[
-        Mouth, typer.Option(help="Inside of the mouth: the driver's, or the portrait's own, modelled.")
-    ] = Mouth.driver,
+        Mouth,
+        typer.Option(
+            help="Inside of the mouth: own (modelled), the driver's, or auto: the driver's of the same person."
+        ),
+    ] = Mouth.auto,
     wrinkles: Annotated[Wrinkles, typer.Option(help="Carry over the driver's wrinkles, or none.")] = Wrinkles.driver,
+    neutral: Annotated[
+        bool, typer.Option("--neutral", help="Take the portrait's own expression off first: its smile, its open mouth.")
+    ] = False,
     no_refine: Annotated[
         bool, typer.Option("--no-refine", help="Only the face is followed: no outline measured, no networks.")
     ] = False,
@@ -197,8 +204,8 @@ def animate(
         start=parse_time(start, "--start") or 0.0, end=parse_time(end, "--end"), fps=fps,
         parts=tuple(p.strip() for p in parts.split(",") if p.strip()), strength=strength, absolute=absolute, loop=loop,
         audio=audio, panel=panel, mark=mark, sign=sign,
-        engine=engine, weights=weights, mouth=mouth.value, wrinkles=wrinkles.value, refine=not no_refine,
-        own=parse_own(own),
+        engine=engine, weights=weights, mouth=mouth.value, wrinkles=wrinkles.value, neutral=neutral,
+        refine=not no_refine, own=parse_own(own),
     )  # fmt: skip
     options.check()  # before a driver is made of them
     driver: Driving = motion or driving or ""

@@ -33,6 +33,9 @@ def edit(
     grid: Annotated[
         bool, typer.Option("--grid", help="0, 1/3, 2/3 and all of it side by side; of two units every combination.")
     ] = False,
+    neutral: Annotated[
+        bool, typer.Option("--neutral", help="Take the portrait's own expression off first: its smile, its open mouth.")
+    ] = False,
     no_shading: Annotated[bool, typer.Option("--no-shading", help="Do not deepen furrows.")] = False,
     exaggerate: Annotated[bool, typer.Option("--allow-exaggeration", help="Intensities up to 2 instead of 1.")] = False,
     face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
@@ -54,8 +57,8 @@ def edit(
     from infinex.editing import expression
     from infinex.media.image import SUFFIXES
 
-    if units is None and emotion is None and text is None:
-        raise InputError('say which expression: --units "AU12=0.8", --emotion happy or --text "she smiles"')
+    if units is None and emotion is None and text is None and not neutral:
+        raise InputError('say which expression: --units "AU12=0.8", --emotion happy, --text "she smiles", or --neutral')
     if text is not None and (units is not None or emotion is not None):
         raise InputError("--text says it all: leave out --units and --emotion")
     notes: list[str] = []
@@ -73,6 +76,7 @@ def edit(
         image = run(
             photo, wanted, output, grid=grid, shading=not no_shading, exaggerate=exaggerate,
             face=face, box=where, mark=mark, sign=sign, background=background, notes=notes,
+            neutral=neutral,
         )  # fmt: skip
         summary = {
             "output": str(output), "units": wanted, "width": image.shape[1], "height": image.shape[0],
@@ -86,7 +90,13 @@ def edit(
     from infinex.options import Options
 
     options = Options(
-        face=face, box=where, mark=mark, sign=sign, wrinkles="none" if no_shading else "driver", background=background
+        face=face,
+        box=where,
+        mark=mark,
+        sign=sign,
+        wrinkles="none" if no_shading else "driver",
+        background=background,
+        neutral=neutral,
     )
     if text is not None:
         with progress_bar("animating", quiet or as_json) as update:

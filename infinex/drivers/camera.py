@@ -108,20 +108,21 @@ class LiveCapture:
                 if len(self._anew[0]) >= self._enough:
                     (self._tracks, self._images), self._anew = self._anew, None
                     begins = self.settle(*self._near)
-            self._state = self._steady(self._measure(image, face.landmarks), now - self._last)
+            seconds = now - self._last
+            self._state = self._steady(self._measure(image, face.landmarks, seconds), seconds)
         self._last = now
         if self._state is None:
             return None
         move = self._states.move(self._state, now - self._start, face is not None)
         return Drive(move, image if face else None, face.landmarks if face else None, begins)
 
-    def _measure(self, image: NDArray[np.uint8], points: Array) -> Array:
-        """One frame's state, see `Capture.state`, and what was measured beyond it."""
+    def _measure(self, image: NDArray[np.uint8], points: Array, seconds: float) -> Array:
+        """The state of a frame `seconds` after the last, see `Capture.told`, and what was measured beyond it."""
         if self._measured is None:
-            return self._states.state(points)
+            return self._states.told(points, seconds)
         points = self._measured.landmarks(image, points)
         beyond = self._measured.beyond(image, points, fit_pose(self.rest.face, points), True)
-        return np.concatenate([self._states.state(points), beyond])
+        return np.concatenate([self._states.told(points, seconds), beyond])
 
 
 class CameraDriver(Driver):

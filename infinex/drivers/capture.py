@@ -33,6 +33,13 @@ CALM = 0.8  # seconds in which a growth that stays is taken for the camera's
 ZOOMING = (0.06, 0.12)  # log/s: from the first growth on, what moves along is the camera's, too; from the second wholly
 DRIFT = 0.3  # seconds over which that movement is averaged
 GROWN, MOVED = 0.2, 0.3  # log, IOD: growth and drift that the surroundings are carried along by at most
+AWAKE = 0.7  # share of the widest opening from which on a performer counts as awake; below, the eyes look down or blink
+BLINKS = 0.42  # share of the usual opening under which lids that narrowed are taken for shut
+TURNED = 18.0  # degrees of yaw by which the nearer eye alone has the say
+WINK = (0.2, 0.75)  # openings, of the usual one, of the shut and the open eye of a wink ...
+WINK_LASTS, WINK_BEGINS = 0.16, 0.3  # ... the seconds that it lasts at least, and within which both eyes were open
+CLOSED_LIPS = 0.012  # IOD between lips that are closed all the time: then nobody's who does what they do are open
+WINK_SEEN = 10.0  # degrees of yaw beyond which none is seen
 
 
 @dataclass(frozen=True)
@@ -71,9 +78,7 @@ def choose_rest(
             cost = cost + 0.004 * turn
         reference = int(np.argmin(cost + (np.asarray(penalty) if penalty is not None else 0)))
     pose, face = poses[reference], faces[reference]
-    lids_open = np.percentile(openness, 55, axis=0)
-    low = np.percentile(openness, 1, axis=0)
-    closed = np.where(low < 0.55 * lids_open, np.minimum(low + 0.02, 0.45 * lids_open), 0.28 * lids_open)
+    lids_open, closed = _lids(openness, np.array([p.angles[0] for p in poses]))
     alive = float(np.ptp(openness.mean(1))) > 0.03
     least = np.percentile(gaps, 4, axis=0)
     shut = np.where(least < 0.035, np.maximum(least, 0) + 0.004, 0.004)
@@ -86,9 +91,64 @@ def choose_rest(
         gaze_of(face),
         lids_open if alive else openness[reference],
         closed if alive else None,
-        shut if speaks else None,
+        shut if speaks or float(np.median(gaps[:, 4])) < CLOSED_LIPS else None,
     )
     return rest, reference
+
+
+def _say(yaw: Array | float) -> Array:
+    """How much each eye, right and left, counts in a head turned by `yaw` degrees: the nearer one more, (..., 2)."""
+    right = np.clip(0.5 + np.asarray(yaw) / (2 * TURNED), 0, 1)
+    return np.stack([right, 1 - right], -1)
+
+
+def _lids(openness: Array, yaw: Array) -> tuple[Array, Array]:
+    """Openness (2,) of a performer's lids as they usually are, and of shut ones, from frames (T, 2), yaw (T,) degrees.
+
+    Usual is the median over the frames in which the performer is awake, whatever share of the clip those are. Both
+    lids are judged as one, by the eye that is seen better."""
+    say = _say(yaw)
+    each = np.maximum(np.percentile(openness, 85, axis=0), 1e-3)
+    both = (say * openness / each).sum(1)
+    awake = both >= AWAKE * np.percentile(both, 95)
+    seen = awake[:, None] & (say > 0.2)
+    wide = np.array([np.median(openness[s if s.any() else awake, k]) for k, s in enumerate(seen.T)])
+    low = float(np.percentile((say * openness / np.maximum(wide, 1e-3)).sum(1), 1))
+    return wide, wide * (min(low + 0.05, BLINKS) if low < BLINKS else 0.28)
+
+
+class Lids:
+    """Lets both lids of a performer do the same, but for a wink that is plain.
+
+    Trackers guess at the farther eye of a turned head and at lashes: one eye shut beside one that is open is their
+    mistake far more often than the performer's wish."""
+
+    def __init__(self, rest: Rest) -> None:
+        self._rest, self._face = rest, SourceFace(rest.face)
+        self._shut, self._wide = rest.lids
+        self._open_ago, self._winking = 1.0, False
+
+    def shares(self, offsets: Array, yaw: float) -> tuple[Array, float]:
+        """Opening of each lid as a share of the usual one, (2,), and of both as one; from offsets (478, 3)."""
+        each = (eye_openness(self._rest.face + offsets) - self._shut) / np.maximum(self._wide - self._shut, 1e-3)
+        return each, float(_say(yaw) @ each)
+
+    def winks(self, each: Array, yaw: float, seconds: float) -> bool:
+        """Whether one eye is clearly shut and the other clearly open, in a head that shows both, and both were open
+        just before; the frame came `seconds` after the last one."""
+        self._open_ago = 0.0 if each.min() > WINK[1] else self._open_ago + seconds
+        begun = self._winking or self._open_ago < WINK_BEGINS
+        self._winking = bool(begun and each.min() < WINK[0] and each.max() > WINK[1] and abs(yaw) < WINK_SEEN)
+        return self._winking
+
+    def agreed(self, offsets: Array, each: Array, both: float) -> Array:
+        """Offsets with both lids open by the share `both`, (478, 3)."""
+        if np.abs(each - both).max() < 0.02 or not offsets.any():
+            return offsets
+        face = self._rest.face + offsets
+        wanted = np.maximum(self._shut + both * (self._wide - self._shut), 0)
+        self._face.set_lids(face, wanted / np.maximum(self._face.openness, 1e-3))
+        return face - self._rest.face
 
 
 class Camera:
@@ -180,11 +240,69 @@ class Capture:
     def __init__(self, rest: Rest, unit: float, fps: float, smooth: float = 0.5) -> None:
         self.rest, self.unit, self.fps, self.smooth = rest, unit, fps, smooth
         self._back = to_matrix(rest.rotation).T
+        self._lids = None if rest.lids_closed is None else Lids(rest)
+        self._winked = 0.0  # seconds for which a wink has lasted, of frames told one by one
 
     def state(self, points: Array) -> Array:
         """One frame as a flat vector: turn from rest (3), translation (3), log scale, gaze (2), offsets."""
         head = self._head(points)
         return np.concatenate([head, self._face(points, head)])
+
+    def told(self, points: Array, seconds: float) -> Array:
+        """`state` of a frame that came `seconds` after the last one, both lids agreed."""
+        state = self.state(points)
+        if self._lids is None:
+            return state
+        offsets, yaw = state[9:].reshape(-1, 3), self._yaw(state[:7])
+        each, both = self._lids.shares(offsets, yaw)
+        self._winked = self._winked + seconds if self._lids.winks(each, yaw, seconds) else 0.0
+        if self._winked < WINK_LASTS:
+            state[9:] = self._lids.agreed(offsets, each, both).ravel()
+        return state
+
+    def _yaw(self, head: Array) -> float:
+        """Degrees by which a head in this state is turned aside in the picture."""
+        return float(self._pose(head).angles[0])
+
+    def _agreed(self, states: Iterable[tuple[Array, T]], yaw: Callable[[T], float]) -> Iterator[tuple[Array, T]]:
+        """A stream of states without heads (gaze, offsets, what lies beyond) with both lids agreed but for winks.
+
+        Looks as far ahead as a wink must last, and some frames more, in which it begins."""
+        if self.rest.lids_closed is None:
+            yield from states
+            return
+        lids = Lids(self.rest)
+        least, around = max(2, round(WINK_LASTS * self.fps)), max(1, round(0.1 * self.fps))
+        end = 2 + 3 * top.POINTS
+        held: deque[tuple[Array, T, Array, float]] = deque()
+        runs: deque[list[int]] = deque()  # for each frame held, the wink that it is in: its length so far, or 0
+        gone = around  # frames since the last wink ended
+        run = [0]
+
+        def out() -> tuple[Array, T]:
+            nonlocal gone
+            state, other, each, both = held.popleft()
+            winks = runs[0][0] >= least
+            gone = 0 if winks else gone + 1
+            near = gone <= around or any(runs[i][0] >= least for i in range(min(around + 1, len(runs))))
+            runs.popleft()
+            if not near:
+                state[2:end] = lids.agreed(state[2:end].reshape(-1, 3), each, both).ravel()
+            return state, other
+
+        for state, other in states:
+            angle = yaw(other)
+            each, both = lids.shares(state[2:end].reshape(-1, 3), angle)
+            if lids.winks(each, angle, 1 / self.fps):
+                run[0] += 1
+            elif run[0]:
+                run = [0]
+            held.append((state, other, each, both))
+            runs.append(run if run[0] else [0])
+            if len(held) > least + around:
+                yield out()
+        while held:
+            yield out()
 
     def _head(self, points: Array) -> Array:
         """Turn from rest (3), translation (3) and log scale."""
@@ -240,7 +358,8 @@ class Capture:
                 yield state, ((head, still), points, valid, other)
 
         noise = NOISE_FACE if beyond is None else np.concatenate([NOISE_FACE, NOISE_BEYOND])
-        states = smooth(seen_in_it(), self.fps, self.smooth, noise)
+        agreed = self._agreed(seen_in_it(), lambda other: self._yaw(other[0][0]))
+        states = smooth(agreed, self.fps, self.smooth, noise)
         for i, (face, ((head, still), points, valid, other)) in enumerate(states):
             move = self.move(np.concatenate([head, face]), (first + i) / self.fps, valid)
             if move.outline is not None:  # measured as if the camera stayed; a move says what was filmed

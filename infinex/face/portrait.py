@@ -17,7 +17,9 @@ EYES = (
     (top.RIGHT_LID_UPPER, top.RIGHT_LID_LOWER),
     (top.LEFT_LID_UPPER, top.LEFT_LID_LOWER),
 )
-LID_REACH = (0.13, 0.08)  # IOD over which a lid's change spreads into the skin: upper, lower
+LID_REACH = (0.13, 0.08)  # IOD over which a lid's change spreads into the skin: upper, lower ...
+CREASE_REACH = 0.06  # ... and of the upper one that closes, out of its crease
+UPPER_LIP = (0.35, 0.12)  # share of a change between the lips that is the upper one's: opening, closing
 LOWER_LID_RISE = 0.12  # share of the gap that the lower lid closes
 
 
@@ -31,7 +33,9 @@ class SourceFace:
         self.gaps = lip_gaps(self.face)
         self.openness = eye_openness(self.face)
         self.gaze = gaze_of(self.face)
-        self._lids = [(self._near(u, LID_REACH[0]), self._near(lo, LID_REACH[1])) for u, lo in EYES]
+        self._lids = [
+            (self._near(u, LID_REACH[0]), self._near(lo, LID_REACH[1]), self._near(u, CREASE_REACH)) for u, lo in EYES
+        ]
         self._upper_lip = self._near(top.LIPS_INNER_UPPER, 0.16)
         self._lower_lip = self._jaw()
         self.unfold = Relax(self.face)
@@ -77,7 +81,7 @@ class SourceFace:
             middle = (f[upper[0], 1] + f[upper[-1], 1]) / 2
             y = f[: top.SURFACE, 1]
             for mine, others, new, (weight, nearest), side in (
-                (upper, lower, high, near[0], y < middle + 0.02),
+                (upper, lower, high, near[2 if o < 1 else 0], y < middle + 0.02),
                 (lower, upper, low, near[1], y > middle - 0.02),
             ):
                 change = new - face[mine]
@@ -91,15 +95,19 @@ class SourceFace:
             face[upper[1:-1]], face[lower[1:-1]] = high[1:-1], low[1:-1]
 
     def set_lips(self, face: Array, gaps: Array) -> None:
-        """Open the inner lips to nine gaps: a third up, two thirds down with the jaw, in place."""
+        """Open the inner lips to nine gaps: a third up, two thirds down with the jaw, in place.
+
+        Where they close further than in the picture the jaw does nearly all: an upper lip drawn down would swell."""
         f = self.face[: top.SURFACE]
         change = np.concatenate([[0], gaps - lip_gaps(face), [0]])
+        shut = float(np.clip((self.gaps[4] - gaps[4]) / 0.03, 0, 1))
+        up = UPPER_LIP[0] + (UPPER_LIP[1] - UPPER_LIP[0]) * shut
         middle = (f[78, 1] + f[308, 1]) / 2
         weight, nearest = self._upper_lip
         mask = (f[:, 1] < middle).astype(float)
         mask[top.LIPS_INNER_UPPER[1:-1]], mask[top.LIPS_INNER_LOWER[1:-1]] = 1, 0
-        face[: top.SURFACE, 1] -= 0.35 * mask * weight * change[nearest]
+        face[: top.SURFACE, 1] -= up * mask * weight * change[nearest]
         weight, column, chin = self._lower_lip
         mask = (f[:, 1] > middle).astype(float)
         mask[top.LIPS_INNER_LOWER[1:-1]], mask[top.LIPS_INNER_UPPER[1:-1]] = 1, 0
-        face[: top.SURFACE, 1] += 0.65 * mask * weight * (change[column] * (1 - chin) + change[5] * chin)
+        face[: top.SURFACE, 1] += (1 - up) * mask * weight * (change[column] * (1 - chin) + change[5] * chin)

@@ -19,13 +19,16 @@ from numpy.typing import NDArray
 from infinex.face import topology as top
 from infinex.face.pose import fit_pose
 from infinex.face.skin import Skin, face_view
-from infinex.face.units import FACE_UNITS, SIDED, tamed
+from infinex.face.units import FACE_UNITS, SIDED, tamed, units_offsets
 
 Array = NDArray[np.float64]
 RGB = NDArray[np.uint8]
 FAINT = 0.02  # below it, tracking noise
 MOST = 1.0
 DRAWN = {"AU1": 0.75, "AU2": 0.75}  # how far these go today, of what they did when the network was taught
+OWN = 0.15  # intensity under which a unit read off a single picture may be a person's own feature
+BROWS = 0.5  # share of what brows seem to do: how high they lie and how they bend is as much a person's own
+_LIDS = ("AU5", "AU7", "AU43", "AU45", "AU46")
 PROPORTIONS = 10  # of a face at rest, that tell how units will look on it
 
 
@@ -69,6 +72,16 @@ def read_units(offsets: Array, still: bool = False, skin: Array | None = None, r
     out = np.zeros((len(x), len(FACE_UNITS)))
     out[:, columns] = np.clip(found - FAINT, 0, MOST)
     return _as_asked(out)
+
+
+def own_expression(face: Array) -> Array:
+    """What a single portrait's face (478, 3) in head coordinates does away from rest, (478, 3) in IOD.
+
+    Lids stay as they are, and so does what is too faint to be told from a person's own features."""
+    seen = read_units((face - top.mean_face())[None], still=True)[0]
+    amounts = {n: float(v) for n, v in zip(FACE_UNITS, seen) if v > OWN and n not in _LIDS}
+    amounts |= {n: BROWS * v for n, v in amounts.items() if n in ("AU1", "AU2", "AU4")}
+    return units_offsets(amounts) if amounts else np.zeros((top.POINTS, 3))
 
 
 class UnitReader:

@@ -14,7 +14,9 @@ from numpy.typing import NDArray
 from infinex.engine import Drive, Engine, Setting, Shown, Source
 from infinex.errors import InputError, option
 from infinex.face import topology as top
+from infinex.face.identity import same_person
 from infinex.face.portrait import SourceFace
+from infinex.face.reading import own_expression
 from infinex.face.surroundings import head_reach
 from infinex.face.tracker import Face
 from infinex.mesh.beyond import Beyond
@@ -23,6 +25,7 @@ from infinex.mesh.expression import fuller, read
 from infinex.mesh.eyes import draw_eyes
 from infinex.mesh.furrows import Furrows
 from infinex.mesh.layers import Layers, person_matte
+from infinex.mesh.lids import Lids
 from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
 from infinex.mesh.raster import composite, finer
 from infinex.mesh.refiner import Look, colour_of, look_at_eye, look_at_head, look_at_mouth, refiner
@@ -41,9 +44,12 @@ LARGE = 1_200_000  # pixels that move
 class MeshOptions:
     """Choices of the mesh engine."""
 
-    mouth: Literal["driver", "own"] = "driver"  # the inside of the mouth: the driver's, or modelled
+    mouth: Literal["auto", "driver", "own"] = (
+        "auto"  # its inside: the driver's, modelled, or the driver's of the same person
+    )
     wrinkles: Literal["driver", "none"] = "driver"  # the driver's; folds of our own where it has no frames
     absolute: bool = False
+    neutral: bool = False  # the portrait's own expression is taken off first
     oversample: int = 2  # antialiasing of lids and lips
     layers: Literal["matte", "flat"] = "matte"  # flat: no background behind the person, for heads that stay
     shape: WarpShape = field(default_factory=WarpShape)
@@ -74,8 +80,8 @@ class MeshShown(Shown):
 class PreparedFace:
     """One face of a portrait, ready to be moved."""
 
-    def __init__(self, source: Source, options: MeshOptions, cut: bool = False) -> None:
-        """With `cut` a cut-out's own transparency says where the person is."""
+    def __init__(self, source: Source, options: MeshOptions, cut: bool = False, film: bool = False) -> None:
+        """With `cut` a cut-out's own transparency says where the person is; of a `film` it is one frame."""
         self.source, self.options = source, options
         h, w = source.image.shape[:2]
         self.face = SourceFace(source.face.landmarks)
@@ -98,10 +104,16 @@ class PreparedFace:
         self.beyond = Beyond(self.layers.person, points, self.face.pose.scale, borders, alpha is not None)
         self.tone = MouthTone.measure(source.image, self.face.points)
         self.mouth = Mouth(self.face, self.tone)
+        self.lids = Lids(part, self.face, (x0, y0), self.tone.grain)
         self.colour = colour_of(part, self.face.points[:, :2] - [x0, y0])
+        self._own = own_expression(self.face.face) if options.neutral else None
+        if self._own is not None:
+            self.mouth = Mouth(self.face.displaced(-self._own), replace(self.tone, upper=0.0), alone=True)
         self._retarget: Retarget | None = None
         self._filmed = False  # performed, not written
         self._units: NDArray[np.float64] | None = None  # of the last target of a filmed performance
+        self._performer: tuple[NDArray[np.uint8], NDArray] | None = None
+        self._borrows, self._film = False, film
         self._wrinkles: Wrinkles | None = None
         self._last: tuple[NDArray[np.uint8], Flow, NDArray[np.uint8], Target] | None = None
 
@@ -119,6 +131,10 @@ class PreparedFace:
         """Start a performance: its rest, with the reference frame and its landmarks where there are any."""
         self._retarget = Retarget(self.face, rest, self.options.absolute)
         self._filmed = rest.lids_open is not None
+        if self.options.neutral:
+            self._retarget.own, self._retarget.shut = self._own, True
+        self._performer = None if image is None or points is None else (image, points)
+        self.whose_mouth(self.options.mouth)
         self._wrinkles = None
         if self.options.wrinkles == "driver" and image is not None and points is not None:
             spots = np.round(self.face.points[top.SKIN][:, :2]).astype(int)
@@ -126,6 +142,15 @@ class PreparedFace:
             skin = self.source.image[spots[:, 1], spots[:, 0]][None].astype(np.float32) / 255
             tone = np.median(cv2.cvtColor(skin, cv2.COLOR_RGB2LAB)[0], axis=0)
             self._wrinkles = Wrinkles(image, points, rest, skin_tint(tone), self.furrows.worn)
+
+    def whose_mouth(self, mouth: Literal["auto", "driver", "own"]) -> None:
+        """Choose the inside of the mouth, for the performance that has begun and those to come.
+
+        The frames of a film, which come one by one, are never looked at for who it is."""
+        self.options = replace(self.options, mouth=mouth)
+        self._borrows = mouth == "driver"
+        if mouth == "auto" and self._performer is not None and not self._film:
+            self._borrows = same_person(self.source.image, self.face.points, *self._performer)
 
     def quiet_mouth(self, own: NDArray[np.float64], tone: MouthTone) -> None:
         """Take what the source's own mouth does off it; after `begin`.
@@ -184,8 +209,9 @@ class PreparedFace:
         if self.options.wrinkles == "driver":
             self.furrows.apply(part, (x0, y0), target, drive.move, self._units)
         draw_eyes(part, layers.image, (x0, y0), self.face, target)
+        self.lids.draw(part, target)
         theirs = False
-        if self.options.mouth == "driver" and drive.image is not None and drive.points is not None:
+        if self._borrows and drive.image is not None and drive.points is not None:
             theirs = True
             draw_performer_mouth(part, (x0, y0), self.face, target, self.tone, drive.image, drive.points)
         else:
@@ -263,7 +289,7 @@ class MeshEngine(Engine):
         """Everything that depends on the portrait alone."""
         shape = _room(source.face, setting.beside, self.options.shape)
         layers: Literal["matte", "flat"] = "flat" if setting.film else self.options.layers
-        return PreparedFace(source, replace(self.options, shape=shape, layers=layers), setting.cut)
+        return PreparedFace(source, replace(self.options, shape=shape, layers=layers), setting.cut, setting.film)
 
     def layer(
         self,

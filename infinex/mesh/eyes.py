@@ -20,10 +20,41 @@ EYES = (
     (top.LEFT_EYE, top.LEFT_LID_UPPER, top.LEFT_LID_LOWER, top.LEFT_IRIS),
 )
 TRAVEL = 0.25  # eye widths that an iris moves at most
+KEPT = 0.35  # of its radius by which its centre stays inside the lids, however the performer rolls the eyes
+SIDE = 0.55  # ... and beside the corners
 
 
 def _complex(points: NDArray) -> NDArray:
     return points[..., 0] + 1j * points[..., 1]
+
+
+def _local(points: NDArray, a: Any, e: Any) -> NDArray:
+    """Points (N, 2) in an eye's coordinates: 0 and 1 at the corners of its lids."""
+    return (_complex(points) - a) / e
+
+
+def _travel(face: SourceFace, target: Target) -> NDArray[np.float64]:
+    """By how much both irises move, eye widths right and down in the picture: as far as each of them can."""
+    shift = np.clip(target.gaze / GAZE_ANGLE, -TRAVEL, TRAVEL)
+    for k, (_, upper, lower, iris) in enumerate(EYES):
+        if target.openness[k] < 0.25:
+            continue
+        corners = face.points[[upper[0], upper[-1]], :2]
+        a, e = _complex(corners[0]), _complex(corners[1]) - _complex(corners[0])
+        turn = 1.0 if e.real > 0 else -1.0
+        disc = _local(face.points[iris, :2], a, e)
+        centre, radius = turn * disc[0], float(np.abs(disc[1:] - disc[0]).mean())
+        middle = len(upper) // 2
+        q = target.points[[upper[0], upper[-1], upper[middle], lower[middle]], :2]
+        lids = turn * _local(q[2:], _complex(q[0]), _complex(q[1]) - _complex(q[0])).imag
+        ends = sorted((0.0, turn))
+        for axis, low, high, at, room in (
+            (0, ends[0], ends[1], centre.real, SIDE * radius),
+            (1, lids[0], lids[1], centre.imag, KEPT * radius),
+        ):
+            least, most = min(0.0, low + room - at), max(0.0, high - room - at)
+            shift[axis] = np.clip(shift[axis], least, most)
+    return shift
 
 
 def draw_eyes(
@@ -40,10 +71,10 @@ def draw_eyes(
     """
     o = np.array(origin, np.float64)
     h, w = out.shape[:2]
+    shift = _travel(face, target)
     for k, (ring, upper, lower, iris) in enumerate(EYES):
         if target.openness[k] < 0.05:
             continue
-        shift = target.gaze / GAZE_ANGLE
         change = min(1.0, 12 * float(np.abs(shift).sum()) + 6 * abs(1 - float(target.openness[k])))
         if change < 0.01:
             continue
@@ -58,23 +89,19 @@ def draw_eyes(
         if abs(e_d) < 3 or abs(e_s) < 3:
             continue
 
-        def local(points: NDArray, a: Any, e: Any) -> NDArray:
-            return (_complex(points) - a) / e
-
-        top_s, low_s = (local(S[c[1:-1]], a_s, e_s).imag.mean() for c in (upper, lower))
-        top_d, low_d = (local(P[c[1:-1]], a_d, e_d).imag.mean() for c in (upper, lower))
+        top_s, low_s = (_local(S[c[1:-1]], a_s, e_s).imag.mean() for c in (upper, lower))
+        top_d, low_d = (_local(P[c[1:-1]], a_d, e_d).imag.mean() for c in (upper, lower))
         yy, xx = np.mgrid[y0:y1, x0:x1]
         z = (xx + 1j * yy - a_d) / e_d
         u, v = z.real, z.imag
         wide = abs(top_d - low_d) / max(abs(top_s - low_s), 1e-6)
         if wide > 1 / 0.98:  # opened further than the source shows: keep the samples inside its eye
             v = (top_s + low_s) / 2 + (v - (top_d + low_d) / 2) / wide * 0.98
-        centre = local(S[iris[0]], a_s, e_s)
-        radius = float(np.abs(local(S[iris[1:]], a_s, e_s) - centre).mean())
+        centre = _local(S[iris[0]], a_s, e_s)
+        radius = float(np.abs(_local(S[iris[1:]], a_s, e_s) - centre).mean())
         # The eye's own axes: for the left eye both run the other way on screen, and so does its shift.
         turn = 1.0 if e_s.real > 0 else -1.0
-        du, dv = np.clip(shift, -TRAVEL, TRAVEL) * turn
-        du = np.clip(centre.real + du, 0.55 * radius, 1 - 0.55 * radius) - centre.real
+        du, dv = shift * turn
         away = np.hypot(u - centre.real - du, v - centre.imag - dv) - 1.05 * radius
         reach = 0.5 * radius + 0.6 * min(centre.real, 1 - centre.real)
         f = np.clip(away / reach, 0, 1)

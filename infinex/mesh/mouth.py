@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
-from infinex.face.interior import colour_at, interior, lab_of, ramp
+from infinex.face.interior import colour_at, interior, lab_of, painted, ramp
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import to_matrix
 from infinex.mesh.layers import polygon_mask
@@ -35,6 +35,10 @@ HINGE = np.array([0.0, -0.02, 0.10])  # jaw joint, head coordinates
 SUN = np.array([0.12, -0.45, -0.88])  # light from the front and above, head coordinates
 HALFWAY = (SUN - np.array([0, 0, 1])) / np.linalg.norm(SUN - np.array([0, 0, 1]))  # between light and viewer
 SMILE_LIT = 0.15  # how much lighter the upper teeth are in a broad smile
+TOOTH_SEEN = (0.002, 0.012)  # IOD of teeth told to show over which they appear
+DARK_TOLD, DARKENED = (0.25, 0.85), 0.75  # share of a band told dark over which, and by how much, it darkens
+GLOSS = 9.0  # lightness of the light on a wet tooth
+SQUEEZED = (0.4, 0.6)  # share of its own opening under which a portrait's own interior is not shown
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
 TOOTH_LIGHT = 0.45  # share of light from where on a third of the mouth is full of teeth
 TEETH_MOVE = (-0.03, 0.09)  # IOD by which teeth may be shown elsewhere than the skull has them
@@ -45,6 +49,8 @@ REDDEST = np.array([3.0, 12.0])  # most that a, b may rise: lipstick is no light
 LIP_CAST = 0.6  # share of the difference of two people's lips that a performer's mouth takes on
 FEW_TEETH = 0.03  # share of the mouth from where on teeth tell their own colour
 TOOTH_RANGE = 0.6  # of the colours of teeth, of what compression and light made of it
+FACE_LIGHT, EYE_WHITE = 90, 92  # percentiles of lightness of a face, and of its eyes
+DULL = 0.92  # share of the face's light from which on an eye white counts as one: dark and narrow eyes show none
 LIP_RIM = 0.10  # IOD from the line of the lips within which a performer's lip may be in the way
 LARGEST = 288  # widest mouth modelled, in pixels; larger ones are enlarged
 STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
@@ -58,6 +64,8 @@ class MouthTone:
     lips: NDArray[np.float32]  # (3,)
     grain: NDArray[np.float32]  # (n, n) log-luminance residual of the skin, one cell a pixel
     upper: float = 0.0  # share of the mouth's opening that upper teeth take in the picture
+    ceiling: float = 96.0  # lightness that nothing in the mouth exceeds: of eye whites, and of the face's light parts
+    beneath: Array | None = None  # (11,) share of the lower lip that the picture's teeth cover below its tracked edge
 
     @staticmethod
     def measure(image: Image, points: Array) -> MouthTone:
@@ -90,7 +98,36 @@ class MouthTone:
         own_skin, own_lips = (lab_of(part[where][None]).mean((0, 1)) for where in (skin, rim))
         shown = interior(image, points)
         upper = 0.0 if shown is None else float(_teeth_shown(shown)[0])
-        return MouthTone(own_skin, own_lips, patch.astype(np.float32), upper)
+        lightness = lab_of(part)[..., 0]
+        face = float(np.percentile(lightness[polygon_mask(H, W, p[top.OVAL]) > 0.5], FACE_LIGHT))
+        whites = polygon_mask(H, W, p[top.RIGHT_EYE]) + polygon_mask(H, W, p[top.LEFT_EYE]) > 0.5
+        eye = float(np.percentile(lightness[whites], EYE_WHITE)) if whites.sum() >= 12 else face
+        ceiling = max(min(face, max(eye, DULL * face)), 25.0)
+        beneath = _beneath(image, points, own_lips) if upper > 0 else None
+        return MouthTone(own_skin, own_lips, patch.astype(np.float32), upper, ceiling, beneath)
+
+
+def _beneath(image: Image, points: Array, lips: NDArray) -> Array | None:
+    """How far teeth reach below the tracked edge of the lower lip, (11,) shares of that lip; None where they do not.
+
+    Trackers put the inner edge of a smiling lip across the teeth."""
+    inner, outer = points[top.LIPS_INNER_LOWER, :2], points[top.LIPS_OUTER_LOWER, :2]
+    upper = points[top.LIPS_INNER_UPPER, :2]
+    down = np.linspace(0, 0.6, 12)[:, None, None]
+    seen = inner + down * (outer - inner)
+    above = (upper + inner) / 2
+    places = np.concatenate([above[None], seen]).astype(np.float32)
+    lab = lab_of(cv2.remap(image, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    tooth = np.median(lab[0, 3:8], 0)
+    way = tooth - lips
+    if float(np.linalg.norm(way)) < 15 or tooth[0] < lips[0]:
+        return None
+    share = (lab[1:] - lips) @ way / float(way @ way)
+    still = np.minimum.accumulate(share > 0.5, 0)
+    reach = np.where(still, down[..., 0], 0).max(0)
+    reach[[0, 1, -2, -1]] = 0
+    reach = np.convolve(np.pad(reach, 1, "edge"), [0.25, 0.5, 0.25], "valid")
+    return np.asarray(reach) if reach.max() > 0.08 else None
 
 
 @dataclass(frozen=True)
@@ -109,6 +146,8 @@ class _Gap:
         """The opening of `target` in a window of `shape` at `origin`; None where there is nothing to fill."""
         gap, mine = float(target.gap[4]), float(max(face.gaps[4], 0))
         own = float(np.clip((1.6 * mine + 0.006 - gap) / (0.3 * mine + 0.006), 0, 1))
+        if mine > LEAST:  # ... nor where the lips have come so near that it would be squeezed
+            own *= float(ramp(np.array(gap / mine), *SQUEEZED))
         if gap < least or own >= 1:
             return None
         P = target.points[:, :2] - np.array(origin)
@@ -202,7 +241,7 @@ def _spread(map_x: NDArray, map_y: NDArray, drawn: NDArray[np.bool_]) -> None:
 def _tooth_of(skin: NDArray, alive: float, share: float = 0.719, lift: float = 23.0) -> NDArray[np.float32]:
     """Colour (Lab) of teeth lit as a skin is; `alive` 0..1 is how much colour the picture's mouths have."""
     lightness = np.clip(share * float(skin[0]) + lift, 40, 96)
-    return np.array([lightness, 0.28 * skin[1], 0.28 * skin[2] + 6.0 * alive], np.float32)
+    return np.array([lightness, 0.28 * skin[1] + 1.5 * alive, 0.28 * skin[2] + 5.0 * alive], np.float32)
 
 
 def _mid_lips(points: Array) -> Array:
@@ -247,8 +286,8 @@ class Anatomy:
     tongue_dim: float = 0.581  # light where none falls directly
     tongue_lit: float = 0.62
     tongue_fade: float = 1.86  # darker towards the throat
-    flesh: float = 0.55  # lightness as a share of the skin's
-    flesh_red: float = 16.5
+    flesh: float = 0.52  # lightness as a share of the skin's
+    flesh_red: float = 9.0  # redness beyond that of lips and skin
     dark: float = 0.085
     tooth_share: float = 0.719
     tooth_lift: float = 23.0
@@ -296,7 +335,7 @@ class _Arch:
         start = np.concatenate([[0], self.widths])[n]
         u = np.clip(2 * (along - start) / (self.widths[n] - start) - 1, -1.2, 1.2)
         # The line of incisal edges curves; each crown is rounded at its corners.
-        sag = 0.10 * x * x + 0.006 * (n == 1) + 0.016 * np.abs(u) ** 5 + 0.003 * (n == 2) * np.abs(u)
+        sag = 0.10 * x * x + 0.006 * (n == 1) + 0.012 * np.abs(u) ** 5 + 0.003 * (n == 2) * np.abs(u)
         above = (y - self.edge) * self.up - sag  # > 0: into the crown, away from the edge
         crown = self.crowns[n] * (1 - 0.22 * np.abs(u) ** 2.2)  # scalloped gum line
         slope = self._slope(np.abs(x)) * np.sign(x)
@@ -340,12 +379,14 @@ class Mouth:
         skin, lips, a = self._tone.skin, self._tone.lips, self._anatomy
         L = float(skin[0])
         # Of a drawing or a grey photo the lips have no colour of their own, and so has the mouth.
-        red = max(float(lips[1] - 0.6 * skin[1]), 0.0)
         alive = float(np.clip(np.hypot(lips[1], lips[2]) / 18, 0, 1))
         cast = skin[1:]
         self._tooth = _tooth_of(skin, alive, a.tooth_share, a.tooth_lift)
-        self._gum = np.array([0.62 * L + 2, *(0.55 * cast + [10 * alive + 0.35 * red, 2 * alive])])
-        self._flesh = np.array([a.flesh * L, *(0.50 * cast + [a.flesh_red * alive + 0.4 * red, 2 * alive])])
+        # Flesh has the hue of the portrait's own lips and skin; a painter's palette has neither magenta nor lilac.
+        flesh = 0.45 * lips[1:] + 0.40 * cast + [a.flesh_red * alive, 1.0 * alive]
+        flesh[1] = np.clip(flesh[1], 0.35 * flesh[0] * alive, max(0.75 * flesh[0], 0.5 * cast[1]))
+        self._gum = np.array([0.62 * L + 2, *(0.85 * flesh)])
+        self._flesh = np.array([a.flesh * L, *flesh])
         self._dark = np.array([(a.dark + 0.12 * (1 - alive)) * L + 1.5, *(0.25 * cast + [9 * alive, 4 * alive])])
 
     def draw(self, out: Image, origin: tuple[int, int], target: Target) -> None:
@@ -360,7 +401,12 @@ class Mouth:
         inter = cv2.INTER_AREA if k > 1 else cv2.INTER_LINEAR
         layer = cv2.resize(layer, (x1 - x0, y1 - y0), interpolation=inter)
         layer *= self._grain(x0, y0, x1, y1)[..., None]
-        mask = polygon_mask(y1 - y0, x1 - x0, P[top.LIPS_INNER] - [x0, y0])
+        ring = P
+        if self._tone.beneath is not None:  # teeth of the picture below the edge of its lip must not go down with it
+            ring = P.copy()
+            lower = top.LIPS_INNER_LOWER
+            ring[lower] += self._tone.beneath[:, None] * (P[top.LIPS_OUTER_LOWER] - P[lower])
+        mask = polygon_mask(y1 - y0, x1 - x0, ring[top.LIPS_INNER] - [x0, y0])
         mask = cv2.GaussianBlur(mask, (0, 0), max(0.6, 0.005 * target.pose.scale))
         mask *= place.share(self._ramp)
         blend(out, layer.astype(np.float32), mask.astype(np.float32), x0, y0)
@@ -407,13 +453,23 @@ class Mouth:
         lower = self._lower.meet(o_jaw, d_jaw)
         lab = self._cavity(o, d)
         lab = self._draw_tongue(lab, o_jaw, d_jaw)
+        q = (P[top.LIPS_INNER] - [x0, y0]) * [W / (x1 - x0), H / (y1 - y0)]
+        opening = polygon_mask(H, W, q)
+        if target.interior is not None:  # as dark behind the teeth as the performer's mouth was there
+            _, dark = painted(target.interior, opening)
+            lab *= (1 - DARKENED * ramp(dark, *DARK_TOLD))[..., None]
         smile = max(self._smile(target), self._tone.upper)  # teeth that the portrait shows are lit already
-        lab = self._draw_arch(lab, lower, self._anatomy.lower_bright)
-        lab = self._draw_arch(lab, upper, self._anatomy.upper_bright * (1 + SMILE_LIT * smile))
+        seen = np.ones(2) if told is None else ramp(told, *TOOTH_SEEN)
+        seam = float(np.clip(0.9 * MM * 8 * pose.scale / 12, 0.25, 1))  # small teeth run into each other
+        bright = self._anatomy.upper_bright * (1 + SMILE_LIT * smile)
+        held = min(1.0, self._tone.ceiling / (float(self._tooth[0]) * bright + GLOSS))
+        bright *= held
+        lab = self._draw_arch(lab, lower, self._anatomy.lower_bright * held, float(seen[1]), seam)
+        lab = self._draw_arch(lab, upper, bright, max(float(seen[0]), float(self._bared > 0)), seam)
+        lab[..., 0] = np.minimum(lab[..., 0], self._tone.ceiling)
         # Lips shade what lies behind them, the upper one more; light dies towards the corners.
         unit = pose.scale * W / (x1 - x0)
-        q = (P[top.LIPS_INNER] - [x0, y0]) * [W / (x1 - x0), H / (y1 - y0)]
-        inside = (polygon_mask(H, W, q) > 0.5).astype(np.uint8)
+        inside = (opening > 0.5).astype(np.uint8)
         rim = cv2.distanceTransform(inside, cv2.DIST_L2, 5) / unit
         line = np.array([q[i] for i in range(len(top.LIPS_INNER_UPPER))])
         order = np.argsort(line[:, 0])
@@ -446,7 +502,7 @@ class Mouth:
         p, v = (o - centre) / radii, d / radii
         a, b, c = v @ v, (p * v).sum(-1), (p * p).sum(-1) - 1
         disc = b * b - a * c
-        hit = 1 / (1 + np.exp(-np.clip(disc / (0.10 * a), -40, 40)))
+        hit = 1 / (1 + np.exp(-np.clip(disc / (0.14 * a), -40, 40)))
         t = (-b - np.sqrt(np.maximum(disc, 0))) / a
         n = (p + t[..., None] * v) / radii
         n /= np.maximum(np.linalg.norm(n, axis=-1, keepdims=True), 1e-6)
@@ -455,21 +511,21 @@ class Mouth:
         colour = np.empty_like(lab)
         colour[:] = self._flesh
         groove = 1 - 0.12 * np.exp(-(((o[..., 0] + t * d[0]) / 0.02) ** 2))
-        colour[..., 0] *= (k.tongue_dim + k.tongue_lit * light) * (1 - k.tongue_fade * depth) * groove
-        w = (hit * np.clip(disc / (0.05 * a), 0, 1))[..., None]
+        colour[..., 0] *= (k.tongue_dim + k.tongue_lit * light) * np.clip(1 - k.tongue_fade * depth, 0.12, 1) * groove
+        w = (hit * np.clip(disc / (0.55 * a), 0, 1))[..., None]
         return lab * (1 - w) + colour * w
 
-    def _draw_arch(self, lab: NDArray, m: dict[str, NDArray], bright: float) -> NDArray:
+    def _draw_arch(self, lab: NDArray, m: dict[str, NDArray], bright: float, seen: float, seam: float) -> NDArray:
         light = np.clip(m["normal"] @ SUN, 0, 1)
         gloss = np.clip(m["normal"] @ HALFWAY, 0, 1) ** 40
         fade = np.exp(-m["z"] / self._anatomy.teeth_fade)  # back teeth sink into the dark of the cheeks
         height = np.clip(m["above"] / np.maximum(m["crown"], 1e-6), 0, 1)
-        between = np.exp(-(((1 - np.abs(m["u"])) / 0.10) ** 2))
+        between = seam * np.exp(-(((1 - np.abs(m["u"])) / 0.10) ** 2))
         tooth = np.empty_like(lab)
         tooth[:] = self._tooth
         # Enamel is bluish and translucent at the edge, warmer towards the gum.
-        tooth[..., 0] *= (0.72 + 0.28 * light) * (1 - 0.22 * between) * (0.90 + 0.10 * np.sin(height * np.pi))
-        tooth[..., 0] += 9 * gloss
+        tooth[..., 0] *= (0.78 + 0.25 * light) * (1 - 0.13 * between) * (0.90 + 0.10 * np.sin(height * np.pi))
+        tooth[..., 0] += GLOSS * gloss
         tooth[..., 2] += 3.0 * height * np.hypot(*self._tooth[1:]) / 8
         gum = np.empty_like(lab)
         gum[:] = self._gum
@@ -481,8 +537,8 @@ class Mouth:
         shown = 0.10 + 0.90 * fade
         colour[..., 0] *= bright * shown
         colour[..., 1:] *= (0.5 + 0.5 * shown)[..., None]
-        present = 1 / (1 + np.exp(-np.clip(m["above"] / (0.6 * soft), -40, 40)))
+        present = 1 / (1 + np.exp(-np.clip(m["above"] / (0.8 * soft), -40, 40)))
         present *= np.clip((0.42 - np.abs(m["x"])) / 0.06, 0, 1) * m["met"]
         # Gums end where the cheek begins.
-        present *= np.clip((m["crown"] + 0.16 - m["above"]) / 0.05, 0, 1)
+        present *= np.clip((m["crown"] + 0.16 - m["above"]) / 0.05, 0, 1) * seen
         return lab * (1 - present[..., None]) + colour * present[..., None]

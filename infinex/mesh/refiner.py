@@ -32,8 +32,10 @@ Planes = NDArray[np.float32]
 MODELS = Path(__file__).with_name("data")
 PARTS = ("head", "eye", "mouth")  # in the order they are refined
 GENTLE = 0.4  # strength where the face has no colour
+MODELLED, TINT = 0.6, 0.3  # of its answer for the mouth, and of its colours: the model has those of the portrait
 WIDE_TOLD = 0.3  # share by which it holds back before a wide open mouth that it was told about
 SHUT = (0.25, 0.6)  # of an eye's own opening, over which the eyes' network begins to move lids
+PAINTED = 0.3  # of its answer for lids that are shut
 FAR_GAZE = 0.5  # radians; the eyes' network fades out towards it
 LARGEST = 110.0  # of a residual, in grey levels
 
@@ -102,7 +104,8 @@ class Look:
     planes: Planes  # (C, side, side), about -1..1; the first three are the frame
     support: Planes  # (side, side) in 0..1: where it may change something
     trust: float = 1.0  # 0..1: how much of the answer is shown ...
-    steer: float = 1.0  # ... and how much of its correction of the dense motion
+    steer: float = 1.0  # ... how much of its correction of the dense motion ...
+    tint: float = 1.0  # ... and how much of its colours
 
     @property
     def visible(self) -> float:
@@ -156,6 +159,7 @@ def colour_of(image: Image, points: NDArray) -> float:
 
 def _apply(part: Image, look: Look, out: Planes, colour: float) -> None:
     residual = np.clip(out[:3] * 127.5, -LARGEST, LARGEST)
+    colour = min(colour, look.tint)
     if colour < 1:  # the networks know skin: elsewhere they stay gentle, and bring no colour of their own
         grey = residual.mean(0)
         residual = (GENTLE + (1 - GENTLE) * colour) * (grey + colour * (residual - grey))
@@ -235,8 +239,8 @@ def look_at_mouth(part: Image, image: Image, origin: tuple[int, int], face: Sour
     moved = float(np.abs(target.face[top.LIPS_INNER] - face.face[top.LIPS_INNER]).max())
     alive = np.clip((target.gap[4] - 0.010) / 0.02, 0, 1) * np.clip(moved / 0.03, 0, 1)
     # What a wide open mouth shows is else anybody's guess, and the mean of all guesses is pale: the model stands alone.
-    trust = 1 - (WIDE_TOLD if known else 1.0) * roundness(target)
-    return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 1.5) * float(alive)), trust)
+    trust = MODELLED * (1 - (WIDE_TOLD if known else 1.0) * roundness(target))
+    return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 1.5) * float(alive)), trust, tint=TINT)
 
 
 def look_at_eye(part: Image, image: Image, origin: tuple[int, int], face: SourceFace, target: Target, k: int) -> Look:
@@ -264,6 +268,7 @@ def look_at_eye(part: Image, image: Image, origin: tuple[int, int], face: Source
     trust = float(np.clip((FAR_GAZE - float(np.hypot(*target.gaze))) / 0.2, 0, 1))
     # A tracker calls eyes shut before they are, and the network learned to leave them open a little: lids shall meet.
     steer = float(np.clip((target.openness[k] - SHUT[0]) / (SHUT[1] - SHUT[0]), 0, 1))
+    trust *= PAINTED + (1 - PAINTED) * steer  # lids that come down are painted, as it has not seen them
     grown = cv2.dilate(lids, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (15, 13)))
     return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 3.0) * float(alive)), trust, steer)
 

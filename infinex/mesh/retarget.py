@@ -17,9 +17,10 @@ Array = NDArray[np.float64]
 NOD_LIMIT = np.radians([15.0, 30.0])  # yaw and pitch
 SHIFT_LIMIT = np.array([0.25, 0.6])  # of the head's place, IOD
 TILT_LIMIT = np.radians([30.0, 45.0])  # roll
-NARROWING = 1.4  # how much less than in proportion lids follow while they are nearly open
+NARROWING = 1.1  # how much less than in proportion lids follow while they are nearly open
 LIP_NOISE = 0.015  # IOD: gaps of a performer at rest below which shares of them say little
 PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they are to be shut
+CORNERS = 0.55  # of the way to the outer corners that the inner ones go in a mouth that is wide open
 LOWER_LID_NOISE = 0.04  # share of it by which a tracked lower lid wanders
 
 
@@ -88,6 +89,7 @@ class Retarget:
         apart = np.linalg.norm(to_vector(source.pose.rotation @ self._rest_rotation.T))
         self._apart = bool(apart > np.radians(4.0))
         self.own: Array | None = None  # (478, 3) taken off the source first: what its own mouth says
+        self.shut = False  # whether its lips are taken to be closed at rest, however far apart they are in the picture
 
     def _lower_lids(self, offsets: Array, openness: Array) -> Array:
         """Share of the gap by which the performer's lower lids, tightened, rise beyond mere closing, (2,)."""
@@ -127,7 +129,9 @@ class Retarget:
             ratio = np.clip((openness - self._closed) / np.maximum(self._open - self._closed, 1e-3), 0, 1.5)
             # Large-eyed portraits look asleep where a performer merely smiles: narrow lids less than shut ones.
             ratio = np.where(ratio < 1, 1 - np.abs(1 - ratio) ** NARROWING, ratio)
-        if self.absolute or rest.lips_closed is None:
+        if self.shut and (self.absolute or rest.lips_closed is None):
+            gap = np.minimum(src.gaps, 0) + np.maximum((gaps - self._rest_gaps) * self._lip_scale, 0)
+        elif self.absolute or rest.lips_closed is None:
             change = (gaps - self._rest_gaps) * self._lip_scale
             gap = np.maximum(np.minimum(src.gaps, 0), src.gaps + change)
             if not self.absolute:  # lips that are parted already need not part as far again
@@ -137,10 +141,16 @@ class Retarget:
                 gap = np.where(change < 0, np.minimum(gap, np.maximum(src.gaps, 0) * share), gap)
         else:  # lips meet when the performer's do, however open the portrait's are
             gap = np.maximum(0, gaps - rest.lips_closed) * self._lip_scale
-        if self.own is not None:  # what showed between lips that were apart would be left as a line of teeth
+        if (
+            self.own is not None or not self.absolute
+        ):  # what showed between lips that were apart would be left as a line of teeth
             gap = gap - PRESSED * np.clip(1 - gap / (2 * PRESSED), 0, 1) * np.clip(src.gaps / PRESSED, 0, 1)
         src.set_lids(face, ratio, self._lower_lids(move.offsets, openness) * np.clip(ratio, 0, 1))
         src.set_lips(face, gap)
+        # The crease between lips that part opens, too: outside of an open mouth it would stand as a spike.
+        drawn = CORNERS * float(np.clip((gap[4] - max(src.gaps[4], 0.0) - 0.02) / 0.10, 0, 1))
+        for inner, outer in ((78, 61), (308, 291)):
+            face[inner, :2] += drawn * (face[outer, :2] - face[inner, :2])
         src.unfold(face)
         # Head pose: the turn from rest, softly limited, laid on the source's own.
         vector = to_vector(to_matrix(move.rotation) @ self._rest_rotation.T)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import threading
 import time
-from dataclasses import replace
 from typing import Any
 
 import cv2
@@ -88,7 +87,7 @@ class Live:
         self._tracker = FaceTracker()
         self.strength = 1.0
         self.parts: tuple[str, ...] = DEFAULT_PARTS
-        self.borrow = True  # the inside of the performer's mouth
+        self.borrow = False  # the inside of the performer's mouth, whoever it is
         self.settle()
 
     def settle(self) -> None:
@@ -111,6 +110,8 @@ class Live:
         part_weights(parts)
         self.strength, self.parts = float(strength), tuple(parts)
         self.borrow = bool(data.get("borrow", self.borrow))
+        for face in self._stage.faces:
+            face.whose_mouth("driver" if self.borrow else "auto")  # type: ignore[attr-defined]
         if data.get("settle"):
             self.settle()
         elif self._first is not None:
@@ -147,8 +148,6 @@ class Live:
         if came is None:
             return "lost", None
         drive = self._adjust(came)
-        if not self.borrow:
-            drive = replace(drive, image=None, points=None)
         return ("live" if face is not None else "lost"), self._stage.render(drive)[0]
 
     def _adjusting(self, first: Shot) -> Adjusting:

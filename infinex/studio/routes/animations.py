@@ -68,8 +68,12 @@ async def create(
     strength: Annotated[float, Form(ge=0, le=3, allow_inf_nan=False)] = 1.0,
     absolute: Annotated[bool, Form(description="Take the driver's pose as it is, not its change")] = False,
     smooth: Annotated[float, Form(ge=0, le=1, allow_inf_nan=False)] = 0.5,
-    mouth: Annotated[Literal["driver", "own"], Form(description="Whose inside of the mouth")] = "driver",
+    mouth: Annotated[
+        Literal["auto", "driver", "own"],
+        Form(description="Whose inside of the mouth; auto: the driver's, where both are the same person"),
+    ] = "auto",
     wrinkles: Annotated[Literal["driver", "none"], Form(description="Whose wrinkles")] = "driver",
+    neutral: Annotated[bool, Form(description="The portrait's own expression is taken off first")] = False,
     audio: Annotated[Literal["keep", "none"], Form(description="The driver's sound, or none")] = "keep",
     size: Annotated[int | None, Form(description="Longer side of the result in pixels", ge=64, le=8192)] = None,
     fps: Annotated[float | None, Form(ge=1, le=120, allow_inf_nan=False)] = None,
@@ -117,6 +121,7 @@ async def create(
     options: dict[str, Any] = {
         "engine": engine, "face": face, "parts": tuple(p.strip() for p in parts.split(",") if p.strip()),
         "strength": strength, "absolute": absolute, "smooth": smooth, "mouth": mouth, "wrinkles": wrinkles,
+        "neutral": neutral,
         "size": size, "fps": fps, "audio": audio, "panel": panel, "mark": mark, "start": start, "end": end,
         "loop": loop, "background": background_of(background, format), "driver_face": whose_of(driver_face),
     }  # fmt: skip

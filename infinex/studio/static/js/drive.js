@@ -168,7 +168,7 @@ export function options() {
   const parts = $$('[name="part"]:checked').map((c) => c.value).join(",");
   return {
     parts, strength: $("#strength").value, smooth: $("#smooth").value, absolute: $("#exact").checked,
-    mouth: $("#borrow").checked ? "driver" : "own", wrinkles: $("#folds").checked ? "driver" : "none",
+    mouth: $("#borrow").checked ? "driver" : "auto", wrinkles: $("#folds").checked ? "driver" : "none",
     audio: $("#sound").checked ? "keep" : "none", mark: $("#mark").checked, size: $("#size").value,
     engine: $("#engine").value || "mesh", start: $("#start").value, end: $("#end").value, loop: $("#loop").checked,
     background: $("#background").value, format: $("#background").value === "none" ? "webm" : "mp4",

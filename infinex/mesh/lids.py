@@ -1,0 +1,288 @@
+"""Upper lids that come down: clean skin out of the crease, a lash line where the lids meet, lashes that turn over.
+
+Warping alone would draw down what lies on an open lid's edge - lashes, shadow, rims of paint - into bars. So the lid is
+laid out once for each portrait, straightened along its edge: the band of the lashes, and the skin above without them.
+A lid that closes is put together from both: the band stays as thick as it was and turns over while the lid sinks, the
+skin above it is lengthened, and smoothed the more the further it has come out of the crease.
+Lengths here are in widths of the eye, upright in its own frame; `d` is the height above the edge of the upper lid.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.face.interior import lab_of, ramp
+from infinex.face.portrait import EYES, SourceFace
+from infinex.face.surroundings import smoothstep
+from infinex.mesh.raster import blend
+from infinex.mesh.retarget import Target
+
+Array = NDArray[np.float64]
+Plane = NDArray[np.float32]
+Image = NDArray[np.uint8]
+CREASES = ([247, 30, 29, 27, 28, 56, 190], [467, 260, 259, 257, 258, 286, 414])  # above the lids, from the outside
+ASIDE = 0.12  # beyond the corners that is laid out
+HIGH, LOW = 0.42, -0.14  # heights above the edge that are laid out
+FINEST = 150  # columns that a lid is laid out in at most
+EDGE = (-0.06, 0.12)  # where the dark edge of a lid is looked for beside the tracked one
+BAND = (0.025, 0.10)  # thickness of the lash band, least and most
+BELOW = (0.14, 0.34)  # depths below the lower lid at which the skin tells of the light
+LIT = 0.5  # share of that light that falls on a shut lid, too
+UNDER = 0.12  # depth below the tracked lower lid to which the ball of an eye may show
+LID = 0.30  # height up to which an open lid's skin tells how that of a shut one looks
+CLOSING = (0.04, 0.16)  # share closed over which the painted lid takes over from the warp
+SMOOTH = (0.15, 0.55)  # ... and over which its skin is smoothed
+SPILL = (0.16, 0.28)  # height up to which lashes are looked for, and beyond which the brow may begin
+TURN = (0.75, 0.15)  # opening over which lashes turn over
+FLATTEST = 0.3  # of the length of lashes that point at the viewer
+LINE = 0.017  # half the thickness of the line where lids meet
+LEAST_LINE = 0.22  # its darkness in a face without lashes, as a share of the skin's lightness
+
+
+def _smoothed(values: NDArray, columns: float) -> NDArray:
+    """Rows or a row of values, each column's mean with its neighbours'."""
+    flat = np.asarray(values, np.float32)
+    lone = flat.ndim == 1
+    out = cv2.GaussianBlur(flat[None] if lone else flat, (0, 0), columns, sigmaY=1e-3, borderType=cv2.BORDER_REPLICATE)
+    return out[0] if lone else out
+
+
+@dataclass(frozen=True)
+class _Frame:
+    """An eye's own coordinates: from the outer corner (0, 0) to the inner one (1, 0), and upwards."""
+
+    corner: complex
+    along: complex
+    up: float  # which way is up in the picture
+
+    @staticmethod
+    def of(points: Array, k: int) -> _Frame:
+        ids = EYES[k][0]
+        a, b = (complex(*points[i, :2]) for i in (ids[0], ids[-1]))
+        return _Frame(a, b - a, -1.0 if (b - a).real > 0 else 1.0)
+
+    def local(self, points: Array) -> tuple[Array, Array]:
+        """Place along the eye and height of points (N, 2)."""
+        z = (points[..., 0] + 1j * points[..., 1] - self.corner) / self.along
+        return z.real, self.up * z.imag
+
+    def pixels(self, u: Array, height: Array) -> tuple[Plane, Plane]:
+        """The inverse, x and y."""
+        z = (u + 1j * self.up * height) * self.along + self.corner
+        return z.real.astype(np.float32), z.imag.astype(np.float32)
+
+
+def _curve(frame: _Frame, points: Array, ids: list[int]) -> tuple[Array, Array]:
+    """A chain of points as heights over places along the eye, sorted."""
+    u, height = frame.local(points[ids, :2])
+    order = np.argsort(u)
+    return u[order], height[order]
+
+
+class Lid:
+    """One upper lid of a portrait, laid out straight."""
+
+    def __init__(self, image: Image, points: Array, k: int, grain: Plane) -> None:
+        """`image` shows landmarks `points` (478, 3) in its pixels; `grain` is the skin's, see `MouthTone`."""
+        self.k = k
+        frame = _Frame.of(points, k)
+        self.fits = abs(frame.along) >= 8
+        if not self.fits:
+            return
+        n = int(np.clip((1 + 2 * ASIDE) * abs(frame.along), 24, FINEST))
+        m = max(12, round(n * (HIGH - LOW) / (1 + 2 * ASIDE)))
+        self._u = np.linspace(-ASIDE, 1 + ASIDE, n)
+        d = np.linspace(HIGH, LOW, m)
+        edge = np.interp(self._u, *_curve(frame, points, EYES[k][0]))
+        x, y = frame.pixels(np.tile(self._u, (m, 1)), edge + d[:, None])
+        seen = cv2.remap(image, x, y, cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
+        light = lab_of(seen)[..., 0]
+        # The dark root of the lashes: trackers put the edge of a lid a little above or below it.
+        near = (d > EDGE[0]) & (d < EDGE[1])
+        column = 0.06 * n
+        weight = (
+            np.exp(-_smoothed(light, 0.02 * n)[near] / 6 + light.min() / 6) * np.exp(-((d[near] / 0.07) ** 2))[:, None]
+        )
+        root = _smoothed((weight * d[near, None]).sum(0) / np.maximum(weight.sum(0), 1e-9), column)
+        root *= ramp(self._u, -0.08, 0.04) * ramp(-self._u, -1.02, -0.92)
+        self.root = root
+        x, y = frame.pixels(np.tile(self._u, (m, 1)), edge + root + d[:, None])
+        self.seen = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+        lab = lab_of(self.seen)
+        middle = (self._u > 0.15) & (self._u < 0.85)
+        profile = np.median(lab[:, middle, 0], 1)
+        above = (d > 0.03) & (d < LID)
+        bright = float(np.percentile(profile[above], 70))
+        dark = float(profile[(d > -0.03) & (d < 0.05)].min())
+        clear = np.flatnonzero((profile > dark + 0.7 * (bright - dark)) & (d > 0))
+        self.band = float(np.clip(d[clear[-1]] if len(clear) else BAND[0], *BAND))
+        low = np.interp(self._u, *_curve(frame, points, EYES[k][1]))
+        x, y = frame.pixels(np.tile(self._u, (8, 1)), low - np.linspace(*BELOW, 8)[:, None])
+        below = lab_of(cv2.remap(image, x, y, cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE))
+        self._skin(lab, below, d, column)
+        self._under = self._beneath(image, frame, low, np.median(below, 0), column)
+        self._lashes(lab, d, bright, dark)
+        self._hairs(lab, d, bright - dark)
+        crease = [EYES[k][0][0], *CREASES[k], EYES[k][0][-1]]
+        self._height = np.maximum(np.interp(self._u, *_curve(frame, points, crease)) - edge - root, self.band + 0.02)
+        self._texture(grain, frame)
+
+    def _skin(self, lab: Plane, below: Plane, d: Array, column: float) -> None:
+        """What the skin of the shut lid looks like: by column, free of lashes, folds and rims of glasses.
+
+        It bulges out from under the brow into the light that falls on the skin `below` the eye, (n, columns, 3)."""
+        over = lab[(d > self.band) & (d < LID)]
+        order = np.argsort(over[..., 0], axis=0)
+        some = order[int(0.5 * len(over)) : max(int(0.85 * len(over)), int(0.5 * len(over)) + 1)]
+        base = np.take_along_axis(over, some[..., None], 0).mean(0)
+        under = np.median(below, 0)
+        base = base + (under - base) * [LIT, 0.35, 0.35]
+        middle = np.median(base, 0)
+        base = middle + np.clip(base - middle, [-16, -9, -9], [10, 9, 9])  # no glint, no rim
+        self.skin: Plane = np.stack([_smoothed(c, 1.6 * column) for c in base.T], 1).astype(np.float32)  # (n, 3)
+
+    def _beneath(self, image: Image, frame: _Frame, low: Array, skin: Plane, column: float) -> Array:
+        """How far the ball shows below the tracked lower lid, by column: eyes that are drawn large reach beyond it."""
+        depth = np.linspace(-0.05, UNDER, 16)
+        x, y = frame.pixels(np.tile(self._u, (16, 1)), low - depth[:, None])
+        lab = lab_of(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+        ball = lab[:3].mean(0)
+        way = ball - skin
+        apart = np.maximum((way**2).sum(-1), 1.0)
+        share = ((lab - skin) * way).sum(-1) / apart  # 1 on the ball, 0 on the skin
+        still = np.minimum.accumulate(share > 0.5, 0) & (apart > 12.0**2)
+        out = np.maximum(np.where(still, depth[:, None], 0).max(0), 0)
+        out *= ramp(self._u, 0.02, 0.15) * ramp(-self._u, -0.98, -0.85)
+        return np.asarray(1.15 * _smoothed(out, column), np.float64)
+
+    def _lashes(self, lab: Plane, d: Array, bright: float, dark: float) -> None:
+        """How dark the lash band is, (m, n) in 0..1, and its colour."""
+        base = self.skin[None, :, 0]
+        reach = self.band + 0.05
+        contrast = np.maximum(base - dark, 6.0)
+        amount = np.clip((0.94 * base - lab[..., 0]) / contrast, 0, 1)
+        amount *= ramp(-d, -reach, -0.5 * self.band)[:, None] * ramp(d, -0.05, -0.01)[:, None]
+        amount *= (ramp(self._u, -0.06, 0.02) * ramp(-self._u, -1.0, -0.9))[None]
+        self.lash: Plane = amount.astype(np.float32)
+        band = lab[(d > -0.02) & (d < self.band)].reshape(-1, 3)
+        ink = band[band[:, 0] <= np.percentile(band[:, 0], 20)].mean(0)
+        level = float(np.median(self.skin[:, 0]))
+        ink[0] = min(float(ink[0]), (1 - LEAST_LINE) * level)
+        self._ink = cv2.cvtColor(ink[None, None].astype(np.float32), cv2.COLOR_LAB2RGB)[0, 0] * 255
+        self.depth = float(np.clip(1.25 * (1 - ink[0] / max(level, 1.0)), LEAST_LINE, 1))
+
+    def _hairs(self, lab: Plane, d: Array, contrast: float) -> None:
+        """Lashes that reach over the crease, (m, n) in 0..1, and the skin without them."""
+        light = np.ascontiguousarray(lab[..., 0])
+        wide = max(3, round(0.16 * light.shape[1])) | 1
+        around = cv2.dilate(cv2.blur(light, (wide, 1)), np.ones((1, 3)))
+        hair = np.clip((0.97 * around - light) / max(0.3 * contrast, 3.0), 0, 1)
+        hair *= (ramp(d, 0.0, 0.02) * ramp(-d, -SPILL[1], -SPILL[0]))[:, None]
+        mask = cv2.dilate((hair > 0.25).astype(np.uint8), np.ones((3, 3), np.uint8))
+        self.bare: Plane = cv2.inpaint(np.clip(self.seen, 0, 255).astype(np.uint8), mask, 3, cv2.INPAINT_TELEA).astype(
+            np.float32
+        )
+        self.hair: Plane = cv2.GaussianBlur(cv2.dilate(mask, np.ones((3, 3), np.uint8)).astype(np.float32), (0, 0), 1.0)
+
+    def _texture(self, grain: Plane, frame: _Frame) -> None:
+        """Surface of the painted skin, (m, n) factors."""
+        m, n = self.lash.shape
+        scale = max(abs(frame.along) * (1 + 2 * ASIDE) / n, 1e-3)  # picture pixels a cell
+        rows, columns = (np.arange(s) * scale for s in (m, n))
+        g = grain[np.ix_(rows.astype(int) % grain.shape[0], columns.astype(int) % grain.shape[1])]
+        self.grain: Plane = np.exp(1.2 * g).astype(np.float32)
+
+    def draw(self, out: Image, points: Array, openness: float) -> None:
+        """Lay the lid over `out`, in place, with landmarks `points` (478, 3) in its pixels.
+
+        `openness`: 1 as in the portrait, 0 shut."""
+        closed = 1 - openness
+        shown = float(ramp(np.array(closed), *CLOSING)) if self.fits else 0.0
+        frame = _Frame.of(points, self.k)
+        width = abs(frame.along)
+        if shown <= 0 or width < 6:
+            return
+        upper, lower = EYES[self.k]
+        crease = [upper[0], *CREASES[self.k], upper[-1]]
+        ring = points[[*crease, *lower], :2]
+        pad = 0.16 * width
+        x0, y0 = np.maximum(np.floor(ring.min(0) - pad), 0).astype(int)
+        x1, y1 = np.minimum(np.ceil(ring.max(0) + pad) + 1, out.shape[1::-1]).astype(int)
+        if x1 - x0 < 4 or y1 - y0 < 4:
+            return
+        yy, xx = np.mgrid[y0:y1, x0:x1]
+        u, height = frame.local(np.stack([xx, yy], -1))
+        edge = np.interp(self._u, *_curve(frame, points, upper))
+        edge = edge + self.root * np.clip(openness, 0, 1) - self._under * np.clip(closed, 0, 1)
+        tall = np.interp(self._u, *_curve(frame, points, crease)) - edge
+        corner = smoothstep((self._u + 0.04) / 0.22) * smoothstep((1.04 - self._u) / 0.22)
+        tall = np.maximum(tall, 0.02 + (self.band + 0.01) * corner)
+        row = np.clip((u - self._u[0]) / (self._u[1] - self._u[0]), 0, len(self._u) - 1)
+        d = height - np.interp(u, self._u, edge)
+        tall, own = np.interp(u, self._u, tall), np.interp(u, self._u, self._height)
+        # The skin: the band keeps its thickness, what is above lengthens.
+        band = self.band
+        source = np.where(d < band, d, band + (d - band) * (own - band) / np.maximum(tall - band, 0.01))
+        source = np.where(d > tall, own + (d - tall), source)  # above the crease the skin is as the warp shows it
+        seen = self._at(self.bare, row, source)
+        lab = self._at(self.skin[None], row, np.zeros_like(d))
+        s = np.clip(d / tall, 0, 1)
+        across = np.clip(u, 0, 1)
+        bulge = 0.05 * np.exp(-(((s - 0.5) / 0.28) ** 2)) * np.sin(np.pi * across)
+        shade = 1 + bulge - 0.08 * np.exp(-s / 0.15) - 0.07 * (1 - np.sin(np.pi * across))
+        lab[..., 0] *= shade * self._at(self.grain, row, np.clip(d, LOW, HIGH))
+        clean = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255
+        smooth = float(ramp(np.array(closed), *SMOOTH))
+        # Where lashes are on the source's skin it is replaced at once: they are laid on again below.
+        own_lash = self._at(self.lash, row, source)
+        sunk = smoothstep((1.1 - d / tall) / 0.5)
+        weight = (np.maximum(smooth, np.minimum(1, 1.6 * own_lash)) * sunk)[..., None]
+        layer = seen + (clean - seen) * weight
+        pixel = 1 / width
+        inside = np.maximum(sunk, self._at(self.hair, row, source)) * ramp(d, -0.5 * pixel, 0.5 * pixel)
+        inside *= smoothstep((u + 0.03) / 0.13) * smoothstep((1.03 - u) / 0.13)
+        part = np.ascontiguousarray(out[y0:y1, x0:x1], np.float32)
+        part += (layer - part) * inside[..., None].astype(np.float32)
+        # The crease, as dark as the face has lines.
+        fold = 0.16 * self.depth * closed * np.exp(-((np.maximum(d - tall, (tall - d) / 2.5) / 0.035) ** 2))
+        fold *= np.sin(np.pi * np.clip(u, 0.02, 0.98)) ** 0.7
+        # The lid's shadow on the ball.
+        under = 0.30 * closed * ramp(d, -0.12, 0.0) * (d < 0) * min(1.0, 3 * max(openness, 0.0))
+        under *= ramp(u, 0.0, 0.15) * ramp(-u, -1.0, -0.85)
+        part *= (1 - np.clip(fold + under, 0, 0.6))[..., None].astype(np.float32)
+        # Lashes, turned over as far as the lid has sunk, and the line.
+        turn = float(np.interp(openness, [TURN[1], TURN[0]], [-1.0, 1.0]))
+        length = np.sign(turn if turn else 1.0) * max(abs(turn), FLATTEST)
+        lash = self._at(self.lash, row, d / length) * (0.55 if length < 0 else 1.0)
+        thick = max(LINE, 0.8 * pixel)
+        line = 0.85 * self.depth * np.exp(-((d / thick) ** 2)) * ramp(u, -0.05, 0.06) * ramp(-u, -1.0, -0.8)
+        ink = np.clip(np.maximum(lash * min(1.0, 1.2 * self.depth), line), 0, 1)[..., None].astype(np.float32)
+        part += (self._ink - part) * ink
+        blend(out, part, np.full(part.shape[:2], shown, np.float32), int(x0), int(y0))
+
+    def _at(self, laid: Plane, column: Array, d: Array) -> Plane:
+        """What is laid out at a column and a height above the edge."""
+        row = (HIGH - np.clip(d, LOW, HIGH)) / (HIGH - LOW) * (len(laid) - 1)
+        return cv2.remap(
+            laid, column.astype(np.float32), row.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+
+
+class Lids:
+    """Both upper lids of a portrait."""
+
+    def __init__(self, image: Image, face: SourceFace, origin: tuple[int, int], grain: Plane) -> None:
+        """`image` (H, W, 3) has its corner at `origin` of the picture that `face` is in."""
+        points = face.points - [*origin, 0]
+        self._origin = origin
+        self._each = [Lid(image, points, k, grain) for k in (0, 1)]
+
+    def draw(self, out: Image, target: Target) -> None:
+        """Lay them over a frame, in place."""
+        points = target.points - [*self._origin, 0]
+        for k, lid in enumerate(self._each):
+            lid.draw(out, points, float(target.openness[k]))
