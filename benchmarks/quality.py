@@ -34,7 +34,7 @@ from infinex.face.tracker import FaceFinder, FaceTracker
 from infinex.face.units import FACE_UNITS
 from infinex.media.image import read_image
 from infinex.media.video import VideoReader
-from infinex.mesh.engine import MeshOptions, PreparedFace
+from infinex.mesh.engine import MeshEngine, MeshOptions, PreparedFace
 from infinex.pipeline import Stage
 from infinex.systems.refiner.split import held_out, names_of
 
@@ -129,7 +129,7 @@ def cross(
         me = identity(image, faces[0].landmarks)
         sheet = []
         for clip in clips:
-            stage = Stage([Source(image, faces[0])], MeshOptions())
+            stage = Stage([Source(image, faces[0])], MeshEngine(MeshOptions()))
             face = stage.faces[0]
             driver = VideoDriver(clip).settle(face.face.pose)
             stage.begin(driver.rest, driver.rest_image, driver.rest_points)
@@ -144,8 +144,8 @@ def cross(
                 if i >= total:
                     break
                 canvas, drawn = stage.render(drive)
-                target, flow = drawn[0]
-                if flow is not None:
+                target = drawn[0].target  # type: ignore[attr-defined]
+                if not target.still:
                     # Seen from the front, whatever way the head has turned; the tracker's mesh overlaps itself in a
                     # few places even at rest: what counts is what turns over.
                     after = twice_areas(target.face[:, :2], tris)

@@ -21,6 +21,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.face.networks import Box, square_of
 from infinex.face.tracker import FaceTracker, find_faces
 from infinex.media.image import read_image
 from infinex.media.video import VideoReader
@@ -59,14 +60,28 @@ class Graph:
 
         self._theirs = Theirs()
         self._mesh: Any = self._theirs.mesh(False)
+        self._square: Box | None = None
 
-    def landmarks(self, image: NDArray[np.uint8]) -> NDArray[np.float64] | None:
-        """(478, 3) in pixels."""
-        return self._theirs.landmarks(self._mesh, image)
+    def landmarks(self, image: NDArray[np.uint8], near: Box) -> NDArray[np.float64] | None:
+        """(478, 3) in pixels, found in a square of the picture, since the graph looks at all that it is given."""
+        if self._square is None:
+            self._square = near
+            self._mesh.reset()
+        part, k, corner = square_of(image, self._square)
+        points = self._theirs.landmarks(self._mesh, part)
+        if points is None:
+            return None
+        points = points / k
+        points[:, :2] += corner
+        low, high = points[:, :2].min(0), points[:, :2].max(0)
+        x0, y0, x1, y1 = self._square
+        if min(*(low - [x0, y0]), *([x1, y1] - high)) < 0.12 * (x1 - x0):
+            self._square = None  # it nears the rim
+        return points
 
     def reset(self) -> None:
         """Forget the face."""
-        self._mesh.reset()
+        self._square = None
 
 
 def timed(tracker: FaceTracker, images: list[NDArray[np.uint8]]) -> float:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TypeVar
 
 import numpy as np
@@ -401,6 +402,7 @@ def bridge(seen: Iterable[tuple[Sighting, T]]) -> Iterator[tuple[Array, bool, T]
             yield last, False, held
 
 
+@cache
 def _weights(left: int, right: int, narrow: int, wide: float) -> tuple[Array, Array]:
     """Weights over frames -left..right of the value at 0: local cubic fit, and a Gaussian mean."""
     t = np.arange(-left, right + 1, dtype=float)

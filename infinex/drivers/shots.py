@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from infinex.face.pose import fit_pose
 from infinex.face.topology import RIGID, SURFACE, mean_face
+from infinex.face.unwarp import halved
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -35,9 +36,7 @@ FAR, GROWN, STRANGE = 1.0, 0.22, 0.085  # IOD, log, IOD: a face that is so much 
 
 def thumbnail(image: Image) -> Image:
     """A picture (H, W, 3) as it is compared: grey, at most `SIDE` a side."""
-    k = min(1.0, SIDE / max(image.shape[:2]))
-    small = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA) if k < 1 else image
-    return cv2.cvtColor(small, cv2.COLOR_RGB2GRAY)
+    return halved(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), min(1.0, SIDE / max(image.shape[:2])))
 
 
 _FLOW = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)

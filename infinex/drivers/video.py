@@ -38,7 +38,9 @@ NAMED = 6  # cuts that a note names
 
 def _same_picture(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
     """Whether two frames differ by no more than an encoder's rounding."""
-    if a.shape != b.shape:
+    if a is b:
+        return True
+    if a.shape != b.shape or int(cv2.absdiff(a[::24], b[::24]).max()) > 6:  # a few rows tell most others
         return False
     change = cv2.absdiff(a, b)
     return int(change.max()) <= 6 and float(change.mean()) < 0.1
@@ -65,7 +67,17 @@ class _Setup:
         self.capture = Capture(shot.rest, unit, fps, smooth)
         self.measured = Measured(shot.image, shot.points, shot.rest) if flow else None
         self.camera = Camera()
-        self.last: Look | None = None  # how it looked when it ended
+        self.ended: tuple[VideoFrame, NDArray[np.float64]] | None = None  # the last frame so far and its landmarks
+
+    @property
+    def last(self) -> Look | None:
+        """How it looked when it ended."""
+        if self.ended is None:
+            return None
+        frame, points = self.ended
+        look = Look(frame.index, thumbnail(frame.image))
+        look.see(points)
+        return look
 
 
 class VideoDriver(Driver):
@@ -164,7 +176,7 @@ class VideoDriver(Driver):
         last = -1
         looked = self._looked(note)
         try:
-            for seen in looked:
+            for _, seen in looked:
                 last = seen.index
                 if seen.points is not None and not over:
                     if tracks and seen.shot != self._first:
@@ -239,18 +251,18 @@ class VideoDriver(Driver):
         self,
         note: Callable[[VideoFrame, NDArray[np.float64] | None], None],
         breaks: Callable[[Break], None] | None = None,
-    ) -> Generator[_Seen, None, None]:
+    ) -> Generator[tuple[VideoFrame, _Seen], None, None]:
         """All frames, some behind those that are tracked, so that their shots are known.
 
         What is known already is not tracked again. `note` is given every frame with its landmarks as it is tracked,
         `breaks` every break as it is found."""
         shots = Shots(self.fps)
-        held: deque[_Seen] = deque()
+        held: deque[tuple[VideoFrame, _Seen]] = deque()
         shot = part = 0
 
         def mark(found: list[Break]) -> None:
             for b in found:
-                for seen in held:
+                for _, seen in held:
                     if seen.index in b.mixed:
                         seen.points = None  # two faces at once are none
                     if seen.index == b.index:
@@ -258,11 +270,11 @@ class VideoDriver(Driver):
                 if breaks is not None:
                     breaks(b)
 
-        def numbered(seen: _Seen) -> _Seen:
+        def numbered(frame: VideoFrame, seen: _Seen) -> tuple[VideoFrame, _Seen]:
             nonlocal shot, part
             shot += seen.begins == "cut"
             part += seen.begins is not None
-            return replace(seen, shot=shot, part=part)
+            return frame, replace(seen, shot=shot, part=part)
 
         known = len(self._known)
         before = next((p for p in reversed(self._known) if p is not None), None)
@@ -281,23 +293,24 @@ class VideoDriver(Driver):
                     face = tracker(frame.image, anew)
                     points = None if face is None else face.landmarks
                     last_image, last = frame.image, points
-                held.append(_Seen(frame.index, points))
+                held.append((frame, _Seen(frame.index, points)))
                 mark(shots.face(points))
                 note(frame, points)
+                frame.picture.pack()
                 while len(held) > shots.reach:
-                    yield numbered(held.popleft())
+                    yield numbered(*held.popleft())
         mark(shots.close())
         while held:
-            yield numbered(held.popleft())
+            yield numbered(*held.popleft())
 
     def _streamed(self) -> Iterator[tuple[VideoFrame, _Seen]]:
         """Every frame with what is known of it, while `self._coming` holds what is known of those that follow."""
-        self._pictures: dict[int, NDArray[np.uint8]] = {}  # of later shots, one in `EVERY`
+        self._pictures: dict[int, VideoFrame] = {}  # of later shots, one in `EVERY`
         self._wanted: list[int] = []  # first frames of shots that have no rest yet
 
         def note(frame: VideoFrame, points: object) -> None:
             if frame.index % EVERY == 0 and points is not None:
-                self._pictures[frame.index] = frame.image
+                self._pictures[frame.index] = frame
             oldest = min([frame.index - 2 * EVERY - reach, *self._wanted])
             for i in [i for i in self._pictures if i < oldest]:
                 del self._pictures[i]
@@ -309,18 +322,24 @@ class VideoDriver(Driver):
         reach = Shots(self.fps).reach
         looked = self._looked(note, found)
         self._coming: deque[_Seen] = deque()
+        frames: deque[VideoFrame] = deque()
         gone: float | None = None
         time = 0.0
+
+        def pull() -> bool:
+            item = next(looked, None)
+            if item is not None:
+                frames.append(item[0])
+                self._coming.append(item[1])
+            return item is not None
+
         try:
-            for frame in self._reader:
-                while not self._coming or self._coming[-1].index < frame.index + AHEAD:
-                    seen = next(looked, None)
-                    if seen is None:
+            while self._coming or pull():
+                frame, seen = frames.popleft(), self._coming[0]
+                # Frames are large: only where a shot begins are many needed at once, to choose its rest from.
+                while (seen.shot != self._shot or seen.points is None) and self._coming[-1].index < seen.index + AHEAD:
+                    if not pull():
                         break
-                    self._coming.append(seen)
-                if not self._coming:
-                    break
-                seen = self._coming[0]
                 time = frame.time
                 if seen.points is None and gone is None:
                     gone = time
@@ -338,15 +357,15 @@ class VideoDriver(Driver):
     def _begin(self, frame: VideoFrame, seen: _Seen) -> Shot:
         """The rest of a later shot, from its first frames."""
         mine = [s for s in self._coming if s.shot == seen.shot and s.points is not None][:AHEAD]
-        pictures = {**self._pictures, frame.index: frame.image}
+        pictures = {**self._pictures, frame.index: frame}
         indices = [s.index for s in mine]
         tracks = [s.points for s in mine if s.points is not None]
         chosen = indices.index(self._reference) if self._reference in indices else None
         penalty = [0.0 if i in pictures else np.inf for i in indices]
         rest, at = choose_rest(tracks, *self._aim, chosen, penalty)
-        image = pictures.get(indices[at])
+        shown = pictures.get(indices[at])
         self._wanted = [w for w in self._wanted if w > frame.index]
-        return Shot(rest, self._picture(indices[at]) if image is None else image, tracks[at])
+        return Shot(rest, self._picture(indices[at]) if shown is None else shown.image, tracks[at])
 
     def __iter__(self) -> Iterator[Drive]:
         """Drives, one a frame."""
@@ -354,7 +373,7 @@ class VideoDriver(Driver):
         self.lost, self.cuts = [], []
         first = Shot(self.rest, self.rest_image, self.rest_points)
         setup = _Setup(first, self.fps, self._smooth, self._flow)
-        shot = self._first
+        self._shot = self._first
         known: deque[_Setup] = deque(maxlen=SETUPS)
         last: Move | None = None
         for _, group in groupby(self._streamed(), key=lambda item: item[1].part):
@@ -373,14 +392,14 @@ class VideoDriver(Driver):
                 continue
             frame, seen = start
             begins: Shot | None = None
-            if seen.shot != shot:
+            if seen.shot != self._shot:
                 known.append(setup)
                 look = Look(frame.index, thumbnail(frame.image))
                 look.see(seen.points)
                 old = next((s for s in reversed(known) if _returned(s.last, look)), None)
                 setup = old or _Setup(self._begin(frame, seen), self.fps, self._smooth, self._flow)
                 setup.camera = Camera()
-                shot, begins = seen.shot, setup.shot
+                self._shot, begins = seen.shot, setup.shot
                 self.cuts.append(frame.index / self.fps)
             if setup.measured is not None:
                 setup.measured.anew()
@@ -397,8 +416,7 @@ class VideoDriver(Driver):
             for frame, seen in frames:
                 closer = seen.points
                 if closer is not None:
-                    setup.last = Look(frame.index, thumbnail(frame.image))
-                    setup.last.see(closer)
+                    setup.ended = frame, closer
                     if measured is not None:
                         closer = measured.landmarks(frame.image, closer)
                 yield Sighting(closer), (frame, seen.points)

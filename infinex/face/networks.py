@@ -66,6 +66,22 @@ class Window:
             cv2.warpPerspective(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border), np.uint8
         )
 
+    def shrunk(self, image: Image, size: int) -> Image:
+        """What `cut` gives, of a picture that is made smaller first where pixels would be skipped."""
+        n = int(self.width / size)
+        if n < 2:
+            return self.cut(image, size)
+        rectangle = (self.x, self.y), (self.width, self.height), float(np.degrees(self.angle))
+        corners, limit = cv2.boxPoints(rectangle), np.array(image.shape[1::-1])
+        low = np.clip(np.floor(corners.min(0)).astype(int) - n, 0, limit)
+        count = (np.clip(np.ceil(corners.max(0)).astype(int) + n, 0, limit) - low) // n
+        if not count.all():
+            return self.cut(image, size)  # beside the picture
+        part = image[low[1] : low[1] + count[1] * n, low[0] : low[0] + count[0] * n]
+        part = cv2.resize(part, (int(count[0]), int(count[1])), interpolation=cv2.INTER_AREA)
+        x, y = (np.array([self.x, self.y]) - low + 0.5) / n - 0.5
+        return Window(float(x), float(y), self.width / n, self.height / n, self.angle).cut(part, size)
+
     def to_picture(self, points: Array) -> Array:
         """Places (N, 3) in a window of side 1 to pixels; depth grows with the width."""
         c, s = np.cos(self.angle), np.sin(self.angle)
@@ -155,6 +171,7 @@ def _merged(found: Array, scores: Array, least: float) -> list[tuple[float, Arra
 # -- the mesh -----------------------------------------------------------------------------------------
 
 MESH_SIZE = 192
+SQUARE = 384  # side of the square in which a face is looked for
 ROOM = 1.5  # side of the mesh's window over the longer side of a face's box
 EYES = 33, 263  # landmarks at the outer corners, which lie level in the window
 # Which landmarks the refined lips and eyes are, in the order of the network's outputs.
@@ -189,7 +206,7 @@ class Mesh:
 
     def __call__(self, image: Image, window: Window) -> tuple[Array, float]:
         """Landmarks (478, 3) in pixels of an RGB picture, and how surely a face is there, 0..1."""
-        part = window.cut(image, MESH_SIZE)
+        part = window.shrunk(image, MESH_SIZE)
         mesh, lips, one, other, iris, iris_other, flag = self._session.run(OUTPUTS, {"picture": part[None]})
         points = np.zeros((SURFACE + 10, 3))
         points[:SURFACE] = mesh.reshape(-1, 3)
@@ -224,23 +241,27 @@ def around_landmarks(points: Array) -> Window:
 
 
 class MeshTracker:
-    """The mesh of one face in small windows that come one after another: found by the detector, then followed."""
+    """The mesh of one face in pictures that come one after another: found by the detector, then followed."""
 
     LEAST = 0.3  # score and presence below which there is no face
 
     def __init__(self, still: bool) -> None:
-        """`still`: every window is looked at afresh."""
+        """`still`: every picture is looked at afresh."""
         self._still = still
         self._near, self._mesh = Detector(least=self.LEAST), Mesh()
         self._last: Array | None = None
 
-    def landmarks(self, image: Image) -> Array | None:
-        """Landmarks (478, 3) in pixels of an RGB picture, or None where there is no face."""
+    def landmarks(self, image: Image, near: Box | None = None) -> Array | None:
+        """Landmarks (478, 3) in pixels of an RGB picture, or None where there is no face.
+
+        A face that is not followed yet is looked for in the square `near`, in the whole picture by default."""
         if self._last is None or self._still:
-            found = self._near(image)
+            part, k, corner = (image, 1.0, np.zeros(2)) if near is None else square_of(image, near)
+            found = self._near(part)
             if not found:
                 return None
-            window = around_detection(found[0])
+            w = around_detection(found[0])
+            window = Window(w.x / k + float(corner[0]), w.y / k + float(corner[1]), w.width / k, w.height / k, w.angle)
         else:
             window = around_landmarks(self._last)
         points, presence = self._mesh(image, window)
@@ -248,12 +269,33 @@ class MeshTracker:
         return self._last
 
     def seen(self, points: Array | None) -> None:
-        """Take landmarks (478, 3) of the last window from elsewhere, or None: the face is lost."""
+        """Take landmarks (478, 3) of the last picture from elsewhere, or None: the face is lost."""
         self._last = points
 
     def reset(self) -> None:
         """Forget the face."""
         self._last = None
+
+
+def square_of(image: Image, box: Box, side: int = SQUARE, margin: float = 1.0) -> tuple[Image, float, Array]:
+    """The square of `margin` times a box, (side, side, 3); its pixels for each of the picture's; its corner."""
+    x0, y0, x1, y1 = box
+    size = max(x1 - x0, y1 - y0) * margin
+    k = side / size
+    corner = np.array([(x0 + x1 - size) / 2, (y0 + y1 - size) / 2])
+    # Shrink the part that matters first: warpAffine alone would skip pixels of a large photo.
+    lo = np.floor(np.clip(corner, 0, None)).astype(int)
+    hi = np.ceil(np.minimum(corner + size, image.shape[1::-1])).astype(int)
+    part = image[lo[1] : hi[1], lo[0] : hi[0]]
+    if part.size == 0:
+        return np.zeros((side, side, 3), np.uint8), k, corner
+    n = 1 if 2 * k >= 0.9 else int(np.ceil(1 / (2 * k)))
+    if n > 1:
+        h, w = max(1, part.shape[0] // n), max(1, part.shape[1] // n)
+        part = cv2.resize(part[: h * n, : w * n], (w, h), interpolation=cv2.INTER_AREA)
+    m = np.hstack([np.eye(2) * k * n, ((lo - corner + (n - 1) / 2) * k)[:, None]])
+    window = cv2.warpAffine(part, m, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    return np.asarray(window, np.uint8), k, corner
 
 
 # -- the person ---------------------------------------------------------------------------------------

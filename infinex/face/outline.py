@@ -16,7 +16,7 @@ from infinex.face import topology as top
 from infinex.face.pose import Pose
 from infinex.face.surroundings import Surroundings, SurroundingsShape, head_reach
 from infinex.face.tracker import segmenter
-from infinex.face.unwarp import shrunk, unwarped
+from infinex.face.unwarp import unwarped
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -53,7 +53,7 @@ class Outline:
         self._around = Surroundings(face, pose, places, np.maximum(outside, 0) / pose.scale, oval, shape)
         self._design = self._around.design()
         self._size = max(8, round((x1 - x0) * self._k)), max(8, round((y1 - y0) * self._k))
-        self._rest = unwarped(shrunk(image, pose.scale, UNIT), image.shape, places, self._grid, self._size)
+        self._rest = unwarped(image, places, self._grid, self._size, pose.scale, UNIT)
         person = segmenter()(cv2.resize(image, None, fx=self._k, fy=self._k, interpolation=cv2.INTER_AREA))
         seen = person[(places[:, 1] * self._k).astype(int).clip(0, person.shape[0] - 1),
                       (places[:, 0] * self._k).astype(int).clip(0, person.shape[1] - 1)]  # fmt: skip
@@ -83,11 +83,10 @@ class Outline:
         zoom = pose.scale / other.scale
         outline = np.zeros((2, 2, 3)) if guess is None else guess
         rounds = 2 if guess is None else 1
-        small = shrunk(image, pose.scale, UNIT)
         h, w = image.shape[:2]
         for _ in range(rounds):
             places = (self.predicted(other, outline) - other.translation[:2]) * zoom + pose.translation[:2]
-            view = unwarped(small, image.shape, places, self._grid, self._size)
+            view = unwarped(image, places, self._grid, self._size, pose.scale, UNIT)
             flow = self._flow.calc(self._rest, view, None)
             off = self._read(flow).astype(np.float64) * ((self._box[2] - self._box[0]) / self._size[0])
             there = self._at + self._read(flow).T

@@ -15,7 +15,7 @@ from scipy.spatial import Delaunay
 
 from infinex.face import topology as top
 from infinex.face.pose import Pose, fit_pose
-from infinex.face.unwarp import shrunk, unwarped
+from infinex.face.unwarp import unwarped
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -61,8 +61,7 @@ class Registration:
         self._corner = np.where(inside[:, None], mesh.simplices[found], nearest[:, None])
         self._share = np.where(inside[:, None], share, [1.0, 0.0, 0.0])
         self._beside = np.where(inside[:, None], 0.0, places - flat[nearest])
-        small = shrunk(image, unit, UNIT)
-        self._rest = self._view(small, image.shape, points, pose)
+        self._rest = self._view(image, points, pose)
         texture = cv2.GaussianBlur(np.abs(cv2.Laplacian(self._rest, cv2.CV_32F)), (0, 0), 2.0)
         contour = flat[top.OVAL].astype(np.float32).reshape(-1, 1, 2)
         lips = flat[top.LIPS_INNER].astype(np.float32).reshape(-1, 1, 2)
@@ -78,11 +77,11 @@ class Registration:
         """A picture of the view's size (H, W[, C]) at the places, (N[, C])."""
         return cv2.remap(picture, self._at[:1], self._at[1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
 
-    def _view(self, small: Image, shape: tuple[int, ...], points: Array, pose: Pose) -> Image:
-        """A picture of `shape`, shrunk to `small`, with its landmarks `points` where the reference has its own."""
+    def _view(self, image: Image, points: Array, pose: Pose) -> Image:
+        """A picture (H, W, 3) with its landmarks `points` where the reference has its own."""
         turn = self._turn(pose)
         places = (points[self._corner, :2] * self._share[..., None]).sum(1) + self._beside @ turn.T
-        return unwarped(small, shape, places, self._grid, self._size)
+        return unwarped(image, places, self._grid, self._size, pose.scale, UNIT)
 
     def _turn(self, pose: Pose) -> Array:
         """What takes a step in the reference's picture to one in a picture with the head at `pose`, (2, 2)."""
@@ -97,7 +96,7 @@ class Registration:
         trust = float(np.clip((TURN[1] - angle) / (TURN[1] - TURN[0]), 0, 1))
         if trust == 0:
             return points
-        view = self._view(shrunk(image, pose.scale, UNIT), image.shape, points, pose)
+        view = self._view(image, points, pose)
         flow = self._flow.calc(self._rest, view, None)
         y, x = np.mgrid[0 : self._size[1], 0 : self._size[0]].astype(np.float32)
         then = cv2.remap(view, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)

@@ -1,6 +1,6 @@
 """Finding faces in pictures and following one through a clip.
 
-Both work on a small window around the face, so the cost does not depend on the size of the picture.
+The mesh sees a small window around the face, so the cost does not depend on the size of the picture.
 """
 
 from __future__ import annotations
@@ -16,13 +16,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.errors import FaceNotFoundError, InputError, option
-from infinex.face.networks import Box, Detector, Image, MeshTracker, Segmenter
+from infinex.face.networks import Box, Detector, Image, MeshTracker, Segmenter, square_of
 from infinex.face.topology import LEFT_EYE, OVAL, RIGHT_EYE, SURFACE
 
-WINDOW = 384  # side of the window the mesh network sees: twice its own input, so nothing is lost
-MARGIN = 2.2  # window side over face size
+MARGIN = 2.2  # side over face size of the square in which a face is looked for
 DETECT_SIDE = 1280  # longest side of the picture the detector sees
-WARM_UP = 4  # times a window is seen again after a restart; one more moves points by 0.04 px in 256 (after two: 0.14)
+WARM_UP = 4  # times a face is seen again after a restart; one more moves points by 0.04 px in 256 (after two: 0.14)
 MIN_SCORE = 0.75  # detector score below which a mesh is not believed
 LEAP = 0.10  # IOD that a head may go from one frame to the next without being looked at anew
 CHECK = 12  # frames after which it is made sure that the face is still the same
@@ -56,27 +55,6 @@ class Face:
 def segmenter() -> Segmenter:
     """The one person segmenter of this process."""
     return Segmenter()
-
-
-def _cut(image: Image, box: Box, side: int = WINDOW, margin: float = MARGIN) -> tuple[Image, float, NDArray]:
-    """Square window of `margin` times the box; returns it, its pixels per picture pixel, its corner."""
-    x0, y0, x1, y1 = box
-    size = max(x1 - x0, y1 - y0) * margin
-    k = side / size
-    corner = np.array([(x0 + x1 - size) / 2, (y0 + y1 - size) / 2])
-    # Shrink the part that matters first: warpAffine alone would skip pixels of a large photo.
-    lo = np.floor(np.clip(corner, 0, None)).astype(int)
-    hi = np.ceil(np.minimum(corner + size, image.shape[1::-1])).astype(int)
-    part = image[lo[1] : hi[1], lo[0] : hi[0]]
-    if part.size == 0:
-        return np.zeros((side, side, 3), np.uint8), k, corner
-    n = 1 if 2 * k >= 0.9 else int(np.ceil(1 / (2 * k)))
-    if n > 1:  # by whole pixels, which takes a tenth of the time that fractions of them take
-        h, w = max(1, part.shape[0] // n), max(1, part.shape[1] // n)
-        part = cv2.resize(part[: h * n, : w * n], (w, h), interpolation=cv2.INTER_AREA)
-    m = np.hstack([np.eye(2) * k * n, ((lo - corner + (n - 1) / 2) * k)[:, None]])
-    window = cv2.warpAffine(part, m, (side, side), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    return window, k, corner
 
 
 def _square(box: Box) -> Box:
@@ -177,12 +155,12 @@ class FaceFinder:
 
     def mesh(self, image: Image, box: Box) -> NDArray[np.float64] | None:
         """Landmarks of the face in `box`, placed twice: the second time on a window centred by the first."""
-        window, k, corner = _cut(image, box, margin=2.0)
+        window, k, corner = square_of(image, box, margin=2.0)
         points = self._mesh.landmarks(window)
         if points is None:
             return None
         points = _to_picture(points, k, corner)
-        window, k, corner = _cut(image, Face(points).box, side=512, margin=2.0)
+        window, k, corner = square_of(image, Face(points).box, side=512, margin=2.0)
         again = self._mesh.landmarks(window)
         return points if again is None else _to_picture(again, k, corner)
 
@@ -190,21 +168,17 @@ class FaceFinder:
         """The landmarks as a tracker that has followed the face for a while sees them.
 
         A first look differs by about a pixel in 256, which would stay in every frame driven from it."""
-        window, k, corner = _cut(image, _square(Face(points).box), margin=1.0)
-        tracker = MeshTracker(still=False)
-        looks = [tracker.landmarks(window) for _ in range(1 + WARM_UP)]
+        tracker, near = MeshTracker(still=False), _square(Face(points).box)
+        looks = [tracker.landmarks(image, near) for _ in range(1 + WARM_UP)]
         last = looks[-1]
-        if last is None:
-            return points
-        again = _to_picture(last, k, corner)
-        return again if _plausible(again) else points
+        return last if last is not None and _plausible(last) else points
 
     def believed(self, image: Image, points: NDArray) -> float:
         """Detector score of the face under a mesh, seen alone and upright at a good size; 0..1."""
         face = Face(points)
         best = 0.0
         for margin in (1.6, 2.2, 3.0):
-            window, k, corner = _cut(image, face.box, side=256, margin=margin)
+            window, k, corner = square_of(image, face.box, side=256, margin=margin)
             centre = (points[:SURFACE, :2].mean(0) - corner) * k
             for seen in self._near(window):
                 x0, y0, x1, y1 = seen.box
@@ -305,7 +279,7 @@ def choose(faces: Sequence[Face], which: str | int, name: str) -> list[Face]:
 
 def _tone(image: Image, box: Box) -> NDArray[np.float32]:
     """What colours a head shows: a histogram (216,) that sums to 1."""
-    part, _, _ = _cut(image, box, side=48, margin=1.15)
+    part, _, _ = square_of(image, box, side=48, margin=1.15)
     h = cv2.calcHist([part], [0, 1, 2], None, [6, 6, 6], [0, 256, 0, 256, 0, 256]).ravel()
     return (h / max(float(h.sum()), 1.0)).astype(np.float32)
 
@@ -376,19 +350,18 @@ class FaceTracker:
             return None
         self._misses = 0
         self._last = face
-        self._follow(face)
+        self._window = _square(face.box)
         return face
 
     def _look(self, image: Image) -> Face | None:
         assert self._window is not None
-        window, k, corner = _cut(image, self._window, margin=1.0)
-        points = self._mesh.landmarks(window)
+        points = self._mesh.landmarks(image, self._window)
         if self._fresh:
             # The network cuts its window by the last landmarks; at first it has only a detector's rough box.
             for _ in range(WARM_UP):
-                points = self._mesh.landmarks(window) if points is not None else None
+                points = self._mesh.landmarks(image, self._window) if points is not None else None
             self._fresh = points is None
-        return None if points is None else Face(_to_picture(points, k, corner))
+        return None if points is None else Face(points)
 
     def _leapt(self, face: Face) -> bool:
         """Whether the face went further since the last frame than heads go."""
@@ -435,18 +408,6 @@ class FaceTracker:
             self._restart()
         self._looks = (1 - share) * self._looks + share * looks
         return True
-
-    def _follow(self, face: Face) -> None:
-        """Move the window only when the face nears its rim or changes size: a still window adds no noise."""
-        x0, y0, x1, y1 = face.box
-        assert self._window is not None
-        wx0, wy0, wx1, wy1 = self._window
-        side = wx1 - wx0
-        room = min(x0 - wx0, y0 - wy0, wx1 - x1, wy1 - y1) / side
-        ratio = side / face.size
-        if room < 0.12 or not 1.6 < ratio < 3.0:
-            self._window = _square(face.box)
-            self._restart()
 
     def _restart(self) -> None:
         self._mesh.reset()

@@ -52,13 +52,42 @@ class VideoInfo:
     has_audio: bool
 
 
+class Picture:
+    """A decoded frame that becomes RGB when it is asked for."""
+
+    def __init__(self, source: Any, convert: Converter) -> None:
+        self._source, self._convert = source, convert
+        self._image: NDArray[np.uint8] | None = None
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB, the same array each time unless the picture was packed meanwhile."""
+        if self._image is None:
+            self._image = self._convert(self._source)
+        return self._image
+
+    def pack(self) -> None:
+        """Keep the smaller of both, the frame as it was decoded or its RGB: many of them may have to wait."""
+        if self._source is None or self._image is None:
+            return
+        if sum(plane.buffer_size for plane in self._source.planes) < self._image.nbytes:
+            self._image = None
+        else:
+            self._source = None
+
+
 @dataclass(frozen=True)
 class VideoFrame:
-    """A frame at its place in the constant-rate stream; `image` is (H, W, 3) uint8 RGB."""
+    """A frame at its place in the constant-rate stream; neighbours may share one picture."""
 
     index: int
     time: float
-    image: NDArray[np.uint8]
+    picture: Picture
+
+    @property
+    def image(self) -> NDArray[np.uint8]:
+        """(H, W, 3) uint8 RGB."""
+        return self.picture.image
 
 
 class VideoReader:
@@ -186,23 +215,26 @@ class VideoReader:
         self._running.add(generator)
         return generator
 
+    def _picture(self, frame: Any) -> Picture:
+        return Picture(frame, self._convert)
+
     def _constant_rate(self) -> Generator[VideoFrame, None, None]:
         rate, origin = float(self.info.fps), self._zero + self._start
         limit = math.inf if self._end is None else max(1, round((self._end - self._start) * rate))
         index, begun, end = 0, 0.0, 0.0
         slot: int | None = None
         last: Any = None
-        image: NDArray[np.uint8] | None = None
+        picture: Picture | None = None
         for time, length, frame in self._shown(self._start):
             # Those before it repeat the last one. At a rate that was asked for there is nothing to keep.
             slot = place((time - origin) * rate, None if self._fps else slot)
             while last is not None and index < min(slot, limit):
-                image = self._convert(last) if image is None else image
-                yield VideoFrame(index, index / rate, image)
+                picture = self._picture(last) if picture is None else picture
+                yield VideoFrame(index, index / rate, picture)
                 index += 1
             if index >= limit:
                 return
-            last, image = frame, None
+            last, picture = frame, None
             begun = time - origin + self._start
             end = time - origin + (length if 0 < length <= MAX_GAP else 1 / rate)
         if last is None:
@@ -211,10 +243,10 @@ class VideoReader:
             end = self._length - self._start
         if end <= 0:
             raise InputError(f"{self.path.name} ends before {self._start:g} s, where it should start")
-        image = self._convert(last)
+        picture = self._picture(last)
         least = 1 if self._start else index + 1
         for i in range(index, min(limit, max(least, math.floor(end * rate + 0.5 - 1e-6)))):  # type: ignore[type-var,arg-type]
-            yield VideoFrame(i, i / rate, image)
+            yield VideoFrame(i, i / rate, picture)
         promised, end = self._promised, end + self._start
         if not self.keep_readable and promised and end < promised - max(SHORTFALL, min(2.0, 0.1 * promised)):
             raise self._broken(end, f"it should last {promised:.1f} s")
@@ -322,7 +354,7 @@ class VideoReader:
                     break
             if picture is None:
                 raise self._broken(wanted / rate, "no frame")
-            yield VideoFrame(wanted, wanted / rate, self._convert(picture))
+            yield VideoFrame(wanted, wanted / rate, self._picture(picture))
 
     def _at(self, container: Any, stream: Any, indices: list[int]) -> Iterator[VideoFrame]:
         """`at` for containers that have an index of their keyframes."""
@@ -340,7 +372,7 @@ class VideoReader:
                             break
                 if last is None:
                     raise self._broken(wanted / rate, "no frame")
-                yield VideoFrame(wanted, wanted / rate, self._convert(last[1]))
+                yield VideoFrame(wanted, wanted / rate, self._picture(last[1]))
         except (av.error.FFmpegError, ValueError):
             raise self._broken(0.0, "damaged data") from None
 
@@ -352,26 +384,31 @@ class VideoReader:
         if self._strip is not None:
             yield from self._sample_in_order(times)
             return
-        with self._open() as (container, stream):
+        with self._open() as (container, stream), self._open() as (ahead, looked):
             base = float(stream.time_base or Fraction(1, 1000))
             zero = self._zero + self._start
             given, spare = -math.inf, FORWARD
             least = -0.5 / float(self.info.fps) if self._start else -math.inf
+            frames: Iterator[Any] | None = None  # those that follow what was given
             for wanted in times:
                 found = False
                 with contextlib.suppress(av.error.FFmpegError, ValueError, OSError):
-                    container.seek(round((zero + wanted) / base), stream=stream, backward=True)
-                    for frame in container.decode(stream):
+                    target = round((zero + wanted) / base)
+                    if frames is None or _key_time(ahead, looked, target) * base - zero > given:
+                        container.seek(target, stream=stream, backward=True)
+                        frames = container.decode(stream)
+                    for frame in frames:
                         ticks = stamp_of(container, frame)
                         time = 0.0 if ticks is None else ticks * base - zero
                         # A frame that is not newer is the keyframe of the last time: on to the time itself.
                         if time > max(given, least) and (given < -1 or frame.key_frame or time >= wanted - 0.5 * base):
                             given, found = time, True
-                            yield VideoFrame(-1, max(0.0, time), self._convert(_alone(frame)))
+                            yield VideoFrame(-1, max(0.0, time), self._picture(_alone(frame)))
                             break
                         spare -= 1
                         if spare < 0:
                             break
+                frames = frames if found else None
                 if found or spare < 0:
                     continue
                 # Where seeking misses the keyframes: from as far back as is needed.
@@ -380,7 +417,7 @@ class VideoReader:
                         spare -= 1
                         if time - zero > given and time - zero >= wanted - self._step:
                             given = time - zero
-                            yield VideoFrame(-1, max(0.0, given), self._convert(picture))
+                            yield VideoFrame(-1, max(0.0, given), self._picture(picture))
                             break
 
     def _sample_in_order(self, times: list[float]) -> Iterator[VideoFrame]:
@@ -388,9 +425,16 @@ class VideoReader:
         for frame in self:
             if left and frame.time + 0.5 / float(self.info.fps) >= left[0]:
                 left = [t for t in left if t > frame.time + 0.5 / float(self.info.fps)]
-                yield VideoFrame(-1, frame.time, frame.image)
+                yield VideoFrame(-1, frame.time, frame.picture)
             if not left:
                 return
+
+
+def _key_time(container: Any, stream: Any, target: int) -> float:
+    """Time stamp of the keyframe that seeking to `target` leads to; infinite where that is not known."""
+    container.seek(target, stream=stream, backward=True)
+    packet = next(container.demux(stream), None)
+    return math.inf if packet is None or packet.pts is None or not packet.is_keyframe else packet.pts
 
 
 def _timed(picture: Any) -> tuple[float, float, Any]:
