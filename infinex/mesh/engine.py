@@ -23,8 +23,8 @@ from infinex.mesh.eyes import draw_eyes
 from infinex.mesh.furrows import Furrows
 from infinex.mesh.layers import Layers, person_matte
 from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
-from infinex.mesh.raster import composite
-from infinex.mesh.refiner import Look, colour_of, look_at_eye, look_at_head, look_at_mouth, refiner
+from infinex.mesh.painter import Painter
+from infinex.mesh.refiner import Known, Look, colour_of, look_at_eye, look_at_head, look_at_mouth, refiner
 from infinex.mesh.retarget import Retarget, Target
 from infinex.mesh.warp import Flow, Warp, WarpShape
 from infinex.mesh.wrinkles import Wrinkles, skin_tint
@@ -34,7 +34,6 @@ Box = tuple[int, int, int, int]
 HEAD_LARGEST = 90.0  # IOD in pixels up to which the head is refined; above, it costs more time than it gains
 TURNED = np.radians(2.0)  # from where on a head hides parts of itself
 JUMP = 0.05  # IOD between neighbouring pixels' places in the source that tell such an edge
-LARGE = 1_200_000  # pixels that move
 
 
 @dataclass(frozen=True)
@@ -101,7 +100,9 @@ class PreparedFace:
         self.colour = colour_of(part, self.face.points[:, :2] - [x0, y0])
         self._retarget: Retarget | None = None
         self._wrinkles: Wrinkles | None = None
-        self._last: tuple[NDArray[np.uint8], Flow, NDArray[np.uint8], Target] | None = None
+        self._kept: Known = {}
+        self.painter = Painter(self.layers, self.beyond, (x0, y0), self.face.points[:, :2])
+        self._last: tuple[NDArray[np.uint8], Flow, Target] | None = None
 
     def _tightened(self, reach: Box, alpha: NDArray[np.float32]) -> tuple[Box, NDArray[np.float32]]:
         """The reach cut down to the person and some room around; empty background need not be drawn."""
@@ -154,21 +155,7 @@ class PreparedFace:
             return MeshShown(target, None, self.layers)
         flow = self.warp.flow(target)
         layers = self.layers
-        part = layers.image.copy()
-        gate = np.zeros(part.shape[:2], np.uint8)
-        a, b, c, d = flow.box
-        if c > a and d > b:
-            inside = (slice(b, d), slice(a, c))
-            mx, my = (np.ascontiguousarray(m[inside]) for m in (flow.map_x, flow.map_y))
-            # Cubic sampling keeps small pictures sharp; of large ones a pixel is too small to see the difference.
-            sampling = cv2.INTER_CUBIC if mx.size < LARGE else cv2.INTER_LINEAR
-            warped = cv2.remap(layers.person, mx, my, sampling, borderMode=cv2.BORDER_REPLICATE)
-            self.beyond.lay(warped, mx, my)
-            image, fill = (np.ascontiguousarray(i[inside]) for i in (layers.image, layers.fill))
-            moved = np.empty_like(image)
-            gate[inside] = layers.gate(mx, my, (a, b))
-            composite(warped, image, fill, np.ascontiguousarray(gate[inside]), moved)
-            part[inside] = moved
+        part = self.painter(flow)
         self._soften(part, flow, target.turn)
         self._antialias(part, flow)
         if self._wrinkles is not None and drive.image is not None and drive.points is not None:
@@ -182,7 +169,7 @@ class PreparedFace:
             draw_performer_mouth(part, (x0, y0), self.face, target, self.tone, drive.image, drive.points)
         else:
             self.mouth.draw(part, (x0, y0), target)
-        self._last = part, flow, gate, target
+        self._last = part, flow, target
         if self.options.refine:
             refiner()(part, self.looks(theirs), self.colour)
         out[:] = part
@@ -194,16 +181,16 @@ class PreparedFace:
         The inside of a performer's own mouth is real already and not looked at."""
         if self._last is None:
             return {}
-        part, flow, gate, target = self._last
+        part, flow, target = self._last
         image, corner = self.layers.image, self.box[:2]
         looks: dict[str, Look] = {}
         # A head that stays is right as it is; a large one would be corrected too coarsely to gain.
         if flow.peak > 0.02 * self.face.pose.scale and self.face.pose.scale < HEAD_LARGEST:
-            looks["head"] = look_at_head(part, self.layers, flow, gate, self.face, target, corner)
-        looks |= {f"eye-{k}": look_at_eye(part, image, corner, self.face, target, k) for k in (0, 1)}
+            looks["head"] = look_at_head(part, self.layers, flow, self.face, target, corner, self._kept)
+        looks |= {f"eye-{k}": look_at_eye(part, image, corner, self.face, target, k, self._kept) for k in (0, 1)}
         if performers_mouth:
             return looks
-        return looks | {"mouth": look_at_mouth(part, image, corner, self.face, target)}
+        return looks | {"mouth": look_at_mouth(part, image, corner, self.face, target, self._kept)}
 
     def _soften(self, part: NDArray[np.uint8], flow: Flow, turn: float) -> None:
         """Where the cheek hides what lies behind it, triangles end in steps: blur along that edge by a pixel."""
@@ -216,7 +203,7 @@ class PreparedFace:
         if (hi - lo < 8).any():
             return
         jump = max(3.0, JUMP * self.face.pose.scale)
-        x = np.ascontiguousarray(flow.map_x[lo[1] : hi[1] : 2, lo[0] : hi[0] : 2])
+        x, _ = flow.maps(2, (int(lo[0]), int(lo[1])), (int(hi[0]), int(hi[1])))
         broken = np.zeros(x.shape, np.uint8)
         broken[:, 1:] = cv2.absdiff(x[:, 1:], x[:, :-1]) > jump
         broken[1:] |= cv2.absdiff(x[1:], x[:-1]) > jump
@@ -245,18 +232,8 @@ class PreparedFace:
             moved = float(np.abs(p - self.warp.source[ring]).max())
             if moved < 0.02:
                 continue
-            mx, my, _ = self.warp.draw_box(flow, (int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])), k)
-            fine = cv2.remap(
-                self.layers.image, mx, my, cv2.INTER_CUBIC,
-                borderMode=cv2.BORDER_REPLICATE,
-            )  # fmt: skip
-            self.beyond.lay(fine, mx, my)
-            mean = cv2.resize(fine, (w, h), interpolation=cv2.INTER_AREA)
-            edge = np.zeros((h, w), np.float32)
-            edge[2:-2, 2:-2] = 1
-            edge = cv2.GaussianBlur(edge, (0, 0), 1.0) * min(1.0, moved / 0.5)
-            view = part[lo[1] - y0 : hi[1] - y0, lo[0] - x0 : hi[0] - x0]
-            view[:] = cv2.blendLinear(np.ascontiguousarray(view), mean, 1 - edge, edge)
+            box = int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])
+            self.painter.finer(flow, self.warp.numbers(flow, box, k), k, box, min(1.0, moved / 0.5))
 
 
 class MeshEngine(Engine):
