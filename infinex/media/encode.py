@@ -26,18 +26,23 @@ BLEED = 9  # pixels over which colours go on beyond a transparent edge, so that 
 @njit(cache=True, nogil=True, fastmath=True)
 def _to_i420(rgb: NDArray, x0: int, y0: int, x1: int, y1: int, Y: NDArray, U: NDArray, V: NDArray) -> None:
     """RGB (H, W, 3) to BT.709 limited-range planes over an even-aligned box; chroma is the mean of 2×2."""
+    two = np.uintp(2)  # unsigned numbers need no look at what a negative index means: loops become vectors
+    i32 = np.int32
     for i in range(y0, y1, 2):
-        for j in range(x0, x1, 2):
-            r4, g4, b4 = np.int32(0), np.int32(0), np.int32(0)
-            for k in range(4):
-                y, x = i + k // 2, j + k % 2
-                r, g, b = np.int32(rgb[y, x, 0]), np.int32(rgb[y, x, 1]), np.int32(rgb[y, x, 2])
-                Y[y, x] = (11966 * r + 40254 * g + 4064 * b + 1081344) >> 16
-                r4 += r
-                g4 += g
-                b4 += b
-            U[i // 2, j // 2] = (-6596 * r4 - 22189 * g4 + 28784 * b4 + 33685504) >> 18
-            V[i // 2, j // 2] = (28784 * r4 - 26145 * g4 - 2639 * b4 + 33685504) >> 18
+        for k in range(2):
+            line, grey = rgb[i + k], Y[i + k]
+            for j in range(np.uintp(x0), np.uintp(x1)):
+                r, g, b = i32(line[j, 0]), i32(line[j, 1]), i32(line[j, 2])
+                grey[j] = (i32(11966) * r + i32(40254) * g + i32(4064) * b + i32(1081344)) >> i32(16)
+        p, q, u, v = rgb[i], rgb[i + 1], U[i // 2], V[i // 2]
+        for j in range(np.uintp(x0 // 2), np.uintp(x1 // 2)):
+            m = np.uintp(two * j)
+            n = np.uintp(m + np.uintp(1))
+            r = i32(p[m, 0]) + i32(p[n, 0]) + i32(q[m, 0]) + i32(q[n, 0])
+            g = i32(p[m, 1]) + i32(p[n, 1]) + i32(q[m, 1]) + i32(q[n, 1])
+            b = i32(p[m, 2]) + i32(p[n, 2]) + i32(q[m, 2]) + i32(q[n, 2])
+            u[j] = (i32(-6596) * r - i32(22189) * g + i32(28784) * b + i32(33685504)) >> i32(18)
+            v[j] = (i32(28784) * r - i32(26145) * g - i32(2639) * b + i32(33685504)) >> i32(18)
 
 
 def _plane(frame: Any, index: int) -> NDArray[np.uint8]:

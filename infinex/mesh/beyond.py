@@ -83,6 +83,11 @@ class Beyond:
         return wide
 
     @property
+    def continued(self) -> tuple[Image, int, int]:
+        """The person with what lies beyond, (H', W', 4), and where in it the part's own corner lies, x and y."""
+        return self._picture, *self._corner
+
+    @property
     def sides(self) -> Sides:
         """Left, top, right, bottom: which borders the person is continued beyond."""
         return self._sides

@@ -27,8 +27,8 @@ from infinex.mesh.furrows import Furrows
 from infinex.mesh.layers import Layers, person_matte
 from infinex.mesh.lids import Lids
 from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
-from infinex.mesh.raster import composite, finer
-from infinex.mesh.refiner import Look, colour_of, look_at_eye, look_at_head, look_at_mouth, refiner
+from infinex.mesh.painter import Painter
+from infinex.mesh.refiner import Known, Look, colour_of, look_at_eye, look_at_head, look_at_mouth, refiner
 from infinex.mesh.retarget import Retarget, Target
 from infinex.mesh.warp import Flow, Warp, WarpShape
 from infinex.mesh.wrinkles import Wrinkles, skin_tint
@@ -36,8 +36,6 @@ from infinex.motion import Move, Rest
 
 Box = tuple[int, int, int, int]
 HEAD_LARGEST = 90.0  # IOD in pixels up to which the head is refined; above, it costs more time than it gains
-APART = 0.75  # pixels by which a part that hides another breaks the picture
-LARGE = 1_200_000  # pixels that move
 
 
 @dataclass(frozen=True)
@@ -115,7 +113,9 @@ class PreparedFace:
         self._performer: tuple[NDArray[np.uint8], NDArray] | None = None
         self._borrows, self._film = False, film
         self._wrinkles: Wrinkles | None = None
-        self._last: tuple[NDArray[np.uint8], Flow, NDArray[np.uint8], Target] | None = None
+        self._kept: Known = {}
+        self.painter = Painter(self.layers, self.beyond, (x0, y0), self.face.points[:, :2])
+        self._last: tuple[NDArray[np.uint8], Flow, Target] | None = None
 
     def _tightened(self, reach: Box, alpha: NDArray[np.float32]) -> tuple[Box, NDArray[np.float32]]:
         """The reach cut down to the person and some room around; empty background need not be drawn."""
@@ -186,23 +186,8 @@ class PreparedFace:
             return MeshShown(target, None, self.layers)
         flow = self.warp.flow(target)
         layers = self.layers
-        part = layers.image.copy()
-        gate = np.zeros(part.shape[:2], np.uint8)
-        a, b, c, d = flow.box
-        if c > a and d > b:
-            inside = (slice(b, d), slice(a, c))
-            mx, my = (np.ascontiguousarray(m[inside]) for m in (flow.map_x, flow.map_y))
-            # Cubic sampling keeps small pictures sharp; of large ones a pixel is too small to see the difference.
-            sampling = cv2.INTER_CUBIC if mx.size < LARGE else cv2.INTER_LINEAR
-            warped = cv2.remap(layers.person, mx, my, sampling, borderMode=cv2.BORDER_REPLICATE)
-            self.beyond.lay(warped, mx, my)
-            image, fill = (np.ascontiguousarray(i[inside]) for i in (layers.image, layers.fill))
-            moved = np.empty_like(image)
-            gate[inside] = layers.gate(mx, my, (a, b))
-            shows = cv2.max(gate, layers.hidden)
-            composite(warped, image, fill, np.ascontiguousarray(shows[inside]), moved)
-            part[inside] = moved
-            self._smooth(part, flow, shows)
+        part = self.painter(flow)
+        self.painter.smooth(flow, self.warp.tris)
         self._antialias(part, flow)
         if self._wrinkles is not None and drive.image is not None and drive.points is not None:
             self._wrinkles.apply(part, (x0, y0), target, drive.move, drive.image, drive.points)
@@ -216,7 +201,7 @@ class PreparedFace:
             draw_performer_mouth(part, (x0, y0), self.face, target, self.tone, drive.image, drive.points)
         else:
             self.mouth.draw(part, (x0, y0), target)
-        self._last = part, flow, gate, target
+        self._last = part, flow, target
         if self.options.refine:
             refiner()(part, self.looks(theirs), self.colour)
         out[:] = part
@@ -228,25 +213,16 @@ class PreparedFace:
         The inside of a performer's own mouth is real already and not looked at."""
         if self._last is None:
             return {}
-        part, flow, gate, target = self._last
+        part, flow, target = self._last
         image, corner = self.layers.image, self.box[:2]
         looks: dict[str, Look] = {}
         # A head that stays is right as it is; a large one would be corrected too coarsely to gain.
         if flow.peak > 0.02 * self.face.pose.scale and self.face.pose.scale < HEAD_LARGEST:
-            looks["head"] = look_at_head(part, self.layers, flow, gate, self.face, target, corner)
-        looks |= {f"eye-{k}": look_at_eye(part, image, corner, self.face, target, k) for k in (0, 1)}
+            looks["head"] = look_at_head(part, self.layers, flow, self.face, target, corner, self._kept)
+        looks |= {f"eye-{k}": look_at_eye(part, image, corner, self.face, target, k, self._kept) for k in (0, 1)}
         if performers_mouth:
             return looks
-        return looks | {"mouth": look_at_mouth(part, image, corner, self.face, target)}
-
-    def _smooth(self, part: NDArray[np.uint8], flow: Flow, gate: NDArray[np.uint8]) -> None:
-        """Where the cheek hides what lies behind it, triangles end in steps: draw that edge again, finer."""
-        rank = np.empty(len(flow.order), np.int64)
-        rank[flow.order] = np.arange(len(flow.order))
-        layers = self.layers
-        finer(flow.points, self.warp.tris, rank, flow.affine, flow.ids, flow.map_x, flow.map_y,
-              np.array(self.box[:2], np.float64), np.array(flow.box), APART, layers.person, layers.image, layers.fill,
-              gate, part)  # fmt: skip
+        return looks | {"mouth": look_at_mouth(part, image, corner, self.face, target, self._kept)}
 
     def _antialias(self, part: NDArray[np.uint8], flow: Flow) -> None:
         """Sample lids and lips again, finer: their triangles are thin and fold over."""
@@ -263,18 +239,8 @@ class PreparedFace:
             moved = float(np.abs(p - self.warp.source[ring]).max())
             if moved < 0.02:
                 continue
-            mx, my, _ = self.warp.draw_box(flow, (int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])), k)
-            fine = cv2.remap(
-                self.layers.image, mx, my, cv2.INTER_CUBIC,
-                borderMode=cv2.BORDER_REPLICATE,
-            )  # fmt: skip
-            self.beyond.lay(fine, mx, my)
-            mean = cv2.resize(fine, (w, h), interpolation=cv2.INTER_AREA)
-            edge = np.zeros((h, w), np.float32)
-            edge[2:-2, 2:-2] = 1
-            edge = cv2.GaussianBlur(edge, (0, 0), 1.0) * min(1.0, moved / 0.5)
-            view = part[lo[1] - y0 : hi[1] - y0, lo[0] - x0 : hi[0] - x0]
-            view[:] = cv2.blendLinear(np.ascontiguousarray(view), mean, 1 - edge, edge)
+            box = int(lo[0]), int(lo[1]), int(hi[0]), int(hi[1])
+            self.painter.finer(flow, self.warp.numbers(flow, box, k), k, box, min(1.0, moved / 0.5))
 
 
 class MeshEngine(Engine):

@@ -17,6 +17,7 @@ Image = NDArray[np.uint8]
 RIM = 0.02  # IOD about the matte that is tinted by hair all the same
 SURE = 0.98  # of the segmentation, from where on there is somebody
 LARGEST = 1024  # pixels of the longer side at which a matte is made
+COARSE = 4  # pixels for each of which it is decided together whether they moved
 EDGE = 1e-4  # variance of colours, in 0..1, from which a change of them is an edge of the matte
 
 
@@ -60,8 +61,8 @@ class Layers:
         if alpha is None:
             self.alpha = np.ones(image.shape[:2], np.float32)
             self.person = np.dstack([image, np.full(image.shape[:2], 255, np.uint8)])
-            self.fill, self._near = self.image, np.zeros(image.shape[:2], np.uint8)
-            self.hidden = self._near
+            self.fill, self.near = self.image, np.zeros(image.shape[:2], np.uint8)
+            self.hidden = self.near
             return
         plate = behind(self.image, alpha, unit)
         away = cv2.distanceTransform((alpha < 0.02).astype(np.uint8), cv2.DIST_L2, 5) / (RIM * unit)
@@ -71,7 +72,7 @@ class Layers:
         self.person = np.dstack([colours, np.round(self.alpha * 255).astype(np.uint8)])
         # What stands still shows as it is: only where the person was can the background be unknown. The faint rim of
         # the matte belongs to that: it is tinted by hair, and would stay behind as a line.
-        self._near = np.round(255 * smoothstep((1 - away).astype(np.float64))).astype(np.uint8)
+        self.near = np.round(255 * smoothstep((1 - away).astype(np.float64))).astype(np.uint8)
         self.hidden = cv2.GaussianBlur((alpha > 0).astype(np.float32), (0, 0), 0.7)
         self.hidden = np.where(alpha > 0, 255, np.round(255 * self.hidden)).astype(np.uint8)
 
@@ -83,11 +84,16 @@ class Layers:
         The maps may cover a part of the layers that starts at `corner`."""
         x, y = corner
         h, w = map_x.shape
-        q = 4
-        rows, columns = np.arange(q // 2, h, q), np.arange(q // 2, w, q)
-        dx = map_x[q // 2 :: q, q // 2 :: q] - (columns[None] + x).astype(np.float32)
-        dy = map_y[q // 2 :: q, q // 2 :: q] - (rows[:, None] + y).astype(np.float32)
-        moved = cv2.dilate(np.hypot(dx, dy), np.ones((5, 5), np.uint8))
-        moved = np.clip(cv2.GaussianBlur(moved, (0, 0), 3) / (self._unit * 0.025) - 0.3, 0, 1)
-        gate = cv2.resize(np.round(255 * moved).astype(np.uint8), (w, h), interpolation=cv2.INTER_LINEAR)
-        return np.asarray(cv2.multiply(gate, self._near[y : y + h, x : x + w], scale=1 / 255))
+        first = slice(COARSE // 2, None, COARSE)
+        gate = self.moved(map_x[first, first], map_y[first, first], corner)
+        gate = cv2.resize(gate, (w, h), interpolation=cv2.INTER_LINEAR)
+        return np.asarray(cv2.multiply(gate, self.near[y : y + h, x : x + w], scale=1 / 255))
+
+    def moved(
+        self, map_x: NDArray[np.float32], map_y: NDArray[np.float32], corner: tuple[int, int] = (0, 0)
+    ) -> NDArray[np.uint8]:
+        """How far things moved, 0..255, about every `COARSE`-th pixel: what `gate` enlarges. Maps as coarse as that."""
+        columns, rows = (np.arange(n, dtype=np.float32) * COARSE + COARSE // 2 for n in map_x.shape[::-1])
+        off = np.hypot(map_x - (columns + corner[0]), map_y - (rows[:, None] + corner[1]))
+        moved = cv2.GaussianBlur(cv2.dilate(off, np.ones((5, 5), np.uint8)), (0, 0), 3)
+        return np.round(255 * np.clip(moved / (self._unit * 0.025) - 0.3, 0, 1)).astype(np.uint8)

@@ -9,6 +9,7 @@ The same functions build the inputs for training (`infinex.systems.refiner`) and
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
@@ -22,13 +23,15 @@ from infinex.face import topology as top
 from infinex.face.interior import KINDS, painted
 from infinex.face.portrait import EYES, SourceFace
 from infinex.face.pose import Pose
-from infinex.mesh.layers import Layers, polygon_mask
+from infinex.mesh.kernel import CUBIC, correct, corrections
+from infinex.mesh.layers import COARSE, Layers, polygon_mask
 from infinex.mesh.mouth import roundness
 from infinex.mesh.retarget import Target
 from infinex.mesh.warp import Flow
 
 Image = NDArray[np.uint8]
 Planes = NDArray[np.float32]
+Known = dict[str, Any]  # what a portrait's looks have in common from frame to frame, filled by them
 MODELS = Path(__file__).with_name("data")
 PARTS = ("head", "eye", "mouth")  # in the order they are refined
 GENTLE = 0.4  # strength where the face has no colour
@@ -158,27 +161,20 @@ def colour_of(image: Image, points: NDArray) -> float:
 
 
 def _apply(part: Image, look: Look, out: Planes, colour: float) -> None:
-    residual = np.clip(out[:3] * 127.5, -LARGEST, LARGEST)
-    colour = min(colour, look.tint)
-    if colour < 1:  # the networks know skin: elsewhere they stay gentle, and bring no colour of their own
-        grey = residual.mean(0)
-        residual = (GENTLE + (1 - GENTLE) * colour) * (grey + colour * (residual - grey))
-    flow = out[3:]
-    if len(flow):  # in the picture's axes
-        flow = look.steer * np.tensordot(look.window.matrix[:, :2], flow, 1)  # type: ignore[assignment]
-    planes = np.concatenate([residual, flow]).astype(np.float32) * (look.trust * look.support)
-    rows, columns = np.flatnonzero(look.support.max(1) > 0), np.flatnonzero(look.support.max(0) > 0)
-    a, b, c, d = columns[0] - 1, rows[0] - 1, columns[-1] + 1, rows[-1] + 1
-    inner = Window(look.window.matrix @ [[1, 0, a], [0, 1, b], [0, 0, 1]], int(max(c - a, d - b)) + 1)
-    x0, y0, x1, y1 = box = inner.box(part.shape)
-    large = look.window.enlarged(np.ascontiguousarray(planes.transpose(1, 2, 0)), box)
-    view = part[y0:y1, x0:x1]
-    if len(out) > 3:
-        x, y = np.arange(x1 - x0, dtype=np.float32), np.arange(y1 - y0, dtype=np.float32)[:, None]
-        view[:] = cv2.remap(
-            view, large[..., 3] + x, large[..., 4] + y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE
-        )
-    view[:] = cv2.add(view, np.ascontiguousarray(large[..., :3]), dtype=cv2.CV_8U)
+    """The networks know skin: where `colour` is less they stay gentle, and bring no colour of their own."""
+    matrix = look.window.matrix
+    planes = np.empty((*out.shape[1:], len(out)), np.float32)
+    a, b, c, d = corrections(
+        out, look.support, look.trust, look.steer, min(colour, look.tint), GENTLE, LARGEST, matrix, planes
+    )
+    if c <= a:
+        return
+    h, w = part.shape[:2]
+    corners = np.array([[x, y, 1] for x in (a - 1, c) for y in (b - 1, d)]) @ matrix.T
+    x0, y0 = np.clip(np.floor(corners.min(0)), 0, [w - 1, h - 1]).astype(int)
+    x1, y1 = np.clip(np.ceil(corners.max(0)) + 1, [x0 + 1, y0 + 1], [w, h]).astype(int)
+    picture = cv2.cvtColor(part[y0:y1, x0:x1], cv2.COLOR_RGB2RGBA)
+    correct(picture, int(x0), int(y0), planes, cv2.invertAffineTransform(matrix), CUBIC, part)
 
 
 @cache
@@ -192,16 +188,27 @@ def _axis(pose: Pose) -> NDArray[np.float64]:
 
 
 def _rgb(image: Planes) -> Planes:
-    return image.transpose(2, 0, 1) / 127.5 - 1
+    return image.transpose(2, 0, 1) * np.float32(1 / 127.5) - np.float32(1)
 
 
 def _planes(side: int, *parts: Any) -> Planes:
     """Stack images (3, s, s), masks (s, s) and numbers into (C, s, s)."""
-    out = []
-    for p in parts:
-        p = np.asarray(p, np.float32)
-        out.append(np.full((1, side, side), p) if p.ndim == 0 else p.reshape(-1, side, side))
-    return np.concatenate(out).astype(np.float32)
+    sizes = [1 if np.ndim(p) < 3 else len(p) for p in parts]
+    out = np.empty((sum(sizes), side, side), np.float32)
+    first = 0
+    for p, n in zip(parts, sizes):
+        out[first : first + n] = p
+        first += n
+    return out
+
+
+def _kept(known: Known | None, name: str, made: Callable[[], Any]) -> Any:
+    """What does not change from frame to frame, made once."""
+    if known is None:
+        return made()
+    if name not in known:
+        known[name] = made()
+    return known[name]
 
 
 def _turns(face: SourceFace, target: Target) -> list[float]:
@@ -210,7 +217,9 @@ def _turns(face: SourceFace, target: Target) -> list[float]:
     return [float(v) / 30 for v in (-a[0], -a[1], a[0] - b[0], a[1] - b[1])]
 
 
-def look_at_mouth(part: Image, image: Image, origin: tuple[int, int], face: SourceFace, target: Target) -> Look:
+def look_at_mouth(
+    part: Image, image: Image, origin: tuple[int, int], face: SourceFace, target: Target, kept: Known | None = None
+) -> Look:
     """The mouth: frame `part` and source `image`, both with their corner at `origin`."""
     side, reach = 96, 0.9
     o = np.array(origin, np.float64)
@@ -218,7 +227,9 @@ def look_at_mouth(part: Image, image: Image, origin: tuple[int, int], face: Sour
     w = Window.around(P[top.LIPS_INNER].mean(0), _axis(target.pose), reach * target.pose.scale, side)
     s = Window.around(S[top.LIPS_INNER].mean(0), _axis(face.pose), reach * face.pose.scale, side)
     open_, lips = (polygon_mask(side, side, w.of(P[ring])) for ring in (top.LIPS_INNER, top.LIPS_OUTER))
-    own = polygon_mask(side, side, s.of(S[top.LIPS_INNER]))
+    source = _kept(
+        kept, "mouth", lambda: (_rgb(s.cut(image)), polygon_mask(side, side, s.of(S[top.LIPS_INNER])))
+    )  # fmt: skip
     wide = [float(np.linalg.norm(f[61] - f[291])) for f in (face.face, target.face)]
     drop = float(target.face[152, 1] - face.face[152, 1])
     numbers = [
@@ -232,7 +243,7 @@ def look_at_mouth(part: Image, image: Image, origin: tuple[int, int], face: Sour
     known = target.interior is not None
     shown = np.zeros((KINDS, side, side)) if target.interior is None else painted(target.interior, open_)
     planes = _planes(
-        side, _rgb(w.cut(part)), _rgb(s.cut(image)), open_, lips, own, *numbers, *_turns(face, target), shown, known
+        side, _rgb(w.cut(part)), source[0], open_, lips, source[1], *numbers, *_turns(face, target), shown, known
     )
     grown = cv2.dilate(open_, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
     # Shut lips have no inside; and where nothing moved, the source itself is right.
@@ -243,7 +254,10 @@ def look_at_mouth(part: Image, image: Image, origin: tuple[int, int], face: Sour
     return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 1.5) * float(alive)), trust, tint=TINT)
 
 
-def look_at_eye(part: Image, image: Image, origin: tuple[int, int], face: SourceFace, target: Target, k: int) -> Look:
+def look_at_eye(
+    part: Image, image: Image, origin: tuple[int, int], face: SourceFace, target: Target, k: int,
+    kept: Known | None = None,
+) -> Look:  # fmt: skip
     """Eye `k` (0 the portrait's right); the left one is seen in a mirror, so that one network serves both."""
     side, reach = 64, 0.62
     o = np.array(origin, np.float64)
@@ -256,12 +270,15 @@ def look_at_eye(part: Image, image: Image, origin: tuple[int, int], face: Source
         Window.around(p[ends].mean(0), _axis(pose), reach * pose.scale, side, k == 1)
         for p, pose in ((P, target.pose), (S, face.pose))
     )
-    lids, own = polygon_mask(side, side, w.of(P[ring])), polygon_mask(side, side, s.of(S[ring]))
+    lids = polygon_mask(side, side, w.of(P[ring]))
+    source, own, disc = _kept(
+        kept, f"eye-{k}",
+        lambda: (_rgb(s.cut(image)), *(polygon_mask(side, side, s.of(S[r])) for r in (ring, iris[1:]))),
+    )  # fmt: skip
     gaze = target.gaze * [1 if k == 0 else -1, 1]
     turns = np.array(_turns(face, target)) * [1 if k == 0 else -1, 1, 1 if k == 0 else -1, 1]
     numbers = [float(target.openness[k]) - 1, 3 * float(face.openness[k]) - 1, 3 * gaze[0], 3 * gaze[1]]
-    disc = polygon_mask(side, side, s.of(S[iris[1:]]))
-    planes = _planes(side, _rgb(w.cut(part)), _rgb(s.cut(image)), lids, own, disc, *numbers, *turns)
+    planes = _planes(side, _rgb(w.cut(part)), source, lids, own, disc, *numbers, *turns)
     moved = abs(float(target.openness[k]) - 1) + float(np.abs(target.gaze).sum()) + target.turn
     alive = np.clip(20 * (moved - 0.02), 0, 1)  # eyes that hardly move are right as they are
     # Eyes turned further than almost any it has learned from are better left to the warp.
@@ -274,8 +291,8 @@ def look_at_eye(part: Image, image: Image, origin: tuple[int, int], face: Source
 
 
 def look_at_head(
-    part: Image, layers: Layers, flow: Flow, gate: NDArray[np.uint8], face: SourceFace, target: Target,
-    origin: tuple[int, int],
+    part: Image, layers: Layers, flow: Flow, face: SourceFace, target: Target,
+    origin: tuple[int, int], kept: Known | None = None,
 ) -> Look:  # fmt: skip
     """Head, hair and what turning uncovers: coarse, anchored where the source's face is."""
     side, reach = 128, 4.2
@@ -283,27 +300,31 @@ def look_at_head(
     P, S = target.points[:, :2] - o, face.points[:, :2] - o
     unit = face.pose.scale
     w = Window.around(S[: top.SURFACE].mean(0) - [0, 0.2 * unit], np.array([1.0, 0.0]), reach * unit, side)
-    h, width = flow.map_x.shape
+    h, width = flow.ids.shape
     q = max(1, int(w.pixel / 2))
     rows, columns = np.arange(0, h, q), np.arange(0, width, q)
-    dx = (flow.map_x[::q, ::q] - columns[None].astype(np.float32)) / unit
-    dy = (flow.map_y[::q, ::q] - rows[:, None].astype(np.float32)) / unit
+    map_x, map_y = flow.maps(q)
+    dx = (map_x - columns[None].astype(np.float32)) / unit
+    dy = (map_y - rows[:, None].astype(np.float32)) / unit
+    gate = cv2.resize(layers.moved(*flow.maps(COARSE, (COARSE // 2, COARSE // 2))), dx.shape[::-1])
+    gate = cv2.multiply(gate, layers.near[::q, ::q], scale=1 / 255)
     area = np.ones(len(flow.area) + 1)
     area[:-1] = np.clip(np.abs(flow.area) / np.maximum(_source_area(flow), 1e-3), 1 / 8, 8)
     stretch = np.log2(area[flow.ids[::q, ::q]]).astype(np.float32) / 3
-    shown = cv2.remap(layers.alpha, flow.map_x[::q, ::q], flow.map_y[::q, ::q], cv2.INTER_LINEAR,
-                      borderMode=cv2.BORDER_REPLICATE)  # fmt: skip
-    coarse = np.dstack([dx * 4, dy * 4, stretch, shown, gate[::q, ::q].astype(np.float32) / 255, np.ones_like(dx)])
+    shown = cv2.remap(layers.alpha, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    coarse = np.dstack([dx * 4, dy * 4, stretch, shown, gate.astype(np.float32) / 255, np.ones_like(dx)])
     shifted = Window(w.matrix / q, side)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     maps = cv2.warpAffine(coarse.astype(np.float32), shifted.matrix, (side, side), flags=flags).transpose(2, 0, 1)
     there = polygon_mask(side, side, w.of(P[top.OVAL]))
-    was = polygon_mask(side, side, w.of(S[top.OVAL]))
+    source, was = _kept(
+        kept, "head", lambda: (_rgb(w.cut(layers.image)), polygon_mask(side, side, w.of(S[top.OVAL])))
+    )  # fmt: skip
     mouth = polygon_mask(side, side, w.of(P[top.LIPS_INNER]))
     planes = _planes(
         side,
         _rgb(w.cut(part)),
-        _rgb(w.cut(layers.image)),
+        source,
         np.clip(maps, -2, 2),
         there,
         was,

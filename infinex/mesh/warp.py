@@ -7,6 +7,7 @@ shoulders stand still, and the face's oval drags its neighbourhood along.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import cv2
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.surroundings import NECK_BASE, Surroundings, SurroundingsShape, smoothstep
-from infinex.mesh.raster import affines, draw
+from infinex.mesh.kernel import cover, places, triangles
 from infinex.mesh.retarget import Target
 from infinex.mesh.rim import Rim
 
@@ -61,15 +62,40 @@ def _head(alpha: NDArray[np.float32], places: Array, step: float) -> Array:
 class Flow:
     """Where each pixel of one output frame comes from."""
 
-    map_x: NDArray[np.float32]  # (H, W) source x from the left of the reach; its own x where nothing covers
-    map_y: NDArray[np.float32]
-    ids: NDArray[np.int32]  # (H, W) triangle, -1 where nothing covers
+    ids: NDArray[np.int16]  # (H, W) triangle, -1 where nothing covers; H, W are the reach's
     points: Array  # (N, 2) target vertices: 478 of the face, then the grid
-    affine: NDArray[np.float64]
+    affine: NDArray[np.float64]  # (T, 6) from places of the target to the source's from the left of the reach
     area: NDArray[np.float64]
     order: NDArray[np.int64]
+    still: NDArray[np.bool_]  # (T,) triangles that stay where they are
     peak: float  # largest displacement of a grid point in pixels
-    box: tuple[int, int, int, int]  # x0, y0, x1, y1 in the maps: outside it every pixel stays
+    box: tuple[int, int, int, int]  # x0, y0, x1, y1 in the reach: outside it every pixel stays
+    corner: tuple[int, int]  # of the reach in the picture
+
+    def maps(
+        self, step: int = 1, first: tuple[int, int] = (0, 0), end: tuple[int, int] | None = None
+    ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        """Source x and y, both (h, w) from the left of the reach, of every `step`-th pixel from `first` (x, y) on to
+        `end`; a pixel's own where nothing covers it."""
+        c, d = end or self.ids.shape[::-1]
+        shape = len(range(first[1], d, step)), len(range(first[0], c, step))
+        map_x, map_y = np.empty(shape, np.float32), np.empty(shape, np.float32)
+        places(self.ids, self.affine, *self.corner, *first, step, map_x, map_y)
+        return map_x, map_y
+
+    @cached_property
+    def _maps(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        return self.maps()
+
+    @property
+    def map_x(self) -> NDArray[np.float32]:
+        """`maps` of every pixel, (H, W)."""
+        return self._maps[0]
+
+    @property
+    def map_y(self) -> NDArray[np.float32]:
+        """The same for y."""
+        return self._maps[1]
 
 
 class Warp:
@@ -149,48 +175,22 @@ class Warp:
         """Dense motion of one frame over `reach`."""
         x0, y0, x1, y1 = self.reach
         source, points, depth = self.vertices(target)
-        affine, area = np.zeros((len(self.tris), 6)), np.zeros(len(self.tris))
-        affines(points, source - [x0, y0], self.tris, affine, area)
-        box = self._moved(points)
-        key = -depth[self.tris].mean(1)
-        key[: self._outer] -= 1e6  # the surroundings first, then the face from far to near
+        count = len(self.tris)
+        affine, area, key, still = np.zeros((count, 6)), np.zeros(count), np.empty(count), np.zeros(count, np.bool_)
+        # The surroundings first, then the face from far to near.
+        box = triangles(points, source, depth, self.tris, self._outer, self.source, STILL, x0, y0, x1, y1,
+                        affine, area, still, key)  # fmt: skip
         order = np.argsort(key)
-        shape = (y1 - y0, x1 - x0)
-        map_x, map_y = np.empty(shape, np.float32), np.empty(shape, np.float32)
-        map_x[:], map_y[:] = np.arange(x1 - x0), np.arange(y1 - y0)[:, None]
-        ids = np.full(shape, -1, np.int32)
+        ids = np.full((y1 - y0, x1 - x0), -1, np.int16)
         a, b, c, d = box
-        p = points[self.tris] - [x0, y0]
-        lo, hi = p.min(1), p.max(1)
-        near = (hi[:, 0] >= a - 1) & (lo[:, 0] <= c) & (hi[:, 1] >= b - 1) & (lo[:, 1] <= d)
-        draw(points, self.tris, order[near[order]], affine, area, float(x0), float(y0), 1.0, map_x, map_y, ids)
+        cover(points, self.tris, order, area, float(x0 + a), float(y0 + b), 1.0, ids[b:d, a:c])
         peak = float(np.abs(points[top.POINTS :] - self.grid).max(initial=0.0))
-        return Flow(map_x, map_y, ids, points, affine, area, order, peak, box)
+        return Flow(ids, points, affine, area, order, still, peak, box, (x0, y0))
 
-    def _moved(self, points: Array) -> tuple[int, int, int, int]:
-        """The part of the reach that triangles with a moved corner cover, before or after."""
-        x0, y0, x1, y1 = self.reach
-        moved = (np.abs(points - self.source).max(1) > STILL)[self.tris].any(1)
-        if not moved.any():
-            return 0, 0, 0, 0
-        p = np.concatenate([points[self.tris[moved]], self.source[self.tris[moved]]]).reshape(-1, 2) - [x0, y0]
-        lo = np.maximum(np.floor(p.min(0)) - 2, 0).astype(int)
-        hi = np.minimum(np.ceil(p.max(0)) + 3, [x1 - x0, y1 - y0]).astype(int)
-        return int(lo[0]), int(lo[1]), int(max(hi[0], lo[0])), int(max(hi[1], lo[1]))
-
-    def draw_box(
-        self, flow: Flow, box: tuple[int, int, int, int], oversample: int
-    ) -> tuple[NDArray[np.float32], NDArray[np.float32], NDArray[np.int32]]:
-        """The same maps again for a small box of the frame, at `oversample` samples a pixel side."""
+    def numbers(self, flow: Flow, box: tuple[int, int, int, int], oversample: int) -> NDArray[np.int16]:
+        """`Flow.ids` again for a small box of the picture, at `oversample` samples a pixel side."""
         x0, y0, x1, y1 = box
-        shape = ((y1 - y0) * oversample, (x1 - x0) * oversample)
-        map_x, map_y = np.zeros(shape, np.float32), np.zeros(shape, np.float32)
-        ids = np.full(shape, -1, np.int32)
-        step, shift = 1.0 / oversample, 0.5 / oversample - 0.5
-        p = flow.points[self.tris]
-        lo, hi = p.min(1), p.max(1)
-        keep = (hi[:, 0] >= x0 - 1) & (lo[:, 0] <= x1) & (hi[:, 1] >= y0 - 1) & (lo[:, 1] <= y1)
-        order = flow.order[keep[flow.order]]
-        draw(flow.points, self.tris, order, flow.affine, flow.area, x0 + shift, y0 + shift, step,
-             map_x, map_y, ids)  # fmt: skip
-        return map_x, map_y, ids
+        ids = np.full(((y1 - y0) * oversample, (x1 - x0) * oversample), -1, np.int16)
+        shift = 0.5 / oversample - 0.5
+        cover(flow.points, self.tris, flow.order, flow.area, x0 + shift, y0 + shift, 1 / oversample, ids)
+        return ids

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
@@ -32,9 +33,20 @@ Array = NDArray[np.float64]
 
 def facing(points: Array, tris: NDArray) -> Array:
     """How squarely each triangle faces the viewer, 0 edge-on to 1, (T,)."""
-    p = points[tris]
-    n = np.cross(p[:, 1] - p[:, 0], p[:, 2] - p[:, 0])
-    return np.abs(n[:, 2]) / np.maximum(np.linalg.norm(n, axis=1), 1e-9)
+    out = np.ones(len(tris))
+    _least_facing(points, tris, out)
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _least_facing(points: NDArray, tris: NDArray, out: NDArray) -> None:
+    """Lower `out` (T,) to how squarely triangles of `points` (N, 3) face the viewer."""
+    for t in range(len(tris)):
+        a, b, c = tris[t, 0], tris[t, 1], tris[t, 2]
+        ux, uy, uz = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1], points[b, 2] - points[a, 2]
+        vx, vy, vz = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1], points[c, 2] - points[a, 2]
+        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+        out[t] = min(out[t], abs(nz) / max(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-9))
 
 
 class Wrinkles:
@@ -59,6 +71,7 @@ class Wrinkles:
         self._unit = min(COLUMNS / (hi - lo)[0], ROWS / (hi - lo)[1])
         self._grid = (face[:, :2] - lo) * self._unit
         self._mask, self._inside = self._masks()
+        self._core = cv2.erode(self._mask, np.ones((3, 3), np.uint8), iterations=max(1, int(self._unit * 0.03)))
         ids = np.full((ROWS, COLUMNS), -1, np.int32)
         self._ids = self._sample(rest_image, rest_points, ids)[1]
         self._hit = (self._ids >= 0).astype(np.float32)
@@ -125,21 +138,25 @@ class Wrinkles:
         strength = STRENGTH * self._worn * float(np.exp(-((turn / TURN) ** 2)))
         if strength < 0.02:
             return
-        ratio = np.log((self._light(image, points) + 8) / (self._rest_light + 8))
+        ratio = cv2.log((self._light(image, points) + 8) / (self._rest_light + 8))
         ratio = self._creases(ratio - self._blur(ratio, SLOW))
-        seen = np.minimum(facing(points, self._tris), self._rest_facing)
-        seen = np.minimum(seen, facing(target.points, self._tris))
+        seen = self._rest_facing.copy()
+        for each in (points, target.points):
+            _least_facing(np.ascontiguousarray(each), self._tris, seen)
         gate = np.clip((seen - 0.45) / 0.3, 0, 1).astype(np.float32)[np.maximum(self._ids, 0)] * self._hit
-        core = cv2.erode(self._mask, np.ones((3, 3), np.uint8), iterations=max(1, int(self._unit * 0.03)))
-        gate = cv2.GaussianBlur(core * gate, (0, 0), self._unit * 0.03) * self._inside
+        gate = cv2.GaussianBlur(self._core * gate, (0, 0), self._unit * 0.03) * self._inside
         ratio = (ratio * gate * strength).astype(np.float32)
         lay(out, origin, target, self._tris, self._grid, ratio, self._tint)
 
     def _creases(self, ratio: NDArray[np.float32]) -> NDArray[np.float32]:
         """What of a log ratio (rows, columns), free of slow shading, is folds."""
         new = ratio - np.clip(ratio, self._rest_dark, self._rest_bright)
-        dark = new - cv2.morphologyEx(new, cv2.MORPH_CLOSE, self._narrow)
-        bright = new - cv2.morphologyEx(new, cv2.MORPH_OPEN, self._narrow)
+        # In whole steps of 1/8192, of which a processor compares twice as many at once.
+        whole = np.clip(8192 * new + 32768.5, 0, 65535).astype(np.uint16)
+        dark, bright = (
+            new - (cv2.morphologyEx(whole, how, self._narrow) * np.float32(1 / 8192) - np.float32(4))
+            for how in (cv2.MORPH_CLOSE, cv2.MORPH_OPEN)
+        )
         fold = np.clip(np.where(new < 0, dark, bright), np.minimum(new, 0), np.maximum(new, 0))
         return np.clip(fold + BROAD * (new - fold), DARKEST, BRIGHTEST).astype(np.float32)
 

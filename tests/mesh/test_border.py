@@ -69,8 +69,9 @@ def test_what_a_border_cut_off_does_not_streak(whole: Source, side: str, name: s
     along, across = (np.abs(np.diff(part, axis=a)) for a in (axis, 1 - axis))
     inside = at[:-1, :-1] & at[1:, :-1] & at[:-1, 1:]
     along, across = (d[: inside.shape[0], : inside.shape[1]][inside].mean() for d in (along, across))
-    face.beyond._sides = (False,) * 4  # the border's own pixels again
-    streaks = drawn(face, MOVES[name]).astype(float)[y0:y1, x0:x1].mean(-1)
+    plain = ready(cut(whole, side))
+    plain.beyond._sides = (False,) * 4  # the border's own pixels
+    streaks = drawn(plain, MOVES[name]).astype(float)[y0:y1, x0:x1].mean(-1)
     old = [np.abs(np.diff(streaks, axis=a))[: inside.shape[0], : inside.shape[1]][inside].mean()
            for a in (axis, 1 - axis)]  # fmt: skip
     assert along / across > 1.6 * old[0] / old[1]

@@ -1,0 +1,125 @@
+"""Edges at which one part of the person hides another, drawn again and finer: triangles end there in steps."""
+
+from __future__ import annotations
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from infinex.mesh.kernel import uncovered
+
+SAMPLES = 4  # along each side of a pixel that is drawn again
+APART = 0.75  # pixels by which a part that hides another breaks the picture
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def finer(
+    dst: NDArray,
+    tris: NDArray,
+    rank: NDArray,
+    affine: NDArray,
+    ids: NDArray,
+    corner: NDArray,
+    box: NDArray,
+    person: NDArray,
+    source: NDArray,
+    fill: NDArray,
+    near: NDArray,
+    hidden: NDArray,
+    coarse: NDArray,
+    out: NDArray,
+) -> int:
+    """Draw again, from `SAMPLES`^2 places each, the pixels at which one part hides another; how many there were.
+
+    Such are those whose neighbour comes from more than `APART` pixels off where their own triangle would have it.
+    `rank` (T,) is the place of each triangle in the order of drawing, `corner` (2,) the target's pixel of the first of
+    `ids` (H, W), `box` (4,) the part of them to look at; all else as in `kernel.paint`."""
+    H, W = ids.shape
+    many = 0
+    about = np.empty(9, np.int64)
+    n, m = coarse.shape
+    for i in range(max(box[1], 1), min(box[3], H - 1)):
+        for j in range(max(box[0], 1), min(box[2], W - 1)):
+            t = ids[i, j]
+            if t < 0:
+                continue
+            broken = False
+            for k in range(4):
+                p, q = (0, 1) if k == 0 else (1, 0) if k == 1 else (0, -1) if k == 2 else (-1, 0)
+                other = ids[i + p, j + q]
+                if other == t or other < 0:
+                    continue
+                x, y = j + q + corner[0], i + p + corner[1]
+                ex = (affine[other, 0] - affine[t, 0]) * x + (affine[other, 1] - affine[t, 1]) * y
+                ey = (affine[other, 3] - affine[t, 3]) * x + (affine[other, 4] - affine[t, 4]) * y
+                ex += affine[other, 2] - affine[t, 2]
+                ey += affine[other, 5] - affine[t, 5]
+                if ex * ex + ey * ey > APART * APART:
+                    broken = True
+            if not broken:
+                continue
+            # The triangles about it, the last drawn first.
+            count = 0
+            for p in range(-1, 2):
+                for q in range(-1, 2):
+                    u = ids[i + p, j + q]
+                    if u < 0:
+                        continue
+                    known = False
+                    for k in range(count):
+                        known |= about[k] == u
+                    if known:
+                        continue
+                    k = count
+                    while k > 0 and rank[about[k - 1]] < rank[u]:
+                        about[k] = about[k - 1]
+                        k -= 1
+                    about[k] = u
+                    count += 1
+            total = np.zeros(3)
+            inside = True
+            f = max(0.0, (i - box[1] + 0.5) * n / (box[3] - box[1]) - 0.5)
+            row = min(int(f), n - 1)
+            g = uncovered(
+                coarse, row, min(row + 1, n - 1), f - row, (j - box[0] + 0.5) * m / (box[2] - box[0]) - 0.5, near[i, j],
+                hidden[i, j],
+            )  # fmt: skip
+            for p in range(SAMPLES):
+                for q in range(SAMPLES):
+                    y = i + corner[1] + (p + 0.5) / SAMPLES - 0.5
+                    x = j + corner[0] + (q + 0.5) / SAMPLES - 0.5
+                    chosen = t
+                    for k in range(count):
+                        a, b, c = tris[about[k], 0], tris[about[k], 1], tris[about[k], 2]
+                        ab = (dst[b, 0] - dst[a, 0]) * (y - dst[a, 1]) - (dst[b, 1] - dst[a, 1]) * (x - dst[a, 0])
+                        bc = (dst[c, 0] - dst[b, 0]) * (y - dst[b, 1]) - (dst[c, 1] - dst[b, 1]) * (x - dst[b, 0])
+                        ca = (dst[a, 0] - dst[c, 0]) * (y - dst[c, 1]) - (dst[a, 1] - dst[c, 1]) * (x - dst[c, 0])
+                        if (ab >= 0 and bc >= 0 and ca >= 0) or (ab <= 0 and bc <= 0 and ca <= 0):
+                            chosen = about[k]
+                            break
+                    sx = affine[chosen, 0] * x + affine[chosen, 1] * y + affine[chosen, 2]
+                    sy = affine[chosen, 3] * x + affine[chosen, 4] * y + affine[chosen, 5]
+                    u, v = int(np.floor(sx)), int(np.floor(sy))
+                    if u < 0 or v < 0 or u >= W - 1 or v >= H - 1:
+                        inside = False
+                        break
+                    fx, fy = sx - u, sy - v
+                    w00, w01, w10, w11 = (1 - fx) * (1 - fy), fx * (1 - fy), (1 - fx) * fy, fx * fy
+                    alpha = (
+                        w00 * person[v, u, 3] + w01 * person[v, u + 1, 3]
+                        + w10 * person[v + 1, u, 3] + w11 * person[v + 1, u + 1, 3]
+                    ) / 255  # fmt: skip
+                    for c in range(3):
+                        own = (
+                            w00 * person[v, u, c] + w01 * person[v, u + 1, c]
+                            + w10 * person[v + 1, u, c] + w11 * person[v + 1, u + 1, c]
+                        )  # fmt: skip
+                        back = (source[i, j, c] * (255.0 - g) + fill[i, j, c] * float(g)) / 255
+                        total[c] += own * alpha + back * (1 - alpha)
+                if not inside:
+                    break
+            if inside:
+                many += 1
+                for c in range(3):
+                    out[i, j, c] = np.uint8(min(255.0, total[c] / (SAMPLES * SAMPLES) + 0.5))
+    return many

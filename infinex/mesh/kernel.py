@@ -1,0 +1,516 @@
+"""The compiled inner loop of a frame: where every pixel comes from, which layer it shows, and its colour, in one pass.
+
+Triangles are drawn as numbers only; the place in the source follows from a triangle's affine map where a pixel needs
+it. Pictures are sampled as (H, W, 4) bytes, sixteen values at once: four neighbours of four channels fill a vector.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import cv2
+import numpy as np
+from llvmlite import ir
+from numba import njit, types
+from numba.extending import intrinsic
+from numpy.typing import NDArray
+
+SLACK = 0.03  # pixels outside that sampling rounds away
+LEFT, TOP, RIGHT, BOTTOM = 1, 2, 4, 8  # bits that tell beyond which border something was sampled
+FINE = 10  # bits of a pixel's fraction that sampling heeds; places are stepped along a row with 16
+MASK = (1 << FINE) - 1
+FAST = ("fast",)
+
+
+def _cubic_table() -> NDArray[np.float32]:
+    """Weights of four neighbours (1 << FINE, 4): Keys' cubic convolution with a = -0.75, as OpenCV has it."""
+    f, a = np.arange(1 << FINE) / (1 << FINE), -0.75
+    out = np.zeros((len(f), 4))
+    for n, x in ((0, f + 1), (3, 2 - f)):
+        out[:, n] = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
+    out[:, 1] = ((a + 2) * f - (a + 3)) * f * f + 1
+    out[:, 2] = 1 - out[:, 0] - out[:, 1] - out[:, 3]
+    return out.astype(np.float32)
+
+
+def _linear_table() -> NDArray[np.float32]:
+    """The same where only the middle two count."""
+    f = np.arange(1 << FINE) / (1 << FINE)
+    return np.stack([0 * f, 1 - f, f, 0 * f], 1).astype(np.float32)
+
+
+CUBIC, LINEAR = _cubic_table(), _linear_table()
+
+
+def _spread(builder: Any, vector: Any, first: int, count: int, times: int) -> Any:
+    """`count` elements of a vector, from the `first` on, each repeated `times`."""
+    mask = [n for n in range(first, first + count) for _ in range(times)]
+    return builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(ir.IntType(32), len(mask)), mask))
+
+
+def _half(builder: Any, vector: Any, count: int) -> Any:
+    """The first and the second half of a vector of `count`, added."""
+    first, second = (_spread(builder, vector, n, count // 2, 1) for n in (0, count // 2))
+    return builder.fadd(first, second, flags=FAST)
+
+
+def _weighed(builder: Any, address: Any, stride: Any, x: Any, y: Any, first: int, count: int) -> Any:
+    """`count`² pixels of four bytes from `address` on, by two lines of a table of weights, of which those from the
+    `first` on count: a packed pixel, rounded and clipped."""
+    n = 4 * count
+    bytes_, floats, four = (
+        ir.VectorType(ir.IntType(8), n), ir.VectorType(ir.FloatType(), n), ir.VectorType(ir.FloatType(), 4),
+    )  # fmt: skip
+    wx, wy = (builder.load(builder.inttoptr(w, four.as_pointer()), align=4) for w in (x, y))
+    total = None
+    for row in range(count):
+        at = builder.add(address, builder.mul(stride, ir.Constant(stride.type, row)))
+        pixels = builder.load(builder.inttoptr(at, bytes_.as_pointer()), align=1)
+        pixels = builder.zext(pixels, ir.VectorType(ir.IntType(32), n))
+        term = builder.fmul(builder.sitofp(pixels, floats), _spread(builder, wy, first + row, 1, n), flags=FAST)
+        total = term if total is None else builder.fadd(total, term, flags=FAST)
+    total = builder.fmul(total, _spread(builder, wx, first, count, 4), flags=FAST)
+    while n > 4:
+        total = _half(builder, total, n)
+        n //= 2
+    total = builder.fadd(total, ir.Constant(four, [0.5] * 4), flags=FAST)
+    low, high = ir.Constant(four, [0.0] * 4), ir.Constant(four, [255.0] * 4)
+    total = builder.select(builder.fcmp_ordered(">", total, low), total, low)
+    total = builder.select(builder.fcmp_ordered("<", total, high), total, high)
+    whole = builder.fptosi(total, ir.VectorType(ir.IntType(32), 4))
+    return builder.bitcast(builder.trunc(whole, ir.VectorType(ir.IntType(8), 4)), ir.IntType(32))
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _four_by_four(typing: Any, address: Any, stride: Any, x: Any, y: Any) -> Any:
+    """A packed pixel from 4×4 of four bytes, the first at `address`; x and y are the addresses of their weights."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _weighed(builder, *args, 0, 4)
+
+    return types.uint32(types.intp, types.intp, types.intp, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _two_by_two(typing: Any, address: Any, stride: Any, x: Any, y: Any) -> Any:
+    """The same from 2×2, by the middle two of the weights."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _weighed(builder, *args, 1, 2)
+
+    return types.uint32(types.intp, types.intp, types.intp, types.intp), generate
+
+
+def shows(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """What the 4×4 pixels from one before on show of an alpha (H, W): 0 nothing, 2 nothing else, else 1."""
+    four = np.ones((4, 4), np.uint8)
+    some, all_ = cv2.dilate(alpha, four, anchor=(1, 1)) > 0, cv2.erode(alpha, four, anchor=(1, 1)) == 255
+    return some.astype(np.uint8) + all_
+
+
+@njit(cache=True, nogil=True)
+def _inside(at: int, size: int, mirrored: bool) -> int:
+    """The pixel of a line of `size` that stands for one beyond its ends."""
+    if at < 0:
+        at = -at if mirrored else 0
+    if at >= size:
+        at = 2 * size - 2 - at if mirrored else size - 1
+    return min(max(at, 0), size - 1)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _at_border(picture: NDArray, sx: int, sy: int, table: NDArray, mirrored: bool) -> int:
+    """What `_four_by_four` gives at (sx, sy), with 16 bits of fraction, where some of the sixteen may lie outside."""
+    h, w = picture.shape[0], picture.shape[1]
+    ix, iy = (sx >> 16) - 1, (sy >> 16) - 1
+    wx, wy = table[(sx >> (16 - FINE)) & MASK], table[(sy >> (16 - FINE)) & MASK]
+    out = np.uint32(0)
+    for c in range(4):
+        total = np.float32(0.5)
+        for i in range(4):
+            y = _inside(iy + i, h, mirrored)
+            for j in range(4):
+                total += wx[j] * wy[i] * np.float32(picture[y, _inside(ix + j, w, mirrored), c])
+        out |= np.uint32(min(np.float32(255), max(np.float32(0), total))) << np.uint32(8 * c)
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def cover(
+    dst: NDArray, tris: NDArray, order: NDArray, area: NDArray, x0: float, y0: float, step: float, ids: NDArray
+) -> None:
+    """Paint the numbers of triangles in `order`, later ones over earlier ones, into `ids` (H, W) int16.
+
+    Pixel (j, i) lies at (x0 + j·step, y0 + i·step) of the target plane; edges are inclusive, so neighbours leave no
+    crack."""
+    H, W = ids.shape
+    inv = 1.0 / step
+    for n in range(order.shape[0]):
+        t = order[n]
+        if area[t] == 0.0:
+            continue
+        ax, ay = (dst[tris[t, 0], 0] - x0) * inv, (dst[tris[t, 0], 1] - y0) * inv
+        bx, by = (dst[tris[t, 1], 0] - x0) * inv, (dst[tris[t, 1], 1] - y0) * inv
+        cx, cy = (dst[tris[t, 2], 0] - x0) * inv, (dst[tris[t, 2], 1] - y0) * inv
+        i0 = max(0, int(np.ceil(min(ay, by, cy) - 1e-3)))
+        i1 = min(H - 1, int(np.floor(max(ay, by, cy) + 1e-3)))
+        if i0 > i1 or max(ax, bx, cx) < -1e-3 or min(ax, bx, cx) > W - 1 + 1e-3:
+            continue
+        number = np.int16(t)
+        for i in range(i0, i1 + 1):
+            lo, hi = 1e9, -1e9  # the span of this row inside the triangle, from its three edges
+            for e in range(3):
+                if e == 0:
+                    px, py, qx, qy = ax, ay, bx, by
+                elif e == 1:
+                    px, py, qx, qy = bx, by, cx, cy
+                else:
+                    px, py, qx, qy = cx, cy, ax, ay
+                if py > qy:
+                    px, py, qx, qy = qx, qy, px, py
+                if i < py - 1e-3 or i > qy + 1e-3:
+                    continue
+                if qy - py < 1e-6:
+                    lo, hi = min(lo, px, qx), max(hi, px, qx)
+                    continue
+                f = min(1.0, max(0.0, (i - py) / (qy - py)))
+                x = px + (qx - px) * f
+                lo, hi = min(lo, x), max(hi, x)
+            j0 = max(0, int(np.ceil(lo - 1e-3)))
+            j1 = min(W - 1, int(np.floor(hi + 1e-3)))
+            if j1 >= j0:
+                line = ids[i]
+                for j in range(np.uintp(j0), np.uintp(j1 + 1)):
+                    line[j] = number
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def triangles(
+    points: NDArray, source: NDArray, depth: NDArray, tris: NDArray, outer: int, rest: NDArray, moved: float,
+    x0: int, y0: int, x1: int, y1: int, affine: NDArray, area: NDArray, still: NDArray, key: NDArray,
+) -> Any:  # fmt: skip
+    """Affine maps of the triangles under a target, and the part x0..y1 of the picture that moves.
+
+    `points` (N, 2) pixels of the target, `source` of the source, `depth` (N,); `rest` (N, 2) the places of the source
+    against which a vertex counts as `moved` by so many pixels. The maps `affine` (T, 6) lead from the target's plane to
+    pixels of the source from (x0, y0) on; `key` (T,) sorts triangles from far to near, the first `outer` ones first;
+    `still` those that map onto themselves. Returns a box relative to (x0, y0), empty where nothing moved."""
+    left, up, right, down = 1e9, 1e9, -1e9, -1e9
+    for t in range(tris.shape[0]):
+        a, b, c = tris[t, 0], tris[t, 1], tris[t, 2]
+        ux, uy = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1]
+        vx, vy = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1]
+        det = ux * vy - uy * vx
+        key[t] = -(depth[a] + depth[b] + depth[c]) / 3.0 - (1e6 if t < outer else 0.0)
+        most, off = 0.0, 0.0
+        for n in range(3):
+            v = tris[t, n]
+            most = max(most, abs(points[v, 0] - rest[v, 0]), abs(points[v, 1] - rest[v, 1]))
+            off = max(off, abs(points[v, 0] - source[v, 0]), abs(points[v, 1] - source[v, 1]))
+        if most > moved:
+            for n in range(3):
+                v = tris[t, n]
+                left = min(left, points[v, 0], rest[v, 0])
+                right = max(right, points[v, 0], rest[v, 0])
+                up = min(up, points[v, 1], rest[v, 1])
+                down = max(down, points[v, 1], rest[v, 1])
+        area[t] = det
+        still[t] = off < 0.01
+        if abs(det) < 1e-6:
+            area[t] = 0.0
+            continue
+        if still[t]:
+            affine[t, 0], affine[t, 1], affine[t, 2] = 1.0, 0.0, -x0
+            affine[t, 3], affine[t, 4], affine[t, 5] = 0.0, 1.0, -y0
+            continue
+        for k in range(2):
+            p = source[b, k] - source[a, k]
+            q = source[c, k] - source[a, k]
+            gx = (p * vy - q * uy) / det
+            gy = (q * ux - p * vx) / det
+            affine[t, 3 * k] = gx
+            affine[t, 3 * k + 1] = gy
+            affine[t, 3 * k + 2] = source[a, k] - (x0 if k == 0 else y0) - gx * points[a, 0] - gy * points[a, 1]
+    if right < left:
+        return 0, 0, 0, 0
+    i0, j0 = max(int(np.floor(up - y0)) - 2, 0), max(int(np.floor(left - x0)) - 2, 0)
+    i1, j1 = min(int(np.ceil(down - y0)) + 3, y1 - y0), min(int(np.ceil(right - x0)) + 3, x1 - x0)
+    return j0, i0, max(j1, j0), max(i1, i0)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def places(
+    ids: NDArray, affine: NDArray, x0: int, y0: int, a: int, b: int, step: int, map_x: NDArray, map_y: NDArray
+) -> None:
+    """Where the pixels from (a, b) on, every `step`-th, come from: maps of the size of that many.
+
+    `ids` (H, W) starts at (x0, y0) of the target's plane, and so does the source."""
+    for i in range(map_x.shape[0]):
+        y = b + i * step
+        for j in range(map_x.shape[1]):
+            x = a + j * step
+            t = ids[y, x]
+            if t < 0:
+                map_x[i, j], map_y[i, j] = x, y
+            else:
+                map_x[i, j] = affine[t, 0] * (x + x0) + affine[t, 1] * (y + y0) + affine[t, 2]
+                map_y[i, j] = affine[t, 3] * (x + x0) + affine[t, 4] * (y + y0) + affine[t, 5]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def uncovered(
+    coarse: NDArray, row: int, next_row: int, fv: float, across: float, near: int, hidden: int
+) -> int:  # fmt: skip
+    """How much of the fill shows, 0..255; see `paint`. `across` and the rows are places in `coarse`."""
+    if near == 0:
+        return hidden
+    m = coarse.shape[1]
+    across = max(0.0, across)
+    at = min(int(across), m - 1)
+    beside, fu = min(at + 1, m - 1), across - at
+    upper = coarse[row, at] + fu * (float(coarse[row, beside]) - float(coarse[row, at]))
+    lower = coarse[next_row, at] + fu * (float(coarse[next_row, beside]) - float(coarse[next_row, at]))
+    shown = int(upper + fv * (lower - upper) + 0.5)
+    return max(hidden, (shown * near + 127) // 255)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _lay(out: NDArray, source: NDArray, fill: NDArray, x: int, packed: int, g: int) -> None:
+    """A pixel of rows (W, 3): a packed one with alpha over what is behind it."""
+    p = np.int32(packed >> np.uint32(24))
+    for k in range(3):
+        colour = np.int32((packed >> np.uint32(8 * k)) & np.uint32(255))
+        if p == 255:
+            out[x, k] = colour
+            continue
+        back = np.int32(source[x, k]) * 255
+        if g > 0:
+            back += np.int32(g) * (np.int32(fill[x, k]) - np.int32(source[x, k]))
+        out[x, k] = (colour * 255 * p + back * (255 - p) + 32512) // 65025
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def paint(
+    ids: NDArray, affine: NDArray, still: NDArray, x0: int, y0: int, a: int, b: int, c: int, d: int, picture: NDArray,
+    cx: int, cy: int, kind: NDArray, mirrored: bool, cubic: bool, weights: NDArray, source: NDArray, fill: NDArray,
+    near: NDArray, hidden: NDArray, coarse: NDArray, out: NDArray,
+) -> int:  # fmt: skip
+    """The person, moved, over the background: pixels (a, b) to (c, d) of `out` (H, W, 3).
+
+    `ids` (H, W) numbers of triangles, from (x0, y0) of the target's plane on; `affine` (T, 6) their maps and
+    `still` (T,) which of them stay. `picture` (h, w, 4) is the person with alpha, perhaps continued beyond the
+    source's borders, whose corner then lies at (cx, cy) in it; `kind` (h, w) is 0 where the 4×4 pixels from one before
+    on show nothing of it, 2 where nothing else. `weights` are CUBIC or LINEAR, as `cubic` says.
+    `source` and `fill` (H, W, 3). How much of the fill shows: `coarse` (n, m), enlarged over the box, times `near`
+    (H, W), at least `hidden` (H, W). out = p·warp + (1 - p)·[g·fill + (1 - g)·source].
+    Returns bits for the source's borders beyond which something was sampled."""
+    H, W = ids.shape
+    h, w = picture.shape[0], picture.shape[1]
+    data, stride, table = picture.ctypes.data, 4 * w, weights.ctypes.data
+    n, m = coarse.shape
+    one = 65536.0
+    scale = m / (c - a)
+    beyond = 0
+    for i in range(b, d):
+        f = max(0.0, (i - b + 0.5) * n / (d - b) - 0.5)
+        row = min(int(f), n - 1)
+        next_row, fv = min(row + 1, n - 1), f - row
+        line, target, behind, filled, close, under = ids[i], out[i], source[i], fill[i], near[i], hidden[i]
+        j = np.uintp(a)
+        last = np.uintp(c)
+        while j < last:
+            t = line[j]
+            end = np.uintp(j + np.uintp(1))
+            while end < last and line[end] == t:
+                end = np.uintp(end + np.uintp(1))
+            if t < 0 or still[t]:
+                for x in range(j, end):
+                    target[x, 0], target[x, 1], target[x, 2] = behind[x, 0], behind[x, 1], behind[x, 2]
+                    if close[x] == 0 and under[x] == 0:
+                        continue
+                    g = uncovered(coarse, row, next_row, fv, (x - a + 0.5) * scale - 0.5, close[x], under[x])
+                    p = np.uint32(picture[i + cy, x + cx, 3])
+                    if g > 0 and p < 255:
+                        packed = np.uint32(behind[x, 0]) | np.uint32(behind[x, 1]) << np.uint32(8)
+                        packed |= np.uint32(behind[x, 2]) << np.uint32(16) | p << np.uint32(24)
+                        _lay(target, behind, filled, x, packed, g)
+                j = end
+                continue
+            steps = int(end - j) - 1
+            u0 = affine[t, 0] * (j + x0) + affine[t, 1] * (i + y0) + affine[t, 2]
+            v0 = affine[t, 3] * (j + x0) + affine[t, 4] * (i + y0) + affine[t, 5]
+            u1, v1 = u0 + affine[t, 0] * steps, v0 + affine[t, 3] * steps
+            left, right, up, down = min(u0, u1), max(u0, u1), min(v0, v1), max(v0, v1)
+            beyond |= LEFT * (left < -SLACK) | RIGHT * (right > W - 1 + SLACK)
+            beyond |= TOP * (up < -SLACK) | BOTTOM * (down > H - 1 + SLACK)
+            sx, sy = np.int64(np.floor((u0 + cx) * one + 0.5)), np.int64(np.floor((v0 + cy) * one + 0.5))
+            dx, dy = np.int64(np.floor(affine[t, 0] * one + 0.5)), np.int64(np.floor(affine[t, 3] * one + 0.5))
+            whole = left + cx >= 1.1 and right + cx < w - 2.1 and up + cy >= 1.1 and down + cy < h - 2.1
+            for x in range(j, end):
+                ix, iy = sx >> 16, sy >> 16
+                shown = 1
+                packed = np.uint32(0)
+                if whole or (ix >= 1 and iy >= 1 and ix < w - 2 and iy < h - 2):
+                    shown = kind[np.uintp(iy), np.uintp(ix)]
+                    if shown > 0:
+                        wx = table + (((sx >> (16 - FINE)) & MASK) << 4)
+                        wy = table + (((sy >> (16 - FINE)) & MASK) << 4)
+                        if cubic:
+                            packed = _four_by_four(data + (iy - 1) * stride + 4 * (ix - 1), stride, wx, wy)
+                        else:
+                            packed = _two_by_two(data + iy * stride + 4 * ix, stride, wx, wy)
+                else:
+                    packed = _at_border(picture, sx, sy, weights, mirrored)
+                sx += dx
+                sy += dy
+                if shown == 2:
+                    target[x, 0] = packed & np.uint32(255)
+                    target[x, 1] = (packed >> np.uint32(8)) & np.uint32(255)
+                    target[x, 2] = (packed >> np.uint32(16)) & np.uint32(255)
+                elif shown == 0 and close[x] == 0 and under[x] == 0:
+                    target[x, 0], target[x, 1], target[x, 2] = behind[x, 0], behind[x, 1], behind[x, 2]
+                else:
+                    g = uncovered(coarse, row, next_row, fv, (x - a + 0.5) * scale - 0.5, close[x], under[x])
+                    _lay(target, behind, filled, x, packed, g)
+            j = end
+    return beyond
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def paint_fine(
+    ids: NDArray, times: int, affine: NDArray, x0: int, y0: int, a: int, b: int, picture: NDArray, cx: int, cy: int,
+    mirrored: bool, weights: NDArray, edge_x: NDArray, edge_y: NDArray, out: NDArray,
+) -> int:  # fmt: skip
+    """Pixels of `out` (H, W, 3) from (a, b) on as the mean of `times`² samples each, laid over what is there.
+
+    `ids` (times·h, times·w) numbers of triangles; `edge_x` (w,), `edge_y` (h,): their product is how much shows. For
+    the others, and what is returned, see `paint`."""
+    h, w = picture.shape[0], picture.shape[1]
+    data, stride, table = picture.ctypes.data, 4 * w, weights.ctypes.data
+    H, W = out.shape[0], out.shape[1]
+    share, shift = 1.0 / times, 0.5 / times - 0.5
+    count = times * times
+    beyond = 0
+    one = 65536.0
+    for i in range(len(edge_y)):
+        target = out[b + i]
+        for j in range(len(edge_x)):
+            e = edge_x[j] * edge_y[i]
+            if e <= 0:
+                continue
+            red = green = blue = np.uint32(0)
+            for m in range(times * i, times * (i + 1)):
+                line = ids[m]
+                for n in range(times * j, times * (j + 1)):
+                    x, y = a + shift + n * share, b + shift + m * share
+                    t = line[n]
+                    if t >= 0:
+                        u, v = x + x0, y + y0
+                        x = affine[t, 0] * u + affine[t, 1] * v + affine[t, 2]
+                        y = affine[t, 3] * u + affine[t, 4] * v + affine[t, 5]
+                    sx, sy = np.int64((x + cx) * one + 0.5), np.int64((y + cy) * one + 0.5)
+                    ix, iy = sx >> 16, sy >> 16
+                    if ix >= 1 and iy >= 1 and ix < w - 2 and iy < h - 2:
+                        wx = table + (((sx >> (16 - FINE)) & MASK) << 4)
+                        wy = table + (((sy >> (16 - FINE)) & MASK) << 4)
+                        packed = _four_by_four(data + (iy - 1) * stride + 4 * (ix - 1), stride, wx, wy)
+                    else:
+                        packed = _at_border(picture, sx, sy, weights, mirrored)
+                        beyond |= LEFT * (x < -SLACK) | RIGHT * (x > W - 1 + SLACK)
+                        beyond |= TOP * (y < -SLACK) | BOTTOM * (y > H - 1 + SLACK)
+                    red += packed & np.uint32(255)
+                    green += (packed >> np.uint32(8)) & np.uint32(255)
+                    blue += (packed >> np.uint32(16)) & np.uint32(255)
+            r, q, half = np.float32(1) - e, e / np.float32(count), np.float32(0.5)
+            k = a + j
+            target[k, 0] = np.uint8(target[k, 0] * r + np.float32(red) * q + half)
+            target[k, 1] = np.uint8(target[k, 1] * r + np.float32(green) * q + half)
+            target[k, 2] = np.uint8(target[k, 2] * r + np.float32(blue) * q + half)
+    return beyond
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def corrections(
+    answer: NDArray, support: NDArray, trust: float, steer: float, colour: float, gentle: float, largest: float,
+    matrix: NDArray, out: NDArray,
+) -> Any:  # fmt: skip
+    """What a network answered (C, s, s) as corrections of a picture: `out` (s, s, C), in grey levels and pixels.
+
+    Residuals are at most `largest`; where `colour` is below 1 they are `gentle` and bring less of their own. `matrix`
+    (2, 3) turns the answer's shifts, of which `steer` counts, into the picture's axes. `support` (s, s) and `trust` are
+    how much shows. Returns the box x0, y0, x1, y1 outside which all of it is nothing."""
+    count, side = answer.shape[0], answer.shape[1]
+    x0, y0, x1, y1 = side, side, 0, 0
+    strength = gentle + (1 - gentle) * colour
+    for i in range(side):
+        for j in range(side):
+            share = np.float32(trust * support[i, j])
+            if share <= 0:
+                out[i, j] = 0
+                continue
+            x0, y0, x1, y1 = min(x0, j), min(y0, i), max(x1, j + 1), max(y1, i + 1)
+            grey = 0.0
+            for c in range(3):
+                v = min(largest, max(-largest, answer[c, i, j] * 127.5))
+                out[i, j, c] = v
+                grey += v / 3
+            for c in range(3):
+                v = out[i, j, c]
+                out[i, j, c] = share * (v if colour >= 1 else strength * (grey + colour * (v - grey)))
+            if count > 3:
+                u, v = answer[3, i, j] * steer, answer[4, i, j] * steer
+                out[i, j, 3] = share * (matrix[0, 0] * u + matrix[0, 1] * v)
+                out[i, j, 4] = share * (matrix[1, 0] * u + matrix[1, 1] * v)
+    return x0, y0, x1, y1
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def correct(
+    picture: NDArray, x0: int, y0: int, planes: NDArray, matrix: NDArray, weights: NDArray, out: NDArray
+) -> None:  # fmt: skip
+    """Move and colour a part of `out` (H, W, 3) from (x0, y0) on, of which `picture` (h, w, 4) is a copy.
+
+    `planes` (s, s, 3 or 5) are colours to add and places to sample instead, seen in a window into which `matrix` (2, 3)
+    takes the pixels of `out`; `weights` are CUBIC."""
+    h, w = picture.shape[0], picture.shape[1]
+    side, count = planes.shape[0], planes.shape[2]
+    data, stride, table = picture.ctypes.data, 4 * w, weights.ctypes.data
+    for i in range(h):
+        for j in range(w):
+            u = matrix[0, 0] * (x0 + j) + matrix[0, 1] * (y0 + i) + matrix[0, 2]
+            v = matrix[1, 0] * (x0 + j) + matrix[1, 1] * (y0 + i) + matrix[1, 2]
+            if u < 0 or v < 0 or u >= side - 1 or v >= side - 1:
+                continue
+            m, n = int(v), int(u)
+            fx, fy = np.float32(u - n), np.float32(v - m)
+            one = np.float32(1)
+            a, b, c, d = (one - fx) * (one - fy), fx * (one - fy), (one - fx) * fy, fx * fy
+            red = a * planes[m, n, 0] + b * planes[m, n + 1, 0] + c * planes[m + 1, n, 0] + d * planes[m + 1, n + 1, 0]
+            green = a * planes[m, n, 1] + b * planes[m, n + 1, 1] + c * planes[m + 1, n, 1]
+            green += d * planes[m + 1, n + 1, 1]
+            blue = a * planes[m, n, 2] + b * planes[m, n + 1, 2] + c * planes[m + 1, n, 2]
+            blue += d * planes[m + 1, n + 1, 2]
+            px = py = np.float32(0)
+            if count > 3:
+                px = a * planes[m, n, 3] + b * planes[m, n + 1, 3] + c * planes[m + 1, n, 3]
+                px += d * planes[m + 1, n + 1, 3]
+                py = a * planes[m, n, 4] + b * planes[m, n + 1, 4] + c * planes[m + 1, n, 4]
+                py += d * planes[m + 1, n + 1, 4]
+            if red == 0 and green == 0 and blue == 0 and px == 0 and py == 0:
+                continue
+            sx, sy = np.int64(np.floor((j + px) * 65536.0 + 0.5)), np.int64(np.floor((i + py) * 65536.0 + 0.5))
+            ix, iy = sx >> 16, sy >> 16
+            if ix >= 1 and iy >= 1 and ix < w - 2 and iy < h - 2:
+                wx = table + (((sx >> (16 - FINE)) & MASK) << 4)
+                wy = table + (((sy >> (16 - FINE)) & MASK) << 4)
+                packed = _four_by_four(data + (iy - 1) * stride + 4 * (ix - 1), stride, wx, wy)
+            else:
+                packed = _at_border(picture, sx, sy, weights, False)
+            half, low, high = np.float32(0.5), np.float32(0), np.float32(255)
+            out[y0 + i, x0 + j, 0] = np.uint8(min(high, max(low, (packed & np.uint32(255)) + red + half)))
+            out[y0 + i, x0 + j, 1] = np.uint8(
+                min(high, max(low, ((packed >> np.uint32(8)) & np.uint32(255)) + green + half))
+            )
+            out[y0 + i, x0 + j, 2] = np.uint8(
+                min(high, max(low, ((packed >> np.uint32(16)) & np.uint32(255)) + blue + half))
+            )

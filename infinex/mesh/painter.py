@@ -1,0 +1,121 @@
+"""The moved person over the background, painted where something moves; the rest of a frame is kept from the last."""
+
+from __future__ import annotations
+
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.mesh.beyond import Beyond
+from infinex.mesh.edges import finer
+from infinex.mesh.kernel import BOTTOM, CUBIC, LEFT, LINEAR, RIGHT, TOP, paint, paint_fine, shows
+from infinex.mesh.layers import COARSE, Layers
+from infinex.mesh.warp import Flow
+
+Image = NDArray[np.uint8]
+Box = tuple[int, int, int, int]
+LARGE = 1_200_000  # pixels that move
+ABOUT = 0.5  # IOD about a face within which a frame may be changed beside what moves
+
+
+class Painter:
+    """Paints the frames of one face, all into one picture."""
+
+    def __init__(self, layers: Layers, beyond: Beyond, corner: tuple[int, int], points: NDArray) -> None:
+        """`corner` of the layers in the picture, `points` (N, 2) of the face in it."""
+        self._layers, self._beyond, self._corner, self._points = layers, beyond, corner, points
+        self._part = layers.image.copy()
+        self._touched: Box = (0, 0, 0, 0)
+        self._unit = float(np.linalg.norm(points[33] - points[263]))
+        self._mirrored = False
+        self._coarse = np.zeros((1, 1), np.uint8)
+        self._sample(layers.person, 0, 0)
+
+    def _sample(self, picture: Image, x: int, y: int) -> None:
+        """Sample a person (H, W, 4) in which the layers' corner lies at (x, y)."""
+        self._picture = np.ascontiguousarray(picture), x, y
+        self._shows = shows(np.ascontiguousarray(picture[..., 3]))
+
+    def _looks_beyond(self, bits: int) -> bool:
+        """Whether it was looked beyond a border behind which the person goes on; from now on that is sampled, too."""
+        sides = sum(bit for bit, side in zip((LEFT, TOP, RIGHT, BOTTOM), self._beyond.sides) if side)
+        if self._mirrored or not bits & sides:
+            return False
+        self._mirrored = True
+        self._sample(*self._beyond.continued)
+        return True
+
+    def __call__(self, flow: Flow) -> Image:
+        """The frame of a flow (H, W, 3): the same array every time, to draw on near what moves and the face."""
+        layers, part = self._layers, self._part
+        x0, y0, x1, y1 = self._touched
+        part[y0:y1, x0:x1] = layers.image[y0:y1, x0:x1]
+        self._touched = self._reach(flow)
+        a, b, c, d = flow.box
+        if c <= a or d <= b:
+            return part
+        first = COARSE // 2
+        coarse = layers.moved(*flow.maps(COARSE, (a + first, b + first), (c, d)), (a, b))
+        if not coarse.size:
+            coarse = np.zeros((1, 1), np.uint8)
+        # Cubic sampling keeps small pictures sharp; of large ones a pixel is too small to see the difference.
+        cubic = (c - a) * (d - b) < LARGE
+        self._coarse = coarse
+        while True:
+            bits = paint(
+                flow.ids, flow.affine, flow.still, *self._corner, a, b, c, d, *self._picture, self._shows,
+                self._mirrored, cubic, CUBIC if cubic else LINEAR, layers.image, layers.fill, layers.near,
+                layers.hidden, coarse, part,
+            )  # fmt: skip
+            if not self._looks_beyond(bits):
+                return part
+
+    def smooth(self, flow: Flow, tris: NDArray[np.int64]) -> None:
+        """Draw again, finer, where a part of the person hides another; after the frame was painted."""
+        a, b, c, d = flow.box
+        if c <= a or d <= b:
+            return
+        rank = np.empty(len(flow.order), np.int64)
+        rank[flow.order] = np.arange(len(flow.order))
+        layers = self._layers
+        finer(
+            flow.points, tris, rank, flow.affine, flow.ids, np.array(self._corner, np.float64), np.array(flow.box),
+            layers.person, layers.image, layers.fill, layers.near, layers.hidden, self._coarse, self._part,
+        )  # fmt: skip
+
+    def _reach(self, flow: Flow) -> Box:
+        """What of the picture may be drawn on."""
+        h, w = self._part.shape[:2]
+        p = np.concatenate([self._points, flow.points[: len(self._points)]]) - self._corner
+        lo, hi = p.min(0) - ABOUT * self._unit, p.max(0) + ABOUT * self._unit
+        a, b, c, d = flow.box
+        if c <= a or d <= b:
+            a, b, c, d = w, h, 0, 0
+        return (
+            max(0, min(a, int(lo[0]))), max(0, min(b, int(lo[1]))),
+            min(w, max(c, int(hi[0]))), min(h, max(d, int(hi[1]))),
+        )  # fmt: skip
+
+    def finer(self, flow: Flow, ids: NDArray[np.int16], times: int, box: Box, share: float) -> None:
+        """Paint a `box` of the picture (its own pixels) again, from `times`² samples a pixel, softly at its rim.
+
+        `ids` are `Warp.numbers`, `share` in 0..1 is how much of it shows."""
+        x0, y0, x1, y1 = box
+        across, down = _within(x1 - x0), _within(y1 - y0)
+        while True:
+            bits = paint_fine(
+                ids, times, flow.affine, *self._corner, x0 - self._corner[0], y0 - self._corner[1], *self._picture,
+                self._mirrored, CUBIC, across, down * np.float32(share), self._part,
+            )  # fmt: skip
+            if not self._looks_beyond(bits):
+                return
+
+
+@lru_cache(256)
+def _within(n: int) -> NDArray[np.float32]:
+    """A line (n,) that is 1 but for its ends, softly."""
+    line = np.zeros((1, n), np.float32)
+    line[:, 2:-2] = 1
+    return np.asarray(cv2.GaussianBlur(line, (0, 0), 1.0), np.float32).ravel()
