@@ -71,7 +71,7 @@ class EngineOptions:
     """Of the engine: which one, and choices that not every engine knows (see `infinex.spec.System.options`)."""
 
     engine: str = "mesh"
-    weights: str = ""  # a name of `infinex weights list` or a file; "": those it comes with
+    weights: str = ""  # a name of `infinex weights list`, a file or a run's folder; "": those it comes with
     mouth: Literal["driver", "own"] = "driver"
     wrinkles: Literal["driver", "none"] = "driver"
     refine: bool = True  # networks correct what warping cannot show
