@@ -94,7 +94,9 @@ def test_bad_sources(data_dir: Path, tmp_path: Path, name: str) -> None:
 
 @pytest.mark.data
 def test_a_still_driver_gives_a_still_result(small: Path, data_dir: Path, tmp_path: Path) -> None:
-    summary = infinex.animate(small, data_dir / "bad" / "identical-frames.mp4", tmp_path / "frames")
+    summary = infinex.animate(
+        small, data_dir / "bad" / "identical-frames.mp4", tmp_path / "frames", infinex.Options(size=128)
+    )
     frames = [read_image(p) for p in sorted((tmp_path / "frames").iterdir())]
     assert summary.frames == len(frames) > 50
     assert all(np.array_equal(f, frames[0]) for f in frames[1:])
