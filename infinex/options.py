@@ -71,7 +71,7 @@ class EngineOptions:
     """Of the engine: which one, and choices that not every engine knows (see `infinex.spec.System.options`)."""
 
     engine: str = "mesh"
-    weights: str = ""  # a name of `infinex weights list` or a file; "": those it comes with
+    weights: str = ""  # a name of `infinex weights list`, a file or a run's folder; "": those it comes with
     mouth: Literal["auto", "driver", "own"] = "auto"  # auto: the driver's where driver and portrait are one person
     wrinkles: Literal["driver", "none"] = "driver"
     neutral: bool = False  # the portrait's own expression is taken off first

@@ -70,6 +70,8 @@ class Found:
         try:
             return importlib.import_module(f"{self.package}.{module}")
         except ModuleNotFoundError as error:
+            if (error.name or "").partition(".")[0] == self.package.partition(".")[0]:
+                raise  # a file of ours, which no installation brings
             raise MissingDependencyError(f"{purpose} needs {error.name}: pip install 'infinex[train]'") from None
 
 

@@ -2,15 +2,22 @@
 
 from __future__ import annotations
 
+import inspect
 import json
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+import test_every_engine
 
-from infinex.errors import MissingDependencyError
+import infinex.systems
+from infinex import Options
+from infinex.engine import load_engine
+from infinex.errors import MissingDependencyError, WeightsError
 from infinex.spec import systems, with_engines
+from infinex.systems import registry
 
 STATED = """
 from infinex.spec import System, Weights
@@ -164,6 +171,37 @@ def test_a_new_system_is_found_everywhere_by_its_folder_alone(toy: Path, tmp_pat
     assert found["engine"] == 7 and "dots 1" in found["asked"]
     assert found["told_no"] == "--mouth: the engine toy does not know it"
     assert found["label"].startswith("Toy") and found["offered"]
+
+
+@pytest.mark.usefixtures("installed")
+def test_weights_of_a_run_are_named_by_its_folder(toy: Path, tmp_path: Path) -> None:
+    run = tmp_path / "anna"
+    run.mkdir()
+    with pytest.raises(WeightsError, match="a folder without weights"):
+        registry.resolve(run, "toy")
+    (run / "recipe.json").write_text("{}")
+    with pytest.raises(WeightsError, match="this run has not written its weights"):
+        registry.resolve(run, "toy")
+    (run / "weights.safetensors").write_bytes(b"of one person")
+    assert registry.resolve(run, "toy") == registry.resolve(run / "weights.safetensors", "toy")
+    assert registry.resolve("toy-dot", "toy") == toy / "toy" / "data" / "dot.safetensors"
+
+
+def test_the_template_for_engines_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What CONTRIBUTING.md tells to begin with draws faces as the battery of all engines wants it."""
+    text = (Path(__file__).parents[1] / "CONTRIBUTING.md").read_text(encoding="utf-8")
+    stated, engine = re.findall(r"```python\n(.*?)```", text, re.DOTALL)
+    home = tmp_path / "more" / "mine"
+    home.mkdir(parents=True)
+    (home / "__init__.py").write_text(stated, encoding="utf-8")
+    (home / "engine.py").write_text(engine, encoding="utf-8")
+    monkeypatch.setattr(infinex.systems, "__path__", [*infinex.systems.__path__, str(home.parent)])
+    mine = load_engine("mine", Options(engine="mine", own={"detail": "0.5"}))
+    battery = [f for n, f in vars(test_every_engine).items() if n.startswith("test_")]
+    passed = [f(mine) for f in battery if list(inspect.signature(f).parameters) == ["engine"]]
+    assert len(passed) >= 8
+    with pytest.raises(WeightsError, match="no such file"):
+        load_engine("mine", Options(engine="mine"), str(tmp_path / "nothing.safetensors"))
 
 
 @pytest.mark.usefixtures("installed")

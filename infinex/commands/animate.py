@@ -95,7 +95,9 @@ def animate(
     engine: Annotated[
         str, typer.Option(help=f"What renders: {', '.join(with_engines())}; of --text alone stylegan.")
     ] = "mesh",
-    weights: Annotated[str, typer.Option(help="Of the engine: a name of `infinex weights list`, or a file.")] = "",
+    weights: Annotated[
+        str, typer.Option(help="Of the engine: a name of `infinex weights list`, a file or a run's folder.")
+    ] = "",
     own: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option("--option", help="KEY=VALUE, a choice that this engine alone knows; repeatable."),

@@ -414,6 +414,24 @@ def _weights(left: int, right: int, narrow: int, wide: float) -> tuple[Array, Ar
     return fit, mean / mean.sum()
 
 
+def around(items: Iterable[T], reach: int) -> Iterator[tuple[Sequence[T], int]]:
+    """Every item of a stream among at least `reach` before it and `reach` after it, as far as there are: what is held
+    of the stream, and the place of the item in it."""
+    window: deque[T] = deque()
+    at = 0
+    for item in items:
+        window.append(item)
+        if len(window) - 1 - at >= reach:
+            yield window, at
+            at += 1
+            if at > reach:
+                window.popleft()
+                at -= 1
+    while at < len(window):
+        yield window, at
+        at += 1
+
+
 def smooth(states: Iterable[tuple[Array, T]], fps: float, amount: float, noise: Array) -> Iterator[tuple[Array, T]]:
     """Smooth a stream of states without lag; `noise` is by how much each of their entries wanders.
 
@@ -425,10 +443,7 @@ def smooth(states: Iterable[tuple[Array, T]], fps: float, amount: float, noise: 
         return
     narrow = max(1, round((1 + 4 * amount) * fps / 30))
     noise = noise * (2 * amount)
-    window: deque[tuple[Array, T]] = deque()
-    at = 0  # position in the window of the frame to be yielded next
-
-    def out() -> tuple[Array, T]:
+    for window, at in around(states, REACH):
         left, right = min(at, REACH), min(len(window) - 1 - at, REACH)
         part = np.stack([window[i][0] for i in range(at - left, at + right + 1)])
         fit, mean = _weights(left, right, narrow, 3.0)
@@ -440,19 +455,7 @@ def smooth(states: Iterable[tuple[Array, T]], fps: float, amount: float, noise: 
         fast *= np.clip(np.abs(fast) / (2 * noise) - 0.5, 0, 1)
         # All that stood still stays exactly still, free of rounding.
         still = (part == part[0]).all(0)
-        return np.where(still, part[0], calm + keep * change + fast), window[at][1]
-
-    for item in states:
-        window.append(item)
-        if len(window) - 1 - at >= REACH:
-            yield out()
-            at += 1
-            if at > REACH:
-                window.popleft()
-                at -= 1
-    while at < len(window):
-        yield out()
-        at += 1
+        yield np.where(still, part[0], calm + keep * change + fast), window[at][1]
 
 
 def one_rest(drives: Iterable[Drive], first: Rest) -> Iterator[Drive]:

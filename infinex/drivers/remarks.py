@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.drivers.contract import Drive, Driver
+from infinex.drivers.contract import WHOLE, Drive, Driver, Span
 from infinex.errors import Note, option
 from infinex.motion import PARTS, Move, part_weights
 
@@ -57,7 +57,7 @@ class Doings:
 
     def remarks(self) -> list[str]:
         """Notes, best said once the stream has ended."""
-        name = self._driver.name
+        name = self._driver.name + _part(self._driver.span)
         if self._count < 2:
             return []
         if max(self._went.values()) < 1 and not (self._first is not None and self._moved_at_once()):
@@ -79,6 +79,14 @@ class Doings:
         """Whether the driver is away from rest from its first frame on: it shapes the portrait though nothing moves."""
         assert self._first is not None
         return bool(np.abs(self._first.offsets).max() > POINT)
+
+
+def _part(span: Span) -> str:
+    """Which part of a driver was used, where it was not all of it."""
+    start, end = span
+    if span == WHOLE:
+        return ""
+    return f" from {start:g} s on" if end is None else f" from {start:g} to {end:g} s"
 
 
 def _norm(x: NDArray[Any]) -> float:

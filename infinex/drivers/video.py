@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.capture import Camera, Capture, Sighting, choose_rest
-from infinex.drivers.contract import Drive, Driver, Shot
+from infinex.drivers.contract import WHOLE, Drive, Driver, Shot
 from infinex.drivers.measured import Measured
 from infinex.drivers.shots import OTHER, Break, Look, Shots, apart, likeness, thumbnail
 from infinex.drivers.whose import SAMPLES, check_driver_face, whose
@@ -194,11 +194,10 @@ class VideoDriver(Driver):
             raise InputError(f"{option('reference')} {reference}: {self.path.name} has only {last + 1} frames")
         images: dict[int, NDArray[np.uint8]] = {}
         seen_for = (last + 1) / self.fps
-        total = self.info.duration or 0
-        if tracks and not over and last + 1 >= AHEAD and total > seen_for + 1:
+        if tracks and not over:
             place = Look(0, greys[0])
             place.see(tracks[-1])
-            for frame, points in self._glances(list(np.linspace(seen_for, total, GLANCES + 2)[1:-1]), greys, place):
+            for frame, points in self._glances(seen_for, greys, place):
                 images[len(tracks)] = frame.image
                 tracks.append(points)
                 places.append(-1)
@@ -208,11 +207,26 @@ class VideoDriver(Driver):
         chosen = places.index(reference) if reference in places else None
         self._seen = tracks, places, penalty, images, chosen
 
+    def _beyond(self, seen_for: float) -> Iterator[VideoFrame]:
+        """A few frames of the clip beyond the first `seen_for` seconds that are used: also of what is not used of it,
+        as a part may begin and end with the mouth open."""
+        if self.span == WHOLE:
+            total = self.info.duration or 0.0
+            if total > seen_for + 1 and round(seen_for * self.fps) >= AHEAD:
+                yield from self._reader.sample(list(np.linspace(seen_for, total, GLANCES + 2)[1:-1]))
+            return
+        with VideoReader(self.path, self._reader.keep_readable, SIDE) as reader:
+            begin = self.span[0]
+            spared = max(0, AHEAD - round(seen_for * self.fps)) // 3  # a short part leaves time to look at more
+            times = np.linspace(0, reader.info.duration or 0.0, GLANCES + spared + 2)[1:-1]
+            yield from reader.sample([float(t) for t in times if not begin <= t < begin + seen_for])
+
     def _glances(
-        self, times: list[float], greys: list[NDArray[np.uint8]], place: Look
+        self, seen_for: float, greys: list[NDArray[np.uint8]], place: Look
     ) -> Iterator[tuple[VideoFrame, NDArray[np.float64]]]:
-        """Frames near some times that show the first shot still, and the face nearest to `place` in them."""
-        for frame in self._reader.sample(times):
+        """Frames beyond the first `seen_for` seconds that show the first shot still, and the face nearest to `place`
+        in them."""
+        for frame in self._beyond(seen_for):
             grey = thumbnail(frame.image)
             if max(likeness(g, grey) for g in greys) < OTHER:
                 continue

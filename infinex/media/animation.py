@@ -18,38 +18,60 @@ Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 
 
+class _Stream:
+    """A file of one stream of pictures."""
+
+    def __init__(
+        self, path: Path, size: tuple[int, int], rate: Fraction, kind: str, codec: str, pixels: str,
+        options: dict[str, str] | None = None,
+    ) -> None:  # fmt: skip
+        """`kind`, `codec`, `pixels`: FFmpeg's names of the container, the encoder and the layout of its pixels."""
+        self._out = av.open(str(path), "w", format=kind)
+        stream: Any = self._out.add_stream(codec, rate=rate, options=options)
+        stream.width, stream.height = size
+        stream.pix_fmt = pixels
+        self._stream = stream
+
+    def put(self, picture: Any) -> None:
+        """Encode a picture; None flushes the encoder."""
+        for packet in self._stream.encode(picture):
+            self._out.mux(packet)
+
+    def finish(self) -> None:
+        """Write what the encoder holds, and the end of the file."""
+        self.put(None)
+        self._out.close()
+
+    def close(self) -> None:
+        """Close the file, whatever is in it."""
+        with contextlib.suppress(av.error.FFmpegError, OSError):
+            self._out.close()
+
+
 class APNGSink:
     """APNG, in true colours, with or without transparency."""
 
     def __init__(self, path: Path, size: tuple[int, int], rate: Fraction, alpha: bool = False) -> None:
         self._rate, self._count = rate, 0
         self._format = "rgba" if alpha else "rgb24"
-        self._out = av.open(str(path), "w", format="apng")
-        stream: Any = self._out.add_stream("apng", rate=rate)
-        stream.width, stream.height = size
-        stream.pix_fmt = self._format
-        self._stream = stream
+        self._out = _Stream(path, size, rate, "apng", "apng", self._format)
 
     def write(self, frame: Pixels, changed: Box | None = None) -> None:
         """Add a frame (H, W, 3), or (H, W, 4) with transparency."""
         picture = av.VideoFrame.from_ndarray(unseen_cleared(frame), format=self._format)
         picture.pts, picture.time_base = self._count, 1 / self._rate
         self._count += 1
-        for packet in self._stream.encode(picture):
-            self._out.mux(packet)
+        self._out.put(picture)
 
     def finish(self) -> None:
         """Flush the encoder. Raises OutputError where no frame was written."""
         if not self._count:
             raise OutputError("there is no frame to write")
-        for packet in self._stream.encode():
-            self._out.mux(packet)
-        self._out.close()
+        self._out.finish()
 
     def close(self) -> None:
         """Close the file."""
-        with contextlib.suppress(av.error.FFmpegError, OSError):
-            self._out.close()
+        self._out.close()
 
 
 class GIFSink:
@@ -63,13 +85,10 @@ class GIFSink:
         self._rate, self._count = rate / self._step, 0
         self._between = path.with_name(path.name + ".frames")
         self._format = "rgba" if alpha else "rgb24"
-        self._lossless = av.open(str(self._between), "w", format="nut")
         # FFV1 keeps transparency; H.264 without loss is smaller and faster where there is none.
         codec, options = ("ffv1", {}) if alpha else ("libx264rgb", {"qp": "0", "preset": "ultrafast", "bf": "0"})
-        stream: Any = self._lossless.add_stream(codec, rate=self._rate, options=options)
-        stream.width, stream.height = size
-        stream.pix_fmt = "bgra" if alpha else "rgb24"
-        self._stream = stream
+        pixels = "bgra" if alpha else "rgb24"
+        self._lossless = _Stream(self._between, size, self._rate, "nut", codec, pixels, options)
         self._graph = av.filter.Graph()
         self._source = self._buffer(self._graph)
         make = self._graph.add("palettegen", f"stats_mode=full:reserve_transparent={int(alpha)}")
@@ -93,16 +112,13 @@ class GIFSink:
         self._source.push(picture)
         stored = picture.reformat(format="bgra") if self._alpha else picture
         stored.pts, stored.time_base = picture.pts, picture.time_base
-        for packet in self._stream.encode(stored):
-            self._lossless.mux(packet)
+        self._lossless.put(stored)
 
     def finish(self) -> None:
         """Count the palette and write the GIF. Raises OutputError where no frame was written."""
         if not self._count:
             raise OutputError("there is no frame to write")
-        for packet in self._stream.encode():
-            self._lossless.mux(packet)
-        self._lossless.close()
+        self._lossless.finish()
         self._source.push(None)
         palette = self._graph.pull()
         graph = av.filter.Graph()
@@ -117,24 +133,20 @@ class GIFSink:
         palette.pts = 0
         colours.push(palette)
         colours.push(None)
-        with av.open(str(self._path), "w", format="gif") as out, av.open(str(self._between)) as stored:
-            stream: Any = out.add_stream("gif", rate=self._rate)
-            stream.width, stream.height = self._size
-            stream.pix_fmt = "pal8"
+        out = _Stream(self._path, self._size, self._rate, "gif", "gif", "pal8")
+        with contextlib.closing(out), av.open(str(self._between)) as stored:
             for index, picture in enumerate(stored.decode(video=0)):
                 plain = picture.reformat(format=self._format)
                 plain.pts, plain.time_base = index, 1 / self._rate
                 frames.push(plain)
-                _drain(graph, stream, out)
+                _drain(graph, out)
             frames.push(None)
-            _drain(graph, stream, out)
-            for packet in stream.encode():
-                out.mux(packet)
+            _drain(graph, out)
+            out.finish()
 
     def close(self) -> None:
         """Close and remove what lies between."""
-        with contextlib.suppress(av.error.FFmpegError, OSError):
-            self._lossless.close()
+        self._lossless.close()
         self._between.unlink(missing_ok=True)
 
 
@@ -146,11 +158,10 @@ def unseen_cleared(frame: Pixels) -> Pixels:
     return np.ascontiguousarray(frame)
 
 
-def _drain(graph: Any, stream: Any, out: Any) -> None:
+def _drain(graph: Any, out: _Stream) -> None:
     while True:
         try:
             picture = graph.pull()
         except (av.error.BlockingIOError, av.error.EOFError):
             return
-        for packet in stream.encode(picture):
-            out.mux(packet)
+        out.put(picture)

@@ -1,7 +1,8 @@
 """What lies beyond a picture's border where it cuts through a person: hair, skin and clothes go on.
 
 A head that sinks, turns away from the border or grows smaller brings into view what was never photographed. A band
-around the picture is made like the person next to it, by matching patches; beyond that band it is mirrored.
+around the picture is made like the person next to it, by matching patches; close to the border and beyond that band
+the picture is mirrored, in such a way that strands and outlines go straight on.
 """
 
 from __future__ import annotations
@@ -27,6 +28,12 @@ FEATURES = (  # no second eye, nose or mouth may grow: chains around them ...
 )
 AROUND = 0.09  # ... and this much about them; IOD
 MIRROR = 0.11  # over which the mirror gives way to what was matched; IOD
+DEPTH = 0.25  # of the picture along a border that tells how it leans there; IOD
+STEEP = 1.0  # at most, sideways per pixel outwards
+ALIKE = 0.08  # of a border that leans as one, about; twice as much in every further level; IOD
+LEVELS = 5
+REACH = 0.5  # from the border on over which it leans so, about; IOD
+FLAT = 0.3  # squared grey levels a pixel: what changes less along a border tells nothing
 SLACK = 0.03  # pixels outside that sampling rounds away
 
 Image = NDArray[np.uint8]
@@ -38,6 +45,43 @@ def cut_sides(alpha: NDArray[np.float32], sides: Sides) -> Sides:
     lines = alpha[:, 0], alpha[0], alpha[:, -1], alpha[-1]
     cut = [side and bool((line > TOUCHES).any()) for side, line in zip(sides, lines)]
     return cut[0], cut[1], cut[2], cut[3]
+
+
+def mirrored(image: Image, widths: tuple[int, int, int, int], unit: float) -> Image:
+    """A picture (H, W, 4) mirrored beyond its borders by `widths` (left, above, right, below) pixels, leaning.
+
+    A strand that meets the border at an angle would come back from a mirror as a V. Each place is taken from so far
+    along the border that it goes on as it came."""
+    for turns, width in zip((3, 0, 1, 2), widths):  # the border in question turned upwards
+        if width:
+            image = np.rot90(_above(np.ascontiguousarray(np.rot90(image, turns)), width, unit), -turns)
+    return np.ascontiguousarray(image)
+
+
+def _above(image: Image, width: int, unit: float) -> Image:
+    """A picture (H, W, 4) with `width` rows more above it."""
+    h, w = image.shape[:2]
+    rows = min(h, max(3, round(DEPTH * unit)))
+    strip = cv2.GaussianBlur(
+        cv2.cvtColor(image[:rows], cv2.COLOR_RGBA2GRAY).astype(np.float32), (0, 0), 0.01 * unit + 0.5
+    )
+    across, down = cv2.Sobel(strip, cv2.CV_32F, 1, 0, scale=0.125), cv2.Sobel(strip, cv2.CV_32F, 0, 1, scale=0.125)
+    near = np.linspace(1, 0, rows, endpoint=False, dtype=np.float32)[:, None]
+    near = near * (image[:rows, :, 3] > 235)
+    # A line x = x0 + lean * depth is where across * lean + down = 0: by least squares along the border.
+    sums = np.stack([(near * across * down).sum(0), (near * across * across).sum(0), near.sum(0)])
+    leans = []
+    for level in range(LEVELS):  # the farther out, the more of the border goes on as one, so that nothing folds
+        near_by = cv2.GaussianBlur(sums, (0, 0), sigmaX=ALIKE * 2**level * unit + 0.5, sigmaY=1e-3)
+        leans.append(np.clip(-near_by[0] / (near_by[1] + FLAT * near_by[2] + 1e-6), -STEEP, STEEP))
+    field = np.stack(leans).astype(np.float32)
+    depth, x = (v.astype(np.float32) for v in np.mgrid[width:0:-1, :w])
+    level = np.log2(np.maximum(depth / (ALIKE * unit), 1))
+    far = np.float32(REACH * unit) * (1 - np.exp(-depth / np.float32(REACH * unit)))
+    lean = cv2.remap(field, x, level, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    lean = cv2.remap(field, x + lean * far, level, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    beyond = cv2.remap(image, x + 2 * lean * far, depth, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT_101)
+    return np.concatenate([beyond, image])
 
 
 class Beyond:
@@ -62,7 +106,7 @@ class Beyond:
         """The person with what lies beyond, (H', W', 4): made when a frame first shows some of it."""
         (h, w), unit = self._size, self._unit
         left, above, right, below = self._widths(unit)
-        wide = cv2.copyMakeBorder(self._person, above, below, left, right, cv2.BORDER_REFLECT_101)
+        wide = mirrored(self._person, (left, above, right, below), unit)
         # The outline goes on the way it reaches the border.
         alpha = cv2.copyMakeBorder(self._person[..., 3], above, below, left, right, cv2.BORDER_REPLICATE)
         if self._match:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.drivers.capture import around
 from infinex.errors import FaceNotFoundError
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
@@ -91,31 +91,21 @@ class QuietMouth:
         reach = max(1, round(2 * SLOW * fps))
         mean = top.mean_face()
         like = self._smile[CORNERS].ravel()
-        window: deque[tuple[VideoFrame, Face | None, float]] = deque()
-        at = 0  # place in the window of the frame to be given next
 
-        def out() -> tuple[VideoFrame, Face | None, float]:
+        def amounts() -> Iterator[tuple[VideoFrame, Face | None, float]]:
+            for frame, face in seen:
+                amount = 0.0
+                if face is not None:
+                    pose = fit_pose(mean, face.landmarks)
+                    away = self._away(pose.to_head(face.landmarks), pose.angles)[CORNERS].ravel()
+                    amount = float(away @ like / (like @ like))
+                yield frame, face, amount
+
+        for window, at in around(amounts(), reach):
             near = [(k - at, s) for k, (_, face, s) in enumerate(window) if face is not None]
             weight = [np.exp(-0.5 * (k / (SLOW * fps)) ** 2) for k, _ in near]
             smile = sum(w * s for w, (_, s) in zip(weight, near)) / max(sum(weight), 1e-9)
-            return window[at][0], window[at][1], float(np.clip(smile, 0, 1))
-
-        for frame, face in seen:
-            amount = 0.0
-            if face is not None:
-                pose = fit_pose(mean, face.landmarks)
-                away = self._away(pose.to_head(face.landmarks), pose.angles)[CORNERS].ravel()
-                amount = float(away @ like / (like @ like))
-            window.append((frame, face, amount))
-            if len(window) - 1 - at >= reach:
-                yield out()
-                at += 1
-                if at > reach:
-                    window.popleft()
-                    at -= 1
-        while at < len(window):
-            yield out()
-            at += 1
+            yield window[at][0], window[at][1], float(np.clip(smile, 0, 1))
 
 
 def _glances(reader: VideoReader) -> Iterator[VideoFrame]:

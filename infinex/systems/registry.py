@@ -20,6 +20,7 @@ from infinex.media.files import atomic_path
 from infinex.spec import Found, Weights, systems
 
 Progress = Callable[[int, int | None], None]
+TRAINED = "weights.safetensors"  # in the folder of a training run: its result
 
 
 @dataclass(frozen=True)
@@ -67,14 +68,21 @@ def where(entry: Entry) -> Path | None:
 
 
 def resolve(name: str | Path, system: str) -> Path:
-    """The file of weights that a user names: a file, or an entry of `system`.
+    """The file of weights that a user names: a file, the folder of a training run, or an entry of `system`.
 
     Raises WeightsError that says what to do where it is not here, InputError where there is no such name."""
     path = Path(name)
     if path.is_file():
         return path
+    trained = path / TRAINED
+    if trained.is_file():
+        return trained
+    if path.is_dir() and (path / "recipe.json").exists():
+        raise WeightsError(
+            f"{path}: this run has not written its {TRAINED} yet; infinex train --resume goes on with it"
+        )
     if path.suffix or len(path.parts) > 1:
-        raise WeightsError(f"{path}: no such file")
+        raise WeightsError(f"{path}: a folder without {TRAINED}" if path.is_dir() else f"{path}: no such file")
     entry = find(str(name))
     if entry.system.name != system:
         raise WeightsError(f"{name} are weights of {entry.system.name}, not of {system}")

@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from infinex.drivers.blend import Seam, blended, looped, timed
+from infinex.drivers.contract import Driver
 from infinex.drivers.motion import MotionDriver, load_motion
 from infinex.drivers.remarks import Doings
 from infinex.drivers.span import Excerpt, check_span, excerpt
@@ -132,10 +133,10 @@ def still(x: float = 0.0, frames: int = 5, valid: bool = True) -> Motion:
     return Motion.collect((replace(move(i / FPS, x), valid=valid) for i in range(frames)), Rest.neutral(), FPS)
 
 
-def watched(motion: Motion, parts: tuple[str, ...] = tuple(PARTS)) -> list[str]:
-    driver = MotionDriver(motion, "a.mp4")
+def watched(motion: Motion | Driver, parts: tuple[str, ...] = tuple(PARTS)) -> list[str]:
+    driver = motion if isinstance(motion, Driver) else MotionDriver(motion, "a.mp4")
     doings = Doings(driver, parts, set(parts) < set(PARTS))
-    assert len(list(doings(iter(driver)))) == len(motion)
+    assert len(list(doings(iter(driver)))) == driver.frames
     return doings.remarks()
 
 
@@ -148,3 +149,11 @@ def test_what_does_nothing_is_said() -> None:
     assert watched(head, ("pose", "gaze")) == ["a.mp4 does nothing with gaze"]
     gone = replace(nod, valid=np.arange(len(nod)) < 5)
     assert "no face for most of its time" in watched(gone)[0]
+
+
+def test_what_is_said_of_a_part_names_it() -> None:
+    turned = [replace(move(i / FPS, max(0, i - 25) / 50), valid=True) for i in range(50)]
+    whole = MotionDriver(Motion.collect(iter(turned), Rest.neutral(), FPS).only(["pose"]), "a.mp4")
+    assert watched(whole) == []
+    assert watched(Excerpt(whole, 0.25, 1.0)) == ["a.mp4 from 0.25 to 1 s never moves: nothing is carried over"]
+    assert watched(Excerpt(whole, 1.2, None), ("pose", "lips")) == ["a.mp4 from 1.2 s on does nothing with lips"]

@@ -16,6 +16,7 @@ from infinex.errors import InputError, WeightsError
 from infinex.face import topology as top
 from infinex.face.shape import eye_openness, lip_gaps
 from infinex.media.audio import read_audio, write_wav
+from infinex.options import Options
 from infinex.pipeline import animate
 from infinex.systems.speech.driver import SpeechDriver
 from infinex.systems.speech.features import RATE, log_mel, loudness, measure, stream_log_mel
@@ -190,7 +191,7 @@ def test_formats_and_rates_agree(talk: Path, tmp_path: Path, name: str, codec: s
 
 def test_result_carries_the_voice_in_step(talk: Path, portrait: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
-    summary = animate(portrait, SpeechDriver(talk), out, None)
+    summary = animate(portrait, SpeechDriver(talk), out, Options(size=160, refine=False))
     assert summary.frames == 100 and summary.duration == 4.0
     there, back = read_audio(talk), read_audio(out)
     assert abs(len(there) - len(back)) < 0.06 * RATE

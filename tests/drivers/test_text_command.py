@@ -5,30 +5,23 @@ from __future__ import annotations
 import json
 import shlex
 import shutil
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from command_line import run
 
 from infinex.media.image import read_image, write_image
 from infinex.media.provenance import inspect
 from infinex.media.video import probe
-
-COMMAND = [sys.executable, "-m", "infinex.cli", "animate"]
-
-
-def run(*words: object, where: Path | None = None) -> subprocess.CompletedProcess[str]:
-    return subprocess.run(
-        [*COMMAND, *map(str, words)], capture_output=True, text=True, timeout=900, check=False, cwd=where
-    )
 
 
 def test_text_makes_a_clip_and_explains_itself(portrait: Path, tmp_path: Path) -> None:
     picture = tmp_path / "p.png"
     write_image(picture, read_image(portrait)[:300, 90:390])
     out = tmp_path / "o.mp4"
-    result = run(picture, "--text", "she smiles at the zeppelin", "-o", out, "--size", 160, "--explain", "--json")
+    result = run(
+        "animate", picture, "--text", "she smiles at the zeppelin", "-o", out, "--size", 160, "--explain", "--json"
+    )
     assert result.returncode == 0, result.stderr
     lines = result.stdout.strip().splitlines()
     assert "AU12" in result.stdout and "not understood: zeppelin" in result.stdout
@@ -41,7 +34,7 @@ def test_text_makes_a_clip_and_explains_itself(portrait: Path, tmp_path: Path) -
 def test_explain_alone_renders_nothing(portrait: Path, tmp_path: Path) -> None:
     picture = tmp_path / "p.jpg"
     shutil.copy(portrait, picture)
-    result = run(picture, "--text", "he winks twice", "--explain", where=tmp_path)
+    result = run("animate", picture, "--text", "he winks twice", "--explain", where=tmp_path)
     assert result.returncode == 0 and "AU46" in result.stdout and list(tmp_path.iterdir()) == [picture]
 
 
@@ -55,7 +48,7 @@ def test_mistakes_are_one_line(portrait: Path, tmp_path: Path) -> None:
         (("--motion", "calm", "--allow-exaggeration", "-o", tmp_path / "o.mp4"), "--units"),
         (("camera:0", "--speech", portrait, "-o", tmp_path / "o.mp4"), "camera"),
     ):
-        result = run(portrait, *words)
+        result = run("animate", portrait, *words)
         lines = result.stderr.strip().splitlines()
         assert result.returncode == 2 and len(lines) == 1 and said in lines[0], result.stderr
     assert not list(tmp_path.iterdir())
@@ -64,8 +57,7 @@ def test_mistakes_are_one_line(portrait: Path, tmp_path: Path) -> None:
 def test_edit_takes_text(portrait: Path, tmp_path: Path) -> None:
     picture, out = tmp_path / "p.png", tmp_path / "o.png"
     write_image(picture, read_image(portrait)[:300, 90:390])
-    command = [sys.executable, "-m", "infinex.cli", "edit", picture, "--text", "she smiles and looks left", "-o", out]
-    result = subprocess.run([*map(str, command), "--json"], capture_output=True, text=True, timeout=900, check=False)
+    result = run("edit", picture, "--text", "she smiles and looks left", "-o", out, "--json")
     assert result.returncode == 0, result.stderr
     summary = json.loads(result.stdout.strip().splitlines()[-1])
     assert summary["units"]["AU12"] > 0.5 and summary["units"]["AU61"] > 0.3
@@ -79,8 +71,7 @@ def test_the_examples_of_the_documentation_run(portrait: Path, tmp_path: Path) -
     examples = [shlex.split(line.lstrip("$ ")) for line in text.splitlines() if " photo.jpg --text" in line]
     assert len(examples) == 4
     for words in examples:
-        command = [sys.executable, "-m", "infinex.cli", *words[1:]]
-        done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, timeout=900, check=False)
+        done = run(*words[1:], where=tmp_path)
         assert done.returncode == 0, done.stderr
         if "zeppelin" in " ".join(words):
             assert all(line in text for line in done.stdout.strip().splitlines())

@@ -8,12 +8,13 @@ import cv2
 import numpy as np
 import pytest
 
-from infinex.drivers.capture import FREE, Adjust, Camera, one_rest
+from infinex.drivers.capture import FREE, Adjust, Camera, choose_rest, one_rest
 from infinex.drivers.cast import parse_cast
 from infinex.drivers.shots import Shots, likeness, thumbnail
 from infinex.drivers.video import VideoDriver
 from infinex.drivers.whose import check_driver_face, whose
 from infinex.errors import InputError
+from infinex.face.shape import lip_gaps
 from infinex.face.topology import SURFACE, mean_face
 from infinex.face.tracker import FaceFinder, FaceTracker
 from infinex.media.video import VideoReader
@@ -234,3 +235,14 @@ def test_size_is_a_part_of_its_own() -> None:
     assert last(filmed, DEFAULT_PARTS, absolute=True) == moves[-1].scale
     assert last(replace(filmed, lids_open=None), DEFAULT_PARTS) == moves[-1].scale  # leans as it was written
     assert last(filmed, ("lips", "scale")) == moves[-1].scale and last(filmed, ("lips",)) == 1.0
+
+
+def test_a_part_is_measured_from_the_rest_of_the_whole_clip(data_dir: Path) -> None:
+    clip = data_dir / "field" / "base.mp4"
+    part = VideoDriver(clip, flow=False, start=1.8, end=2.1).settle()  # it speaks all the time there
+    spoken = [p for p in part._known if p is not None]
+    alone, _ = choose_rest(spoken)
+    assert lip_gaps(part.rest.face)[4] < 0.03 < 0.04 < lip_gaps(alone.face)[4]
+    assert part.rest_image is not None and part.reference == -1
+    assert min(lip_gaps(part.rest.face + d.move.offsets)[4] for d in part) > lip_gaps(part.rest.face)[4]
+    part.close()

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from infinex.drivers.motion import load_motion
 from infinex.editing import edit
 from infinex.errors import InputError, OutputError
 from infinex.media.audio import has_audio, write_wav
@@ -82,7 +83,6 @@ def test_pictures(tmp_path: Path, suffix: str) -> None:
 
 
 def test_motion_files(tmp_path: Path) -> None:
-    from infinex.drivers.motion import load_motion
     from infinex.motion import Motion
 
     path = tmp_path / "a.motion.npz"
@@ -126,8 +126,9 @@ def test_marked_animation_keeps_one_steady_mark(portrait: Path, tmp_path: Path) 
     small = tmp_path / "small.png"
     write_image(small, np.ascontiguousarray(read_image(portrait)[:420, 60:480][::2, ::2]))
     plain, marked = tmp_path / "plain", tmp_path / "marked"
-    animate(small, "wink", plain)
-    animate(small, "wink", marked, Options(mark=True))
+    wink = load_motion("wink").trim(0.5, 1.0)
+    animate(small, wink, plain)
+    animate(small, wink, marked, Options(mark=True))
     with Image.open(small) as image:
         mark = Mark(*image.size)
     for a, b in zip(sorted(plain.iterdir()), sorted(marked.iterdir())):

@@ -2,12 +2,13 @@
 
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from infinex.engine import Drive, Source
 from infinex.face.tracker import Face
-from infinex.mesh.beyond import Beyond
+from infinex.mesh.beyond import Beyond, mirrored
 from infinex.mesh.engine import MeshOptions, PreparedFace
 from infinex.motion import Move, Rest
 from infinex.pipeline import load_source
@@ -100,3 +101,18 @@ def test_no_second_eye_grows_beyond_the_border() -> None:
     above = np.zeros((45, 160, 4), np.uint8)
     beyond.lay(above, np.ascontiguousarray(x), np.ascontiguousarray(y))
     assert above[:, :, :3].min() > 120 and above[..., 3].min() == 255
+
+
+@pytest.mark.parametrize("slope", [-0.6, 0.5])
+def test_a_strand_goes_straight_on_beyond_every_border(slope: float) -> None:
+    y, x = np.mgrid[:300, :300].astype(float)
+    strands = 128 + 90 * np.sin((x - slope * y) / 6)
+    whole = np.dstack([strands, strands, strands, np.full_like(x, 255)]).astype(np.uint8)
+    want = whole[60:220, 90:210]
+    part, plain = want[20:], cv2.copyMakeBorder(want[20:], 20, 0, 0, 0, cv2.BORDER_REFLECT_101)
+    made = mirrored(part, (0, 20, 0, 0), 100.0)
+    assert np.array_equal(made[20:], part)
+    assert np.abs(made - want.astype(int)).mean() < 0.4 * np.abs(plain - want.astype(int)).mean()
+    for turns, widths in enumerate([(20, 0, 0, 0), (0, 0, 0, 20), (0, 0, 20, 0)], 1):
+        turned = mirrored(np.ascontiguousarray(np.rot90(part, turns)), widths, 100.0)
+        assert np.array_equal(turned, np.rot90(made, turns))

@@ -174,7 +174,7 @@ def test_cancel_stops_the_work_at_once(client: Any, small: Path, data_dir: Path)
     assert client.get(f"/v1/animations/{job['id']}").json()["state"] == "cancelled"
     assert client.get(f"/v1/animations/{job['id']}/result").status_code == 409
     assert not list((client.app.state.studio.folder / "jobs").glob("*/driving")), "files of a cancelled job are left"
-    after = send(client, small, motion="wink").json()  # the queue goes on
+    after = send(client, small, motion="wink", size=96).json()  # the queue goes on
     assert ended(client, after["id"])["state"] == "done"
 
 
@@ -365,7 +365,7 @@ def test_made_up_sessions_do_not_outrun_the_rate() -> None:
 
 def test_results_go_after_their_time(small: Path) -> None:
     with TestClient(create_app(Settings(workers=1, keep=1.0))) as client:
-        job = send(client, small, motion="wink").json()
+        job = send(client, small, motion="wink", size=96).json()
         folder = client.app.state.studio.folder
         limit, states = time.monotonic() + 600, set()
         while (answer := client.get(f"/v1/animations/{job['id']}")).status_code == 200 and time.monotonic() < limit:

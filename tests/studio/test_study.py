@@ -159,7 +159,9 @@ def test_a_study_of_finished_animations(client: Any, small: Path) -> None:
         ids = []
         for strength in ("1", "0.5"):
             files = {"source": ("me.png", small.read_bytes())}
-            answer = one.post("/v1/animations", files=files, data={"motion": "wink", "strength": strength})
+            answer = one.post(
+                "/v1/animations", files=files, data={"motion": "wink", "strength": strength, "size": "96"}
+            )
             ids.append(answer.json()["id"])
         assert all(ended(one, i)["state"] == "done" for i in ids)
         pairs = [{"a": ids[0], "b": ids[1], "name_a": "full", "name_b": "half"}]

@@ -4,9 +4,11 @@ from pathlib import Path
 
 import numpy as np
 
+from infinex.drivers.motion import load_motion
 from infinex.drivers.video import VideoDriver
 from infinex.face import topology as top
 from infinex.media.audio import write_wav
+from infinex.options import Options
 from infinex.pipeline import animate, track
 from infinex.studio.examples import EXAMPLES
 from infinex.studio.worker import Recorded
@@ -15,7 +17,7 @@ from infinex.systems.speech.driver import SpeechDriver
 
 def test_a_clip_is_read_as_the_command_reads_it(tmp_path: Path) -> None:
     clip = tmp_path / "smile.mp4"
-    animate(EXAMPLES[1].path, "smile", clip)
+    animate(EXAMPLES[1].path, load_motion("smile").trim(0.0, 1.4), clip, Options(size=256, refine=False))
     recorded = Recorded(VideoDriver(clip), "smile").settle()
     assert len(list(recorded)) > 30
     expected, _ = track(clip)
