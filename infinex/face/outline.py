@@ -16,7 +16,7 @@ from infinex.face import topology as top
 from infinex.face.pose import Pose
 from infinex.face.surroundings import Surroundings, SurroundingsShape, head_reach
 from infinex.face.tracker import segmenter
-from infinex.face.unwarp import unwarped
+from infinex.face.unwarp import make_flow, unwarped
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -62,7 +62,7 @@ class Outline:
         self._at = at.reshape(2, -1).astype(np.float32)  # the places in the view
         plain = np.clip(self._read(texture) / PLAIN, 0, 1)
         self._weight = np.where(outside > 0.5 * cell, seen * plain, 0.0)
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._flow = make_flow()
 
     def _read(self, picture: NDArray) -> NDArray:
         """A picture of the working size (H, W[, C]) at the places, (N[, C])."""

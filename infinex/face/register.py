@@ -15,7 +15,7 @@ from scipy.spatial import Delaunay
 
 from infinex.face import topology as top
 from infinex.face.pose import Pose, fit_pose
-from infinex.face.unwarp import unwarped
+from infinex.face.unwarp import make_flow, unwarped
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -71,7 +71,7 @@ class Registration:
         near = np.linalg.norm(points[:, None, :2] - places[None], axis=2) / unit
         share_of = np.where(near < 3 * SPREAD, np.exp(-0.5 * (near / SPREAD) ** 2), 0)
         self._near = csr_array(share_of.astype(np.float32))  # (478, N)
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._flow = make_flow()
 
     def _read(self, picture: NDArray) -> NDArray:
         """A picture of the view's size (H, W[, C]) at the places, (N[, C])."""
