@@ -37,6 +37,7 @@ class Outline:
     def __init__(self, image: Image, face: Array, pose: Pose) -> None:
         """`image` (H, W, 3) shows `face` (478, 3 canonical) at `pose`."""
         self._pose = pose
+        self._flat = np.linalg.pinv(pose.rotation[:2, :2])
         self._k = min(1.0, UNIT / pose.scale)
         shape = SurroundingsShape()
         h, w = image.shape[:2]
@@ -94,7 +95,7 @@ class Outline:
             alike = np.exp(-(((then.astype(np.float64) - self._read(self._rest)) / ALIKE) ** 2))
             inside = ((places > 2) & (places < [w - 3, h - 3])).all(1)
             # What is off in the reference's picture is off in this one by the turn and the growth of the head.
-            turn = pose.rotation[:2, :2] @ np.linalg.pinv(self._pose.rotation[:2, :2])
+            turn = pose.rotation[:2, :2] @ self._flat
             wanted = self._around.beyond(outline) + off @ turn.T / self._pose.scale
             outline = self._fitted(wanted, self._weight * alike * inside)
         return outline
