@@ -1,6 +1,6 @@
 """How steadily a face is followed whose motion is known: portraits turned, moved and enlarged under the tracker.
 
-    python benchmarks/steady.py PORTRAITS_DIR [--frames 40] [--most N]
+    python benchmarks/steady.py PORTRAITS_DIR [--frames 40] [--most N] [--faces PIXELS ...]
 
 Every portrait sways by a few degrees, by fractions of its face's size and by an eighth of its scale on a canvas of
 1280x720, with a camera's noise. Landmarks are taken back to the portrait; by how much they wander there is printed in
@@ -21,7 +21,7 @@ from infinex.face.tracker import FaceTracker, find_faces
 from infinex.media.image import read_image
 
 CANVAS = 1280, 720
-FACES = 90, 180, 320  # pixels from brow to chin on the canvas
+FACES = 90, 180, 320  # pixels from brow to chin
 NOISE = 3.0  # grey levels
 
 
@@ -69,10 +69,11 @@ def main() -> None:
     parser.add_argument("portraits", type=Path)
     parser.add_argument("--frames", type=int, default=40)
     parser.add_argument("--most", type=int, default=10**9, help="portraits")
+    parser.add_argument("--faces", type=int, nargs="+", default=FACES, help="pixels from brow to chin on the canvas")
     a = parser.parse_args()
     paths = sorted(p for p in a.portraits.iterdir() if p.suffix in (".jpg", ".png"))[: a.most]
     pictures = [(image, faces[0].landmarks) for image in map(read_image, paths) if (faces := find_faces(image))]
-    for size in FACES:
+    for size in a.faces:
         rows = [row for image, points in pictures if (row := followed(image, points, size, a.frames)) is not None]
         jitter, spread, spent = np.mean(rows, axis=0)
         print(f"face of {size} px: jitter {jitter:.5f}, spread {spread:.5f} IOD, {spent:.2f} ms of CPU a frame, "

@@ -192,13 +192,14 @@ class VideoDriver(Driver):
             looked.close()
         if reference is not None and reference > last:
             raise InputError(f"{option('reference')} {reference}: {self.path.name} has only {last + 1} frames")
-        images: dict[int, NDArray[np.uint8]] = {}
+        images: dict[int, VideoFrame] = {}
         seen_for = (last + 1) / self.fps
         if tracks and not over:
             place = Look(0, greys[0])
             place.see(tracks[-1])
             for frame, points in self._glances(seen_for, greys, place):
-                images[len(tracks)] = frame.image
+                frame.picture.pack()
+                images[len(tracks)] = frame
                 tracks.append(points)
                 places.append(-1)
                 penalty.append(GLANCE_PENALTY)
@@ -250,9 +251,7 @@ class VideoDriver(Driver):
         self.rest, index = choose_rest(tracks, near, match, chosen, penalty)
         self.rest_points = tracks[index]
         self.reference = places[index]
-        self.rest_image = images.get(index)
-        if self.rest_image is None:
-            self.rest_image = self._picture(int(self.reference))
+        self.rest_image = images[index].image if index in images else self._picture(int(self.reference))
         return self
 
     def _picture(self, index: int) -> NDArray[np.uint8]:

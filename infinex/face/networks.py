@@ -67,9 +67,11 @@ class Window:
         )
 
     def shrunk(self, image: Image, size: int) -> Image:
-        """What `cut` gives, of a picture that is made smaller first where pixels would be skipped."""
-        n = int(self.width / size)
-        if n < 2:
+        """What `cut` gives, of a picture that is halved first as often as pixels would be skipped."""
+        n = 1
+        while self.width >= 2 * n * size:
+            n *= 2
+        if n == 1:
             return self.cut(image, size)
         rectangle = (self.x, self.y), (self.width, self.height), float(np.degrees(self.angle))
         corners, limit = cv2.boxPoints(rectangle), np.array(image.shape[1::-1])
@@ -78,7 +80,8 @@ class Window:
         if not count.all():
             return self.cut(image, size)  # beside the picture
         part = image[low[1] : low[1] + count[1] * n, low[0] : low[0] + count[0] * n]
-        part = cv2.resize(part, (int(count[0]), int(count[1])), interpolation=cv2.INTER_AREA)
+        while part.shape[1] > count[0]:  # means of two by two pixels take a tenth of the time that others take
+            part = cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2), interpolation=cv2.INTER_AREA)
         x, y = (np.array([self.x, self.y]) - low + 0.5) / n - 0.5
         return Window(float(x), float(y), self.width / n, self.height / n, self.angle).cut(part, size)
 
@@ -194,7 +197,8 @@ LEFT_EYE = (
     285, 417,
 )
 # fmt: on
-LIDS = 16  # of each eye's landmarks, first ones: where irises take their depth from
+REFINED = np.array([*LIPS, *RIGHT_EYE, *LEFT_EYE])
+LID = np.array([RIGHT_EYE[:16], LEFT_EYE[:16]])  # where irises take their depth from
 OUTPUTS = ("mesh", "lips", "left_eye", "right_eye", "left_iris", "right_iris", "presence")
 
 
@@ -211,11 +215,10 @@ class Mesh:
         points = np.zeros((SURFACE + 10, 3))
         points[:SURFACE] = mesh.reshape(-1, 3)
         # What the network calls left is on the left of the picture, the subject's right.
-        for ids, places in ((LIPS, lips), (RIGHT_EYE, one), (LEFT_EYE, other)):
-            points[list(ids), :2] = places.reshape(-1, 2)
-        for first, ids, places in ((SURFACE, RIGHT_EYE, iris), (SURFACE + 5, LEFT_EYE, iris_other)):
+        points[REFINED, :2] = np.concatenate([v.ravel() for v in (lips, one, other)]).reshape(-1, 2)
+        for first, ids, places in ((SURFACE, LID[0], iris), (SURFACE + 5, LID[1], iris_other)):
             points[first : first + 5, :2] = places.reshape(-1, 2)
-            points[first : first + 5, 2] = points[list(ids[:LIDS]), 2].mean()
+            points[first : first + 5, 2] = points[ids, 2].mean()
         presence = 1 / (1 + np.exp(-float(flag.ravel()[0])))
         return window.to_picture(points / MESH_SIZE), presence
 

@@ -16,7 +16,7 @@ from infinex.face import topology as top
 from infinex.face.pose import Pose
 from infinex.face.surroundings import Surroundings, SurroundingsShape, head_reach
 from infinex.face.tracker import segmenter
-from infinex.face.unwarp import unwarped
+from infinex.face.unwarp import make_flow, unwarped
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -37,6 +37,7 @@ class Outline:
     def __init__(self, image: Image, face: Array, pose: Pose) -> None:
         """`image` (H, W, 3) shows `face` (478, 3 canonical) at `pose`."""
         self._pose = pose
+        self._flat = np.linalg.pinv(pose.rotation[:2, :2])
         self._k = min(1.0, UNIT / pose.scale)
         shape = SurroundingsShape()
         h, w = image.shape[:2]
@@ -62,7 +63,7 @@ class Outline:
         self._at = at.reshape(2, -1).astype(np.float32)  # the places in the view
         plain = np.clip(self._read(texture) / PLAIN, 0, 1)
         self._weight = np.where(outside > 0.5 * cell, seen * plain, 0.0)
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._flow = make_flow()
 
     def _read(self, picture: NDArray) -> NDArray:
         """A picture of the working size (H, W[, C]) at the places, (N[, C])."""
@@ -94,7 +95,7 @@ class Outline:
             alike = np.exp(-(((then.astype(np.float64) - self._read(self._rest)) / ALIKE) ** 2))
             inside = ((places > 2) & (places < [w - 3, h - 3])).all(1)
             # What is off in the reference's picture is off in this one by the turn and the growth of the head.
-            turn = pose.rotation[:2, :2] @ np.linalg.pinv(self._pose.rotation[:2, :2])
+            turn = pose.rotation[:2, :2] @ self._flat
             wanted = self._around.beyond(outline) + off @ turn.T / self._pose.scale
             outline = self._fitted(wanted, self._weight * alike * inside)
         return outline

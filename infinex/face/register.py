@@ -15,7 +15,7 @@ from scipy.spatial import Delaunay
 
 from infinex.face import topology as top
 from infinex.face.pose import Pose, fit_pose
-from infinex.face.unwarp import unwarped
+from infinex.face.unwarp import make_flow, unwarped
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -38,6 +38,7 @@ class Registration:
         """`image` (H, W, 3) shows landmarks `points` (478, 3) in pixels."""
         self._mean = top.mean_face()
         self._pose = pose = fit_pose(self._mean, points)
+        self._flat = np.linalg.pinv(pose.rotation[:2, :2])
         unit = pose.scale
         flat = points[: top.SURFACE, :2]
         lo, hi = flat.min(0) - 0.03 * unit, flat.max(0) + 0.03 * unit
@@ -71,7 +72,8 @@ class Registration:
         near = np.linalg.norm(points[:, None, :2] - places[None], axis=2) / unit
         share_of = np.where(near < 3 * SPREAD, np.exp(-0.5 * (near / SPREAD) ** 2), 0)
         self._near = csr_array(share_of.astype(np.float32))  # (478, N)
-        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+        self._pixels = np.stack(np.meshgrid(*map(np.arange, self._size)), -1).astype(np.float32)
+        self._flow = make_flow()
 
     def _read(self, picture: NDArray) -> NDArray:
         """A picture of the view's size (H, W[, C]) at the places, (N[, C])."""
@@ -85,8 +87,7 @@ class Registration:
 
     def _turn(self, pose: Pose) -> Array:
         """What takes a step in the reference's picture to one in a picture with the head at `pose`, (2, 2)."""
-        plane = pose.rotation[:2, :2] @ np.linalg.pinv(self._pose.rotation[:2, :2])
-        return plane * (pose.scale / self._pose.scale)
+        return pose.rotation[:2, :2] @ self._flat * (pose.scale / self._pose.scale)
 
     def __call__(self, image: Image, points: Array) -> Array:
         """The landmarks (478, 3) of `image`, where the picture says that they are."""
@@ -98,8 +99,7 @@ class Registration:
             return points
         view = self._view(image, points, pose)
         flow = self._flow.calc(self._rest, view, None)
-        y, x = np.mgrid[0 : self._size[1], 0 : self._size[0]].astype(np.float32)
-        then = cv2.remap(view, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        then = cv2.remap(view, self._pixels + flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
         unlike = then.astype(np.float32) - self._rest
         unlike -= cv2.GaussianBlur(unlike, (0, 0), 0.12 * UNIT)
         alike = np.exp(-((cv2.GaussianBlur(np.abs(unlike), (0, 0), 1.5) / ALIKE) ** 2))

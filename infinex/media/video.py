@@ -58,16 +58,20 @@ class Picture:
     def __init__(self, source: Any, convert: Converter) -> None:
         self._source, self._convert = source, convert
         self._image: NDArray[np.uint8] | None = None
+        self._packed = False
 
     @property
     def image(self) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB, the same array each time unless the picture was packed meanwhile."""
         if self._image is None:
             self._image = self._convert(self._source)
+            if self._packed:
+                self._source = None  # it has waited
         return self._image
 
     def pack(self) -> None:
         """Keep the smaller of both, the frame as it was decoded or its RGB: many of them may have to wait."""
+        self._packed = True
         if self._source is None or self._image is None:
             return
         if sum(plane.buffer_size for plane in self._source.planes) < self._image.nbytes:
@@ -390,6 +394,7 @@ class VideoReader:
             given, spare = -math.inf, FORWARD
             least = -0.5 / float(self.info.fps) if self._start else -math.inf
             frames: Iterator[Any] | None = None  # those that follow what was given
+            stream.codec_context.skip_frame = "NONREF"  # near is near enough: what no other frame needs is passed over
             for wanted in times:
                 found = False
                 with contextlib.suppress(av.error.FFmpegError, ValueError, OSError):

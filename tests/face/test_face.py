@@ -7,7 +7,7 @@ import pytest
 
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face import topology as top
-from infinex.face.pose import Pose, fit_pose, to_matrix, to_vector
+from infinex.face.pose import SLACK, Pose, fit_pose, similarity, to_matrix, to_vector
 from infinex.face.shape import eye_openness, gaze_of, lip_gaps
 from infinex.face.tracker import Face, FaceFinder, FaceTracker, choose
 from infinex.face.units import units_offsets
@@ -40,6 +40,22 @@ def test_pose_is_recovered_and_ignores_expression() -> None:
     smile = mean + units_offsets({"AU12": 1, "AU26": 1, "AU1": 1, "AU4": 1})
     turn = np.degrees(np.linalg.norm(to_vector(fit_pose(mean, true.to_image(smile)).rotation @ true.rotation.T)))
     assert turn < 1.0
+
+
+def test_pose_is_that_of_weighted_least_squares() -> None:
+    mean, rng = top.mean_face(), np.random.default_rng(0)
+    first = np.array([top.RIGID_WEIGHTS.get(i, 1.0) for i in top.RIGID])
+    for _ in range(20):
+        shape = mean + rng.normal(0, 0.02, mean.shape)
+        points = Pose(rng.uniform(20, 900), to_matrix(rng.normal(0, 0.5, 3)), rng.uniform(0, 4000, 3)).to_image(shape)
+        source, target, weights = mean[top.RIGID], points[top.RIGID], first
+        for _ in range(3):
+            pose = similarity(source, target, weights)
+            off = np.linalg.norm(pose.to_image(source) - target, axis=1) / pose.scale
+            weights = first / (1 + (off / SLACK) ** 2)
+        pose, quick = similarity(source, target, weights), fit_pose(mean, points)
+        assert quick.scale == pytest.approx(pose.scale, rel=1e-9)
+        assert np.abs(quick.to_image(mean) - pose.to_image(mean)).max() < 1e-6  # pixels
 
 
 @pytest.mark.parametrize(("axis", "which"), [(1, 0), (0, 1), (2, 2)])

@@ -133,3 +133,17 @@ def test_a_window_beyond_the_border_repeats_it() -> None:
     image[:, :4] = 200
     part = Window(0, 20, 40, 40).cut(image, 40)
     assert (part[:, :20] == 200).all() and (part[:, 30:] == 0).all()
+
+
+def test_a_large_window_skips_no_pixels() -> None:
+    y, x = np.mgrid[:600, :800]
+    smooth = np.stack([x / 4, y / 3, (x + y) / 8], -1).astype(np.uint8)
+    window = Window(380.3, 310.8, 500, 500, 0.2)
+    cut, shrunk = (f(smooth, 120).astype(int) for f in (window.cut, window.shrunk))
+    assert np.abs(cut - shrunk)[5:-5, 5:-5].max() <= 2  # the same place
+    small = Window(380.3, 310.8, 200, 200, 0.2)
+    assert np.array_equal(small.cut(smooth, 120), small.shrunk(smooth, 120))
+    squares = np.repeat(((x + y) % 2 * 255).astype(np.uint8)[..., None], 3, -1)
+    assert window.shrunk(squares, 120).std() < 2 < window.cut(squares, 120).std()
+    beside = Window(-900.0, 100.0, 500, 500)
+    assert np.array_equal(beside.shrunk(smooth, 120), beside.cut(smooth, 120))

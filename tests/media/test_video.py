@@ -204,3 +204,26 @@ def test_a_full_disk_is_said_in_one_line(tmp_path: Path) -> None:
 def test_folder_of_frames(write_clip: Callable[..., Path]) -> None:
     folder = write_clip([ball(i) for i in range(3)], "frames")
     assert [p.name for p in sorted(folder.iterdir())] == [f"frame_{i:06d}.png" for i in (1, 2, 3)]
+
+
+def test_frames_that_wait_come_back_the_same(write_clip: Callable[..., Path]) -> None:
+    path = write_clip([ball(i) for i in range(6)])
+    with VideoReader(path) as reader:
+        frames = list(reader)
+    before = [f.image.copy() for f in frames]
+    for frame in frames:
+        frame.picture.pack()
+    assert all(np.array_equal(f.image, b) for f, b in zip(frames, before))
+    assert frames[0].image is frames[0].image
+    with VideoReader(path, max_side=16) as reader:  # the RGB is smaller, and is what is kept
+        small = next(iter(reader))
+    image = small.image
+    small.picture.pack()
+    assert small.image is image
+
+
+def test_glances_go_forward_between_keyframes(write_clip: Callable[..., Path]) -> None:
+    path = write_clip([ball(i) for i in range(60)])
+    with VideoReader(path) as reader:
+        times = [f.time for f in reader.sample([0.0, 0.5, 1.0])]
+    assert len(times) == 3 and np.abs(np.subtract(times, [0.0, 0.5, 1.0])).max() < 0.17
