@@ -32,7 +32,8 @@ EDGE = (-0.06, 0.12)  # where the dark edge of a lid is looked for beside the tr
 BAND = (0.025, 0.10)  # thickness of the lash band, least and most
 BELOW = (0.14, 0.34)  # depths below the lower lid at which the skin tells of the light
 LIT = 0.5  # share of that light that falls on a shut lid, too
-UNDER = 0.12  # depth below the tracked lower lid to which the ball of an eye may show
+RIM = 0.025  # of it that is a lid's own wet rim
+UNDER = 0.15  # depth below the tracked lower lid to which the ball of an eye may show
 LID = 0.30  # height up to which an open lid's skin tells how that of a shut one looks
 CLOSING = (0.04, 0.16)  # share closed over which the painted lid takes over from the warp
 SMOOTH = (0.15, 0.55)  # ... and over which its skin is smoothed
@@ -40,7 +41,7 @@ SPILL = (0.16, 0.28)  # height up to which lashes are looked for, and beyond whi
 TURN = (0.75, 0.15)  # opening over which lashes turn over
 FLATTEST = 0.3  # of the length of lashes that point at the viewer
 LINE = 0.017  # half the thickness of the line where lids meet
-LEAST_LINE = 0.22  # its darkness in a face without lashes, as a share of the skin's lightness
+LEAST_LINE = 0.32  # its darkness in a face without lashes, as a share of the skin's lightness
 
 
 def _smoothed(values: NDArray, columns: float) -> NDArray:
@@ -157,7 +158,7 @@ class Lid:
         still = np.minimum.accumulate(share > 0.5, 0) & (apart > 12.0**2)
         out = np.maximum(np.where(still, depth[:, None], 0).max(0), 0)
         out *= ramp(self._u, 0.02, 0.15) * ramp(-self._u, -0.98, -0.85)
-        return np.asarray(1.15 * _smoothed(out, column), np.float64)
+        return np.asarray(1.15 * _smoothed(np.maximum(out - RIM, 0), column), np.float64)
 
     def _lashes(self, lab: Plane, d: Array, bright: float, dark: float) -> None:
         """How dark the lash band is, (m, n) in 0..1, and its colour."""
@@ -244,11 +245,11 @@ class Lid:
         layer = seen + (clean - seen) * weight
         pixel = 1 / width
         inside = np.maximum(sunk, self._at(self.hair, row, source)) * ramp(d, -0.5 * pixel, 0.5 * pixel)
-        inside *= smoothstep((u + 0.03) / 0.13) * smoothstep((1.03 - u) / 0.13)
+        inside *= smoothstep((u + 0.06) / 0.09) * smoothstep((1.05 - u) / 0.10)
         part = np.ascontiguousarray(out[y0:y1, x0:x1], np.float32)
         part += (layer - part) * inside[..., None].astype(np.float32)
         # The crease, as dark as the face has lines.
-        fold = 0.16 * self.depth * closed * np.exp(-((np.maximum(d - tall, (tall - d) / 2.5) / 0.035) ** 2))
+        fold = 0.12 * self.depth * closed * np.exp(-((np.maximum(d - tall, (tall - d) / 2.5) / 0.035) ** 2))
         fold *= np.sin(np.pi * np.clip(u, 0.02, 0.98)) ** 0.7
         # The lid's shadow on the ball.
         under = 0.30 * closed * ramp(d, -0.12, 0.0) * (d < 0) * min(1.0, 3 * max(openness, 0.0))

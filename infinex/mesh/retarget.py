@@ -141,14 +141,14 @@ class Retarget:
                 gap = np.where(change < 0, np.minimum(gap, np.maximum(src.gaps, 0) * share), gap)
         else:  # lips meet when the performer's do, however open the portrait's are
             gap = np.maximum(0, gaps - rest.lips_closed) * self._lip_scale
-        if (
-            self.own is not None or not self.absolute
-        ):  # what showed between lips that were apart would be left as a line of teeth
-            gap = gap - PRESSED * np.clip(1 - gap / (2 * PRESSED), 0, 1) * np.clip(src.gaps / PRESSED, 0, 1)
+        if self.own is not None or not self.absolute:
+            # What showed between lips that were apart would be left as a line of teeth.
+            met = src.gaps if self.own is not None else src.gaps - gap
+            gap = gap - PRESSED * np.clip(1 - gap / (2 * PRESSED), 0, 1) * np.clip(met / PRESSED, 0, 1)
         src.set_lids(face, ratio, self._lower_lids(move.offsets, openness) * np.clip(ratio, 0, 1))
         src.set_lips(face, gap)
         # The crease between lips that part opens, too: outside of an open mouth it would stand as a spike.
-        drawn = CORNERS * float(np.clip((gap[4] - max(src.gaps[4], 0.0) - 0.02) / 0.10, 0, 1))
+        drawn = 0.0 if self.absolute else CORNERS * float(np.clip((gap[4] - max(src.gaps[4], 0.0) - 0.02) / 0.10, 0, 1))
         for inner, outer in ((78, 61), (308, 291)):
             face[inner, :2] += drawn * (face[outer, :2] - face[inner, :2])
         src.unfold(face)

@@ -193,7 +193,7 @@ def test_a_performer_lends_mouth_and_wrinkles(hopper: Source) -> None:
     m = move(unit(AU26=0.8, AU25=0.5))
     performer = draw(model, m)
     points = model.target(m).points
-    face = PreparedFace(hopper, MeshOptions())
+    face = PreparedFace(hopper, MeshOptions("driver"))
     face.begin(Rest.neutral(), hopper.image, hopper.face.landmarks)
     canvas = hopper.image.copy()
     face.draw(canvas, Drive(m, performer, points))
@@ -204,6 +204,48 @@ def test_a_performer_lends_mouth_and_wrinkles(hopper: Source) -> None:
     assert np.array_equal(leak_free, performer)  # no pixel of the performer enters
     assert not np.array_equal(canvas, leak_free)
     assert np.abs(canvas.astype(int) - performer).mean() < 3
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_the_mouth_is_the_performers_where_both_are_one_person(
+    hopper: Source, same: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen = []
+
+    def identity(image: np.ndarray, points: np.ndarray) -> np.ndarray:
+        seen.append(image)
+        return np.full(128, 0.0 if same or image is hopper.image else 0.1)
+
+    monkeypatch.setattr("infinex.face.identity.identity", identity)
+    model = PreparedFace(hopper, MeshOptions("own", "none", refine=False))
+    model.begin(Rest.neutral(), None, None)
+    m = move(unit(AU26=0.8, AU25=0.5))
+    performer = 255 - draw(model, m)
+    points = model.target(m).points
+    shown = {}
+    for mouth in ("auto", "own", "driver"):
+        face = PreparedFace(hopper, MeshOptions(mouth, "none", refine=False))  # type: ignore[arg-type]
+        face.begin(Rest.neutral(), performer, points)
+        shown[mouth] = hopper.image.copy()
+        face.draw(shown[mouth], Drive(m, performer, points))
+    assert len(seen) == 2  # only where it is asked
+    assert np.array_equal(shown["auto"], shown["driver" if same else "own"])
+    assert not np.array_equal(shown["own"], shown["driver"])
+
+
+def test_a_portrait_is_at_rest_without_its_own_expression(hopper: Source) -> None:
+    model = PreparedFace(hopper, MeshOptions("own", "none", refine=False))
+    model.begin(Rest.neutral(), None, None)
+    m = move(unit(AU12=0.9, AU25=0.5))
+    smiling = Source(draw(model, m), Face(model.target(m).points))
+    wide, still = SourceFace(smiling.face.landmarks), move()
+    face = PreparedFace(smiling, MeshOptions("own", "none", refine=False, neutral=True))
+    face.begin(Rest.neutral(), None, None)
+    rest = face.target(still)
+    assert wide.gaps[4] > 0.02 and rest.gap[4] < 0.005
+    across = [float(np.linalg.norm(f[61] - f[291])) for f in (model.face.face, rest.face, wide.face)]
+    assert across[1] < across[0] + 0.6 * (across[2] - across[0])
+    assert np.abs(draw(face, still).astype(int) - smiling.image).max() > 30
 
 
 def test_faces_at_the_rim_of_the_picture(hopper: Source) -> None:

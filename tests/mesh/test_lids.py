@@ -1,0 +1,116 @@
+"""Lids that come down: skin where the eye was, a dark line where they meet, nothing while they are open."""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+import pytest
+
+from infinex.face import topology as top
+from infinex.face.portrait import EYES, SourceFace
+from infinex.face.pose import Pose
+from infinex.face.shape import lip_gaps
+from infinex.mesh.eyes import _travel
+from infinex.mesh.lids import Lids
+from infinex.mesh.retarget import Retarget, Target
+from infinex.motion import Move, Rest
+
+SKIN, WHITE, IRIS, LASH = (205, 160, 135), (240, 240, 238), (40, 60, 90), (30, 22, 20)
+
+
+def person(unit: float = 200.0) -> tuple[np.ndarray, SourceFace]:
+    """A plain face of one colour with drawn eyes and dark lashes."""
+    pose = Pose(unit, np.eye(3), np.array([250.0, 250.0, 0.0]))
+    face = SourceFace(pose.to_image(top.mean_face()))
+    image = np.full((500, 500, 3), SKIN, np.uint8)
+    for ring, (upper, _), iris in zip((top.RIGHT_EYE, top.LEFT_EYE), EYES, (top.RIGHT_IRIS, top.LEFT_IRIS)):
+        p = np.round(face.points[ring, :2]).astype(np.int32)
+        eye = np.zeros(image.shape[:2], np.uint8)
+        cv2.fillPoly(eye, [p], 255)
+        ball = np.full_like(image, WHITE)
+        centre = tuple(np.round(face.points[iris[0], :2]).astype(int).tolist())
+        cv2.circle(
+            ball,
+            centre,
+            round(float(np.linalg.norm(face.points[iris[1:], :2] - face.points[iris[0], :2], axis=1).mean())),
+            IRIS,
+            -1,
+        )
+        image[eye > 0] = ball[eye > 0]
+        cv2.polylines(image, [np.round(face.points[upper, :2]).astype(np.int32)], False, LASH, 4, cv2.LINE_AA)
+    return image, face
+
+
+def target(face: SourceFace, openness: float, gaze: tuple[float, float] = (0.0, 0.0)) -> Target:
+    shape = face.face.copy()
+    face.set_lids(shape, np.full(2, openness))
+    points = face.pose.to_image(shape)
+    none = np.zeros(9)
+    return Target(shape, points, face.pose, 0.0, np.full(2, openness), none, np.array(gaze), False)
+
+
+def test_a_lid_that_is_open_changes_nothing() -> None:
+    image, face = person()
+    lids = Lids(image, face, (0, 0), np.zeros((8, 8), np.float32))
+    out = image.copy()
+    lids.draw(out, target(face, 1.0))
+    assert np.array_equal(out, image)
+
+
+def test_a_shut_eye_is_skin_with_one_dark_line() -> None:
+    image, face = person()
+    lids = Lids(image, face, (0, 0), np.zeros((8, 8), np.float32))
+    shut = target(face, 0.0)
+    out = image.copy()
+    lids.draw(out, shut)
+    for (upper, lower), iris in zip(EYES, (top.RIGHT_IRIS, top.LEFT_IRIS)):
+        x = round(float(face.points[iris[0], 0]))
+        first, last = (round(float(face.points[ids[4], 1])) for ids in (upper, lower))
+        lid = out[first + 6 : last - 8, x].astype(int)  # where iris and white were, free of lashes now
+        assert len(lid) >= 4 and np.abs(lid - SKIN).max() < 45
+        line = round(float(shut.points[lower[4], 1]))
+        assert out[line - 3 : line + 4, x].mean(-1).min() < 0.7 * np.mean(SKIN)
+
+
+def test_a_lid_comes_down_step_by_step() -> None:
+    image, face = person()
+    lids = Lids(image, face, (0, 0), np.zeros((8, 8), np.float32))
+    steps = []
+    for openness in np.linspace(1, 0, 11):
+        out = image.copy()
+        lids.draw(out, target(face, float(openness)))
+        steps.append(out.astype(float))
+    changes = np.abs(np.diff(np.stack(steps), axis=0)).mean((1, 2, 3))
+    assert changes.max() < 4 * changes.mean() and changes[1:].min() > 0
+
+
+@pytest.mark.parametrize("gaze", [(0.6, 0.0), (-0.6, 0.0), (0.0, -0.6)])
+def test_both_eyes_travel_as_far_as_both_can(gaze: tuple[float, float]) -> None:
+    _, face = person()
+    ids = top.RIGHT_IRIS
+    aside = face.points.copy()
+    aside[ids, 0] += 0.10 * (aside[133, 0] - aside[33, 0])  # one iris has less room to the right than the other
+    shift = _travel(SourceFace(aside), target(face, 1.0, gaze))
+    plain = _travel(face, target(face, 1.0, gaze))
+    width = 1 / (face.points[133, 0] - face.points[33, 0])
+    radius = float(np.linalg.norm(aside[ids[1:], :2] - aside[ids[0], :2], axis=1).mean()) * width
+    at = float((aside[ids[0], 0] - aside[33, 0]) * width) + shift[0]
+    assert radius * 0.5 < at < 1 - radius * 0.5
+    assert abs(shift[0]) <= abs(plain[0]) + 1e-9 or gaze[0] < 0
+    assert np.abs(shift).max() <= 0.25
+
+
+def test_lips_of_an_open_mouth_meet_by_the_jaw() -> None:
+    shape = top.mean_face().copy()
+    lower = shape[:, 1] > shape[14, 1] - 1e-6
+    shape[lower, 1] += 0.06
+    source = SourceFace(shape * 100 + [200, 200, 0])
+    rest = Rest(
+        top.mean_face(), lids_closed=np.full(2, 0.05), lids_open=np.full(2, 0.3), lips_closed=lip_gaps(top.mean_face())
+    )
+    still = Move(0.0, np.zeros(3), np.zeros(3), 1.0, np.zeros((top.POINTS, 3)), np.array([1e-6, 0]))
+    closed = Retarget(source, rest)(still)
+    assert closed.gap[4] < 0.01
+    moved = closed.face - source.face
+    assert moved[152, 1] < -0.03  # the chin rises
+    assert abs(moved[13, 1]) < 0.4 * abs(moved[14, 1])  # the upper lip hardly sinks
