@@ -26,7 +26,8 @@ FEATURES = (  # no second eye, nose or mouth may grow: chains around them ...
     list(top.LIPS_OUTER),
 )
 AROUND = 0.09  # ... and this much about them; IOD
-MIRROR = 0.11  # over which the mirror gives way to what was matched; IOD
+MIRROR = 0.06  # over which the mirror gives way to what was matched; IOD
+HAIRS = 0.05  # width of what ends beyond a border, and how far beyond it has; IOD
 SLACK = 0.03  # pixels outside that sampling rounds away
 
 Image = NDArray[np.uint8]
@@ -65,6 +66,14 @@ class Beyond:
         wide = cv2.copyMakeBorder(self._person, above, below, left, right, cv2.BORDER_REFLECT_101)
         # The outline goes on the way it reaches the border.
         alpha = cv2.copyMakeBorder(self._person[..., 3], above, below, left, right, cv2.BORDER_REPLICATE)
+        outer = np.ones(alpha.shape, np.uint8)
+        outer[above : above + h, left : left + w] = 0
+        away = cv2.distanceTransform(outer, cv2.DIST_L2, 5) / unit
+        # Single hairs end: further out none goes on as a bar.
+        soft = cv2.GaussianBlur(alpha, (0, 0), max(1.0, HAIRS * unit)).astype(np.float64)
+        soft = 255 * smoothstep((soft / 255 - 0.3) / 0.4)
+        share = smoothstep(away / HAIRS)
+        alpha = np.round(alpha + share * (soft - alpha)).astype(np.uint8)
         if self._match:
             inside = np.zeros(alpha.shape, bool)
             inside[above : above + h, left : left + w] = True
@@ -76,7 +85,6 @@ class Beyond:
             wanted = ~inside & (alpha > 0)
             made = continued(np.ascontiguousarray(wide[..., :3]), known > 0, wanted, unit, LARGEST)
             if made is not None:
-                away = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5) / unit
                 share = smoothstep(away / MIRROR)[..., None]  # close by nothing goes on better than the mirror
                 wide[..., :3] = np.round(wide[..., :3] * (1 - share) + made * share)
         wide[..., 3] = alpha
