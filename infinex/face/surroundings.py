@@ -19,7 +19,8 @@ Array = NDArray[np.float64]
 NECK_BASE = (0.35, 0.15)  # where the neck leaves the shoulders: below the chin, behind the ears
 SKULL_FROM = 0.9  # above the head's origin from where on the face goes on as a skull ...
 SKULL_BEND = 1.2  # ... and how fast that curves away, by the square of the length
-HAT = 0.5  # share of the way on which the head fades to still on which its own hair does not
+HAT = 0.5  # share of the way on which a head fades to still on which its own hair does not, from the brows upwards
+HAT_FROM = -0.5  # where brows are in the head
 SKULL = 0.2  # from the face's edge, which is tracked, outwards the measured field of the head rises over this length
 
 
@@ -103,7 +104,8 @@ class Surroundings:
         """Hair and hats are known: what is of the `person` (N,) in 0..1 does not bend with the background about it."""
         near = 1 - smoothstep((self._far - s.head) / s.head_fade)
         firm = 1 - smoothstep((self._far - s.head - HAT * s.head_fade) / ((1 - HAT) * s.head_fade))
-        self._settle(near + person * (firm - near), s)
+        above = smoothstep((HAT_FROM - self.canonical[:, 1]) / 0.7)
+        self._settle(near + person * above * (firm - near), s)
 
     def rigidly(self, pose: Pose) -> Array:
         """Where the points would be if all were part of a head at `pose` (N, 3), in pixels and depth."""

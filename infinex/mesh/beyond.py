@@ -34,6 +34,7 @@ ALIKE = 0.08  # of a border that leans as one, about; twice as much in every fur
 LEVELS = 5
 REACH = 0.5  # from the border on over which it leans so, about; IOD
 FLAT = 0.3  # squared grey levels a pixel: what changes less along a border tells nothing
+HAIRS = 0.05  # width of what ends beyond a border, and how far beyond it has; IOD
 SLACK = 0.03  # pixels outside that sampling rounds away
 
 Image = NDArray[np.uint8]
@@ -109,6 +110,14 @@ class Beyond:
         wide = mirrored(self._person, (left, above, right, below), unit)
         # The outline goes on the way it reaches the border.
         alpha = cv2.copyMakeBorder(self._person[..., 3], above, below, left, right, cv2.BORDER_REPLICATE)
+        outer = np.ones(alpha.shape, np.uint8)
+        outer[above : above + h, left : left + w] = 0
+        away = cv2.distanceTransform(outer, cv2.DIST_L2, 5) / unit
+        # Single hairs end: further out none goes on as a bar.
+        soft = cv2.GaussianBlur(alpha, (0, 0), max(1.0, HAIRS * unit)).astype(np.float64)
+        soft = 255 * smoothstep((soft / 255 - 0.3) / 0.4)
+        share = smoothstep(away / HAIRS)
+        alpha = np.round(alpha + share * (soft - alpha)).astype(np.uint8)
         if self._match:
             inside = np.zeros(alpha.shape, bool)
             inside[above : above + h, left : left + w] = True
@@ -120,7 +129,6 @@ class Beyond:
             wanted = ~inside & (alpha > 0)
             made = continued(np.ascontiguousarray(wide[..., :3]), known > 0, wanted, unit, LARGEST)
             if made is not None:
-                away = cv2.distanceTransform((~inside).astype(np.uint8), cv2.DIST_L2, 5) / unit
                 share = smoothstep(away / MIRROR)[..., None]  # close by nothing goes on better than the mirror
                 wide[..., :3] = np.round(wide[..., :3] * (1 - share) + made * share)
         wide[..., 3] = alpha

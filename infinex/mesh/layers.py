@@ -67,8 +67,8 @@ class Layers:
         plate = behind(self.image, alpha, unit)
         away = cv2.distanceTransform((alpha < 0.02).astype(np.uint8), cv2.DIST_L2, 5) / (RIM * unit)
         known = smoothstep((away - 1).astype(np.float64))[..., None].astype(np.float32)
-        plate = plate + known * (self.image.astype(np.float32) - plate)
-        self.alpha, colours, self.fill = parted(self.image, alpha, plate, unit)
+        back = plate + known * (self.image.astype(np.float32) - plate)
+        self.alpha, colours, self.fill = parted(self.image, alpha, np.asarray(back, np.float32), unit)
         self.person = np.dstack([colours, np.round(self.alpha * 255).astype(np.uint8)])
         # What stands still shows as it is: only where the person was can the background be unknown. The faint rim of
         # the matte belongs to that: it is tinted by hair, and would stay behind as a line.

@@ -53,8 +53,8 @@ def refined(image: Image, rough: Map, sure: NDArray[np.bool_], unit: float) -> M
     reach = _grown(near, WISPS * unit)
     # Beyond the rough edge only what is joined to the person can be hers: hair, not a lamp behind. Hair that the rough
     # matte missed must not be taken for background, of which much is looked at first.
-    for wide in (4 * NEAR, NEAR):
-        alpha, trust, odd = _told(seen, person, behind, unit, wide)
+    for length in (4 * NEAR, NEAR):
+        alpha, trust, odd = _told(seen, person, behind, unit, length)
         joined = _joined((alpha * trust > 0.15) & (odd > 0.3) & reach, body, max(1, round(0.02 * unit)))
         behind &= ~_grown(joined, max(2.0, 0.03 * unit))
     band = ~person & ~behind
@@ -107,7 +107,7 @@ def parted(image: Image, alpha: Map, back: Map, unit: float) -> tuple[Map, Image
     left = np.where(a < 1, seen - a * person - (1 - a) * b, 0)
     missed = np.zeros(alpha.shape, bool)
     missed[edge] = np.abs(left).max(-1) > GRAIN
-    b = b + _wide(missed, THICK * unit)[edge][:, None] * left / np.maximum(1 - a, 1e-3)
+    b += _wide(missed, THICK * unit)[edge][:, None] * left / np.maximum(1 - a, 1e-3)
     out, colours, back = alpha.copy(), image.astype(np.float32), back.copy()
     out[edge], colours[edge], back[edge] = a[:, 0], person, b
     colours = np.where(out[..., None] > 0, colours, push_pull(np.round(colours).astype(np.uint8), out))
@@ -115,14 +115,14 @@ def parted(image: Image, alpha: Map, back: Map, unit: float) -> tuple[Map, Image
 
 
 def _told(
-    seen: Map, person: NDArray[np.bool_], behind: NDArray[np.bool_], unit: float, wide: float
+    seen: Map, person: NDArray[np.bool_], behind: NDArray[np.bool_], unit: float, length: float
 ) -> tuple[Map, Map, Map]:
     """What colours (H, W, 3) tell of the matte, how far that is to be trusted, and how odd a pixel is, all (H, W)."""
     a, _ = _around(seen, person, NEAR * unit)
-    b, noise = _around(seen, behind, wide * unit)
+    b, noise = _around(seen, behind, length * unit)
     # Single hairs are no part of the background that they cross.
     usual = _square(seen - b) < USUAL**2 * (noise + GRAIN**2)
-    b, noise = _around(seen, behind & usual, wide * unit)
+    b, noise = _around(seen, behind & usual, length * unit)
     noise = np.sqrt(noise + GRAIN**2)
     line = a - b
     apart = _square(line)

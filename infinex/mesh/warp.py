@@ -24,6 +24,8 @@ Array = NDArray[np.float64]
 
 
 GIVE = 0.6  # reach into the surroundings of what the rim of the face gives way; IOD
+STRETCHED = 1.0  # depth to which hair stretches rather than leave the border that cuts it; IOD ...
+GIVEN_UP = 0.5  # ... and by what share of that depth at most
 STILL = 0.05  # pixels by which a vertex may be off and still count as unmoved
 
 
@@ -153,6 +155,31 @@ class Warp:
         sides = smoothstep((grid[:, 0] - x0) / (0.5 * unit)) * smoothstep((x1 - 1 - grid[:, 0]) / (0.5 * unit))
         # Only the body: hair and background beside the head stay.
         self._follow = (s.body if absolute else s.lean) * held * sides
+        self._cuts = [] if alpha is None else self._cut(alpha, outside * unit)
+
+    def _cut(
+        self, alpha: NDArray[np.float32], outside: Array
+    ) -> list[tuple[int, float, NDArray[np.intp], Array, Array]]:
+        """Where the picture's left, right and upper borders cut through the person: axis and inward direction of each,
+        for every grid point the one on the border beside it, how far it follows that one, and how much of the way of
+        that one is given up at most, in pixels. `outside` (N,) is the distance from the face."""
+        x0, y0, x1, _ = self.reach
+        cuts: list[tuple[int, float, NDArray[np.intp], Array, Array]] = []
+        for axis, place, end, inwards, line in (
+            (0, x0, 0, 1, alpha[:, 0]), (1, y0, 0, 1, alpha[0]), (0, x1 - 1, self.width - 1, -1, alpha[:, -1]),
+        ):  # fmt: skip
+            on = np.flatnonzero(np.abs(self.grid[:, axis] - place) < 0.5)
+            if place != end or not len(on) or line.max() < 0.05:
+                continue
+            along = self.grid[:, 1 - axis]
+            beside = on[np.abs(along[:, None] - along[on]).argmin(1)]
+            room = np.clip(outside[beside], 1, STRETCHED * self.face.pose.scale)
+            depth = np.maximum(inwards * (self.grid[:, axis] - place), 0) / room
+            near = cv2.dilate(line.reshape(1, -1), np.ones((1, 2 * round(self.face.pose.scale * 0.16) + 1)))[0]
+            at = np.round(along[beside] - (y0 if axis == 0 else x0)).astype(int).clip(0, len(near) - 1)
+            share = (1 - smoothstep(depth)) * near[at]
+            cuts.append((axis, inwards, beside, share, GIVEN_UP * room))
+        return cuts
 
     def vertices(self, target: Target) -> tuple[Array, Array, Array]:
         """Vertices in the source and under a target, both (N, 2) in pixels, and their depth (N,)."""
@@ -168,6 +195,9 @@ class Warp:
         change += (self._around.near @ (target.points[top.OVAL] - stiff)[:, :2]) * self._drag[:, None]
         source, face, pull = self.rim.place(target)
         change += (self._around.near @ pull) * self._give[:, None]
+        for axis, inwards, beside, share, most in self._cuts:
+            way = np.maximum(inwards * change[beside, axis], 0)
+            change[:, axis] -= inwards * share * most * np.tanh(way / most)
         points = np.vstack([face, self.grid + change])
         return np.vstack([source, self.grid]), points, np.concatenate([target.points[:, 2], moved[:, 2]])
 
