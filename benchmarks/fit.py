@@ -31,6 +31,8 @@ from infinex.face.morphable.surface import rasterise
 from infinex.face.pose import fit_pose, similarity
 from infinex.face.tracker import FaceTracker
 
+RATE = 10.0  # frames a second of the clips
+
 # What faces do together; each with the most that is drawn.
 ACTS: tuple[tuple[dict[str, float], float], ...] = (
     ({"jawOpen": 0.7}, 1.0), ({"mouthSmile_L": 0.9, "mouthSmile_R": 0.9, "cheekSquint_L": 0.5, "cheekSquint_R": 0.5}, 1.0),
@@ -46,7 +48,7 @@ ACTS: tuple[tuple[dict[str, float], float], ...] = (
 
 def swing(random: np.random.Generator, frames: int, scale: float) -> NDArray:
     """A smooth course (frames,) about 0."""
-    t = np.arange(frames) / 25
+    t = np.arange(frames) / RATE
     return scale * sum(random.normal() * np.sin(2 * np.pi * (f * t + random.random())) for f in (0.25, 0.55, 0.9)) / 1.7
 
 
@@ -54,7 +56,7 @@ def performance(exact: ExactFace, random: np.random.Generator, frames: int) -> N
     """Weights (frames, 57): three or four acts that come and go."""
     out = np.zeros((frames, len(exact.names)))
     for k in random.choice(len(ACTS), 4, replace=False):
-        course = np.clip(0.5 + swing(random, frames, 0.55), 0, 1)
+        course = np.clip(0.15 + swing(random, frames, 0.8), 0, 1)
         for name, most in ACTS[k][0].items():
             at = exact.names.index(name)
             out[:, at] = np.maximum(out[:, at], most * course)
@@ -159,7 +161,7 @@ def main() -> None:
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     exact = ExactFace(args.face_model)
-    _, places = brought(read_model(args.face_model))
+    _, places = brought(read_model(args.face_model), exact.paint(np.random.default_rng(20)))
     face = face_model(args.face_model) if args.with_model else own_model()
     rows = []
     for k in range(args.clips):

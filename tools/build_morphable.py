@@ -10,11 +10,15 @@ principal components."""
 from __future__ import annotations
 
 import argparse
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+
+sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
+from exact import ExactFace
 
 from infinex.face.morphable import skin as mesh
 from infinex.face.morphable.bases import brought
@@ -40,7 +44,8 @@ def principal(rows: NDArray, count: int) -> NDArray:
 
 def shapes(path: Path) -> MorphableFace:
     """The exact face on our skin mesh."""
-    face, _ = brought(read_model(path))
+    # Painted, since the tracker goes by brows and lips.
+    face, _ = brought(read_model(path), ExactFace(path).paint(np.random.default_rng(20)))
     # Weights of identities are independent and N(0, 1): their principal shapes are those of the basis itself.
     basis = principal(face.identity.astype(np.float64) * np.sqrt(len(face.identity)), IDENTITIES)
     return replace(face, identity=basis.astype(np.float32))

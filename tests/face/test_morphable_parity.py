@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from infinex.face import retrieval
 from infinex.face.morphable import energy
 from infinex.face.morphable.light import BANDS, harmonics, shade
 from infinex.face.morphable.model import Camera, MorphableFace, euler
@@ -129,3 +130,13 @@ def test_transfer(printed: dict[str, NDArray]) -> None:
     assert np.sort(transfer.system, 0) == pytest.approx(np.sort(p["system"], 0), abs=1e-4)
     assert np.sort(transfer.right_hand_side(posed)) == pytest.approx(np.sort(p["right_hand_side"]), abs=1e-4)
     assert transfer(posed) == pytest.approx(p["target_coefficients"], abs=1e-4)
+
+
+def test_retrieval(printed: dict[str, NDArray]) -> None:
+    p = {k.split("/")[-1]: v for k, v in printed.items() if "/retrieval/" in k}
+    d_p = retrieval.pose_distances(p["expression"], p["rotation"], p["expressions"], p["rotations"])
+    d_m = retrieval.shape_distances(p["landmarks"], p["landmarks_frames"], p["pairs"])
+    assert d_p == pytest.approx(p["d_p"], rel=1e-4)
+    assert d_m == pytest.approx(p["d_m"], rel=1e-4)
+    assert retrieval.texture_distances(p["lbp"], p["lbp_frames"]) == pytest.approx(p["d_l"], rel=1e-4)
+    assert retrieval.colour_weights(d_m) == pytest.approx(p["w_c"], rel=1e-4)

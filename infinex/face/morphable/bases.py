@@ -71,9 +71,12 @@ def face_model(path: str | Path | None = None) -> MorphableFace:
     return out
 
 
-def brought(raw: Raw) -> tuple[MorphableFace, Places]:
-    """A model on our skin mesh, in head units (outer eye corners one apart), and where our vertices lie on it."""
-    colour = np.full_like(raw.mean, 0.65) if raw.skin is None else np.clip(raw.skin, 0, 1)
+def brought(raw: Raw, colour: Array | None = None) -> tuple[MorphableFace, Places]:
+    """A model on our skin mesh, in head units (outer eye corners one apart), and where our vertices lie on it.
+
+    `colour` (V, 3) is what it is drawn in for the tracker, by which brows and lips are found where they are seen."""
+    if colour is None:
+        colour = np.full_like(raw.mean, 0.65) if raw.skin is None else np.clip(raw.skin, 0, 1)
     places = find_places(raw.mean, _opened(raw, colour), raw.triangles, colour, raw.solid, raw.title)
     mean = places.of(raw.mean)
     target = top.mean_face()[: top.SURFACE] * [1, -1, -1]

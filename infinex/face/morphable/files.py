@@ -18,6 +18,7 @@ from infinex.media.files import readable_file
 Array = NDArray[np.floating]
 
 IDENTITY, EXPRESSION, SKIN = 80, 76, 80  # weights of the published systems; files may have more
+USUAL = 0.175  # how widely weights of blendshapes vary; those of the eyes' turns hardly show on lids
 KNOWN = "Basel 2009 (.mat), Basel 2017 (.h5), FLAME (.npz) or ICT-FaceKit (.npz)"
 
 
@@ -105,10 +106,9 @@ def _h5(path: Path) -> dict[str, Any]:
     return out
 
 
-def _basis(flat: Array, scale: Array | float, most: int) -> NDArray[np.float32]:
+def _basis(flat: Array, scale: Any, most: int) -> NDArray[np.float32]:
     """(3 V, K) to (K, V, 3), each column times its scale."""
-    flat = np.asarray(flat, np.float32)[:, :most]
-    flat = flat * np.broadcast_to(np.asarray(scale, np.float32).ravel()[:most], flat.shape[1])
+    flat = np.asarray(flat, np.float32)[:, :most] * np.asarray(scale, np.float32).ravel()[:most]
     return np.ascontiguousarray(np.moveaxis(flat.reshape(len(flat) // 3, 3, -1), 2, 0))
 
 
@@ -126,12 +126,12 @@ def deep3d(data: Mapping[str, Any]) -> MorphableFace:
 
 def _deep3d(data: Mapping[str, Any]) -> Raw:
     mean = np.asarray(data["meanshape"], np.float64).reshape(-1, 3)
-    expression = _basis(data["exBase"], np.ones(EXPRESSION), EXPRESSION)
+    expression = _basis(data["exBase"], 1, EXPRESSION)
     return Raw(
         "Basel 2009 with expressions", mean - mean.mean(0), np.asarray(data["tri"], np.int32).reshape(-1, 3) - 1,
-        _basis(data["idBase"], np.ones(IDENTITY), IDENTITY), expression, np.ones(len(expression)),
+        _basis(data["idBase"], 1, IDENTITY), expression, np.ones(len(expression)),
         np.ones(len(mean), bool), np.asarray(data["meantex"], np.float64).reshape(-1, 3) / 255,
-        _basis(data["texBase"], np.full(SKIN, 1 / 255), SKIN),
+        _basis(data["texBase"], 1 / 255, SKIN),
     )  # fmt: skip
 
 
@@ -199,5 +199,5 @@ def _ict(data: Mapping[str, Any]) -> Raw:
     keep = [i for i, n in enumerate(names) if not n.startswith("PupilDilate")]
     return Raw(
         "ICT-FaceKit", mean, np.ascontiguousarray(triangles[shown]), identity, expression[keep],
-        np.full(len(keep), 0.35), solid, names=tuple(names[i] for i in keep), low=0.0, high=1.0,
+        np.array([0.08 if names[i].startswith("eyeLook") else USUAL for i in keep]), solid, names=tuple(names[i] for i in keep), low=0.0, high=1.0,
     )  # fmt: skip

@@ -29,6 +29,8 @@ FIRST_STEPS = ((4, 8), (2, 6), (1, 4))  # of the frames that share who it is
 SAMPLES = 4000  # pixels at most that are compared
 DISTANCE, STRAY = 9.0, 0.25  # inter-ocular distances from the camera, as is usual, and how widely that varies (log)
 GREY, LIT = 10.0, 0.6  # pull of light to grey, as in Deep3DFaceRecon, and how far it usually is from even light
+IDENTITY = 12.0  # pull to usual faces over the published one, whose model has other units
+SPARSE = 0.4  # of the prior: how much each expression costs at all, where they cannot be negative
 FLIP = np.array([1.0, -1.0, -1.0])  # between the axes of the models and those of pictures
 
 
@@ -236,6 +238,8 @@ class Solver:
         pull = energy.PRIOR / self.spread**2
         H[e, e] += np.diag(pull)
         g[e] += pull * state.expression
+        if self.face.low >= 0:  # faces do few things at once
+            g[e] += SPARSE * energy.PRIOR / self.spread
         at = 6 + self.E
         # Light: near grey, and not far from even.
         grey = np.kron(np.eye(3) - 1 / 3, np.eye(BANDS)) * energy.PRIOR * GREY
@@ -359,7 +363,7 @@ class Solver:
             H[np.ix_(at, at)] += h
             g[at] += v
             low[i * own : (i + 1) * own], high[i * own : (i + 1) * own] = self._bounds(state, own)
-        pull = np.concatenate([np.full(self.K + self.B, energy.PRIOR), [energy.PRIOR * 4 / STRAY**2]]) * n
+        pull = np.concatenate([np.full(self.K, IDENTITY * energy.PRIOR), np.full(self.B, energy.PRIOR), [energy.PRIOR * 4 / STRAY**2]]) * n
         H[tail, tail] += pull
         g[tail] += pull * np.concatenate([who.identity, who.skin, [np.log(who.focal) - usual]])
         H[np.diag_indices_from(H)] += 1e-9
