@@ -59,11 +59,13 @@ class ExactFace:
         out = np.tile(tone, (V, 1))
         soft = np.zeros((V, 3))
         for width in (3.0, 1.2, 0.5):
-            centres = random.uniform(-9, 9, (60, 3)) + [0, 0, 6]
+            centres = random.uniform(-9, 9, (60, 3)) + np.array([0, 0, 6])
             away = np.linalg.norm(self.neutral[:, None] - centres[None], axis=2)
             soft += np.exp(-((away / width) ** 2)) @ random.normal(0, 0.03, (60, 3))
         out *= 1 + soft
-        lips = sum(np.linalg.norm(self.expression[self.names.index(n)], axis=1) for n in ("mouthRollLower", "mouthRollUpper"))
+        lips = sum(
+            np.linalg.norm(self.expression[self.names.index(n)], axis=1) for n in ("mouthRollLower", "mouthRollUpper")
+        )
         lips = np.clip((lips - 0.75) / 0.2, 0, 1)[:, None] * self.skin[:, None]
         out = out * (1 - lips) + lips * tone * [0.85, 0.5, 0.5]
         brow = np.zeros(V)
@@ -81,7 +83,9 @@ class ExactFace:
             p = self.neutral[eye]
             axis = p[np.argmax(p[:, 2])]
             away = np.linalg.norm((p - axis)[:, :2], axis=1)
-            out[eye] = np.where((away < 0.32)[:, None], 0.05, np.where((away < 0.68)[:, None], iris, [0.86, 0.84, 0.82]))
+            out[eye] = np.where(
+                (away < 0.32)[:, None], 0.05, np.where((away < 0.68)[:, None], iris, [0.86, 0.84, 0.82])
+            )
         return np.clip(out, 0, 1)
 
     def render(

@@ -35,14 +35,17 @@ RATE = 10.0  # frames a second of the clips
 
 # What faces do together; each with the most that is drawn.
 ACTS: tuple[tuple[dict[str, float], float], ...] = (
-    ({"jawOpen": 0.7}, 1.0), ({"mouthSmile_L": 0.9, "mouthSmile_R": 0.9, "cheekSquint_L": 0.5, "cheekSquint_R": 0.5}, 1.0),
-    ({"mouthFrown_L": 0.8, "mouthFrown_R": 0.8}, 1.0), ({"mouthPucker": 0.8}, 1.0), ({"mouthFunnel": 0.7, "jawOpen": 0.2}, 1.0),
+    ({"jawOpen": 0.7}, 1.0),
+    ({"mouthSmile_L": 0.9, "mouthSmile_R": 0.9, "cheekSquint_L": 0.5, "cheekSquint_R": 0.5}, 1.0),
+    ({"mouthFrown_L": 0.8, "mouthFrown_R": 0.8}, 1.0), ({"mouthPucker": 0.8}, 1.0),
+    ({"mouthFunnel": 0.7, "jawOpen": 0.2}, 1.0),
     ({"browInnerUp_L": 0.9, "browInnerUp_R": 0.9, "browOuterUp_L": 0.8, "browOuterUp_R": 0.8}, 1.0),
     ({"browDown_L": 0.9, "browDown_R": 0.9}, 1.0), ({"eyeBlink_L": 1.0, "eyeBlink_R": 1.0}, 1.0),
     ({"noseSneer_L": 0.7, "noseSneer_R": 0.7, "mouthUpperUp_L": 0.5, "mouthUpperUp_R": 0.5}, 1.0),
     ({"mouthLeft": 0.7}, 1.0), ({"mouthRight": 0.7}, 1.0), ({"jawLeft": 0.7}, 1.0), ({"jawRight": 0.7}, 1.0),
     ({"cheekPuff_L": 0.8, "cheekPuff_R": 0.8}, 1.0), ({"mouthStretch_L": 0.7, "mouthStretch_R": 0.7}, 1.0),
-    ({"mouthLowerDown_L": 0.7, "mouthLowerDown_R": 0.7, "jawOpen": 0.2}, 1.0), ({"eyeWide_L": 0.8, "eyeWide_R": 0.8}, 1.0),
+    ({"mouthLowerDown_L": 0.7, "mouthLowerDown_R": 0.7, "jawOpen": 0.2}, 1.0),
+    ({"eyeWide_L": 0.8, "eyeWide_R": 0.8}, 1.0),
 )  # fmt: skip
 
 
@@ -129,9 +132,11 @@ def measured(exact: ExactFace, face: MorphableFace, clip: dict[str, Any]) -> dic
     n = len(images)
     return {
         "frames": n, "rotation": float(np.mean(turns)), "rotation of the mesh alone": float(np.mean(meshes)),
-        "expression": float(np.corrcoef(np.ravel(found_weights), wanted.ravel())[0, 1]), "light": float(np.mean(lights)),
+        "expression": float(np.corrcoef(np.ravel(found_weights), wanted.ravel())[0, 1]),
+        "light": float(np.mean(lights)),
         "silhouette": float(np.mean(overlaps)), "colour": float(np.mean(values)),
-        "fit frames/s of CPU": n / spent, "with tracking": n / (spent + clip["tracking"] * n), "wall frames/s": n / wall,
+        "fit frames/s of CPU": n / spent, "with tracking": n / (spent + clip["tracking"] * n),
+        "wall frames/s": n / wall,
     }  # fmt: skip
 
 
@@ -169,7 +174,11 @@ def main() -> None:
         if not args.json:
             print("  ".join(f"{n} {v:.3g}" for n, v in rows[-1].items()), flush=True)
     mean = {n: float(np.mean([r[n] for r in rows])) for n in rows[0]}
-    print(json.dumps({"clips": rows, "mean": mean}) if args.json else "mean: " + "  ".join(f"{n} {v:.3g}" for n, v in mean.items()))
+    print(
+        json.dumps({"clips": rows, "mean": mean})
+        if args.json
+        else "mean: " + "  ".join(f"{n} {v:.3g}" for n, v in mean.items())
+    )
 
 
 if __name__ == "__main__":

@@ -99,7 +99,9 @@ def skins(face: MorphableFace, folder: Path) -> tuple[NDArray, NDArray, int]:
             own = colour / lit(colour, normals, sure, mean)[:, None] / EVEN
             w = np.maximum(sure, 1e-3)[:, None]
             # What is hidden on one side is as it is on the other, what is hidden on both as usual.
-            filled = (w * own + 0.5 * w[other] * own[other] * (1 - w) + 1e-3 * mean) / (w + 0.5 * w[other] * (1 - w) + 1e-3)
+            filled = (w * own + 0.5 * w[other] * own[other] * (1 - w) + 1e-3 * mean) / (
+                w + 0.5 * w[other] * (1 - w) + 1e-3
+            )
             rows.append(np.clip(filled, 0, 1.25))
         mean = np.mean(rows, 0)
         mean = (mean + mean[other]) / 2

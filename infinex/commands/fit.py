@@ -38,10 +38,11 @@ def fit(
     with progress_bar("fitting", quiet or as_json) as update:
         person = run(source, output, face_model, first, last, update)
     lost = int((~person.valid).sum())
+    difference = float(person.energy[person.valid].mean())
     summary = {
         "output": str(output), "frames": len(person), "fps": person.fps, "model": person.face.title,
-        "difference": round(float(person.energy[person.valid].mean()), 4),
+        "difference": round(difference, 4),
         "seconds": round(time.perf_counter() - started, 3),
         "warnings": [f"no face in {lost} frames"] if lost else [],
     }  # fmt: skip
-    report(summary, as_json, f"{output}: {len(person)} frames; colours differ by {100 * summary['difference']:.1f} %")
+    report(summary, as_json, f"{output}: {len(person)} frames; colours differ by {100 * difference:.1f} %")

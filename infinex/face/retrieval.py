@@ -62,7 +62,7 @@ def binary_patterns(grey: NDArray[np.uint8]) -> NDArray[np.float64]:
 
 
 def _uniform() -> NDArray[np.uint8]:
-    """For each pattern its bin: those with at most two changes around the circle have one each, the others share one."""
+    """For each pattern its bin: those with up to two changes around the circle have one each, the others one."""
     out, n = np.full(256, BINS - 1, np.uint8), 0
     for code in range(256):
         if bin(code ^ ((code >> 1) | ((code & 1) << 7))).count("1") <= 2:

@@ -118,7 +118,8 @@ class _Clip:
         if found is None:
             seen = self._look()
             who, points, valid = self._who(seen), np.stack(seen.points), np.array(seen.valid)
-            states, energy = [], []
+            states: list[State] = []
+            energy: list[float] = []
         else:
             who, points, valid, states, energy = found
         total = len(points)
@@ -168,7 +169,9 @@ class _Clip:
         who, _ = self.solver.bundle([seen.kept[c][1] for c in chosen], [marks[c] for c in chosen])
         return who
 
-    def _fit(self, who: Who, points: NDArray, valid: NDArray, states: list[State], energy: list[float], total: int) -> None:
+    def _fit(
+        self, who: Who, points: NDArray, valid: NDArray, states: list[State], energy: list[float], total: int
+    ) -> None:
         done = len(states)
         state: State | None = states[-1] if states and valid[:done].any() else None
         with self._reader() as reader:
@@ -209,7 +212,8 @@ class _Clip:
             return
         with atomic_path(self.rest) as temporary, temporary.open("wb") as file:
             np.savez(
-                file, key=np.array(self.key), identity=who.identity, skin=who.skin, focal=who.focal, detail=who.detail, points=points,
+                file, key=np.array(self.key), identity=who.identity, skin=who.skin, focal=who.focal, detail=who.detail,
+                points=points,
                 valid=valid, energy=np.array(energy), size=np.array(self._size),
                 rotation=np.stack([s.rotation for s in states]), shift=np.stack([s.shift for s in states]),
                 expression=np.stack([s.expression for s in states]), light=np.stack([s.light for s in states]),
@@ -228,5 +232,3 @@ class _Clip:
                 who = Who(a["identity"], a["skin"], float(a["focal"]), a["detail"])
                 return who, a["points"], a["valid"], [State(*p) for p in parts], a["energy"].tolist()
         return None
-
-

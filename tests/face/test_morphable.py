@@ -167,7 +167,9 @@ def test_models_of_others_are_read(tmp_path: Path) -> None:
     raw = read_model(path)
     assert raw.title == "FLAME" and raw.expression.shape == (76, 5023, 3) and raw.names[0] == "jawOpen"
     assert (raw.expression[3] == moves[:, :, 300]).all() and not raw.solid[3931:].any()
-    np.savez(path, v_template=template[:9], shapedirs=moves[:9], f=tl, J_regressor=np.ones((5, 9)), weights=np.ones((9, 5)))
+    np.savez(
+        path, v_template=template[:9], shapedirs=moves[:9], f=tl, J_regressor=np.ones((5, 9)), weights=np.ones((9, 5))
+    )
     with pytest.raises(InputError, match="another topology"):
         read_model(path)
 
@@ -194,7 +196,9 @@ def test_basel_2017_is_read(tmp_path: Path) -> None:
     assert raw.identity[0].ravel() == pytest.approx(2 * basis[:, 0], rel=1e-5) and raw.triangles.shape == (40, 3)
 
 
-@pytest.mark.parametrize(("name", "words"), [("flame.pkl", "numpy.savez"), ("m.npz", "cannot be read"), ("a.obj", "it is Basel")])
+@pytest.mark.parametrize(
+    ("name", "words"), [("flame.pkl", "numpy.savez"), ("m.npz", "cannot be read"), ("a.obj", "it is Basel")]
+)
 def test_what_is_no_model_is_refused(tmp_path: Path, name: str, words: str) -> None:
     path = tmp_path / name
     path.write_bytes(b"\x80\x04nothing")
@@ -214,7 +218,7 @@ def test_a_model_with_code_is_refused(tmp_path: Path, harm: object) -> None:
 
 
 @pytest.mark.data
-def test_fit_of_a_clip_and_what_it_refuses(data_dir: Path, tmp_path: Path, write_clip, monkeypatch) -> None:  # type: ignore[no-untyped-def]  # noqa: ANN001
+def test_fit_of_a_clip_and_what_it_refuses(data_dir: Path, tmp_path: Path, write_clip, monkeypatch) -> None:  # type: ignore[no-untyped-def]
     from infinex.jobs import fit as job
     from infinex.media.image import read_image
     from infinex.media.video import VideoReader
@@ -235,7 +239,9 @@ def test_fit_of_a_clip_and_what_it_refuses(data_dir: Path, tmp_path: Path, write
     assert not out.exists()
     calls.clear()
     person = job.fit(clip, out, progress=lambda done, total: calls.append(done))
-    assert len(calls) < 14 and out.is_file() and sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4", "person.npz"]
+    assert (
+        len(calls) < 14 and out.is_file() and sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4", "person.npz"]
+    )
     assert len(person) == 14 and person.valid.all() and person.energy.mean() < 0.08
     assert len(Person.load(out)) == 14
     with pytest.raises(InputError, match="at least 12"):

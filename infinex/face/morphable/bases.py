@@ -52,7 +52,7 @@ def read_own(data: dict[str, Any]) -> MorphableFace:
 @cache
 def own_model() -> MorphableFace:
     """The small model that comes along; its card is beside it."""
-    path = resources.files("infinex.face").joinpath("data", OWN)
+    path = resources.files("infinex.face").joinpath(f"data/{OWN}")
     with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
         return read_own(dict(data))
 
@@ -67,7 +67,9 @@ def face_model(path: str | Path | None = None) -> MorphableFace:
     if raw.reflectance is None:  # it tells nothing of colours
         out = replace(out, skin=ours.skin, reflectance=ours.reflectance)
     if not len(raw.expression):
-        out = replace(out, expression=ours.expression, spread=ours.spread, low=ours.low, high=ours.high, names=ours.names)
+        out = replace(
+            out, expression=ours.expression, spread=ours.spread, low=ours.low, high=ours.high, names=ours.names
+        )
     return out
 
 
@@ -112,6 +114,3 @@ def _opened(raw: Raw, colour: Array) -> NDArray[np.float64]:
             if gap > most:
                 best, most = shape, gap
     return np.asarray(best)
-
-
-

@@ -48,8 +48,8 @@ def read_model(path: str | Path) -> Raw:
     kind = path.suffix.lower()
     if kind in (".pkl", ".pickle"):
         raise InputError(
-            f"{path.name} is a pickle, which may hold code and is not read: where you trust it, save its arrays v_template, "
-            "shapedirs, f, J_regressor, weights by numpy.savez and name the .npz"
+            f"{path.name} is a pickle, which may hold code and is not read: where you trust it, save its arrays "
+            "v_template, shapedirs, f, J_regressor, weights by numpy.savez and name the .npz"
         )
     try:
         data = {".npz": _npz, ".mat": _mat, ".h5": _h5}.get(kind, _unknown)(path)
@@ -66,7 +66,8 @@ def read_model(path: str | Path) -> Raw:
                 return read(data)
             except (KeyError, ValueError, IndexError) as error:
                 raise InputError(
-                    f"{path.name} is a face model of another topology than its kind has ({error}); take the file of its authors"
+                    f"{path.name} is a face model of another topology than its kind has ({error}); "
+                    "take the file of its authors"
                 ) from None
     raise InputError(f"{path.name} holds no face model that is known; it is {KNOWN}")
 
@@ -181,7 +182,7 @@ def _flame(data: Mapping[str, Any]) -> Raw:
     solid = np.arange(len(mean)) < FLAME_EYES
     return Raw(
         "FLAME", mean, np.asarray(data["f"], np.int32), moves[:IDENTITY], expression, np.ones(len(expression)), solid,
-        names=("jawOpen", "jawYaw", "jawRoll") + tuple(f"expression{i}" for i in range(len(expression) - 3)),
+        names=("jawOpen", "jawYaw", "jawRoll", *(f"expression{i}" for i in range(len(expression) - 3))),
     )  # fmt: skip
 
 
@@ -199,5 +200,6 @@ def _ict(data: Mapping[str, Any]) -> Raw:
     keep = [i for i, n in enumerate(names) if not n.startswith("PupilDilate")]
     return Raw(
         "ICT-FaceKit", mean, np.ascontiguousarray(triangles[shown]), identity, expression[keep],
-        np.array([0.08 if names[i].startswith("eyeLook") else USUAL for i in keep]), solid, names=tuple(names[i] for i in keep), low=0.0, high=1.0,
+        np.array([0.08 if names[i].startswith("eyeLook") else USUAL for i in keep]), solid,
+        names=tuple(names[i] for i in keep), low=0.0, high=1.0,
     )  # fmt: skip

@@ -46,7 +46,7 @@ def harmonic_changes(normals: Array) -> NDArray[np.float64]:
 
 
 def shade(albedo: Array, normals: Array, light: Array) -> NDArray[np.float64]:
-    """Colours (N, 3) of skin `albedo` (N, 3) with `normals` (N, 3) under `light` (3, 9): Lambertian, without shadows."""
+    """Colours (N, 3) of skin `albedo` (N, 3) with `normals` (N, 3) under `light` (3, 9): without shadows."""
     return np.asarray(albedo * (harmonics(normals) @ np.asarray(light).T))
 
 

@@ -48,8 +48,8 @@ class MorphableFace:
     """Mean and linear bases over V vertices.
 
     `mean` (V, 3); `identity` (K, V, 3), whose weights are about N(0, 1); `expression` (E, V, 3), whose weights have the
-    standard deviations `spread` (E,) and lie in `low`..`high`; `skin` (V, 3) RGB in 0..1; `reflectance` (B, V, 3), whose
-    weights are about N(0, 1); `triangles` (F, 3) counter-clockwise from outside; `names` (E,) of the expressions, where
+    standard deviations `spread` (E,) and lie in `low`..`high`; `skin` (V, 3) RGB in 0..1; `reflectance` (B, V, 3),
+    whose weights are about N(0, 1); `triangles` (F, 3) counter-clockwise from outside; `names` (E,) of the expressions, where
     they have any. `ring` (V, n) lists the triangles around each vertex where it is not made of `triangles`."""
 
     mean: Array
@@ -90,7 +90,15 @@ class MorphableFace:
         """The face with skin `albedo` (V, 3) under a `rotation` (3, 3), then a `shift` (3,), and `light` (3, 9)."""
         shape = self.shape(identity, expression)
         own = self.normals(shape)
-        return Look(self, shape, own, albedo, own @ rotation.T, shape @ rotation.T + shift, np.asarray(light))
+        return Look(
+            self,
+            shape,
+            own,
+            np.asarray(albedo, np.float64),
+            own @ rotation.T,
+            shape @ rotation.T + shift,
+            np.asarray(light),
+        )
 
 
 @dataclass(frozen=True)
@@ -117,8 +125,8 @@ class Look:
         return np.asarray(self.albedo * (self.harmonics @ self.light.T))
 
     def colour_changes(self, rotation: Array, turned: Array) -> NDArray[np.float64]:
-        """Derivatives (V, 3, n) of `colour` by identity, expression, skin, the three numbers of which `turned` (3, 3, 3)
-        are the derivatives of the rotation, light (channel by channel) and the shift, which changes no colour."""
+        """Derivatives (V, 3, n) of `colour` by identity, expression, skin, the three numbers of which `turned`
+        (3, 3, 3) are the derivatives of the rotation, light (channel by channel) and the shift, which changes no colour."""
         face, V = self.face, len(self.shape)
         basis = np.concatenate([face.identity, face.expression])
         K, B = len(basis), len(face.reflectance)
@@ -137,4 +145,6 @@ class Look:
     @property
     def slope(self) -> NDArray[np.float64]:
         """Derivatives (V, 3, 3) of the colours by the turned normals."""
-        return np.asarray(self.albedo[:, :, None] * np.einsum("cb,vbi->vci", self.light, harmonic_changes(self.normals)))
+        return np.asarray(
+            self.albedo[:, :, None] * np.einsum("cb,vbi->vci", self.light, harmonic_changes(self.normals))
+        )

@@ -45,8 +45,8 @@ class Person:
         return Solver(self.face).look(self.who, state)
 
     def save(self, path: str | Path) -> None:
-        """Write `.npz`: plain arrays, no pickle. The face model's own bases stand in it, as far as expressions need them:
-        the person's face without expression, their skin, and what expressions do."""
+        """Write `.npz`: plain arrays, no pickle. Of the face model's own bases it has what expressions need: the
+        person's face without expression, their skin, and what expressions do."""
         face, who = self.face, self.who
         arrays = {
             "format": np.array(FORMAT),
@@ -85,8 +85,8 @@ class Person:
                 a = {k: data[k] for k in data.files}
         except Exception as error:  # a damaged archive is reported in every way there is
             raise InputError(f"{path.name} is not a readable person file; infinex fit makes one") from error
-        lacking = [k for k in ("format", "neutral", "albedo", "expressions", "names", "spread", "range", "focal", "size",
-                               "fps", "valid", "expression", *PER_FRAME) if k not in a]  # fmt: skip
+        lacking = [k for k in ("format", "neutral", "albedo", "expressions", "names", "spread", "range", "focal",
+                               "size", "fps", "valid", "expression", *PER_FRAME) if k not in a]  # fmt: skip
         if lacking:
             raise InputError(f"{path.name} is no person file: it lacks {', '.join(lacking)}; infinex fit makes one")
         if int(a["format"]) > FORMAT:
@@ -99,12 +99,14 @@ class Person:
                 raise InputError(f"{path.name} has a face of another topology: {name} is {a[name].shape}, not {shape}")
         nothing = np.zeros((0, V, 3), np.float32)
         face = MorphableFace(
-            a["neutral"].astype(np.float64), nothing, a["expressions"].astype(np.float32), a["albedo"].astype(np.float64),
+            a["neutral"].astype(np.float64), nothing, a["expressions"].astype(np.float32),
+            a["albedo"].astype(np.float64),
             nothing, mesh.triangles(), a["spread"].astype(np.float64), float(a["range"][0]), float(a["range"][1]),
             tuple(str(n) for n in a["names"]), title=str(a.get("model", "")),
         )  # fmt: skip
         states = [
-            State(a["rotation"][t], a["shift"][t], a["expression"][t].astype(np.float64), a["light"][t]) for t in range(T)
+            State(a["rotation"][t], a["shift"][t], a["expression"][t].astype(np.float64), a["light"][t])
+            for t in range(T)
         ]
         who = Who(np.zeros(0), np.zeros(0), float(a["focal"]))
         size = int(a["size"][0]), int(a["size"][1])

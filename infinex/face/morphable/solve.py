@@ -18,7 +18,7 @@ from infinex.face import topology as top
 from infinex.face.morphable import energy
 from infinex.face.morphable.light import BANDS, ambient, harmonics
 from infinex.face.morphable.model import Camera, Look, MorphableFace
-from infinex.face.morphable.surface import normal_changes, rasterise
+from infinex.face.morphable.surface import changes, rasterise
 from infinex.face.pose import Pose, fit_pose, to_matrix
 
 Array = NDArray[np.floating]
@@ -26,7 +26,7 @@ Array = NDArray[np.floating]
 FACE_SIZE = 128.0  # pixels from brow to chin of the finest picture that is compared
 STEPS = ((4, 5), (2, 3), (1, 1))  # how often a picture is halved, steps on it
 FIRST_STEPS = ((4, 8), (2, 6), (1, 4))  # of the frames that share who it is
-SAMPLES = 4000  # pixels at most that are compared
+SAMPLES = 2500  # pixels at most that are compared
 DISTANCE, STRAY = 9.0, 0.25  # inter-ocular distances from the camera, as is usual, and how widely that varies (log)
 GREY, LIT = 10.0, 0.6  # pull of light to grey, as in Deep3DFaceRecon, and how far it usually is from even light
 IDENTITY = 12.0  # pull to usual faces over the published one, whose model has other units
@@ -97,7 +97,7 @@ class Frame:
 
     def camera(self, focal: float, halves: int) -> Camera:
         """The camera of a level: the picture's own, in the pixels of the level; its axis is the picture's middle."""
-        h, w = self.level(halves)[0].shape[:2]
+        w = self.level(halves)[0].shape[1]
         k = self.scale / halves if halves > 1 else self.scale
         # Rounded sizes are not exact halves: the scale of each is its own.
         k = k * (w / max(1.0, self._fine.shape[1] / halves))
@@ -130,7 +130,7 @@ class Solver:
 
     def start(self, frame: Frame, points: Array) -> tuple[Who, State]:
         """A first guess by the head pose of the tracked `points` (478, 3)."""
-        pose = fit_pose(top.mean_face(), points)
+        pose = fit_pose(top.mean_face(), np.asarray(points, np.float64))
         who = Who(np.zeros(self.K), np.zeros(self.B), DISTANCE * pose.scale)
         return who, State(FLIP[:, None] * pose.rotation * FLIP, self._shift(pose, who.focal, frame), np.zeros(self.E),
                           0.8 * ambient())  # fmt: skip
@@ -161,19 +161,11 @@ class Solver:
         basis = np.concatenate([self._expression, self._identity], 2) if shared else self._expression
         columns = np.r_[6 : 6 + self.E, 33 + self.E : 33 + self.E + self.K] if shared else np.r_[6 : 6 + self.E]
         # Where vertices go: rotation about the head's own origin, shift, shape.
-        moved = np.zeros((V, 3, 6 + basis.shape[2]), np.float32)
-        arm = look.camera - state.shift
-        moved[:, 0, 1], moved[:, 0, 2] = arm[:, 2], -arm[:, 1]
-        moved[:, 1, 0], moved[:, 1, 2] = -arm[:, 2], arm[:, 0]
-        moved[:, 2, 0], moved[:, 2, 1] = arm[:, 1], -arm[:, 0]
-        moved[:, :, 3:6] = np.eye(3)
-        moved[:, :, 6:] = R @ basis
-        z = seen[:, 2, None].astype(np.float32)
+        arm = (look.camera - state.shift).astype(np.float32)
+        z = seen[:, 2].astype(np.float32)
         ahead = (seen[:, :2] / seen[:, 2:]).astype(np.float32)
         f = np.float32(camera.focal)
-        where = np.r_[0:6, columns]
-        table[:, 3, where] = f / z * (moved[:, 0] + ahead[:, :1] * moved[:, 2])
-        table[:, 4, where] = f / z * (-moved[:, 1] + ahead[:, 1:] * moved[:, 2])
+        _places(table, columns, basis, R, arm, z, ahead, f)
         if shared:
             table[:, 3:, -1] = f * ahead
         H, g, e_colour = np.zeros((P, P)), np.zeros(P), 0.0
@@ -185,8 +177,8 @@ class Solver:
             turn[:, 1, 0], turn[:, 1, 2] = -n[:, 2], n[:, 0]
             turn[:, 2, 0], turn[:, 2, 1] = n[:, 1], -n[:, 0]
             table[:, :3, :3] = slope @ turn
-            own = normal_changes(look.shape, face.triangles, face.around, np.moveaxis(basis, 2, 0))
-            table[:, :3, columns] = (slope @ R) @ own
+            own = changes(look.shape, face.triangles, face.around, basis)
+            _shades(table, columns, own, slope @ R)
             at = 6 + self.E
             for c in range(3):
                 table[:, c, at + 9 * c : at + 9 * c + 9] = look.albedo[:, c, None] * look.harmonics
@@ -280,7 +272,9 @@ class Solver:
 
     # -- whole fits -------------------------------------------------------------------------------
 
-    def follow(self, frame: Frame, who: Who, state: State, steps: Sequence[tuple[int, int]] = STEPS) -> tuple[State, float]:
+    def follow(
+        self, frame: Frame, who: Who, state: State, steps: Sequence[tuple[int, int]] = STEPS
+    ) -> tuple[State, float]:
         """The next frame of a known person, from the last one's solution; and its colour energy."""
         value = 0.0
         for halves, count in steps:
@@ -296,7 +290,7 @@ class Solver:
 
     def again(self, frame: Frame, points: Array, who: Who) -> tuple[State, float]:
         """A frame of a known person without one before it: by its landmarks first."""
-        pose = fit_pose(top.mean_face(), points)
+        pose = fit_pose(top.mean_face(), np.asarray(points, np.float64))
         _, state = self.start(frame, points)
         state = replace(state, shift=self._shift(pose, who.focal, frame))
         for _ in range(6):
@@ -311,7 +305,7 @@ class Solver:
         who = replace(started[0][0], focal=float(np.median([w.focal for w, _ in started])))
         states = []
         for f, p in zip(frames, points):
-            pose = fit_pose(top.mean_face(), p)
+            pose = fit_pose(top.mean_face(), np.asarray(p, np.float64))
             _, state = self.start(f, p)
             states.append(replace(state, shift=self._shift(pose, who.focal, f)))
         usual = np.log(who.focal)
@@ -363,7 +357,12 @@ class Solver:
             H[np.ix_(at, at)] += h
             g[at] += v
             low[i * own : (i + 1) * own], high[i * own : (i + 1) * own] = self._bounds(state, own)
-        pull = np.concatenate([np.full(self.K, IDENTITY * energy.PRIOR), np.full(self.B, energy.PRIOR), [energy.PRIOR * 4 / STRAY**2]]) * n
+        pull = (
+            np.concatenate(
+                [np.full(self.K, IDENTITY * energy.PRIOR), np.full(self.B, energy.PRIOR), [energy.PRIOR * 4 / STRAY**2]]
+            )
+            * n
+        )
         H[tail, tail] += pull
         g[tail] += pull * np.concatenate([who.identity, who.skin, [np.log(who.focal) - usual]])
         H[np.diag_indices_from(H)] += 1e-9
@@ -387,7 +386,37 @@ _TRUST = _trust()
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _pixels(table, corners, w, across, down, root):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _places(table, columns, basis, R, arm, z, ahead, f):  # type: ignore[no-untyped-def]
+    """Where a vertex is drawn, by every parameter of the shape: rows 3 and 4 of `table` (V, 5, P)."""
+    for v in range(len(arm)):
+        k, x, y = f / z[v], ahead[v, 0], ahead[v, 1]
+        a, b, c = arm[v, 0], arm[v, 1], arm[v, 2]
+        table[v, 3, 0], table[v, 4, 0] = k * x * b, k * (c + y * b)
+        table[v, 3, 1], table[v, 4, 1] = k * (c - x * a), -k * y * a
+        table[v, 3, 2], table[v, 4, 2] = -k * b, -k * a
+        table[v, 3, 3], table[v, 4, 4] = k, -k
+        table[v, 3, 5], table[v, 4, 5] = k * x, k * y
+        for n in range(len(columns)):
+            p, q, r = basis[v, 0, n], basis[v, 1, n], basis[v, 2, n]
+            across = R[0, 0] * p + R[0, 1] * q + R[0, 2] * r
+            up = R[1, 0] * p + R[1, 1] * q + R[1, 2] * r
+            near = R[2, 0] * p + R[2, 1] * q + R[2, 2] * r
+            table[v, 3, columns[n]] = k * (across + x * near)
+            table[v, 4, columns[n]] = k * (y * near - up)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _shades(table, columns, own, slope):  # type: ignore[no-untyped-def]
+    """How colours of a vertex change as its normal does: rows 0 to 2 of `table` (V, 5, P)."""
+    for v in range(len(own)):
+        for c in range(3):
+            p, q, r = slope[v, c, 0], slope[v, c, 1], slope[v, c, 2]
+            for n in range(len(columns)):
+                table[v, c, columns[n]] = p * own[v, 0, n] + q * own[v, 1, n] + r * own[v, 2, n]
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _pixels(table, corners, w, across, down, root):  # type: ignore[no-untyped-def]
     """Weighted derivatives (n, 3, P) of drawn minus seen colours."""
     n, P = len(corners), table.shape[2]
     out = np.empty((n, 3, P), np.float32)

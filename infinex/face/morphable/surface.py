@@ -22,14 +22,14 @@ def rings(triangles: Indices, vertices: int) -> Indices:
 
 
 def normals(vertices: Array, triangles: Indices, around: Indices) -> NDArray[np.float64]:
-    """Unit normals (V, 3) of `vertices` (V, 3): of every vertex the sum of the unit normals of the triangles `around` it.
+    """Unit normals (V, 3) of `vertices` (V, 3): the sums of the unit normals of the triangles `around` them.
 
     They point to where a triangle runs counter-clockwise, in right-handed coordinates."""
     return _normals(np.ascontiguousarray(vertices, np.float64), triangles, around)[0]
 
 
 @njit(cache=True, nogil=True)
-def _normals(X: Array, tris: Indices, around: Indices):  # type: ignore[no-untyped-def]  # noqa: ANN202
+def _normals(X: Array, tris: Indices, around: Indices):  # type: ignore[no-untyped-def]
     F, V = len(tris), len(X)
     face = np.zeros((F, 3))
     length = np.zeros(F)
@@ -62,14 +62,19 @@ def _normals(X: Array, tris: Indices, around: Indices):  # type: ignore[no-untyp
 
 def normal_changes(vertices: Array, triangles: Indices, around: Indices, basis: Array) -> NDArray[np.float32]:
     """Derivatives (V, 3, K) of `normals` by the weights of a `basis` (K, V, 3) that moves the vertices."""
+    return changes(vertices, triangles, around, np.ascontiguousarray(np.moveaxis(basis, 0, 2), np.float32))
+
+
+def changes(vertices: Array, triangles: Indices, around: Indices, moved: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The same for a basis (V, 3, K) that lies as the result does."""
     X = np.ascontiguousarray(vertices, np.float64)
     n, face, length, total = _normals(X, triangles, around)
-    moved = np.ascontiguousarray(np.moveaxis(basis, 0, 2), np.float32)
-    return _changes(X, triangles, around, moved, n, face, length, total)
+    out: NDArray[np.float32] = _changes(X, triangles, around, moved, n, face, length, total)
+    return out
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _changes(X, tris, around, B, n, face, length, total):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _changes(X, tris, around, B, n, face, length, total):  # type: ignore[no-untyped-def]
     F, V, K = len(tris), len(X), B.shape[2]
     change = np.zeros((F, 3, K), np.float32)
     for f in range(F):
@@ -113,8 +118,8 @@ def rasterise(
 ) -> tuple[Indices, NDArray[np.float32]]:
     """Which triangle every pixel of a picture (H, W) shows, (H, W), -1 for none, and where in it: (H, W, 3) weights.
 
-    `points` (V, 2) in pixels, whose middles have whole coordinates; the nearest by `depth` (V,) wins. Triangles that show
-    their back, which run clockwise on the screen, are left out unless `both`."""
+    `points` (V, 2) in pixels, whose middles have whole coordinates; the nearest by `depth` (V,) wins. Triangles that
+    show their back, which run clockwise on the screen, are left out unless `both`."""
     ids = np.full(size, -1, np.int32)
     weights = np.zeros((*size, 3), np.float32)
     near = np.full(size, np.inf, np.float32)
@@ -124,7 +129,7 @@ def rasterise(
 
 
 @njit(cache=True, nogil=True)
-def _fill(P, depth, tris, both, ids, weights, near):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN202
+def _fill(P, depth, tris, both, ids, weights, near):  # type: ignore[no-untyped-def]
     H, W = ids.shape
     for t in range(len(tris)):
         a, b, c = tris[t, 0], tris[t, 1], tris[t, 2]

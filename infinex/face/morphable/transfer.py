@@ -1,4 +1,4 @@
-"""Expression from one face to another by the deformation of its triangles (Sumner and Popovic 2004, as in Face2Face)."""
+"""Expression from one face to another by the deformation of its triangles (Sumner and Popovic 2004, Face2Face)."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ def edges(vertices: Array, triangles: NDArray[np.int32]) -> NDArray[np.float64]:
 
 
 class Transfer:
-    """From a source's expression to the coefficients of a target: the system is solved once, a frame is two products."""
+    """From a source's expression to a target's coefficients: solved once, a frame is two products."""
 
     def __init__(self, neutral: Array, target: Array, basis: Array, triangles: NDArray[np.int32], ridge: float = 0.0):
         """`neutral` (V, 3) is the source's, `target` (V, 3) the other's face without expression, `basis` (E, V, 3) what
