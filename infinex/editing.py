@@ -37,11 +37,11 @@ TRANSPARENT = (".png", ".webp", ".tif", ".tiff")  # pictures that can be
 class Editor:
     """A portrait ready to take on expressions; the first call prepares, the next ones only draw."""
 
-    def __init__(self, sources: Source | Sequence[Source], shading: bool = True, background: str = "keep") -> None:
+    def __init__(self, sources: Source | Sequence[Source], shading: bool = True, background: str = "keep", album: str = "") -> None:
         """`sources` as `infinex.load_source` gives them; `shading` deepens furrows by relighting; `background` is
         keep (of a cut-out white), none (transparent), a colour by name or #rrggbb, or a picture's path."""
         self.sources = [sources] if isinstance(sources, Source) else list(sources)
-        engine = MeshEngine(MeshOptions("own", "driver" if shading else "none"))
+        engine = MeshEngine(MeshOptions("own", "driver" if shading else "none", album=album))
         self._stage = Stage(self.sources, engine, background=background)
 
     def __call__(self, units: Mapping[str, float]) -> RGB:
@@ -118,9 +118,11 @@ def edit(
     sign: tuple[Path, Path] | None = None,
     notes: list[str] | None = None,
     background: str = "keep",
+    album: str = "",
 ) -> RGB:
     """Give the portrait in `source` an expression; returns (H, W, 3) uint8 and writes `output` where named.
 
+    `album` is a folder or a clip with more of the same person, whose mouths are shown instead of guessed.
     `background` is keep, none (transparent), a colour by name or #rrggbb, or a picture's path. A cut-out stays one in
     an output that can hold it. What is transparent is returned as (H, W, 4), its colours not premultiplied.
 
@@ -146,7 +148,7 @@ def edit(
     sources = load_source(source, face, box)
     if unchanged and output is not None and sources[0].cutout is not None and output.suffix.lower() in TRANSPARENT:
         background = "none"
-    editor = Editor(sources, shading, background)
+    editor = Editor(sources, shading, background, album)
     image = editor.grid(wanted) if grid else editor(wanted)
     if notes is not None:
         notes += editor.remarks(wanted)

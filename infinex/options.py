@@ -74,6 +74,7 @@ class EngineOptions:
     weights: str = ""  # a name of `infinex weights list` or a file; "": those it comes with
     mouth: Literal["driver", "own"] = "driver"
     wrinkles: Literal["driver", "none"] = "driver"
+    album: str = ""  # a folder or a clip with more of the same person
     refine: bool = True  # networks correct what warping cannot show
     own: Mapping[str, str] = field(default_factory=dict)  # further ones by name, as text
 

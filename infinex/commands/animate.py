@@ -106,6 +106,9 @@ def animate(
         Mouth, typer.Option(help="Inside of the mouth: the driver's, or the portrait's own, modelled.")
     ] = Mouth.driver,
     wrinkles: Annotated[Wrinkles, typer.Option(help="Carry over the driver's wrinkles, or none.")] = Wrinkles.driver,
+    album: Annotated[
+        str, typer.Option(help="A folder of pictures or a clip of the same person, whose mouths are shown.")
+    ] = "",
     no_refine: Annotated[
         bool, typer.Option("--no-refine", help="Only the face is followed: no outline measured, no networks.")
     ] = False,
@@ -174,7 +177,7 @@ def animate(
         start=parse_time(start, "--start") or 0.0, end=parse_time(end, "--end"), fps=fps,
         parts=tuple(p.strip() for p in parts.split(",") if p.strip()), strength=strength, absolute=absolute, loop=loop,
         audio=audio, panel=panel, mark=mark, sign=sign,
-        engine=engine, weights=weights, mouth=mouth.value, wrinkles=wrinkles.value, refine=not no_refine,
+        engine=engine, weights=weights, mouth=mouth.value, wrinkles=wrinkles.value, album=album, refine=not no_refine,
         own=parse_own(own),
     )  # fmt: skip
     options.check()  # before a driver is made of them

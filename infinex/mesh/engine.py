@@ -17,6 +17,7 @@ from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.surroundings import head_reach
 from infinex.face.tracker import Face
+from infinex.mesh.album import Album, read_album
 from infinex.mesh.beyond import Beyond
 from infinex.mesh.cutout import CutOut, face_matte
 from infinex.mesh.eyes import draw_eyes
@@ -44,6 +45,7 @@ class MeshOptions:
     mouth: Literal["driver", "own"] = "driver"  # the inside of the mouth: the driver's, or modelled
     wrinkles: Literal["driver", "none"] = "driver"  # the driver's; folds of our own where it has no frames
     absolute: bool = False
+    album: str = ""  # a folder or a clip with more of the same person, whose mouths are shown
     oversample: int = 2  # antialiasing of lids and lips
     layers: Literal["matte", "flat"] = "matte"  # flat: no background behind the person, for heads that stay
     shape: WarpShape = field(default_factory=WarpShape)
@@ -74,8 +76,9 @@ class MeshShown(Shown):
 class PreparedFace:
     """One face of a portrait, ready to be moved."""
 
-    def __init__(self, source: Source, options: MeshOptions, cut: bool = False) -> None:
-        """With `cut` a cut-out's own transparency says where the person is."""
+    def __init__(self, source: Source, options: MeshOptions, cut: bool = False, album: Album | None = None) -> None:
+        """With `cut` a cut-out's own transparency says where the person is; `album` has more of their mouths."""
+        self.album = album
         self.source, self.options = source, options
         h, w = source.image.shape[:2]
         self.face = SourceFace(source.face.landmarks)
@@ -177,7 +180,11 @@ class PreparedFace:
             self.furrows.apply(part, (x0, y0), target, drive.move)
         draw_eyes(part, layers.image, (x0, y0), self.face, target)
         theirs = False
-        if self.options.mouth == "driver" and drive.image is not None and drive.points is not None:
+        known = None if self.album is None else self.album(target.points)
+        if known is not None:
+            theirs = True
+            draw_performer_mouth(part, (x0, y0), self.face, target, self.tone, known.image, known.points)
+        elif self.options.mouth == "driver" and drive.image is not None and drive.points is not None:
             theirs = True
             draw_performer_mouth(part, (x0, y0), self.face, target, self.tone, drive.image, drive.points)
         else:
@@ -266,12 +273,17 @@ class MeshEngine(Engine):
 
     def __init__(self, options: MeshOptions | None = None) -> None:
         self.options = options or MeshOptions()
+        self._album: Album | None = None
 
     def prepare(self, source: Source, setting: Setting = Setting()) -> PreparedFace:  # noqa: B008
         """Everything that depends on the portrait alone."""
         shape = _room(source.face, setting.beside, self.options.shape)
         layers: Literal["matte", "flat"] = "flat" if setting.film else self.options.layers
-        return PreparedFace(source, replace(self.options, shape=shape, layers=layers), setting.cut)
+        if self.options.album and self._album is None:
+            if setting.beside:
+                raise InputError(f"{option('album')} is of one person: name the one by {option('face')}")
+            self._album = Album(read_album(self.options.album, source))
+        return PreparedFace(source, replace(self.options, shape=shape, layers=layers), setting.cut, self._album)
 
     def layer(
         self,
