@@ -17,6 +17,7 @@ from infinex.commands.animate import animate
 from infinex.commands.doctor import doctor
 from infinex.commands.edit import edit
 from infinex.commands.evaluate import evaluate
+from infinex.commands.fit import fit
 from infinex.commands.inspect import inspect
 from infinex.commands.prepare import prepare
 from infinex.commands.report import report
@@ -33,6 +34,7 @@ COMMANDS = (
     edit,
     track,
     motions,
+    fit,
     prepare,
     train,
     report,

@@ -38,13 +38,18 @@ class Editor:
     """A portrait ready to take on expressions; the first call prepares, the next ones only draw."""
 
     def __init__(
-        self, sources: Source | Sequence[Source], shading: bool = True, background: str = "keep", neutral: bool = False
+        self,
+        sources: Source | Sequence[Source],
+        shading: bool = True,
+        background: str = "keep",
+        neutral: bool = False,
+        album: str = "",
     ) -> None:
         """`sources` as `infinex.load_source` gives them; `shading` deepens furrows by relighting; `background` is
         keep (of a cut-out white), none (transparent), a colour by name or #rrggbb, or a picture's path; `neutral` takes
         the portrait's own expression off first."""
         self.sources = [sources] if isinstance(sources, Source) else list(sources)
-        engine = MeshEngine(MeshOptions("own", "driver" if shading else "none", neutral=neutral))
+        engine = MeshEngine(MeshOptions("own", "driver" if shading else "none", neutral=neutral, album=album))
         self._stage = Stage(self.sources, engine, background=background)
 
     def __call__(self, units: Mapping[str, float]) -> RGB:
@@ -123,9 +128,11 @@ def edit(
     notes: list[str] | None = None,
     background: str = "keep",
     neutral: bool = False,
+    album: str = "",
 ) -> RGB:
     """Give the portrait in `source` an expression; returns (H, W, 3) uint8 and writes `output` where named.
 
+    `album` is a folder or a clip with more of the same person, whose mouths are shown instead of guessed.
     `background` is keep, none (transparent), a colour by name or #rrggbb, or a picture's path. A cut-out stays one in
     an output that can hold it. What is transparent is returned as (H, W, 4), its colours not premultiplied.
 
@@ -151,7 +158,7 @@ def edit(
     sources = load_source(source, face, box)
     if unchanged and output is not None and sources[0].cutout is not None and output.suffix.lower() in TRANSPARENT:
         background = "none"
-    editor = Editor(sources, shading, background, neutral)
+    editor = Editor(sources, shading, background, neutral, album)
     image = editor.grid(wanted) if grid else editor(wanted)
     if notes is not None:
         notes += editor.remarks(wanted)

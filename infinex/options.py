@@ -75,6 +75,7 @@ class EngineOptions:
     mouth: Literal["auto", "driver", "own"] = "auto"  # auto: the driver's where driver and portrait are one person
     wrinkles: Literal["driver", "none"] = "driver"
     neutral: bool = False  # the portrait's own expression is taken off first
+    album: str = ""  # a folder or a clip with more of the same person
     refine: bool = True  # networks correct what warping cannot show
     own: Mapping[str, str] = field(default_factory=dict)  # further ones by name, as text
 

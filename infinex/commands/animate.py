@@ -131,6 +131,9 @@ def animate(
     neutral: Annotated[
         bool, typer.Option("--neutral", help="Take the portrait's own expression off first: its smile, its open mouth.")
     ] = False,
+    album: Annotated[
+        str, typer.Option(help="A folder of pictures or a clip of the same person, whose mouths are shown.")
+    ] = "",
     no_refine: Annotated[
         bool, typer.Option("--no-refine", help="Only the face is followed: no outline measured, no networks.")
     ] = False,
@@ -206,7 +209,7 @@ def animate(
         start=parse_time(start, "--start") or 0.0, end=parse_time(end, "--end"), fps=fps,
         parts=tuple(p.strip() for p in parts.split(",") if p.strip()), strength=strength, absolute=absolute, loop=loop,
         audio=audio, panel=panel, mark=mark, sign=sign,
-        engine=engine, weights=weights, mouth=mouth.value, wrinkles=wrinkles.value, neutral=neutral,
+        engine=engine, weights=weights, mouth=mouth.value, wrinkles=wrinkles.value, neutral=neutral, album=album,
         refine=not no_refine, own=parse_own(own),
     )  # fmt: skip
     options.check()  # before a driver is made of them

@@ -43,6 +43,9 @@ def edit(
     background: Annotated[
         str, typer.Option(help="keep, none (transparent), a colour by name or #rrggbb, or a picture.")
     ] = "keep",
+    album: Annotated[
+        str, typer.Option(help="A folder of pictures or a clip of the same person, whose mouths are shown.")
+    ] = "",
     mark: Annotated[bool, typer.Option("--mark", help="Put a small visible mark in the corner.")] = False,
     sign: Annotated[
         Optional[tuple[Path, Path]],  # noqa: UP045
@@ -75,8 +78,7 @@ def edit(
         wanted = expression(units, emotion, strength, exaggerate) if text is None else at_height
         image = run(
             photo, wanted, output, grid=grid, shading=not no_shading, exaggerate=exaggerate,
-            face=face, box=where, mark=mark, sign=sign, background=background, notes=notes,
-            neutral=neutral,
+            face=face, box=where, mark=mark, sign=sign, background=background, notes=notes, neutral=neutral, album=album,
         )  # fmt: skip
         summary = {
             "output": str(output), "units": wanted, "width": image.shape[1], "height": image.shape[0],
@@ -97,6 +99,7 @@ def edit(
         wrinkles="none" if no_shading else "driver",
         background=background,
         neutral=neutral,
+        album=album,
     )
     if text is not None:
         with progress_bar("animating", quiet or as_json) as update:

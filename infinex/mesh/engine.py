@@ -19,6 +19,7 @@ from infinex.face.portrait import SourceFace
 from infinex.face.reading import own_expression
 from infinex.face.surroundings import head_reach
 from infinex.face.tracker import Face
+from infinex.mesh.album import Album, read_album
 from infinex.mesh.beyond import Beyond
 from infinex.mesh.cutout import CutOut, face_matte
 from infinex.mesh.expression import fuller, read
@@ -48,6 +49,7 @@ class MeshOptions:
     wrinkles: Literal["driver", "none"] = "driver"  # the driver's; folds of our own where it has no frames
     absolute: bool = False
     neutral: bool = False  # the portrait's own expression is taken off first
+    album: str = ""  # a folder or a clip with more of the same person, whose mouths are shown
     oversample: int = 2  # antialiasing of lids and lips
     layers: Literal["matte", "flat"] = "matte"  # flat: no background behind the person, for heads that stay
     shape: WarpShape = field(default_factory=WarpShape)
@@ -78,8 +80,12 @@ class MeshShown(Shown):
 class PreparedFace:
     """One face of a portrait, ready to be moved."""
 
-    def __init__(self, source: Source, options: MeshOptions, cut: bool = False, film: bool = False) -> None:
-        """With `cut` a cut-out's own transparency says where the person is; of a `film` it is one frame."""
+    def __init__(
+        self, source: Source, options: MeshOptions, cut: bool = False, film: bool = False, album: Album | None = None
+    ) -> None:
+        """With `cut` a cut-out's own transparency says where the person is; of a `film` it is one frame; `album` has
+        more of their mouths."""
+        self.album = album
         self.source, self.options = source, options
         h, w = source.image.shape[:2]
         self.face = SourceFace(source.face.landmarks)
@@ -196,7 +202,11 @@ class PreparedFace:
         draw_eyes(part, layers.image, (x0, y0), self.face, target)
         self.lids.draw(part, target)
         theirs = False
-        if self._borrows and drive.image is not None and drive.points is not None:
+        known = None if self.album is None else self.album(target.points)
+        if known is not None:
+            theirs = True
+            draw_performer_mouth(part, (x0, y0), self.face, target, self.tone, known.image, known.points)
+        elif self._borrows and drive.image is not None and drive.points is not None:
             theirs = True
             draw_performer_mouth(part, (x0, y0), self.face, target, self.tone, drive.image, drive.points)
         else:
@@ -250,12 +260,18 @@ class MeshEngine(Engine):
 
     def __init__(self, options: MeshOptions | None = None) -> None:
         self.options = options or MeshOptions()
+        self._album: Album | None = None
 
     def prepare(self, source: Source, setting: Setting = Setting()) -> PreparedFace:  # noqa: B008
         """Everything that depends on the portrait alone."""
         shape = _room(source.face, setting.beside, self.options.shape)
         layers: Literal["matte", "flat"] = "flat" if setting.film else self.options.layers
-        return PreparedFace(source, replace(self.options, shape=shape, layers=layers), setting.cut, setting.film)
+        if self.options.album and self._album is None:
+            if setting.beside:
+                raise InputError(f"{option('album')} is of one person: name the one by {option('face')}")
+            self._album = Album(read_album(self.options.album, source))
+        chosen = replace(self.options, shape=shape, layers=layers)
+        return PreparedFace(source, chosen, setting.cut, setting.film, self._album)
 
     def layer(
         self,

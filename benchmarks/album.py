@@ -1,0 +1,117 @@
+"""What more pictures of a person give the default engine: mouths of the last fifth of clips, with and without an album.
+
+python benchmarks/album.py CLIPS_DIR [--clips 10] [--frames 40] [--json]
+
+The portrait is a clip's first frame, the album its first four fifths, the driver its last fifth; motion is absolute, and
+of the driver's pictures nothing is used. L1 in grey levels over the box of the true lips, where the true mouth is open
+and everywhere; over the whole frame; and flicker of the mouth beside the true one's."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.drivers.video import VideoDriver
+from infinex.engine import Source
+from infinex.face import topology as top
+from infinex.face.pose import fit_pose
+from infinex.face.shape import lip_gaps
+from infinex.face.tracker import FaceFinder
+from infinex.media.video import VideoReader
+from infinex.mesh.album import OPEN, Album, cut_out
+from infinex.mesh.engine import MeshOptions, PreparedFace
+
+LEAK_FREE = MeshOptions("own", "none", True)
+LIPS = [*top.LIPS_INNER, *top.LIPS_OUTER]
+
+
+def measured(clip: Path, frames: int) -> dict[str, float] | None:
+    """Ratios of one clip: with the album over without; None where it shows no face at first."""
+    with VideoReader(clip) as reader:
+        length = float(reader.info.duration or 0)
+        first = next(iter(reader)).image
+    with FaceFinder() as finder:
+        faces = finder.find(first)
+    if not faces:
+        return None
+    source, cut = Source(first, faces[0]), 0.8 * length
+    with VideoReader(clip, end=cut) as reader:
+        from infinex.face.tracker import FaceTracker
+
+        views = []
+        with FaceTracker() as tracker:
+            for frame in reader:
+                face = tracker(frame.image)
+                if face is not None and frame.index % 2 == 0:
+                    views.append(cut_out(frame.image, face.landmarks))
+    engines = {"without": PreparedFace(source, LEAK_FREE), "with": PreparedFace(source, LEAK_FREE, album=Album(views))}
+    # The rest is that of the first frame, as for a whole clip; only what is drawn is of its last fifth.
+    driver = VideoDriver(clip, start=cut).settle(engines["without"].face.pose, engines["without"].face.face)
+    for engine in engines.values():
+        engine.begin(driver.rest, None, None)
+    values: dict[str, list[float]] = {f"{k} {n}": [] for n in engines for k in ("mouth", "open", "frame", "flicker")}
+    values["flicker truth"] = []
+    last: dict[str, NDArray] = {}
+    canvas = {n: first.copy() for n in engines}
+    for i, drive in enumerate(driver):
+        if i >= frames:
+            break
+        if drive.image is None or drive.points is None:
+            continue
+        p = drive.points[LIPS, :2]
+        x0, y0 = np.maximum(np.floor(p.min(0)) - 3, 0).astype(int)
+        x1, y1 = np.ceil(p.max(0)).astype(int) + 4
+        gap = float(lip_gaps(fit_pose(top.mean_face(), drive.points).to_head(drive.points))[4])
+        truth = drive.image.astype(np.float32)
+        if "truth" in last:
+            values["flicker truth"].append(float(np.abs(truth - last["truth"])[y0:y1, x0:x1].mean()))
+        last["truth"] = truth
+        for n, engine in engines.items():
+            engine.draw(canvas[n], replace(drive, image=None, points=None))
+            off = np.abs(canvas[n].astype(np.float32) - truth)
+            values[f"mouth {n}"].append(float(off[y0:y1, x0:x1].mean()))
+            if gap > OPEN:
+                values[f"open {n}"].append(values[f"mouth {n}"][-1])
+            values[f"frame {n}"].append(float(off.mean()))
+            if n in last:
+                values[f"flicker {n}"].append(float(np.abs(canvas[n] - last[n])[y0:y1, x0:x1].mean()))
+            last[n] = canvas[n].astype(np.float32)
+    driver.close()
+    mean = {k: float(np.mean(v)) for k, v in values.items() if v}
+    out = {"frames": float(len(values["mouth with"])), "views": float(len(engines["with"].album.views))}  # type: ignore[union-attr]
+    out |= {k: mean[f"{k} with"] / mean[f"{k} without"] for k in ("mouth", "open", "frame") if f"{k} with" in mean}
+    return out | {k: mean[f"flicker {k}"] / mean["flicker truth"] for k in ("with", "without")}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("clips_dir", type=Path)
+    parser.add_argument("--clips", type=int, default=10, help="The longest ones.")
+    parser.add_argument("--frames", type=int, default=40)
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    clips = sorted(args.clips_dir.glob("*.mp4"), key=_length, reverse=True)[: args.clips]
+    rows = {}
+    for clip in clips:
+        row = measured(clip, args.frames)
+        if row is None:
+            continue
+        rows[clip.stem] = row
+        if not args.json:
+            print(clip.stem, "  ".join(f"{k} {v:.3g}" for k, v in row.items()), flush=True)
+    mean = {k: float(np.mean([r[k] for r in rows.values() if k in r])) for k in next(iter(rows.values()))}
+    print(json.dumps({"clips": rows, "mean": mean}) if args.json else "mean " + "  ".join(f"{k} {v:.3g}" for k, v in mean.items()))
+
+
+def _length(clip: Path) -> float:
+    with VideoReader(clip) as reader:
+        return float(reader.info.duration or 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,213 @@
+"""More pictures of the same person: mouths that are seen there are shown instead of guessed (Face2Face, section 7)."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.engine import Source
+from infinex.errors import FaceNotFoundError, InputError, MissingDependencyError, option
+from infinex.face import topology as top
+from infinex.face.identity import identity, identity_network
+from infinex.face.pose import fit_pose
+from infinex.face.retrieval import Descriptor, Retrieval, binary_patterns
+from infinex.face.shape import lip_gaps
+from infinex.face.tracker import FaceTracker, find_faces
+from infinex.media.image import SUFFIXES, read_image
+from infinex.media.video import VideoReader
+from infinex.mesh.layers import polygon_mask
+from infinex.mesh.raster import affines, draw
+
+Image = NDArray[np.uint8]
+Array = NDArray[np.float64]
+
+SIDE = 256  # pixels of a face that is kept
+MOST = 240  # pictures that are kept, evenly spread
+OPEN = 0.02  # IOD of the inner lips' gap from where on a mouth shows its inside
+ENOUGH = 0.5  # share of the wanted gap that a picture must show, lest teeth are stretched
+SAME = 0.6  # distance of two embeddings up to which dlib takes them for one person
+LOOKED_AT = 5  # pictures whose identity is compared
+LIPS = np.array(sorted({*top.LIPS_INNER, *top.LIPS_OUTER}))
+PAIRS = np.array([[13, 14], [82, 87], [312, 317], [78, 308], [61, 291], [0, 17]])
+WIDE = 8.0  # weight of lips in head units beside a rotation matrix, so that both decide
+STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
+
+
+@dataclass(frozen=True)
+class View:
+    """A face cut out of a picture: `image` (SIDE, SIDE, 3), `points` (478, 3) in its pixels."""
+
+    image: Image
+    points: Array
+
+
+def cut_out(image: Image, points: NDArray) -> View:
+    """The face of a picture, upright as it is there, at one size."""
+    low, high = points[: top.SURFACE, :2].min(0), points[: top.SURFACE, :2].max(0)
+    k = SIDE / (1.15 * float((high - low).max()))
+    middle = (low + high) / 2
+    shift = SIDE / 2 - k * middle
+    matrix = np.array([[k, 0, shift[0]], [0, k, shift[1]]])
+    if k < 0.5:
+        image = np.asarray(cv2.GaussianBlur(image, (0, 0), 0.4 / k), np.uint8)
+    part = cv2.warpAffine(image, matrix, (SIDE, SIDE), flags=cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+    moved = points * k
+    moved[:, :2] += shift
+    return View(np.asarray(part, np.uint8), moved)
+
+
+def read_album(path: str | Path, portrait: Source) -> list[View]:
+    """The faces in a folder of pictures or in a clip.
+
+    Raises InputError where there is none, or where they are another person's than the `portrait`'s."""
+    path = Path(path)
+    if not path.exists():
+        raise InputError(f"{option('album')} {path}: no such folder or clip")
+    views = _of_folder(path) if path.is_dir() else _of_clip(path)
+    if not views:
+        raise FaceNotFoundError(f"no face found in {option('album')} {path.name}; give more pictures of the person")
+    _same_person(views, portrait, path)
+    return views
+
+
+def _of_folder(path: Path) -> list[View]:
+    files = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
+    if len(files) > MOST:
+        files = [files[i] for i in np.linspace(0, len(files) - 1, MOST).astype(int)]
+    out = []
+    for file in files:
+        image = read_image(file)
+        faces = find_faces(image)
+        if faces:
+            out.append(cut_out(image, faces[0].landmarks))
+    return out
+
+
+def _of_clip(path: Path) -> list[View]:
+    out: list[tuple[int, View]] = []
+    every = 1
+    with VideoReader(path) as reader, FaceTracker() as tracker:
+        for n, frame in enumerate(reader):
+            face = tracker(frame.image)
+            if face is None or n % every:
+                continue
+            out.append((n, cut_out(frame.image, face.landmarks)))
+            if len(out) > MOST:
+                every *= 2
+                out = [v for v in out if v[0] % every == 0]
+    return [v for _, v in out]
+
+
+def identity_is_checked() -> bool:
+    """Whether this installation can tell people apart."""
+    try:
+        identity_network()
+    except MissingDependencyError:
+        return False
+    return True
+
+
+def _same_person(views: Sequence[View], portrait: Source, path: Path) -> None:
+    if not identity_is_checked():
+        return
+    own = identity(portrait.image, portrait.face.landmarks)
+    some = [views[i] for i in np.unique(np.linspace(0, len(views) - 1, LOOKED_AT).astype(int))]
+    away = [float(np.linalg.norm(identity(v.image, v.points) - own)) for v in some]
+    if np.median(away) > SAME:
+        raise InputError(f"{option('album')} {path.name} shows somebody else than the portrait")
+
+
+class Album:
+    """The mouths of one person, asked for frame after frame."""
+
+    def __init__(self, views: Sequence[View]) -> None:
+        gaps = [float(lip_gaps(_head(v.points))[4]) for v in views]
+        self.views = [v for v, g in zip(views, gaps) if g > OPEN]
+        self.gaps = np.array([g for g in gaps if g > OPEN])
+        self._find: Retrieval | None = None
+        self._last: View | None = None
+        if self.views:
+            looks = [_mouth(v) for v in self.views]
+            described = [_described(v.points, k) for v, k in zip(self.views, looks)]
+            self._find = Retrieval(described, looks, _PAIRS)
+
+    def begin(self) -> None:
+        """Start anew: nothing was shown before."""
+        self._last = None
+        if self._find is not None:
+            self._find.last = None
+
+    def __call__(self, points: NDArray) -> View | None:
+        """The picture whose mouth is like that of `points` (478, 3), as it follows on the last one; None where none of
+        them opens so far."""
+        wanted = float(lip_gaps(_head(points))[4])
+        if self._find is None or wanted < OPEN:
+            self.begin()
+            return None
+        found = self._find(_described(points, None))
+        if self.gaps[found] < ENOUGH * wanted:
+            found = int(np.argmin(np.abs(self.gaps - wanted)))
+            if self.gaps[found] < ENOUGH * wanted:
+                return None
+            self._find.last = found
+        view = self.views[found]
+        shown = view if self._last is None else _blended(self._last, view)
+        self._last = shown
+        return shown
+
+
+def _head(points: NDArray) -> Array:
+    return fit_pose(top.mean_face(), np.asarray(points, np.float64)).to_head(points)
+
+
+def _described(points: NDArray, mouth: Image | None) -> Descriptor:
+    pose = fit_pose(top.mean_face(), np.asarray(points, np.float64))
+    lips = pose.to_head(points)[LIPS, :2]
+    lips = lips - lips.mean(0)
+    texture = np.zeros(59) if mouth is None else binary_patterns(cv2.cvtColor(mouth, cv2.COLOR_RGB2GRAY))
+    return Descriptor(pose.rotation, WIDE * lips.ravel(), WIDE * lips, texture)
+
+
+_PAIRS = np.searchsorted(LIPS, PAIRS)
+
+
+def _mouth(view: View) -> Image:
+    """The mouth (32, 48, 3), its corners always at the same places."""
+    a, b = view.points[61, :2], view.points[291, :2]
+    x = (b - a) / 32
+    y = np.array([-x[1], x[0]])
+    middle = (a + b) / 2
+    back = np.column_stack([x, y, middle - 24 * x - 14 * y])
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return np.asarray(cv2.warpAffine(view.image, back, (48, 32), flags=flags, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+
+
+def _blended(last: View, new: View) -> View:
+    """Half of the mouth that was shown before, brought onto the new one by its lips and then by optical flow."""
+    p = new.points[:, :2]
+    inner = p[top.LIPS_INNER]
+    x0, y0 = np.maximum(np.floor(inner.min(0)) - 2, 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(inner.max(0)) + 3, SIDE).astype(int)
+    if x1 - x0 < 12 or y1 - y0 < 12:
+        return new
+    affine, area = np.zeros((len(STRIP), 6)), np.zeros(len(STRIP))
+    affines(np.ascontiguousarray(p), np.ascontiguousarray(last.points[:, :2]), STRIP, affine, area)
+    shape = (y1 - y0, x1 - x0)
+    mx, my, ids = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.full(shape, -1, np.int32)
+    draw(np.ascontiguousarray(p), STRIP, np.arange(len(STRIP)), affine, area, float(x0), float(y0), 1.0, mx, my, ids)
+    here = new.image[y0:y1, x0:x1]
+    before = np.where((ids >= 0)[..., None], cv2.remap(last.image, mx, my, cv2.INTER_LINEAR), here)
+    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(
+        cv2.cvtColor(here, cv2.COLOR_RGB2GRAY), cv2.cvtColor(before, cv2.COLOR_RGB2GRAY), None
+    )
+    i, j = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    before = cv2.remap(before, j + flow[..., 0], i + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    share = 0.5 * polygon_mask(*shape, inner - [x0, y0])[..., None]
+    image = new.image.copy()
+    image[y0:y1, x0:x1] = np.clip(here * (1 - share) + before * share + 0.5, 0, 255).astype(np.uint8)
+    return View(image, new.points)

@@ -1,0 +1,253 @@
+"""The parametric face: files of its models, its place on other meshes, what a fit finds and refuses."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from infinex.errors import InputError, MissingDependencyError
+from infinex.face import topology as top
+from infinex.face.morphable import skin as mesh
+from infinex.face.morphable.bases import own_model
+from infinex.face.morphable.files import read_model
+from infinex.face.morphable.light import ambient, direction, harmonics
+from infinex.face.morphable.model import Camera, euler
+from infinex.face.morphable.person import Person
+from infinex.face.morphable.places import nearest
+from infinex.face.morphable.solve import FLIP, Frame, Solver, State, Who
+from infinex.face.morphable.surface import normals, rasterise, rings
+
+
+def test_the_skin_mesh_is_the_trackers_and_its_own_mirror_image() -> None:
+    V = top.SURFACE + len(mesh.midpoints())
+    assert mesh.triangles().shape == (4 * len(top.triangles()), 3)
+    other = mesh.mirrored()
+    assert (other[: top.SURFACE] == top.mirror()[: top.SURFACE]).all() and len(other) == V
+    face = own_model()
+    assert face.mean.shape == (V, 3) and len(face.names) == len(face.expression) == 55
+    # Its eye corners are one apart, its nose points to the viewer, its forehead is up.
+    assert np.linalg.norm(face.mean[33] - face.mean[263]) == pytest.approx(1, abs=0.1)
+    assert face.mean[4, 2] > face.mean[33, 2] and face.mean[10, 1] > face.mean[152, 1]
+    n = normals(face.mean, face.triangles, face.around)
+    assert n[4, 2] > 0.5 and np.linalg.norm(n, axis=1) == pytest.approx(1)
+
+
+def test_expressions_do_what_they_are_called() -> None:
+    face = own_model()
+
+    def moved(name: str) -> NDArray:
+        return face.expression[face.names.index(name)].astype(np.float64)
+
+    assert moved("jawOpen")[14, 1] < -0.1 < moved("jawOpen")[13, 1]
+    assert moved("eyeBlink_L")[386, 1] < -0.05 and abs(moved("eyeBlink_L")[159, 1]) < 0.01
+    assert moved("mouthSmile_R")[61, 1] > 0.02
+
+
+def test_the_nearest_triangle_wins_and_backs_are_left_out() -> None:
+    points = np.array([[0, 0], [9, 0], [0, 9], [0, 0], [0, 9], [9, 0]], np.float64)
+    tris = np.array([[0, 1, 2], [3, 4, 5]], np.int32)
+    depth = np.array([2, 2, 2, 3, 3, 3], np.float64)
+    front, _ = rasterise(points, depth, tris, (10, 10))
+    both, weights = rasterise(points, depth, tris, (10, 10), both=True)
+    assert set(np.unique(front)) == {-1, 1} and set(np.unique(both)) == {-1, 0}
+    i, j = 2, 3
+    assert weights[i, j] @ points[tris[0]] == pytest.approx([j, i], abs=1e-5)
+
+
+def test_light_has_a_direction() -> None:
+    rng = np.random.default_rng(0)
+    n = rng.normal(size=(4000, 3))
+    n /= np.linalg.norm(n, axis=1, keepdims=True)
+    towards = np.array([0.5, 0.3, 0.81])
+    shade = 0.4 + 0.6 * np.clip(n @ towards, 0, None)
+    light = np.tile(np.linalg.lstsq(harmonics(n), shade, rcond=None)[0], (3, 1))
+    assert np.degrees(np.arccos(direction(light) @ towards / np.linalg.norm(towards))) < 3
+    assert (direction(ambient()) == 0).all()
+
+
+def test_a_place_is_found_on_another_mesh() -> None:
+    x, y = np.meshgrid(np.arange(5.0), np.arange(5.0))
+    vertices = np.stack([x.ravel(), y.ravel(), 0 * x.ravel()], 1)
+    tris = [(k, k + 1, k + 5) for k in range(19) if k % 5 < 4] + [(k + 1, k + 6, k + 5) for k in range(19) if k % 5 < 4]
+    places = nearest(np.array([[1.3, 2.2, 0.7], [-1, 2, 0]]), vertices, np.array(tris, np.int32), np.ones(25, bool))
+    assert places.of(vertices) == pytest.approx(np.array([[1.3, 2.2, 0], [0, 2, 0]]))
+    assert rings(np.array(tris, np.int32), 25).shape[0] == 25
+
+
+# -- fitting --------------------------------------------------------------------------------------
+
+
+def drawn(seed: int) -> tuple[NDArray[np.uint8], NDArray, Who, State]:
+    """A face of our own model under chosen parameters, and its true points."""
+    face, rng = own_model(), np.random.default_rng(seed)
+    expression = np.zeros(len(face.names))
+    expression[[face.names.index(n) for n in ("jawOpen", "mouthSmile_L", "mouthSmile_R")]] = 0.4, 0.5, 0.5
+    light = 0.8 * ambient() + np.array([0, -0.1, 0.1, -0.2, 0, 0, 0, 0, 0])
+    who = Who(rng.normal(0, 0.6, len(face.identity)), rng.normal(0, 0.6, len(face.reflectance)), 700.0)
+    state = State(euler(np.radians([6.0, -14.0, 4.0])), np.array([0.1, -0.05, -9.0]), expression, light)
+    look = Solver(face).look(who, state)
+    side = 224
+    points = Camera(who.focal, (side / 2 - 0.5, side / 2 - 0.5)).project(look.camera * FLIP)
+    ids, weights = rasterise(points, -look.camera[:, 2], face.triangles, (side, side))
+    image = np.full((side, side, 3), 60, np.uint8)
+    at = ids >= 0
+    colour = np.einsum("nk,nkc->nc", weights[at], look.colour[face.triangles[ids[at]]])
+    image[at] = np.clip(colour * 255, 0, 255).astype(np.uint8)
+    marks = np.zeros((top.POINTS, 3))
+    marks[: top.SURFACE, :2] = points[: top.SURFACE]
+    marks[: top.SURFACE, 2] = -look.camera[: top.SURFACE, 2] * who.focal / 9
+    marks[:, 2] -= marks[: top.SURFACE, 2].mean()
+    return image, marks, who, state
+
+
+def test_a_fit_finds_what_a_face_was_drawn_with() -> None:
+    image, marks, _, state = drawn(1)
+    # The tracker errs by a pixel or so.
+    marks[:, :2] += np.random.default_rng(2).normal(0, 0.7, (top.POINTS, 2))
+    solver = Solver(own_model())
+    frame = Frame(image, marks)
+    who, (found,) = solver.bundle([frame], [marks], steps=((4, 4), (2, 3), (1, 2)))
+    turn = np.degrees(np.arccos(np.clip((np.trace(found.rotation @ state.rotation.T) - 1) / 2, -1, 1)))
+    assert turn < 3
+    assert np.corrcoef(found.expression, state.expression)[0, 1] > 0.6
+    assert np.degrees(np.arccos(direction(found.light) @ direction(state.light))) < 25
+    nudged = State(euler(np.radians([0, 3.0, 0])) @ found.rotation, found.shift, found.expression, found.light)
+    again, value = solver.follow(frame, who, nudged)
+    assert value < 0.03
+    assert np.abs(again.rotation - found.rotation).max() < 0.02
+    assert again.expression.min() >= 0 and again.expression.max() <= 1
+
+
+def test_a_person_survives_its_file(tmp_path: Path) -> None:
+    face = own_model()
+    image, marks, who, state = drawn(3)
+    person = Person(face, who, [state, state], np.stack([marks, marks]).astype(np.float32), np.ones(2, bool),
+                    np.array([0.02, 0.03]), image.shape[1::-1], 25.0)  # fmt: skip
+    path = tmp_path / "person.npz"
+    person.save(path)
+    back = Person.load(path)
+    assert len(back) == 2 and back.fps == 25 and back.face.names == face.names
+    assert back.look(back.states[0]).camera == pytest.approx(person.look(state).camera, abs=2e-3)
+    assert back.look(back.states[0]).colour == pytest.approx(person.look(state).colour, abs=2e-3)
+    with np.load(path) as data:
+        a = dict(data)
+    a["neutral"] = a["neutral"][:100]
+    np.savez(path, **a)
+    with pytest.raises(InputError, match="another topology"):
+        Person.load(path)
+    np.savez(path, x=np.zeros(1))
+    with pytest.raises(InputError, match="no person file"):
+        Person.load(path)
+
+
+# -- files of other models ------------------------------------------------------------------------
+
+
+def test_models_of_others_are_read(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    V, F = 60, 100
+    tl = rng.integers(1, V + 1, (F, 3))
+    from scipy.io import savemat
+
+    path = tmp_path / "01_MorphableModel.mat"
+    savemat(path, {"shapeMU": rng.normal(size=(3 * V, 1)), "shapePC": rng.normal(size=(3 * V, 99)),
+                   "shapeEV": np.arange(1.0, 100)[:, None], "texMU": np.full((3 * V, 1), 127.5),
+                   "texPC": rng.normal(size=(3 * V, 99)), "texEV": np.ones((99, 1)), "tl": tl})  # fmt: skip
+    raw = read_model(path)
+    assert raw.title == "Basel 2009" and raw.identity.shape == (80, V, 3) and not len(raw.expression)
+    assert (raw.triangles[:, ::-1] + 1 == tl).all() and raw.skin == pytest.approx(np.full((V, 3), 0.5))
+    path = tmp_path / "flame2023.npz"
+    template, moves = rng.normal(size=(5023, 3)), rng.normal(size=(5023, 3, 400)).astype(np.float32)
+    np.savez(path, v_template=template, shapedirs=moves, f=rng.integers(0, 5023, (F, 3)),
+             J_regressor=np.full((5, 5023), 1 / 5023), weights=np.full((5023, 5), 0.2))  # fmt: skip
+    raw = read_model(path)
+    assert raw.title == "FLAME" and raw.expression.shape == (76, 5023, 3) and raw.names[0] == "jawOpen"
+    assert (raw.expression[3] == moves[:, :, 300]).all() and not raw.solid[3931:].any()
+    np.savez(
+        path, v_template=template[:9], shapedirs=moves[:9], f=tl, J_regressor=np.ones((5, 9)), weights=np.ones((9, 5))
+    )
+    with pytest.raises(InputError, match="another topology"):
+        read_model(path)
+
+
+def test_basel_2017_is_read(tmp_path: Path) -> None:
+    path = tmp_path / "model2017.h5"
+    try:
+        import h5py
+    except ImportError:
+        path.write_bytes(b"x")
+        with pytest.raises(MissingDependencyError, match="pip install h5py"):
+            read_model(path)
+        return
+    rng, V = np.random.default_rng(0), 50
+    with h5py.File(path, "w") as file:
+        for name, count in (("shape", 90), ("expression", 20), ("color", 30)):
+            file[f"{name}/model/mean"] = rng.random(3 * V)
+            file[f"{name}/model/pcaBasis"] = rng.normal(size=(3 * V, count))
+            file[f"{name}/model/pcaVariance"] = np.full(count, 4.0)
+        file["shape/representer/cells"] = rng.integers(0, V, (3, 40))
+        basis = file["shape/model/pcaBasis"][:]
+    raw = read_model(path)
+    assert raw.title == "Basel 2017" and raw.identity.shape == (80, V, 3) and len(raw.expression) == 20
+    assert raw.identity[0].ravel() == pytest.approx(2 * basis[:, 0], rel=1e-5) and raw.triangles.shape == (40, 3)
+
+
+@pytest.mark.parametrize(
+    ("name", "words"), [("flame.pkl", "numpy.savez"), ("m.npz", "cannot be read"), ("a.obj", "it is Basel")]
+)
+def test_what_is_no_model_is_refused(tmp_path: Path, name: str, words: str) -> None:
+    path = tmp_path / name
+    path.write_bytes(b"\x80\x04nothing")
+    with pytest.raises(InputError, match=words):
+        read_model(path)
+
+
+def test_a_model_with_code_is_refused(tmp_path: Path, harm: object) -> None:
+    path = tmp_path / "model.npz"
+    np.savez(path, neutral=np.array([harm], object))
+    with pytest.raises(InputError):
+        read_model(path)
+    assert not harm.trace.exists()  # type: ignore[attr-defined]
+
+
+# -- the command ----------------------------------------------------------------------------------
+
+
+@pytest.mark.data
+def test_fit_of_a_clip_and_what_it_refuses(data_dir: Path, tmp_path: Path, write_clip, monkeypatch) -> None:  # type: ignore[no-untyped-def]
+    from infinex.jobs import fit as job
+    from infinex.media.image import read_image
+    from infinex.media.video import VideoReader
+
+    with VideoReader(sorted((data_dir / "clips/train").glob("*.mp4"))[0]) as reader:
+        frames = [f.image for f, _ in zip(reader, range(14))]
+    out, calls = tmp_path / "person.npz", []
+    monkeypatch.setattr(job, "SAVE_EVERY", 0.0)
+
+    def stopped(done: int, total: int | None) -> None:
+        calls.append(done)
+        if len(calls) == 20:
+            raise KeyboardInterrupt
+
+    clip = write_clip(frames)
+    with pytest.raises(KeyboardInterrupt):
+        job.fit(clip, out, progress=stopped)
+    assert not out.exists()
+    calls.clear()
+    person = job.fit(clip, out, progress=lambda done, total: calls.append(done))
+    assert (
+        len(calls) < 14 and out.is_file() and sorted(p.name for p in tmp_path.iterdir()) == ["clip.mp4", "person.npz"]
+    )
+    assert len(person) == 14 and person.valid.all() and person.energy.mean() < 0.08
+    assert len(Person.load(out)) == 14
+    with pytest.raises(InputError, match="at least 12"):
+        job.fit(write_clip(frames[:5], "short.mp4"))
+    couple = read_image(data_dir / "portraits/deepface_couple.jpg")
+    k = 512 / max(couple.shape[:2])
+    couple = cv2.resize(couple, (round(couple.shape[1] * k) // 2 * 2, round(couple.shape[0] * k) // 2 * 2))
+    with pytest.raises(InputError, match="2 people"):
+        job.fit(write_clip([couple] * 2, "two.mp4"))

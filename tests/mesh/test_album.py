@@ -1,0 +1,94 @@
+"""Further pictures of a person: the mouth that fits is taken from them, and other people are refused."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infinex.drivers.contract import Drive
+from infinex.drivers.units import units_motion
+from infinex.engine import Setting, Source, load_engine
+from infinex.errors import FaceNotFoundError, InputError
+from infinex.face.tracker import FaceTracker, find_faces
+from infinex.media.image import write_image
+from infinex.media.video import VideoReader
+from infinex.mesh import album as module
+from infinex.mesh.album import Album, cut_out, identity_is_checked, read_album
+from infinex.mesh.engine import MeshEngine, MeshOptions
+from infinex.options import Options
+
+pytestmark = pytest.mark.data
+
+
+@pytest.fixture(scope="module")
+def frames(data_dir: Path) -> list[Source]:
+    """Frames of one talker, tracked."""
+    clip = data_dir / "clips/train/latentsync_2_00.mp4"
+    with VideoReader(clip) as reader, FaceTracker() as tracker:
+        seen = [(f.image, tracker(f.image)) for f, _ in zip(reader, range(24))]
+    return [Source(image, face) for image, face in seen if face is not None]
+
+
+def test_the_mouth_that_is_asked_for_is_found(frames: list[Source]) -> None:
+    album = Album([cut_out(s.image, s.face.landmarks) for s in frames])
+    if not album.views:
+        pytest.skip("this talker never opens the mouth")
+    widest = int(np.argmax(album.gaps))
+    found = album(album.views[widest].points)
+    assert found is not None and (found.points == album.views[widest].points).all()
+    shut = album.views[widest].points.copy()
+    shut[module.top.LIPS_INNER_LOWER] = shut[module.top.LIPS_INNER_UPPER]
+    assert album(shut) is None
+    agape = album.views[widest].points.copy()
+    agape[module.top.LIPS_INNER_LOWER[1:-1], 1] += 1000
+    assert album(agape) is None
+
+
+def test_an_album_changes_open_mouths_alone(frames: list[Source], tmp_path: Path) -> None:
+    for i, s in enumerate(frames[::4]):
+        write_image(tmp_path / f"{i:02}.png", s.image)
+    source = frames[0]
+    pictures = {}
+    for name, album in (("without", ""), ("with", str(tmp_path))):
+        engine = MeshEngine(MeshOptions("own", "none", album=album, refine=False))
+        face = engine.prepare(source)
+        for units in ({"AU1": 0.8}, {"AU26": 0.9, "AU25": 0.6}):
+            motion = units_motion(np.array([list(units.values())]), list(units))
+            face.begin(motion.rest, None, None)
+            canvas = source.image.copy()
+            face.draw(canvas, Drive(motion.at(0)))
+            pictures[name, len(units)] = canvas
+    assert (pictures["with", 1] == pictures["without", 1]).all()
+    changed = np.abs(pictures["with", 2].astype(int) - pictures["without", 2]).max(2) > 4
+    assert changed.any()
+    lips = source.face.landmarks[module.LIPS, :2]
+    y, x = np.nonzero(changed)
+    wide = np.ptp(lips[:, 0])
+    assert (np.abs(x - lips[:, 0].mean()) < 0.8 * wide).all() and (y > lips[:, 1].min() - 0.3 * wide).all()
+
+
+def test_what_is_no_album_is_refused(frames: list[Source], tmp_path: Path, data_dir: Path) -> None:
+    with pytest.raises(InputError, match="no such folder"):
+        read_album(tmp_path / "nowhere", frames[0])
+    with pytest.raises(FaceNotFoundError, match="--album"):
+        read_album(tmp_path, frames[0])
+    with pytest.raises(InputError, match="--album"):
+        Options(engine="fomm", album=str(tmp_path)).of_engine(__import__("infinex.engine").engine.find_engine("fomm"))
+    write_image(tmp_path / "a.png", frames[0].image)
+    engine = load_engine("mesh", replace(Options(), album=str(tmp_path)))
+    with pytest.raises(InputError, match="one person"):
+        engine.prepare(frames[0], Setting(beside=[frames[0].face]))
+
+
+@pytest.mark.skipif(not identity_is_checked(), reason="dlib is not installed: pip install face_recognition_models dlib-bin")
+def test_somebody_else_is_refused(frames: list[Source], tmp_path: Path, portrait: Path) -> None:
+    from infinex.media.image import read_image
+
+    other = read_image(portrait)
+    write_image(tmp_path / "a.png", frames[0].image)
+    with pytest.raises(InputError, match="somebody else"):
+        read_album(tmp_path, Source(other, find_faces(other)[0]))
+    assert len(read_album(tmp_path, frames[3])) == 1
