@@ -14,6 +14,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 
 from infinex._version import __version__
 from infinex.commands.animate import animate
+from infinex.commands.batch import batch
 from infinex.commands.doctor import doctor
 from infinex.commands.edit import edit
 from infinex.commands.evaluate import evaluate
@@ -31,6 +32,7 @@ from infinex.errors import InfinexError, missing_library
 
 COMMANDS = (
     animate,
+    batch,
     edit,
     track,
     motions,

@@ -169,6 +169,7 @@ def animate(
 
     With camera:0, n or space takes the face as it is now for rest, and q or Esc ends."""
     from infinex.drivers.text import open_text
+    from infinex.interchange.streams import is_stream
     from infinex.jobs.animate import animate as run
     from infinex.jobs.open import open_said, open_units, open_voice
     from infinex.jobs.source import is_film
@@ -190,8 +191,8 @@ def animate(
         raise InputError("--still goes with --text, --speech or --say")
     if units is None and exaggerate:
         raise InputError("--allow-exaggeration goes with --units")
-    if voiced and driving is not None and driving.startswith("camera:"):
-        raise InputError("a voice cannot be laid over a camera; name a clip, or leave out the camera")
+    if voiced and driving is not None and (driving.startswith("camera:") or is_stream(driving)):
+        raise InputError("a voice cannot be laid over a camera or a stream; name a clip, or leave it out")
     if engine == "stylegan":
         from infinex.systems.language.engine import animate_text
 
@@ -223,7 +224,7 @@ def animate(
             notes = []
             if output is None:
                 return
-    if driving is not None and driving.startswith("camera:"):
+    if driving is not None and (driving.startswith("camera:") or is_stream(driving)):
         from infinex.jobs.live import run_live
 
         if background == "none":

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from infinex.drivers.camera import CameraDriver
 from infinex.errors import InputError, MissingDependencyError, option
+from infinex.interchange.streams import StreamDriver, is_stream
 from infinex.jobs.file import own_sound, provenance, seal_of
 from infinex.jobs.perform import Box, Cue, Picture, Summary, adjusted, perform, settled
 from infinex.jobs.recorder import Recording, open_recording
@@ -112,7 +113,9 @@ def check_live(o: Options) -> None:
 class Room:
     """The sink of a live performance: recording, virtual camera and window, each where there is one."""
 
-    def __init__(self, driver: CameraDriver, wishes: Wishes, mark: Mark | None, virtual: Any, window: bool) -> None:
+    def __init__(
+        self, driver: CameraDriver | StreamDriver, wishes: Wishes, mark: Mark | None, virtual: Any, window: bool
+    ) -> None:
         self.driver, self.wishes = driver, wishes
         self.recording: Recording | None = None
         self._mark, self._virtual, self._window = mark, virtual, window
@@ -144,7 +147,7 @@ class Room:
 
 
 def run_live(source: Path, name: str, output: Path | None, options: Options) -> Summary:
-    """Animate a portrait by a camera until the window is closed, q is pressed, Ctrl-C, or the camera stops.
+    """Animate a portrait by a camera or a stream until the window is closed, q is pressed, Ctrl-C, or the camera stops.
 
     Shows a preview window where there is a screen, feeds a virtual camera where `pyvirtualcam` is installed, and
     records into `output` where it is given: as long as the performance lasted, with the sound of the microphone."""
@@ -167,7 +170,7 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
         )
     notes: list[str] = []
     wishes = Wishes()
-    driver = CameraDriver(name, options.smooth, options.refine, look=False)
+    driver = StreamDriver(name) if is_stream(name) else CameraDriver(name, options.smooth, options.refine, look=False)
     room = Room(driver, wishes, Mark(*size) if options.mark else None, virtual, window)
     still = stage.image
     if options.panel:
@@ -204,15 +207,18 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
 
 
 def _summary(
-    output: Path | None, recording: Recording | None, driver: CameraDriver, shown: int, started: float, ended: float,
-    size: tuple[int, int], faces: int, options: Options, notes: list[str],
+    output: Path | None, recording: Recording | None, driver: CameraDriver | StreamDriver, shown: int,
+    started: float, ended: float, size: tuple[int, int], faces: int, options: Options,
+    notes: list[str],
 ) -> Summary:  # fmt: skip
     seconds = max(ended - started, 1e-3)
     frames = shown if recording is None else recording.frames
     duration = seconds if recording is None else frames / (options.fps or driver.fps)
     if driver.stopped:
         kept = "" if recording is None else f"; {output} holds all until then"
-        notes.append(f"{driver.name} stopped after {duration:.1f} s: unplugged, or taken by another program{kept}")
+        why = "nothing more came" if is_stream(driver.name) else "unplugged, or taken by another program"
+        notes.append(f"{driver.name} stopped after {duration:.1f} s: {why}{kept}")
+    notes += driver.warnings
     return Summary(
         str(output or ""), frames, round(seconds, 3), round(shown / seconds, 2), round(duration, 3),
         *size, faces, options.engine, notes,

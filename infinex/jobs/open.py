@@ -19,6 +19,8 @@ from infinex.drivers.text import label_of
 from infinex.drivers.video import VideoDriver
 from infinex.errors import FaceNotFoundError, InputError, option
 from infinex.face.tracker import Face, choose, shared_finder
+from infinex.interchange import formats
+from infinex.interchange.take import TakeDriver
 from infinex.media.image import is_image, read_image
 from infinex.motion import Motion
 from infinex.options import DrivingOptions, Options
@@ -32,7 +34,8 @@ OF_CLIPS = ("reference", "smooth", "keep_readable", "driver_face")  # what only 
 
 
 def open_driver(driving: Driving, options: Options | None = None) -> Driver:
-    """The driver for a video, a still picture, a `.motion.npz` file, a bundled motion's name or a Motion.
+    """The driver for a video, a still picture, a `.motion.npz` file, a take of another tool, a bundled motion's name
+    or a Motion.
 
     A driver that is open already is returned as it is. Call `settle` on it before iterating. Raises InputError, also
     for options that such a driver cannot follow."""
@@ -54,8 +57,12 @@ def open_driver(driving: Driving, options: Options | None = None) -> Driver:
     return opened if (o.start, o.end) == WHOLE else Excerpt(opened, o.start, o.end)
 
 
-def _motion(driving: str | Path | Motion, o: Options) -> MotionDriver:
+def _motion(driving: str | Path | Motion, o: Options) -> Driver:
     """A performance that is not filmed, at the rate that is asked for."""
+    if formats.is_take(driving):
+        assert isinstance(driving, (str, Path))
+        take = formats.read(driving)
+        return TakeDriver(take.resampled(o.fps) if o.fps else take, Path(driving).name)
     if isinstance(driving, Motion):
         return MotionDriver(driving.resample(o.fps) if o.fps else driving)
     text = str(driving)
@@ -67,7 +74,7 @@ def _motion(driving: str | Path | Motion, o: Options) -> MotionDriver:
 
 def is_clip(driving: Driving) -> bool:
     """Whether a driver is named that is opened as a video: a file, or a folder or pattern of pictures."""
-    if not isinstance(driving, (str, Path)) or str(driving).endswith(".npz"):
+    if not isinstance(driving, (str, Path)) or str(driving).endswith(".npz") or formats.is_take(driving):
         return False
     path = Path(driving)
     return (path.exists() or bool(path.suffix)) and not (path.is_file() and is_image(path))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from infinex.drivers.capture import one_rest
-from infinex.drivers.contract import WHOLE
+from infinex.drivers.contract import WHOLE, Drive
 from infinex.drivers.motion import still_move
 from infinex.drivers.units import told_apart, with_units
 from infinex.drivers.video import VideoDriver
@@ -29,12 +30,13 @@ def track(
     end: float | None = None,
     face: str = "largest",
     notes: list[str] | None = None,
+    watch: Callable[[VideoDriver, Drive], None] | None = None,
 ) -> tuple[Motion, list[tuple[float, float]]]:
     """Capture the performance in a video: its motion with Action Units, and where the face was lost.
 
     Of a still picture the one moment it shows, measured from the average face. `start`, `end`: seconds of the video.
     `face`: whose, where a video shows several; `notes` is given words about that and about cuts, across which all is
-    told from the first shot's rest."""
+    told from the first shot's rest. `watch` sees every drive of a film as it comes, with the driver."""
     if is_image(video):
         if (start, end) != WHOLE:
             raise InputError(
@@ -50,6 +52,8 @@ def track(
         for drive in one_rest(driver, driver.rest):
             moves.append(replace(drive.move, offsets=drive.move.offsets.astype(np.float32)))
             reader.add(drive.image, drive.points, drive.move.offsets)
+            if watch is not None:
+                watch(driver, drive)
             if progress:
                 progress(len(moves), driver.frames)
     finally:

@@ -1,0 +1,1 @@
+"""Performances in the formats of other tools: in and out, as files and as streams."""

@@ -1,0 +1,115 @@
+"""Many jobs: lists that are read or refused, a manifest that goes on, and processes that are killed."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import pytest
+
+from infinex.errors import InputError
+from infinex.jobs import batch as batches
+from infinex.jobs.batch import Job, batch, done_before, read_jobs
+
+
+def _jobs(portrait: Path, folder: Path, count: int = 2) -> Path:
+    """A list of short jobs, of which the last one cannot be done."""
+    shutil.copy(portrait, folder / "face.jpg")
+    rows = [{"source": "face.jpg", "driving": "smile", "output": f"{k}.mp4", "options": {"size": 128, "end": 0.2}}
+            for k in range(count)]  # fmt: skip
+    rows.append({"source": "nobody.jpg", "driving": "smile", "output": "no.mp4"})
+    path = folder / "jobs.jsonl"
+    path.write_text("".join(json.dumps(r) + "\n" for r in rows))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("line", "word"),
+    [("{", "not JSON"), ("3", "an object"), ('{"source": "a"}', "wanted"),
+     ('{"source": "a", "driving": "b", "x": 1}', "unknown x"),
+     ('{"source": "a", "driving": "b", "options": {"sise": 3}}', "unknown sise"),
+     ('{"source": "a", "driving": "b", "output": "../a.mp4"}', "within"), ("", "no jobs")],
+)  # fmt: skip
+def test_lists_of_something_else_are_refused(line: str, word: str, tmp_path: Path) -> None:
+    (tmp_path / "a.jsonl").write_text(line + "\n")
+    with pytest.raises(InputError, match=word):
+        read_jobs(tmp_path / "a.jsonl")
+
+
+def test_a_folder_of_portraits(tmp_path: Path) -> None:
+    with pytest.raises(InputError, match="driver"):
+        read_jobs(tmp_path)
+    for name in ("a.jpg", "a.png", "notes.txt"):
+        (tmp_path / name).write_bytes(b"")
+    assert [j.output for j in read_jobs(tmp_path, "smile")] == ["a.mp4", "a-2.mp4"]
+
+
+def test_a_run_goes_on_and_says_what_failed(portrait: Path, tmp_path: Path) -> None:
+    jobs, out = read_jobs(_jobs(portrait, tmp_path)), tmp_path / "out"
+    first = batch(jobs, out, 1)
+    assert (first["done"], first["failed"]) == (2, 1) and (out / "1.mp4").stat().st_size > 500
+    rows = [json.loads(line) for line in (out / "manifest.jsonl").read_text().splitlines()]
+    assert sorted(r["status"] for r in rows) == ["done", "done", "failed"]
+    assert "nobody.jpg" in next(r["error"] for r in rows if r["status"] == "failed")
+    # One result is gone, and the last line was cut short: that one is done again, the other is not.
+    (out / "0.mp4").unlink()
+    before = (out / "1.mp4").stat().st_mtime_ns
+    with (out / "manifest.jsonl").open("a") as file:
+        file.write('{"key": "torn')
+    again = batch(jobs[:2], out, 1)
+    assert (again["done"], again["skipped"]) == (2, 1)
+    assert (out / "0.mp4").exists() and (out / "1.mp4").stat().st_mtime_ns == before
+    assert len(done_before(out / "manifest.jsonl", out)) == 2
+
+
+def test_a_clip_that_drives_several_is_tracked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from infinex.drivers.motion import load_motion
+    from infinex.jobs import track as tracking
+
+    asked: list[str] = []
+
+    def track(video: str) -> tuple:
+        asked.append(video)
+        return load_motion("smile").trim(0, 0.2), []
+
+    monkeypatch.setattr(tracking, "track", track)
+    clip = tmp_path / "clip.mp4"
+    clip.write_bytes(b"x")
+    jobs = [Job(f"{k}.jpg", str(clip), f"{k}.mp4") for k in range(3)]
+    own = Job("3.jpg", str(clip), "3.mp4", {"start": 1.0})
+    ready = batches.shared([*jobs, own], tmp_path / "out")
+    assert (
+        asked == [str(clip)] and len({j.driving for j in ready[:3]}) == 1 and ready[0].driving.endswith(".motion.npz")
+    )
+    assert ready[3] == own
+    batches.shared(jobs, tmp_path / "out")
+    assert len(asked) == 1
+
+
+@pytest.mark.slow
+def test_a_killed_run_goes_on(portrait: Path, tmp_path: Path) -> None:
+    path, out = _jobs(portrait, tmp_path, 4), tmp_path / "out"
+    call = [sys.executable, "-m", "infinex.cli", "batch", str(path), "--out", str(out), "--jobs", "1", "--quiet"]
+    run = subprocess.Popen(call, start_new_session=True)
+    manifest = out / "manifest.jsonl"
+    while not (manifest.exists() and manifest.read_text().count("\n")):
+        time.sleep(0.1)
+        assert run.poll() is None
+    os.killpg(run.pid, signal.SIGKILL)
+    run.wait()
+    assert subprocess.run(call, check=False).returncode == 0
+    rows = [json.loads(line) for line in manifest.read_text().splitlines()]
+    assert sorted(r["output"] for r in rows if r["status"] == "done") == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
+
+
+@pytest.mark.slow
+def test_on_a_ray_cluster(portrait: Path, tmp_path: Path) -> None:
+    pytest.importorskip("ray", reason="Ray is not installed: pip install 'infinex[ray]'")
+    done = batch(read_jobs(_jobs(portrait, tmp_path)), tmp_path / "out", ray="local")
+    assert (done["done"], done["failed"]) == (2, 1)
