@@ -33,7 +33,13 @@ def _cubic_table() -> NDArray[np.float32]:
     return out.astype(np.float32)
 
 
-CUBIC = _cubic_table()
+def _linear_table() -> NDArray[np.float32]:
+    """The same where only the middle two count."""
+    f = np.arange(1 << FINE) / (1 << FINE)
+    return np.stack([0 * f, 1 - f, f, 0 * f], 1).astype(np.float32)
+
+
+CUBIC, LINEAR = _cubic_table(), _linear_table()
 
 
 def _spread(builder: Any, vector: Any, first: int, count: int, times: int) -> Any:
@@ -48,9 +54,9 @@ def _half(builder: Any, vector: Any, count: int) -> Any:
     return builder.fadd(first, second, flags=FAST)
 
 
-def _weighed(builder: Any, address: Any, stride: Any, x: Any, y: Any, count: int = 4) -> Any:
-    """`count`² pixels of four bytes from `address` on, weighed by two lines of a table of weights: a packed pixel,
-    rounded and clipped."""
+def _weighed(builder: Any, address: Any, stride: Any, x: Any, y: Any, first: int, count: int) -> Any:
+    """`count`² pixels of four bytes from `address` on, by two lines of a table of weights, of which those from the
+    `first` on count: a packed pixel, rounded and clipped."""
     n = 4 * count
     bytes_, floats, four = (
         ir.VectorType(ir.IntType(8), n), ir.VectorType(ir.FloatType(), n), ir.VectorType(ir.FloatType(), 4),
@@ -61,9 +67,9 @@ def _weighed(builder: Any, address: Any, stride: Any, x: Any, y: Any, count: int
         at = builder.add(address, builder.mul(stride, ir.Constant(stride.type, row)))
         pixels = builder.load(builder.inttoptr(at, bytes_.as_pointer()), align=1)
         pixels = builder.zext(pixels, ir.VectorType(ir.IntType(32), n))
-        term = builder.fmul(builder.sitofp(pixels, floats), _spread(builder, wy, row, 1, n), flags=FAST)
+        term = builder.fmul(builder.sitofp(pixels, floats), _spread(builder, wy, first + row, 1, n), flags=FAST)
         total = term if total is None else builder.fadd(total, term, flags=FAST)
-    total = builder.fmul(total, _spread(builder, wx, 0, count, 4), flags=FAST)
+    total = builder.fmul(total, _spread(builder, wx, first, count, 4), flags=FAST)
     while n > 4:
         total = _half(builder, total, n)
         n //= 2
@@ -80,17 +86,29 @@ def _four_by_four(typing: Any, address: Any, stride: Any, x: Any, y: Any) -> Any
     """A packed pixel from 4×4 of four bytes, the first at `address`; x and y are the addresses of their weights."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _weighed(builder, *args)
+        return _weighed(builder, *args, 0, 4)
+
+    return types.uint32(types.intp, types.intp, types.intp, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _two_by_two(typing: Any, address: Any, stride: Any, x: Any, y: Any) -> Any:
+    """The same from 2×2, by the middle two of the weights."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        return _weighed(builder, *args, 1, 2)
 
     return types.uint32(types.intp, types.intp, types.intp, types.intp), generate
 
 
 def shows(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
-    """Where the 4×4 pixels from one before on show anything of an alpha (H, W): 0 where they do not."""
-    return np.asarray(cv2.dilate(alpha, np.ones((4, 4), np.uint8), anchor=(1, 1)), np.uint8)
+    """What the 4×4 pixels from one before on show of an alpha (H, W): 0 nothing, 2 nothing else, else 1."""
+    four = np.ones((4, 4), np.uint8)
+    some, all_ = cv2.dilate(alpha, four, anchor=(1, 1)) > 0, cv2.erode(alpha, four, anchor=(1, 1)) == 255
+    return some.astype(np.uint8) + all_
 
 
-@njit(cache=True, nogil=True, inline="always")
+@njit(cache=True, nogil=True)
 def _inside(at: int, size: int, mirrored: bool) -> int:
     """The pixel of a line of `size` that stands for one beyond its ends."""
     if at < 0:
@@ -160,8 +178,10 @@ def cover(
                 lo, hi = min(lo, x), max(hi, x)
             j0 = max(0, int(np.ceil(lo - 1e-3)))
             j1 = min(W - 1, int(np.floor(hi + 1e-3)))
-            for j in range(j0, j1 + 1):
-                ids[i, j] = number
+            if j1 >= j0:
+                line = ids[i]
+                for j in range(np.uintp(j0), np.uintp(j1 + 1)):
+                    line[j] = number
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -238,17 +258,49 @@ def places(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
+def _uncovered(
+    coarse: NDArray, row: int, next_row: int, fv: float, across: float, near: int, hidden: int
+) -> int:  # fmt: skip
+    """How much of the fill shows, 0..255; see `paint`. `across` and the rows are places in `coarse`."""
+    if near == 0:
+        return hidden
+    m = coarse.shape[1]
+    across = max(0.0, across)
+    at = min(int(across), m - 1)
+    beside, fu = min(at + 1, m - 1), across - at
+    upper = coarse[row, at] + fu * (float(coarse[row, beside]) - float(coarse[row, at]))
+    lower = coarse[next_row, at] + fu * (float(coarse[next_row, beside]) - float(coarse[next_row, at]))
+    shown = int(upper + fv * (lower - upper) + 0.5)
+    return max(hidden, (shown * near + 127) // 255)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _lay(out: NDArray, source: NDArray, fill: NDArray, x: int, packed: int, g: int) -> None:
+    """A pixel of rows (W, 3): a packed one with alpha over what is behind it."""
+    p = np.int32(packed >> np.uint32(24))
+    for k in range(3):
+        colour = np.int32((packed >> np.uint32(8 * k)) & np.uint32(255))
+        if p == 255:
+            out[x, k] = colour
+            continue
+        back = np.int32(source[x, k]) * 255
+        if g > 0:
+            back += np.int32(g) * (np.int32(fill[x, k]) - np.int32(source[x, k]))
+        out[x, k] = (colour * 255 * p + back * (255 - p) + 32512) // 65025
+
+
+@njit(cache=True, nogil=True, fastmath=True)
 def paint(
     ids: NDArray, affine: NDArray, still: NDArray, x0: int, y0: int, a: int, b: int, c: int, d: int, picture: NDArray,
-    cx: int, cy: int, kind: NDArray, mirrored: bool, weights: NDArray, source: NDArray, fill: NDArray, near: NDArray,
-    hidden: NDArray, coarse: NDArray, out: NDArray,
+    cx: int, cy: int, kind: NDArray, mirrored: bool, cubic: bool, weights: NDArray, source: NDArray, fill: NDArray,
+    near: NDArray, hidden: NDArray, coarse: NDArray, out: NDArray,
 ) -> int:  # fmt: skip
     """The person, moved, over the background: pixels (a, b) to (c, d) of `out` (H, W, 3).
 
     `ids` (H, W) numbers of triangles, from (x0, y0) of the target's plane on; `affine` (T, 6) their maps and
     `still` (T,) which of them stay. `picture` (h, w, 4) is the person with alpha, perhaps continued beyond the
     source's borders, whose corner then lies at (cx, cy) in it; `kind` (h, w) is 0 where the 4×4 pixels from one before
-    on show nothing of it. `weights` are CUBIC.
+    on show nothing of it, 2 where nothing else. `weights` are CUBIC or LINEAR, as `cubic` says.
     `source` and `fill` (H, W, 3). How much of the fill shows: `coarse` (n, m), enlarged over the box, times `near`
     (H, W), at least `hidden` (H, W). out = p·warp + (1 - p)·[g·fill + (1 - g)·source].
     Returns bits for the source's borders beyond which something was sampled."""
@@ -257,72 +309,69 @@ def paint(
     data, stride, table = picture.ctypes.data, 4 * w, weights.ctypes.data
     n, m = coarse.shape
     one = 65536.0
+    scale = m / (c - a)
     beyond = 0
     for i in range(b, d):
         f = max(0.0, (i - b + 0.5) * n / (d - b) - 0.5)
         row = min(int(f), n - 1)
-        next_row, fv = min(row + 1, n - 1), np.float32(f - row)
-        j = a
-        while j < c:
-            t = ids[i, j]
-            end = j + 1
-            while end < c and ids[i, end] == t:
-                end += 1
-            if t >= 0 and still[t]:
-                t = np.int16(-1)
-            sx = sy = dx = dy = np.int64(0)
-            whole = False  # whether all of the run is sampled well inside
-            if t >= 0:
-                u0 = affine[t, 0] * (j + x0) + affine[t, 1] * (i + y0) + affine[t, 2]
-                v0 = affine[t, 3] * (j + x0) + affine[t, 4] * (i + y0) + affine[t, 5]
-                u1, v1 = u0 + affine[t, 0] * (end - 1 - j), v0 + affine[t, 3] * (end - 1 - j)
-                sx, sy = np.int64(np.floor((u0 + cx) * one + 0.5)), np.int64(np.floor((v0 + cy) * one + 0.5))
-                dx, dy = np.int64(np.floor(affine[t, 0] * one + 0.5)), np.int64(np.floor(affine[t, 3] * one + 0.5))
-                left, right, up, down = min(u0, u1), max(u0, u1), min(v0, v1), max(v0, v1)
-                whole = (left + cx >= 1.1 and right + cx < w - 2.1
-                         and up + cy >= 1.1 and down + cy < h - 2.1)  # fmt: skip
-                beyond |= LEFT * (left < -SLACK) | RIGHT * (right > W - 1 + SLACK)
-                beyond |= TOP * (up < -SLACK) | BOTTOM * (down > H - 1 + SLACK)
+        next_row, fv = min(row + 1, n - 1), f - row
+        line, target, behind, filled, close, under = ids[i], out[i], source[i], fill[i], near[i], hidden[i]
+        j = np.uintp(a)
+        last = np.uintp(c)
+        while j < last:
+            t = line[j]
+            end = np.uintp(j + np.uintp(1))
+            while end < last and line[end] == t:
+                end = np.uintp(end + np.uintp(1))
+            if t < 0 or still[t]:
+                for x in range(j, end):
+                    target[x, 0], target[x, 1], target[x, 2] = behind[x, 0], behind[x, 1], behind[x, 2]
+                    if close[x] == 0 and under[x] == 0:
+                        continue
+                    g = _uncovered(coarse, row, next_row, fv, (x - a + 0.5) * scale - 0.5, close[x], under[x])
+                    p = np.uint32(picture[i + cy, x + cx, 3])
+                    if g > 0 and p < 255:
+                        packed = np.uint32(behind[x, 0]) | np.uint32(behind[x, 1]) << np.uint32(8)
+                        packed |= np.uint32(behind[x, 2]) << np.uint32(16) | p << np.uint32(24)
+                        _lay(target, behind, filled, x, packed, g)
+                j = end
+                continue
+            steps = int(end - j) - 1
+            u0 = affine[t, 0] * (j + x0) + affine[t, 1] * (i + y0) + affine[t, 2]
+            v0 = affine[t, 3] * (j + x0) + affine[t, 4] * (i + y0) + affine[t, 5]
+            u1, v1 = u0 + affine[t, 0] * steps, v0 + affine[t, 3] * steps
+            left, right, up, down = min(u0, u1), max(u0, u1), min(v0, v1), max(v0, v1)
+            beyond |= LEFT * (left < -SLACK) | RIGHT * (right > W - 1 + SLACK)
+            beyond |= TOP * (up < -SLACK) | BOTTOM * (down > H - 1 + SLACK)
+            sx, sy = np.int64(np.floor((u0 + cx) * one + 0.5)), np.int64(np.floor((v0 + cy) * one + 0.5))
+            dx, dy = np.int64(np.floor(affine[t, 0] * one + 0.5)), np.int64(np.floor(affine[t, 3] * one + 0.5))
+            whole = left + cx >= 1.1 and right + cx < w - 2.1 and up + cy >= 1.1 and down + cy < h - 2.1
             for x in range(j, end):
-                g = np.int32(0)
-                if near[i, x] > 0:
-                    f = max(0.0, (x - a + 0.5) * m / (c - a) - 0.5)
-                    at = min(int(f), m - 1)
-                    beside, fu = min(at + 1, m - 1), np.float32(f - at)
-                    upper = coarse[row, at] + fu * (np.float32(coarse[row, beside]) - np.float32(coarse[row, at]))
-                    lower = np.float32(coarse[next_row, at])
-                    lower += fu * (np.float32(coarse[next_row, beside]) - lower)
-                    shown = np.int32(upper + fv * (lower - upper) + np.float32(0.5))
-                    g = (shown * np.int32(near[i, x]) + 127) // 255
-                g = max(g, np.int32(hidden[i, x]))
-                packed = np.uint32(0)
                 ix, iy = sx >> 16, sy >> 16
-                if whole or (t >= 0 and ix >= 1 and iy >= 1 and ix < w - 2 and iy < h - 2):
-                    if kind[iy, ix] > 0:
+                shown = 1
+                packed = np.uint32(0)
+                if whole or (ix >= 1 and iy >= 1 and ix < w - 2 and iy < h - 2):
+                    shown = kind[np.uintp(iy), np.uintp(ix)]
+                    if shown > 0:
                         wx = table + (((sx >> (16 - FINE)) & MASK) << 4)
                         wy = table + (((sy >> (16 - FINE)) & MASK) << 4)
-                        packed = _four_by_four(data + (iy - 1) * stride + 4 * (ix - 1), stride, wx, wy)
-                elif t >= 0:
+                        if cubic:
+                            packed = _four_by_four(data + (iy - 1) * stride + 4 * (ix - 1), stride, wx, wy)
+                        else:
+                            packed = _two_by_two(data + iy * stride + 4 * ix, stride, wx, wy)
+                else:
                     packed = _at_border(picture, sx, sy, weights, mirrored)
-                elif g > 0:
-                    packed = np.uint32(source[i, x, 0]) | np.uint32(source[i, x, 1]) << np.uint32(8)
-                    packed |= np.uint32(source[i, x, 2]) << np.uint32(16)
-                    packed |= np.uint32(picture[i + cy, x + cx, 3]) << np.uint32(24)
                 sx += dx
                 sy += dy
-                p = np.int32(packed >> np.uint32(24))
-                if p == 255:
-                    out[i, x, 0] = packed & np.uint32(255)
-                    out[i, x, 1] = (packed >> np.uint32(8)) & np.uint32(255)
-                    out[i, x, 2] = (packed >> np.uint32(16)) & np.uint32(255)
-                elif p == 0 and g == 0:
-                    out[i, x, 0], out[i, x, 1], out[i, x, 2] = source[i, x, 0], source[i, x, 1], source[i, x, 2]
+                if shown == 2:
+                    target[x, 0] = packed & np.uint32(255)
+                    target[x, 1] = (packed >> np.uint32(8)) & np.uint32(255)
+                    target[x, 2] = (packed >> np.uint32(16)) & np.uint32(255)
+                elif shown == 0 and close[x] == 0 and under[x] == 0:
+                    target[x, 0], target[x, 1], target[x, 2] = behind[x, 0], behind[x, 1], behind[x, 2]
                 else:
-                    for k in range(3):
-                        colour = np.int32((packed >> np.uint32(8 * k)) & np.uint32(255))
-                        back = np.int32(source[i, x, k]) * 255
-                        back += g * (np.int32(fill[i, x, k]) - np.int32(source[i, x, k]))
-                        out[i, x, k] = (colour * 255 * p + back * (255 - p) + 32512) // 65025
+                    g = _uncovered(coarse, row, next_row, fv, (x - a + 0.5) * scale - 0.5, close[x], under[x])
+                    _lay(target, behind, filled, x, packed, g)
             j = end
     return beyond
 
@@ -342,38 +391,41 @@ def paint_fine(
     share, shift = 1.0 / times, 0.5 / times - 0.5
     count = times * times
     beyond = 0
+    one = 65536.0
     for i in range(len(edge_y)):
+        target = out[b + i]
         for j in range(len(edge_x)):
             e = edge_x[j] * edge_y[i]
             if e <= 0:
                 continue
             red = green = blue = np.uint32(0)
-            for s in range(count):
-                m, n = times * i + s // times, times * j + s % times
-                x, y = a + shift + n * share, b + shift + m * share
-                t = ids[m, n]
-                if t >= 0:
-                    u, v = x + x0, y + y0
-                    x = affine[t, 0] * u + affine[t, 1] * v + affine[t, 2]
-                    y = affine[t, 3] * u + affine[t, 4] * v + affine[t, 5]
-                sx, sy = np.int64(np.floor((x + cx) * 65536.0 + 0.5)), np.int64(np.floor((y + cy) * 65536.0 + 0.5))
-                ix, iy = sx >> 16, sy >> 16
-                if ix >= 1 and iy >= 1 and ix < w - 2 and iy < h - 2:
-                    wx = table + (((sx >> (16 - FINE)) & MASK) << 4)
-                    wy = table + (((sy >> (16 - FINE)) & MASK) << 4)
-                    packed = _four_by_four(data + (iy - 1) * stride + 4 * (ix - 1), stride, wx, wy)
-                else:
-                    packed = _at_border(picture, sx, sy, weights, mirrored)
-                    beyond |= LEFT * (x < -SLACK) | RIGHT * (x > W - 1 + SLACK)
-                    beyond |= TOP * (y < -SLACK) | BOTTOM * (y > H - 1 + SLACK)
-                red += packed & np.uint32(255)
-                green += (packed >> np.uint32(8)) & np.uint32(255)
-                blue += (packed >> np.uint32(16)) & np.uint32(255)
-            r, q = np.float32(1) - e, e / np.float32(count)
-            y, x = b + i, a + j
-            out[y, x, 0] = np.uint8(out[y, x, 0] * r + np.float32(red) * q + np.float32(0.5))
-            out[y, x, 1] = np.uint8(out[y, x, 1] * r + np.float32(green) * q + np.float32(0.5))
-            out[y, x, 2] = np.uint8(out[y, x, 2] * r + np.float32(blue) * q + np.float32(0.5))
+            for m in range(times * i, times * (i + 1)):
+                line = ids[m]
+                for n in range(times * j, times * (j + 1)):
+                    x, y = a + shift + n * share, b + shift + m * share
+                    t = line[n]
+                    if t >= 0:
+                        u, v = x + x0, y + y0
+                        x = affine[t, 0] * u + affine[t, 1] * v + affine[t, 2]
+                        y = affine[t, 3] * u + affine[t, 4] * v + affine[t, 5]
+                    sx, sy = np.int64((x + cx) * one + 0.5), np.int64((y + cy) * one + 0.5)
+                    ix, iy = sx >> 16, sy >> 16
+                    if ix >= 1 and iy >= 1 and ix < w - 2 and iy < h - 2:
+                        wx = table + (((sx >> (16 - FINE)) & MASK) << 4)
+                        wy = table + (((sy >> (16 - FINE)) & MASK) << 4)
+                        packed = _four_by_four(data + (iy - 1) * stride + 4 * (ix - 1), stride, wx, wy)
+                    else:
+                        packed = _at_border(picture, sx, sy, weights, mirrored)
+                        beyond |= LEFT * (x < -SLACK) | RIGHT * (x > W - 1 + SLACK)
+                        beyond |= TOP * (y < -SLACK) | BOTTOM * (y > H - 1 + SLACK)
+                    red += packed & np.uint32(255)
+                    green += (packed >> np.uint32(8)) & np.uint32(255)
+                    blue += (packed >> np.uint32(16)) & np.uint32(255)
+            r, q, half = np.float32(1) - e, e / np.float32(count), np.float32(0.5)
+            k = a + j
+            target[k, 0] = np.uint8(target[k, 0] * r + np.float32(red) * q + half)
+            target[k, 1] = np.uint8(target[k, 1] * r + np.float32(green) * q + half)
+            target[k, 2] = np.uint8(target[k, 2] * r + np.float32(blue) * q + half)
     return beyond
 
 

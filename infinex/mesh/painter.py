@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from infinex.mesh.beyond import Beyond
-from infinex.mesh.kernel import BOTTOM, CUBIC, LEFT, RIGHT, TOP, paint, paint_fine, shows
+from infinex.mesh.kernel import BOTTOM, CUBIC, LEFT, LINEAR, RIGHT, TOP, paint, paint_fine, shows
 from infinex.mesh.layers import COARSE, Layers
 from infinex.mesh.warp import Flow
 
 Image = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
+LARGE = 1_200_000  # pixels that move
 ABOUT = 0.5  # IOD about a face within which a frame may be changed beside what moves
 
 
@@ -55,10 +58,13 @@ class Painter:
         coarse = layers.moved(*flow.maps(COARSE, (a + first, b + first), (c, d)), (a, b))
         if not coarse.size:
             coarse = np.zeros((1, 1), np.uint8)
+        # Cubic sampling keeps small pictures sharp; of large ones a pixel is too small to see the difference.
+        cubic = (c - a) * (d - b) < LARGE
         while True:
             bits = paint(
                 flow.ids, flow.affine, flow.still, *self._corner, a, b, c, d, *self._picture, self._shows,
-                self._mirrored, CUBIC, layers.image, layers.fill, layers.near, layers.hidden, coarse, part,
+                self._mirrored, cubic, CUBIC if cubic else LINEAR, layers.image, layers.fill, layers.near,
+                layers.hidden, coarse, part,
             )  # fmt: skip
             if not self._looks_beyond(bits):
                 return part
@@ -81,7 +87,7 @@ class Painter:
 
         `ids` are `Warp.numbers`, `share` in 0..1 is how much of it shows."""
         x0, y0, x1, y1 = box
-        across, down = (cv2.GaussianBlur(_within(n), (0, 0), 1.0).ravel() for n in (x1 - x0, y1 - y0))
+        across, down = _within(x1 - x0), _within(y1 - y0)
         while True:
             bits = paint_fine(
                 ids, times, flow.affine, *self._corner, x0 - self._corner[0], y0 - self._corner[1], *self._picture,
@@ -91,8 +97,9 @@ class Painter:
                 return
 
 
+@lru_cache(256)
 def _within(n: int) -> NDArray[np.float32]:
-    """A line (1, n) that is 1 but for two pixels at its ends."""
+    """A line (n,) that is 1 but for its ends, softly."""
     line = np.zeros((1, n), np.float32)
     line[:, 2:-2] = 1
-    return line
+    return np.asarray(cv2.GaussianBlur(line, (0, 0), 1.0), np.float32).ravel()
