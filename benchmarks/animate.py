@@ -1,44 +1,115 @@
-"""Speed and memory of `infinex animate`, from file to file.
+"""Speed and memory of `infinex animate`, from file to file, each run in a process of its own.
 
-    python benchmarks/animate.py [--driver CLIP] [--long MINUTES]
+    python benchmarks/animate.py [--driver CLIP] [--beside COMMIT [--python PYTHON]] [--pairs N] [--long MINUTES]
+                                 [--pictures PORTRAIT ...]
 
-Prints frames per second for three sizes, the share of each stage, the time to the first frame of a fresh
-process, and the peak memory of a long driver. Where PyTorch is installed, a plain evaluation of a network
-with the layer sizes of the First Order Motion Model (random weights) is timed in the same run.
-Without --driver a clip is made from the public-domain portrait inside Matplotlib.
+For portraits of several sizes: processor time of the whole process a frame, start and end included; frames a second
+once it runs; peak memory; seconds from the start of the process to its first frame. Then the first run ever, with
+nothing compiled. With `--beside` the same is done in turn with another commit, by PYTHON where that needs other
+libraries, and the ratio is printed, median of the pairs; then the frames of both are compared, before encoding:
+of the portraits that `--pictures` names, or of the ones that are timed. Without --driver a clip of 30 seconds,
+1280x720, is made from the public-domain portrait inside Matplotlib.
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
+import json
 import os
-import resource
 import subprocess
 import sys
 import tempfile
 import time
-from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import cv2
 import matplotlib
 import numpy as np
 
-from infinex.drivers.capture import Sighting
 from infinex.drivers.motion import load_motion
-from infinex.drivers.video import VideoDriver
-from infinex.face.tracker import FaceTracker
 from infinex.media.image import read_image, write_image
 from infinex.media.sink import open_sink
-from infinex.media.video import VideoReader
-from infinex.mesh.engine import MeshEngine, MeshOptions
-from infinex.pipeline import Options, Stage, animate, load_source, render
+from infinex.pipeline import load_source, render
 
-STAGES = ("decode", "track", "motion", "render", "encode")
+HERE = Path(__file__).resolve().parents[1]
 HOPPER = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
-CASES = {"512x512": (512, 512, 1.0), "1920x1080": (1920, 1080, 0.55), "4096x4096": (4096, 4096, 0.25)}
+CASES = {
+    "512x512": (512, 512, 1.0), "1920x1080": (1920, 1080, 0.55), "3840x2160": (3840, 2160, 0.55),
+    "4096x4096": (4096, 4096, 0.25),
+}  # fmt: skip
+BARS = {"512x512": 0.35, "1920x1080": 0.4, "4096x4096": 0.5}  # of the processor time of commit 87df446
+LIKE = 42.0  # dB from which two frames count as the same
+RUN = """
+import json, sys, time
+start = float(sys.argv[4])
+from infinex.pipeline import animate
+seen = []
+animate(*sys.argv[1:4], progress=lambda n, t: seen.append(time.time()))
+print(json.dumps([s - start for s in seen]))
+"""
+
+
+@dataclass
+class Took:
+    """What one run took: seconds of processor, seconds to each frame, peak memory in MB."""
+
+    cpu: float
+    seen: list[float]
+    peak: float
+
+    @property
+    def each(self) -> float:
+        """Milliseconds of processor a frame."""
+        return 1e3 * self.cpu / len(self.seen)
+
+    @property
+    def steady(self) -> float:
+        """Frames a second over the last two thirds."""
+        n = len(self.seen) // 3
+        return (len(self.seen) - 1 - n) / (self.seen[-1] - self.seen[n])
+
+
+@dataclass(frozen=True)
+class Tree:
+    """A working tree of the project, and the Python that runs it; what is compiled is kept in `cache`."""
+
+    root: Path
+    python: str
+    cache: Path
+
+    def _environment(self, cache: Path) -> dict[str, str]:
+        # An installation comes with its bytecode; here it is written at the first run that does not count.
+        kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
+        bytecode = {"PYTHONPYCACHEPREFIX": str(self.cache / "bytecode")}
+        return {**kept, **bytecode, "PYTHONPATH": str(self.root), "NUMBA_CACHE_DIR": str(cache)}
+
+    def animate(self, image: Path, driver: Path, out: Path, cache: Path | None = None) -> Took:
+        """Animate in a fresh process; with an empty `cache` it is the first run ever."""
+        command = [self.python, "-c", RUN, str(image), str(driver), str(out), str(time.time())]
+        with tempfile.TemporaryFile("w+") as said:
+            process = subprocess.Popen(
+                command, stdout=said, stderr=subprocess.PIPE, text=True, cwd=out.parent,
+                env=self._environment(cache or self.cache),
+            )  # fmt: skip
+            assert process.stderr is not None
+            wrong = process.stderr.read()
+            _, status, used = os.wait4(process.pid, 0)
+            process.returncode = os.waitstatus_to_exitcode(status)
+            if status:
+                raise RuntimeError(f"{self.root}: {wrong}")
+            said.seek(0)
+            seen = json.loads(said.read().splitlines()[-1])
+        scale = 1024**2 if sys.platform == "darwin" else 1024
+        return Took(used.ru_utime + used.ru_stime, seen, used.ru_maxrss / scale)
+
+    def pictures(self, image: Path, driver: Path, folder: Path) -> list[Path]:
+        """Frames as they are before encoding."""
+        command = [self.python, "-m", "infinex.cli", "animate", str(image), str(driver), "-o", str(folder)]
+        subprocess.run(command, check=True, capture_output=True, cwd=folder.parent, env=self._environment(self.cache))
+        return sorted(folder.glob("*.png"))
 
 
 def portrait(width: int, height: int, share: float) -> np.ndarray:
@@ -54,133 +125,103 @@ def portrait(width: int, height: int, share: float) -> np.ndarray:
 
 
 def make_driver(path: Path, seconds: float) -> Path:
-    """A 512-pixel clip of a talking face, as long as asked."""
-    sources = load_source(HOPPER, size=512)
+    """A clip of a talking face, 1280x720, as long as asked."""
+    sources = load_source(HOPPER, size=640)
     motion = load_motion("talking").loop(min(seconds, 10.0))
     frames = list(render(sources, motion))
-    with open_sink(path, frames[0].shape[1::-1], motion.fps, metadata={}) as sink:
+    picture = np.full((720, 1280, 3), 90, np.uint8)
+    h, w = min(720, frames[0].shape[0]), min(1280, frames[0].shape[1])
+    with open_sink(path, (1280, 720), motion.fps, metadata={}) as sink:
         for i in range(round(seconds * motion.fps)):
             j = i % (2 * len(frames) - 2)  # there and back, so that no jump shows
-            sink.write(frames[j if j < len(frames) else 2 * len(frames) - 2 - j])
+            picture[720 - h :, 640 - w // 2 : 640 - w // 2 + w] = frames[
+                j if j < len(frames) else 2 * len(frames) - 2 - j
+            ][:h, :w]
+            sink.write(picture)
     return path
 
 
-def stages(image: Path, driver: Path, out: Path) -> dict[str, float]:
-    """Milliseconds a frame of each stage, one after the other."""
-    spent: dict[str, float] = defaultdict(float)
-
-    def timed(name: str, work: Callable[[], Any]) -> Any:
-        start = time.perf_counter()
-        result = work()
-        spent[name] += time.perf_counter() - start
-        return result
-
-    stage = Stage(load_source(image), MeshEngine(MeshOptions()))
-    clip = VideoDriver(driver).settle(stage.faces[0].face.pose)
-    stage.begin(clip.rest, clip.rest_image, clip.rest_points)
-    reader = iter(VideoReader(driver))
-    tracker = FaceTracker()
-    frames, seen = [], []
-    for _ in range(60):
-        frame = timed("decode", lambda: next(reader))
-        face = timed("track", lambda f=frame: tracker(f.image))
-        frames.append(frame)
-        seen.append((Sighting(None if face is None else face.landmarks), frame))
-    tracker.close()
-    capture = clip._capture
-    moves = timed("motion", lambda: list(capture.moves(seen)))
-    from infinex.engine import Drive
-
-    with open_sink(out, stage.image.shape[1::-1], clip.fps) as sink:
-        for i, (move, points, frame) in enumerate(moves):
-            drive = Drive(move, frame.image, points)
-            if i == 0:
-                stage.render(drive)  # compile outside the clock
-            canvas, _ = timed("render", lambda d=drive: stage.render(d))
-            timed("encode", lambda c=canvas: sink.write(c, stage.box))
-    return {name: seconds * 1e3 / len(moves) for name, seconds in spent.items()}
-
-
-def reference() -> float | None:
-    """Frames per second of a network as large as the First Order Motion Model, or None without PyTorch."""
+@contextlib.contextmanager
+def checked_out(commit: str, folder: Path) -> Iterator[Path]:
+    """A working tree of another commit, for as long as it is needed."""
+    subprocess.run(["git", "-C", HERE, "worktree", "add", "--detach", folder, commit], check=True, capture_output=True)
     try:
-        import torch
-
-        from infinex.systems.fomm.model import CONFIGS, FommModel
-    except ImportError:
-        return None
-    torch.manual_seed(0)
-    network = FommModel(CONFIGS["vox-256"]).eval()
-    image = torch.rand(1, 3, 256, 256)
-    with torch.inference_mode():
-        best = 1e9
-        for _ in range(3):
-            start = time.perf_counter()
-            network(image, image)
-            best = min(best, time.perf_counter() - start)
-    return 1 / best
+        yield folder
+    finally:
+        subprocess.run(["git", "-C", HERE, "worktree", "remove", "--force", folder], check=True, capture_output=True)
 
 
-def first_frame(image: Path, driver: Path, out: Path) -> float:
-    """Seconds from starting a fresh process to its first rendered frame."""
-    code = (
-        "import sys, time; start = float(sys.argv[4]);\n"
-        "from infinex.pipeline import animate\n"
-        "seen = []\n"
-        "animate(*sys.argv[1:4], progress=lambda n, t: seen.append(time.time()))\n"
-        "print(seen[0] - start)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(image), str(driver), str(out), str(time.time())],
-        capture_output=True, text=True, check=True,
-    )  # fmt: skip
-    return float(result.stdout)
+def timed(new: Tree, old: Tree | None, driver: Path, tmp: Path, pairs: int, names: list[str]) -> None:
+    """The table: one line for each size of portrait."""
+    print(f"{os.cpu_count()} cores; file to file, driver {driver.name}")
+    print(f"{'portrait':12}{'CPU ms/frame':>14}{'frames/s':>10}{'peak MB':>9}{'first frame s':>15}"
+          + ("" if old is None else f"{'CPU beside':>12}{'ratio':>7}{'wanted':>8}"))  # fmt: skip
+    for name in names:
+        image = tmp / f"{name}.png"
+        for tree in (new, old):  # compiled code is kept on disk
+            if tree is not None:
+                tree.animate(image, Path("wink"), tmp / "warm.mp4")
+        took, other = [], []
+        for _ in range(pairs):
+            if old is not None:
+                other.append(old.animate(image, driver, tmp / "old.mp4"))
+            took.append(new.animate(image, driver, tmp / "new.mp4"))
+        line = f"{name:12}{np.median([t.each for t in took]):14.1f}{np.median([t.steady for t in took]):10.1f}"
+        line += f"{max(t.peak for t in took):9.0f}{np.median([t.seen[0] for t in took]):15.1f}"
+        if other:
+            ratio = float(np.median([t.each / o.each for t, o in zip(took, other)]))
+            line += f"{np.median([o.each for o in other]):12.1f}{ratio:7.2f}"
+            if name in BARS:
+                line += f"{BARS[name]:8.2f}{'' if ratio <= BARS[name] else '  missed'}"
+        print(line, flush=True)
 
 
-def peak_memory(image: Path, driver: Path, out: Path) -> float:
-    """Peak memory in MB of a whole animation in a fresh process."""
-    code = (
-        "import resource, sys; from infinex.pipeline import animate; animate(*sys.argv[1:4])\n"
-        "print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024)"
-    )
-    result = subprocess.run(
-        [sys.executable, "-c", code, str(image), str(driver), str(out)], capture_output=True, text=True, check=True
-    )
-    return float(result.stdout)
+def compared(new: Tree, old: Tree, images: list[Path], driver: Path, tmp: Path) -> None:
+    """How like the frames of both trees are."""
+    for n, image in enumerate(images):
+        folders = [tmp / f"{kind}-{n}" for kind in ("new", "old")]
+        made = [tree.pictures(image, driver, folder) for tree, folder in zip((new, old), folders)]
+        apart = []
+        for a, b in zip(*made):
+            one, other = (cv2.imread(str(p)).astype(np.float64) for p in (a, b))
+            apart.append(10 * np.log10(255**2 / max(float(((one - other) ** 2).mean()), 1e-9)))
+        verdict = "" if min(apart) >= LIKE else f"  below {LIKE:g}"
+        print(f"{image.name:28} PSNR of {len(apart)} frames: least {min(apart):.1f} dB, "
+              f"median {np.median(apart):.1f} dB{verdict}", flush=True)  # fmt: skip
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("--driver", type=Path)
+    parser.add_argument("--beside", metavar="COMMIT", help="another commit, measured in turn with this one")
+    parser.add_argument("--python", default=sys.executable, help="the Python of that commit")
+    parser.add_argument("--pairs", type=int, default=1, help="runs of each")
+    parser.add_argument("--sizes", default=",".join(CASES), help="which portraits, of " + ", ".join(CASES))
     parser.add_argument("--long", type=float, default=0, help="also measure memory with a driver of so many minutes")
+    parser.add_argument("--pictures", type=Path, nargs="*", help="portraits whose frames are compared")
     a = parser.parse_args()
-    with tempfile.TemporaryDirectory() as folder:
+    names = [n for n in a.sizes.split(",") if n]
+    with tempfile.TemporaryDirectory() as folder, contextlib.ExitStack() as stack:
         tmp = Path(folder)
-        driver = a.driver or make_driver(tmp / "driver.mp4", 10)
-        print(f"{os.cpu_count()} cores; file to file, driver {driver.name}")
-        print(f"{'portrait':12}{'frames/s':>9}  " + "".join(f"{n:>9}" for n in STAGES) + "   ms a frame, alone")
-        for name, (w, h, share) in CASES.items():
-            image = tmp / f"{name}.png"
-            write_image(image, portrait(w, h, share))
-            animate(image, "wink", tmp / "warm.mp4")  # compiled code is cached on disk
-            summary = animate(image, driver, tmp / "out.mp4", Options())
-            each = stages(image, driver, tmp / "stages.mp4")
-            print(f"{name:12}{summary.fps:9.1f}  " + "".join(f"{each[n]:9.1f}" for n in STAGES), flush=True)
-        yardstick = reference()
-        if yardstick is None:
-            print("reference network: PyTorch is not installed")
-        else:
-            print(f"reference network (First Order Motion Model, 256x256): {yardstick:.2f} frames/s")
-        image = tmp / "512x512.png"
-        print(f"first frame after {first_frame(image, driver, tmp / 'a.mp4'):.1f} s, imports included")
+        new = Tree(HERE, sys.executable, tmp / "cache-new")
+        old = None
+        if a.beside:
+            root = stack.enter_context(checked_out(a.beside, tmp / "beside"))
+            old = Tree(root, a.python, tmp / "cache-old")
+        driver = (a.driver or make_driver(tmp / "driver.mp4", 30)).resolve()
+        for name in names:
+            write_image(tmp / f"{name}.png", portrait(*CASES[name]))
+        images = [tmp / f"{name}.png" for name in names]
+        if names:
+            timed(new, old, driver, tmp, a.pairs, names)
+            first = new.animate(images[0], Path("wink"), tmp / "first.mp4", tmp / "nothing")
+            print(f"first run ever: first frame after {first.seen[0]:.1f} s")
         if a.long:
-            short = peak_memory(image, driver, tmp / "b.mp4")
             long = make_driver(tmp / "long.mp4", 60 * a.long)
-            print(
-                f"peak memory {short:.0f} MB; with a driver of {a.long:g} minutes "
-                f"{peak_memory(image, long, tmp / 'c.mp4'):.0f} MB"
-            )
-        print(f"this process peaked at {resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024:.0f} MB")
+            peak = new.animate(images[0] if images else HOPPER, long, tmp / "long-out.mp4").peak
+            print(f"peak memory with a driver of {a.long:g} minutes: {peak:.0f} MB")
+        if old is not None:
+            compared(new, old, a.pictures or images, driver, tmp)
 
 
 if __name__ == "__main__":

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing
+from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
 
@@ -14,7 +14,7 @@ from infinex.drivers.blend import looped
 from infinex.drivers.capture import Adjust, one_rest
 from infinex.drivers.contract import Drive, Driver, Shot
 from infinex.engine import Prepared, Shown
-from infinex.media.overlap import Ahead
+from infinex.media.overlap import Ahead, alone
 from infinex.options import MotionOptions
 from infinex.panel import panel_frame
 from infinex.stage import Stage
@@ -125,6 +125,9 @@ def perform(
     With `panel`, the stage itself, the sinks get panels. Unless `ahead`, a cue is made only when it is due, as a
     camera's must be."""
     count = 0
+    stack = ExitStack()
+    if ahead:
+        stack.enter_context(alone())
     reading = Ahead(iter(cues)) if ahead else None
     try:
         for cue in cues if reading is None else reading:
@@ -143,6 +146,7 @@ def perform(
     finally:
         if reading is not None:
             reading.close()
+        stack.close()
     return count
 
 

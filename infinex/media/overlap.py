@@ -8,7 +8,20 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
+import cv2
+
 DEPTH = 6  # items that wait between two stages
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """OpenCV works in the thread that calls it: where stages overlap, its own threads only wait for one another."""
+    before = cv2.getNumThreads()
+    cv2.setNumThreads(1)
+    try:
+        yield
+    finally:
+        cv2.setNumThreads(before)
 
 
 class Ahead:
