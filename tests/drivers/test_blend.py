@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from infinex.drivers.blend import Seam, blended, looped, timed
+from infinex.drivers.capture import around
 from infinex.drivers.contract import Driver
 from infinex.drivers.motion import MotionDriver, load_motion
 from infinex.drivers.remarks import Doings
@@ -157,3 +158,12 @@ def test_what_is_said_of_a_part_names_it() -> None:
     assert watched(whole) == []
     assert watched(Excerpt(whole, 0.25, 1.0)) == ["a.mp4 from 0.25 to 1 s never moves: nothing is carried over"]
     assert watched(Excerpt(whole, 1.2, None), ("pose", "lips")) == ["a.mp4 from 1.2 s on does nothing with lips"]
+
+
+@pytest.mark.parametrize("count", [0, 1, 3, 4, 9, 20])
+def test_a_stream_is_seen_with_what_is_around_it(count: int) -> None:
+    seen = [(list(window), at) for window, at in around(range(count), 3)]
+    assert [window[at] for window, at in seen] == list(range(count))
+    for i, (window, at) in enumerate(seen):
+        assert at >= min(i, 3) and window == list(range(window[0], window[-1] + 1))
+        assert window[-1] == min(i + 3, count - 1) and len(window) <= 7
