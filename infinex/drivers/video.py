@@ -214,6 +214,7 @@ class VideoDriver(Driver):
     ) -> Iterator[tuple[VideoFrame, NDArray[np.float64]]]:
         """Frames near some times that show the first shot still, and the face nearest to `place` in them."""
         for frame in self._reader.sample(times):
+            frame.picture.waits = True
             grey = thumbnail(frame.image)
             if max(likeness(g, grey) for g in greys) < OTHER:
                 continue
@@ -282,6 +283,7 @@ class VideoDriver(Driver):
             last_image: NDArray[np.uint8] | None = None
             last: NDArray[np.float64] | None = None
             for frame in self._reader:
+                frame.picture.waits = True
                 anew = shots.picture(frame.index, thumbnail(frame.image))
                 if frame.index < known:
                     points = self._known[frame.index]
