@@ -228,6 +228,7 @@ class VideoDriver(Driver):
         """Frames beyond the first `seen_for` seconds that show the first shot still, and the face nearest to `place`
         in them."""
         for frame in self._beyond(seen_for):
+            frame.picture.waits = True
             grey = thumbnail(frame.image)
             if max(likeness(g, grey) for g in greys) < OTHER:
                 continue
@@ -296,6 +297,7 @@ class VideoDriver(Driver):
             last_image: NDArray[np.uint8] | None = None
             last: NDArray[np.float64] | None = None
             for frame in self._reader:
+                frame.picture.waits = True
                 anew = shots.picture(frame.index, thumbnail(frame.image))
                 if frame.index < known:
                     points = self._known[frame.index]

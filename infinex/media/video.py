@@ -53,25 +53,25 @@ class VideoInfo:
 
 
 class Picture:
-    """A decoded frame that becomes RGB when it is asked for."""
+    """A decoded frame that becomes RGB when it is asked for. One that `waits` stays as it was decoded, too."""
 
     def __init__(self, source: Any, convert: Converter) -> None:
         self._source, self._convert = source, convert
         self._image: NDArray[np.uint8] | None = None
-        self._packed = False
+        self.waits = False
 
     @property
     def image(self) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB, the same array each time unless the picture was packed meanwhile."""
         if self._image is None:
             self._image = self._convert(self._source)
-            if self._packed:
-                self._source = None  # it has waited
+            if not self.waits:
+                self._source = None
         return self._image
 
     def pack(self) -> None:
-        """Keep the smaller of both, the frame as it was decoded or its RGB: many of them may have to wait."""
-        self._packed = True
+        """Keep the smaller of both, decoded frame or RGB, until it is asked for again: many may have to wait."""
+        self.waits = False
         if self._source is None or self._image is None:
             return
         if sum(plane.buffer_size for plane in self._source.planes) < self._image.nbytes:
