@@ -32,13 +32,14 @@ EDGE = (-0.06, 0.12)  # where the dark edge of a lid is looked for beside the tr
 BAND = (0.025, 0.10)  # thickness of the lash band, least and most
 BELOW = (0.14, 0.34)  # depths below the lower lid at which the skin tells of the light
 LIT = 0.5  # share of that light that falls on a shut lid, too
-RIM = 0.025  # of it that is a lid's own wet rim
+RIM = 0.01  # of it that is a lid's own wet rim
 UNDER = 0.15  # depth below the tracked lower lid to which the ball of an eye may show
 LID = 0.30  # height up to which an open lid's skin tells how that of a shut one looks
 CLOSING = (0.04, 0.16)  # share closed over which the painted lid takes over from the warp
 SMOOTH = (0.15, 0.55)  # ... and over which its skin is smoothed
 SPILL = (0.16, 0.28)  # height up to which lashes are looked for, and beyond which the brow may begin
 TURN = (0.75, 0.15)  # opening over which lashes turn over
+DOWN, FAINT = 0.55, 0.35  # length and darkness of lashes on a shut eye, of those on an open one
 FLATTEST = 0.3  # of the length of lashes that point at the viewer
 LINE = 0.017  # half the thickness of the line where lids meet
 LEAST_LINE = 0.32  # its darkness in a face without lashes, as a share of the skin's lightness
@@ -245,7 +246,7 @@ class Lid:
         layer = seen + (clean - seen) * weight
         pixel = 1 / width
         inside = np.maximum(sunk, self._at(self.hair, row, source)) * ramp(d, -0.5 * pixel, 0.5 * pixel)
-        inside *= smoothstep((u + 0.06) / 0.09) * smoothstep((1.05 - u) / 0.10)
+        inside *= smoothstep((u + 0.05) / 0.17) * smoothstep((1.04 - u) / 0.13)
         part = np.ascontiguousarray(out[y0:y1, x0:x1], np.float32)
         part += (layer - part) * inside[..., None].astype(np.float32)
         # The crease, as dark as the face has lines.
@@ -256,9 +257,9 @@ class Lid:
         under *= ramp(u, 0.0, 0.15) * ramp(-u, -1.0, -0.85)
         part *= (1 - np.clip(fold + under, 0, 0.6))[..., None].astype(np.float32)
         # Lashes, turned over as far as the lid has sunk, and the line.
-        turn = float(np.interp(openness, [TURN[1], TURN[0]], [-1.0, 1.0]))
+        turn = float(np.interp(openness, TURN[::-1], [-DOWN, 1.0]))
         length = np.sign(turn if turn else 1.0) * max(abs(turn), FLATTEST)
-        lash = self._at(self.lash, row, d / length) * (0.55 if length < 0 else 1.0)
+        lash = self._at(self.lash, row, d / length) * (FAINT if length < 0 else 1.0)
         thick = max(LINE, 0.8 * pixel)
         line = 0.85 * self.depth * np.exp(-((d / thick) ** 2)) * ramp(u, -0.05, 0.06) * ramp(-u, -1.0, -0.8)
         ink = np.clip(np.maximum(lash * min(1.0, 1.2 * self.depth), line), 0, 1)[..., None].astype(np.float32)
