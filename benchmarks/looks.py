@@ -73,6 +73,7 @@ NUMBERS: dict[str, tuple[float, float, str]] = {
     "bent": (0.0, 0.03, "straight lines of the background: by how much the worst is bent, IOD"),
     "ring": (0.0, 5.0, "colour of the ring around the person against the background beside it, beyond the source's"),
     "uncovered": (0.0, 8.0, "colour of uncovered background against the background beside it"),
+    "ghost": (0.0, 1.5, "how plainly the person's old outline stands in uncovered background, lightness per pixel"),
     "jaw": (0.0, 0.004, "roughness of the jaw's edge beyond the source's, IOD: stairs"),
     "streaks": (0.0, 0.03, "share of the picture's border drawn in streaks"),
     "pumping": (0.0, 1.25, "how much the head's size wavers, over the performer's"),
@@ -142,13 +143,13 @@ class Watch:
                 self._add("lid_line", mine.line / max(theirs.line, 0.05))
         if self._count % EVERY == 0:
             now = edges.Picture(result, a, self.unit)
-            for name in ("moved", "bent", "ring", "uncovered", "jaw", "streaks"):
+            for name in ("moved", "bent", "ring", "uncovered", "ghost", "jaw", "streaks"):
                 self._add(name, getattr(edges, name)(now, self.source))
 
     def numbers(self) -> dict[str, float]:
         """The numbers of the whole; what could not be measured is left out."""
         out = eye.of_landmarks(self.mine, self.theirs, self.fps)
-        for key in ("over", "moved", "bent", "ring", "uncovered", "jaw", "streaks"):
+        for key in ("over", "moved", "bent", "ring", "uncovered", "ghost", "jaw", "streaks"):
             if key in self.values:  # a fault that shows for a fifth of the time is seen
                 out[key] = float(np.percentile(self.values[key], 80))
         for key in ("blue", "pink", "pale", "teeth", "lid_uneven", "lid_line"):

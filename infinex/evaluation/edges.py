@@ -120,6 +120,20 @@ def uncovered(result: Picture, source: Picture) -> float:
     return max(0.0, found - usual) if np.isfinite(found + usual) else float("nan")
 
 
+def ghost(result: Picture, source: Picture) -> float:
+    """How plainly the person's old outline stands in uncovered background: lightness per pixel of the edges there
+    beyond that of the background beside it. NaN where none of it was uncovered."""
+    light = cv2.GaussianBlur(result.lab[..., 0], (0, 0), 1.0)
+    edge = np.hypot(cv2.Sobel(light, cv2.CV_32F, 1, 0, scale=1 / 8), cv2.Sobel(light, cv2.CV_32F, 0, 1, scale=1 / 8))
+    inner = cv2.distanceTransform((source.alpha > 0.5).astype(np.uint8), cv2.DIST_L2, 5) / source.unit
+    far = np.maximum(inner, source.away)  # from the old outline, on either side
+    free = result.away > 0.08
+    here, there = free & (far < 0.05), free & (far > 0.12) & (far < 0.4)
+    if here.sum() < 40 or there.sum() < 40:
+        return float("nan")
+    return max(0.0, float(np.percentile(edge[here], 80)) - float(np.percentile(edge[there], 80)))
+
+
 def moved(result: Picture, source: Picture) -> float:
     """By how much background that neither picture hides moves in itself, IOD: the upper hundredth; NaN without texture.
 

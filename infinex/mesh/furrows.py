@@ -33,9 +33,10 @@ SHADE = 0.24  # log gain for a slope of 1 against the light
 DARKEST, BRIGHTEST = -0.34, 0.08
 CREASE, HOLLOW = 0.15, 0.14  # log gain in the crease itself, and softly around it
 OWN = 0.7  # by how much creases deepen that are there already
-SMOOTH, CREASED = 0.4, 0.045  # share that folds keep in skin without any creases; depth of creases of a worn one
+SMOOTH, CREASED = 0.25, 0.045  # share that folds keep in skin without any creases; depth of creases of a worn one
 IDLE = 0.06  # activation below which nothing folds
 FILMED = 0.75  # share of a fold that a unit read off a performer lays: some of it her own wrinkles show already
+BROWED = 0.35  # share of that for foreheads: whether raised brows line them differs most from one to the next
 ONE_SIDED = 0.5  # of the stronger side's movement, under which the other side folds less
 
 
@@ -208,7 +209,7 @@ def of_performer(units: Array, offsets: Array) -> Array:
     sides = np.clip(activations(offsets).reshape(-1, 2), 0, 1)
     most = sides.max(1, keepdims=True)
     share = np.where(most > 0.1, np.clip(sides / np.maximum(most, 1e-6) / ONE_SIDED, 0, 1), 1.0)
-    found = np.array([units[FACE_UNITS.index(m.unit)] for m in _MUSCLES])
+    found = np.array([units[FACE_UNITS.index(m.unit)] * (BROWED if m.unit in ("AU1", "AU2") else 1) for m in _MUSCLES])
     return np.asarray(FILMED * (found[:, None] * share).ravel())
 
 

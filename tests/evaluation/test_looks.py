@@ -143,7 +143,9 @@ def test_restlessness_is_what_no_straight_course_explains() -> None:
 class Scene(edges.Picture):
     """A disc before lines and dots, whose alpha is known."""
 
-    def __init__(self, x: float, halo: int = 0, bend: float = 0.0, crumbs: bool = False, back: float = 0.0) -> None:
+    def __init__(
+        self, x: float, halo: int = 0, bend: float = 0.0, crumbs: bool = False, back: float = 0.0, left: bool = False
+    ) -> None:
         rng = np.random.default_rng(3)
         image = np.full((400, 500, 3), 150, np.uint8)
         for place in rng.uniform(20, 480, (160, 2)):
@@ -153,6 +155,8 @@ class Scene(edges.Picture):
         cv2.polylines(image, [np.stack([across, course], -1).round().astype(np.int32)], False, (40, 40, 40), 3)
         if halo:
             cv2.circle(image, (round(x), 240), 96, (150 + halo,) * 3, -1)
+        if left:
+            cv2.circle(image, (250, 240), 91, (60, 50, 40), 2, cv2.LINE_AA)
         if crumbs:
             for place in np.array([152, 240]) + rng.uniform(-30, 30, (60, 2)):
                 cv2.circle(image, (int(place[0]), int(place[1])), 3, (30, 20, 10), -1)
@@ -170,6 +174,7 @@ def test_edges_and_background_find_their_faults() -> None:
     assert edges.bent(fine, source) < 0.015 and edges.moved(fine, source) < 0.01
     assert edges.ring(Scene(285, halo=60), source) > 8
     assert edges.uncovered(Scene(285, crumbs=True), source) > edges.uncovered(fine, source) + 5
+    assert edges.ghost(Scene(285, left=True), source) > edges.ghost(fine, source) + 2
     assert edges.bent(Scene(285, bend=8), source) > 0.05
     assert edges.moved(Scene(285, back=5), source) > 0.03
 
