@@ -86,7 +86,7 @@ def _four_by_four(typing: Any, address: Any, stride: Any, x: Any, y: Any) -> Any
     """A packed pixel from 4×4 of four bytes, the first at `address`; x and y are the addresses of their weights."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _weighed(builder, *args, 0, 4)
+        return _weighed(builder, args[0], args[1], args[2], args[3], 0, 4)
 
     return types.uint32(types.intp, types.intp, types.intp, types.intp), generate
 
@@ -96,7 +96,7 @@ def _two_by_two(typing: Any, address: Any, stride: Any, x: Any, y: Any) -> Any:
     """The same from 2×2, by the middle two of the weights."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _weighed(builder, *args, 1, 2)
+        return _weighed(builder, args[0], args[1], args[2], args[3], 1, 2)
 
     return types.uint32(types.intp, types.intp, types.intp, types.intp), generate
 
