@@ -329,10 +329,10 @@ def paint(
                     if close[x] == 0 and under[x] == 0:
                         continue
                     g = _uncovered(coarse, row, next_row, fv, (x - a + 0.5) * scale - 0.5, close[x], under[x])
-                    p = np.uint32(picture[i + cy, x + cx, 3])
-                    if g > 0 and p < 255:
-                        packed = np.uint32(behind[x, 0]) | np.uint32(behind[x, 1]) << np.uint32(8)
-                        packed |= np.uint32(behind[x, 2]) << np.uint32(16) | p << np.uint32(24)
+                    own = picture[i + cy, x + cx]
+                    if g > 0 and own[3] < 255:
+                        packed = np.uint32(own[0]) | np.uint32(own[1]) << np.uint32(8)
+                        packed |= np.uint32(own[2]) << np.uint32(16) | np.uint32(own[3]) << np.uint32(24)
                         _lay(target, behind, filled, x, packed, g)
                 j = end
                 continue
