@@ -86,7 +86,7 @@ def _four_by_four(typing: Any, address: Any, stride: Any, x: Any, y: Any) -> Any
     """A packed pixel from 4×4 of four bytes, the first at `address`; x and y are the addresses of their weights."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _weighed(builder, *args, 0, 4)
+        return _weighed(builder, args[0], args[1], args[2], args[3], 0, 4)
 
     return types.uint32(types.intp, types.intp, types.intp, types.intp), generate
 
@@ -96,7 +96,7 @@ def _two_by_two(typing: Any, address: Any, stride: Any, x: Any, y: Any) -> Any:
     """The same from 2×2, by the middle two of the weights."""
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        return _weighed(builder, *args, 1, 2)
+        return _weighed(builder, args[0], args[1], args[2], args[3], 1, 2)
 
     return types.uint32(types.intp, types.intp, types.intp, types.intp), generate
 
@@ -329,10 +329,10 @@ def paint(
                     if close[x] == 0 and under[x] == 0:
                         continue
                     g = uncovered(coarse, row, next_row, fv, (x - a + 0.5) * scale - 0.5, close[x], under[x])
-                    p = np.uint32(picture[i + cy, x + cx, 3])
-                    if g > 0 and p < 255:
-                        packed = np.uint32(behind[x, 0]) | np.uint32(behind[x, 1]) << np.uint32(8)
-                        packed |= np.uint32(behind[x, 2]) << np.uint32(16) | p << np.uint32(24)
+                    own = picture[i + cy, x + cx]
+                    if g > 0 and own[3] < 255:
+                        packed = np.uint32(own[0]) | np.uint32(own[1]) << np.uint32(8)
+                        packed |= np.uint32(own[2]) << np.uint32(16) | np.uint32(own[3]) << np.uint32(24)
                         _lay(target, behind, filled, x, packed, g)
                 j = end
                 continue
