@@ -37,9 +37,16 @@ TRANSPARENT = (".png", ".webp", ".tif", ".tiff")  # pictures that can be
 class Editor:
     """A portrait ready to take on expressions; the first call prepares, the next ones only draw."""
 
-    def __init__(self, sources: Source | Sequence[Source], shading: bool = True, background: str = "keep", album: str = "") -> None:
+    def __init__(
+        self,
+        sources: Source | Sequence[Source],
+        shading: bool = True,
+        background: str = "keep",
+        album: str = "",
+    ) -> None:
         """`sources` as `infinex.load_source` gives them; `shading` deepens furrows by relighting; `background` is
-        keep (of a cut-out white), none (transparent), a colour by name or #rrggbb, or a picture's path."""
+        keep (of a cut-out white), none (transparent), a colour by name or #rrggbb, or a picture's path; `album` has
+        more of the same person."""
         self.sources = [sources] if isinstance(sources, Source) else list(sources)
         engine = MeshEngine(MeshOptions("own", "driver" if shading else "none", album=album))
         self._stage = Stage(self.sources, engine, background=background)

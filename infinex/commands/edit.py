@@ -89,7 +89,12 @@ def edit(
     from infinex.options import Options
 
     options = Options(
-        face=face, box=where, mark=mark, sign=sign, wrinkles="none" if no_shading else "driver", background=background,
+        face=face,
+        box=where,
+        mark=mark,
+        sign=sign,
+        wrinkles="none" if no_shading else "driver",
+        background=background,
         album=album,
     )
     if text is not None:
