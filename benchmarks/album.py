@@ -3,7 +3,7 @@
 python benchmarks/album.py CLIPS_DIR [--clips 10] [--frames 40] [--json]
 
 The portrait is a clip's first frame, the album its first four fifths, the driver its last fifth; motion is absolute, and
-of the driver's pictures nothing is used. L1 in grey levels over the box of the true lips, where the true mouth is open
+of the driver's pictures nothing is used. L1 in grey levels over the box of the true lips, where the mouth is open
 and everywhere; over the whole frame; and flicker of the mouth beside the true one's."""
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from infinex.engine import Source
 from infinex.face import topology as top
 from infinex.face.pose import fit_pose
 from infinex.face.shape import lip_gaps
-from infinex.face.tracker import FaceFinder
+from infinex.face.tracker import FaceFinder, FaceTracker
 from infinex.media.video import VideoReader
 from infinex.mesh.album import OPEN, Album, cut_out
 from infinex.mesh.engine import MeshOptions, PreparedFace
@@ -41,15 +41,14 @@ def measured(clip: Path, frames: int) -> dict[str, float] | None:
         return None
     source, cut = Source(first, faces[0]), 0.8 * length
     with VideoReader(clip, end=cut) as reader:
-        from infinex.face.tracker import FaceTracker
-
         views = []
         with FaceTracker() as tracker:
             for frame in reader:
                 face = tracker(frame.image)
                 if face is not None and frame.index % 2 == 0:
                     views.append(cut_out(frame.image, face.landmarks))
-    engines = {"without": PreparedFace(source, LEAK_FREE), "with": PreparedFace(source, LEAK_FREE, album=Album(views))}
+    album = Album(views)
+    engines = {"without": PreparedFace(source, LEAK_FREE), "with": PreparedFace(source, LEAK_FREE, album=album)}
     # The rest is that of the first frame, as for a whole clip; only what is drawn is of its last fifth.
     driver = VideoDriver(clip, start=cut).settle(engines["without"].face.pose, engines["without"].face.face)
     for engine in engines.values():
@@ -83,7 +82,7 @@ def measured(clip: Path, frames: int) -> dict[str, float] | None:
             last[n] = canvas[n].astype(np.float32)
     driver.close()
     mean = {k: float(np.mean(v)) for k, v in values.items() if v}
-    out = {"frames": float(len(values["mouth with"])), "views": float(len(engines["with"].album.views))}  # type: ignore[union-attr]
+    out = {"frames": float(len(values["mouth with"])), "views": float(len(album.views))}
     out |= {k: mean[f"{k} with"] / mean[f"{k} without"] for k in ("mouth", "open", "frame") if f"{k} with" in mean}
     return out | {k: mean[f"flicker {k}"] / mean["flicker truth"] for k in ("with", "without")}
 
@@ -105,7 +104,8 @@ def main() -> None:
         if not args.json:
             print(clip.stem, "  ".join(f"{k} {v:.3g}" for k, v in row.items()), flush=True)
     mean = {k: float(np.mean([r[k] for r in rows.values() if k in r])) for k in next(iter(rows.values()))}
-    print(json.dumps({"clips": rows, "mean": mean}) if args.json else "mean " + "  ".join(f"{k} {v:.3g}" for k, v in mean.items()))
+    words = "mean " + "  ".join(f"{k} {v:.3g}" for k, v in mean.items())
+    print(json.dumps({"clips": rows, "mean": mean}) if args.json else words)
 
 
 def _length(clip: Path) -> float:

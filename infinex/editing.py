@@ -47,7 +47,7 @@ class Editor:
     ) -> None:
         """`sources` as `infinex.load_source` gives them; `shading` deepens furrows by relighting; `background` is
         keep (of a cut-out white), none (transparent), a colour by name or #rrggbb, or a picture's path; `neutral` takes
-        the portrait's own expression off first."""
+        the portrait's own expression off first; `album` has more of the same person."""
         self.sources = [sources] if isinstance(sources, Source) else list(sources)
         engine = MeshEngine(MeshOptions("own", "driver" if shading else "none", neutral=neutral, album=album))
         self._stage = Stage(self.sources, engine, background=background)

@@ -184,7 +184,9 @@ def _mouth(view: View) -> Image:
     middle = (a + b) / 2
     back = np.column_stack([x, y, middle - 24 * x - 14 * y])
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    return np.asarray(cv2.warpAffine(view.image, back, (48, 32), flags=flags, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    return np.asarray(
+        cv2.warpAffine(view.image, back, (48, 32), flags=flags, borderMode=cv2.BORDER_REPLICATE), np.uint8
+    )
 
 
 def _blended(last: View, new: View) -> View:
@@ -202,11 +204,19 @@ def _blended(last: View, new: View) -> View:
     draw(np.ascontiguousarray(p), STRIP, np.arange(len(STRIP)), affine, area, float(x0), float(y0), 1.0, mx, my, ids)
     here = new.image[y0:y1, x0:x1]
     before = np.where((ids >= 0)[..., None], cv2.remap(last.image, mx, my, cv2.INTER_LINEAR), here)
-    flow = cv2.DISOpticalFlow_create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(
-        cv2.cvtColor(here, cv2.COLOR_RGB2GRAY), cv2.cvtColor(before, cv2.COLOR_RGB2GRAY), None
-    )
+    # Of one size, since OpenCV's flow needs pictures larger than a mouth that hardly opens.
+    size = (96, 64)
+    one, other = (cv2.resize(cv2.cvtColor(k, cv2.COLOR_RGB2GRAY), size) for k in (here, np.asarray(before, np.uint8)))
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(one, other, None)
+    flow = cv2.resize(flow, shape[::-1]) * np.array([shape[1] / size[0], shape[0] / size[1]], np.float32)
     i, j = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
-    before = cv2.remap(before, j + flow[..., 0], i + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+    before = cv2.remap(
+        np.asarray(before, np.uint8),
+        j + flow[..., 0],
+        i + flow[..., 1],
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
     share = 0.5 * polygon_mask(*shape, inner - [x0, y0])[..., None]
     image = new.image.copy()
     image[y0:y1, x0:x1] = np.clip(here * (1 - share) + before * share + 0.5, 0, 255).astype(np.uint8)

@@ -10,7 +10,7 @@ import pytest
 
 from infinex.drivers.contract import Drive
 from infinex.drivers.units import units_motion
-from infinex.engine import Setting, Source, load_engine
+from infinex.engine import Setting, Source, find_engine, load_engine
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face.tracker import FaceTracker, find_faces
 from infinex.media.image import write_image
@@ -76,14 +76,16 @@ def test_what_is_no_album_is_refused(frames: list[Source], tmp_path: Path, data_
     with pytest.raises(FaceNotFoundError, match="--album"):
         read_album(tmp_path, frames[0])
     with pytest.raises(InputError, match="--album"):
-        Options(engine="fomm", album=str(tmp_path)).of_engine(__import__("infinex.engine").engine.find_engine("fomm"))
+        Options(engine="fomm", album=str(tmp_path)).of_engine(find_engine("fomm"))
     write_image(tmp_path / "a.png", frames[0].image)
     engine = load_engine("mesh", replace(Options(), album=str(tmp_path)))
     with pytest.raises(InputError, match="one person"):
         engine.prepare(frames[0], Setting(beside=[frames[0].face]))
 
 
-@pytest.mark.skipif(not identity_is_checked(), reason="dlib is not installed: pip install face_recognition_models dlib-bin")
+@pytest.mark.skipif(
+    not identity_is_checked(), reason="dlib is not installed: pip install face_recognition_models dlib-bin"
+)
 def test_somebody_else_is_refused(frames: list[Source], tmp_path: Path, portrait: Path) -> None:
     from infinex.media.image import read_image
 

@@ -49,8 +49,9 @@ class MorphableFace:
 
     `mean` (V, 3); `identity` (K, V, 3), whose weights are about N(0, 1); `expression` (E, V, 3), whose weights have the
     standard deviations `spread` (E,) and lie in `low`..`high`; `skin` (V, 3) RGB in 0..1; `reflectance` (B, V, 3),
-    whose weights are about N(0, 1); `triangles` (F, 3) counter-clockwise from outside; `names` (E,) of the expressions, where
-    they have any. `ring` (V, n) lists the triangles around each vertex where it is not made of `triangles`."""
+    whose weights are about N(0, 1); `triangles` (F, 3) counter-clockwise from outside; `names` (E,) of the
+    expressions, where they have any. `ring` (V, n) lists the triangles around each vertex,
+    where that is not made of `triangles`."""
 
     mean: Array
     identity: Array
@@ -126,7 +127,7 @@ class Look:
 
     def colour_changes(self, rotation: Array, turned: Array) -> NDArray[np.float64]:
         """Derivatives (V, 3, n) of `colour` by identity, expression, skin, the three numbers of which `turned`
-        (3, 3, 3) are the derivatives of the rotation, light (channel by channel) and the shift, which changes no colour."""
+        (3, 3, 3) are the derivatives of the rotation, light (by channel) and the shift, which changes no colour."""
         face, V = self.face, len(self.shape)
         basis = np.concatenate([face.identity, face.expression])
         K, B = len(basis), len(face.reflectance)
