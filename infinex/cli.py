@@ -21,6 +21,7 @@ from infinex.commands.evaluate import evaluate
 from infinex.commands.inspect import inspect
 from infinex.commands.prepare import prepare
 from infinex.commands.report import report
+from infinex.commands.stimuli import stimuli
 from infinex.commands.studio import studio
 from infinex.commands.study import study
 from infinex.commands.track import motions, track
@@ -38,6 +39,7 @@ COMMANDS = (
     train,
     report,
     evaluate,
+    stimuli,
     weights,
     inspect,
     studio,
