@@ -22,6 +22,7 @@ from infinex.commands.fit import fit
 from infinex.commands.inspect import inspect
 from infinex.commands.prepare import prepare
 from infinex.commands.report import report
+from infinex.commands.stimuli import stimuli
 from infinex.commands.studio import studio
 from infinex.commands.study import study
 from infinex.commands.track import motions, track
@@ -42,6 +43,7 @@ COMMANDS = (
     report,
     evaluate,
     voices,
+    stimuli,
     weights,
     inspect,
     studio,

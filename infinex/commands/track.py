@@ -46,6 +46,7 @@ def track(
             "--send", help="Send it there as it happens: livelink://host:11111, vmc://host:39539, vts://host:8001."
         ),
     ] = None,
+    jobs: Annotated[int, typer.Option(help="Of a folder of clips: how many at once; 0: one for each core.")] = 0,
     table: Annotated[bool, typer.Option("--csv", help="Also write a table: time, Action Units, pose, gaze.")] = False,
     smooth: Annotated[float, typer.Option(help="Smoothing, 0 (none) to 1.")] = 0.5,
     start: Annotated[Optional[str], typer.Option(help="Where to begin, seconds or m:ss.")] = None,  # noqa: UP045
@@ -70,6 +71,13 @@ def track(
         if output is not None or style is not None or table:
             raise InputError("--send goes without -o, --format and --csv: it writes no file")
         _send(video, text, units, to, smooth, parse_time(start, "--start") or 0.0, parse_time(end, "--end"), as_json)
+        return
+    if video is not None and output is not None and Path(video).is_dir() and not output.suffix:
+        if table or jobs < 0 or start or end or style is None:
+            raise InputError(
+                "a folder of clips wants --format, and --jobs from 0; --csv, --start and --end do not go with it"
+            )
+        _capture(Path(video), output, style, smooth, driver_face, keep_readable, jobs, as_json, quiet)
         return
     if output is None:
         raise InputError("name the output with -o, for example -o clip.motion.npz")
@@ -127,6 +135,21 @@ def _send(
     done = send(_source(video, text, units), to, Options(start=first, end=last, smooth=smooth))
     summary = {"to": to, "frames": done.frames, "seconds": done.seconds, "warnings": done.warnings}
     report(summary, as_json, f"{to}: {done.frames} frames in {done.seconds:.1f} s")
+
+
+def _capture(
+    folder: Path, out: Path, style: str, smooth: float, driver_face: str, keep_readable: bool, jobs: int, as_json: bool,
+    quiet: bool,
+) -> None:  # fmt: skip
+    """Track every clip of a folder."""
+    from infinex.jobs.batch import capture
+
+    started = time.perf_counter()
+    choices = {"smooth": smooth, "driver_face": driver_face, "keep_readable": keep_readable}
+    with progress_bar("tracking", quiet or as_json, "clips") as update:
+        summary = capture(folder, out, style, choices, jobs, update)
+    summary["seconds"] = round(time.perf_counter() - started, 3)
+    report(summary, as_json, f"{summary['manifest']}: {summary['done']} done, {summary['failed']} failed")
 
 
 def _export(

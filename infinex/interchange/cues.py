@@ -149,8 +149,8 @@ def _json(text: str) -> list[Cue]:
 
 def _tsv(text: str) -> list[Cue]:
     rows = [line.split("\t") for line in text.splitlines() if line.strip()]
-    if any(len(r) < 2 for r in rows):
-        raise ValueError("a line without a tab")
+    if not rows or any(len(r) < 2 for r in rows):
+        raise ValueError("a line without a tab" if rows else "it is empty")
     marks = [(float(r[0]), r[1].strip()) for r in rows]
     ends = [t for t, _ in marks[1:]]
     return (

@@ -43,6 +43,9 @@ class Job:
         return hashlib.sha256(json.dumps(asdict(self), sort_keys=True).encode()).hexdigest()[:16]
 
 
+Do = Callable[[Job, str], dict[str, Any]]
+
+
 def read_jobs(what: Path, driving: str | None = None) -> list[Job]:
     """The jobs of a `.jsonl` file, whose lines have source, driving, output and options; or every portrait of a
     folder by `driving`. Raises InputError with the line that is wrong."""
@@ -127,7 +130,7 @@ def perform(job: Job, out: str) -> dict[str, Any]:
     try:
         target = Path(out) / job.output
         target.parent.mkdir(parents=True, exist_ok=True)
-        choices = {k: tuple(v) if isinstance(v, list) else v for k, v in job.options.items()}
+        choices: dict[str, Any] = {k: tuple(v) if isinstance(v, list) else v for k, v in job.options.items()}
         summary = animate(job.source, job.driving, target, Options(**choices))
         row |= {"status": "done", "frames": summary.frames, "notes": summary.warnings}
     except InfinexError as error:
@@ -163,6 +166,46 @@ def shared(jobs: list[Job], out: Path) -> list[Job]:
     ]
 
 
+FILMS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".gif", *PICTURES)
+
+
+def captured(job: Job, out: str) -> dict[str, Any]:
+    """Track one clip into a take of the format that its options name; what came of it, as of `perform`."""
+    from infinex.jobs.export import export
+
+    began = time.perf_counter()
+    row: dict[str, Any] = {"key": job.key, "source": job.source, "driving": "", "output": job.output}
+    notes: list[str] = []
+    try:
+        choices = dict(job.options)
+        take = export(job.source, Path(out) / job.output, choices.pop("format"), Options(**choices), None, notes)
+        row |= {"status": "done", "frames": len(take), "notes": notes}
+    except InfinexError as error:
+        row |= {"status": "failed", "error": str(error)}
+    except Exception as error:  # one clip's fault is not the others'
+        row |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
+    return row | {"seconds": round(time.perf_counter() - began, 3)}
+
+
+def capture(
+    folder: Path, out: Path, style: str, options: dict[str, Any], workers: int = 0, progress: Done | None = None
+) -> dict[str, Any]:
+    """Track every clip and picture of a folder into takes in `out`, with a manifest as of `batch`. Raises
+    InputError."""
+    from infinex.interchange.formats import FORMATS
+
+    if style not in FORMATS:
+        raise InputError(f"--format {style}: of a folder there are {', '.join(FORMATS)}")
+    found = sorted(p for p in folder.iterdir() if p.suffix.lower() in FILMS)
+    if not found:
+        raise InputError(f"{folder} holds no clips and no pictures")
+    suffix = FORMATS[style].suffix
+    alone = {p.stem for p in found if sum(q.stem == p.stem for q in found) == 1}
+    names = [(p.stem if p.stem in alone else p.name) + suffix for p in found]
+    jobs = [Job(str(p), "", n, {"format": style, **options}) for p, n in zip(found, names)]
+    return batch(jobs, out, workers, None, False, progress, captured)
+
+
 def batch(
     jobs: list[Job],
     out: Path,
@@ -170,8 +213,9 @@ def batch(
     ray: str | None = None,
     share: bool = True,
     progress: Done | None = None,
+    do: Do = perform,
 ) -> dict[str, Any]:
-    """Do all jobs that `out` does not hold yet; what came of them, as in its manifest.
+    """Do all jobs that `out` does not hold yet; what came of them, as in its manifest. `do` does one of them.
 
     `workers` processes, 0: one for each core; or with `ray` on the cluster at that address, whose machines see the
     same files. Raises InputError and MissingDependencyError."""
@@ -183,7 +227,7 @@ def batch(
     keys = {j.output: j.key for j in left}
     ready = shared(left, out) if share else left
     counts = {"jobs": len(jobs), "done": len(asked & set(before)), "failed": 0, "skipped": len(asked & set(before))}
-    runner = _on_ray(ready, out, ray) if ray is not None else _in_pool(ready, out, workers)
+    runner = _on_ray(ready, out, ray, do) if ray is not None else _in_pool(ready, out, workers, do)
     torn = manifest.exists() and manifest.stat().st_size > 0 and not manifest.read_bytes().endswith(b"\n")
     with manifest.open("a", encoding="utf-8") as file:
         if torn:
@@ -204,7 +248,7 @@ def _killed(job: Job) -> dict[str, Any]:
             "error": "its process was killed twice; is there memory enough?", "seconds": 0.0}  # fmt: skip
 
 
-def _in_pool(jobs: list[Job], out: Path, workers: int) -> Iterator[dict[str, Any]]:
+def _in_pool(jobs: list[Job], out: Path, workers: int, do: Do) -> Iterator[dict[str, Any]]:
     """Rows as they come, of a pool of processes. A killed process's jobs are done again, once, each alone."""
     count = min(workers or os.cpu_count() or 1, max(1, len(jobs)))
     context = multiprocessing.get_context("spawn")
@@ -217,7 +261,7 @@ def _in_pool(jobs: list[Job], out: Path, workers: int) -> Iterator[dict[str, Any
             while waiting and not broken and len(running) < 2 * count:
                 job = waiting.pop(0)
                 try:
-                    running[pool.submit(perform, job, str(out))] = job
+                    running[pool.submit(do, job, str(out))] = job
                 except BrokenProcessPool:
                     waiting.insert(0, job)
                     broken = True
@@ -233,14 +277,14 @@ def _in_pool(jobs: list[Job], out: Path, workers: int) -> Iterator[dict[str, Any
         for job in again:
             with ProcessPoolExecutor(1, context) as pool:
                 try:
-                    yield pool.submit(perform, job, str(out)).result()
+                    yield pool.submit(do, job, str(out)).result()
                 except BrokenProcessPool:
                     yield _killed(job)
     if waiting:
-        yield from _in_pool(waiting, out, workers)
+        yield from _in_pool(waiting, out, workers, do)
 
 
-def _on_ray(jobs: list[Job], out: Path, address: str) -> Iterator[dict[str, Any]]:
+def _on_ray(jobs: list[Job], out: Path, address: str, do: Do) -> Iterator[dict[str, Any]]:
     """Rows as they come, of a Ray cluster; what a killed worker had is done again, once."""
     try:
         import ray
@@ -250,7 +294,7 @@ def _on_ray(jobs: list[Job], out: Path, address: str) -> Iterator[dict[str, Any]
         ray.init(address=None if address == "local" else address, ignore_reinit_error=True, log_to_driver=False)
     except Exception as error:  # of many kinds, by what does not answer
         raise InputError(f"--ray {address}: no cluster answers there ({type(error).__name__})") from error
-    remote = ray.remote(max_retries=TRIES - 1, num_cpus=1)(perform)
+    remote = ray.remote(max_retries=TRIES - 1, num_cpus=1)(do)
     running = {remote.remote(j, str(out.resolve())): j for j in jobs}
     try:
         while running:

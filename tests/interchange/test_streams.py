@@ -231,3 +231,44 @@ def test_vtube_studio_that_is_not_there_is_said() -> None:
     pytest.importorskip("websockets", reason="websockets is not installed")
     with pytest.raises(InputError, match="nobody answers"):
         vts.Sender("127.0.0.1", _port(socket.SOCK_STREAM))
+
+
+def test_a_stream_moves_a_portrait_into_a_file(portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from infinex.jobs.live import run_live
+    from infinex.options import Options
+
+    monkeypatch.setattr(streams, "SILENCE", 1.0)
+    name, t = f"livelink://127.0.0.1:{_port()}", take(80)
+    over = threading.Event()
+
+    def talk() -> None:
+        sender = streams.open_sender(name)
+        k = 0
+        while not over.is_set() and k < 4000:
+            sender.send(t.shapes[k % 80], 0.3 * t.head[k % 80], t.eyes[k % 80], k / 60)
+            k += 1
+            over.wait(0.02)
+        sender.close()
+
+    thread = threading.Thread(target=talk)
+    thread.start()
+    shown = 0
+    from infinex.jobs.live import Room
+
+    plain = Room.show
+
+    def show(self, picture, changed, drive):  # type: ignore[no-untyped-def]
+        nonlocal shown
+        shown += 1
+        if shown == 12:
+            over.set()
+        return plain(self, picture, changed, drive)
+
+    monkeypatch.setattr(Room, "show", show)
+    try:
+        summary = run_live(portrait, name, tmp_path / "out.mp4", Options(size=128, audio="none"))
+    finally:
+        over.set()
+        thread.join()
+    assert shown >= 12 and (tmp_path / "out.mp4").stat().st_size > 1000
+    assert any("nothing more came" in w for w in summary.warnings)

@@ -92,6 +92,17 @@ def test_a_clip_that_drives_several_is_tracked_once(tmp_path: Path, monkeypatch:
     assert len(asked) == 1
 
 
+def test_a_folder_is_tracked(portrait: Path, tmp_path: Path) -> None:
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    shutil.copy(portrait, folder / "face.jpg")
+    (folder / "broken.jpg").write_bytes(b"no picture")
+    done = batches.capture(folder, out, "openface", {}, 1)
+    assert (done["done"], done["failed"]) == (1, 1) and (out / "face.csv").read_text().startswith("frame, face_id")
+    with pytest.raises(InputError, match="--format poem"):
+        batches.capture(folder, out, "poem", {})
+
+
 @pytest.mark.slow
 def test_a_killed_run_goes_on(portrait: Path, tmp_path: Path) -> None:
     path, out = _jobs(portrait, tmp_path, 4), tmp_path / "out"
