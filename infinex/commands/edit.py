@@ -78,7 +78,8 @@ def edit(
         wanted = expression(units, emotion, strength, exaggerate) if text is None else at_height
         image = run(
             photo, wanted, output, grid=grid, shading=not no_shading, exaggerate=exaggerate,
-            face=face, box=where, mark=mark, sign=sign, background=background, notes=notes, neutral=neutral, album=album,
+            face=face, box=where, mark=mark, sign=sign, background=background, notes=notes,
+            neutral=neutral, album=album,
         )  # fmt: skip
         summary = {
             "output": str(output), "units": wanted, "width": image.shape[1], "height": image.shape[0],
