@@ -41,7 +41,7 @@ def finer(
     for i in range(max(box[1], 1), min(box[3], H - 1)):
         for j in range(max(box[0], 1), min(box[2], W - 1)):
             t = ids[i, j]
-            if t < 0:
+            if t < 0 or (ids[i, j - 1] == t and ids[i, j + 1] == t and ids[i - 1, j] == t and ids[i + 1, j] == t):
                 continue
             broken = False
             for k in range(4):

@@ -7,7 +7,8 @@ import numpy as np
 from infinex.face import topology as top
 from infinex.face.pose import Pose
 from infinex.face.surroundings import Surroundings, SurroundingsShape
-from infinex.mesh.raster import affines, draw, finer
+from infinex.mesh.edges import finer
+from infinex.mesh.raster import affines, draw
 
 
 def test_an_edge_over_something_else_has_no_steps() -> None:
@@ -28,8 +29,8 @@ def test_an_edge_over_something_else_has_no_steps() -> None:
     draw(points, tris, order, affine, area, 0.0, 0.0, 1.0, map_x, map_y, ids)
     plain = np.where(ids[..., None] == 2, 240, 0).repeat(3, -1).astype(np.uint8)
     out, nothing = plain.copy(), np.zeros((side, side), np.uint8)
-    many = finer(points, tris, order, affine, ids, map_x, map_y, np.zeros(2), np.array([0, 0, side, side]), 0.75,
-                 person, person[..., :3].copy(), person[..., :3].copy(), nothing, out)  # fmt: skip
+    many = finer(points, tris, order, affine, ids.astype(np.int16), np.zeros(2), np.array([0, 0, side, side]), person,
+                 person[..., :3].copy(), person[..., :3].copy(), nothing, nothing, nothing[:10, :10], out)  # fmt: skip
     fine = 16  # the truth: how much of each pixel the triangle covers
     y, x = (np.mgrid[: side * fine, : side * fine] + 0.5) / fine - 0.5
     a, b, c = near
