@@ -31,10 +31,13 @@ def unwarped(
     the picture has more than `wanted` pixels for its `unit`, it is made smaller first, near the places alone."""
     h, w = image.shape[:2]
     lo = np.clip(np.floor(places.min(0)).astype(int) - 8, 0, [w - 1, h - 1])
-    hi = np.clip(np.ceil(places.max(0)).astype(int) + 9, lo + 1, [w, h])
-    grey = cv2.cvtColor(image[lo[1] : hi[1], lo[0] : hi[0]], cv2.COLOR_RGB2GRAY)
-    k = wanted / unit
-    small = grey if k >= 1 else halved(grey, k)
+    k = min(1.0, wanted / unit)
+    n = 2 ** int(np.log2(1 / k))  # sides that are halved without a remainder keep places where they are
+    count = (np.clip(np.ceil(places.max(0)).astype(int) + 8 + n, lo + 1, [w, h]) - lo) // n * n
+    if not count.all():
+        count, k = np.array([w, h]) - lo, 1.0
+    grey = cv2.cvtColor(image[lo[1] : lo[1] + count[1], lo[0] : lo[0] + count[0]], cv2.COLOR_RGB2GRAY)
+    small = halved(grey, k)
     maps = cv2.resize(places.reshape(*grid, 2).astype(np.float32), size, interpolation=cv2.INTER_LINEAR)
     scale = np.array([small.shape[1] / grey.shape[1], small.shape[0] / grey.shape[0]])
     maps = ((maps - lo + 0.5) * scale - 0.5).astype(np.float32)

@@ -8,6 +8,7 @@ from infinex.engine import Source
 from infinex.face import topology as top
 from infinex.face.pose import fit_pose, to_matrix
 from infinex.face.register import MOST, Registration
+from infinex.face.unwarp import unwarped
 from infinex.pipeline import load_source
 from infinex.studio.examples import EXAMPLES
 
@@ -71,3 +72,16 @@ def test_a_head_turned_far_is_left_to_the_tracker(person: Source, registration: 
     far = type(pose)(pose.scale, to_matrix(np.array([0, 0.7, 0])) @ pose.rotation, pose.translation)
     points = far.to_image(top.mean_face())
     assert registration(person.image, points) is points
+
+
+@pytest.mark.parametrize("unit", [40, 70, 90, 170, 330])
+def test_places_stay_where_they_are_however_small_a_picture_is_made(unit: float) -> None:
+    y, x = np.mgrid[:431, :557]
+    u, v = np.meshgrid(np.linspace(61, 487, 11), np.linspace(53, 391, 9))
+    places = np.stack([u, v], -1).reshape(-1, 2)
+    for ramp, at in ((x, u), (y, v)):
+        image = np.repeat((ramp * 0.45).round().astype(np.uint8)[..., None], 3, -1)
+        up, down = (unwarped(i, places, (9, 11), (44, 36), unit, 40.0).astype(float) for i in (image, 255 - image))
+        found = (up - down + 255) / 2 / 0.45  # halves are rounded up in both
+        wanted = cv2.resize(at.astype(np.float32), (44, 36), interpolation=cv2.INTER_LINEAR)
+        assert abs(float((found - wanted)[4:-4, 4:-4].mean())) < max(0.25, unit / 40 / 8)  # pixels of the picture
