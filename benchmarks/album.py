@@ -2,8 +2,8 @@
 
 python benchmarks/album.py CLIPS_DIR [--clips 10] [--frames 40] [--json]
 
-The portrait is a clip's first frame, the album its first four fifths, the driver its last fifth; motion is absolute, and
-of the driver's pictures nothing is used. L1 in grey levels over the box of the true lips, where the mouth is open
+The portrait is a clip's first frame, the album its first four fifths, the driver its last fifth; motion is absolute,
+and of the driver's pictures nothing is used. L1 in grey levels over the box of the true lips, where the mouth is open
 and everywhere; over the whole frame; and flicker of the mouth beside the true one's."""
 
 from __future__ import annotations
