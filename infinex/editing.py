@@ -24,6 +24,7 @@ from infinex.media.background import parse_background
 from infinex.media.files import atomic_path, same_file
 from infinex.media.image import SUFFIXES, write_image
 from infinex.media.provenance import Mark, Seal, statement
+from infinex.mesh.album import unchecked
 from infinex.mesh.engine import MeshEngine, MeshOptions
 from infinex.stage import Stage
 
@@ -161,7 +162,7 @@ def edit(
     editor = Editor(sources, shading, background, neutral, album)
     image = editor.grid(wanted) if grid else editor(wanted)
     if notes is not None:
-        notes += editor.remarks(wanted)
+        notes += [*unchecked(album), *editor.remarks(wanted)]
     if output is None:
         return image
     plain = unchanged and not grid and not mark and not neutral and seal is None

@@ -24,6 +24,7 @@ from infinex.jobs.open import Driving, label, open_driver
 from infinex.jobs.perform import Box, Cue, Picture, Summary, adjusted, frames, perform, settled
 from infinex.jobs.source import background_for, is_film, load_source
 from infinex.media.files import same_file
+from infinex.mesh.album import unchecked
 from infinex.options import Options
 from infinex.panel import panel_size
 from infinex.stage import make_stage
@@ -82,7 +83,7 @@ def animate(
     seconds = time.perf_counter() - started
     return Summary(
         str(out), count, round(seconds, 3), round(count / seconds, 2), round(count / driver.fps, 3), size[0], size[1],
-        len(sources), o.engine, [*said(driver), *doings.remarks(), *watch.remarks(driver)],
+        len(sources), o.engine, [*said(driver), *unchecked(o.album), *doings.remarks(), *watch.remarks(driver)],
     )  # fmt: skip
 
 

@@ -23,6 +23,7 @@ from infinex.jobs.open import Driving, label, open_driver
 from infinex.jobs.perform import Adjusting, Cue, Summary, perform
 from infinex.media.overlap import Ahead
 from infinex.media.video import VideoReader
+from infinex.mesh.album import unchecked
 from infinex.mesh.quiet import QuietMouth
 from infinex.options import MotionOptions, Options
 
@@ -127,7 +128,7 @@ def animate_film(source: Path, driving: Driving, out: Path, o: Options, progress
         driver.close()
         reader.close()
     seconds = time.perf_counter() - started
-    notes = [*driver.warnings]
+    notes = [*driver.warnings, *unchecked(o.album)]
     notes += [f"no face from {a:.1f} s to {b:.1f} s of the driver; the last pose was held" for a, b in driver.lost]
     if film.lost:
         notes.append(f"no face in {film.lost} frames of {source.name}; they were left as they are")
