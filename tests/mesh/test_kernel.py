@@ -63,7 +63,7 @@ def test_one_pass_shows_what_the_plain_steps_show(cubic: bool) -> None:
     warped = cv2.remap(person, maps[0], maps[1], how, borderMode=cv2.BORDER_REPLICATE)
     gate = cv2.multiply(cv2.resize(coarse, (SIZE, SIZE), interpolation=cv2.INTER_LINEAR), near, scale=1 / 255)
     g, p = (x[..., None].astype(int) for x in (cv2.max(gate, hidden), warped[..., 3]))
-    plain = (warped[..., :3] * 255 * p + (fill * g + image * (255 - g)) * (255 - p) + 32512) // 65025
+    plain = (warped[..., :3].astype(int) * 255 * p + (fill * g + image * (255 - g)) * (255 - p) + 32512) // 65025
     apart = np.abs(out.astype(int) - plain)
     assert apart.max() <= 6 and apart.mean() < 0.5  # OpenCV rounds places to 1/32 of a pixel
     outside = np.ones((SIZE, SIZE), bool)
