@@ -381,7 +381,7 @@ def paint_fine(
     ids: NDArray, times: int, affine: NDArray, x0: int, y0: int, a: int, b: int, picture: NDArray, cx: int, cy: int,
     mirrored: bool, weights: NDArray, edge_x: NDArray, edge_y: NDArray, out: NDArray,
 ) -> int:  # fmt: skip
-    """Pixels of `out` (H, W, 3) from (a, b) on as the mean of `times`² samples each, laid over what is there.
+    """Pixels of `out` (H, W, 3) from (a, b) on, the mean of `times`² samples each, by their alpha over what is there.
 
     `ids` (times·h, times·w) numbers of triangles; `edge_x` (w,), `edge_y` (h,): their product is how much shows. For
     the others, and what is returned, see `paint`."""
@@ -398,7 +398,7 @@ def paint_fine(
             e = edge_x[j] * edge_y[i]
             if e <= 0:
                 continue
-            red = green = blue = np.uint32(0)
+            red = green = blue = solid = np.uint32(0)
             for m in range(times * i, times * (i + 1)):
                 line = ids[m]
                 for n in range(times * j, times * (j + 1)):
@@ -418,10 +418,13 @@ def paint_fine(
                         packed = _at_border(picture, sx, sy, weights, mirrored)
                         beyond |= LEFT * (x < -SLACK) | RIGHT * (x > W - 1 + SLACK)
                         beyond |= TOP * (y < -SLACK) | BOTTOM * (y > H - 1 + SLACK)
-                    red += packed & np.uint32(255)
-                    green += (packed >> np.uint32(8)) & np.uint32(255)
-                    blue += (packed >> np.uint32(16)) & np.uint32(255)
-            r, q, half = np.float32(1) - e, e / np.float32(count), np.float32(0.5)
+                    p = packed >> np.uint32(24)
+                    red += (packed & np.uint32(255)) * p
+                    green += ((packed >> np.uint32(8)) & np.uint32(255)) * p
+                    blue += ((packed >> np.uint32(16)) & np.uint32(255)) * p
+                    solid += p
+            q, half = e / np.float32(255 * count), np.float32(0.5)
+            r = np.float32(1) - q * np.float32(solid)
             k = a + j
             target[k, 0] = np.uint8(target[k, 0] * r + np.float32(red) * q + half)
             target[k, 1] = np.uint8(target[k, 1] * r + np.float32(green) * q + half)
