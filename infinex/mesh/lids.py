@@ -34,6 +34,7 @@ BELOW = (0.14, 0.34)  # depths below the lower lid at which the skin tells of th
 LIT = 0.5  # share of that light that falls on a shut lid, too
 RIM = 0.01  # of it that is a lid's own wet rim
 UNDER = 0.15  # depth below the tracked lower lid to which the ball of an eye may show
+MOSTLY = 40  # percentile of the columns that tells how far it shows
 LID = 0.30  # height up to which an open lid's skin tells how that of a shut one looks
 CLOSING = (0.04, 0.16)  # share closed over which the painted lid takes over from the warp
 SMOOTH = (0.15, 0.55)  # ... and over which its skin is smoothed
@@ -157,9 +158,12 @@ class Lid:
         apart = np.maximum((way**2).sum(-1), 1.0)
         share = ((lab - skin) * way).sum(-1) / apart  # 1 on the ball, 0 on the skin
         still = np.minimum.accumulate(share > 0.5, 0) & (apart > 12.0**2)
-        out = np.maximum(np.where(still, depth[:, None], 0).max(0), 0)
-        out *= ramp(self._u, 0.02, 0.15) * ramp(-self._u, -0.98, -0.85)
-        return np.asarray(1.15 * _smoothed(np.maximum(out - RIM, 0), column), np.float64)
+        out = np.maximum(np.where(still, depth[:, None], 0).max(0) - RIM, 0)
+        # The line where lids meet is one arc, whatever shadows and strokes of the brush do below the eye.
+        middle = (self._u > 0.2) & (self._u < 0.8)
+        sag = float(np.percentile(out[middle], MOSTLY))
+        arc = np.clip(4 * self._u * (1 - self._u), 0, 1)
+        return np.asarray(1.15 * _smoothed(np.minimum(sag * arc, UNDER), column), np.float64)
 
     def _lashes(self, lab: Plane, d: Array, bright: float, dark: float) -> None:
         """How dark the lash band is, (m, n) in 0..1, and its colour."""
