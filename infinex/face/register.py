@@ -27,6 +27,7 @@ STIFF = 3.0  # places' worth of belief that a landmark is right
 ALIKE = 14.0  # grey levels by which skin may look different, apart from its light, and still count
 PLAIN = 4.0  # grey levels of texture below which skin says little
 KNOWN = (0.30, 0.50)  # share of the skin found alike: from the second on it is believed, under the first not at all
+QUIET = 4e-4  # IOD that compression alone seems to move skin by; taken off
 MOST = 0.06  # IOD by which a landmark may be off
 TURN = np.radians([18.0, 32.0])  # from the first on faces look too different; from the second nothing is believed
 
@@ -110,7 +111,8 @@ class Registration:
         total = self._near @ weight
         mean = (self._near @ (weight[:, None] * off).astype(np.float32)) / (total + STIFF)[:, None]
         size = np.linalg.norm(mean, axis=1, keepdims=True) / (MOST * self._pose.scale)
-        mean *= trust * np.tanh(size) / np.maximum(size, 1e-6)
+        kept = np.tanh(np.maximum(size - QUIET / MOST, 0))
+        mean *= trust * kept / np.maximum(size, 1e-6)
         out = points.copy()
         out[:, :2] += mean @ self._turn(pose).T
         return out

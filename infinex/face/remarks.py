@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from infinex.face import topology as top
 from infinex.face.pose import Pose
-from infinex.face.reading import read_units
+from infinex.face.reading import BROWS, read_units
 from infinex.face.units import FACE_UNITS
 
 RGB = NDArray[np.uint8]
@@ -64,6 +64,7 @@ def changes(before: RGB, after: RGB, box: Box) -> bool:
 def already_there(portrait: Portrait, units: Mapping[str, float]) -> list[str]:
     """Those of the wanted units that the portrait shows strongly, as read off it: "AU12 (0.8)"."""
     shown = dict(zip(FACE_UNITS, read_units((portrait.face - top.mean_face())[None], still=True)[0]))
+    shown |= {n: BROWS * shown[n] for n in ("AU1", "AU2", "AU4")}
     names = [n for n, v in units.items() if v > 0 and n not in SPEECH and shown.get(n, 0.0) >= THERE]
     return [f"{n} ({shown[n]:.1f})" for n in names]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 from infinex.interchange import bvh, cues, gltf, livelink, openface
 from infinex.interchange.table import header
 from infinex.interchange.take import Take
@@ -59,11 +59,13 @@ def chosen(name: str | None, output: Path) -> Format | None:
             if len(by) == 1:
                 return by[0]
             if by:
-                raise InputError(f"{output.name}: name the format, --format {' or '.join(f.name for f in by)}")
+                raise InputError(
+                    f"{output.name}: name the format, {option('format')} {' or '.join(f.name for f in by)}"
+                )
         endings = ", ".join(sorted({f.suffix for f in FORMATS.values()}))
         raise InputError(f"{output.name}: a performance must end in .motion.npz, or in {endings}")
     if name not in FORMATS:
-        raise InputError(f"--format {name}: there are motion, {', '.join(FORMATS)}")
+        raise InputError(f"{option('format')} {name}: there are motion, {', '.join(FORMATS)}")
     found = FORMATS[str(name)]
     if not output.name.lower().endswith(found.suffix):
         raise InputError(f"{output.name}: the format {found.name} ends in {found.suffix}")

@@ -19,7 +19,7 @@ from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
-from infinex.errors import InfinexError, InputError, MissingDependencyError
+from infinex.errors import InfinexError, InputError, MissingDependencyError, option
 from infinex.options import Options
 
 MANIFEST = "manifest.jsonl"
@@ -51,7 +51,7 @@ def read_jobs(what: Path, driving: str | None = None) -> list[Job]:
     folder by `driving`. Raises InputError with the line that is wrong."""
     if what.is_dir():
         if not driving:
-            raise InputError(f"{what} is a folder of portraits: name what drives them with --driver")
+            raise InputError(f"{what} is a folder of portraits: name what drives them with {option('driver')}")
         found = sorted(p for p in what.iterdir() if p.suffix.lower() in PICTURES)
         if not found:
             raise InputError(f"{what} holds no pictures")
@@ -82,7 +82,7 @@ def read_jobs(what: Path, driving: str | None = None) -> list[Job]:
         row["source"], row["driving"] = _beside(base, row["source"]), _beside(base, row["driving"])
         row.setdefault("output", f"{k:05d}.mp4")
         if not isinstance(row["output"], str) or Path(row["output"]).is_absolute() or ".." in Path(row["output"]).parts:
-            raise InputError(f"{what.name}, line {k}: the output is a name within --out")
+            raise InputError(f"{what.name}, line {k}: the output is a name within {option('out')}")
         jobs.append(Job(**row, options=choices))
     if not jobs:
         raise InputError(f"{what.name} holds no jobs")
@@ -195,7 +195,7 @@ def capture(
     from infinex.interchange.formats import FORMATS
 
     if style not in FORMATS:
-        raise InputError(f"--format {style}: of a folder there are {', '.join(FORMATS)}")
+        raise InputError(f"{option('format')} {style}: of a folder there are {', '.join(FORMATS)}")
     found = sorted(p for p in folder.iterdir() if p.suffix.lower() in FILMS)
     if not found:
         raise InputError(f"{folder} holds no clips and no pictures")
@@ -293,7 +293,7 @@ def _on_ray(jobs: list[Job], out: Path, address: str, do: Do) -> Iterator[dict[s
     try:
         ray.init(address=None if address == "local" else address, ignore_reinit_error=True, log_to_driver=False)
     except Exception as error:  # of many kinds, by what does not answer
-        raise InputError(f"--ray {address}: no cluster answers there ({type(error).__name__})") from error
+        raise InputError(f"{option('ray')} {address}: no cluster answers there ({type(error).__name__})") from error
     remote = ray.remote(max_retries=TRIES - 1, num_cpus=1)(do)
     running = {remote.remote(j, str(out.resolve())): j for j in jobs}
     try:

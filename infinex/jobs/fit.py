@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.errors import FaceNotFoundError, InputError
+from infinex.errors import FaceNotFoundError, InputError, option
 from infinex.face import topology as top
 from infinex.face.morphable.bases import face_model
 from infinex.face.morphable.model import MorphableFace
@@ -58,7 +58,9 @@ def fit(
     face = face_model(model)
     if is_image(source):
         if (start, end) != (0.0, None):
-            raise InputError(f"{Path(source).name} is a still picture, of which --start and --end name no part")
+            raise InputError(
+                f"{Path(source).name} is a still picture, of which {option('start')} and {option('end')} name no part"
+            )
         person = _photo(Path(source), face)
     else:
         person = _Clip(Path(source), face, start, end, progress, None if output is None else Path(output)).run()

@@ -236,10 +236,10 @@ def test_the_tray_keeps_all_work(tab: Any, small: Path) -> None:
     tab.get_by_role("button", name="All work").click()
     tray = tab.get_by_role("complementary", name="All work")
     item = tray.get_by_role("listitem")
-    assert item.count() == 1
+    item.wait_for()
     picture = item.locator("img")
     picture.wait_for()
-    tab.wait_for_function("document.querySelector('#tray img').naturalWidth > 50")
+    assert picture.evaluate("async i => { await i.decode(); return i.naturalWidth; }") > 50
     item.get_by_role("button", name="Rename Wink").click()
     tab.keyboard.type("For the class")
     tab.keyboard.press("Enter")
