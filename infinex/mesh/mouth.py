@@ -37,6 +37,7 @@ HALFWAY = (SUN - np.array([0, 0, 1])) / np.linalg.norm(SUN - np.array([0, 0, 1])
 SMILE_LIT = 0.15  # how much lighter the upper teeth are in a broad smile
 TOOTH_SEEN = (0.002, 0.012)  # IOD of teeth told to show over which they appear
 DARK_TOLD, DARKENED = (0.25, 0.85), 0.75  # share of a band told dark over which, and by how much, it darkens
+FRONT = 1.1  # lightness of a tooth that stands in front beside the mean of all that are seen
 GLOSS = 9.0  # lightness of the light on a wet tooth
 SQUEEZED = (0.4, 0.6)  # share of its own opening under which a portrait's own interior is not shown
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
@@ -65,6 +66,7 @@ class MouthTone:
     grain: NDArray[np.float32]  # (n, n) log-luminance residual of the skin, one cell a pixel
     upper: float = 0.0  # share of the mouth's opening that upper teeth take in the picture
     ceiling: float = 96.0  # lightness that nothing in the mouth exceeds: of eye whites, and of the face's light parts
+    teeth: NDArray[np.float32] | None = None  # (3,) of the teeth that the picture shows
     beneath: Array | None = None  # (11,) share of the lower lip that the picture's teeth cover below its tracked edge
 
     @staticmethod
@@ -103,8 +105,20 @@ class MouthTone:
         whites = polygon_mask(H, W, p[top.RIGHT_EYE]) + polygon_mask(H, W, p[top.LEFT_EYE]) > 0.5
         eye = float(np.percentile(lightness[whites], EYE_WHITE)) if whites.sum() >= 12 else face
         ceiling = max(min(face, max(eye, DULL * face)), 25.0)
-        beneath = _beneath(image, points, own_lips) if upper > 0 else None
-        return MouthTone(own_skin, own_lips, patch.astype(np.float32), upper, ceiling, beneath)
+        beneath, teeth = None, None
+        if upper > 0:
+            beneath = _beneath(image, points, own_lips)
+            teeth = _teeth_of(lab_of(part)[polygon_mask(H, W, p[top.LIPS_INNER]) > 0.5], own_lips)
+            ceiling = ceiling if teeth is None else max(ceiling, float(teeth[0]) + GLOSS)
+        return MouthTone(own_skin, own_lips, patch.astype(np.float32), upper, ceiling, teeth, beneath)
+
+
+def _teeth_of(lab: NDArray, lips: NDArray) -> NDArray[np.float32] | None:
+    """Colour of the teeth among the pixels (N, 3) between the lips; None where nothing there is lighter than lips."""
+    if len(lab) < 20:
+        return None
+    light = np.asarray(lab[lab[:, 0] >= np.percentile(lab[:, 0], 60)].mean(0), np.float32)
+    return light if light[0] > lips[0] else None
 
 
 def _beneath(image: Image, points: Array, lips: NDArray) -> Array | None:
@@ -382,6 +396,8 @@ class Mouth:
         alive = float(np.clip(np.hypot(lips[1], lips[2]) / 18, 0, 1))
         cast = skin[1:]
         self._tooth = _tooth_of(skin, alive, a.tooth_share, a.tooth_lift)
+        if self._tone.teeth is not None:  # ... before shade and light fall on it
+            self._tooth = self._tone.teeth * np.array([FRONT, 1, 1], np.float32)
         # Flesh has the hue of the portrait's own lips and skin; a painter's palette has neither magenta nor lilac.
         flesh = 0.45 * lips[1:] + 0.40 * cast + [a.flesh_red * alive, 1.0 * alive]
         flesh[1] = np.clip(flesh[1], 0.35 * flesh[0] * alive, max(0.75 * flesh[0], 0.5 * cast[1]))
