@@ -78,7 +78,7 @@ def _blend(start: NDArray, end: NDArray, between: NDArray) -> tuple[float, float
 
 
 @dataclass
-class Look:
+class Glimpse:
     """One frame as it is remembered: its number, its thumbnail and the face's landmarks (478, 3) in pixels."""
 
     index: int
@@ -103,7 +103,7 @@ class Break:
     mixed: range = range(0)
 
 
-def apart(one: Look, other: Look) -> tuple[float, float, float]:
+def apart(one: Glimpse, other: Glimpse) -> tuple[float, float, float]:
     """By how much two faces differ: place in IOD, size (log), shape in IOD (root mean square)."""
     if one.pose is None or other.pose is None:
         return 0.0, 0.0, 0.0
@@ -122,22 +122,22 @@ class Shots:
         self._wait = max(2, round(FLASH * fps))
         self._spans = sorted({max(4, round(s * fps)) for s in FADES})
         self.reach = max(self._spans[-1], self._wait) + 2
-        self._looks: deque[Look] = deque(maxlen=self.reach + 2)
+        self._looks: deque[Glimpse] = deque(maxlen=self.reach + 2)
         self._suspects: list[int] = []
         self._last = 0  # first frame that shows the present shot alone
         self._cut: int | None = None
-        self._bright: Look | None = None  # before the picture went dark
+        self._bright: Glimpse | None = None  # before the picture went dark
         self._dark_from: int | None = None
         self._dark_to: int | None = None
 
-    def _at(self, index: int) -> Look | None:
+    def _at(self, index: int) -> Glimpse | None:
         first = self._looks[0].index
         return self._looks[index - first] if first <= index <= self._looks[-1].index else None
 
     def picture(self, index: int, grey: Image) -> bool:
         """Note a frame's thumbnail. Whether it shows something else than the last frame: a cut, or a flash."""
         before = self._looks[-1] if self._looks else None
-        self._looks.append(Look(index, grey))
+        self._looks.append(Glimpse(index, grey))
         if before is None or float(cv2.absdiff(before.grey, grey).mean()) < CHANGED:
             return False
         if likeness(before.grey, grey) >= OTHER:
@@ -220,7 +220,7 @@ class Shots:
             return [Break(across, "cut", range(int(both[0]), int(both[-1]) + 1) if len(both) else range(0))]
         return []
 
-    def _after_dark(self, look: Look) -> list[Break]:
+    def _after_dark(self, look: Glimpse) -> list[Break]:
         """A picture that went dark and came back as another one."""
         level = float(look.grey.std())
         if level < DARK:
@@ -251,7 +251,7 @@ class Shots:
         return Break(after.index, "cut" if other else "jump")
 
 
-def _step(a: Look, b: Look) -> float:
+def _step(a: Glimpse, b: Glimpse) -> float:
     """How far a face went from one frame to the next, IOD."""
     if a.points is None or b.points is None or a.pose is None:
         return 0.0

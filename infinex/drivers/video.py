@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from infinex.drivers.capture import Camera, Capture, Sighting, choose_rest
 from infinex.drivers.contract import WHOLE, Drive, Driver, Shot
 from infinex.drivers.measured import Measured
-from infinex.drivers.shots import OTHER, Break, Look, Shots, apart, likeness, thumbnail
+from infinex.drivers.shots import OTHER, Break, Glimpse, Shots, apart, likeness, thumbnail
 from infinex.drivers.whose import SAMPLES, check_driver_face, whose
 from infinex.errors import FaceNotFoundError, InputError, option
 from infinex.face.pose import Pose, fit_pose
@@ -70,12 +70,12 @@ class _Setup:
         self.ended: tuple[VideoFrame, NDArray[np.float64]] | None = None  # the last frame so far and its landmarks
 
     @property
-    def last(self) -> Look | None:
+    def last(self) -> Glimpse | None:
         """How it looked when it ended."""
         if self.ended is None:
             return None
         frame, points = self.ended
-        look = Look(frame.index, thumbnail(frame.image))
+        look = Glimpse(frame.index, thumbnail(frame.image))
         look.see(points)
         return look
 
@@ -195,7 +195,7 @@ class VideoDriver(Driver):
         images: dict[int, VideoFrame] = {}
         seen_for = (last + 1) / self.fps
         if tracks and not over:
-            place = Look(0, greys[0])
+            place = Glimpse(0, greys[0])
             place.see(tracks[-1])
             for frame, points in self._glances(seen_for, greys, place):
                 frame.picture.pack()
@@ -223,7 +223,7 @@ class VideoDriver(Driver):
             yield from reader.sample([float(t) for t in times if not begin <= t < begin + seen_for])
 
     def _glances(
-        self, seen_for: float, greys: list[NDArray[np.uint8]], place: Look
+        self, seen_for: float, greys: list[NDArray[np.uint8]], place: Glimpse
     ) -> Iterator[tuple[VideoFrame, NDArray[np.float64]]]:
         """Frames beyond the first `seen_for` seconds that show the first shot still, and the face nearest to `place`
         in them."""
@@ -237,7 +237,7 @@ class VideoDriver(Driver):
                 for box, score in finder.boxes(frame.image):
                     points = finder.mesh(frame.image, box) if score > 0.5 else None
                     if points is not None:
-                        look = Look(-1, grey)
+                        look = Glimpse(-1, grey)
                         look.see(points)
                         faces.append((apart(place, look)[0], points))
             if faces:
@@ -409,7 +409,7 @@ class VideoDriver(Driver):
             begins: Shot | None = None
             if seen.shot != self._shot:
                 known.append(setup)
-                look = Look(frame.index, thumbnail(frame.image))
+                look = Glimpse(frame.index, thumbnail(frame.image))
                 look.see(seen.points)
                 old = next((s for s in reversed(known) if _returned(s.last, look)), None)
                 setup = old or _Setup(self._begin(frame, seen), self.fps, self._smooth, self._flow)
@@ -447,7 +447,7 @@ class VideoDriver(Driver):
             yield Drive(move, frame.image if move.valid else None, points if move.valid else None)
 
 
-def _returned(last: Look | None, now: Look) -> bool:
+def _returned(last: Glimpse | None, now: Glimpse) -> bool:
     """Whether a shot shows what an earlier one showed when it ended: the same person, framed in the same way."""
     if last is None or last.grey.shape != now.grey.shape or likeness(last.grey, now.grey) < BACK:
         return False

@@ -44,20 +44,20 @@ LARGEST = 110.0  # of a residual, in grey levels
 
 
 @dataclass(frozen=True)
-class Window:
+class Patch:
     """A square of a picture seen at `side` by `side` pixels; `matrix` (2, 3) takes its pixels to the picture's."""
 
     matrix: NDArray[np.float64]
     side: int
 
     @staticmethod
-    def around(centre: NDArray, axis: NDArray, reach: float, side: int, mirrored: bool = False) -> Window:
+    def around(centre: NDArray, axis: NDArray, reach: float, side: int, mirrored: bool = False) -> Patch:
         """`reach` pixels wide around `centre`, its x axis along `axis` (2,) or against it."""
         u = np.asarray(axis, np.float64) / max(float(np.hypot(*axis)), 1e-6) * (reach / side)
         v = np.array([-u[1], u[0]])
         linear = np.stack([-u if mirrored else u, v], 1)
         corner = np.asarray(centre, np.float64) - linear @ np.full(2, (side - 1) / 2)
-        return Window(np.concatenate([linear, corner[:, None]], 1), side)
+        return Patch(np.concatenate([linear, corner[:, None]], 1), side)
 
     @property
     def pixel(self) -> float:
@@ -103,7 +103,7 @@ class Window:
 class Look:
     """What one network sees of one frame."""
 
-    window: Window
+    window: Patch
     planes: Planes  # (C, side, side), about -1..1; the first three are the frame
     support: Planes  # (side, side) in 0..1: where it may change something
     trust: float = 1.0  # 0..1: how much of the answer is shown ...
@@ -224,8 +224,8 @@ def look_at_mouth(
     side, reach = 96, 0.9
     o = np.array(origin, np.float64)
     P, S = target.points[:, :2] - o, face.points[:, :2] - o
-    w = Window.around(P[top.LIPS_INNER].mean(0), _axis(target.pose), reach * target.pose.scale, side)
-    s = Window.around(S[top.LIPS_INNER].mean(0), _axis(face.pose), reach * face.pose.scale, side)
+    w = Patch.around(P[top.LIPS_INNER].mean(0), _axis(target.pose), reach * target.pose.scale, side)
+    s = Patch.around(S[top.LIPS_INNER].mean(0), _axis(face.pose), reach * face.pose.scale, side)
     open_, lips = (polygon_mask(side, side, w.of(P[ring])) for ring in (top.LIPS_INNER, top.LIPS_OUTER))
     source = _kept(
         kept, "mouth", lambda: (_rgb(s.cut(image)), polygon_mask(side, side, s.of(S[top.LIPS_INNER])))
@@ -267,7 +267,7 @@ def look_at_eye(
     P, S = target.points[:, :2] - o, face.points[:, :2] - o
     ends = [upper[0], upper[-1]]
     w, s = (
-        Window.around(p[ends].mean(0), _axis(pose), reach * pose.scale, side, k == 1)
+        Patch.around(p[ends].mean(0), _axis(pose), reach * pose.scale, side, k == 1)
         for p, pose in ((P, target.pose), (S, face.pose))
     )
     lids = polygon_mask(side, side, w.of(P[ring]))
@@ -299,7 +299,7 @@ def look_at_head(
     o = np.array(origin, np.float64)
     P, S = target.points[:, :2] - o, face.points[:, :2] - o
     unit = face.pose.scale
-    w = Window.around(S[: top.SURFACE].mean(0) - [0, 0.2 * unit], np.array([1.0, 0.0]), reach * unit, side)
+    w = Patch.around(S[: top.SURFACE].mean(0) - [0, 0.2 * unit], np.array([1.0, 0.0]), reach * unit, side)
     h, width = flow.ids.shape
     q = max(1, int(w.pixel / 2))
     rows, columns = np.arange(0, h, q), np.arange(0, width, q)
@@ -313,7 +313,7 @@ def look_at_head(
     stretch = np.log2(area[flow.ids[::q, ::q]]).astype(np.float32) / 3
     shown = cv2.remap(layers.alpha, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     coarse = np.dstack([dx * 4, dy * 4, stretch, shown, gate.astype(np.float32) / 255, np.ones_like(dx)])
-    shifted = Window(w.matrix / q, side)
+    shifted = Patch(w.matrix / q, side)
     flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
     maps = cv2.warpAffine(coarse.astype(np.float32), shifted.matrix, (side, side), flags=flags).transpose(2, 0, 1)
     there = polygon_mask(side, side, w.of(P[top.OVAL]))

@@ -11,7 +11,7 @@ from infinex.engine import Drive, Source
 from infinex.face.topology import mean_face
 from infinex.face.tracker import Face
 from infinex.mesh.engine import MeshOptions, PreparedFace
-from infinex.mesh.refiner import PARTS, Look, Refiner, Window, refiner
+from infinex.mesh.refiner import PARTS, Look, Patch, Refiner, refiner
 from infinex.motion import Move, Rest
 
 SIDE = 320
@@ -61,7 +61,7 @@ def test_window_places_points_where_it_cuts_pixels() -> None:
     image[90, 120] = 255
     for mirrored in (False, True):
         axis = rng.normal(size=2)
-        window = Window.around(np.array([118.0, 93.0]), axis, 40.0, 80, mirrored)
+        window = Patch.around(np.array([118.0, 93.0]), axis, 40.0, 80, mirrored)
         seen = window.cut(image)[..., 0]
         y, x = np.unravel_index(seen.argmax(), seen.shape)
         assert np.abs(window.of(spot)[0] - [x, y]).max() <= 1.0
@@ -70,7 +70,7 @@ def test_window_places_points_where_it_cuts_pixels() -> None:
 def test_window_enlarges_what_it_cut() -> None:
     yy, xx = np.mgrid[:160, :160].astype(np.float32)
     picture = np.dstack([np.sin(xx / 20), np.cos(yy / 25)]).astype(np.float32)
-    window = Window.around(np.array([80.0, 80.0]), np.array([1.0, 0.2]), 70.0, 64)
+    window = Patch.around(np.array([80.0, 80.0]), np.array([1.0, 0.2]), 70.0, 64)
     back = window.enlarged(window.cut(picture), (60, 60, 100, 100))
     assert np.abs(back - picture[60:100, 60:100]).max() < 0.01
 
@@ -109,7 +109,7 @@ def test_nothing_changes_outside_the_supports(monkeypatch: pytest.MonkeyPatch) -
 
 
 def test_an_answer_that_is_no_number_is_left_out() -> None:
-    look = Look(Window.around(np.array([50.0, 50.0]), np.array([1.0, 0.0]), 40, 64),
+    look = Look(Patch.around(np.array([50.0, 50.0]), np.array([1.0, 0.0]), 40, 64),
                 np.zeros((17, 64, 64), np.float32), np.ones((64, 64), np.float32))  # fmt: skip
     part = np.full((100, 100, 3), 90, np.uint8)
     with pytest.warns(UserWarning, match="not finite"):

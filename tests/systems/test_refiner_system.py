@@ -12,7 +12,7 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from infinex.errors import InputError, WeightsError  # noqa: E402
-from infinex.mesh.refiner import Look, Window, _apply  # noqa: E402
+from infinex.mesh.refiner import Look, Patch, _apply  # noqa: E402
 from infinex.systems.refiner import weights  # noqa: E402
 from infinex.systems.refiner.losses import (  # noqa: E402
     RefinerLossWeights,
@@ -72,7 +72,7 @@ def test_training_and_work_apply_alike(seen: list[list[float]]) -> None:
     rng = np.random.default_rng(0)
     part = cv2.GaussianBlur(rng.uniform(0, 255, (64, 64, 3)).astype(np.float32), (0, 0), 3)
     part = np.clip(128 + 6 * (part - 128), 0, 255).astype(np.uint8)
-    window = Window(np.array(seen, np.float64), 64)
+    window = Patch(np.array(seen, np.float64), 64)
     support = np.zeros((64, 64), np.float32)
     support[24:40, 22:42] = 1
     support = cv2.GaussianBlur(support, (0, 0), 3)

@@ -87,11 +87,11 @@ class MorphableFace:
 
     def look(
         self, identity: Array, expression: Array, albedo: Array, rotation: Array, shift: Array, light: Array
-    ) -> Look:
+    ) -> Appearance:
         """The face with skin `albedo` (V, 3) under a `rotation` (3, 3), then a `shift` (3,), and `light` (3, 9)."""
         shape = self.shape(identity, expression)
         own = self.normals(shape)
-        return Look(
+        return Appearance(
             self,
             shape,
             own,
@@ -103,7 +103,7 @@ class MorphableFace:
 
 
 @dataclass(frozen=True)
-class Look:
+class Appearance:
     """One look of a face: `shape` (V, 3) and its `own` normals, `albedo` (V, 3), then turned: `normals` (V, 3) and
     vertices before the `camera` (V, 3), and the `light` (3, 9)."""
 

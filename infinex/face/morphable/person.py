@@ -13,7 +13,7 @@ from infinex._version import __version__
 from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.face.morphable import skin as mesh
-from infinex.face.morphable.model import Look, MorphableFace
+from infinex.face.morphable.model import Appearance, MorphableFace
 from infinex.face.morphable.solve import Solver, State, Who
 from infinex.media.files import atomic_path, readable_file
 
@@ -40,7 +40,7 @@ class Person:
     def __len__(self) -> int:
         return len(self.states)
 
-    def look(self, state: State) -> Look:
+    def look(self, state: State) -> Appearance:
         """The person's face as a state has it."""
         return Solver(self.face).look(self.who, state)
 

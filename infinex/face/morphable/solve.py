@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from infinex.face import topology as top
 from infinex.face.morphable import energy
 from infinex.face.morphable.light import BANDS, ambient, harmonics
-from infinex.face.morphable.model import Camera, Look, MorphableFace
+from infinex.face.morphable.model import Appearance, Camera, MorphableFace
 from infinex.face.morphable.surface import changes, rasterise
 from infinex.face.pose import Pose, fit_pose, to_matrix
 
@@ -120,7 +120,7 @@ class Solver:
         self._skin = np.ascontiguousarray(np.moveaxis(face.reflectance, 0, 2), np.float32)
         self.spread = np.maximum(face.spread, 1e-6)
 
-    def look(self, who: Who, state: State) -> Look:
+    def look(self, who: Who, state: State) -> Appearance:
         """A person's face in a frame."""
         return self.face.look(
             who.identity, state.expression, who.albedo(self.face), state.rotation, state.shift, state.light
