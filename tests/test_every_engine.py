@@ -11,7 +11,7 @@ import pytest
 from infinex.drivers.contract import Drive
 from infinex.drivers.motion import load_motion
 from infinex.engine import Engine, Setting, Source, load_engine
-from infinex.errors import InfinexError, InputError, MissingDependencyError
+from infinex.errors import InfinexError, InputError, MissingDependencyError, WeightsError
 from infinex.face.topology import mean_face
 from infinex.face.tracker import Face
 from infinex.motion import Move, Rest
@@ -25,12 +25,18 @@ STILL = Move(0.0, np.zeros(3), np.zeros(3), 1.0, np.zeros((478, 3)), np.zeros(2)
 
 
 @pytest.fixture(scope="module", params=NAMES)
-def engine(request: pytest.FixtureRequest) -> Engine:
-    """Each in turn, with the weights that come along."""
+def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
+    """Each in turn, with the weights that come along; where none do, with those its `weights.untrained` writes."""
+    options = Options(engine=request.param)
     try:
-        return load_engine(request.param, Options(engine=request.param))
+        return load_engine(request.param, options)
     except MissingDependencyError as error:
         pytest.skip(str(error))
+    except WeightsError as error:
+        assert "infinex train " in str(error), "an engine without weights says how to train them"
+    file = tmp_path_factory.mktemp("untrained") / "weights.safetensors"
+    with_engines()[request.param].load("weights", "the test").untrained(file)
+    return load_engine(request.param, options, str(file))
 
 
 def picture(width: int = 320, height: int = 280, seed: int = 0) -> np.ndarray:

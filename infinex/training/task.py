@@ -127,3 +127,60 @@ def pixels(x: Tensor, low: float = 0.0) -> NDArray[np.uint8]:
 def grid(columns: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
     """A panel (B·H, N·W, 3) of N columns of pictures (B, H, W, 3), a sample each row."""
     return np.concatenate([np.concatenate(row, axis=1) for row in zip(*columns)], axis=0)
+
+
+class Players:
+    """A task whose networks are updated by name, some against others: the optimisers, one step, and states to save.
+
+    Derive from it and fill `networks` and `optimizers()`."""
+
+    def __init__(self, networks: dict[str, nn.Module]) -> None:
+        self.networks = networks
+        self._optimizers: dict[str, Optimizer] = {}
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """By the names of their networks; the same dictionary on every call."""
+        return self._optimizers
+
+    def schedulers(self) -> dict[str, LRScheduler]:
+        """None: rates stay as they are."""
+        return {}
+
+    def update(self, names: Sequence[str], terms: dict[str, Tensor], fabric: Fabric, scale: float = 1.0) -> None:
+        """One step of some networks down the sum of `terms`, times `scale`; the others are left alone.
+
+        Raises FloatingPointError, before a network is touched, where a term is not a finite number."""
+        checked(terms)
+        for name in names:
+            self.optimizers()[name].zero_grad(set_to_none=True)
+        fabric.backward(scale * torch.stack(list(terms.values())).sum())
+        for name in names:
+            self.optimizers()[name].step()
+        for optimizer in self.optimizers().values():  # others that the terms went through as well
+            optimizer.zero_grad(set_to_none=True)
+
+    def states(self, names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
+        """Copies of the state dicts of those that there are, to be saved."""
+        return {
+            name: {k: v.detach().cpu().contiguous().clone() for k, v in self.networks[name].state_dict().items()}
+            for name in names
+            if name in self.networks
+        }
+
+
+@contextmanager
+def frozen(*networks: nn.Module) -> Iterator[None]:
+    """The networks pass gradients on and keep none, inside this block."""
+    parameters = [(p, p.requires_grad) for n in networks for p in n.parameters()]
+    for parameter, _ in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter, wanted in parameters:
+            parameter.requires_grad_(wanted)
+
+
+def plain(terms: Mapping[str, Tensor]) -> dict[str, float]:
+    """Terms of a loss as numbers, for the table."""
+    return {k: float(v.detach()) for k, v in terms.items()}

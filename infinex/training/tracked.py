@@ -38,7 +38,7 @@ class MeshTeacher:
 
     def mirrored(self, points: Landmarks) -> Landmarks:
         """The mesh (478, 3) of the picture mirrored."""
-        out: Landmarks = points[top.mirror()] * np.float32([-1, 1, 1]) + np.float32([1, 0, 0])
+        out: Landmarks = points[top.mirror()] * np.array([-1, 1, 1], np.float32) + np.array([1, 0, 0], np.float32)
         return out
 
 

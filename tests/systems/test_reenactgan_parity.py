@@ -114,7 +114,9 @@ def test_published_evaluation_switches_dropout_on(weights: ReenactganWeights) ->
     model = weights.model()
     with as_evaluated(dict(model.networks), "published"):
         modes = {type(m).__name__: m.training for m in model.networks["decoder"].modules()}
-    assert modes["Dropout"] and modes["BatchNorm2d"] and not any(m.training for m in model.networks["decoder"].modules())
+    assert (
+        modes["Dropout"] and modes["BatchNorm2d"] and not any(m.training for m in model.networks["decoder"].modules())
+    )
 
 
 def test_augmentation(file: Mapping[str, np.ndarray]) -> None:

@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.systems.window import RGB, cut
+from infinex.systems.window import RGB
 
 BORDER = 127  # grey level of what comes in from outside
 

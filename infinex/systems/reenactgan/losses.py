@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
-from torch import Tensor, nn
+from torch import Tensor
 
 from infinex.nn.losses import generator_adversarial
 from infinex.nn.vgg import VGG16
@@ -85,7 +85,9 @@ class Crossed:
         )
 
 
-def transformer_terms(w: TransformerWeights, c: Crossed, critics: Sequence[Net], align: Net, pca: Net) -> dict[str, Tensor]:
+def transformer_terms(
+    w: TransformerWeights, c: Crossed, critics: Sequence[Net], align: Net, pca: Net
+) -> dict[str, Tensor]:
     """Weighted, each summed over the sources and both directions: least squares, cycle, shape.
 
     `critics` are that of the target, then those of the sources."""

@@ -53,7 +53,8 @@ CONFIGS: dict[str, ReenactganConfig] = {
         size=128, features=32, depth=3, transformer=24, blocks=6, decoder=24, levels=7, align=8, align_hidden=64
     ),
     "reenactgan-64": ReenactganConfig(
-        size=64, features=16, depth=2, stacks=1, transformer=12, blocks=3, decoder=16, levels=6, align=8, align_hidden=64
+        size=64, features=16, depth=2, stacks=1, transformer=12, blocks=3, decoder=16, levels=6, align=8,
+        align_hidden=64,
     ),
 }  # fmt: skip
 
@@ -201,7 +202,7 @@ def _unet(widths: list[int], dropout: int) -> nn.Module:
 
 
 class Decoder(nn.Module):
-    """Boundaries to a face: the maps are enlarged four times, then drawn by the U-Net of pix2pix (Isola et al. 2017)."""
+    """Boundaries to a face: the maps are enlarged four times, then drawn by pix2pix's U-Net (Isola et al. 2017)."""
 
     def __init__(self, config: ReenactganConfig) -> None:
         super().__init__()
@@ -230,9 +231,7 @@ class _Basic(nn.Module):
         self.conv2, self.bn2 = nn.Conv2d(outputs, outputs, 3, 1, 1, bias=False), nn.BatchNorm2d(outputs)
         plain = inputs == outputs and stride == 1
         self.downsample = (
-            None
-            if plain
-            else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
+            None if plain else nn.Sequential(nn.Conv2d(inputs, outputs, 1, stride, bias=False), nn.BatchNorm2d(outputs))
         )
 
     def forward(self, x: Tensor) -> Tensor:
@@ -279,15 +278,6 @@ class Components(nn.Module):
         """(B, 2·points) to the same."""
         out: Tensor = self.pca(points)
         return out
-
-    @torch.no_grad()
-    def fit(self, points: Tensor) -> None:
-        """Take the axes of landmarks (N, 2·points) in which they vary."""
-        middle = points.double().mean(0)
-        _, _, axes = torch.linalg.svd(points.double() - middle, full_matrices=True)
-        line = self.pca[0]
-        line.weight.copy_(axes)
-        line.bias.copy_(-(axes @ middle))
 
 
 def networks_of(config: ReenactganConfig) -> dict[str, nn.Module]:
@@ -344,7 +334,9 @@ class ReenactGAN(nn.Module):
         return own, self.networks["decoder"](own)
 
     @torch.no_grad()
-    def forward(self, image: Tensor, evaluation: Evaluation = "right") -> tuple[Tensor, Tensor]:
-        """(B, 3, S, S) in -1..1: the person's boundaries and face under the same expression and pose."""
+    def forward(self, image: Tensor, evaluation: Evaluation = "right", of_maps: bool = False) -> tuple[Tensor, Tensor]:
+        """(B, 3, S, S) in -1..1: the person's boundaries and face under the same expression and pose.
+
+        With `of_maps` boundaries (B, parts, S/4, S/4) are given in place of the face."""
         with as_evaluated(dict(self.networks), evaluation):
-            return self.drawn(self.maps(image))
+            return self.drawn(image if of_maps else self.maps(image))

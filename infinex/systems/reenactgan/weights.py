@@ -140,7 +140,7 @@ def read_published(folder: str | Path) -> ReenactganWeights:
     for network, pattern in PUBLISHED.items():
         found = sorted(folder.glob(pattern))
         if len(found) > 1:
-            raise WeightsError(f"{folder} holds {found[0].name} and {found[1].name}: keep the files of one person there")
+            raise WeightsError(f"{folder} holds {found[0].name} and {found[1].name}: keep one person's files there")
         if found:
             networks[network] = rename(network, state_dict_of(read_weights(found[0]), str(found[0])))
             origin[found[0].name] = sha256(found[0])

@@ -1,0 +1,294 @@
+"""Training FReeNet in its two stages: the landmark converter, then the generator that draws what it says.
+
+The authors learn from RaFD, where 67 people make the same eight faces. Here the data are clips of anybody; what one
+person's expression is on another's face is said by the default engine's retargeting (see `landmarks.Performer`)."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler, StepLR
+
+from infinex.errors import InputError, WeightsError, option
+from infinex.nn.layers import normal_
+from infinex.nn.losses import StructuralPerceptualLoss, discriminator_adversarial, generator_adversarial
+from infinex.nn.vgg import VGG16
+from infinex.systems.freenet.landmarks import discs
+from infinex.systems.freenet.losses import (
+    Converted,
+    ConverterWeights,
+    Distances,
+    GeneratorWeights,
+    beside,
+    converter_terms,
+    critic_halves,
+    squared_features,
+    triplet_distance,
+)
+from infinex.systems.freenet.model import CONFIGS, FreenetConfig, networks_of, xavier_
+from infinex.systems.freenet.samples import Expressions, Triples
+from infinex.systems.freenet.weights import FreenetWeights, read, save
+from infinex.training.data import Samples
+from infinex.training.task import Fabric, Players, evaluating, frozen, grid, pixels, plain
+
+
+@dataclass(frozen=True)
+class FreenetRecipe:
+    """What both stages have in common."""
+
+    config: str = "freenet-256"  # sizes of the networks, a key of `CONFIGS`
+    start_from: str = ""
+    looks: int = 120  # frames of a clip that are used at most
+    repeats: int = 40
+
+    @property
+    def sizes(self) -> FreenetConfig:
+        """Sizes of the networks. Raises InputError for a name that is not known."""
+        if self.config not in CONFIGS:
+            raise InputError(f"{option('set')} config={self.config}: there are {', '.join(CONFIGS)}")
+        return CONFIGS[self.config]
+
+
+@dataclass(frozen=True)
+class ConverterRecipe(FreenetRecipe):
+    """The first stage; the defaults are those of the published code, but for `shift` and `zoom`."""
+
+    epochs: int = 200
+    batch_size: int = 16
+    step_epochs: int = 60  # after which the rate falls to a tenth, each time
+    rate: float = 3e-4
+    betas: tuple[float, float] = (0.99, 0.999)
+    shift: float = 12.0  # pixels of 512 by which either face is moved, and ...
+    zoom: float = 0.05  # ... the share that it grows or shrinks by: clips frame faces in their own ways
+    weights: ConverterWeights = field(default_factory=ConverterWeights)
+
+
+@dataclass(frozen=True)
+class GeneratorRecipe(FreenetRecipe):
+    """The second stage; the defaults are those of the published code."""
+
+    epochs: int = 110
+    decay_epochs: int = 70  # the last ones, over which the rate falls to zero
+    batch_size: int = 3
+    rate: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    converter: bool = True  # False: the ablation, landmarks of others are drawn as they are
+    vgg: str = ""  # torchvision's vgg16 weights; without, the structural substitute is used
+    published: bool = False  # the triplet as published: margin as a gate, a batch at once, VGG on pictures as they are
+    weights: GeneratorWeights = field(default_factory=GeneratorWeights)
+
+
+_SMALL = GeneratorRecipe(
+    config="freenet-128", start_from="freenet-128-converter", epochs=40, decay_epochs=20, batch_size=4, rate=4e-4
+)
+
+RECIPES: dict[str, ConverterRecipe | GeneratorRecipe] = {
+    "freenet-converter": ConverterRecipe(),
+    "freenet": GeneratorRecipe(start_from="freenet-converter"),
+    "freenet-128-converter": ConverterRecipe(config="freenet-128", epochs=60, step_epochs=20),
+    "freenet-128": _SMALL,
+    # The ablations of section 4, on small networks.
+    "freenet-128-no-triplet": replace(_SMALL, weights=GeneratorWeights(triplet=0.0)),
+    "freenet-128-no-converter": replace(_SMALL, start_from="", converter=False),
+}
+
+
+class _Stage(Players):
+    def __init__(self, recipe: FreenetRecipe, networks: dict[str, nn.Module], kept: tuple[str, ...] = ()) -> None:
+        self.config = recipe.sizes
+        super().__init__(networks)
+        self.name, self.kept = recipe.config, kept
+        self._origin: dict[str, str] = {}
+        self._freeze()
+
+    def _freeze(self) -> None:
+        for name in self.kept:
+            self.networks[name].requires_grad_(False).eval()
+
+    def save(self, path: Path) -> None:
+        """Write the networks as they are as a file of weights."""
+        save(path, FreenetWeights(self.config, self.states(list(self.networks)), self.name, self._origin))
+
+    def load_file(self, path: Path) -> None:
+        """Begin with the weights in a file. Raises WeightsError where they do not fit."""
+        weights = read(path)
+        if missing := [n for n in self.kept if n not in weights.networks]:
+            raise WeightsError(f"{path} has no {missing[0]}: it is the result of an earlier stage")
+        for name, state in weights.networks.items():
+            if name in self.networks:
+                try:
+                    self.networks[name].load_state_dict(state)
+                except RuntimeError:
+                    raise WeightsError(f"{path} has a {name} of other sizes than {self.name}") from None
+        self._freeze()
+
+
+class ConverterTask(_Stage):
+    """Somebody's expression on somebody else's landmarks."""
+
+    panel = "expression, the other at rest, as it should be, as converted"
+
+    def __init__(self, recipe: ConverterRecipe) -> None:
+        self.r = recipe
+        own = networks_of(recipe.sizes)
+        super().__init__(recipe, {n: xavier_(own[n]) for n in ("converter", "pair", "single")})
+        self._optimizers = {n: Adam(net.parameters(), recipe.rate, recipe.betas) for n, net in self.networks.items()}
+
+    def schedulers(self) -> dict[str, LRScheduler]:
+        """A tenth of the rate every `step_epochs`."""
+        return {n: StepLR(o, self.r.step_epochs, 0.1) for n, o in self.optimizers().items()}
+
+    def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
+        """Update the converter, then both critics; the terms, weighted.
+
+        Raises FloatingPointError, before a network is touched, when a loss is not a number."""
+        converter, pair, single = (self.networks[n] for n in ("converter", "pair", "single"))
+        expression, neutral, wanted = batch["expression"], batch["neutral"], batch["wanted"]
+        made = converter(expression, batch["other_neutral"])
+        c = Converted(made, converter(made, neutral), converter(expression, neutral))
+        with frozen(pair, single):
+            scores = pair(made, batch["other"]), single(made)
+            terms = converter_terms(self.r.weights, c, expression, wanted, *scores)
+            self.update(["converter"], terms, fabric)
+        made, w = made.detach(), self.r.weights
+        critics = {
+            "critic_pair": critic_halves(
+                w.critic_pair, pair(batch["real"], batch["other"]), pair(made, batch["other"])
+            ),
+            "critic_single": critic_halves(w.critic_single, single(batch["real"]), single(made)),
+        }
+        self.update(["pair", "single"], critics, fabric)
+        return plain(terms | critics)
+
+    @torch.no_grad()
+    def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """On people held back, in pixels of 512: how far converted landmarks are from what is wanted, how far from it
+        are the other's at rest, and the performer's own; all without place and size."""
+        made = self.networks["converter"](batch["expression"], batch["other_neutral"])
+        wanted = centred(batch["wanted"])
+        names = {"converted": made, "at_rest": batch["other_neutral"], "as_performed": batch["expression"]}
+        return {k: float((centred(v) - wanted).abs().mean()) for k, v in names.items()}
+
+    @torch.no_grad()
+    def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
+        """(B·S, 4·S, 3), landmarks as they are drawn."""
+        made = self.networks["converter"](batch["expression"], batch["other_neutral"])
+        sets = (batch["expression"], batch["other_neutral"], batch["wanted"], made)
+        return grid([shown(s, self.config) for s in sets])
+
+
+def centred(points: Tensor) -> Tensor:
+    """Landmarks (B, N, 2) about their mean, at a mean distance of 100 from it."""
+    x = points.reshape(len(points), -1, 2)
+    x = x - x.mean(1, keepdim=True)
+    return 100 * x / x.norm(dim=2).mean(1).clamp(min=1e-6)[:, None, None]
+
+
+def shown(points: Tensor, config: FreenetConfig) -> NDArray[np.uint8]:
+    """Landmark pictures (B, S, S, 3)."""
+    size = (config.size, config.size)
+    return pixels(nn.functional.interpolate(discs(points, config), size=size, mode="nearest"), -1)
+
+
+class GeneratorTask(_Stage):
+    """A face under landmarks."""
+
+    panel = "face, the same person otherwise, drawn so, the other, their expression on the face"
+
+    def __init__(self, recipe: GeneratorRecipe) -> None:
+        self.r = recipe
+        own = networks_of(recipe.sizes)
+        kept = ("converter",) if recipe.converter else ()
+        networks = {n: own[n] for n in kept} | {n: normal_(own[n]) for n in ("generator", "critic")}
+        super().__init__(recipe, networks, kept)
+        self._origin = {"converter": "yes" if recipe.converter else "no"}
+        trained = {n: self.networks[n] for n in ("generator", "critic")}
+        self._optimizers = {n: Adam(net.parameters(), recipe.rate, recipe.betas) for n, net in trained.items()}
+        self.vgg = VGG16.load(recipe.vgg, 3, normalised=not recipe.published) if recipe.vgg else None
+        self.structure = StructuralPerceptualLoss()
+
+    def schedulers(self) -> dict[str, LRScheduler]:
+        """Constant rates that fall linearly to zero over the last epochs."""
+        first, last = self.r.epochs - self.r.decay_epochs, self.r.decay_epochs + 1
+
+        def share(epoch: int) -> float:
+            return 1.0 - max(0, epoch + 1 - first) / last
+
+        return {name: LambdaLR(optimizer, share) for name, optimizer in self.optimizers().items()}
+
+    def _distances(self, device: torch.device) -> Distances:
+        """Levels of the triplet loss, for pictures in -1..1."""
+        if self.vgg is not None:
+            vgg = self.vgg.to(device)
+            return squared_features(vgg if self.r.published else lambda x: vgg((x + 1) / 2))
+        structure = self.structure.to(device)
+        return lambda a, b: structure((a + 1) / 2, (b + 1) / 2)
+
+    @torch.no_grad()
+    def _onto(self, points: Tensor, neutral: Tensor) -> Tensor:
+        """The landmark picture of somebody's expression on the face whose landmarks at rest are `neutral`."""
+        converted = self.networks["converter"](points, neutral) if self.r.converter else points
+        return discs(converted, self.config)
+
+    def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
+        """Update the critic, then the generator; the terms, weighted.
+
+        Raises FloatingPointError, before a network is touched, when a loss is not a number."""
+        w, generator, critic = self.r.weights, self.networks["generator"], self.networks["critic"]
+        a1, a2, b1 = (batch[n] * 2 - 1 for n in ("a1", "a2", "b1"))
+        anchor = generator(a1, discs(batch["a2_points"], self.config))
+        score = discriminator_adversarial(critic(beside(a1, a2)), critic(beside(a1, anchor.detach())), "bce")
+        critics = {"critic": score}
+        self.update(["critic"], critics, fabric, 0.5)
+        terms = {"pixels": w.pixels * (anchor - a2).abs().mean()}
+        if w.triplet:
+            same = generator(a1, self._onto(batch["b1_points"], batch["a_neutral"]))
+            other = generator(b1, self._onto(batch["a2_points"], batch["b_neutral"]))
+            apart = triplet_distance(self._distances(a1.device), anchor, same, other, w.margin, self.r.published)
+            terms["triplet"] = w.triplet * apart
+        with frozen(critic):
+            terms["gan"] = w.adversary * generator_adversarial(critic(beside(a1, anchor)), "bce")
+            self.update(["generator"], terms, fabric)
+        return plain(critics | terms)
+
+    @torch.no_grad()
+    def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """On people held back: mean absolute error of the drawn face and of the face as it was; pictures in 0..1."""
+        with evaluating(self.networks["generator"]):
+            made = (self.networks["generator"](batch["a1"] * 2 - 1, discs(batch["a2_points"], self.config)) + 1) / 2
+        return {
+            "l1": float((made - batch["a2"]).abs().mean()),
+            "l1_static": float((batch["a1"] - batch["a2"]).abs().mean()),
+        }
+
+    @torch.no_grad()
+    def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
+        """(B·S, 5·S, 3), see `panel`."""
+        generator = self.networks["generator"]
+        with evaluating(generator):
+            a1 = batch["a1"] * 2 - 1
+            made = generator(a1, discs(batch["a2_points"], self.config))
+            crossed = generator(a1, self._onto(batch["b1_points"], batch["a_neutral"]))
+        return grid(
+            [pixels(batch["a1"]), pixels(batch["a2"]), pixels(made, -1), pixels(batch["b1"]), pixels(crossed, -1)]
+        )
+
+
+def task(recipe: Any) -> Any:
+    """For the trainer."""
+    return ConverterTask(recipe) if isinstance(recipe, ConverterRecipe) else GeneratorTask(recipe)
+
+
+def samples(recipe: Any, folder: str | Path, split: str) -> Samples:
+    """Landmarks of two people, or triples of faces. Raises InputError for unusable data."""
+    folder, sizes = Path(folder), recipe.sizes
+    if isinstance(recipe, ConverterRecipe):
+        return Expressions(folder, split, sizes, recipe.looks, recipe.repeats, recipe.shift, recipe.zoom)
+    return Triples(folder, split, sizes, recipe.looks, recipe.repeats)

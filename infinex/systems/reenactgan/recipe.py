@@ -1,0 +1,445 @@
+"""Training ReenactGAN in its three stages: boundaries of anybody, a decoder for one person, a transformer to them.
+
+`reenactgan-boundary` teaches the boundary network what the tracked mesh draws, and the alignment network to read
+landmarks off boundaries; the authors' own were trained on labelled photographs. `reenactgan-decoder` and
+`reenactgan-transformer` begin with the result of the stage before and keep it as it is."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  (its name everywhere)
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Adam
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+
+from infinex.errors import InputError, WeightsError, option
+from infinex.nn.discriminators import PixelPatches
+from infinex.nn.layers import normal_
+from infinex.nn.losses import StructuralPerceptualLoss, discriminator_adversarial, generator_adversarial
+from infinex.nn.vgg import VGG16
+from infinex.systems.reenactgan.augment import Augmentation
+from infinex.systems.reenactgan.losses import (
+    Crossed,
+    DecoderWeights,
+    TransformerWeights,
+    beside,
+    critic_terms,
+    edges,
+    transformer_terms,
+    vgg_distance,
+)
+from infinex.systems.reenactgan.model import CONFIGS, ReenactganConfig, Transformer, as_evaluated, networks_of
+from infinex.systems.reenactgan.samples import AnybodysFaces, FacesBesideOthers, OnesFaces
+from infinex.systems.reenactgan.weights import ReenactganWeights, read, save
+from infinex.training.data import Samples
+from infinex.training.task import Fabric, Players, TrainerOptions, frozen, grid, pixels, plain
+
+Maps = Literal["network", "mesh"]
+
+
+@dataclass(frozen=True)
+class ReenactganRecipe:
+    """What all stages have in common."""
+
+    config: str = "reenactgan-256"  # sizes of the networks, a key of `CONFIGS`
+    start_from: str = ""
+    epochs: int = 150
+    batch_size: int = 16
+    repeats: int = 1
+    looks: int = 400  # frames of a clip that are used at most
+    augmentation: Augmentation = field(default_factory=Augmentation)
+
+    @property
+    def sizes(self) -> ReenactganConfig:
+        """Sizes of the networks. Raises InputError for a name that is not known."""
+        if self.config not in CONFIGS:
+            raise InputError(f"{option('set')} config={self.config}: there are {', '.join(CONFIGS)}")
+        return CONFIGS[self.config]
+
+
+@dataclass(frozen=True)
+class BoundaryRecipe(ReenactganRecipe):
+    """The first stage; its rates and weights are ours."""
+
+    rate: float = 2.5e-4
+    align_rate: float = 1e-3
+
+
+@dataclass(frozen=True)
+class DecoderRecipe(ReenactganRecipe):
+    """The second stage, for one person; the defaults are published."""
+
+    person: str = ""  # as the data's manifest names them
+    decay_epochs: int = 50  # the last ones, over which the rate falls
+    rate: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    critic_width: int = 64
+    vgg: str = ""  # torchvision's vgg16 weights; without, the structural substitute is used
+    maps: Maps = "network"  # mesh: boundaries are drawn from the tracked mesh, here and by the engine
+    published: bool = False  # frozen networks by the statistics of the batch, and the critic sees maps cut at 0
+    weights: DecoderWeights = field(default_factory=DecoderWeights)
+
+
+@dataclass(frozen=True)
+class TransformerRecipe(ReenactganRecipe):
+    """The third stage, towards the same person; the defaults are published."""
+
+    batch_size: int = 4
+    person: str = ""
+    sources: int = 4  # people that boundaries come from
+    rate: float = 5e-5
+    critic_rate: float = 2.5e-5
+    critic_decay: float = 1e-4  # of the critics' weights
+    betas: tuple[float, float] = (0.5, 0.999)
+    critic_width: int = 64
+    maps: Maps = "network"
+    published: bool = False  # frozen networks by the statistics of the batch
+    weights: TransformerWeights = field(default_factory=TransformerWeights)
+    trainer: TrainerOptions = field(default_factory=lambda: TrainerOptions(max_steps=500_000, checkpoint_every=2000))
+
+
+_SMALL: dict[str, Any] = {"config": "reenactgan-128", "batch_size": 8, "looks": 120}
+_TRANSFORMER = TransformerRecipe(
+    config="reenactgan-128", start_from="reenactgan-128-decoder", batch_size=4, looks=120, rate=2e-4, critic_rate=1e-4,
+    critic_width=24, trainer=TrainerOptions(max_steps=6000),
+)  # fmt: skip
+
+RECIPES: dict[str, ReenactganRecipe] = {
+    "reenactgan-boundary": BoundaryRecipe(),
+    "reenactgan-decoder": DecoderRecipe(start_from="reenactgan-boundary"),
+    "reenactgan-transformer": TransformerRecipe(start_from="reenactgan-decoder"),
+    "reenactgan-128-boundary": BoundaryRecipe(**_SMALL, epochs=20, repeats=30, rate=1e-3),
+    "reenactgan-128-decoder": DecoderRecipe(
+        **_SMALL, start_from="reenactgan-128-boundary", epochs=120, decay_epochs=40, critic_width=24, rate=4e-4
+    ),
+    "reenactgan-128-transformer": _TRANSFORMER,
+    # The ablation of section 4.3, on small networks.
+    "reenactgan-128-no-shape": replace(_TRANSFORMER, weights=TransformerWeights(shape=0.0)),
+}
+
+
+class _Stage(Players):
+    """What the tasks of the three stages share: frozen networks, the file, one Adam step."""
+
+    panel = ""
+
+    def __init__(self, recipe: ReenactganRecipe, trained: dict[str, nn.Module], keep: tuple[str, ...]) -> None:
+        """`trained` networks learn, those of a person named in `keep` are carried along as they are."""
+        self.recipe, self.config = recipe, recipe.sizes
+        own = networks_of(self.config)
+        super().__init__({n: own[n] for n in keep} | trained)
+        self.frozen = keep
+        self._freeze()
+        self._origin: dict[str, str] = {}
+
+    def _freeze(self) -> None:
+        mode = bool(getattr(self.recipe, "published", False))
+        for name in self.frozen:
+            self.networks[name].requires_grad_(False).train(mode)
+
+    @torch.no_grad()
+    def _maps(self, images: Tensor, given: Tensor | None) -> Tensor:
+        """Boundaries of faces (B, 3, S, S) in 0..1: those that were drawn, where the recipe wants these."""
+        if given is not None and getattr(self.recipe, "maps", "network") == "mesh":
+            return given
+        maps: Tensor = self.networks["boundary"](images * 2 - 1)[-1]
+        return maps
+
+    def _shown(self, maps: Tensor) -> NDArray[np.uint8]:
+        size = self.config.size
+        return pixels(F.interpolate(maps.clamp(0, 1).amax(1, keepdim=True), size=(size, size), mode="nearest"))
+
+    def save(self, path: Path) -> None:
+        """Write the networks of the person, as far as they are there."""
+        states = self.states(["boundary", "align", "pca", "transformer", "decoder"])
+        origin = dict(self._origin)
+        for key in ("person", "maps"):
+            if value := getattr(self.recipe, key, ""):
+                origin[key] = value
+        save(path, ReenactganWeights(self.config, states, self.recipe.config, origin))
+
+    def load_file(self, path: Path) -> None:
+        """Begin with the weights in a file or the authors' folder. Raises WeightsError where they do not fit."""
+        weights = read(path)
+        missing = [n for n in self.frozen if n not in weights.networks]
+        if missing:
+            raise WeightsError(f"{path} has no {missing[0]}: it is the result of an earlier stage")
+        if weights.config != self.config:
+            raise WeightsError(f"{path} has networks of other sizes than {self.recipe.config}")
+        for name, state in weights.networks.items():
+            if name in self.networks:
+                self.networks[name].load_state_dict(state)
+        self._origin = weights.origin
+        self._freeze()
+
+
+class Tally(nn.Module):
+    """Sums over all landmarks seen so far, of which the principal components are found."""
+
+    count: Tensor
+    total: Tensor
+    products: Tensor
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.register_buffer("count", torch.zeros((), dtype=torch.float64))
+        self.register_buffer("total", torch.zeros(numbers, dtype=torch.float64))
+        self.register_buffer("products", torch.zeros(numbers, numbers, dtype=torch.float64))
+
+    @torch.no_grad()
+    def forward(self, points: Tensor) -> None:
+        """Add landmarks (B, numbers)."""
+        x = points.double()
+        self.count += len(x)
+        self.total += x.sum(0)
+        self.products += x.T @ x
+
+    def axes(self) -> tuple[Tensor, Tensor]:
+        """The mean (numbers,) and the axes (numbers, numbers) as rows, the strongest first."""
+        n = self.count.clamp(min=1)
+        mean = self.total / n
+        _, vectors = torch.linalg.eigh(self.products / n - torch.outer(mean, mean))
+        return mean, vectors.T.flip(0)
+
+
+class BoundaryTask(_Stage):
+    """Boundaries as the mesh draws them, off the face; landmarks off the boundaries; the axes in which these vary."""
+
+    panel = "face, boundaries of the tracked mesh, boundaries found"
+
+    def __init__(self, recipe: BoundaryRecipe) -> None:
+        own = networks_of(recipe.sizes)
+        trained = {n: own[n] for n in ("boundary", "align")}
+        super().__init__(recipe, trained | {"tally": Tally(2 * recipe.sizes.points)}, ("pca",))
+        self._optimizers = {
+            "boundary": Adam(self.networks["boundary"].parameters(), recipe.rate),
+            "align": Adam(self.networks["align"].parameters(), recipe.align_rate),
+        }
+
+    def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
+        """Squared error of every hourglass's maps, a thousandfold; mean distance of landmarks in pixels of the maps,
+        read off drawn and off found boundaries."""
+        found = self.networks["boundary"](batch["image"] * 2 - 1)
+        terms = {"maps": 1000 * torch.stack([F.mse_loss(f, batch["maps"]) for f in found]).sum()}
+        self.update(["boundary"], terms, fabric)
+        points = batch["points"]
+        self.networks["tally"](points)
+        align = self.networks["align"]
+        terms["landmarks_drawn"] = (align(batch["maps"]) - points).abs().mean()
+        terms["landmarks_found"] = (align(found[-1].detach()) - points).abs().mean()
+        self.update(["align"], {k: v for k, v in terms.items() if k != "maps"}, fabric)
+        return plain(terms)
+
+    @torch.no_grad()
+    def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """On people held back: squared error of the maps beside that of empty ones, and landmarks in map pixels."""
+        with as_evaluated(self.networks, "right"):
+            found = self.networks["boundary"](batch["image"] * 2 - 1)[-1]
+            read_off = self.networks["align"](found)
+        return {
+            "maps": float(F.mse_loss(found, batch["maps"])),
+            "maps_empty": float(batch["maps"].square().mean()),
+            "landmarks": float((read_off - batch["points"]).abs().mean()),
+        }
+
+    @torch.no_grad()
+    def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
+        """(B·S, 3·S, 3): face, drawn and found boundaries."""
+        with as_evaluated(self.networks, "right"):
+            found = self.networks["boundary"](batch["image"] * 2 - 1)[-1]
+        return grid([pixels(batch["image"]), self._shown(batch["maps"]), self._shown(found)])
+
+    @torch.no_grad()
+    def save(self, path: Path) -> None:
+        """See `_Stage.save`; the components are those of all landmarks seen so far."""
+        tally: Any = self.networks["tally"]
+        mean, axes = getattr(tally, "module", tally).axes()
+        line = next(m for m in self.networks["pca"].modules() if isinstance(m, nn.Linear))
+        line.weight.copy_(axes)
+        line.bias.copy_(-(axes @ mean))
+        super().save(path)
+
+
+class DecoderTask(_Stage):
+    """A person's face from its boundaries."""
+
+    panel = "face, its boundaries, face drawn from them"
+
+    def __init__(self, recipe: DecoderRecipe) -> None:
+        self.r = recipe
+        sizes = recipe.sizes
+        decoder = normal_(networks_of(sizes)["decoder"])
+        critic = normal_(PixelPatches(sizes.parts + 3, recipe.critic_width))
+        super().__init__(recipe, {"decoder": decoder, "critic": critic}, ("boundary", "align", "pca"))
+        self._optimizers = {
+            n: Adam(self.networks[n].parameters(), recipe.rate, recipe.betas) for n in ("decoder", "critic")
+        }
+        self.vgg = VGG16.load(recipe.vgg, 3) if recipe.vgg else None
+        self.structure = StructuralPerceptualLoss()
+
+    def schedulers(self) -> dict[str, LRScheduler]:
+        """Constant rates, then a line that would reach zero one epoch after the last."""
+        first, last = self.r.epochs - self.r.decay_epochs, self.r.decay_epochs + 1
+
+        def share(epoch: int) -> float:
+            return 1.0 - max(0, epoch + 2 - first) / last if epoch + 2 - first < last else 1.0 / last
+
+        return {name: LambdaLR(optimizer, share) for name, optimizer in self.optimizers().items()}
+
+    def _likeness(self, made: Tensor, image: Tensor) -> Tensor:
+        """Of pictures in -1..1: by VGG-16, or the mean of the levels of what stands in for it."""
+        if self.vgg is not None:
+            self.vgg.to(made.device)
+            return vgg_distance(self.vgg, made, image)
+        self.structure.to(made.device)
+        return torch.stack(self.structure((made + 1) / 2, (image + 1) / 2)).mean()
+
+    def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
+        """Update the critic, then the decoder; the terms, weighted.
+
+        Raises FloatingPointError, before a network is touched, when a loss is not a number."""
+        image = batch["image"] * 2 - 1
+        maps = self._maps(batch["image"], batch.get("maps"))
+        made = self.networks["decoder"](maps)
+        critic, w, clip = self.networks["critic"], self.r.weights, self.r.published
+        terms: dict[str, Tensor] = {}
+        if w.adversary:
+            real, fake = critic(beside(maps, image, clip)), critic(beside(maps, made.detach(), clip))
+            terms["critic"] = discriminator_adversarial(real, fake, "bce")
+            self.update(["critic"], terms, fabric, 0.5)
+        own = {"pixels": w.pixels * (made - image).abs().mean()}
+        if w.features:
+            own["features"] = w.features * self._likeness(made, image)
+        with frozen(critic):
+            if w.adversary:
+                own["gan"] = w.adversary * generator_adversarial(critic(beside(maps, made, clip)), "bce")
+            self.update(["decoder"], own, fabric)
+        return plain(terms | own)
+
+    @torch.no_grad()
+    def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """On frames held back: mean absolute error, pictures in 0..1, of the drawn face and of the mean picture."""
+        with as_evaluated(self.networks, "right"):
+            made = (self.networks["decoder"](self._maps(batch["image"], batch.get("maps"))) + 1) / 2
+        mean = batch["image"].mean(0, keepdim=True)
+        return {
+            "l1": float((made - batch["image"]).abs().mean()),
+            "l1_mean": float((mean - batch["image"]).abs().mean()),
+        }
+
+    @torch.no_grad()
+    def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
+        """(B·S, 3·S, 3): face, boundaries, drawn face."""
+        with as_evaluated(self.networks, "right"):
+            maps = self._maps(batch["image"], batch.get("maps"))
+            made = self.networks["decoder"](maps)
+        return grid([pixels(batch["image"]), self._shown(maps), pixels(made, -1)])
+
+
+class TransformerTask(_Stage):
+    """Anybody's boundaries to the person's, and back to some."""
+
+    panel = "another's face, its boundaries, those of the person, the person's face drawn from them"
+
+    def __init__(self, recipe: TransformerRecipe) -> None:
+        self.r = recipe
+        sizes, sources = recipe.sizes, range(recipe.sources)
+        if recipe.sources < 1:
+            raise InputError(f"{option('set')} sources={recipe.sources}: it is at least 1")
+        trained = {"transformer": normal_(Transformer(sizes))}
+        trained |= {f"back_{i}": normal_(Transformer(sizes)) for i in sources}
+        self.makers = list(trained)
+        self.critics = ["critic", *(f"critic_{i}" for i in sources)]
+        trained |= {n: normal_(PixelPatches(sizes.parts, recipe.critic_width, layers(sizes))) for n in self.critics}
+        super().__init__(recipe, trained, ("boundary", "align", "pca", "decoder"))
+        self._optimizers = {n: Adam(self.networks[n].parameters(), recipe.rate, recipe.betas) for n in self.makers}
+        self._optimizers |= {
+            n: Adam(self.networks[n].parameters(), recipe.critic_rate, recipe.betas, weight_decay=recipe.critic_decay)
+            for n in self.critics
+        }
+
+    def _both(self, batch: dict[str, Tensor]) -> tuple[Tensor, list[Tensor]]:
+        """Boundaries of the target, and of every source."""
+        others, drawn = batch["others"], batch.get("others_maps")
+        own = self._maps(batch["image"], batch.get("maps"))
+        return own, [self._maps(others[:, i], None if drawn is None else drawn[:, i]) for i in range(others.shape[1])]
+
+    def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
+        """Update all critics, then all transformers; the terms, weighted.
+
+        Raises FloatingPointError, before a network is touched, when a loss is not a number."""
+        own, others = self._both(batch)
+        nets = self.networks
+        critics = [nets[n] for n in self.critics]
+        crossed = Crossed.over(nets["transformer"], [nets[n] for n in self.makers[1:]], own, others)
+        terms = critic_terms(crossed, critics)
+        self.update(self.critics, terms, fabric)
+        with frozen(*critics):
+            made = transformer_terms(self.r.weights, crossed, critics, nets["align"], nets["pca"])
+            self.update(self.makers, made, fabric)
+        return plain(terms | made)
+
+    @torch.no_grad()
+    def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """On people held back: how often the target's critic takes made boundaries for more real than the person's
+        own, how far the transformer takes them, and how far landmarks of the lips keep their opening (in pixels of
+        the maps; the share of the source's own spread is what says something)."""
+        with as_evaluated(self.networks, "right"):
+            own, others = self._both(batch)
+            made = self.networks["transformer"](others[0])
+            critic = self.networks["critic"]
+            real, fake = critic(edges(own)).mean((1, 2, 3)), critic(edges(made)).mean((1, 2, 3))
+            points, kept = (self._opening(m) for m in (others[0], made))
+        return {
+            "taken_for_real": float((fake > real.mean()).float().mean()),
+            "change": float((made - others[0]).abs().mean()),
+            "lips_differ": float((points - kept).abs().mean()),
+            "lips_vary": float((points - points.mean()).abs().mean()),
+        }
+
+    def _opening(self, maps: Tensor) -> Tensor:
+        """(B,) gap between the lips in pixels of the maps, by the alignment network."""
+        points = self.networks["align"](maps).reshape(len(maps), -1, 2)
+        if points.shape[1] != 106:
+            return points.new_zeros(len(maps))
+        return (points[:, 102, 1] - points[:, 98, 1]).abs()
+
+    @torch.no_grad()
+    def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
+        """(B·S, 4·S, 3), see `panel`."""
+        with as_evaluated(self.networks, "right"):
+            _, others = self._both(batch)
+            made = self.networks["transformer"](others[0])
+            face = self.networks["decoder"](made)
+        return grid([pixels(batch["others"][:, 0]), self._shown(others[0]), self._shown(made), pixels(face, -1)])
+
+
+def layers(config: ReenactganConfig) -> int:
+    """Of a critic of maps: three as published, fewer where the maps would shrink to nothing."""
+    return 3 if config.map_size >= 32 else 2
+
+
+def task(recipe: Any) -> Any:
+    """For the trainer."""
+    if isinstance(recipe, BoundaryRecipe):
+        return BoundaryTask(recipe)
+    return DecoderTask(recipe) if isinstance(recipe, DecoderRecipe) else TransformerTask(recipe)
+
+
+def samples(recipe: Any, folder: str | Path, split: str) -> Samples:
+    """Faces with their boundaries, of one person, or of one person beside others. Raises InputError."""
+    folder, sizes, a = Path(folder), recipe.sizes, recipe.augmentation
+    if isinstance(recipe, BoundaryRecipe):
+        return AnybodysFaces(folder, split, sizes, a, recipe.looks, recipe.repeats)
+    with_maps = recipe.maps == "mesh"
+    if isinstance(recipe, DecoderRecipe):
+        return OnesFaces(folder, split, sizes, a, recipe.person, recipe.looks, recipe.repeats, with_maps)
+    return FacesBesideOthers(
+        folder, split, sizes, a, recipe.person, recipe.sources, recipe.looks, recipe.repeats, with_maps
+    )
