@@ -28,7 +28,6 @@ Array = NDArray[np.float64]
 EVERY = 3  # of how many frames one is looked at
 COUNTS = 12, 12, 8  # directions of mouth, eyes and the rest
 SHARES, NOISES = (0.5, 0.8), (0.012, 0.03)  # what is tried
-STRETCH = 0.06  # how much wider, longer or deeper faces are, one standard deviation
 LEAST = 12  # frames from which on a person's mean face says who they are
 
 
@@ -76,8 +75,7 @@ def tracks(data: Path, keep: Path | None) -> dict[str, Array]:
 
 
 def more_people(count: int = 50) -> Array:
-    """How others differ from the mean face, (N, 478, 3) in IOD: the identities of the face model that comes along, and
-    faces wider, longer or deeper as a whole or further down.
+    """How others differ from the mean face, (N, 478, 3) in IOD: the identities of the face model that comes along.
 
     The model has no irises; these move as the rims of their eyes do. What turns, moves or resizes the whole head is
     taken out, as it is of tracked faces."""
@@ -86,13 +84,7 @@ def more_people(count: int = 50) -> Array:
     model[:, : top.SURFACE] = np.asarray(own_model().identity[:count, : top.SURFACE], np.float64) * [1, -1, -1]
     for ring, iris in ((top.RIGHT_EYE, top.RIGHT_IRIS), (top.LEFT_EYE, top.LEFT_IRIS)):
         model[:, iris] = model[:, ring].mean(1, keepdims=True)
-    stretched = []
-    for axis in range(3):
-        for along in (np.ones(len(mean)), mean[:, 1]):
-            one = np.zeros_like(mean)
-            one[:, axis] = STRETCH * mean[:, axis] * along
-            stretched.append(one)
-    rows = np.concatenate([model, stretched]) * np.sqrt(count + len(stretched))  # each is one standard deviation
+    rows = model * np.sqrt(count)  # each is one standard deviation
     small = 1e-3  # where taking the pose out is as good as linear
     posed = [fit_pose(mean, mean + small * r).to_head(mean + small * r) - mean for r in rows]
     return np.stack(posed) / small

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from importlib import resources
 from typing import NamedTuple
 
@@ -39,10 +39,24 @@ class LandmarkTransformer:
         x = (np.asarray(face, np.float64) - self.mean).reshape(*face.shape[:-2], -1)
         return strength * (x @ self.reader @ self.basis).reshape(face.shape)
 
+    @cached_property
+    def _amounts(self) -> Array:
+        """(P·3, K) from displacements to amounts, by least squares."""
+        return np.asarray(np.linalg.pinv(self.basis))
+
     def changed(self, offsets: Array) -> Array:
-        """How the expression of a face changes as its points move by (..., P, 3); what is no expression is left out."""
+        """How the expression of one face changes as its points move by (..., P, 3); what is no expression is left out.
+
+        Whose face it is has no part in that, so nothing need be held back."""
         x = np.asarray(offsets, np.float64).reshape(*offsets.shape[:-2], -1)
-        return np.asarray((x @ self.reader @ self.basis).reshape(offsets.shape))
+        return np.asarray((x @ self._amounts @ self.basis).reshape(offsets.shape))
+
+    def performed(self, rest: Array, offsets: Array, target: Array) -> Array:
+        """The face of `target` (P, 3) with the expressions of a performer who was at `rest` (P, 3) and moved from there
+        by (..., P, 3).
+
+        Who the performer is is judged once, by the rest, and not anew in every frame."""
+        return target - self.expression(target) + self.expression(rest) + self.changed(offsets)
 
     def split(self, face: Array, strength: float = 1.0) -> tuple[Array, Array]:
         """Identity and expression of faces (..., P, 3); with `mean` they add up to the faces."""

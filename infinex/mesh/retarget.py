@@ -133,7 +133,7 @@ class Retarget:
         elif self._split is None:
             face = src.face + move.offsets * self._scale
         elif self.absolute:  # the performer's expression in place of the portrait's own
-            face = self._split.transfer(performer, src.face)
+            face = self._split.performed(rest.face, move.offsets, src.face)
         else:
             face = src.face + self._split.changed(move.offsets)
         if self.own is not None:

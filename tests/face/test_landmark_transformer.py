@@ -21,7 +21,9 @@ from infinex.face.landmark_transformer import (
     moments,
     principal,
 )
+from infinex.face.morphable.bases import own_model
 from infinex.face.portrait import SourceFace
+from infinex.face.pose import fit_pose
 from infinex.mesh.retarget import Retarget
 from infinex.motion import Move, Rest
 
@@ -64,8 +66,11 @@ def performance() -> np.ndarray:
 
 
 def somebody(seed: int = 0) -> np.ndarray:
-    """The mean face, wider or narrower and longer or shorter."""
-    return top.mean_face() * np.random.default_rng(seed).uniform(0.85, 1.15, 3)
+    """A face of other proportions, as the face model has them."""
+    amounts = np.random.default_rng(seed).normal(size=20)
+    out = top.mean_face().copy()
+    out[: top.SURFACE] += np.einsum("k,kpc->pc", amounts, own_model().identity[:20, : top.SURFACE]) * [1, -1, -1]
+    return fit_pose(top.mean_face(), out).to_head(out)
 
 
 def test_a_face_driven_by_itself_is_itself() -> None:
@@ -82,7 +87,7 @@ def test_the_target_stays_who_they_are_and_does_what_the_driver_does() -> None:
     made = model.transfer(driver + does, target)
     # Who: of the difference between both people hardly anything comes along.
     still = model.transfer(driver, target)
-    assert np.linalg.norm(still - target) < 0.35 * np.linalg.norm(driver - target)
+    assert np.linalg.norm(still - target) < 0.5 * np.linalg.norm(driver - target)
     # What: the mouth opens as the driver's does.
     gap = (made[:, 14] - made[:, 13])[:, 1]
     theirs = (does[:, 14] - does[:, 13])[:, 1]
@@ -110,10 +115,20 @@ def test_it_learns_what_varies_in_people_and_what_in_time() -> None:
     people = [top.mean_face() + s * np.array([1, 0, 0]) * top.mean_face() for s in (-0.1, -0.03, 0.04, 0.09)]
     tracks = [p + 0.1 * rng.random((30, 1, 1)) * jaw for p in people]
     model = learn(moments(tracks), (2, 1, 1), np.zeros((0, 478, 3)), 0.0, 0.001)
-    opened = model.changed(0.1 * jaw)
+    opened = model.expression(model.mean + 0.1 * jaw)
     assert np.linalg.norm(opened - 0.1 * jaw) < 0.1 * np.linalg.norm(0.1 * jaw)
     wider = 0.1 * np.array([1, 0, 0]) * top.mean_face()
-    assert np.linalg.norm(model.changed(wider)) < 0.1 * np.linalg.norm(wider)
+    assert np.linalg.norm(model.expression(model.mean + wider)) < 0.1 * np.linalg.norm(wider)
+
+
+def test_who_performs_is_judged_once() -> None:
+    model, rest, target = landmark_transformer(), somebody(8), somebody(9)
+    offsets = (performance() - top.mean_face())[30:50]
+    made = model.performed(rest, offsets, target)
+    assert np.allclose(made - made[0], model.changed(offsets - offsets[0]), atol=1e-9)
+    assert np.allclose(model.performed(target, 0 * offsets, target), target)
+    lost = np.linalg.norm(model.changed(offsets) - offsets) / np.linalg.norm(offsets)
+    assert lost < 0.5  # what is no expression in that performance, and what the basis lacks
 
 
 def moved(offsets: np.ndarray) -> Move:
@@ -129,7 +144,8 @@ def test_a_move_equal_to_rest_is_the_source(proportions: str) -> None:
 
 
 def test_absolute_landmarks_are_the_performers_or_the_expression_alone() -> None:
-    source, performer = SourceFace(somebody(6) * 50 + 100), somebody(7)
+    wide, narrow = top.mean_face() * [1.12, 1, 1], top.mean_face() * [0.88, 1, 1]
+    source, performer = SourceFace(wide * 50 + 100), fit_pose(top.mean_face(), narrow).to_head(narrow)
     rest, move = replace(Rest.neutral(), face=performer), moved((performance() - top.mean_face())[40])
     width = {}
     for proportions in ("scaled", "plain", "landmark-transformer"):
@@ -138,4 +154,4 @@ def test_absolute_landmarks_are_the_performers_or_the_expression_alone() -> None
     mine, theirs = (float(f[454, 0] - f[234, 0]) for f in (source.face, performer))
     assert abs(mine - theirs) > 0.1
     assert abs(width["plain"] - theirs) < 0.02
-    assert abs(width["landmark-transformer"] - mine) < 0.25 * abs(mine - theirs)
+    assert abs(width["landmark-transformer"] - mine) < 0.5 * abs(mine - theirs)
