@@ -21,6 +21,10 @@ if TYPE_CHECKING:
     from infinex.face.portrait import SourceFace
 
 RGB = NDArray[np.uint8]
+# How a performer's motion is carried over to a face of other proportions: as the engine does by itself; displacements
+# scaled to the portrait's; displacements, or with absolute motion landmarks, as they are; or the expression alone
+# (`infinex.face.landmark_transformer`).
+Proportions = Literal["auto", "scaled", "plain", "landmark-transformer"]
 
 
 @dataclass(frozen=True)
@@ -159,5 +163,5 @@ def find_engine(name: str) -> Found:
     return found
 
 
-__all__ = ["Drive", "Engine", "Layered", "Prepared", "Setting", "Shot", "Shown", "Source", "engine_names",
-           "find_engine", "load_engine"]  # fmt: skip
+__all__ = ["Drive", "Engine", "Layered", "Prepared", "Proportions", "Setting", "Shot", "Shown", "Source",
+           "engine_names", "find_engine", "load_engine"]  # fmt: skip

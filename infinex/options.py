@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, fields
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from infinex.drivers.cast import parse_cast
 from infinex.drivers.span import check_span
 from infinex.drivers.whose import check_driver_face
-from infinex.engine import engine_names, find_engine
+from infinex.engine import Proportions, engine_names, find_engine
 from infinex.errors import InputError, option
 from infinex.face.tracker import Box
 from infinex.media.background import parse_background
@@ -76,6 +76,7 @@ class EngineOptions:
     wrinkles: Literal["driver", "none"] = "driver"
     neutral: bool = False  # the portrait's own expression is taken off first
     album: str = ""  # a folder or a clip with more of the same person
+    proportions: Proportions = "auto"  # how displacements are carried over to a face of other proportions
     refine: bool = True  # networks correct what warping cannot show
     own: Mapping[str, str] = field(default_factory=dict)  # further ones by name, as text
 
@@ -120,6 +121,9 @@ class Options(SourceOptions, DrivingOptions, MotionOptions, OutputOptions, Engin
             raise InputError(f"{option('mouth')} {self.mouth}: it is auto, driver or own")
         if self.wrinkles not in ("driver", "none"):
             raise InputError(f"{option('wrinkles')} {self.wrinkles}: it is driver or none")
+        if self.proportions not in get_args(Proportions):
+            known = ", ".join(get_args(Proportions))
+            raise InputError(f"{option('proportions')} {self.proportions}: it is one of {known}")
         found = find_engine(self.engine)
         if parse_background(self.background) != "keep":
             if not found.system.mattes:

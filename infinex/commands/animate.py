@@ -31,6 +31,15 @@ class Wrinkles(str, Enum):
     none = "none"
 
 
+class Proportions(str, Enum):
+    """How displacements are carried over to a face of other proportions."""
+
+    auto = "auto"
+    scaled = "scaled"
+    plain = "plain"
+    landmark_transformer = "landmark-transformer"
+
+
 @piped
 def animate(
     source: Annotated[Path, typer.Argument(help="Portrait: a picture, or a video whose own head motion stays.")],
@@ -134,6 +143,10 @@ def animate(
     album: Annotated[
         str, typer.Option(help="A folder of pictures or a clip of the same person, whose mouths are shown.")
     ] = "",
+    proportions: Annotated[
+        Proportions,
+        typer.Option(help="How motion fits a face of other proportions; auto: as the engine does by itself."),
+    ] = Proportions.auto,
     no_refine: Annotated[
         bool, typer.Option("--no-refine", help="Only the face is followed: no outline measured, no networks.")
     ] = False,
@@ -211,7 +224,7 @@ def animate(
         parts=tuple(p.strip() for p in parts.split(",") if p.strip()), strength=strength, absolute=absolute, loop=loop,
         audio=audio, panel=panel, mark=mark, sign=sign,
         engine=engine, weights=weights, mouth=mouth.value, wrinkles=wrinkles.value, neutral=neutral, album=album,
-        refine=not no_refine, own=parse_own(own),
+        proportions=proportions.value, refine=not no_refine, own=parse_own(own),
     )  # fmt: skip
     options.check()  # before a driver is made of them
     driver: Driving = motion or driving or ""

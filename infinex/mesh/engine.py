@@ -11,7 +11,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.engine import Drive, Engine, Setting, Shown, Source
+from infinex.engine import Drive, Engine, Proportions, Setting, Shown, Source
 from infinex.errors import InputError, option
 from infinex.face import topology as top
 from infinex.face.identity import same_person
@@ -50,6 +50,7 @@ class MeshOptions:
     absolute: bool = False
     neutral: bool = False  # the portrait's own expression is taken off first
     album: str = ""  # a folder or a clip with more of the same person, whose mouths are shown
+    proportions: Proportions = "auto"  # auto: scaled to the portrait's
     oversample: int = 2  # antialiasing of lids and lips
     layers: Literal["matte", "flat"] = "matte"  # flat: no background behind the person, for heads that stay
     shape: WarpShape = field(default_factory=WarpShape)
@@ -135,7 +136,7 @@ class PreparedFace:
 
     def begin(self, rest: Rest, image: NDArray[np.uint8] | None, points: NDArray | None) -> None:
         """Start a performance: its rest, with the reference frame and its landmarks where there are any."""
-        self._retarget = Retarget(self.face, rest, self.options.absolute)
+        self._retarget = Retarget(self.face, rest, self.options.absolute, self.options.proportions)
         self._filmed = rest.lids_open is not None
         if self.options.neutral:
             self._retarget.own, self._retarget.shut = self._own, True

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.engine import Proportions
+from infinex.face.landmark_transformer import landmark_transformer
 from infinex.face.portrait import EYES, LOWER_LID_RISE, SourceFace
 from infinex.face.pose import Pose, to_matrix, to_vector
 from infinex.face.shape import eye_openness, lip_gaps
@@ -63,8 +65,12 @@ def _dimensions(face: Array) -> dict[str, float]:
 class Retarget:
     """Moves of one performer to targets of one portrait."""
 
-    def __init__(self, source: SourceFace, rest: Rest, absolute: bool = False) -> None:
+    def __init__(
+        self, source: SourceFace, rest: Rest, absolute: bool = False, proportions: Proportions = "auto"
+    ) -> None:
         self.source, self.rest, self.absolute = source, rest, absolute
+        self._split = landmark_transformer() if proportions == "landmark-transformer" else None
+        self._bare = absolute and proportions == "plain"  # the performer's landmarks in place of the portrait's
         mine, theirs = _dimensions(source.face), _dimensions(rest.face)
         k = {n: float(np.clip(mine[n] / max(theirs[n], 1e-6), 0.6, 1.6)) for n in mine}
         f = source.face
@@ -78,6 +84,8 @@ class Retarget:
             1,
         )
         self._lip_scale = k["lower"]
+        if proportions not in ("auto", "scaled"):
+            self._scale, self._lip_scale = np.ones((len(f), 3)), 1.0
         self._closed, self._open = rest.lids
         self._rest_openness = eye_openness(rest.face)
         self._rest_gaps = lip_gaps(rest.face)
@@ -107,6 +115,8 @@ class Retarget:
         src, rest = self.source, self.rest
         still = bool(
             self.own is None
+            and not self._bare
+            and not (self.absolute and self._split is not None)  # its own expression gives way at rest, too
             and not move.offsets.any()
             and np.array_equal(move.rotation, rest.rotation)
             and np.array_equal(move.translation, rest.translation)
@@ -118,7 +128,14 @@ class Retarget:
             ones = np.ones(2)
             return Target(src.face, src.points, src.pose, 0.0, ones, np.maximum(src.gaps, 0), np.zeros(2), True)
         performer = rest.face + move.offsets
-        face = src.face + move.offsets * self._scale
+        if self._bare:
+            face = performer.copy()
+        elif self._split is None:
+            face = src.face + move.offsets * self._scale
+        elif self.absolute:  # the performer's expression in place of the portrait's own
+            face = self._split.performed(rest.face, move.offsets, src.face)
+        else:
+            face = src.face + self._split.changed(move.offsets)
         if self.own is not None:
             face -= self.own
         openness = eye_openness(performer)

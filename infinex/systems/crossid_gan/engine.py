@@ -1,0 +1,100 @@
+"""`--engine crossid-gan`: the motion code of the face as it should be, and the content of the portrait, make a picture.
+
+The networks see the portrait in a square around the face; what they draw is laid back with a soft seam. Whose motion it
+was the code should not tell, so displacements are handed over as they are.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from infinex.engine import Engine, Proportions, Setting, Source
+from infinex.errors import WeightsError, option
+from infinex.systems.crossid_gan.model import AT_WORK
+from infinex.systems.crossid_gan.recipe import motion_picture
+from infinex.systems.crossid_gan.weights import CrossIdWeights, read
+from infinex.systems.outlined import OutlinedFace, seen
+from infinex.systems.registry import resolve
+
+RGB = NDArray[np.uint8]
+Array = NDArray[np.float64]
+
+
+class PreparedCrossId(OutlinedFace):
+    """One face of a portrait; see `infinex.engine.Prepared`."""
+
+    def __init__(self, source: Source, engine: CrossIdEngine) -> None:
+        chosen = engine.options.proportions
+        super().__init__(source, engine.size, engine.options.absolute, "plain" if chosen == "auto" else chosen)
+        self.engine = engine
+        self.content = engine.content(seen(source.image, source.face.landmarks, self.size).image)
+
+    def made(self, points: Array) -> RGB:
+        """See `OutlinedFace`."""
+        return self.engine.draw(points, self.content)
+
+    def outline(self, points: Array) -> RGB:
+        """See `OutlinedFace`."""
+        drawn, _ = motion_picture(points, self.size, self.engine.lines)
+        return np.repeat(np.round(255 * drawn[0]).astype(np.uint8)[..., None], 3, -1)
+
+
+@dataclass(frozen=True)
+class CrossIdOptions:
+    """Choices of this engine."""
+
+    absolute: bool = False  # the performer's pose and landmarks as they are
+    proportions: Proportions = "auto"  # auto: plain
+
+
+class CrossIdEngine(Engine):
+    """See `infinex.engine.Engine`."""
+
+    name = "crossid-gan"
+    own_rest = False  # a face at rest is drawn as well
+
+    def __init__(
+        self, weights: CrossIdWeights, options: CrossIdOptions | None = None, device: str | torch.device = "cpu"
+    ) -> None:
+        self.options, self.device = options or CrossIdOptions(), torch.device(device)
+        self.size, self.lines = weights.config.size, weights.config.lines
+        self._motion, self._content, self._generator = (n.to(self.device) for n in weights.loaded(*AT_WORK))
+
+    def prepare(self, source: Source, setting: Setting = Setting()) -> PreparedCrossId:  # noqa: B008
+        """Look at the person once."""
+        return PreparedCrossId(source, self)
+
+    @torch.inference_mode()
+    def content(self, image: RGB) -> torch.Tensor:
+        """What the networks keep of a picture (S, S, 3)."""
+        picture = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
+        kept: torch.Tensor = self._content(picture)
+        return kept
+
+    @torch.inference_mode()
+    def draw(self, points: Array, content: torch.Tensor) -> RGB:
+        """The person (S, S, 3) with landmarks (478, 3) in pixels of the square."""
+        drawn, place = (
+            torch.from_numpy(a)[None].to(self.device) for a in motion_picture(points, self.size, self.lines)
+        )
+        made = self._generator(self._motion(drawn), place, content)[0]
+        return ((made.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+
+
+OPTIONS = CrossIdOptions
+
+
+def open_engine(options: CrossIdOptions, weights: str) -> CrossIdEngine:
+    """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none, and where none are named."""
+    if not weights:
+        raise WeightsError(
+            "the engine crossid-gan comes without weights: infinex train crossid-gan-small --data DATASET --out RUN, "
+            f"then {option('weights')} RUN"
+        )
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    return CrossIdEngine(read(Path(resolve(weights, "crossid-gan"))), options, device)

@@ -1,0 +1,71 @@
+"""What MarioNETte is taught by: a hinge, features of two recognisers and of the critic (section 3.5 of the paper).
+
+The public re-implementation differs in two things, which are kept by name: its hinge, and features of some layers that
+are taken before they are rectified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (its name everywhere)
+from torch import Tensor
+
+from infinex.nn.losses import discriminator_adversarial, generator_adversarial
+from infinex.nn.vgg import Stages
+
+Hinge = Literal["hinge", "published"]
+# Stages whose features are not rectified, as published: the last of VGG-19, the fourth of the face recogniser.
+RAW_OBJECTS, RAW_FACES = (4,), (3,)
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the terms, as in the paper."""
+
+    adversarial: float = 1.0
+    objects: float = 10.0  # features of VGG-19, or of what stands in for it; 0.01 in the re-implementation
+    faces: float = 0.01  # features of a network that knows faces, where its weights are given
+    feature_matching: float = 10.0
+    pixels: float = 0.0  # mean absolute error, which the paper has not; small runs learn colours sooner by it
+
+
+def features(network: Stages, image: Tensor, raw: Collection[int] = ()) -> list[Tensor]:
+    """Maps after the first convolution of every stage, rectified but for the stages `raw`.
+
+    `image` (B, 3, H, W) is normalised as the network has it: for the published sums, not at all."""
+    x, convs, out = (image - network.mean) / network.std, iter(network.convs), []
+    for i, stage in enumerate(network.stages):
+        first = next(convs)(F.max_pool2d(x, 2) if i else x)
+        x = F.relu(first)
+        out.append(first if i in raw else x)
+        for _ in stage[1:]:
+            x = F.relu(next(convs)(x))
+    return out
+
+
+def perceptual(network: Stages, made: Tensor, real: Tensor, raw: Collection[int] = ()) -> Tensor:
+    """Mean absolute differences of the features, summed over the stages; a scalar."""
+    with torch.no_grad():
+        wanted = features(network, real, raw)
+    return torch.stack([(a - b).abs().mean() for a, b in zip(features(network, made, raw), wanted)]).sum()
+
+
+def critic_hinge(real: Tensor, fake: Tensor, kind: Hinge = "hinge") -> Tensor:
+    """How badly the critic tells scores apart; a scalar.
+
+    hinge      mean max(0, 1 - D(x)) + mean max(0, 1 + D(x'))
+    published  max(0, 1 - mean D(x)) + max(0, 1 - mean D(x')), which wants both high and hands no gradient on: with it
+               the critic never learns
+    """
+    if kind == "published":
+        return (F.relu(1 - real.mean()) + F.relu(1 - fake.mean())).detach()
+    return discriminator_adversarial(real, fake, "hinge")
+
+
+def generator_hinge(fake: Tensor) -> Tensor:
+    """mean -D(x')."""
+    return generator_adversarial(fake, "hinge")

@@ -1,0 +1,278 @@
+"""How MarioNETte is trained: the numbers, the samples, and one step of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor, nn
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import LRScheduler
+
+from infinex.errors import InputError, option
+from infinex.face.drawn import coloured
+from infinex.nn.files import load_networks
+from infinex.nn.losses import StructuralPerceptualLoss, feature_matching
+from infinex.nn.vgg import VGG16, VGG19
+from infinex.systems.marionette.losses import (
+    RAW_FACES,
+    RAW_OBJECTS,
+    Hinge,
+    LossWeights,
+    critic_hinge,
+    generator_hinge,
+    perceptual,
+)
+from infinex.systems.marionette.model import CONFIGS, MarionetteConfig
+from infinex.systems.marionette.weights import MarionetteWeights, networks_of, read, save
+from infinex.training.several import Colours, SeveralFrames
+from infinex.training.task import Adams, Fabric, TrainerOptions, checked, evaluating, grid, pixels
+
+LINE = 2 / 128  # thickness of what is drawn, of the picture's side
+
+
+@dataclass(frozen=True)
+class MarionetteRecipe:
+    """Everything about a training run but the data; rates, weights and pictures are those of the paper.
+
+    The ablations: `attend=false` without attention, `align=false` without target feature alignment. What the landmark
+    transformer gives is seen at work: `--proportions plain`."""
+
+    config: str = "marionette-128"  # sizes of the networks, a key of `CONFIGS`
+    start_from: str = ""  # weights training begins with
+    epochs: int = 100
+    repeats: int = 75  # samples drawn of every clip in an epoch
+    batch_size: int = 4
+    pictures: int = 4  # of the target beside each frame to be drawn
+    looks: int = 60  # frames of a clip that are tracked
+    rate_generator: float = 5e-5
+    rate_critic: float = 2e-4
+    clip_gradient: float = 1.0  # largest norm of a network's gradient
+    adversary: Hinge = "hinge"  # or published, with which the critic never learns
+    people: int = 8192  # whom the critic can tell apart; 0: no projection, as published
+    attend: bool = True
+    align: bool = True
+    raw: bool = False  # features of some layers before they are rectified, as published
+    vgg: str = ""  # torchvision's vgg19 weights; without, the structural substitute is used
+    vgg_face: str = ""  # a VGG-16 that knows faces, its convolutions named as torchvision's; without, no such term
+    colours: Colours = field(default_factory=Colours)
+    weights: LossWeights = field(default_factory=LossWeights)
+    trainer: TrainerOptions = field(default_factory=TrainerOptions)
+
+    @property
+    def sizes(self) -> MarionetteConfig:
+        """Sizes of the networks, with what the recipe changes in them."""
+        return replace(CONFIGS[self.config], identities=self.people, attend=self.attend, align=self.align)
+
+
+# For a processor; rates and widths are ours.
+_SMALL = MarionetteRecipe(
+    config="marionette-small", epochs=40, repeats=20, batch_size=4, pictures=2, people=64, rate_generator=4e-4,
+    rate_critic=4e-4, weights=LossWeights(adversarial=0.1, objects=5.0, feature_matching=1.0, pixels=10.0),
+    trainer=TrainerOptions(checkpoint_every=200, panel_every=200, ema=0.995),
+)  # fmt: skip
+
+RECIPES: dict[str, MarionetteRecipe] = {
+    "marionette": MarionetteRecipe(config="marionette"),
+    "marionette-128": MarionetteRecipe(),
+    "marionette-small": _SMALL,
+    # What the paper argues by.
+    "marionette-small-no-attention": replace(_SMALL, attend=False),
+    "marionette-small-no-alignment": replace(_SMALL, align=False),
+    # To see that everything works: seconds a step on anything.
+    "marionette-tiny": replace(_SMALL, config="marionette-tiny", epochs=4),
+}
+
+
+def outline(points: NDArray[np.floating], size: int) -> NDArray[np.uint8]:
+    """What the networks see of landmarks (478, 3) in pixels of a picture of `size`: (size, size, 3)."""
+    return coloured(points, size, thickness=LINE * size)
+
+
+class TargetSamples:
+    """A frame to be drawn and pictures of the same person; see `infinex.training.data.Samples`.
+
+    `image` and `outline` (3, S, S), `images` and `outlines` (K, 3, S, S) in 0..1, `who` () the person's number."""
+
+    def __init__(self, recipe: MarionetteRecipe, folder: str | Path, split: str) -> None:
+        train = split == "train"
+        self.recipe, self.size, self.train = recipe, recipe.sizes.size, train
+        self.frames = SeveralFrames(folder, split, self.size, recipe.colours if train else None, recipe.looks)
+        if recipe.people and len(self.frames.people) > recipe.people:
+            raise InputError(
+                f"{folder} shows {len(self.frames.people)} people; raise {option('set')} people={recipe.people}"
+            )
+
+    def __len__(self) -> int:
+        return len(self.frames) * (self.recipe.repeats if self.train else 1)
+
+    def get(self, index: int, rng: np.random.Generator) -> dict[str, NDArray]:
+        """See `Samples`; held-back clips come in their order."""
+        clip = index % len(self.frames)
+        if self.train:
+            clip = self.frames.clip(rng)
+        seen = self.frames.some(clip, 1 + self.recipe.pictures, rng)
+        drawn = [outline(p, self.size).transpose(2, 0, 1).astype(np.float32) / 255 for p in seen.landmarks]
+        return {
+            "image": seen.images[0], "outline": drawn[0],
+            "images": np.stack(seen.images[1:]), "outlines": np.stack(drawn[1:]), "who": np.array(seen.who),
+        }  # fmt: skip
+
+
+def samples(recipe: MarionetteRecipe, folder: str | Path, split: str) -> TargetSamples:
+    """The samples of a recipe. Raises InputError for unusable data."""
+    _check(recipe)
+    return TargetSamples(recipe, folder, split)
+
+
+def task(recipe: MarionetteRecipe) -> MarionetteTask:
+    """The networks of a recipe. Raises InputError for sizes that do not exist."""
+    _check(recipe)
+    return MarionetteTask(recipe)
+
+
+def _check(recipe: MarionetteRecipe) -> None:
+    if recipe.config not in CONFIGS:
+        raise InputError(f"{option('set')} config={recipe.config}: there are {', '.join(CONFIGS)}")
+    if recipe.pictures < 1:
+        raise InputError(f"{option('set')} pictures={recipe.pictures}: it is at least 1")
+
+
+class MarionetteTask:
+    """The networks of a recipe and one training step, for the trainer every system shares."""
+
+    panel = "a picture of the target, the outline wanted, prediction, the true frame"
+
+    def __init__(self, recipe: MarionetteRecipe) -> None:
+        self.recipe, self.config = recipe, recipe.sizes
+        self.networks: dict[str, nn.Module] = networks_of(self.config)
+        if not recipe.weights.adversarial and not recipe.weights.feature_matching:
+            del self.networks["critic"]
+        self.objects = VGG19.load(recipe.vgg) if recipe.vgg else None
+        self.faces = VGG16.load(recipe.vgg_face, 5) if recipe.vgg_face else None
+        self.substitute = StructuralPerceptualLoss().requires_grad_(False)
+        rates = {"generator": recipe.rate_generator, "critic": recipe.rate_critic}
+        self._optimizers = Adams(self.networks, rates)
+
+    def optimizers(self) -> dict[str, Optimizer]:
+        """One Adam per network; the same dictionary on every call."""
+        return self._optimizers
+
+    def schedulers(self) -> dict[str, LRScheduler]:
+        """Rates are constant."""
+        return {}
+
+    def _drawn(self, batch: dict[str, Tensor]) -> Tensor:
+        """Predictions (B, 3, S, S) in -1..1."""
+        made: Tensor = self.networks["generator"](
+            _wide(batch["outline"]), _wide(batch["images"]), _wide(batch["outlines"])
+        )
+        return made
+
+    def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
+        """Update the critic, then the generator; the terms, weighted. `batch` is of `TargetSamples`.
+
+        Raises FloatingPointError, before a network is touched, when a loss is not a number."""
+        made, real, lines = self._drawn(batch), _wide(batch["image"]), _wide(batch["outline"])
+        critic, who = self.networks.get("critic"), batch["who"] if self.recipe.people else None
+        out: dict[str, float] = {}
+        if critic is not None:
+            loss = critic_hinge(
+                critic(real, lines, who).score, critic(made.detach(), lines, who).score, self.recipe.adversary
+            )
+            terms = checked({"critic": loss})
+            if loss.requires_grad:  # the published one hands nothing on
+                self._update("critic", terms, fabric)
+            out["critic"] = float(loss.detach())
+        terms = checked(self._generator_terms(made, real, lines, who))
+        self._update("generator", terms, fabric)
+        return out | {k: float(v.detach()) for k, v in terms.items()}
+
+    def _generator_terms(self, made: Tensor, real: Tensor, lines: Tensor, who: Tensor | None) -> dict[str, Tensor]:
+        w, terms = self.recipe.weights, self._looks(made, real)
+        critic = self.networks.get("critic")
+        if critic is not None:
+            critic.requires_grad_(False)  # its gradients would be thrown away
+            try:
+                with evaluating(critic):  # as published: its singular vectors stay
+                    fake = critic(made, lines, who)
+                    if w.adversarial:
+                        terms["generator_gan"] = w.adversarial * generator_hinge(fake.score)
+                    if w.feature_matching:
+                        with torch.no_grad():
+                            true = critic(real, lines, who)
+                        matched = torch.stack(feature_matching(true.features, fake.features)).sum()
+                        terms["feature_matching"] = w.feature_matching * matched
+            finally:
+                critic.requires_grad_(True)
+        return terms
+
+    def _looks(self, made: Tensor, real: Tensor) -> dict[str, Tensor]:
+        """The terms that compare pictures (B, 3, S, S) in -1..1."""
+        w, terms = self.recipe.weights, {}
+        a, b = (made + 1) / 2, (real + 1) / 2
+        if w.objects:
+            if self.objects is None:
+                total = torch.stack(self.substitute.to(a.device)(a, b)).sum()
+            else:
+                total = perceptual(self.objects.to(a.device), a, b, RAW_OBJECTS if self.recipe.raw else ())
+            terms["objects"] = w.objects * total
+        if w.faces and self.faces is not None:
+            term = perceptual(self.faces.to(a.device), a, b, RAW_FACES if self.recipe.raw else ())
+            terms["faces"] = w.faces * term
+        if w.pixels:
+            terms["pixels"] = w.pixels * (a - b).abs().mean()
+        return terms
+
+    def _update(self, name: str, terms: dict[str, Tensor], fabric: Fabric) -> None:
+        optimizer = self.optimizers()[name]
+        optimizer.zero_grad(set_to_none=True)
+        fabric.backward(torch.stack(list(terms.values())).sum())
+        if self.recipe.clip_gradient > 0:
+            nn.utils.clip_grad_norm_(self.networks[name].parameters(), self.recipe.clip_gradient)
+        optimizer.step()
+        optimizer.zero_grad(set_to_none=True)
+
+    @torch.no_grad()
+    def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """Mean absolute error of the predictions, and of the target's first picture left as it is; pictures in 0..1."""
+        with evaluating(self.networks["generator"]):
+            made = (self._drawn(batch) + 1) / 2
+        return {
+            "l1": float((made - batch["image"]).abs().mean()),
+            "l1_static": float((batch["images"][:, 0] - batch["image"]).abs().mean()),
+        }
+
+    @torch.no_grad()
+    def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
+        """(B·H, 4·W, 3), see `panel`."""
+        with evaluating(self.networks["generator"]):
+            made = self._drawn(batch)
+        return grid([
+            pixels(batch["images"][:, 0]), pixels(batch["outline"]), pixels(made, -1), pixels(batch["image"]),
+        ])  # fmt: skip
+
+    def result(self) -> MarionetteWeights:
+        """The networks as they are, to be saved."""
+        states = {
+            name: {k: v.detach().cpu().float().contiguous().clone() for k, v in network.state_dict().items()}
+            for name, network in self.networks.items()
+        }
+        return MarionetteWeights(self.config, states, self.recipe.config)
+
+    def save(self, path: Path) -> None:
+        """Write the networks as they are as a file of weights."""
+        save(path, self.result())
+
+    def load_file(self, path: Path) -> None:
+        """Begin with the weights in a file; a critic of another size stays as it is. Raises WeightsError."""
+        weights = read(path)
+        load_networks(self.networks, weights.networks, f"{path} does not fit", self.recipe.config, spare="critic")
+
+
+def _wide(x: Tensor) -> Tensor:
+    """From 0..1 to -1..1."""
+    return x * 2 - 1

@@ -1,0 +1,83 @@
+"""What engines have in common that draw a face from its landmarks: the window, where the landmarks go, the way back."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.engine import Drive, Proportions, Shown, Source
+from infinex.face.portrait import SourceFace
+from infinex.mesh.retarget import Retarget
+from infinex.motion import Rest
+from infinex.systems.window import Square, resized
+
+RGB = NDArray[np.uint8]
+Array = NDArray[np.float64]
+SEAM = 0.14  # width of the seam over the square's side
+
+
+@dataclass(frozen=True)
+class Seen:
+    """What a network sees of a person: the square (S, S, 3) around the face, and landmarks (478, 3) in its pixels."""
+
+    image: RGB
+    points: Array
+
+
+def seen(image: RGB, points: Array, size: int) -> Seen:
+    """The square around a face at `size`."""
+    window = Square(image, points)
+    return Seen(window.cut(image, size), in_window(window, points, size))
+
+
+def in_window(window: Square, points: Array, size: int) -> Array:
+    """Landmarks (478, 3) in pixels of the picture as in those of the square at `size`; depth in the same unit."""
+    k = size / window.side
+    moved = (points - [window.x, window.y, 0]) * k
+    moved[:, :2] += (k - 1) / 2
+    return np.asarray(moved, np.float64)
+
+
+class OutlinedFace:
+    """One face of a portrait in such an engine; see `infinex.engine.Prepared`. Derive from it."""
+
+    def __init__(self, source: Source, size: int, absolute: bool, proportions: Proportions) -> None:
+        self.source, self.size, self.absolute, self.proportions = source, size, absolute, proportions
+        self.face = SourceFace(source.face.landmarks)
+        self.window = Square(source.image, source.face.landmarks)
+        self.box = self.window.box
+        self._full = self.window.full(source.image)
+        self._seam = self.window.seam(SEAM)[..., None]
+        self._retarget: Retarget | None = None
+
+    def made(self, points: Array) -> RGB:
+        """The picture (S, S, 3) of the portrait's person with landmarks (478, 3) in pixels of the window."""
+        raise NotImplementedError
+
+    def outline(self, points: Array) -> RGB:
+        """What the network is shown of such landmarks (S, S, 3), for a panel."""
+        raise NotImplementedError
+
+    def begin(self, rest: Rest, image: RGB | None, points: NDArray | None) -> None:
+        """Start a performance, measured from `rest`."""
+        self._retarget = Retarget(self.face, rest, self.absolute, self.proportions)
+
+    def draw(self, canvas: RGB, drive: Drive) -> Shown:
+        """Draw the face under `drive` over its box of `canvas`, in place."""
+        assert self._retarget is not None, "begin() comes first"
+        target = self._retarget(drive.move)
+        points = in_window(self.window, target.points, self.size)
+        picture = resized(self.made(points), self.window.side).astype(np.float32)
+        picture = picture * self._seam + self._full * (1 - self._seam)
+        x0, y0, x1, y1 = self.box
+        canvas[y0:y1, x0:x1] = self.window.inside(np.clip(picture + 0.5, 0, 255).astype(np.uint8))
+        return Shown(target.points, driving=lambda: self._shown(points))
+
+    def _shown(self, points: Array) -> RGB:
+        """The outline where it lies on the portrait's canvas (H, W, 3)."""
+        x0, y0, x1, y1 = self.box
+        out = np.zeros_like(self.source.image)
+        out[y0:y1, x0:x1] = self.window.inside(resized(self.outline(points), self.window.side))
+        return out

@@ -1,0 +1,127 @@
+"""CrossID-GAN in training and at work, on the smallest networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from infinex.engine import find_engine, load_engine  # noqa: E402
+from infinex.errors import InputError, WeightsError  # noqa: E402
+from infinex.face.pose import to_matrix  # noqa: E402
+from infinex.face.topology import mean_face  # noqa: E402
+from infinex.options import Options  # noqa: E402
+from infinex.systems.crossid_gan.model import AT_WORK  # noqa: E402
+from infinex.systems.crossid_gan.recipe import RECIPES, CrossIdTask, LossWeights, motion_picture, task  # noqa: E402
+from infinex.systems.crossid_gan.weights import CrossIdWeights, read, save  # noqa: E402
+
+TINY = replace(RECIPES["crossid-gan-tiny"], people=4, ramp=0)
+S, L = TINY.sizes.size, TINY.sizes.lines
+
+
+class Plain:
+    """Stands for Lightning Fabric."""
+
+    def backward(self, tensor: torch.Tensor) -> None:
+        tensor.backward()
+
+
+def face(who: int, mouth: float) -> np.ndarray:
+    """Landmarks of somebody narrow or wide, whose mouth is open so far."""
+    out = mean_face() * np.array([1 + 0.06 * (who - 1.5), 1, 1]) * 11 + [16, 17, 0]
+    out[mean_face()[:, 1] > mean_face()[14, 1], 1] += mouth
+    return out
+
+
+def batch(count: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:
+    """Soft pictures of four people under each other's motion."""
+    rng = np.random.default_rng(seed)
+    torch.manual_seed(seed)
+    image = torch.nn.functional.interpolate(torch.rand(count, 3, 6, 6), size=(S, S), mode="bicubic").clamp(0, 1)
+    who, others = np.arange(count) % 4, (np.arange(count) + 1) % 4
+
+    def told(people: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+        drawn = [[motion_picture(face(p, 3 * rng.random()), S, L) for _ in range(3)] for p in people]
+        lines, places = (torch.from_numpy(np.array([[d[k] for d in row] for row in drawn])).float() for k in (0, 1))
+        return lines, places
+
+    lines, places = told(who)
+    other_lines, other_places = told(others)
+    return {
+        "image": image, "film": image[:, None].expand(-1, 3, -1, -1, -1), "lines": lines, "places": places,
+        "others": other_lines, "others_places": other_places, "who": torch.from_numpy(who),
+        "others_who": torch.from_numpy(others),
+    }  # fmt: skip
+
+
+def test_it_learns_a_few_pictures() -> None:
+    torch.manual_seed(0)
+    made = CrossIdTask(replace(TINY, rate=3e-3))
+    one = batch()
+    terms = [made.step(one, Plain()) for _ in range(25)]
+    assert {"critic", "film_critic", "reconstruction", "features", "generator_gan", "films_gan", "classifier",
+            "reader", "code", "accuracy"} == set(terms[0])  # fmt: skip
+    assert terms[-1]["reconstruction"] < 0.5 * terms[0]["reconstruction"]
+    assert terms[-1]["reader"] < terms[3]["reader"] * 2 and set(made.measure(one)) == {"l1", "l1_static"}
+    assert made.sample_panel(one).shape == (4 * S, 6 * S, 3)
+
+
+def test_the_adversary_takes_identity_out_of_the_code() -> None:
+    """Nothing is taught but the classifier and, against it, the encoder: who it is can be told only without."""
+    quiet = LossWeights(reconstruction=0.0, features=0.0, adversarial=0.0, films=0.0, identity=0.0, code=0.0)
+    accuracy = {}
+    for strength in (0.0, 3.0):
+        torch.manual_seed(0)
+        made = CrossIdTask(replace(TINY, rate=2e-3, weights=replace(quiet, identity=strength)))
+        found = [made.step(batch(8, seed), Plain())["accuracy"] for seed in range(40)]
+        accuracy[strength] = float(np.mean(found[-10:]))
+    assert accuracy[0.0] > 0.6  # of four people, by the width of their faces
+    assert accuracy[3.0] < accuracy[0.0] - 0.2
+
+
+def test_the_adversary_comes_in_slowly_and_goes_on_after_a_stop() -> None:
+    made = CrossIdTask(replace(TINY, ramp=4))
+    seen = []
+    for _ in range(3):
+        seen.append(made._strength())
+        made.step(batch(2), Plain())
+    assert seen == pytest.approx([0.0, 0.25, 0.5])
+    again = CrossIdTask(replace(TINY, ramp=4))
+    again.optimizers()["classifier"].load_state_dict(made.optimizers()["classifier"].state_dict())
+    assert again._strength() == pytest.approx(0.75)
+
+
+def test_only_place_and_size_go_round_the_encoder() -> None:
+    one, place = motion_picture(face(1, 0), S, L)
+    moved, other = motion_picture(0.7 * face(1, 0) + [5, 3, 0], S, L)
+    assert np.abs(one - moved).max() < 0.02 and not np.allclose(place, other)
+    assert other[2] - place[2] == pytest.approx(np.log(0.7), abs=1e-3)
+    turned, _ = motion_picture(face(1, 0) @ to_matrix(np.array([0, 0, 0.3])).T, S, L)
+    opened, _ = motion_picture(face(1, 3), S, L)
+    assert np.abs(one - turned).mean() > 0.02 and np.abs(one - opened).mean() > 0.002
+
+
+def test_weights_come_back(tmp_path: Path) -> None:
+    made, path = task(TINY), tmp_path / "w.safetensors"
+    made.save(path)
+    stored = read(path)
+    assert stored.config == TINY.sizes and set(stored.networks) == set(made.networks)
+    task(TINY).load_file(path)
+    task(replace(TINY, people=9)).load_file(path)  # whoever is told apart
+    save(path, CrossIdWeights(stored.config, {n: stored.networks[n] for n in AT_WORK}))
+    read(path)
+    save(path, CrossIdWeights(stored.config, {"motion": stored.networks["motion"]}))
+    with pytest.raises(WeightsError, match="has no content"):
+        read(path)
+    with pytest.raises(InputError):
+        task(replace(TINY, config="huge"))
+
+
+def test_it_is_found_by_the_name_of_the_paper() -> None:
+    assert find_engine("crossid-gan").package.endswith("crossid_gan")
+    with pytest.raises(WeightsError, match="infinex train crossid-gan-small"):
+        load_engine("crossid-gan", Options(engine="crossid-gan"))

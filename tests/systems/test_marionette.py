@@ -1,0 +1,155 @@
+"""MarioNETte in training and at work, on the smallest networks."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+torch = pytest.importorskip("torch")
+
+from infinex.engine import Source, load_engine  # noqa: E402
+from infinex.errors import InputError, WeightsError  # noqa: E402
+from infinex.face.topology import mean_face  # noqa: E402
+from infinex.face.tracker import Face  # noqa: E402
+from infinex.options import Options  # noqa: E402
+from infinex.systems.marionette.engine import MarionetteEngine, MarionetteOptions  # noqa: E402
+from infinex.systems.marionette.losses import LossWeights  # noqa: E402
+from infinex.systems.marionette.model import CONFIGS, Critic, Marionette  # noqa: E402
+from infinex.systems.marionette.recipe import RECIPES, MarionetteTask, outline, task  # noqa: E402
+from infinex.systems.marionette.weights import MarionetteWeights, networks_of, read, save  # noqa: E402
+
+TINY = RECIPES["marionette-tiny"]
+S = CONFIGS["marionette-tiny"].size
+
+
+class Plain:
+    """Stands for Lightning Fabric."""
+
+    def backward(self, tensor: torch.Tensor) -> None:
+        tensor.backward()
+
+
+def batch(count: int = 2, pictures: int = 2) -> dict[str, torch.Tensor]:
+    """Soft pictures of two people, with outlines at different places."""
+    torch.manual_seed(0)
+    small = torch.rand(count, 3, 8, 8)
+    image = torch.nn.functional.interpolate(small, size=(S, S), mode="bicubic").clamp(0, 1)
+    lines = [
+        torch.from_numpy(outline(mean_face() * 24 + [32 + i, 34, 0], S)).permute(2, 0, 1) / 255
+        for i in range(1 + pictures)
+    ]
+    shifted = torch.stack([torch.roll(image, i, 3) for i in range(1, 1 + pictures)], 1)
+    return {
+        "image": image, "outline": lines[0].expand(count, -1, -1, -1).float(), "images": shifted,
+        "outlines": torch.stack(lines[1:])[None].expand(count, -1, -1, -1, -1).float(), "who": torch.arange(count),
+    }  # fmt: skip
+
+
+def test_it_learns_a_few_pictures() -> None:
+    torch.manual_seed(0)
+    made = MarionetteTask(replace(TINY, rate_generator=3e-3, weights=replace(TINY.weights, adversarial=0.0)))
+    one = batch()
+    terms = [made.step(one, Plain()) for _ in range(30)]
+    assert set(terms[0]) == {"critic", "objects", "pixels", "feature_matching"}
+    assert terms[-1]["pixels"] < 0.6 * terms[0]["pixels"]
+    assert set(made.measure(one)) == {"l1", "l1_static"}
+    assert made.sample_panel(one).shape == (2 * S, 4 * S, 3)
+
+
+def test_the_published_hinge_teaches_the_critic_nothing() -> None:
+    torch.manual_seed(0)
+    for adversary, learns in (("published", False), ("hinge", True)):
+        made = MarionetteTask(replace(TINY, adversary=adversary))  # type: ignore[arg-type]
+        before = made.networks["critic"].state_dict()["score.parametrizations.weight.original"].clone()
+        assert "generator_gan" in made.step(batch(), Plain())
+        after = made.networks["critic"].state_dict()["score.parametrizations.weight.original"]
+        assert torch.equal(before, after) is not learns
+
+
+def test_the_critic_knows_people_by_its_projection() -> None:
+    torch.manual_seed(0)
+    image, lines = torch.rand(2, 3, S, S), torch.rand(2, 3, S, S)
+    config = replace(CONFIGS["marionette-tiny"], identities=3)
+    critic = Critic(config).eval()
+    same, other = (critic(image, lines, torch.tensor(w)).score for w in ([0, 0], [0, 2]))
+    assert torch.allclose(same[0], other[0]) and not torch.allclose(same[1], other[1])
+
+
+@torch.no_grad()
+def test_any_number_of_pictures_in_any_order() -> None:
+    torch.manual_seed(0)
+    network = Marionette(CONFIGS["marionette-tiny"]).double().eval()
+    b = batch(1, 3)
+    outlined, images, lines = (b[k].double() * 2 - 1 for k in ("outline", "images", "outlines"))
+    once = network(outlined, images, lines)
+    turned = network(outlined, images[:, [2, 0, 1]], lines[:, [2, 0, 1]])
+    assert torch.allclose(once, turned, atol=1e-5)
+    assert not torch.allclose(once, network(outlined, images[:, :1], lines[:, :1]), atol=1e-3)
+
+
+def test_ablations_lack_what_they_are_without() -> None:
+    names = {
+        k: set(networks_of(RECIPES[f"marionette-small-no-{k}"].sizes)["generator"].state_dict())
+        for k in ("attention", "alignment")
+    }
+    assert not any("query" in n for n in names["attention"]) and any("flow" in n for n in names["attention"])
+    assert not any("flow" in n for n in names["alignment"]) and any("query" in n for n in names["alignment"])
+    made = MarionetteTask(replace(TINY, attend=False, align=False))
+    assert made.sample_panel(batch()).shape == (2 * S, 4 * S, 3)
+
+
+def test_weights_come_back(tmp_path: Path) -> None:
+    made, path = task(TINY), tmp_path / "w.safetensors"
+    made.save(path)
+    stored = read(path)
+    assert stored.config == TINY.sizes and stored.name == "marionette-tiny"
+    other = task(TINY)
+    other.load_file(path)
+    for name, network in made.networks.items():
+        for key, tensor in network.state_dict().items():
+            assert torch.equal(tensor, other.networks[name].state_dict()[key])
+    # Another number of people costs the critic, nothing else.
+    task(replace(TINY, people=5)).load_file(path)
+    with pytest.raises(WeightsError, match="does not fit the generator"):
+        task(replace(TINY, attend=False)).load_file(path)
+    save(path, MarionetteWeights(TINY.sizes, {"critic": stored.networks["critic"]}))
+    with pytest.raises(WeightsError, match="no generator"):
+        read(path)
+
+
+def test_wrong_numbers_are_refused() -> None:
+    for change in ({"config": "huge"}, {"pictures": 0}):
+        with pytest.raises(InputError):
+            task(replace(TINY, **change))
+
+
+def portrait(x: float = 120.0) -> Source:
+    """A face in a soft picture."""
+    rng = np.random.default_rng(0)
+    image = np.kron(rng.integers(0, 255, (24, 30, 3)), np.ones((10, 10, 1))).astype(np.uint8)
+    return Source(image, Face(mean_face() * 50 + [x, 110, 0]))
+
+
+def test_further_pictures_of_a_person_are_looked_at() -> None:
+    torch.manual_seed(0)
+    networks = {"generator": Marionette(CONFIGS["marionette-tiny"]).state_dict()}
+    engine = MarionetteEngine(MarionetteWeights(CONFIGS["marionette-tiny"], networks), MarionetteOptions())
+    alone, other = engine.prepare(portrait()), portrait(150.0)
+    more = engine.prepare(Source(portrait().image, portrait().face, views=(other,)))
+    assert alone.known.codes.shape[1] == 1 and more.known.codes.shape[1] == 2
+    points = mean_face() * 20 + [32, 32, 0]
+    assert not np.array_equal(alone.made(points), more.made(points))
+    assert alone.proportions == "landmark-transformer"
+
+
+def test_without_weights_it_says_how_to_get_some() -> None:
+    with pytest.raises(WeightsError, match="infinex train marionette-small"):
+        load_engine("marionette", Options(engine="marionette"))
+
+
+def test_recipes_weigh_as_the_paper_does() -> None:
+    assert LossWeights() == LossWeights(1.0, 10.0, 0.01, 10.0, 0.0)
+    assert RECIPES["marionette"].pictures == 4 and RECIPES["marionette"].sizes.size == 256

@@ -1,0 +1,88 @@
+"""Several frames of tracked clips at once: who, which frames, and that pictures and landmarks are changed alike."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from infinex.face import topology as top
+from infinex.training.several import Colours, SeveralFrames
+from infinex.training.tracked import MeshTeacher
+
+SIZE, FRAMES = 64, 12
+
+
+@pytest.fixture
+def folder(tmp_path: Path, write_clip: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A prepared folder of three people, whose faces are where a bright square is."""
+
+    def place(index: int) -> int:
+        return 14 + 2 * index
+
+    frames = []
+    for i in range(FRAMES):
+        frame = np.zeros((SIZE, SIZE, 3), np.uint8)
+        frame[28:36, place(i) - 4 : place(i) + 4] = 220
+        frames.append(frame)
+    rows = []
+    for who, split in (("anna", "train"), ("bert", "train"), ("carl", "test")):
+        path = write_clip(frames, f"{who}.mp4", fps=25)
+        rows.append([path.name, who, split, "ok", FRAMES, 25, SIZE, SIZE])
+    with (tmp_path / "manifest.csv").open("w", newline="", encoding="utf-8") as file:
+        table = csv.writer(file)
+        table.writerow(["clip", "identity", "split", "status", "frames", "fps", "width", "height"])
+        table.writerows(rows)
+
+    def tracked(_: MeshTeacher, images: object) -> np.ndarray:
+        out = [top.mean_face() * 10 + [place(i), 32, 0] for i, _ in enumerate(images)]  # type: ignore[arg-type]
+        return ((np.stack(out) + [0.5, 0.5, 0]) / SIZE).astype(np.float32)
+
+    monkeypatch.setattr(MeshTeacher, "__call__", tracked)
+    return tmp_path
+
+
+def brightest(image: np.ndarray) -> float:
+    """Column of the middle of the bright square in a picture (3, S, S)."""
+    columns = image.mean((0, 1))
+    return float((columns * np.arange(SIZE)).sum() / columns.sum())
+
+
+def test_frames_are_different_and_the_first_follow_each_other(folder: Path) -> None:
+    frames = SeveralFrames(folder, "train", SIZE, None, FRAMES)
+    assert len(frames) == 2 and frames.people == ["anna", "bert", "carl"]
+    seen = frames.some(0, 6, np.random.default_rng(0), row=3)
+    at = seen.landmarks[:, 4, 0]
+    assert len(seen.images) == 6 and np.allclose(np.diff(at[:3]), 2, atol=0.01)
+    assert len(np.unique(at.round(2))) == 6
+    for image, x in zip(seen.images, seen.landmarks[:, 4, 0]):
+        assert abs(brightest(image) - x) < 1
+
+
+def test_more_frames_than_there_are_are_repeated(folder: Path) -> None:
+    frames = SeveralFrames(folder, "train", SIZE, None, 3)
+    assert len(frames.some(0, 8, np.random.default_rng(0)).images) == 8
+
+
+def test_mirrored_pictures_have_mirrored_landmarks(folder: Path) -> None:
+    frames = SeveralFrames(folder, "train", SIZE, Colours(), FRAMES)
+    rng, flipped = np.random.default_rng(1), 0
+    for _ in range(8):
+        seen = frames.some(0, 3, rng)
+        right, left = seen.landmarks[:, 33, 0], seen.landmarks[:, 263, 0]
+        assert (right < left).all()  # the subject's right eye stays on the left of the picture
+        for image, x in zip(seen.images, (right + left) / 2):
+            assert abs(brightest(image) - x) < 1.5
+        flipped += seen.landmarks[0, 4, 0] > 37
+    assert 0 < flipped
+
+
+def test_somebody_else_is_somebody_else(folder: Path) -> None:
+    frames = SeveralFrames(folder, "train", SIZE, None, FRAMES)
+    rng = np.random.default_rng(0)
+    assert all(frames.who(frames.clip(rng, other_than=0)) == 1 for _ in range(10))
+    assert {frames.who(frames.clip(rng)) for _ in range(20)} == {0, 1}
+    assert SeveralFrames(folder, "test", SIZE, None, FRAMES).clip(rng, other_than=0) == 0  # nobody else is there
