@@ -1,9 +1,9 @@
-"""Patch discriminators: one verdict per patch, at one or several scales of the picture."""
+"""Patch discriminators: one verdict per patch, at one or several scales of the picture, or over time."""
 
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
@@ -84,3 +84,63 @@ class MultiScaleDiscriminator(nn.Module):
     def forward(self, pyramid: dict[float, Tensor], points: Tensor | None = None) -> dict[float, Verdict]:
         """`pyramid` {scale: (B, C, H, W)} to {scale: verdict}."""
         return {s: self.at[scale_key(s)](pyramid[s], points) for s in self.scales}
+
+
+Norm = Literal["batch", "instance", "none"]
+_KIND: dict[tuple[str, int], type[nn.Module]] = {
+    ("batch", 2): nn.BatchNorm2d,
+    ("batch", 3): nn.BatchNorm3d,
+    ("instance", 2): nn.InstanceNorm2d,  # without scale and shift
+    ("instance", 3): nn.InstanceNorm3d,
+}
+
+
+class PixelPatches(nn.Module):
+    """The discriminator of pix2pix (Isola et al. 2017, section 6.1.2): three layers judge patches of 70 pixels.
+
+    4×4 convolutions with a border of one: `layers` that halve the size, one that does not, and the score. Only the
+    first and the score have biases beside batch norms, all have beside others. Several systems publish such networks;
+    their key names `model.N` fit."""
+
+    def __init__(
+        self,
+        channels: int = 3,  # of everything it sees, stacked
+        width: int = 64,  # channels after the first layer; they double up to eight times as many
+        layers: int = 3,
+        norm: Norm = "batch",
+        spectral: bool = False,  # divide every weight by its largest singular value
+        dimensions: Literal[2, 3] = 2,  # 3: films (B, C, T, H, W); time is not halved
+    ) -> None:
+        super().__init__()
+        conv = nn.Conv2d if dimensions == 2 else nn.Conv3d
+        kernel, border, step = (4, 1, 2) if dimensions == 2 else ((3, 4, 4), 1, (1, 2, 2))
+
+        def layer(inputs: int, outputs: int, stride: int | tuple[int, ...], bias: bool) -> nn.Module:
+            made = conv(inputs, outputs, kernel, stride, border, bias=bias)  # type: ignore[arg-type]
+            return spectral_norm(made) if spectral else made
+
+        net: list[nn.Module] = [layer(channels, width, step, True), nn.LeakyReLU(0.2)]
+        before = width
+        for i in range(1, layers + 1):
+            after = width * min(2**i, 8)
+            net.append(layer(before, after, step if i < layers else 1, norm != "batch"))
+            if norm != "none":
+                net.append(_KIND[norm, dimensions](after))
+            net.append(nn.LeakyReLU(0.2))
+            before = after
+        net.append(layer(before, 1, 1, True))
+        self.model = nn.Sequential(*net)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, channels, [T,] H, W) to scores (B, 1, [T,] h, w), unbounded, high for real."""
+        score: Tensor = self.model(x)
+        return score
+
+    def verdict(self, x: Tensor) -> Verdict:
+        """The score, and what the layers before it saw."""
+        features = []
+        for part in self.model:
+            x = part(x)
+            if isinstance(part, nn.LeakyReLU):
+                features.append(x)
+        return Verdict(x, features)

@@ -99,3 +99,14 @@ class ImagePyramid(nn.Module):
     def forward(self, x: Tensor) -> dict[float, Tensor]:
         """(B, C, H, W) to {scale: (B, C, scale·H, scale·W)}."""
         return {s: level(x) for s, level in zip(self.scales, self.levels)}
+
+
+def normal_(network: nn.Module, spread: float = 0.02) -> nn.Module:
+    """Start as pix2pix and its many relatives do: weights N(0, spread), scales of norms N(1, spread), biases 0."""
+    for part in network.modules():
+        weight, bias = getattr(part, "weight", None), getattr(part, "bias", None)
+        if isinstance(weight, nn.Parameter):
+            nn.init.normal_(weight, 1.0 if isinstance(part, nn.modules.batchnorm._NormBase) else 0.0, spread)
+        if isinstance(bias, nn.Parameter):
+            nn.init.zeros_(bias)
+    return network

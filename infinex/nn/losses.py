@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
@@ -88,6 +88,41 @@ def reconstruction(prediction: Tensor, target: Tensor, order: Literal[1, 2] = 1)
     """Mean absolute (1) or squared (2) error, a scalar."""
     difference = prediction - target
     return difference.abs().mean() if order == 1 else difference.square().mean()
+
+
+def triplet(
+    positive: Sequence[Tensor], negative: Sequence[Tensor], margin: float, margin_is_gate: bool = False
+) -> Tensor:
+    """Σ over levels of max(0, margin + p - n), a scalar (Schroff et al. 2015): what should be alike is nearer than what
+    should differ, by `margin`.
+
+    `positive` and `negative` are distances, of one shape for each level; every entry counts by itself, then the mean.
+    With `margin_is_gate`, as FReeNet's code has it, the sum is of p - n where the bracket is positive: the slope is the
+    same, the value may be negative."""
+    total = positive[0].new_zeros(())
+    for p, n in zip(positive, negative, strict=True):
+        over = p - n + margin
+        total = total + torch.where(over > 0, p - n if margin_is_gate else over, over.new_zeros(())).mean()
+    return total
+
+
+class _Reversal(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, strength: float) -> Tensor:
+        ctx.strength = strength
+        return x.view_as(x)
+
+    @staticmethod
+    def backward(ctx: Any, slope: Tensor) -> tuple[Tensor, None]:  # type: ignore[override]
+        return -ctx.strength * slope, None
+
+
+def reversed_gradient(x: Tensor, strength: float = 1.0) -> Tensor:
+    """`x` as it is; going back its gradient is multiplied by -`strength` (Ganin and Lempitsky 2015).
+
+    Whoever reads from it learns to read; what made it learns to give nothing to read."""
+    out: Tensor = _Reversal.apply(x, strength)
+    return out
 
 
 def structural_similarity(a: Tensor, b: Tensor, window: int = 7) -> Tensor:

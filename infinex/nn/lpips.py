@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 from infinex.errors import WeightsError
 from infinex.nn.files import read_weights
-from infinex.nn.vgg import Stages
+from infinex.nn.vgg import STAGES_16, Stages
 
-STAGES = ((64, 64), (128, 128), (256, 256, 256), (512, 512, 512), (512, 512, 512))
 SHIFT, SCALE = (-0.030, -0.088, -0.188), (0.458, 0.448, 0.450)
 
 
@@ -21,8 +20,8 @@ class Lpips(Stages):
     """Distance of two pictures (B, 3, H, W) in -1..1: (B,). Frozen."""
 
     def __init__(self) -> None:
-        super().__init__(STAGES, SHIFT, SCALE)
-        self.weights = nn.ParameterList(nn.Parameter(torch.ones(s[-1])) for s in STAGES)
+        super().__init__(STAGES_16, SHIFT, SCALE)
+        self.weights = nn.ParameterList(nn.Parameter(torch.ones(s[-1])) for s in STAGES_16)
         self.requires_grad_(False)
 
     def features(self, x: Tensor) -> list[Tensor]:

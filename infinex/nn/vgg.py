@@ -1,11 +1,11 @@
-"""VGG-19 up to relu5_1 (Simonyan and Zisserman 2015), for perceptual losses (Johnson et al. 2016).
+"""VGG-19 and VGG-16 (Simonyan and Zisserman 2015), for perceptual losses (Johnson et al. 2016).
 
-The weights are torchvision's `vgg19` (BSD-3), given by path; nothing is downloaded here.
+The weights are torchvision's `vgg19` and `vgg16` (BSD-3), given by path; nothing is downloaded here.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import pairwise
 from pathlib import Path
 
@@ -18,13 +18,14 @@ from infinex.nn.files import read_weights
 
 # Widths of the convolutions between two poolings; the last stage stops after its first convolution.
 STAGES: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,))
+STAGES_16: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
 
-def torchvision_indices() -> list[int]:
-    """Numbers N of the `features.N` that are convolutions: 0, 2, 5, 7, 10 ... 28."""
+def torchvision_indices(stages: Sequence[Sequence[int]] = STAGES) -> list[int]:
+    """Numbers N of the `features.N` that are convolutions: 0, 2, 5, 7, 10 ... 28 for VGG-19."""
     out, at = [], 0
-    for stage in STAGES:
+    for stage in stages:
         for _ in stage:
             out.append(at)
             at += 2  # a convolution and its ReLU
@@ -56,6 +57,17 @@ class Stages(nn.Module):
                 x = F.relu(next(convs)(x))
             yield first, x
 
+    def read(self, state: Mapping[str, Tensor], what: str, name: str) -> None:
+        """Take the convolutions of torchvision's state dict; the classifier's entries are ignored.
+
+        Raises WeightsError, "`what` is no `name`", where one is missing or misshapen."""
+        for conv, index in zip(self.convs, torchvision_indices(self.stages)):
+            for part, parameter in conv.named_parameters():
+                key = f"features.{index}.{part}"
+                if not isinstance(state, dict) or key not in state or state[key].shape != parameter.shape:
+                    raise WeightsError(f"{what} is no {name} of torchvision: {key} is missing or misshapen")
+                parameter.data.copy_(state[key])
+
 
 class VGG19(Stages):
     """Features after the first ReLU of every stage: relu1_1, 2_1, 3_1, 4_1 and 5_1. Frozen."""
@@ -73,14 +85,30 @@ class VGG19(Stages):
         path = Path(path)
         if not path.is_file():
             raise WeightsError(f"{path} does not exist: give torchvision's vgg19 state dict")
-        state = read_weights(path)
         model = VGG19()
-        for conv, index in zip(model.convs, torchvision_indices()):
-            for part, parameter in conv.named_parameters():
-                key = f"features.{index}.{part}"
-                if not isinstance(state, dict) or key not in state or state[key].shape != parameter.shape:
-                    raise WeightsError(f"{path} is no VGG-19 of torchvision: {key} is missing or misshapen")
-                parameter.data.copy_(state[key])
+        model.read(read_weights(path), str(path), "VGG-19")
+        return model
+
+
+class VGG16(Stages):
+    """Features after the last ReLU of every stage: relu1_2, 2_2, 3_3, 4_3, and 5_3 with five. Frozen."""
+
+    def __init__(self, stages: Sequence[Sequence[int]] = STAGES_16[:4], normalised: bool = True) -> None:
+        """Without `normalised`, pictures go in as they are."""
+        super().__init__(stages, MEAN if normalised else (0.0,) * 3, STD if normalised else (1.0,) * 3)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """RGB (B, 3, H, W), in 0..1 where they are normalised, to maps of 64, 128, 256, 512 channels."""
+        return [last for _, last in self.maps(image)]
+
+    @staticmethod
+    def load(path: str | Path, stages: int = 4, normalised: bool = True) -> VGG16:
+        """From torchvision's state dict, `.safetensors` or `.pth`. Raises WeightsError."""
+        path = Path(path)
+        if not path.is_file():
+            raise WeightsError(f"{path} does not exist: give torchvision's vgg16 state dict")
+        model = VGG16(STAGES_16[:stages], normalised)
+        model.read(read_weights(path), str(path), "VGG-16")
         return model
 
 

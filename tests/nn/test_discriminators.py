@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from infinex.nn.discriminators import MultiScaleDiscriminator, PatchDiscriminator, scale_key  # noqa: E402
+from infinex.nn.discriminators import MultiScaleDiscriminator, PatchDiscriminator, PixelPatches, scale_key  # noqa: E402
 
 
 def test_sizes_and_features() -> None:
@@ -41,3 +41,28 @@ def test_scales() -> None:
     net = MultiScaleDiscriminator((1.0, 0.5), width=8, blocks=2)
     pyramid = {1.0: torch.rand(1, 3, 64, 64), 0.5: torch.rand(1, 3, 32, 32)}
     assert list(net(pyramid)) == [1.0, 0.5]
+
+
+def test_pixel_patches_see_seventy_pixels() -> None:
+    """A score depends on 70 by 70 pixels and no more; batch norms replace biases."""
+    net = PixelPatches(width=4, norm="none")
+    x = torch.rand(1, 3, 128, 128, requires_grad=True)
+    score = net(x)
+    assert score.shape == (1, 1, 14, 14)
+    score[0, 0, 7, 7].backward()
+    rows = torch.nonzero(x.grad.abs().sum((0, 1, 3)))[:, 0]
+    assert int(rows.max() - rows.min()) + 1 == 70
+    batch = PixelPatches(width=4)
+    assert [k for k in batch.state_dict() if k.endswith("bias") and "running" not in k] == [
+        "model.0.bias", "model.3.bias", "model.6.bias", "model.9.bias", "model.11.bias"]  # fmt: skip
+    verdict = batch.eval().verdict(torch.rand(1, 3, 64, 64))
+    assert len(verdict.features) == 4 and torch.equal(batch.model[-1](verdict.features[-1]), verdict.score)
+
+
+def test_pixel_patches_over_time_see_time() -> None:
+    """Films keep their length; the same pictures in another order are another film."""
+    torch.manual_seed(0)
+    net = PixelPatches(width=4, layers=2, norm="instance", dimensions=3, spectral=True)
+    film = torch.rand(1, 3, 3, 32, 32)
+    assert net(film).shape == (1, 1, 3, 6, 6)
+    assert not torch.allclose(net(film), net(film[:, :, [2, 0, 1]]))

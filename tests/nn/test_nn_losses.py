@@ -18,7 +18,9 @@ from infinex.nn.losses import (  # noqa: E402
     generator_adversarial,
     gradient_penalty,
     reconstruction,
+    reversed_gradient,
     structural_similarity,
+    triplet,
 )
 
 REAL, FAKE = torch.tensor([0.5, 2.0]), torch.tensor([-0.5, 1.5])
@@ -142,3 +144,19 @@ def test_pyramid_sums_scales_and_levels() -> None:
     a, b = (ImagePyramid(scales)(torch.rand(1, 3, 16, 16)) for _ in range(2))
     expected = sum(2 * (a[s] - b[s]).abs().mean() + 3 * (a[s] - b[s]).abs().max() for s in scales)
     assert torch.allclose(PyramidPerceptual(Two(), (2, 3), scales)(a, b), expected)
+
+
+def test_triplet_wants_a_margin_and_the_gate_only_switches() -> None:
+    p, n = [torch.tensor(1.0), torch.tensor(2.0)], [torch.tensor(1.2), torch.tensor(3.0)]
+    assert float(triplet(p, n, 0.3)) == pytest.approx(0.1)  # the second level is far enough
+    assert float(triplet(p, n, 0.3, margin_is_gate=True)) == pytest.approx(-0.2)
+    rows = triplet([torch.tensor([1.0, 1.0])], [torch.tensor([1.0, 5.0])], 0.5)
+    assert float(rows) == pytest.approx(0.25)  # of two samples one has nothing to learn
+
+
+def test_reversed_gradient_passes_values_and_turns_slopes() -> None:
+    x = torch.tensor([1.0, 2.0], requires_grad=True)
+    y = reversed_gradient(x, 0.5)
+    assert torch.equal(y, x)
+    (y * torch.tensor([2.0, 4.0])).sum().backward()
+    assert torch.equal(x.grad, torch.tensor([-1.0, -2.0]))

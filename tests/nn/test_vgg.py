@@ -11,7 +11,7 @@ torch = pytest.importorskip("torch")
 from torch.nn import functional as F  # noqa: E402, N812
 
 from infinex.errors import WeightsError  # noqa: E402
-from infinex.nn.vgg import MEAN, STD, VGG19, VGGPerceptualLoss, torchvision_indices  # noqa: E402
+from infinex.nn.vgg import MEAN, STAGES_16, STD, VGG16, VGG19, VGGPerceptualLoss, torchvision_indices  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -52,6 +52,35 @@ def test_reads_torchvision_weights(state: dict, tmp_path: Path, suffix: str) -> 
     for ours, theirs in zip(net(image), _by_hand(state, image), strict=True):
         assert torch.allclose(ours, theirs, atol=1e-4)
     assert not any(p.requires_grad for p in net.parameters())
+
+
+def test_vgg16_has_the_layers_of_torchvision() -> None:
+    """relu1_2, 2_2, 3_3 and 4_3 by torchvision's numbers, on narrow stages; without normalisation as well."""
+    stages = [[w // 16 for w in stage] for stage in STAGES_16[:4]]
+    torch.manual_seed(1)
+    net, bare = VGG16(stages), VGG16(stages, normalised=False)
+    state = {
+        f"features.{i}.{k}": v
+        for c, i in zip(net.convs, torchvision_indices(stages))
+        for k, v in c.state_dict().items()
+    }
+    bare.read(state, "state", "VGG-16")
+    image = torch.rand(1, 3, 32, 32)
+    normal = (image - torch.tensor(MEAN).reshape(1, 3, 1, 1)) / torch.tensor(STD).reshape(1, 3, 1, 1)
+    x, wanted = normal, []
+    for n in range(23):
+        if n in (4, 9, 16):
+            x = F.max_pool2d(x, 2)
+        elif f"features.{n}.weight" in state:
+            x = F.conv2d(x, state[f"features.{n}.weight"], state[f"features.{n}.bias"], padding=1)
+        else:
+            x = F.relu(x)
+        if n in (3, 8, 15, 22):
+            wanted.append(x)
+    for a, b, c in zip(net(image), bare(normal), wanted, strict=True):
+        assert torch.allclose(a, c, atol=1e-5) and torch.allclose(b, c, atol=1e-5)
+    with pytest.raises(WeightsError, match="no VGG-16"):
+        VGG16().read(state, "state", "VGG-16")
 
 
 def test_perceptual_loss_is_the_mean_difference_of_features() -> None:
