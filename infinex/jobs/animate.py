@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from infinex.drivers.cast import parse_cast
 from infinex.drivers.contract import Driver
 from infinex.drivers.remarks import Doings
-from infinex.engine import Prepared, Source
+from infinex.engine import Prepared, Source, find_engine
 from infinex.errors import InputError
 from infinex.face.remarks import Watch
 from infinex.jobs.cast import animate_cast
@@ -52,12 +52,13 @@ def animate(
     cast = parse_cast(o.face)
     if cast is not None:
         return animate_cast(source, driving, cast, out, o, progress)
-    if is_film(source):
+    film = is_film(source)
+    if film and not find_engine(o.engine).system.knows:
         return animate_film(Path(source), driving, out, o, progress)
     with ThreadPoolExecutor(1) as pool:  # the driver is looked over while the portrait is prepared
         looking = pool.submit(open_driver, driving, o)
         try:
-            sources = load_source(source, o.face, o.box, o.size)
+            sources = load_source(source, o.face, o.box, o.size, film)
             stage = make_stage(sources, o, background=background_for(o, sources[0], out))
         except BaseException:
             with contextlib.suppress(Exception):

@@ -1,0 +1,208 @@
+"""A clip of one person made ready to learn from: fitted, cut to a square, and drawn as networks are shown it."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from numpy.lib.format import open_memmap
+from numpy.typing import NDArray
+
+from infinex.errors import InputError, MissingDependencyError, option
+from infinex.face import topology as top
+from infinex.face.identity import identity
+from infinex.face.morphable.bases import own_model
+from infinex.face.morphable.person import Person
+from infinex.jobs.fit import fit
+from infinex.media.files import atomic_path
+from infinex.media.image import is_image
+from infinex.media.video import VideoReader
+from infinex.systems.puppet import CHANNELS, Cut, Likeness, conditions, gaze
+from infinex.systems.window import Square
+
+RGB = NDArray[np.uint8]
+Say = Callable[[str], None]
+Progress = Callable[[int, "int | None"], None]
+
+PERSON = "person.npz"
+SAME = 0.6  # distance of two embeddings up to which dlib takes them for one person
+LOOKED_AT = 5  # pictures of a clip that say who it is
+
+
+@dataclass(frozen=True)
+class Part:
+    """Which part of a clip is learned from."""
+
+    start: float = 0.0  # seconds
+    end: float | None = None
+    shortest: float = 4.0  # seconds that show the face
+
+
+def prepared(clip: Path, folder: Path, part: Part, person: str, size: int, say: Say, progress: Progress | None) -> None:
+    """Fill `folder` with a fit of the clip, its frames and its conditions at `size` pixels; what is there stays.
+
+    `person` is a fit made before, else one is made. Raises InputError: no clip, two people, too short."""
+    if not clip.exists():
+        raise InputError(f"{option('data')} {clip}: no such clip")
+    if clip.is_dir() or is_image(clip):
+        raise InputError(f"{option('data')} {clip.name}: a clip of one person is wanted, at least {part.shortest:g} s")
+    folder.mkdir(parents=True, exist_ok=True)
+    kept = folder / PERSON
+    if not kept.is_file():
+        if person:
+            _taken_over(Path(person), clip, part).save(kept)
+        else:
+            _long_enough(clip, part)
+            say(f"{clip.name} is fitted first")
+            fit(clip, kept, None, part.start, part.end, progress)
+    found = Person.load(kept)
+    seconds = float(found.valid.sum()) / found.fps
+    if seconds < part.shortest:
+        raise _too_short(clip.name, seconds, part)
+    if not _paths(folder, size)[1].is_file():
+        _drawn(clip, folder, part, found, size, progress)
+
+
+def _too_short(name: str, seconds: float, part: Part) -> InputError:
+    return InputError(
+        f"{name} shows the face for {seconds:.1f} s; at least {part.shortest:g} s are needed to learn a person from, "
+        "half a minute is good"
+    )
+
+
+def _long_enough(clip: Path, part: Part) -> None:
+    with VideoReader(clip, start=part.start, end=part.end) as reader:
+        length = reader.info.duration
+    if length is not None:
+        seconds = min(float(length), part.end or float(length)) - part.start
+        if seconds < part.shortest:
+            raise _too_short(clip.name, max(0.0, seconds), part)
+
+
+def _taken_over(path: Path, clip: Path, part: Part) -> Person:
+    found = Person.load(path)
+    with VideoReader(clip, start=part.start, end=part.end) as reader:
+        size, frames = (reader.info.width, reader.info.height), reader.info.frames
+    if found.size != size or (frames and part.start == 0 and part.end is None and abs(len(found) - frames) > 2):
+        raise InputError(f"{path.name} is no fit of {clip.name}: fit it again, with the same start and end")
+    if found.face.names != own_model().names:
+        raise InputError(f"{path.name} was fitted with a face model of another topology; fit it without one's own")
+    return found
+
+
+def _paths(folder: Path, size: int) -> tuple[Path, Path]:
+    return folder / f"frames-{size}.npy", folder / f"conditions-{size}.npy"
+
+
+def window_of(person: Person) -> Square:
+    """The square around all that a clip's face does."""
+    points = person.points[person.valid][:, : top.SURFACE, :2].reshape(-1, 2)
+    width, height = person.size
+    corners = np.stack([points.min(0), points.max(0)])
+    return Square(np.empty((height, width, 0), np.uint8), corners)
+
+
+def _drawn(
+    clip: Path, folder: Path, part: Part, person: Person, size: int, progress: Progress | None
+) -> None:  # fmt: skip
+    frames, drawn = _paths(folder, size)
+    square = window_of(person)
+    T = len(person)
+    looked_at = set(
+        np.flatnonzero(person.valid)[np.linspace(0, person.valid.sum() - 1, LOOKED_AT).astype(int)].tolist()
+    )
+    who = []
+    bare = Likeness.from_person(person, Cut(square.x, square.y, square.side), np.zeros(0))
+    with atomic_path(frames) as a, atomic_path(drawn) as b:
+        pictures = open_memmap(a, "w+", np.uint8, (T, size, size, 3))
+        shown = open_memmap(b, "w+", np.uint8, (T, size, size, CHANNELS))
+        t = -1
+        with VideoReader(clip, start=part.start, end=part.end) as reader:
+            for t, frame in enumerate(reader):
+                if t >= T:
+                    break
+                pictures[t] = square.cut(frame.image, size)
+                points = person.points[t].astype(np.float64)
+                shown[t] = conditions(bare, person.states[t], gaze(points), size)
+                if t in looked_at:
+                    with contextlib.suppress(MissingDependencyError):
+                        who.append(identity(frame.image, points))
+                if progress:
+                    progress(t + 1, T)
+        for rest in range(t + 1, T):  # a clip whose end can be read only once
+            pictures[rest], shown[rest] = pictures[t], shown[t]
+        pictures.flush()
+        shown.flush()
+    with atomic_path(folder / "who.npy") as temporary, temporary.open("wb") as file:
+        np.save(file, np.median(who, 0) if who else np.zeros(0))
+
+
+def likeness(folder: Path) -> Likeness:
+    """Who was learned, from a folder that is `prepared`."""
+    person = Person.load(folder / PERSON)
+    square = window_of(person)
+    who = np.load(folder / "who.npy", allow_pickle=False)
+    return Likeness.from_person(person, Cut(square.x, square.y, square.side), who)
+
+
+class Lesson:
+    """The instants of a prepared clip: `frame` (3, S, S) and `window` (N·9, S, S) of conditions up to it, in -1..1, and
+    `focus` (1, S, S) where mouth and eyes are. The last share of the clip is `held` back."""
+
+    def __init__(self, folder: Path, size: int, window: int, held: float, split: str, repeats: int = 1) -> None:
+        person = Person.load(folder / PERSON)
+        frames, drawn = _paths(folder, size)
+        self._frames = np.load(frames, mmap_mode="r", allow_pickle=False)
+        self._shown = np.load(drawn, mmap_mode="r", allow_pickle=False)
+        square = window_of(person)
+        k = size / square.side
+        self._points = (person.points[..., :2] - [square.x, square.y] + 0.5) * k - 0.5
+        T = len(person)
+        cut = T - round(held * T)
+        if cut < 1:
+            raise InputError(f"{option('set')} held={held}: nothing is left to learn from")
+        self.first = 0 if split == "train" else cut
+        shown = np.flatnonzero(person.valid)
+        self.rows = shown[shown < cut] if split == "train" else shown[shown >= cut]
+        self.size, self.window, self.repeats = size, window, repeats if split == "train" else 1
+
+    def __len__(self) -> int:
+        return len(self.rows) * self.repeats
+
+    def get(self, index: int, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
+        """See `infinex.training.data.Samples`."""
+        t = int(self.rows[index % len(self.rows)])
+        # The first instant stands for those before it.
+        at = np.maximum(np.arange(t - self.window + 1, t + 1), 0)
+        window = np.asarray(self._shown[at]).transpose(0, 3, 1, 2).reshape(-1, self.size, self.size)
+        return {
+            "frame": np.asarray(self._frames[t]).transpose(2, 0, 1).astype(np.float32) / np.float32(127.5) - 1,
+            "window": window.astype(np.float32) / np.float32(127.5) - 1,
+            "focus": focus_of(self._points[t], self.size)[None],
+        }
+
+
+def focus_of(points: NDArray, size: int) -> NDArray[np.float32]:
+    """(size, size) 1 where mouth and eyes are, of points (478, 2) in its pixels."""
+    out = np.zeros((size, size), np.float32)
+    for ids in (top.LIPS_OUTER, top.RIGHT_EYE, top.LEFT_EYE):
+        part = points[ids]
+        room = 0.15 * float(np.ptp(part[:, 0]))
+        x0, y0 = np.clip(np.floor(part.min(0) - room), 0, size).astype(int)
+        x1, y1 = np.clip(np.ceil(part.max(0) + room) + 1, 0, size).astype(int)
+        out[y0:y1, x0:x1] = 1
+    return out
+
+
+def check_person(known: NDArray[np.floating], image: RGB, landmarks: NDArray, system: str) -> None:
+    """Raises InputError where a portrait shows somebody else than was learned, as far as that can be told here."""
+    if not len(known):
+        return
+    with contextlib.suppress(MissingDependencyError):
+        if float(np.linalg.norm(identity(image, landmarks) - known)) > SAME:
+            raise InputError(
+                f"these {option('weights')} of {system} were taught another person than the portrait shows"
+            )
