@@ -126,7 +126,7 @@ class Likeness:
         usual = int(shown[np.abs(traits - np.median(traits, 0)).sum(1).argmin()])
         light = np.median(np.stack([person.states[t].light for t in shown]), 0)
         return Likeness(
-            person.face, person.who.focal, person.size, window, replace(person.states[usual], light=light),
+            own_face(person.face, person.who), person.who.focal, person.size, window, replace(person.states[usual], light=light),
             gaze(person.points[usual].astype(np.float64)), person.points[usual], np.asarray(who, np.float32),
         )  # fmt: skip
 
@@ -142,6 +142,13 @@ class Likeness:
         points = self.window.camera(self.focal, self.size, pixels).project(seen)
         ids, weights = rasterise(points, seen[:, 2], self.face.triangles, (pixels, pixels))
         return look, points, ids, weights
+
+
+def own_face(face: MorphableFace, who: Who) -> MorphableFace:
+    """A person's own: without expression it is the mean, and of the weights only those of expressions are left."""
+    nothing = np.zeros((0, *face.mean.shape), np.float32)
+    neutral = face.shape(who.identity, np.zeros(0))
+    return replace(face, mean=neutral, skin=who.albedo(face), identity=nothing, reflectance=nothing)
 
 
 @cache
@@ -206,6 +213,7 @@ class Performer:
         performer is the person."""
         self.person, self.rest = person, rest
         self._points = _PointReader(person)
+        self.face: MorphableFace | None = None  # the performer's own, where frames tell it
         self._state: State | None = None
         if image is None or points is None:
             return
@@ -221,6 +229,7 @@ class Performer:
             start, _ = self.solver.follow(frame, self.who, start)
         self.own, self._same = own, own and image.shape[1::-1] == person.size
         self._start, self._state, self._eyes = start, start, gaze(points)
+        self.face = person.face if own else own_face(self.solver.face, self.who)
         self._lost = False
 
     def __call__(self, drive: Drive) -> Acted:
