@@ -21,7 +21,7 @@ from infinex.jobs.cast import animate_cast
 from infinex.jobs.file import Progress, checked_output, open_file, own_sound, provenance, sound_for
 from infinex.jobs.film import animate_film
 from infinex.jobs.open import Driving, label, open_driver
-from infinex.jobs.perform import Box, Cue, Picture, Summary, adjusted, frames, perform, settled
+from infinex.jobs.perform import Box, Cue, Picture, Summary, adjusted, frames, heard, perform, settled
 from infinex.jobs.source import background_for, is_film, load_source
 from infinex.media.files import same_file
 from infinex.mesh.album import unchecked
@@ -67,6 +67,7 @@ def animate(
         driver = looking.result()
     try:
         settled(driver, stage.faces[0], o.absolute)
+        heard(stage.engine, driver)
         h, w = stage.image.shape[:2]
         size = panel_size(w, h) if o.panel else (w, h)
         watch = Watching(stage.faces, sources)
@@ -123,6 +124,7 @@ def render(
     driver = open_driver(driving, o)
     try:
         settled(driver, stage.faces[0], o.absolute)
+        heard(stage.engine, driver)
         yield from frames(stage, adjusted(driver, o, stage.needs))
     finally:
         driver.close()

@@ -20,7 +20,7 @@ from infinex.errors import FaceNotFoundError, InputError, option
 from infinex.face.tracker import Face, FaceTracker
 from infinex.jobs.file import Progress, open_file, own_sound, provenance, sound_for
 from infinex.jobs.open import Driving, label, open_driver
-from infinex.jobs.perform import Adjusting, Cue, Summary, perform
+from infinex.jobs.perform import Adjusting, Cue, Summary, heard, perform
 from infinex.media.overlap import Ahead
 from infinex.media.video import VideoReader
 from infinex.mesh.album import unchecked
@@ -113,6 +113,7 @@ def animate_film(source: Path, driving: Driving, out: Path, o: Options, progress
     try:
         own_album = find_engine(o.engine).system.album and not o.album
         engine = load_engine(o.engine, replace(o, album=str(source)) if own_album else o, o.weights)
+        heard(engine, driver)
         # A frame shows the whole performance; of one that is changed the moves alone tell.
         plain = o.strength == 1 and {*parts, "pose"} >= set(DEFAULT_PARTS)
         with FaceTracker() as tracker, open_file(

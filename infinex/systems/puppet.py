@@ -126,7 +126,8 @@ class Likeness:
         usual = int(shown[np.abs(traits - np.median(traits, 0)).sum(1).argmin()])
         light = np.median(np.stack([person.states[t].light for t in shown]), 0)
         return Likeness(
-            own_face(person.face, person.who), person.who.focal, person.size, window, replace(person.states[usual], light=light),
+            own_face(person.face, person.who), person.who.focal, person.size, window,
+            replace(person.states[usual], light=light),
             gaze(person.points[usual].astype(np.float64)), person.points[usual], np.asarray(who, np.float32),
         )  # fmt: skip
 
@@ -157,6 +158,25 @@ def places() -> NDArray[np.float64]:
     mean = np.asarray(own_model().mean, np.float64)
     low, high = mean.min(0), mean.max(0)
     return np.asarray((mean - low) / (high - low))
+
+
+@cache
+def unwrapped() -> NDArray[np.float32]:
+    """Where each vertex lies on the face rolled out, (V, 2) in -0.95..0.95: the same on every face."""
+    mean = np.asarray(own_model().mean, np.float64)
+    around = np.arctan2(mean[:, 0], mean[:, 2] - mean[:, 2].min() + 0.3)
+    flat = np.stack([around, mean[:, 1]], 1)
+    low, high = flat.min(0), flat.max(0)
+    return np.asarray(1.9 * (flat - low) / (high - low) - 0.95, np.float32)
+
+
+def uv_map(person: Likeness, state: State, pixels: int) -> NDArray[np.float32]:
+    """Which place of the face each pixel shows, (2, pixels, pixels) in -1..1; both are -1 beside the face."""
+    _, _, ids, weights = person.surface(state, pixels)
+    out = np.full((2, pixels, pixels), -1, np.float32)
+    at = ids >= 0
+    out[:, at] = np.einsum("nk,nkc->cn", weights[at], unwrapped()[person.face.triangles[ids[at]]])
+    return out
 
 
 def conditions(person: Likeness, state: State, eyes: Eyes, pixels: int) -> RGB:

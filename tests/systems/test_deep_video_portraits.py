@@ -60,7 +60,7 @@ def test_conditions_show_skin_places_and_eyes() -> None:
     blue = (eyes[..., 2] > 200) & (eyes[..., 0] < 60)
     white = (eyes > 200).all(-1)
     assert blue.sum() > 8 and white.sum() > 4 and face[blue | white].mean() < 0.5
-    other = conditions(p, p.state, p.eyes + [0.2, 0], 96)
+    other = conditions(p, p.state, p.eyes + np.array([0.2, 0]), 96)
     moved = (other[..., 8] > 200) & (other[..., 6] < 60)
     assert np.nonzero(moved)[1].mean() > np.nonzero(blue)[1].mean() + 0.5
     # A place keeps its colour whatever the face does; skin does not where its light changes.
@@ -179,6 +179,28 @@ def test_it_learns_one_person_and_the_engine_shows_them(tmp_path: Path) -> None:
     assert np.abs(canvas.astype(int) - source.image).mean() < 20
     with pytest.raises(InputError, match="multiple of 8"):
         replace(RECIPE, size=20).sizes  # noqa: B018
+
+
+def test_a_run_makes_what_it_learns_from_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    pytest.importorskip("lightning_fabric")
+    from infinex.systems.deep_video_portraits import recipe as module
+    from infinex.training.trainer import train
+
+    clip, fitted = clip_and_fit(tmp_path)
+    monkeypatch.setitem(module.RECIPES, "deep-video-portraits-128", RECIPE)
+    run = tmp_path / "run"
+    settings = [f"person={fitted}", "max_steps=2", "tensorboard=false"]
+    done = train("deep-video-portraits-128", clip, run, settings)
+    assert done.step == 2 and (run / "person" / "frames-32.npy").is_file() and list((run / "panels").iterdir())
+    stamp = (run / "person" / "conditions-32.npy").stat().st_mtime_ns
+    fitted.unlink()  # the run has its own
+    more = train("deep-video-portraits-128", None, run, ["max_steps=3"], resume=True)
+    assert more.step == 3 and (run / "person" / "conditions-32.npy").stat().st_mtime_ns == stamp
+    assert weights.load(run / "weights.safetensors").likeness().size == (112, 112)
+    # What cannot be learned from leaves no run behind.
+    with pytest.raises(InputError, match="at least 9 s are needed"):
+        train("deep-video-portraits-128", clip, tmp_path / "other", ["part.shortest=9"])
+    assert not (tmp_path / "other").exists()
 
 
 def test_what_cannot_be_learned_from(tmp_path: Path, portrait: Path) -> None:

@@ -146,7 +146,7 @@ class Face2FaceFace:
 
 
 def _lay_mouth(out: RGB, view: View, points: Array, image: RGB, landmarks: NDArray) -> None:
-    """Draw the inside of a seen mouth between lips at `points` (478, 2) of `out`, with the colours of the light here."""
+    """Draw the inside of a seen mouth between lips at `points` (478, 2) of `out`, in the colours of the light here."""
     p = np.ascontiguousarray(points)
     inner = p[top.LIPS_INNER]
     h, w = out.shape[:2]

@@ -146,7 +146,11 @@ def learned(album: Path) -> Target:
 
 
 def _of_clip(path: Path) -> Target:
-    person = fit(path)
+    return of_person(fit(path), path)
+
+
+def of_person(person: Person, path: Path) -> Target:
+    """The same from the fit of a clip."""
     shown = np.flatnonzero(person.valid)
     kept = set(shown[np.linspace(0, len(shown) - 1, min(MOST, len(shown))).astype(int)].tolist())
     views = {}

@@ -1,8 +1,9 @@
-"""The networks of Neural Voice Puppetry (Thies et al., ECCV 2020): from a voice to expressions, from them to pictures."""
+"""The networks of Neural Voice Puppetry (Thies et al., ECCV 2020): voices to expressions, expressions to pictures."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
@@ -74,7 +75,7 @@ class VoiceNet(nn.Module):
         self.says = dense(64, config.subspace)
         narrow: list[nn.Module] = []
         widths = [config.subspace, 16, 8, 4, 2, 1]
-        for a, b in zip(widths, widths[1:]):
+        for a, b in pairwise(widths):
             narrow += [nn.Conv1d(a, b, 3, 1, 1), nn.LeakyReLU(0.02)]
         self.attends = nn.Sequential(*narrow)
         self.weighs = nn.Linear(STEPS, STEPS)
@@ -168,8 +169,8 @@ class Puppet(nn.Module):
 
 @dataclass
 class Drawn:
-    """Features of the face (B, C, S, S), the decoder's picture and the result (B, 3, S, S); the `mask` (B, 1, S, S) is 1
-    where the target's own picture stays."""
+    """Features of the face (B, C, S, S), the decoder's picture and the result (B, 3, S, S); the `mask` (B, 1, S, S) is
+    1 where the target's own picture stays."""
 
     features: Tensor
     intermediate: Tensor
