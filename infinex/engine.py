@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Protocol, get_type_hints
 
 import numpy as np
@@ -111,6 +112,9 @@ class Engine:
     name: str
     needs: Literal["motion", "frames"] = "motion"  # of a `Drive`; frames that a driver lacks the mesh engine renders
     own_rest: bool = True  # whether a face at rest is the source itself, pixel by pixel
+
+    def hear(self, sound: Path, span: tuple[float, float | None]) -> None:
+        """The voice that a performance speaks with, and the part of it in seconds, before it begins."""
 
     def prepare(self, source: Source, setting: Setting = Setting()) -> Any:
         """Do once what depends on the source alone: a `Prepared`."""

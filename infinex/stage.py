@@ -39,7 +39,7 @@ class Stage:
         self.transparent = behind == "none"  # frames are (H, W, 4)
         cut = behind != "keep"
         self.image = sources[0].image
-        self.needs = engine.needs
+        self.engine, self.needs = engine, engine.needs
         self.faces: list[Prepared] = []
         self._settings = [
             Setting([*(o.face for o in sources if o is not s), *beside], cut) for s in sources

@@ -14,14 +14,14 @@ from numpy.typing import NDArray
 from infinex.drivers.cast import parse_cast
 from infinex.drivers.contract import Driver
 from infinex.drivers.remarks import Doings
-from infinex.engine import Prepared, Source
+from infinex.engine import Prepared, Source, find_engine
 from infinex.errors import InputError
 from infinex.face.remarks import Watch
 from infinex.jobs.cast import animate_cast
 from infinex.jobs.file import Progress, checked_output, open_file, own_sound, provenance, sound_for
 from infinex.jobs.film import animate_film
 from infinex.jobs.open import Driving, label, open_driver
-from infinex.jobs.perform import Box, Cue, Picture, Summary, adjusted, frames, perform, settled
+from infinex.jobs.perform import Box, Cue, Picture, Summary, adjusted, frames, heard, perform, settled
 from infinex.jobs.source import background_for, is_film, load_source
 from infinex.media.files import same_file
 from infinex.mesh.album import unchecked
@@ -52,12 +52,13 @@ def animate(
     cast = parse_cast(o.face)
     if cast is not None:
         return animate_cast(source, driving, cast, out, o, progress)
-    if is_film(source):
+    film = is_film(source)
+    if film and not find_engine(o.engine).system.knows:
         return animate_film(Path(source), driving, out, o, progress)
     with ThreadPoolExecutor(1) as pool:  # the driver is looked over while the portrait is prepared
         looking = pool.submit(open_driver, driving, o)
         try:
-            sources = load_source(source, o.face, o.box, o.size)
+            sources = load_source(source, o.face, o.box, o.size, film)
             stage = make_stage(sources, o, background=background_for(o, sources[0], out))
         except BaseException:
             with contextlib.suppress(Exception):
@@ -66,6 +67,7 @@ def animate(
         driver = looking.result()
     try:
         settled(driver, stage.faces[0], o.absolute)
+        heard(stage.engine, driver)
         h, w = stage.image.shape[:2]
         size = panel_size(w, h) if o.panel else (w, h)
         watch = Watching(stage.faces, sources)
@@ -122,6 +124,7 @@ def render(
     driver = open_driver(driving, o)
     try:
         settled(driver, stage.faces[0], o.absolute)
+        heard(stage.engine, driver)
         yield from frames(stage, adjusted(driver, o, stage.needs))
     finally:
         driver.close()

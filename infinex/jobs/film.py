@@ -20,11 +20,12 @@ from infinex.errors import FaceNotFoundError, InputError, option
 from infinex.face.tracker import Face, FaceTracker
 from infinex.jobs.file import Progress, open_file, own_sound, provenance, sound_for
 from infinex.jobs.open import Driving, label, open_driver
-from infinex.jobs.perform import Adjusting, Cue, Summary, perform
+from infinex.jobs.perform import Adjusting, Cue, Summary, heard, perform
 from infinex.media.overlap import Ahead
 from infinex.media.video import VideoReader
 from infinex.mesh.album import unchecked
 from infinex.mesh.quiet import QuietMouth
+from infinex.motion import DEFAULT_PARTS
 from infinex.options import MotionOptions, Options
 
 RGB = NDArray[np.uint8]
@@ -61,7 +62,7 @@ class Film:
         prepared: Any = self._engine.prepare(Source(frame.image, face), Setting(film=True))
         assert self._shot is not None
         prepared.begin(self._shot.rest, self._shot.image, self._shot.points)
-        if self._mouth is not None:
+        if self._mouth is not None and hasattr(prepared, "quiet_mouth"):
             prepared.quiet_mouth(self._mouth(prepared.face, smile), self._mouth.tone)
         canvas = frame.image.copy()
         return canvas, [prepared.draw(canvas, drive)]
@@ -110,14 +111,19 @@ def animate_film(source: Path, driving: Driving, out: Path, o: Options, progress
     sound = sound_for(out, o, own, driver, source=source if info.has_audio else None)
     words = provenance(source, label(driving), o.engine)
     try:
+        own_album = find_engine(o.engine).system.album and not o.album
+        engine = load_engine(o.engine, replace(o, album=str(source)) if own_album else o, o.weights)
+        heard(engine, driver)
+        # A frame shows the whole performance; of one that is changed the moves alone tell.
+        plain = o.strength == 1 and {*parts, "pose"} >= set(DEFAULT_PARTS)
         with FaceTracker() as tracker, open_file(
             out, (info.width, info.height), fps, words, o, sound, False, progress, total
         ) as file:  # fmt: skip
-            film = Film(reader, load_engine(o.engine, o, o.weights), tracker, mouth)
+            film = Film(reader, engine, tracker, mouth)
             ahead = Ahead(doings(iter(driver)))
             try:
                 first = Shot(driver.rest, driver.rest_image, driver.rest_points)
-                adjust = Adjusting(MotionOptions(parts, o.strength), "motion", first)
+                adjust = Adjusting(MotionOptions(parts, o.strength), "motion" if plain else engine.needs, first)
                 cues = (adjust(d) for d in retimed(iter(ahead), driver, fps))
                 count = perform(film, cues, [file], ahead=False)
             finally:

@@ -17,12 +17,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.camera import CameraDriver
+from infinex.engine import find_engine
 from infinex.errors import InputError, MissingDependencyError, option
 from infinex.interchange.streams import StreamDriver, is_stream
 from infinex.jobs.file import own_sound, provenance, seal_of
 from infinex.jobs.perform import Box, Cue, Picture, Summary, adjusted, perform, settled
 from infinex.jobs.recorder import Recording, open_recording
-from infinex.jobs.source import load_source
+from infinex.jobs.source import is_film, load_source
 from infinex.media.provenance import Mark
 from infinex.media.sink import check_output
 from infinex.options import Options
@@ -159,7 +160,8 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
         output = check_output(output)
         seal = seal_of(options, output)
     window = _window()
-    stage = make_stage(load_source(source, options.face, options.box, options.size), options)
+    known = find_engine(options.engine).system.knows and is_film(source)
+    stage = make_stage(load_source(source, options.face, options.box, options.size, known), options)
     h, w = stage.image.shape[:2]
     size = panel_size(w, h) if options.panel else (w, h)
     virtual = _virtual_camera(*size)

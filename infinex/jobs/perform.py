@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from infinex.drivers.blend import looped
 from infinex.drivers.capture import Adjust, one_rest
 from infinex.drivers.contract import Drive, Driver, Shot
-from infinex.engine import Prepared, Shown
+from infinex.engine import Engine, Prepared, Shown
 from infinex.media.overlap import Ahead, alone
 from infinex.options import MotionOptions
 from infinex.panel import panel_frame
@@ -90,6 +90,12 @@ def settled(driver: Driver, face: Prepared, absolute: bool) -> Driver:
     driver.settle(face.face.pose, face.face.face if absolute else None)
     driver.suit(face.face.face)
     return driver
+
+
+def heard(engine: Engine, driver: Driver) -> None:
+    """The engine, told the voice that a driver speaks with, where it does."""
+    if driver.new_voice and driver.audio is not None:
+        engine.hear(driver.audio, driver.span)
 
 
 def adjusted(driver: Driver, o: MotionOptions, needs: str, watch: Any = None) -> Iterator[Drive]:

@@ -19,6 +19,7 @@ from infinex.options import Options
 
 RGB = NDArray[np.uint8]
 CLIPS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
+LOOKED_THROUGH = 250  # pictures of a clip in which a face is looked for
 ANIMATIONS = (".gif", ".webp", ".apng", ".png")  # of these the first picture is the portrait
 
 
@@ -32,12 +33,13 @@ def _resized(image: RGB, size: int | None) -> RGB:
 
 
 def load_source(
-    path: str | Path, face: str = "largest", box: Box | None = None, size: int | None = None
+    path: str | Path, face: str = "largest", box: Box | None = None, size: int | None = None, clip: bool = False
 ) -> list[Source]:
-    """The portraits in a picture file, one for each chosen face, all over the same image.
+    """The portraits in a picture file, one for each chosen face, all over the same image; of a `clip`, its first
+    picture that shows a face.
 
     `box` is x, y, width, height in pixels of the file. Raises InputError or FaceNotFoundError."""
-    original, cutout = _read_portrait(path)
+    original, cutout = (_first_of(path), None) if clip else _read_portrait(path)
     image = _resized(original, size)
     if cutout is not None:
         cutout = _resized_cutout(cutout, image.shape[1], image.shape[0])
@@ -73,6 +75,21 @@ def _resized_cutout(cutout: NDArray[np.uint8], width: int, height: int) -> NDArr
     alpha = np.clip(laid[..., 3:], 0, 1)
     out = np.dstack([laid[..., :3] / np.maximum(alpha, 1 / 512), alpha * 255])
     return np.clip(np.round(out), 0, 255).astype(np.uint8)
+
+
+def _first_of(path: str | Path) -> RGB:
+    """The first picture of a clip in which a face is seen, of its first seconds; else its very first."""
+    first: RGB | None = None
+    with VideoReader(path) as reader, shared_finder() as finder:
+        for n, frame in enumerate(reader):
+            first = frame.image if first is None else first
+            if finder.find(frame.image):
+                return frame.image
+            if n >= LOOKED_THROUGH:
+                break
+    if first is None:
+        raise InputError(f"{Path(path).name} holds no picture")
+    return first
 
 
 def background_for(o: Options, source: Source, out: Path) -> str:

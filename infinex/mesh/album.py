@@ -71,7 +71,7 @@ def read_album(path: str | Path, portrait: Source, room: float = 1.15) -> list[V
     views = _of_folder(path, room) if path.is_dir() else _of_clip(path, room)
     if not views:
         raise FaceNotFoundError(f"no face found in {option('album')} {path.name}; give more pictures of the person")
-    _same_person(views, portrait, path)
+    check_same_person(views, portrait, path)
     return views
 
 
@@ -119,7 +119,7 @@ def unchecked(album: str) -> list[str]:
     return ["nobody checked that the album is of the portrait's person: pip install face_recognition_models dlib-bin"]
 
 
-def _same_person(views: Sequence[View], portrait: Source, path: Path) -> None:
+def check_same_person(views: Sequence[View], portrait: Source, path: Path) -> None:
     if not identity_is_checked():
         return
     own = identity(portrait.image, portrait.face.landmarks)
@@ -163,7 +163,7 @@ class Album:
                 return None
             self._find.last = found
         view = self.views[found]
-        shown = view if self._last is None else _blended(self._last, view)
+        shown = view if self._last is None else blended(self._last, view)
         self._last = shown
         return shown
 
@@ -196,7 +196,7 @@ def _mouth(view: View) -> Image:
     )
 
 
-def _blended(last: View, new: View) -> View:
+def blended(last: View, new: View) -> View:
     """Half of the mouth that was shown before, brought onto the new one by its lips and then by optical flow."""
     p = new.points[:, :2]
     inner = p[top.LIPS_INNER]

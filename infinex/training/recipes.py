@@ -6,6 +6,7 @@ import typing
 from collections.abc import Callable
 from dataclasses import fields, is_dataclass, replace
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any, NamedTuple
 
 from infinex.errors import InputError, option
@@ -16,12 +17,16 @@ from infinex.training.data import Samples
 
 class Entry(NamedTuple):
     """A recipe and what its system makes of it: `task(recipe)`, see `infinex.training.trainer.Task`, and
-    `samples(recipe, folder, split)`, see `Samples`."""
+    `samples(recipe, folder, split)`, see `Samples`.
+
+    Where what a user names is no folder to learn from yet, `prepare(recipe, data, run, say, progress)` makes one in the
+    run's folder, and returns the recipe that knows it and where it is; called again it goes on where it was."""
 
     name: str
     recipe: Any
     task: Callable[[Any], Any]
     samples: Callable[[Any, Any, str], Samples]
+    prepare: Callable[..., tuple[Any, Path]] | None = None
 
 
 def all_recipes() -> dict[str, Entry]:
@@ -33,7 +38,7 @@ def all_recipes() -> dict[str, Entry]:
         if system.system.recipes:
             module = system.load(system.system.recipes, "training")
             for key, recipe in module.RECIPES.items():
-                found[key] = Entry(key, recipe, module.task, module.samples)
+                found[key] = Entry(key, recipe, module.task, module.samples, getattr(module, "prepare", None))
     return found
 
 

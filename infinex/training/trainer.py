@@ -20,6 +20,7 @@ import json
 import math
 import os
 import random
+import shutil
 import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
@@ -134,6 +135,7 @@ class Trainer:
         self, entry: Entry, options: TrainerOptions, data: Path, run: Path, settings: list[str], say: Say
     ) -> None:
         self.entry, self.o, self.data, self.run, self.settings = entry, options, data, run, settings
+        self.learned = data  # the folder of samples, which may be made of `data`
         self.warnings: list[str] = []
         self._say = say
         self.fabric: Any = None
@@ -165,7 +167,7 @@ class Trainer:
 
         return {
             "format": FORMAT, "infinex": __version__, "recipe": self.entry.name, "data": str(self.data.absolute()),
-            "panel": self.task.panel, "set": self.settings,
+            "panel": self.task.panel if hasattr(self, "task") else "", "set": self.settings,
             "settings": dataclasses.asdict(self.entry.recipe), "options": dataclasses.asdict(self.o),
         }  # fmt: skip
 
@@ -253,7 +255,9 @@ class Trainer:
         if self.fabric.device.type == "cpu":
             torch.set_num_threads(o.threads)
         try:
-            samples = self.entry.samples(recipe, self.data, "train")
+            if self.entry.prepare is not None:
+                recipe = self._prepared(recipe, progress)
+            samples = self.entry.samples(recipe, self.learned, "train")
             if not len(samples):
                 raise InputError(f"{self.data} holds nothing to train on")
             _seed(o.seed, 0, 0)
@@ -267,6 +271,29 @@ class Trainer:
             return self._train(samples, state, rank, world, progress)
         finally:
             torch.set_num_threads(threads)
+
+    def _prepared(self, recipe: Any, progress: Progress | None) -> Any:
+        """See `Entry.prepare`: the first process makes the folder, the others wait and find it there."""
+        assert self.entry.prepare is not None
+        if self.leads:
+            new = not self.run.is_dir() or not any(self.run.iterdir())
+            self.run.mkdir(parents=True, exist_ok=True)
+            try:
+                self._describe()
+                recipe, self.learned = self.entry.prepare(recipe, self.data, self.run, self._say, progress)
+            except InfinexError:
+                if new:  # what cannot be learned from leaves nothing behind
+                    shutil.rmtree(self.run, ignore_errors=True)
+                raise
+        self.fabric.barrier()
+        if not self.leads:
+            recipe, self.learned = self.entry.prepare(recipe, self.data, self.run, self._say, None)
+        self.entry = self.entry._replace(recipe=recipe)
+        return recipe
+
+    def _describe(self) -> None:
+        with atomic_path(self.run / "recipe.json") as temporary:
+            temporary.write_text(json.dumps(self._description(), indent=1), encoding="utf-8")
 
     def _wrap(self) -> None:
         """Put Fabric around networks and optimisers."""
@@ -296,8 +323,7 @@ class Trainer:
         self.checkpoints = Checkpoints(self.run / "checkpoints")
         if self.leads:
             self.run.mkdir(parents=True, exist_ok=True)
-            with atomic_path(self.run / "recipe.json") as temporary:
-                temporary.write_text(json.dumps(self._description(), indent=1), encoding="utf-8")
+            self._describe()
             metrics, self.held_table = (Table(self.run / f"{n}.csv", first) for n in ("metrics", "held"))
         board = self._board(first) if self.leads and o.tensorboard else None
         held = self._held(recipe)
@@ -388,9 +414,9 @@ class Trainer:
     def _held(self, recipe: Any) -> Any:
         """A batch of people held back, the same in every run; of training samples where there are none."""
         try:
-            samples = self.entry.samples(recipe, self.data, "test")
+            samples = self.entry.samples(recipe, self.learned, "test")
             if not len(samples):
-                samples = self.entry.samples(recipe, self.data, "train")
+                samples = self.entry.samples(recipe, self.learned, "train")
                 self.say("nobody is held back in the data: panels show people trained on")
         except InputError as error:
             self.say(f"no panels: {error}")

@@ -1,0 +1,164 @@
+"""What learning one person gives: clips learned to four fifths, their last fifth animated, beside the default engine.
+
+python benchmarks/one_person.py CLIP... --runs FOLDER [--frames 40] [--engines mesh,deep-video-portraits,face2face]
+    [--set max_steps=400] [--json] [--sheets]
+
+The portrait is a clip's first frame, the driver its last fifth; the default engine sees one frame and motion alone. The
+others learn the first four fifths; what is not in FOLDER yet is trained into it by the small recipes. Of the driver's
+pictures they use what a fit finds (pose, expression) and where irises are, no colour. Face2Face and Neural Voice
+Puppetry keep the head of that one frame still, as they keep the head of any film: their whole-frame error is that of a
+head that does not follow. L1 in grey levels over the box of the true lips and over the frame, landmark distance in
+pixels at 256, flicker as in docs/quality.md; ratios are over the default engine's."""
+
+from __future__ import annotations
+
+import argparse
+import json
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.drivers.contract import Drive
+from infinex.drivers.video import VideoDriver
+from infinex.engine import Engine, Setting, Source, load_engine
+from infinex.evaluation.metrics import Flicker, landmark_distance
+from infinex.face import topology as top
+from infinex.face.morphable.person import Person
+from infinex.face.tracker import FaceFinder
+from infinex.media.image import write_image
+from infinex.media.video import VideoReader
+from infinex.options import Options
+from infinex.systems.registry import TRAINED
+
+LIPS = [*top.LIPS_INNER, *top.LIPS_OUTER]
+LEARNED = 0.8  # share of a clip
+TAUGHT = ("deep-video-portraits", "neural-voice-puppetry")
+
+
+def learned(engine: str, clip: Path, cut: float, runs: Path, settings: list[str]) -> Path:
+    """The folder of a run that learned a clip's beginning; what is not there is trained."""
+    from infinex.training.trainer import train
+
+    run = runs / f"{clip.stem}-{engine}"
+    if not (run / TRAINED).is_file():
+        known = runs / f"{clip.stem}-{TAUGHT[0]}" / "person" / "person.npz"
+        shared = [f"person={known}"] if engine != TAUGHT[0] and known.is_file() else []
+        resumed = (run / "recipe.json").is_file()
+        begun = [] if resumed else [f"part.end={cut:.3f}", "held=0", *shared]
+        train(f"{engine}-128", clip, run, [*begun, *settings], resume=resumed, say=print)
+    return run
+
+
+def opened(name: str, clip: Path, cut: float, runs: Path, settings: list[str]) -> Engine:
+    """An engine that knows the clip's beginning, the default one nothing of it."""
+    if name == "mesh":
+        return load_engine(name, Options(mouth="own", wrinkles="none"))
+    if name == "face2face":
+        from infinex.systems.face2face.engine import Face2FaceEngine
+        from infinex.systems.face2face.target import of_person
+
+        known = runs / f"{clip.stem}-{TAUGHT[0]}" / "person" / "person.npz"
+        if not known.is_file():
+            from infinex.jobs.fit import fit
+
+            known.parent.mkdir(parents=True, exist_ok=True)
+            fit(clip, known, None, 0.0, cut)
+        return Face2FaceEngine(of_person(Person.load(known), clip), clip)
+    run = learned(name, clip, cut, runs, settings)
+    engine = load_engine(name, Options(engine=name, absolute=name == TAUGHT[0]), str(run))
+    if name == "neural-voice-puppetry":
+        engine.hear(clip, (cut, None))
+    return engine
+
+
+def drives(clip: Path, cut: float, face: Any, frames: int) -> Iterator[tuple[VideoDriver, Drive]]:
+    """The last fifth, measured from the clip's first frame."""
+    driver = VideoDriver(clip, start=cut).settle(face.pose, face.face)
+    try:
+        for i, drive in enumerate(driver):
+            if i >= frames:
+                return
+            yield driver, drive
+    finally:
+        driver.close()
+
+
+def measured(
+    clip: Path, names: list[str], runs: Path, frames: int, settings: list[str], sheets: bool
+) -> dict[str, dict[str, float]]:
+    """Figures of each engine on one clip."""
+    with VideoReader(clip) as reader:
+        cut, first = LEARNED * float(reader.info.duration or 0), next(iter(reader)).image
+    with FaceFinder() as finder:
+        source = Source(first, finder.find(first)[0])
+        faces = {n: opened(n, clip, cut, runs, settings).prepare(source, Setting()) for n in names}
+        values: dict[str, dict[str, list[float]]] = {n: {k: [] for k in ("mouth", "frame", "akd")} for n in names}
+        flicker, canvas = {n: Flicker() for n in names}, {n: first.copy() for n in names}
+        rows: list[NDArray[np.uint8]] = []
+        for i, (driver, drive) in enumerate(drives(clip, cut, next(iter(faces.values())).face, frames)):
+            if drive.image is None or drive.points is None:
+                continue
+            if i == 0:
+                for name, face in faces.items():
+                    filmed = name != "mesh"
+                    face.begin(driver.rest, *((first, source.face.landmarks) if filmed else (None, None)))
+            truth, p = drive.image, drive.points[LIPS, :2]
+            x0, y0 = np.maximum(np.floor(p.min(0)) - 3, 0).astype(int)
+            x1, y1 = np.ceil(p.max(0)).astype(int) + 4
+            since = replace(drive.move, time=i / driver.fps)  # of the sound that was heard
+            for name, face in faces.items():
+                seen = Drive(since, None, None) if name == "mesh" else replace(drive, move=since)
+                face.draw(canvas[name], seen)
+                off = np.abs(canvas[name].astype(np.float32) - truth)
+                values[name]["mouth"].append(float(off[y0:y1, x0:x1].mean()))
+                values[name]["frame"].append(float(off.mean()))
+                flicker[name].add(canvas[name], truth)
+                found = finder.find(canvas[name]) if i % 4 == 0 else []
+                if found:
+                    values[name]["akd"].append(landmark_distance(found[0].landmarks, drive.points, truth.shape[1]))
+            if sheets and i % max(1, frames // 6) == 0:
+                rows.append(np.hstack([truth, *canvas.values()]))
+    if rows:
+        write_image(runs / f"{clip.stem}.png", np.vstack(rows))
+    return {
+        n: {k: float(np.mean(v)) if v else float("nan") for k, v in values[n].items()} | {"flicker": flicker[n].value}
+        for n in names
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("clips", type=Path, nargs="+")
+    parser.add_argument("--runs", type=Path, required=True, help="Where what is learned lies, or comes to lie.")
+    parser.add_argument("--frames", type=int, default=40, help="Of the last fifth.")
+    parser.add_argument("--engines", default="mesh,deep-video-portraits,face2face")
+    parser.add_argument("--set", action="append", default=[], help="key=value for what is trained.")
+    parser.add_argument("--sheets", action="store_true", help="Write pictures of each clip: truth, then the engines.")
+    parser.add_argument("--json", action="store_true")
+    args = parser.parse_args()
+    names = ["mesh", *[n for n in args.engines.split(",") if n != "mesh"]]
+    rows = {}
+    for clip in args.clips:
+        rows[clip.stem] = row = measured(clip, names, args.runs, args.frames, args.set, args.sheets)
+        if not args.json:
+            _print(clip.stem, row)
+    mean = {n: {k: float(np.nanmean([r[n][k] for r in rows.values()])) for k in ("mouth", "frame", "akd", "flicker")}
+            for n in names}  # fmt: skip
+    if args.json:
+        print(json.dumps({"clips": rows, "mean": mean}))
+    elif len(rows) > 1:
+        _print("mean", mean)
+
+
+def _print(title: str, row: dict[str, dict[str, float]]) -> None:
+    for name, figures in row.items():
+        own = "  ".join(f"{k} {v:.3g} ({v / row['mesh'][k]:.2f})" for k, v in figures.items())
+        print(f"{title:24} {name:24} {own}", flush=True)
+
+
+if __name__ == "__main__":
+    main()

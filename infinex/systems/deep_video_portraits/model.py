@@ -1,0 +1,117 @@
+"""The rendering-to-video network (Kim et al. 2018, section 6): a window of drawn conditions becomes a frame."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (its name everywhere)
+from torch import Tensor, nn
+
+from infinex.nn.discriminators import Norm, PixelPatches
+from infinex.nn.pix2pix import norm_layer, normal_start
+from infinex.systems.puppet import CHANNELS
+
+
+@dataclass(frozen=True)
+class PortraitConfig:
+    """Sizes of the networks."""
+
+    size: int = 256
+    window: int = 11  # instants that the network sees, the current one last
+    width: int = 64
+    levels: int = 8
+    max_width: int = 512
+    last: int = 3  # channels of the last stage before it is a picture; more are ours
+    norm: Norm = "batch"
+    dropout: int = 3  # stages of the decoder with dropout
+    critic_width: int = 64
+    critic_blocks: int = 3
+
+    @property
+    def inputs(self) -> int:
+        """Channels of the conditions of a window."""
+        return self.window * CHANNELS
+
+    @property
+    def widths(self) -> list[int]:
+        """Channels of each level, from the picture down."""
+        return [min(self.max_width, self.width * 2**i) for i in range(self.levels)]
+
+
+CONFIGS: dict[str, PortraitConfig] = {
+    "deep-video-portraits": PortraitConfig(),
+    "deep-video-portraits-128": PortraitConfig(
+        128, 11, 24, 6, 128, last=12, norm="instance", dropout=0, critic_width=24, critic_blocks=2
+    ),
+}
+
+
+class Raise(nn.Module):
+    """One stage of the decoder: twice the size, norm, dropout, what the encoder saw, two refinements 3×3."""
+
+    def __init__(self, inputs: int, outputs: int, across: int, norm: Norm, dropout: bool, last: bool) -> None:
+        super().__init__()
+        self.up = nn.ConvTranspose2d(inputs, outputs, 4, 2, 1)
+        self.norm = norm_layer(norm, outputs)
+        self.drop = nn.Dropout(0.5) if dropout else nn.Identity()
+        self.refine1 = nn.Conv2d(outputs + across, outputs, 3, 1, 1)
+        self.norm1 = norm_layer(norm, outputs)
+        self.refine2 = nn.Conv2d(outputs, 3 if last else outputs, 3, 1, 1)
+        self.norm2 = nn.Identity() if last else norm_layer(norm, outputs)
+        self.last = last
+
+    def forward(self, x: Tensor, across: Tensor | None) -> Tensor:
+        """(B, inputs, H, W) to (B, outputs, 2H, 2W), or to the picture itself in -1..1."""
+        y = self.drop(self.norm(self.up(x)))
+        if across is not None:
+            y = torch.cat([y, across], 1)
+        y = F.relu(self.norm1(self.refine1(F.relu(y))))
+        # A ReLU here would forbid everything darker than grey.
+        y = self.norm2(self.refine2(y))
+        return torch.tanh(y) if self.last else F.relu(y)
+
+
+class Renderer(nn.Module):
+    """Encoder and decoder with mirrored connections."""
+
+    def __init__(self, config: PortraitConfig) -> None:
+        super().__init__()
+        widths = config.widths
+        self.down = nn.ModuleList(
+            nn.Conv2d(a, b, 4, 2, 1) for a, b in zip([config.inputs, *widths[:-1]], widths)
+        )  # fmt: skip
+        deepest = config.size >> config.levels
+        # One pixel has no spread to normalise by; a batch of them has.
+        self.norms = nn.ModuleList(
+            nn.Identity()
+            if i == 0 or (config.norm == "instance" and deepest == 1 and i == len(widths) - 1)
+            else norm_layer(config.norm, w)
+            for i, w in enumerate(widths)
+        )
+        stages = []
+        for step, level in enumerate(reversed(range(config.levels))):
+            last = level == 0
+            out = config.last if last else widths[level - 1]
+            across = 0 if last else widths[level - 1]
+            stages.append(Raise(widths[level], out, across, config.norm, step < config.dropout, last))
+        self.up = nn.ModuleList(stages)
+        normal_start(self)
+
+    def forward(self, window: Tensor) -> Tensor:
+        """Conditions (B, window·9, S, S) in -1..1, oldest first, to the frame (B, 3, S, S) of the last, in -1..1."""
+        across = []
+        y = window
+        for conv, norm in zip(self.down, self.norms):
+            y = F.leaky_relu(norm(conv(y)), 0.2)
+            across.append(y)
+        across.pop()
+        for stage in self.up:
+            y = stage(y, across.pop() if across else None)
+        return y
+
+
+def networks_of(config: PortraitConfig) -> dict[str, nn.Module]:
+    """Freshly initialised networks under the names that files store them by."""
+    critic = PixelPatches(config.inputs + 3, config.critic_width, config.critic_blocks, config.norm)
+    return {"renderer": Renderer(config), "critic": normal_start(critic)}
