@@ -76,7 +76,8 @@ class Found:
 
 
 def systems() -> dict[str, Found]:
-    """Every system of this installation by the name of its folder: the default engine, then those of the papers."""
+    """Every system of this installation by the name of its folder, written with hyphens: the default engine, then those
+    of the papers."""
     folder = importlib.import_module("infinex.systems")
     packages = [
         "infinex.mesh",
@@ -86,7 +87,7 @@ def systems() -> dict[str, Found]:
     for package in ("infinex.mesh", *packages):
         stated = getattr(importlib.import_module(package), "SYSTEM", None)
         if isinstance(stated, System):
-            name = package.rpartition(".")[2]
+            name = package.rpartition(".")[2].replace("_", "-")
             found[name] = Found(name, package, stated)
     return found
 
