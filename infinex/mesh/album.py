@@ -40,7 +40,7 @@ STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64
 
 @dataclass(frozen=True)
 class View:
-    """A face cut out of a picture: `image` (SIDE, SIDE, 3), `points` (478, 3) in its pixels."""
+    """A face cut out of a picture: `image` (S, S, 3), as a rule S = SIDE, `points` (478, 3) in its pixels."""
 
     image: Image
     points: Array

@@ -6,6 +6,7 @@ light, what was hidden - is added on top."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -15,6 +16,7 @@ from numpy.typing import NDArray
 
 from infinex.engine import Drive, Shown, Source
 from infinex.face.portrait import SourceFace
+from infinex.mesh.album import View
 from infinex.motion import Rest
 from infinex.systems.window import Square, resized
 
@@ -42,8 +44,8 @@ class Painter(Protocol):
     def prepare(self, squares: list[RGB]) -> Any:
         """Do once what depends on the person alone: the square of the portrait (S, S, 3) and of further pictures."""
 
-    def begin(self, prepared: Any, square: RGB | None, drive: Drive | None) -> None:
-        """Start a performance from the performer's square at rest, where there is one."""
+    def begin(self, prepared: Any, square: RGB | None, rest: Rest) -> None:
+        """Start a performance from its rest, and from the performer's square at rest where there is one."""
 
     def paint(self, prepared: Any, square: RGB | None, drive: Drive) -> Painted:
         """The person as the performer is in `square` (S, S, 3), or as `drive` says for painters that need no frames."""
@@ -52,9 +54,11 @@ class Painter(Protocol):
 class SquareFace:
     """One face of a portrait inside an engine; see `infinex.engine.Prepared`."""
 
-    def __init__(self, source: Source, painter: Painter, detail: bool = True, frames: bool = True) -> None:
+    def __init__(
+        self, source: Source, painter: Painter, detail: bool = True, frames: bool = True, views: Sequence[RGB] = ()
+    ) -> None:
         """`detail`: the portrait's own pixels are moved where it is finer than the networks. `frames`: whether the
-        painter looks at the performer."""
+        painter looks at the performer. `views` are squares of further pictures of the person (S, S, 3)."""
         self.source, self.painter, self.detail, self.frames = source, painter, detail, frames
         self.face = SourceFace(source.face.landmarks)
         self.crop = Square(source.image, source.face.landmarks)
@@ -62,8 +66,8 @@ class SquareFace:
         self._full = self.crop.full(source.image)
         self._seam = self.crop.seam(SEAM)[..., None]
         self._rim = self.crop.rim(RIM)[..., None]
-        views = [Square(v.image, v.face.landmarks).cut(v.image, painter.size) for v in source.views]
-        self.prepared = painter.prepare([resized(self._full, painter.size), *views])
+        own = [square_view(painter.size, v.image, v.face.landmarks).image for v in source.views]
+        self.prepared = painter.prepare([resized(self._full, painter.size), *own, *views])
         self._driver: Square | None = None
         self._last: tuple[RGB, NDArray[np.uint8] | None] | None = None
 
@@ -71,12 +75,12 @@ class SquareFace:
         """Start a performance from its reference frame."""
         self._last = None
         if not self.frames:
-            self.painter.begin(self.prepared, None, None)
+            self.painter.begin(self.prepared, None, rest)
             return
         if image is None or points is None:
             raise ValueError("this engine needs the driver's frames")
         self._driver = Square(image, points)
-        self.painter.begin(self.prepared, self._driver.cut(image, self.painter.size), None)
+        self.painter.begin(self.prepared, self._driver.cut(image, self.painter.size), rest)
 
     def draw(self, canvas: RGB, drive: Drive) -> Shown:
         """Draw the face over its box; while the performer is out of sight the last picture stays."""
@@ -128,6 +132,13 @@ class SquareFace:
         trust = cv2.resize(shown, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.float32)[..., None] / 255
         trust = np.clip((trust - 0.15) / 0.35, 0, 1)
         return np.asarray(sharp * trust + resized(made, side).astype(np.float32) * (1 - trust), np.float32)
+
+
+def square_view(size: int, image: RGB, points: NDArray) -> View:
+    """A picture's square (size, size, 3) with the landmarks `points` (478, 3) in it."""
+    square = Square(image, points)
+    inside = (np.asarray(points, np.float64) - [square.x, square.y, 0]) * (size / square.side)
+    return View(square.cut(image, size), inside)
 
 
 def ramp(size: int) -> NDArray[np.float32]:

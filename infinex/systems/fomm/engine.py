@@ -13,6 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.engine import Drive, Engine, Setting, Source
+from infinex.motion import Rest
 from infinex.systems.fomm.animator import Encoded, FommAnimator
 from infinex.systems.square import Painted, SquareFace
 
@@ -30,7 +31,7 @@ class FommPainter:
         """See `Painter`."""
         return self.animator.prepare(squares[0])
 
-    def begin(self, prepared: Encoded, square: RGB | None, drive: Drive | None) -> None:
+    def begin(self, prepared: Encoded, square: RGB | None, rest: Rest) -> None:
         """See `Painter`."""
         assert square is not None
         prepared.reference = None

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from infinex.engine import Drive, Engine, Setting, Source
+from infinex.motion import Rest
 from infinex.nn.fast import accelerate
 from infinex.nn.hourglass import Hourglass
 from infinex.systems.monkey_net.model import (
@@ -69,7 +70,7 @@ class MonkeyPainter:
         return Encoded(image, self.detector(image), body.encode(image))
 
     @torch.inference_mode()
-    def begin(self, prepared: Encoded, square: RGB | None, drive: Drive | None) -> None:
+    def begin(self, prepared: Encoded, square: RGB | None, rest: Rest) -> None:
         """See `Painter`."""
         assert square is not None
         prepared.reference = self.detector(self._tensor(square))
