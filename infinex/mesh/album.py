@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -40,7 +40,7 @@ STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64
 
 @dataclass(frozen=True)
 class View:
-    """A face cut out of a picture: `image` (SIDE, SIDE, 3), `points` (478, 3) in its pixels."""
+    """A face cut out of a picture: `image` (S, S, 3), as a rule S = SIDE, `points` (478, 3) in its pixels."""
 
     image: Image
     points: Array
@@ -61,21 +61,21 @@ def cut_out(image: Image, points: NDArray, room: float = 1.15) -> View:
     return View(np.asarray(part, np.uint8), moved)
 
 
-def read_album(path: str | Path, portrait: Source, room: float = 1.15) -> list[View]:
-    """The faces in a folder of pictures or in a clip, cut out with so much `room`.
+def read_album(path: str | Path, portrait: Source, keep: Callable[[Image, NDArray], View] = cut_out) -> list[View]:
+    """The faces in a folder of pictures or in a clip; `keep` makes a view of a picture and the landmarks in it.
 
     Raises InputError where there is none, or where they are another person's than the `portrait`'s."""
     path = Path(path)
     if not path.exists():
         raise InputError(f"{option('album')} {path}: no such folder or clip")
-    views = _of_folder(path, room) if path.is_dir() else _of_clip(path, room)
+    views = _of_folder(path, keep) if path.is_dir() else _of_clip(path, keep)
     if not views:
         raise FaceNotFoundError(f"no face found in {option('album')} {path.name}; give more pictures of the person")
     check_same_person(views, portrait, path)
     return views
 
 
-def _of_folder(path: Path, room: float) -> list[View]:
+def _of_folder(path: Path, keep: Callable[[Image, NDArray], View]) -> list[View]:
     files = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
     if len(files) > MOST:
         files = [files[i] for i in np.linspace(0, len(files) - 1, MOST).astype(int)]
@@ -84,11 +84,11 @@ def _of_folder(path: Path, room: float) -> list[View]:
         image = read_image(file)
         faces = find_faces(image)
         if faces:
-            out.append(cut_out(image, faces[0].landmarks, room))
+            out.append(keep(image, faces[0].landmarks))
     return out
 
 
-def _of_clip(path: Path, room: float) -> list[View]:
+def _of_clip(path: Path, keep: Callable[[Image, NDArray], View]) -> list[View]:
     out: list[tuple[int, View]] = []
     every = 1
     with VideoReader(path) as reader, FaceTracker() as tracker:
@@ -96,7 +96,7 @@ def _of_clip(path: Path, room: float) -> list[View]:
             face = tracker(frame.image)
             if face is None or n % every:
                 continue
-            out.append((n, cut_out(frame.image, face.landmarks, room)))
+            out.append((n, keep(frame.image, face.landmarks)))
             if len(out) > MOST:
                 every *= 2
                 out = [v for v in out if v[0] % every == 0]

@@ -41,9 +41,10 @@ class PatchDiscriminator(nn.Module):
         keypoints: int = 0,  # number of heatmaps beside the picture
         variance: float = 0.01,  # of the heatmaps
         spectral: bool = False,  # divide every weight by its largest singular value
+        halve_last: bool = False,  # the last block halves the size as well
     ) -> None:
         super().__init__()
-        self.keypoints, self.variance = keypoints, variance
+        self.keypoints, self.variance, self.halve_last = keypoints, variance, halve_last
         sizes = [channels + keypoints] + [min(max_width, width * 2**i) for i in range(blocks)]
         convs: list[nn.Module] = [nn.Conv2d(a, b, 4) for a, b in pairwise(sizes)]
         score: nn.Module = nn.Conv2d(sizes[-1], 1, 1)
@@ -67,7 +68,7 @@ class PatchDiscriminator(nn.Module):
         features = []
         for i, (conv, norm) in enumerate(zip(self.convs, self.norms)):
             x = F.leaky_relu(norm(conv(x)), 0.2)
-            if i < len(self.convs) - 1:
+            if i < len(self.convs) - 1 or self.halve_last:
                 x = F.avg_pool2d(x, 2)
             features.append(x)
         return Verdict(self.score(x), features)

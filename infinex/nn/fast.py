@@ -243,7 +243,7 @@ def accelerate(module: nn.Module, winograd: bool) -> nn.Module:
         conv = _convolution(weight, bias, relu=True, winograd=winograd)
         return nn.Sequential(conv, nn.AvgPool2d(2)) if isinstance(module, DownBlock) else conv
     if isinstance(module, nn.Conv2d) and module.bias is not None:
-        same = module.padding == (module.kernel_size[0] // 2,) * 2 and module.stride == (1, 1)
+        same = module.padding == (module.kernel_size[0] // 2,) * 2 and module.stride == (1, 1) and module.groups == 1
         if same:
             few = module.out_channels <= FEW_OUTPUTS
             return (FastOut if few else FastConv)(module.weight, module.bias)

@@ -7,11 +7,14 @@ half precision has neither the range for inverses nor the resolution for coordin
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
+from numpy.typing import NDArray
 from torch import Tensor
 
 ALIGN_CORNERS = True  # the grids of this project have pixel centres at -1 and 1
@@ -75,6 +78,27 @@ def resize_field(field: Tensor, height: int, width: int) -> Tensor:
         return field
     planes = F.interpolate(field.permute(0, 3, 1, 2), size=(height, width), mode="bilinear", align_corners=False)
     return planes.permute(0, 2, 3, 1)
+
+
+def hull_area(points: NDArray[np.floating]) -> float:
+    """Area of the convex hull of (N, 2) points, by Andrew's monotone chain."""
+    ordered = sorted({(float(x), float(y)) for x, y in points})
+    if len(ordered) < 3:
+        return 0.0
+
+    def half(line: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
+        chain: list[tuple[float, float]] = []
+        for p in line:
+            while len(chain) > 1:
+                (ax, ay), (bx, by) = chain[-2:]
+                if (bx - ax) * (p[1] - ay) - (by - ay) * (p[0] - ax) > 0:
+                    break
+                chain.pop()
+            chain.append(p)
+        return chain[:-1]
+
+    x, y = np.array(half(ordered) + half(reversed(ordered))).T
+    return 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
 
 
 @dataclass(frozen=True)

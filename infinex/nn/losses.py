@@ -79,9 +79,11 @@ def gradient_penalty(
     return ((norm - 1) ** 2).mean()
 
 
-def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor]) -> list[Tensor]:
-    """Mean absolute difference of the discriminator's features, one scalar per block (Wang et al. 2018)."""
-    return [(r.detach() - f).abs().mean() for r, f in zip(real, fake, strict=True)]
+def feature_matching(real: Sequence[Tensor], fake: Sequence[Tensor], both: bool = False) -> list[Tensor]:
+    """Mean absolute difference of the discriminator's features, one scalar per block (Wang et al. 2018).
+
+    With `both` the real ones are moved by it too, where they depend on something that learns."""
+    return [((r if both else r.detach()) - f).abs().mean() for r, f in zip(real, fake, strict=True)]
 
 
 def reconstruction(prediction: Tensor, target: Tensor, order: Literal[1, 2] = 1) -> Tensor:

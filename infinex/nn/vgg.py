@@ -14,7 +14,7 @@ import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from torch import Tensor, nn
 
 from infinex.errors import WeightsError
-from infinex.nn.files import read_weights
+from infinex.nn.files import read_weights, state_dict_of
 
 # Widths of the convolutions between two poolings; the last stage stops after its first convolution.
 STAGES: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,))
@@ -124,3 +124,74 @@ class VGGPerceptualLoss(nn.Module):
         with torch.no_grad():
             wanted = self.vgg(target)
         return [(p - t).abs().mean() for p, t in zip(self.vgg(prediction), wanted)]
+
+
+# Of VGG-16, on which VGG-Face was trained (Parkhi et al. 2015).
+STAGES16: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
+CAFFE_MEAN = (103.939, 116.779, 123.680)
+
+
+class CaffeFeatures(nn.Module):
+    """Features after every ReLU of a network whose weights come from Caffe, with average pooling. Frozen.
+
+    As the authors of Latent Pose Descriptors have them: pictures in 0..1 are taken for such in -1..1, and the means of
+    blue, green and red are subtracted from red, green and blue."""
+
+    mean: Tensor
+
+    def __init__(self, stages: Sequence[Sequence[int]]) -> None:
+        super().__init__()
+        self.stages = stages
+        widths = [3] + [w for stage in stages for w in stage]
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 3, padding=1) for a, b in pairwise(widths))
+        self.register_buffer("mean", torch.tensor(CAFFE_MEAN).reshape(1, 3, 1, 1) / 255)
+        self.requires_grad_(False)
+
+    def forward(self, image: Tensor) -> list[Tensor]:
+        """RGB (B, 3, H, W) in 0..1 to one map for each convolution."""
+        x, convs, out = ((image + 1) / 2 - self.mean) * 255, iter(self.convs), []
+        for i, stage in enumerate(self.stages):
+            x = F.avg_pool2d(x, 2) if i else x
+            for _ in stage:
+                x = F.relu(next(convs)(x))
+                out.append(x)
+        return out
+
+    def indices(self) -> list[int]:
+        """Numbers N of the `features.N` that are its convolutions."""
+        out, at = [], 0
+        for stage in self.stages:
+            for _ in stage:
+                out.append(at)
+                at += 2
+            at += 1
+        return out
+
+    def take(self, state: Mapping[str, Tensor], what: str) -> CaffeFeatures:
+        """Itself with the weights of a state dict, keys `N.weight` or `features.N.weight`. Raises WeightsError."""
+        for conv, index in zip(self.convs, self.indices()):
+            for part, parameter in conv.named_parameters():
+                tensor = state.get(f"features.{index}.{part}", state.get(f"{index}.{part}"))
+                if tensor is None or tensor.shape != parameter.shape:
+                    raise WeightsError(f"{what} does not fit: features.{index}.{part} is missing or misshapen")
+                parameter.data.copy_(tensor)
+        return self
+
+    @staticmethod
+    def load(path: str | Path, stages: Sequence[Sequence[int]] = STAGES) -> CaffeFeatures:
+        """From a state dict in a file. Raises WeightsError."""
+        return CaffeFeatures(stages).take(state_dict_of(read_weights(Path(path)), str(path)), str(path))
+
+
+def features_apart(network: CaffeFeatures, prediction: Tensor, target: Tensor) -> Tensor:
+    """Sum over the features of the mean absolute difference of two pictures (B, 3, H, W), a scalar."""
+    with torch.no_grad():
+        wanted = network(target)
+    return torch.stack([(p - t).abs().mean() for p, t in zip(network(prediction), wanted)]).sum()
+
+
+def face_inside(image: Tensor, part: float = 1 / 1.8) -> Tensor:
+    """The middle of (B, 3, H, W) at its full size, where crops with room around faces have the face."""
+    theta = torch.tensor([[part, 0.0, 0.0], [0.0, part, 0.0]], device=image.device).expand(len(image), -1, -1)
+    grid = F.affine_grid(theta, list(image.shape), align_corners=False)
+    return F.grid_sample(image, grid.to(image.dtype), "bilinear", "reflection", align_corners=False)

@@ -15,7 +15,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from infinex.errors import InputError, OutputError, WeightsError
+from infinex.errors import InputError, OutputError, WeightsError, option
 from infinex.media.files import atomic_path
 from infinex.spec import Found, Weights, systems
 
@@ -90,6 +90,16 @@ def resolve(name: str | Path, system: str) -> Path:
     if found is None:
         raise WeightsError(f"{name} is not here: {advice(entry)}")
     return found
+
+
+def trained(name: str | Path, system: str, recipe: str) -> Path:
+    """As `resolve`, for a system that comes without weights. Raises WeightsError that says how to train them."""
+    if not name:
+        raise WeightsError(
+            f"the engine {system} comes without weights: infinex train {recipe} --data DATASET --out RUN makes them, "
+            f"then {option('weights')} RUN"
+        )
+    return resolve(name, system)
 
 
 def advice(entry: Entry) -> str:

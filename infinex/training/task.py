@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import colorsys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -184,3 +185,17 @@ def frozen(*networks: nn.Module) -> Iterator[None]:
 def plain(terms: Mapping[str, Tensor]) -> dict[str, float]:
     """Terms of a loss as numbers, for the table."""
     return {k: float(v.detach()) for k, v in terms.items()}
+
+
+def draw_keypoints(images: NDArray[np.uint8], points: Tensor) -> NDArray[np.uint8]:
+    """Coloured dots at `points` (B, K, 2) in -1..1 on a copy of `images` (B, H, W, 3)."""
+    out = images.copy()
+    h, w = images.shape[1:3]
+    ys, xs = np.mgrid[:h, :w]
+    radius = max(1.5, h / 64)
+    count = points.shape[1]
+    for picture, dots in zip(out, points.float().cpu().numpy()):
+        for k, (x, y) in enumerate(dots):
+            near = (xs - (x + 1) / 2 * (w - 1)) ** 2 + (ys - (y + 1) / 2 * (h - 1)) ** 2 <= radius**2
+            picture[near] = np.round(255 * np.array(colorsys.hsv_to_rgb(k / count, 0.9, 1.0)))
+    return out

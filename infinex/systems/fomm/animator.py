@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from infinex.errors import InputError
 from infinex.nn.fast import accelerate
-from infinex.nn.geometry import gaussian_heatmaps, resize_field, warp
+from infinex.nn.geometry import gaussian_heatmaps, hull_area, resize_field, warp
 from infinex.systems.fomm.model import (
     DenseMotion,
     FommModel,
@@ -30,27 +30,6 @@ from infinex.systems.fomm.model import (
 from infinex.systems.fomm.weights import FommWeights, read
 
 Image = NDArray[np.uint8]
-
-
-def hull_area(points: NDArray[np.floating]) -> float:
-    """Area of the convex hull of (N, 2) points, by Andrew's monotone chain."""
-    ordered = sorted({(float(x), float(y)) for x, y in points})
-    if len(ordered) < 3:
-        return 0.0
-
-    def half(line: Iterable[tuple[float, float]]) -> list[tuple[float, float]]:
-        chain: list[tuple[float, float]] = []
-        for p in line:
-            while len(chain) > 1:
-                (ax, ay), (bx, by) = chain[-2:]
-                if (bx - ax) * (p[1] - ay) - (by - ay) * (p[0] - ax) > 0:
-                    break
-                chain.pop()
-            chain.append(p)
-        return chain[:-1]
-
-    x, y = np.array(half(ordered) + half(reversed(ordered))).T
-    return 0.5 * abs(float(x @ np.roll(y, -1) - y @ np.roll(x, -1)))
 
 
 def movement_scale(source: Keypoints, reference: Keypoints) -> float:

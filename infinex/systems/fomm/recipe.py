@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import colorsys
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
@@ -31,7 +30,7 @@ from infinex.systems.fomm.model import (
 from infinex.systems.fomm.teacher import FaceTeacher
 from infinex.systems.fomm.weights import FommWeights, read, save
 from infinex.training.data import FramePairs
-from infinex.training.task import Adams, Fabric, TrainerOptions, checked, evaluating, grid, pixels
+from infinex.training.task import Adams, Fabric, TrainerOptions, checked, draw_keypoints, evaluating, grid, pixels
 
 
 @dataclass(frozen=True)
@@ -400,17 +399,3 @@ def _total(terms: dict[str, Tensor]) -> Tensor:
 def _accumulate(into: dict[str, Tensor], terms: dict[str, Tensor], share: float) -> None:
     for name, term in terms.items():
         into[name] = into.get(name, torch.zeros((), device=term.device)) + term.detach() * share
-
-
-def draw_keypoints(images: NDArray[np.uint8], points: Tensor) -> NDArray[np.uint8]:
-    """Coloured dots at `points` (B, K, 2) in -1..1 on a copy of `images` (B, H, W, 3)."""
-    out = images.copy()
-    h, w = images.shape[1:3]
-    ys, xs = np.mgrid[:h, :w]
-    radius = max(1.5, h / 64)
-    count = points.shape[1]
-    for picture, dots in zip(out, points.float().cpu().numpy()):
-        for k, (x, y) in enumerate(dots):
-            near = (xs - (x + 1) / 2 * (w - 1)) ** 2 + (ys - (y + 1) / 2 * (h - 1)) ** 2 <= radius**2
-            picture[near] = np.round(255 * np.array(colorsys.hsv_to_rgb(k / count, 0.9, 1.0)))
-    return out

@@ -7,6 +7,7 @@ draw is laid back with a soft seam. The performer's own proportions stay out by 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,7 @@ from numpy.typing import NDArray
 
 from infinex.engine import Engine, Proportions, Setting, Source
 from infinex.errors import WeightsError, option
-from infinex.mesh.album import read_album
+from infinex.mesh.album import cut_out, read_album
 from infinex.systems.marionette.model import Known, Marionette
 from infinex.systems.marionette.recipe import outline
 from infinex.systems.marionette.weights import MarionetteWeights, read
@@ -73,7 +74,7 @@ class MarionetteEngine(Engine):
         """Look at the person once."""
         album: list[Seen] = []
         if self.options.album:
-            views = read_album(self.options.album, source, room=1.55)
+            views = read_album(self.options.album, source, partial(cut_out, room=1.55))
             some = np.unique(np.linspace(0, len(views) - 1, PICTURES - 1).astype(int))
             album = [seen(views[i].image, views[i].points, self.size) for i in some]
         return PreparedMarionette(source, self, album)

@@ -1,0 +1,140 @@
+"""How Monkey-Net is trained: the numbers, and one step of it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from infinex.nn.losses import Adversary
+from infinex.systems.monkey_net.losses import LossWeights, discriminator_terms, generator_terms
+from infinex.systems.monkey_net.model import Keypoints, Rendering, networks_of
+from infinex.systems.monkey_net.weights import LAYOUT
+from infinex.training.data import FramePairs
+from infinex.training.stored import StoredTask, numbers, sizes_of
+from infinex.training.task import Adams, Fabric, TrainerOptions, draw_keypoints, evaluating, grid, pixels
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Applied alike to both frames of a pair; the authors mirror and exchange them, and leave faces otherwise alone."""
+
+    flip: bool = True  # mirrored left to right, and source and driving exchanged, half of the time each
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    shift: float = 0.0  # of half the picture, sideways and down
+    zoom: float = 0.0  # larger by up to so much, or smaller by as much
+    turn: float = 0.0  # degrees
+
+
+@dataclass(frozen=True)
+class MonkeyRecipe:
+    """Monkey-Net: keypoints found by themselves, a deformation, warped skips; the defaults are the authors' (vox)."""
+
+    config: str = "monkey-net-vox"  # sizes of the networks, a key of `CONFIGS`
+    start_from: str = ""  # weights that training begins with
+    epochs: int = 20
+    repeats: int = 1  # pairs drawn of every clip in an epoch
+    batch_size: int = 20
+    milestones: tuple[int, ...] = ()  # epochs after which the rates drop to a tenth
+    rate: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    clip_gradient: float = 0.0  # largest norm of a network's gradient; 0: no limit, as the authors
+    adversary: Adversary = "lsgan"
+    weights: LossWeights = field(default_factory=LossWeights)
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    trainer: TrainerOptions = field(default_factory=TrainerOptions)
+
+
+RECIPES: dict[str, MonkeyRecipe] = {
+    "monkey-net-vox": MonkeyRecipe(),
+    "monkey-net-small": MonkeyRecipe(
+        config="monkey-net-small", epochs=60, repeats=50, batch_size=16, milestones=(40, 55),
+        augmentation=Augmentation(brightness=0.1, contrast=0.1, saturation=0.1, hue=0.03),
+    ),
+    # For a laptop: an adversary would cost more than it gives in minutes.
+    "monkey-net-tiny": MonkeyRecipe(
+        config="monkey-net-tiny", epochs=20, repeats=50, batch_size=8, milestones=(16,), rate=5e-4,
+        weights=LossWeights(deformed=10.0, generator_gan=0.0), trainer=TrainerOptions(ema=0.99),
+    ),
+}  # fmt: skip
+
+
+class MonkeyTask(StoredTask):
+    """See `infinex.training.task.Task`."""
+
+    panel = "source, driving, deformed source, prediction"
+    layout = LAYOUT
+
+    def __init__(self, recipe: MonkeyRecipe) -> None:
+        self.recipe, self.config, self.name = recipe, sizes_of(LAYOUT, recipe.config), recipe.config
+        self.milestones, self.clip_gradient = recipe.milestones, recipe.clip_gradient
+        self.networks = networks_of(self.config)
+        if not recipe.weights.generator_gan:
+            del self.networks["discriminator"]
+        self._optimizers = Adams(self.networks, recipe.rate, recipe.betas)
+
+    def _rendered(self, source: Tensor, driving: Tensor) -> tuple[Rendering, Keypoints, Keypoints]:
+        # Both at once, as two frames of one clip: one set of batch statistics.
+        mean, variance = self.networks["detector"](torch.cat([source, driving]))
+        b = len(source)
+        own, wanted = Keypoints(mean[:b], variance[:b]), Keypoints(mean[b:], variance[b:])
+        return self.networks["generator"](source, own, wanted), own, wanted
+
+    def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
+        """See `Task`: `source` and `driving` (B, 3, S, S) in 0..1."""
+        source, driving, recipe = batch["source"], batch["driving"], self.recipe
+        out, _, wanted = self._rendered(source, driving)
+        critic = self.networks.get("discriminator")
+        real = fake = None
+        if critic is not None:
+            fake, real = critic(out.prediction, wanted), critic(driving, wanted)
+        terms = generator_terms(out.prediction, out.deformed, driving, real, fake, recipe.weights, recipe.adversary)
+        done = self.advance(terms, fabric, "generator", "detector")
+        if critic is not None:
+            points = Keypoints(*(t.detach() for t in wanted))
+            terms = discriminator_terms(
+                critic(driving, points), critic(out.prediction.detach(), points), recipe.weights, recipe.adversary
+            )
+            done |= self.advance(terms, fabric, "discriminator")
+        return numbers(done)
+
+    @torch.no_grad()
+    def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
+        """(B·S, 4·S, 3): source and driving with keypoints, deformed source, prediction of every pair."""
+        with evaluating(*self.networks.values()):
+            out, own, wanted = self._rendered(batch["source"], batch["driving"])
+        return grid(
+            [
+                draw_keypoints(pixels(batch["source"]), own.mean),
+                draw_keypoints(pixels(batch["driving"]), wanted.mean),
+                pixels(out.deformed),
+                pixels(out.prediction),
+            ]
+        )
+
+    @torch.no_grad()
+    def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """Mean absolute error of predictions, of deformed sources, and of sources left as they are."""
+        with evaluating(*self.networks.values()):
+            out, _, _ = self._rendered(batch["source"], batch["driving"])
+        wanted = batch["driving"]
+        made = {"l1": out.prediction, "l1_deformed": out.deformed, "l1_static": batch["source"]}
+        return {k: float((v.float() - wanted).abs().mean()) for k, v in made.items()}
+
+
+def task(recipe: MonkeyRecipe) -> MonkeyTask:
+    """For the trainer. Raises InputError where the recipe contradicts itself."""
+    return MonkeyTask(recipe)
+
+
+def samples(recipe: MonkeyRecipe, folder: str | Path, split: str) -> FramePairs:
+    """Pairs of frames of a prepared folder at the size of the networks; held-back ones as they are."""
+    train, size = split == "train", sizes_of(LAYOUT, recipe.config).size
+    return FramePairs(folder, split, size, recipe.repeats if train else 1, recipe.augmentation if train else None)

@@ -1,0 +1,191 @@
+"""How X2Face is trained: the numbers, and one step of each stage."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+from torch.optim import SGD, Optimizer
+
+from infinex.errors import InputError, option
+from infinex.nn.geometry import warp
+from infinex.nn.vgg import STAGES16, CaffeFeatures
+from infinex.systems.speech.listener import HIDDEN
+from infinex.systems.x2face.data import HeardPairs, PoseTeacher
+from infinex.systems.x2face.losses import Identity, first_stage
+from infinex.systems.x2face.model import networks_of
+from infinex.systems.x2face.weights import LAYOUT
+from infinex.training.data import FramePairs, Samples
+from infinex.training.stored import StoredTask, numbers, sizes_of
+from infinex.training.task import Adams, Fabric, TrainerOptions, evaluating, grid, pixels
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Applied alike to both frames of a pair; the authors use none."""
+
+    flip: bool = False
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    shift: float = 0.0  # of half the picture, sideways and down
+    zoom: float = 0.0  # larger by up to so much, or smaller by as much
+    turn: float = 0.0  # degrees
+
+
+@dataclass(frozen=True)
+class X2FaceRecipe:
+    """X2Face: an embedded face and a warp that reads it; the defaults are the authors' first stage."""
+
+    config: str = "x2face"  # sizes of the networks, a key of `CONFIGS`
+    start_from: str = ""  # weights that training begins with
+    stage: Literal["warp", "identity", "pose", "voice"] = "warp"
+    epochs: int = 3000
+    repeats: int = 1  # pairs drawn of every clip in an epoch
+    batch_size: int = 16
+    milestones: tuple[int, ...] = ()  # epochs after which the rate drops to a tenth
+    optimizer: Literal["sgd", "adam"] = "sgd"
+    rate: float = 1e-3
+    momentum: float = 0.9  # of sgd
+    clip_gradient: float = 0.0  # largest norm of a network's gradient; 0: no limit, as the authors
+    identity: float = 1.0  # weight of the second stage's terms
+    vgg_face: str = ""  # VGG-Face's weights for them; without, the embedded face stands for the person
+    augmentation: Augmentation = field(default_factory=Augmentation)
+    trainer: TrainerOptions = field(default_factory=TrainerOptions)
+
+
+def _stages(name: str, **common: Any) -> dict[str, X2FaceRecipe]:
+    """The four stages of one size: the last three go on from the first, or from the second."""
+    first = X2FaceRecipe(config=name, **common)
+    out = {name: first}
+    for stage in ("identity", "pose", "voice"):
+        changed = dict(common, stage=stage, start_from=name, augmentation=Augmentation())
+        if stage in ("pose", "voice"):
+            changed |= {"epochs": 20, "optimizer": "adam", "rate": 2e-3, "trainer": TrainerOptions(ema=0.99)}
+        out[f"{name}-{stage}"] = X2FaceRecipe(config=name, **changed)
+    return out
+
+
+RECIPES: dict[str, X2FaceRecipe] = {
+    **_stages("x2face"),
+    **_stages("x2face-small", epochs=120, repeats=50, milestones=(90, 110), optimizer="adam", rate=5e-4,
+              augmentation=Augmentation(flip=True, brightness=0.1, contrast=0.1, saturation=0.1, hue=0.03)),
+    **_stages("x2face-tiny", epochs=30, repeats=50, batch_size=8, milestones=(24,), optimizer="adam", rate=1e-3,
+              augmentation=Augmentation(flip=True), trainer=TrainerOptions(ema=0.99)),
+}  # fmt: skip
+TRAINED = {"warp": ("embedding", "driving"), "pose": ("reader", "writer"), "voice": ("voice",)}
+
+
+class X2FaceTask(StoredTask):
+    """See `infinex.training.task.Task`."""
+
+    panel = "source, driving, embedded face, result"
+    layout = LAYOUT
+
+    def __init__(self, recipe: X2FaceRecipe) -> None:
+        self.recipe, self.config, self.name = recipe, sizes_of(LAYOUT, recipe.config), recipe.config
+        self.milestones, self.clip_gradient = recipe.milestones, recipe.clip_gradient
+        self.networks = networks_of(self.config)
+        self.trains = TRAINED.get(recipe.stage, TRAINED["warp"])
+        chosen = {n: self.networks[n] for n in self.trains}
+        self._optimizers: dict[str, Optimizer] = (
+            {n: SGD(net.parameters(), lr=recipe.rate, momentum=recipe.momentum) for n, net in chosen.items()}
+            if recipe.optimizer == "sgd"
+            else Adams(chosen, recipe.rate)
+        )
+        vgg = CaffeFeatures.load(recipe.vgg_face, STAGES16) if recipe.vgg_face else None
+        self.identity = Identity(vgg)
+
+    def _face(self, pictures: Tensor) -> Tensor:
+        """Embedded faces of single pictures (B, 3, S, S)."""
+        return warp(pictures, self.networks["embedding"](pictures)[0])
+
+    def _result(self, source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
+        face = self._face(source)
+        return face, warp(face, self.networks["driving"](driving)[0])
+
+    def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
+        """See `Task`: `source` and `driving` (B, 3, S, S) in 0..1, and what the stage is taught."""
+        self.identity.to(batch["source"].device)
+        terms = getattr(self, f"_{self.recipe.stage}")(batch)
+        return numbers(self.advance(terms, fabric, *self.trains))
+
+    def _warp(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        return first_stage(self._result(batch["source"], batch["driving"])[1], batch["driving"])
+
+    def _identity(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        source, driving = batch["source"], batch["driving"]
+        face, own = self._result(source, driving)
+        # Another sample's driving frame: as a rule another person's.
+        other = warp(face, self.networks["driving"](driving.roll(1, 0))[0])
+        w = self.recipe.identity
+        return first_stage(own, driving) | {
+            "identity_own": w * self.identity(own, source, self._face),
+            "identity_other": w * self.identity(other, source, self._face),
+        }
+
+    def _bottlenecks(self, *pictures: Tensor) -> list[Tensor]:
+        network = self.networks["driving"]
+        with torch.no_grad(), evaluating(network):
+            # Through `forward`, which a trainer's wrapper knows.
+            return [network(p)[1] for p in pictures]
+
+    def _pose(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        both = torch.cat(self._bottlenecks(batch["source"], batch["driving"]))
+        angles = batch["taught"][:, :, 0, :3].transpose(0, 1).flatten(0, 1)  # all sources, then all driving frames
+        return {
+            "angles": (self.networks["reader"](both) - angles).square().mean(),
+            "bottleneck": (self.networks["writer"](angles) - both).square().mean(),
+        }
+
+    def _voice(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        source, driving = (torch.relu(b) for b in self._bottlenecks(batch["source"], batch["driving"]))
+        voice = self.networks["voice"]
+        change = voice(batch["driving_heard"]) - voice(batch["source_heard"])
+        return {"heard": (change - (driving - source)).square().mean()}
+
+    @torch.no_grad()
+    def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
+        """(B·S, 4·S, 3): source, driving, embedded face and result of every pair."""
+        with evaluating(*self.networks.values()):
+            face, result = self._result(batch["source"], batch["driving"])
+        return grid([pixels(batch["source"]), pixels(batch["driving"]), pixels(face), pixels(result)])
+
+    @torch.no_grad()
+    def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """Mean absolute error of results and of sources left as they are, and that of what the stage learns."""
+        with evaluating(*self.networks.values()):
+            result = self._result(batch["source"], batch["driving"])[1]
+            extra = getattr(self, f"_{self.recipe.stage}")(batch) if self.recipe.stage in ("pose", "voice") else {}
+        wanted = batch["driving"]
+        return {
+            "l1": float((result.float() - wanted).abs().mean()),
+            "l1_static": float((batch["source"] - wanted).abs().mean()),
+            **{k: float(v) for k, v in extra.items()},
+        }
+
+
+def task(recipe: X2FaceRecipe) -> X2FaceTask:
+    """For the trainer. Raises InputError where the recipe contradicts itself."""
+    if recipe.stage == "voice" and sizes_of(LAYOUT, recipe.config).heard != HIDDEN:
+        raise InputError(
+            f"{option('set')} config={recipe.config}: its voice is described by the authors' own features, which are "
+            "not here; x2face-small and x2face-tiny listen as the voices of Infinex do"
+        )
+    return X2FaceTask(recipe)
+
+
+def samples(recipe: X2FaceRecipe, folder: str | Path, split: str) -> Samples:
+    """Pairs of frames of a prepared folder at the size of the networks; held-back ones as they are."""
+    train, size = split == "train", sizes_of(LAYOUT, recipe.config).size
+    repeats = recipe.repeats if train else 1
+    if recipe.stage == "voice":
+        return HeardPairs(folder, split, size, repeats)
+    teacher = PoseTeacher() if recipe.stage == "pose" else None
+    return FramePairs(folder, split, size, repeats, recipe.augmentation if train else None, teacher=teacher)
