@@ -31,6 +31,9 @@ class System:
     """What a system's `__init__` states as `SYSTEM`. Modules are named inside the folder and loaded when needed, so
     that finding a system imports nothing heavy.
 
+    `actors` are engines that need no driver and draw pictures of their own: the name of each with a module that has
+    `open_actor(weights)`, see `infinex.jobs.act.Actor`.
+
     `engine` names a module with `OPTIONS`, a dataclass, and `open_engine(options, weights)`, see `infinex.engine`;
     `options` are the names of its fields that a user may choose; `recipes` one with `RECIPES`,
     `task` and `samples`, see `infinex.training.recipes`; `evaluate` one with `evaluate` and `lines`, which
@@ -44,6 +47,7 @@ class System:
     recipes: str = ""
     evaluate: str = ""
     task: str = ""
+    actors: tuple[tuple[str, str], ...] = ()
     weights: tuple[Weights, ...] = ()
 
 
@@ -95,3 +99,8 @@ def systems() -> dict[str, Found]:
 def with_engines() -> dict[str, Found]:
     """Those that render a portrait; the default engine first."""
     return {name: s for name, s in systems().items() if s.system.engine}
+
+
+def actors() -> dict[str, tuple[Found, str]]:
+    """Engines that act by themselves, by name: their system and the module that opens them."""
+    return {name: (found, module) for found in systems().values() for name, module in found.system.actors}

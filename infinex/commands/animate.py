@@ -10,7 +10,7 @@ import typer
 
 from infinex.commands.common import parse_box, parse_own, parse_time, piped, progress_bar, report
 from infinex.errors import InputError
-from infinex.spec import with_engines
+from infinex.spec import actors, with_engines
 
 if TYPE_CHECKING:
     from infinex.jobs.open import Driving
@@ -102,7 +102,7 @@ def animate(
         str, typer.Option(help="For free wording in --text: auto, none, or a sentence-transformers model.")
     ] = "auto",
     engine: Annotated[
-        str, typer.Option(help=f"What renders: {', '.join(with_engines())}; of --text alone stylegan.")
+        str, typer.Option(help=f"What renders: {', '.join(with_engines())}; of --text alone {', '.join(actors())}.")
     ] = "mesh",
     weights: Annotated[
         str, typer.Option(help="Of the engine: a name of `infinex weights list`, a file or a run's folder.")
@@ -190,6 +190,15 @@ def animate(
 
     named = sum(d is not None for d in (driving, motion, units, text))
     voiced = speech is not None or say is not None
+    if engine in actors():
+        if background != "keep":
+            raise InputError(f"--background goes with --engine mesh: {engine} paints person and background as one")
+        if named > (text is not None) or output is None or voiced:
+            raise InputError(
+                f"the engine {engine} acts by itself, of --text alone or of nothing, into the file named with -o"
+            )
+        _act(source, text, output, engine, weights, fps or 10.0, face, box, quiet or as_json, as_json)
+        return
     if named > 1 or (not named and not voiced and "=" not in face):
         raise InputError(
             "name one driver: a file or camera:0 after the source, or --motion, --units, --text, --speech, --say"
@@ -206,17 +215,6 @@ def animate(
         raise InputError("--allow-exaggeration goes with --units")
     if voiced and driving is not None and (driving.startswith("camera:") or is_stream(driving)):
         raise InputError("a voice cannot be laid over a camera or a stream; name a clip, or leave it out")
-    if engine == "stylegan":
-        from infinex.systems.language.engine import animate_text
-
-        if background != "keep":
-            raise InputError("--background goes with --engine mesh: stylegan paints person and background as one")
-        if text is None or output is None or voiced:
-            raise InputError("the engine stylegan acts out --text alone, into the file named with -o")
-        with progress_bar("animating", quiet or as_json) as update:
-            done = animate_text(source, text, weights, output, fps or 10.0, face, parse_box(box), update)
-        report(done.as_dict(), as_json, f"{done.output}: {done.frames} frames, {done.width}x{done.height}")
-        return
     options = Options(
         face=face, box=parse_box(box), size=size, background=background,
         reference=reference, smooth=smooth, keep_readable=keep_readable, driver_face=driver_face,
@@ -268,3 +266,20 @@ def animate(
         f"{summary.output}: {summary.frames} frames, {summary.duration:.1f} s, "
         f"{summary.width}x{summary.height}, made at {summary.fps:.1f} frames/s",
     )
+
+
+def _act(
+    source: Path, text: str | None, output: Path, engine: str, weights: str, fps: float, face: str, box: str | None,
+    silent: bool, as_json: bool,
+) -> None:  # fmt: skip
+    """With an engine that needs no driver."""
+    from infinex.jobs.act import act
+
+    found, module = actors()[engine]
+    actor = found.load(module, f"the engine {engine}").open_actor(weights)
+    if actor.worded != (text is not None):
+        wants = "acts out --text: say what" if actor.worded else "moves as it likes, and takes no --text"
+        raise InputError(f"the engine {engine} {wants}")
+    with progress_bar("animating", silent) as update:
+        done = act(source, text or "", actor, output, fps, face, parse_box(box), update)
+    report(done.as_dict(), as_json, f"{done.output}: {done.frames} frames, {done.width}x{done.height}")

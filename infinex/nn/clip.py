@@ -35,6 +35,12 @@ class Clip(nn.Module):
         states = self.model.vision_model(pixel_values=(x - mean) / std).pooler_output
         return F.normalize(self.model.visual_projection(states), dim=1)
 
+    def plain(self, x: Tensor) -> Tensor:
+        """Pictures (B, 3, side, side) as they are, not brought to the mean and deviation that CLIP knows: so StyleCLIP
+        shows them, in -1..1. Vectors (B, size) of unit length."""
+        states = self.model.vision_model(pixel_values=x).pooler_output
+        return F.normalize(self.model.visual_projection(states), dim=1)
+
     def text(self, texts: Sequence[str]) -> Tensor:
         """Texts to vectors (N, size) of unit length."""
         tokens = self.tokenizer(list(texts), padding=True, truncation=True, return_tensors="pt")

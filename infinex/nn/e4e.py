@@ -40,7 +40,7 @@ class Squeeze(nn.Module):
 class Block(nn.Module):
     """A residual block with squeeze and excitation."""
 
-    def __init__(self, inputs: int, outputs: int, stride: int) -> None:
+    def __init__(self, inputs: int, outputs: int, stride: int, reduction: int = 16) -> None:
         super().__init__()
         self.shortcut_layer: nn.Module = (
             nn.MaxPool2d(1, stride)
@@ -49,7 +49,8 @@ class Block(nn.Module):
         )
         self.res_layer = nn.Sequential(
             nn.BatchNorm2d(inputs), nn.Conv2d(inputs, outputs, 3, 1, 1, bias=False), nn.PReLU(outputs),
-            nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs), Squeeze(outputs),
+            nn.Conv2d(outputs, outputs, 3, stride, 1, bias=False), nn.BatchNorm2d(outputs),
+            Squeeze(outputs, reduction),
         )  # fmt: skip
 
     def forward(self, x: Tensor) -> Tensor:
@@ -75,6 +76,18 @@ class StyleHead(nn.Module):
         return out
 
 
+def stem(channels: int) -> nn.Sequential:
+    """The first layers of IR-SE50: (B, 3, H, W) to (B, channels, H, W)."""
+    return nn.Sequential(nn.Conv2d(3, channels, 3, 1, 1, bias=False), nn.BatchNorm2d(channels), nn.PReLU(channels))
+
+
+def residual(stages: tuple[tuple[int, int, int], ...] = STAGES, reduction: int = 16) -> nn.Sequential:
+    """The blocks of IR-SE50; each of `stages` (inputs, outputs, blocks) halves the map."""
+    return nn.Sequential(
+        *(Block(a if k == 0 else b, b, 2 if k == 0 else 1, reduction) for a, b, n in stages for k in range(n))
+    )
+
+
 class E4e(nn.Module):
     """Faces (B, 3, 256, 256) in -1..1, aligned as FFHQ is, to codes (B, styles, 512)."""
 
@@ -82,10 +95,7 @@ class E4e(nn.Module):
 
     def __init__(self, styles: int = 18) -> None:
         super().__init__()
-        self.input_layer = nn.Sequential(nn.Conv2d(3, 64, 3, 1, 1, bias=False), nn.BatchNorm2d(64), nn.PReLU(64))
-        self.body = nn.Sequential(
-            *(Block(a if k == 0 else b, b, 2 if k == 0 else 1) for a, b, n in STAGES for k in range(n))
-        )
+        self.input_layer, self.body = stem(64), residual()
         sides = [16 if i < COARSE else 32 if i < MIDDLE else 64 for i in range(styles)]
         self.styles = nn.ModuleList(StyleHead(512, side) for side in sides)
         self.latlayer1, self.latlayer2 = nn.Conv2d(256, 512, 1), nn.Conv2d(128, 512, 1)

@@ -157,9 +157,8 @@ class ModulatedConv(nn.Module):
         spare = len(taps) - 2 - (kernel - 1)
         self.pad = ((spare + 1) // 2 + 1, spare // 2 + 1)
 
-    def forward(self, x: Tensor, w: Tensor) -> Tensor:
-        """x (B, inputs, H, W), w (B, style) to (B, outputs, H, W) or twice that size."""
-        s = self.affine(w)  # (B, inputs)
+    def forward(self, x: Tensor, s: Tensor) -> Tensor:
+        """x (B, inputs, H, W), a style s (B, inputs) = affine(w) to (B, outputs, H, W) or twice that size."""
         weight = self.weight * self.scale
         x = x * s[:, :, None, None]
         if self.up:
@@ -185,9 +184,9 @@ class StyledLayer(ModulatedConv):
         # Kept with the weights: the same noise for every frame of a clip keeps hair and pores where they are.
         self.register_buffer("noise", torch.randn(size, size))
 
-    def forward(self, x: Tensor, w: Tensor, noise: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, s: Tensor, noise: Tensor | None = None) -> Tensor:
         """`noise` (h, w) or (B, 1, h, w), none: no noise."""
-        y = super().forward(x, w)
+        y = super().forward(x, s)
         if noise is not None:
             y = y + self.strength * noise
         return scaled_leaky_relu(y + self.bias[:, None, None])
@@ -201,9 +200,9 @@ class ToRGB(ModulatedConv):
         self.bias = nn.Parameter(torch.zeros(3))
         self.enlarge = config.taps
 
-    def forward(self, x: Tensor, w: Tensor, colours: Tensor | None = None) -> Tensor:
+    def forward(self, x: Tensor, s: Tensor, colours: Tensor | None = None) -> Tensor:
         """x (B, inputs, H, W), colours (B, 3, H/2, W/2) to (B, 3, H, W)."""
-        y = super().forward(x, w) + self.bias[:, None, None]
+        y = super().forward(x, s) + self.bias[:, None, None]
         return y if colours is None else y + upsample(colours, self.enlarge)
 
 
@@ -272,19 +271,33 @@ class StyleGAN2(nn.Module):
 
         `noise`: the one kept with the weights, fresh, none, or one (h, w) or (B, 1, h, w) for each of `convs`.
         """
+        return self.draw(self.style_vectors(w), noise)
+
+    def style_vectors(self, w: Tensor) -> list[Tensor]:
+        """The style space of w (B, style) or W+ (B, L, style): what scales the channels of each layer in the order of
+        drawing, (B, channels) each; every third from the second on belongs to colours (`ToRGB`)."""
         w = self.spread(w)
         if w.shape[1:] != (self.config.styles, self.config.style):
             expected = f"(B, {self.config.styles}, {self.config.style})"
             raise ValueError(f"the generator of {self.config.size} pixels takes {expected}, not {tuple(w.shape)}")
-        x = self.constant[None].expand(len(w), -1, -1, -1)
-        noises = self._noises(noise, len(w))
-        x = self.convs[0](x, w[:, 0], noises[0])
-        colours = self.rgbs[0](x, w[:, 1])
-        for k in range(1, len(self.rgbs)):
+        convs, rgbs = ([cast(ModulatedConv, m).affine for m in layers] for layers in (self.convs, self.rgbs))
+        out = [convs[0](w[:, 0]), rgbs[0](w[:, 1])]
+        for k in range(1, len(rgbs)):
             i = 2 * k - 1
-            x = self.convs[i](x, w[:, i], noises[i])
-            x = self.convs[i + 1](x, w[:, i + 1], noises[i + 1])
-            colours = self.rgbs[k](x, w[:, i + 2], colours)
+            out += [convs[i](w[:, i]), convs[i + 1](w[:, i + 1]), rgbs[k](w[:, i + 2])]
+        return out
+
+    def draw(self, styles: Sequence[Tensor], noise: Noise | Sequence[Tensor | None] = "stored") -> Tensor:
+        """Synthesis from `style_vectors`; see `forward`."""
+        batch = len(styles[0])
+        noises = self._noises(noise, batch)
+        x = self.convs[0](self.constant[None].expand(batch, -1, -1, -1), styles[0], noises[0])
+        colours = self.rgbs[0](x, styles[1])
+        for k in range(1, len(self.rgbs)):
+            i, own = 2 * k - 1, styles[3 * k - 1 :]
+            x = self.convs[i](x, own[0], noises[i])
+            x = self.convs[i + 1](x, own[1], noises[i + 1])
+            colours = self.rgbs[k](x, own[2], colours)
         return colours
 
     def _noises(self, noise: Noise | Sequence[Tensor | None], batch: int) -> list[Tensor | None]:

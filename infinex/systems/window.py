@@ -16,6 +16,7 @@ from infinex.face.topology import SURFACE, mean_face
 RGB = NDArray[np.uint8]
 Map = NDArray[np.float32]
 Array = NDArray[np.float64]
+DETAIL = 0.02, 0.07  # change of colour (0..1) up to which a picture's fine detail fits, and over which it goes
 Box = tuple[int, int, int, int]  # x0, y0, x1, y1 in pixels
 
 
@@ -121,6 +122,24 @@ class Leaning:
         x0, y0, x1, y1 = self.box
         flags = cv2.INTER_CUBIC | cv2.WARP_INVERSE_MAP
         return cv2.warpAffine(picture, self._from_box, (x1 - x0, y1 - y0), flags=flags, borderMode=cv2.BORDER_REPLICATE)
+
+    def changed(self, image: RGB, crop: RGB, change: Map) -> RGB:
+        """The box of a picture (H, W, 3) after its window `crop` changed by `change` (size, size, 3), in shares of 1.
+
+        The window is small beside many portraits. What changes is spread from it; the portrait's fine detail comes
+        back on top wherever little changed, so that skin keeps its pores and only what moved is soft. Where nothing
+        changed the pixels are the picture's own."""
+        size = np.abs(change).max(2)
+        keep = np.exp(-((np.maximum(0, cv2.GaussianBlur(size, (0, 0), 1.0) - DETAIL[0]) / DETAIL[1]) ** 2))
+        spread, kept = self.spread(change), np.clip(self.spread(keep.astype(np.float32)), 0, 1)[..., None]
+        x0, y0, x1, y1 = self.box
+        own = image[y0:y1, x0:x1]
+        low = self.spread(np.asarray(crop / 255, np.float32))
+        out = low + spread + (own.astype(np.float32) / 255 - low) * kept
+        still = np.abs(spread).max(2) < 0.5 / 255  # free of rounding
+        result = np.round(np.clip(out, 0, 1) * 255).astype(np.uint8)
+        result[still] = own[still]
+        return np.asarray(result)
 
     def seam(self, width: float) -> Map:
         """(size, size) 1 inside, falling softly to 0 over `width` of the side towards the edges."""

@@ -171,7 +171,7 @@ def test_modulation_is_of_the_weights(demodulate: bool) -> None:
         kernel = conv.weight * conv.scale * style[i][None, :, None, None]
         if demodulate:
             kernel = kernel / kernel.square().sum((1, 2, 3), keepdim=True).sqrt()
-        assert torch.allclose(conv(x, w)[i], F.conv2d(x[i : i + 1], kernel, padding=1)[0], atol=1e-5)
+        assert torch.allclose(conv(x, style)[i], F.conv2d(x[i : i + 1], kernel, padding=1)[0], atol=1e-5)
 
 
 def test_noise_and_truncation(tiny: StyleGAN2) -> None:

@@ -15,8 +15,9 @@ from infinex.errors import InputError, WeightsError  # noqa: E402
 from infinex.nn.e4e import E4e, from_state  # noqa: E402
 from infinex.nn.lpips import Lpips, load_lpips  # noqa: E402
 from infinex.nn.stylegan2 import StyleGAN2, StyleGAN2Config  # noqa: E402
+from infinex.systems.inversion import align  # noqa: E402
 from infinex.systems.language import evaluate as measures  # noqa: E402
-from infinex.systems.language.engine import StyleganAnimator, align  # noqa: E402
+from infinex.systems.language.engine import StyleganAnimator  # noqa: E402
 from infinex.systems.language.model import (  # noqa: E402
     LanguageConfig,
     LanguageModel,

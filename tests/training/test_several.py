@@ -77,7 +77,7 @@ def test_mirrored_pictures_have_mirrored_landmarks(folder: Path) -> None:
         for image, x in zip(seen.images, (right + left) / 2):
             assert abs(brightest(image) - x) < 1.5
         flipped += seen.landmarks[0, 4, 0] > 37
-    assert 0 < flipped
+    assert flipped > 0
 
 
 def test_somebody_else_is_somebody_else(folder: Path) -> None:

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -31,7 +30,6 @@ Array = NDArray[np.float64]
 BUNDLED = "ganimation-80"  # in the registry of weights
 EDGE = 0.10  # of the crop's side, over which the picture itself takes over again
 FADE = 0.10  # intensity by which a face must differ from the source before the network has its full say
-DETAIL = 0.02, 0.07  # change of colour (0..1) up to which the source's fine detail fits, and over which it goes
 
 
 @dataclass(frozen=True)
@@ -72,7 +70,6 @@ class PreparedGanimation:
         self.masks: Masks | None = None  # of the last frame; None where it is the portrait itself
         x0, y0, x1, y1 = self.box
         self._own = source.image[y0:y1, x0:x1]
-        self._low = self.window.spread(self.crop.astype(np.float32) / 255)  # type: ignore[arg-type]
         self._inside = self.window.seam(EDGE)
         self._rest: Rest | None = None
 
@@ -111,22 +108,9 @@ class PreparedGanimation:
         return self.masks
 
     def _pasted(self, masks: Masks, say: float) -> RGB:
-        """(1 - A)·C + A·I over the box, at the picture's own resolution.
-
-        The crop is small beside many portraits. What changes is spread from it; the portrait's fine detail comes
-        back on top wherever little changed, so that skin keeps its pores and only what moved is soft."""
+        """(1 - A)·C + A·I over the box, at the picture's own resolution."""
         change = (1 - masks.attention[..., None]) * (masks.color.astype(np.float32) - self.crop) / 255
-        change *= (self._inside * say)[..., None]
-        size = np.abs(change).max(2)
-        keep = np.exp(-((np.maximum(0, cv2.GaussianBlur(size, (0, 0), 1.0) - DETAIL[0]) / DETAIL[1]) ** 2))
-        change, keep = self.window.spread(change), np.clip(self.window.spread(keep), 0, 1)[..., None]  # type: ignore[arg-type, assignment]
-        own = self._own.astype(np.float32) / 255
-        out = self._low + change + (own - self._low) * keep
-        # Where nothing changed at all the pixels are the portrait's, free of rounding.
-        still = np.abs(change).max(2) < 0.5 / 255
-        result = np.round(np.clip(out, 0, 1) * 255).astype(np.uint8)
-        result[still] = self._own[still]
-        return result
+        return self.window.changed(self.source.image, self.crop, change * (self._inside * say)[..., None])
 
     def colors(self) -> RGB:
         """The colour mask of the last frame over the portrait (H, W, 3), for a panel."""

@@ -11,6 +11,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from infinex.nn.labelled import critic_trunk, initialize, translator
 from infinex.systems.ganimation.labels import UNITS
 
 
@@ -54,25 +55,6 @@ class Verdict(NamedTuple):
     units: Tensor  # (B, U) estimated intensities
 
 
-def _normed(conv: nn.Module, channels: int, active: bool = True) -> list[nn.Module]:
-    # Affine and with statistics of the picture itself, in training and after.
-    layers = [conv, nn.InstanceNorm2d(channels, affine=True)]
-    return [*layers, nn.ReLU()] if active else layers
-
-
-class ResBlock(nn.Module):
-    """x + norm(conv(relu(norm(conv(x)))))."""
-
-    def __init__(self, channels: int) -> None:
-        super().__init__()
-        first, second = (nn.Conv2d(channels, channels, 3, padding=1, bias=False) for _ in range(2))
-        self.main = nn.Sequential(*_normed(first, channels), *_normed(second, channels, active=False))
-
-    def forward(self, x: Tensor) -> Tensor:
-        """(B, channels, H, W) to the same."""
-        return x + self.main(x)
-
-
 class Generator(nn.Module):
     """A network of Johnson et al. with two heads in place of one: colours and attention (equation 1)."""
 
@@ -80,15 +62,7 @@ class Generator(nn.Module):
         super().__init__()
         self.config = config
         c = config.width
-        layers = _normed(nn.Conv2d(3 + config.units, c, 7, padding=3, bias=False), c)
-        for _ in range(2):
-            layers += _normed(nn.Conv2d(c, 2 * c, 4, 2, 1, bias=False), 2 * c)
-            c *= 2
-        layers += [ResBlock(c) for _ in range(config.blocks)]
-        for _ in range(2):
-            layers += _normed(nn.ConvTranspose2d(c, c // 2, 4, 2, 1, bias=False), c // 2)
-            c //= 2
-        self.trunk = nn.Sequential(*layers)
+        self.trunk = translator(3 + config.units, c, config.blocks)
         self.color = nn.Conv2d(c, 3, 7, padding=3, bias=False)
         self.attention = nn.Conv2d(c, 1, 7, padding=3, bias=False)
         initialize(self)
@@ -113,12 +87,8 @@ class Critic(nn.Module):
 
     def __init__(self, config: GanimationConfig) -> None:
         super().__init__()
-        c = config.critic_width
-        layers: list[nn.Module] = [nn.Conv2d(3, c, 4, 2, 1), nn.LeakyReLU(0.01)]
-        for _ in range(1, config.critic_depth):
-            layers += [nn.Conv2d(c, 2 * c, 4, 2, 1), nn.LeakyReLU(0.01)]
-            c *= 2
-        self.trunk = nn.Sequential(*layers)
+        c = config.critic_width << (config.critic_depth - 1)
+        self.trunk = critic_trunk(config.critic_width, config.critic_depth)
         self.patch = nn.Conv2d(c, 1, 3, padding=1, bias=False)
         self.expression = nn.Conv2d(c, config.units, config.size // 2**config.critic_depth, bias=False)
         initialize(self)
@@ -127,12 +97,3 @@ class Critic(nn.Module):
         """`image` (B, 3, size, size) in -1..1."""
         x = self.trunk(image)
         return Verdict(self.patch(x)[:, 0].float(), self.expression(x)[:, :, 0, 0].float())
-
-
-def initialize(network: nn.Module) -> None:
-    """Convolutions from N(0, 0.02), biases 0, as the published training began."""
-    for module in network.modules():
-        if isinstance(module, nn.Conv2d | nn.ConvTranspose2d):
-            nn.init.normal_(module.weight, 0.0, 0.02)
-            if module.bias is not None:
-                nn.init.zeros_(module.bias)

@@ -7,6 +7,7 @@ SYSTEM = System(
     recipes="recipe",
     evaluate="evaluate",
     task="language",
+    actors=(("stylegan", "engine"),),
     weights=(
         Weights("recurrent", "trained here, in Action Units; infinex/systems/language/data/README.md", "Apache-2.0",
                 3.3, bundled="recurrent.safetensors"),

@@ -19,7 +19,8 @@ from infinex.nn.clip import Clip, load_clip
 from infinex.nn.e4e import SIDE, load_e4e
 from infinex.nn.lpips import load_lpips
 from infinex.nn.stylegan2 import StyleGAN2, load_stylegan2
-from infinex.systems.language.engine import PROMPT, align
+from infinex.systems.inversion import align
+from infinex.systems.language.engine import PROMPT
 from infinex.systems.language.losses import (
     LossWeights,
     content_regularisation,
