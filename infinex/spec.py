@@ -44,6 +44,8 @@ class System:
     options: tuple[str, ...] = ()
     mattes: bool = False  # the engine tells person and background apart
     films: bool = False  # it draws into the frames of a film
+    knows: bool = False  # it was taught the person: of a clip as source it takes the first picture that shows the face
+    album: bool = False  # it wants more pictures of the person; a film is its own album
     recipes: str = ""
     evaluate: str = ""
     task: str = ""
