@@ -15,6 +15,7 @@ os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
 from infinex._version import __version__
 from infinex.commands.animate import animate
 from infinex.commands.batch import batch
+from infinex.commands.compare import compare
 from infinex.commands.doctor import doctor
 from infinex.commands.edit import edit
 from infinex.commands.evaluate import evaluate
@@ -42,6 +43,7 @@ COMMANDS = (
     train,
     report,
     evaluate,
+    compare,
     voices,
     stimuli,
     weights,

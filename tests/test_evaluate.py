@@ -156,11 +156,12 @@ def test_inception_score_and_frechet_distance(tmp_path: Path) -> None:
 
 def test_networks_given_as_files_judge_the_engines(clips: Path, portrait: Path, tmp_path: Path) -> None:
     torch = pytest.importorskip("torch")
-    from infinex.nn.lpips import STAGES, Lpips
+    from infinex.nn.lpips import Lpips
+    from infinex.nn.vgg import STAGES_16
 
     torch.manual_seed(0)
     state, convs, at = {}, iter(Lpips().convs), 0
-    for stage, widths in enumerate(STAGES):
+    for stage, widths in enumerate(STAGES_16):
         at += stage > 0
         for _ in widths:
             conv = next(convs)

@@ -28,6 +28,7 @@ from infinex.errors import FaceNotFoundError, InfinexError, InputError, MissingD
 from infinex.evaluation.inception import Judges
 from infinex.evaluation.metrics import Flicker, l1, landmark_distance, psnr, ssim
 from infinex.evaluation.watched import Watched
+from infinex.face import topology as top
 from infinex.face.identity import cosine, identity
 from infinex.face.reading import read_units
 from infinex.face.tracker import FaceFinder, FaceTracker
@@ -40,11 +41,14 @@ from infinex.training.data import MANIFEST, read_clips
 
 RGB = NDArray[np.uint8]
 Progress = Callable[[int, int | None], None]
-KEYS = ("l1", "psnr", "ssim", "akd", "aed", "csim", "flicker", "lpips", "fps")
-BETTER = {"l1": -1, "psnr": 1, "ssim": 1, "akd": -1, "aed": -1, "csim": 1, "flicker": -1, "lpips": -1, "fps": 1,
+KEYS = ("l1", "l1_mouth", "l1_eyes", "psnr", "ssim", "akd", "aed", "csim", "flicker", "lpips", "fps", "cpu")
+BETTER = {"l1": -1, "l1_mouth": -1, "l1_eyes": -1, "cpu": -1,
+          "psnr": 1, "ssim": 1, "akd": -1, "aed": -1, "csim": 1, "flicker": -1, "lpips": -1, "fps": 1,
           "units": 1}  # fmt: skip
 TITLES = {
-    "l1": "mean absolute error, 0..1", "psnr": "dB", "ssim": "structural similarity",
+    "l1": "mean absolute error, 0..1", "l1_mouth": "the same around the true mouth",
+    "l1_eyes": "the same around the true eyes",
+    "cpu": "CPU seconds a frame", "psnr": "dB", "ssim": "structural similarity",
     "akd": "landmark distance, pixels at 256", "aed": "identity distance to the true frame",
     "csim": "identity cosine to the source", "flicker": "change of the error between frames", "fps": "frames/s",
     "lpips": "perceptual distance (LPIPS)", "units": "correlation of Action Units with the performer's",
@@ -98,6 +102,7 @@ class _Side:
     values: dict[str, list[float]] = field(default_factory=dict)
     flicker: Flicker = field(default_factory=Flicker)
     seconds: float = 0.0
+    cpu: float = 0.0
     frames: int = 0
 
     def add(self, key: str, value: float) -> None:
@@ -107,8 +112,22 @@ class _Side:
         out: dict[str, Any] = {k: float(np.mean(v)) for k, v in self.values.items()}
         out["flicker"] = self.flicker.value
         if self.seconds:
-            out["fps"] = self.frames / self.seconds
+            out["fps"], out["cpu"] = self.frames / self.seconds, self.cpu / self.frames
         return {"frames": self.frames} | {k: round(out[k], 6) for k in KEYS if k in out}
+
+
+Watch = Callable[[int, RGB, dict[str, RGB]], None]
+AROUND = {"l1_mouth": [*top.LIPS_OUTER], "l1_eyes": [*top.RIGHT_EYE, *top.LEFT_EYE]}
+MARGIN = 0.25  # of a region's larger side, around its landmarks
+
+
+def region(points: NDArray, chosen: list[int], shape: tuple[int, ...]) -> tuple[slice, slice]:
+    """Rows and columns around some of the landmarks (478, 2+), within a picture."""
+    low, high = points[chosen, :2].min(0), points[chosen, :2].max(0)
+    margin = MARGIN * float((high - low).max())
+    x0, y0 = np.clip(np.floor(low - margin), 0, [shape[1] - 1, shape[0] - 1]).astype(int)
+    x1, y1 = np.clip(np.ceil(high + margin), 1, [shape[1], shape[0]]).astype(int)
+    return slice(int(y0), max(int(y0) + 1, int(y1))), slice(int(x0), max(int(x0) + 1, int(x1)))
 
 
 def _first_face(path: Path, finder: FaceFinder) -> Source:
@@ -121,11 +140,18 @@ def _first_face(path: Path, finder: FaceFinder) -> Source:
 
 
 def self_reenactment(
-    take: Take, engines: dict[str, Engine], finder: FaceFinder, frames: int | None, people: bool, judges: Judges
+    take: Take,
+    engines: dict[str, Engine],
+    finder: FaceFinder,
+    frames: int | None,
+    people: bool,
+    judges: Judges,
+    watch: Watch | None = None,
 ) -> tuple[dict[str, dict[str, Any]], list[Moment]]:
     """Rows by engine (`static` first), and the best and the worst moment of the last engine, of one clip.
 
-    `people`: whether identity is measured; `judges` look at every fifth frame. Raises InfinexError where the clip is
+    `people`: whether identity is measured; `judges` look at every fifth frame; `watch` is shown every frame, its true
+    picture and those of all (which change afterwards). Raises InfinexError where the clip is
     of no use."""
     source = _first_face(take.path, finder)
     prepared: dict[str, Prepared] = {n: e.prepare(source) for n, e in engines.items()}
@@ -154,9 +180,10 @@ def self_reenactment(
             pictures = {"static": source.image}
             for name, face in prepared.items():
                 blind = drive if engines[name].needs == "frames" else replace(drive, image=None, points=None)
-                start = time.perf_counter()
+                start, busy = time.perf_counter(), time.process_time()
                 face.draw(canvases[name], blind)
                 sides[name].seconds += time.perf_counter() - start
+                sides[name].cpu += time.process_time() - busy
                 pictures[name] = canvases[name]
             seen = {n: t(truth if n == "truth" else canvases[n]) for n, t in trackers.items()}
             true = seen["truth"]
@@ -169,6 +196,10 @@ def self_reenactment(
                 side.add("psnr", psnr(picture, truth))
                 side.add("ssim", ssim(picture, truth))
                 side.flicker.add(picture, truth)
+                if true is not None:
+                    for key, chosen in AROUND.items():
+                        at = region(true.landmarks, chosen, truth.shape)
+                        side.add(key, l1(picture[at], truth[at]))
                 found = seen.get(name)
                 points = still if name == "static" else (found.landmarks if found is not None else None)
                 if points is None or true is None:
@@ -178,6 +209,8 @@ def self_reenactment(
                     mine = identity(picture, points) if name != "static" else me
                     side.add("csim", cosine(mine, me))
                     side.add("aed", float(np.linalg.norm(mine - identity(truth, true.landmarks))))
+            if watch is not None:
+                watch(i, truth, pictures)
             if i % EVERY == 0:
                 judges.see("truth", truth)
                 for name, picture in pictures.items():

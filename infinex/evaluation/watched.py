@@ -12,6 +12,7 @@ from infinex.face.pose import fit_pose
 from infinex.face.reading import read_units
 from infinex.face.topology import mean_face
 from infinex.face.tracker import FaceTracker
+from infinex.motion import Move, Rest
 
 Array = NDArray[np.float64]
 RGB = NDArray[np.uint8]
@@ -45,11 +46,19 @@ class Watched:
         self._seen.append(Sighting(points))
         return None if points is None else np.asarray(points / self._shrink)
 
-    def units(self) -> Array:
-        """Intensities (T, U) of `FACE_UNITS` in every frame added, from the person's own rest."""
+    def moves(self) -> list[Move]:
+        """How the face moves in every frame added, from the person's own rest."""
         capture = Capture(self._rest, self._unit, self.fps)
-        offsets = np.stack([move.offsets for move, _, _ in capture.moves((s, None) for s in self._seen)])
-        return read_units(offsets)
+        return [move for move, _, _ in capture.moves((s, None) for s in self._seen)]
+
+    @property
+    def rest(self) -> Rest:
+        """What they are measured from."""
+        return self._rest
+
+    def units(self) -> Array:
+        """Intensities (T, U) of `FACE_UNITS` in every frame added."""
+        return read_units(np.stack([move.offsets for move in self.moves()]))
 
     def close(self) -> None:
         """Give back the tracker."""
