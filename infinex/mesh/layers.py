@@ -62,9 +62,9 @@ class Layers:
             self.fill, self.near = self.image, np.zeros(image.shape[:2], np.uint8)
             self.hidden = self.near
             return
-        guess, near = plate(self.image, alpha, unit)
+        guess, near, sure = plate(self.image, alpha, unit)
         back = self.image + near[..., None] * (guess - self.image)
-        self.alpha, colours, self.fill = parted(self.image, alpha, np.asarray(back, np.float32), unit)
+        self.alpha, colours, self.fill = parted(self.image, alpha, np.asarray(back, np.float32), sure, unit)
         self.person = np.dstack([colours, np.round(self.alpha * 255).astype(np.uint8)])
         # What stands still shows as it is: only where the person was can the background be unknown. The faint rim of
         # the matte belongs to that: it is tinted by hair, and would stay behind as a line.

@@ -93,10 +93,11 @@ def foreground(image: Image, alpha: NDArray[np.float32]) -> Image:
     return np.where(a >= 1, image, np.clip(np.round(person), 0, 255)).astype(np.uint8)
 
 
-def parted(image: Image, alpha: Map, back: Map, unit: float) -> tuple[Map, Image, Image]:
+def parted(image: Image, alpha: Map, back: Map, sure: Map, unit: float) -> tuple[Map, Image, Image]:
     """Alpha (H, W), colours of the person and of the background (H, W, 3), which mixed are `image` (H, W, 3).
 
-    `back` (H, W, 3) is the background as it is guessed, in levels; `unit` the inter-ocular distance in pixels."""
+    `back` (H, W, 3) is the background as it is guessed, in levels, and `sure` (H, W) how well, 0..1; `unit` the
+    inter-ocular distance in pixels."""
     edge = (alpha > 0) & (alpha < 1)
     seen, a, b = image[edge].astype(np.float32), alpha[edge], back[edge]
     # No person is darker than black nor lighter than white: where she covers much she covers more, else the guess errs.
@@ -107,7 +108,7 @@ def parted(image: Image, alpha: Map, back: Map, unit: float) -> tuple[Map, Image
     length = np.square(line).sum(-1)
     own = ((seen - b) * line).sum(-1) / np.maximum(length, 1)
     off = np.square(seen - b - own[:, None] * line).sum(-1)
-    hers = (own > 0) & (off < np.square(seen - b).sum(-1) / 3) & (length > (4 * GRAIN) ** 2)
+    hers = (own > 0) & (off < np.square(seen - b).sum(-1) / 3) & (length > (4 * GRAIN) ** 2) & (sure[edge] > 0.5)
     a = np.where(hers, np.maximum(a, np.minimum(own, 1)), a)
     a = np.where(hers | (a > LITTLE), np.maximum(a, np.minimum(least, 1)), a)[:, None]
     person = np.clip((seen - (1 - a) * b) / np.maximum(a, 1e-3), 0, 255)

@@ -31,16 +31,16 @@ BUSY = (5.0, 11.0)  # levels of error of a background that is plain, and of one 
 SOFT = 0.012  # about a trace that goes with it; IOD
 
 
-def plate(image: Image, alpha: Map, unit: float) -> tuple[Map, Map]:
+def plate(image: Image, alpha: Map, unit: float) -> tuple[Map, Map, Map]:
     """The background alone (H, W, 3) in levels, and where that is to be seen instead of the `image` (H, W, 3).
 
     `alpha` (H, W) in 0..1 is the person, `unit` the inter-ocular distance in pixels. The second (H, W) is 1 on the
-    person and on traces of her."""
+    person and on traces of her; the third is how sure the background is, 0..1."""
     away = cv2.distanceTransform((alpha < SEEN).astype(np.uint8), cv2.DIST_L2, 5) / np.float32(unit)
     near = smoothstep((2 - away / RIM).astype(np.float64)).astype(np.float32)
     beside = ((away > 0) & (away < BESIDE)).astype(np.float32)
     if not beside.any():
-        return behind(image, alpha, unit).astype(np.float32), near
+        return behind(image, alpha, unit).astype(np.float32), near, np.zeros_like(near)
     far, noise = _joined(image, behind(image, alpha, unit, BESIDE), away, beside * _ramp(away, 0.0, BESIDE), unit)
     near = np.maximum(near, _traces(image, alpha, far, away, noise, unit))
     # What is plain is known from there; of what is not, as much as can be seen is to go on behind her.
@@ -48,7 +48,7 @@ def plate(image: Image, alpha: Map, unit: float) -> tuple[Map, Map]:
     if busy.max() > 0:
         closer = behind(image, np.maximum(alpha, near * (near > 0.2)), unit)
         far += busy[..., None] * (closer - far)
-    return far, near
+    return far, near, 1 - busy
 
 
 def _ramp(x: Map, low: float, high: float) -> Map:
