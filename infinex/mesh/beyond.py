@@ -97,17 +97,21 @@ class Beyond:
         self._person, self._points, self._unit, self._match = person, points, unit, match
 
     def _widths(self, unit: float) -> tuple[int, int, int, int]:
-        """Pixels added left, above, right and below."""
-        band = max(4, round(BAND * unit))
-        left, above, right, below = (band * side for side in self._sides)
-        return left, above, right, below
+        """Pixels added left, above, right and below: what is sampled beyond them is mirrored.
+
+        Sides that do not cut through the person get them, too: a head that sinks would come back there, mirrored."""
+        band = max(4, round(BAND * unit)) if any(self._sides) else 0
+        return band, band, band, band
 
     @cached_property
     def _picture(self) -> Image:
         """The person with what lies beyond, (H', W', 4): made when a frame first shows some of it."""
         (h, w), unit = self._size, self._unit
         left, above, right, below = self._widths(unit)
-        wide = mirrored(self._person, (left, above, right, below), unit)
+        cut = [band * side for band, side in zip((left, above, right, below), self._sides)]
+        wide = mirrored(self._person, (cut[0], cut[1], cut[2], cut[3]), unit)
+        none = [band - own for band, own in zip((left, above, right, below), cut)]  # there nobody is
+        wide = cv2.copyMakeBorder(wide, none[1], none[3], none[0], none[2], cv2.BORDER_REPLICATE)
         # The outline goes on the way it reaches the border.
         alpha = cv2.copyMakeBorder(self._person[..., 3], above, below, left, right, cv2.BORDER_REPLICATE)
         outer = np.ones(alpha.shape, np.uint8)
@@ -118,6 +122,9 @@ class Beyond:
         soft = 255 * smoothstep((soft / 255 - 0.3) / 0.4)
         share = smoothstep(away / HAIRS)
         alpha = np.round(alpha + share * (soft - alpha)).astype(np.uint8)
+        rows, columns = alpha.shape
+        alpha[: none[1]] = alpha[rows - none[3] :] = 0
+        alpha[:, : none[0]] = alpha[:, columns - none[2] :] = 0
         if self._match:
             inside = np.zeros(alpha.shape, bool)
             inside[above : above + h, left : left + w] = True

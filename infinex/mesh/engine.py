@@ -25,6 +25,7 @@ from infinex.mesh.cutout import CutOut, face_matte
 from infinex.mesh.expression import fuller, read
 from infinex.mesh.eyes import draw_eyes
 from infinex.mesh.furrows import Furrows
+from infinex.mesh.glasses import held
 from infinex.mesh.layers import Layers, person_matte
 from infinex.mesh.lids import Lids
 from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
@@ -114,6 +115,7 @@ class PreparedFace:
         self._own = own_expression(self.face.face) if options.neutral else None
         if self._own is not None:
             self.mouth = Mouth(self.face.displaced(-self._own), replace(self.tone, upper=0.0), alone=True)
+        self._held = held(source.image, self.face)
         self._retarget: Retarget | None = None
         self._filmed = False  # performed, not written
         self._units: NDArray[np.float64] | None = None  # of the last target of a filmed performance
@@ -137,6 +139,7 @@ class PreparedFace:
     def begin(self, rest: Rest, image: NDArray[np.uint8] | None, points: NDArray | None) -> None:
         """Start a performance: its rest, with the reference frame and its landmarks where there are any."""
         self._retarget = Retarget(self.face, rest, self.options.absolute, self.options.proportions)
+        self._retarget.held = self._held
         self._filmed = rest.lids_open is not None
         if self.options.neutral:
             self._retarget.own, self._retarget.shut = self._own, True
@@ -148,7 +151,7 @@ class PreparedFace:
             spots = np.clip(spots, 0, np.array(self.source.image.shape[1::-1]) - 1)
             skin = self.source.image[spots[:, 1], spots[:, 0]][None].astype(np.float32) / 255
             tone = np.median(cv2.cvtColor(skin, cv2.COLOR_RGB2LAB)[0], axis=0)
-            self._wrinkles = Wrinkles(image, points, rest, skin_tint(tone), self.furrows.worn)
+            self._wrinkles = Wrinkles(image, points, rest, skin_tint(tone), self.furrows.worn, self._held)
 
     def whose_mouth(self, mouth: Literal["auto", "driver", "own"]) -> None:
         """Choose the inside of the mouth, for the performance that has begun and those to come.

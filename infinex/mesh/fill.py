@@ -33,18 +33,18 @@ def push_pull(image: NDArray, weight: NDArray) -> NDArray[np.float32]:
     return out
 
 
-def behind(image: Image, alpha: NDArray[np.float32], unit: float) -> Image:
+def behind(image: Image, alpha: NDArray[np.float32], unit: float, beside: float = 0.03) -> Image:
     """The background alone (H, W, 3), where the person of `alpha` (H, W) in 0..1 stands before it.
 
-    `unit` is the inter-ocular distance in pixels. Near the outline texture is copied by matching patches, coarse to
-    fine (Wexler et al. 2007, with the search of Barnes et al. 2009), so that brickwork stays brickwork; deeper, where
-    no turn looks, colours are spread smoothly."""
+    `unit` is the inter-ocular distance in pixels; so much of it `beside` the person is guessed, too. Near the outline
+    texture is copied by matching patches, coarse to fine (Wexler et al. 2007, with the search of Barnes et al. 2009),
+    so that brickwork stays brickwork; deeper, where no turn looks, colours are spread smoothly."""
     h, w = alpha.shape
     k = min(1.0, LARGEST / max(h, w))
     small = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
     a = cv2.resize(alpha, small.shape[1::-1], interpolation=cv2.INTER_AREA)
     # Shut the person out generously, or hair would be copied into the background.
-    size = max(1, round(unit * k * 0.03))
+    size = max(1, round(unit * k * beside))
     hidden = cv2.dilate((a > 0.02).astype(np.uint8), _disc(size))
     if hidden.all():
         return image

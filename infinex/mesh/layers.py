@@ -7,14 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face.portrait import SourceFace
-from infinex.face.surroundings import smoothstep
 from infinex.face.tracker import segmenter
-from infinex.mesh.fill import behind
 from infinex.mesh.guided import guided_filter
 from infinex.mesh.matting import parted, refined
+from infinex.mesh.plate import plate
 
 Image = NDArray[np.uint8]
-RIM = 0.02  # IOD about the matte that is tinted by hair all the same
 SURE = 0.98  # of the segmentation, from where on there is somebody
 LARGEST = 1024  # pixels of the longer side at which a matte is made
 COARSE = 4  # pixels for each of which it is decided together whether they moved
@@ -64,15 +62,13 @@ class Layers:
             self.fill, self.near = self.image, np.zeros(image.shape[:2], np.uint8)
             self.hidden = self.near
             return
-        plate = behind(self.image, alpha, unit)
-        away = cv2.distanceTransform((alpha < 0.02).astype(np.uint8), cv2.DIST_L2, 5) / (RIM * unit)
-        known = smoothstep((away - 1).astype(np.float64))[..., None].astype(np.float32)
-        back = plate + known * (self.image.astype(np.float32) - plate)
-        self.alpha, colours, self.fill = parted(self.image, alpha, np.asarray(back, np.float32), unit)
+        guess, near, sure = plate(self.image, alpha, unit)
+        back = self.image + near[..., None] * (guess - self.image)
+        self.alpha, colours, self.fill = parted(self.image, alpha, np.asarray(back, np.float32), sure, unit)
         self.person = np.dstack([colours, np.round(self.alpha * 255).astype(np.uint8)])
         # What stands still shows as it is: only where the person was can the background be unknown. The faint rim of
         # the matte belongs to that: it is tinted by hair, and would stay behind as a line.
-        self.near = np.round(255 * smoothstep((1 - away).astype(np.float64))).astype(np.uint8)
+        self.near = np.round(255 * near).astype(np.uint8)
         self.hidden = cv2.GaussianBlur((alpha > 0).astype(np.float32), (0, 0), 0.7)
         self.hidden = np.where(alpha > 0, 255, np.round(255 * self.hidden)).astype(np.uint8)
 

@@ -30,6 +30,7 @@ TRUST = 0.3  # weight of what colours tell, beside the smoothness
 ROUGH = (2e-3, 2e-2)  # weight of the rough matte where it is in doubt, and where it is not
 EPS = 1e-6  # variance of colours in 0..1 that is noise
 LITTLE = 0.25  # alpha below which what is not as guessed is rather the background than the person
+SOLID = 0.95  # alpha from which on a colour is hers alone
 THICK = 0.03  # half of the width of what may be there in part; IOD
 FAINT = 0.05  # alpha that is none
 STEPS = (60, 40, 30)  # of the solver, at a quarter, half and all of the size
@@ -92,17 +93,25 @@ def foreground(image: Image, alpha: NDArray[np.float32]) -> Image:
     return np.where(a >= 1, image, np.clip(np.round(person), 0, 255)).astype(np.uint8)
 
 
-def parted(image: Image, alpha: Map, back: Map, unit: float) -> tuple[Map, Image, Image]:
+def parted(image: Image, alpha: Map, back: Map, sure: Map, unit: float) -> tuple[Map, Image, Image]:
     """Alpha (H, W), colours of the person and of the background (H, W, 3), which mixed are `image` (H, W, 3).
 
-    `back` (H, W, 3) is the background as it is guessed, in levels; `unit` the inter-ocular distance in pixels."""
+    `back` (H, W, 3) is the background as it is guessed, in levels, and `sure` (H, W) how well, 0..1; `unit` the
+    inter-ocular distance in pixels."""
     edge = (alpha > 0) & (alpha < 1)
     seen, a, b = image[edge].astype(np.float32), alpha[edge], back[edge]
     # No person is darker than black nor lighter than white: where she covers much she covers more, else the guess errs.
     room = np.where(seen < b, b, 255 - b)
     least = (np.abs(seen - b) / np.maximum(room, 1)).max(-1)
-    a = np.where(a > LITTLE, np.maximum(a, np.minimum(least, 1)), a)[:, None]
-    person = np.clip((seen - (1 - a) * b) / a, 0, 255)
+    # What differs from the background as she does is hers by as much.
+    line = cv2.GaussianBlur(push_pull(image, (alpha > SOLID).astype(np.float32)), (0, 0), 0.05 * unit)[edge] - b
+    length = np.square(line).sum(-1)
+    own = ((seen - b) * line).sum(-1) / np.maximum(length, 1)
+    off = np.square(seen - b - own[:, None] * line).sum(-1)
+    hers = (own > 0) & (off < np.square(seen - b).sum(-1) / 3) & (length > (4 * GRAIN) ** 2) & (sure[edge] > 0.5)
+    a = np.where(hers, np.maximum(a, np.minimum(own, 1)), a)
+    a = np.where(hers | (a > LITTLE), np.maximum(a, np.minimum(least, 1)), a)[:, None]
+    person = np.clip((seen - (1 - a) * b) / np.maximum(a, 1e-3), 0, 255)
     # But what is thin is hair that was not seen for what it is, and would stay behind as a line.
     left = np.where(a < 1, seen - a * person - (1 - a) * b, 0)
     missed = np.zeros(alpha.shape, bool)

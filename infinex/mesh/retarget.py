@@ -97,6 +97,7 @@ class Retarget:
         apart = np.linalg.norm(to_vector(source.pose.rotation @ self._rest_rotation.T))
         self._apart = bool(apart > np.radians(4.0))
         self.own: Array | None = None  # (478, 3) taken off the source first: what its own mouth says
+        self.held: Array | None = None  # (478,) 0..1 see `infinex.mesh.glasses`
         self.shut = False  # whether its lips are taken to be closed at rest, however far apart they are in the picture
 
     def _lower_lids(self, offsets: Array, openness: Array) -> Array:
@@ -164,6 +165,8 @@ class Retarget:
             gap = gap - PRESSED * np.clip(1 - gap / (2 * PRESSED), 0, 1) * np.clip(met / PRESSED, 0, 1)
         src.set_lids(face, ratio, self._lower_lids(move.offsets, openness) * np.clip(ratio, 0, 1))
         src.set_lips(face, gap)
+        if self.held is not None:
+            face -= self.held[:, None] * (face - src.face)
         # The crease between lips that part opens, too: outside of an open mouth it would stand as a spike.
         drawn = 0.0 if self.absolute else CORNERS * float(np.clip((gap[4] - max(src.gaps[4], 0.0) - 0.02) / 0.10, 0, 1))
         for inner, outer in ((78, 61), (308, 291)):

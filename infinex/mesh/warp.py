@@ -42,11 +42,11 @@ class WarpShape(SurroundingsShape):
 def _ticks(first: int, last: int, step: float, size: int) -> Array:
     """Grid lines from `first` to `last`, and two beyond where these are the picture's own borders.
 
-    What a head that moves inwards uncovers at the rim is sampled from the border pixels."""
+    What a head that moves inwards uncovers at the rim is sampled from beyond; no way of a head is as long as this."""
     inner = np.linspace(first, last, max(3, round((last - first) / step) + 1))
     gap = inner[1] - inner[0]
-    before = [first - 3 * gap, first - gap] if first <= 0 else []
-    after = [last + gap, last + 3 * gap] if last >= size - 1 else []
+    before = [first - 6 * gap, first - gap] if first <= 0 else []
+    after = [last + gap, last + 6 * gap] if last >= size - 1 else []
     return np.concatenate([before, inner, after])
 
 

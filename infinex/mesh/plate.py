@@ -1,0 +1,95 @@
+"""The background without the person: the guess joined to what shows, and traces of the person beside her found.
+
+A matte ends too early: single hairs, haloes and soft shadows outside of it would stand in the air once the head has
+moved on. Beside the matte the picture is compared with a guess made from farther out; what differs from that towards
+the person's own colours, or close to her at all, is a trace of her. The background is then guessed without traces.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.face.surroundings import smoothstep
+from infinex.mesh.fill import behind, push_pull
+
+Image = NDArray[np.uint8]
+Map = NDArray[np.float32]
+BESIDE = 0.16  # how far beside the matte traces are looked for; IOD
+SEEN = 0.02  # alpha from which on somebody is there
+RIM = 0.02  # about that the picture is tinted by hair all the same; IOD
+CLOSE = (0.03, 0.08)  # what is odd so near is a trace whatever it looks like, and beyond no more; IOD
+JOIN = 0.06  # over which the guess is brought to the brightness of what shows ...
+DEPTH = 0.25  # ... and how far behind the outline; IOD
+MOST = 24.0  # levels by which at most
+GRAIN = 2.5  # levels that any picture varies by
+ODD = (1.8, 3.5)  # deviations from the guess at which a pixel begins to be a trace, and is one
+LIKE = (0.45, 0.7)  # cosine of the difference with that to the person: not hers, hers
+FAINT = 7.0  # levels of difference whose direction says nothing
+BUSY = (5.0, 11.0)  # levels of error of a background that is plain, and of one that is not
+SOFT = 0.012  # about a trace that goes with it; IOD
+
+
+def plate(image: Image, alpha: Map, unit: float) -> tuple[Map, Map, Map]:
+    """The background alone (H, W, 3) in levels, and where that is to be seen instead of the `image` (H, W, 3).
+
+    `alpha` (H, W) in 0..1 is the person, `unit` the inter-ocular distance in pixels. The second (H, W) is 1 on the
+    person and on traces of her; the third is how sure the background is, 0..1."""
+    away = cv2.distanceTransform((alpha < SEEN).astype(np.uint8), cv2.DIST_L2, 5) / np.float32(unit)
+    near = smoothstep((2 - away / RIM).astype(np.float64)).astype(np.float32)
+    beside = ((away > 0) & (away < BESIDE)).astype(np.float32)
+    if not beside.any():
+        return behind(image, alpha, unit).astype(np.float32), near, np.zeros_like(near)
+    far, noise = _joined(image, behind(image, alpha, unit, BESIDE), away, beside * _ramp(away, 0.0, BESIDE), unit)
+    near = np.maximum(near, _traces(image, alpha, far, away, noise, unit))
+    # What is plain is known from there; of what is not, as much as can be seen is to go on behind her.
+    busy = _ramp(noise, *BUSY)
+    if busy.max() > 0:
+        closer = behind(image, np.maximum(alpha, near * (near > 0.2)), unit)
+        far += busy[..., None] * (closer - far)
+    return far, near, 1 - busy
+
+
+def _ramp(x: Map, low: float, high: float) -> Map:
+    return smoothstep(((x - low) / (high - low)).astype(np.float64)).astype(np.float32)
+
+
+def _joined(image: Image, guess: Image, away: Map, known: Map, unit: float) -> tuple[Map, Map]:
+    """A guess (H, W, 3) brought to the colours of the picture where that is `known` (H, W), and how much it still errs.
+
+    `away` (H, W) is the distance from the person, IOD; the error (H, W) is in levels."""
+    soft = cv2.GaussianBlur(image, (0, 0), max(0.7, 0.006 * unit)).astype(np.float32)
+    weight, off = known, np.zeros_like(soft)
+    for _ in range(3):  # what stands out of the guess counts less every time
+        off = _spread(soft - guess, weight, JOIN * unit)
+        rest = np.sqrt(np.square(soft - guess - off).sum(-1))
+        noise = np.maximum(GRAIN, 1.2 * _spread(cv2.merge([rest] * 3), weight, 2 * JOIN * unit)[..., 0])
+        weight = known / (1 + (rest / (2 * noise)) ** 4)
+    size = np.sqrt(np.square(off).sum(-1))
+    depth = cv2.distanceTransform((away == 0).astype(np.uint8), cv2.DIST_L2, 5) / np.float32(unit)
+    share = np.exp(-depth / DEPTH) * np.minimum(1, MOST / np.maximum(size, 1e-3)) * (away < BESIDE)
+    return np.asarray(guess + off * share[..., None], np.float32), np.asarray(noise, np.float32)
+
+
+def _traces(image: Image, alpha: Map, back: Map, away: Map, noise: Map, unit: float) -> Map:
+    """What of the person stands beside the matte `alpha` (H, W) in 0..1, before the background `back` (H, W, 3).
+
+    `noise` (H, W) is how far that errs anyway, in levels."""
+    soft = cv2.GaussianBlur(image, (0, 0), max(0.7, 0.006 * unit)).astype(np.float32)
+    diff = soft - back
+    size = np.sqrt(np.square(diff).sum(-1))
+    line = cv2.GaussianBlur(push_pull(image, (alpha > 0.95).astype(np.float32)), (0, 0), 0.05 * unit) - back
+    cosine = (diff * line).sum(-1) / (size * np.sqrt(np.square(line).sum(-1)) + FAINT**2)
+    hers = np.maximum(_ramp(cosine, *LIKE), 1 - _ramp(away, *CLOSE))
+    trace = _ramp(size / noise, *ODD) * hers * (1 - _ramp(away, 0.4 * BESIDE, BESIDE)) * (away > 0)
+    radius = max(1, round(SOFT * unit))
+    disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (2 * radius + 1, 2 * radius + 1))
+    return np.minimum(1, cv2.GaussianBlur(cv2.dilate(trace, disc), (0, 0), max(0.7, 0.5 * radius)))
+
+
+def _spread(values: Map, weight: Map, reach: float) -> Map:
+    """Values (H, W, 3) known by `weight` (H, W), smoothed over about `reach` pixels and spread from there."""
+    blurred = cv2.GaussianBlur(weight, (0, 0), reach)
+    mean = cv2.GaussianBlur(values * weight[..., None], (0, 0), reach) / np.maximum(blurred, 1e-4)[..., None]
+    return push_pull(mean, np.minimum(1, blurred / 0.05))
