@@ -39,6 +39,7 @@ BLINKS = 0.42  # share of the usual opening under which lids that narrowed are t
 TURNED = 18.0  # degrees of yaw by which the nearer eye alone has the say
 WINK = (0.2, 0.75)  # openings, of the usual one, of the shut and the open eye of a wink ...
 WINK_LASTS, WINK_BEGINS = 0.16, 0.3  # ... the seconds that it lasts at least, and within which both eyes were open
+SMILING, SMILE_NOISE = 0.8, 0.012  # cost of a smile at rest, IOD for IOD, and how far it is none
 CLOSED_LIPS = 0.012  # IOD between lips that are closed all the time: then nobody's who does what they do are open
 WINK_SEEN = 10.0  # degrees of yaw beyond which none is seen
 
@@ -76,7 +77,7 @@ def choose_rest(
             wide = np.percentile(openness.mean(1), 70)
             odd = np.sqrt(((faces - middle)[:, : top.SURFACE] ** 2).sum(-1).mean(1))
             cost = 2 * np.maximum(0, gaps[:, 4] - 0.02) + np.abs(openness.mean(1) - wide) + 1.5 * odd
-            cost = cost + 0.004 * turn
+            cost = cost + 0.004 * turn + SMILING * _smiles(faces)
         reference = int(np.argmin(cost + (np.asarray(penalty) if penalty is not None else 0)))
     pose, face = poses[reference], faces[reference]
     lids_open, closed = _lids(openness, np.array([p.angles[0] for p in poses]))
@@ -95,6 +96,16 @@ def choose_rest(
         shut if speaks or float(np.median(gaps[:, 4])) < CLOSED_LIPS else None,
     )
     return rest, reference
+
+
+def _smiles(faces: Array) -> Array:
+    """By how much (T,) in IOD corners of the mouth are wider apart and higher than where the performer smiles least.
+
+    In a clip that smiles most of the time the usual face is no rest."""
+    width = np.linalg.norm(faces[:, 61, :2] - faces[:, 291, :2], axis=1)
+    raised = (faces[:, 13, 1] + faces[:, 14, 1]) / 2 - (faces[:, 61, 1] + faces[:, 291, 1]) / 2
+    smile = raised + 0.5 * width
+    return np.maximum(0, smile - np.percentile(smile, 8) - SMILE_NOISE)
 
 
 def _say(yaw: Array | float) -> Array:

@@ -144,7 +144,7 @@ class Lid:
         It bulges out from under the brow into the light that falls on the skin `below` the eye, (n, columns, 3)."""
         over = lab[(d > self.band) & (d < LID)]
         order = np.argsort(over[..., 0], axis=0)
-        some = order[int(0.5 * len(over)) : max(int(0.85 * len(over)), int(0.5 * len(over)) + 1)]
+        some = order[int(0.6 * len(over)) : max(int(0.9 * len(over)), int(0.6 * len(over)) + 1)]
         base = np.take_along_axis(over, some[..., None], 0).mean(0)
         under = np.median(below, 0)
         base = base + (under - base) * [LIT, 0.35, 0.35]
@@ -271,7 +271,9 @@ class Lid:
         smooth = float(ramp(np.array(closed), *SMOOTH))
         # Where lashes are on the source's skin it is replaced at once: they are laid on again below.
         own_lash = self._at(self.lash, row, source)
-        sunk = smoothstep((1.1 * (tall + folds * smooth) - d) / (0.5 * tall + 0.4 * folds * smooth))
+        more = folds * smooth
+        fade = tall * (0.5 - 0.3 * np.clip(more / 0.06, 0, 1)) + 0.4 * more
+        sunk = smoothstep((1.1 * tall + 1.4 * more - d) / fade)
         weight = (np.maximum(smooth, np.minimum(1, 1.6 * own_lash)) * sunk)[..., None]
         layer = seen + (clean - seen) * weight
         pixel = 1 / width
