@@ -25,6 +25,7 @@ from infinex.face.pose import Pose, fit_pose, to_matrix
 from infinex.face.shape import eye_openness
 from infinex.face.topology import POINTS, mean_face
 from infinex.face.tracker import Face
+from infinex.face.units import units_offsets
 from infinex.motion import PARTS, Motion, Move, Rest, part_weights
 
 
@@ -181,6 +182,18 @@ def test_reference_is_neutral_and_near_the_portrait() -> None:
     assert abs(rest.rotation[1] - 0.15) < 0.03
     _, given = choose_rest(tracks, near, reference=7)
     assert given == 7 and index != 7
+
+
+def test_rest_is_no_smile_and_no_raised_brow_where_a_performer_does_them_often() -> None:
+    pose = Pose(80.0, np.eye(3), np.array([128.0, 128, 0]))
+    smiles = [0.0] * 6 + [0.7, 0.75, 0.8] * 14
+    tracks = [pose.to_image(mean_face() + units_offsets({"AU12": a, "AU6": 0.5 * a})) for a in smiles]
+    assert smiles[choose_rest(tracks)[1]] == 0
+    brows = [0.0] * 12 + [0.6, 0.7, 0.8] * 6
+    tracks = [pose.to_image(mean_face() + units_offsets({"AU1": a, "AU2": a, "AU5": 0.4 * a})) for a in brows]
+    rest, index = choose_rest(tracks)
+    assert brows[index] == 0
+    assert rest.lids_open is None or np.allclose(rest.lids_open, eye_openness(mean_face()), atol=0.01)
 
 
 def test_smoothing_calms_noise_without_lag() -> None:

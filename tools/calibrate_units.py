@@ -30,7 +30,7 @@ from infinex.engine import Drive
 from infinex.errors import InfinexError
 from infinex.face import topology as top
 from infinex.face.pose import fit_pose
-from infinex.face.reading import network, proportions, together
+from infinex.face.reading import DRAWN, _reader, network, proportions, together
 from infinex.face.skin import Skin, face_view
 from infinex.face.tracker import FaceFinder
 from infinex.face.units import ALIKE, FACE_UNITS, nonnegative
@@ -46,6 +46,7 @@ NOISE = 3e-3  # IOD added to every landmark in training
 DIRECTIONS, WIDTH, DROP, EPOCHS = 80, 192, 0.3, 40
 SKIN_DIRECTIONS, SKIN_WIDTH, SKIN_DROP, SKIN_EPOCHS = 120, 512, 0.2, 60
 BATCH = 192
+TUNE_EPOCHS, TUNE_RATE = 40, 2e-4  # of a reader that is there
 ALIKE_WEIGHT = 0.2  # of the difference between performer and portrait
 REAL_WEIGHT = 0.5  # of what explains a performance
 RARE = frozenset({"AU11", "AU16", "AU18", "AU22", "AU24", "AU27", "AU28"})
@@ -196,7 +197,7 @@ class Measured:
 def mirrored(x: Array) -> Array:
     """Displacements (N, 936) of the mirrored face."""
     order = top.mirror()[: top.SURFACE]
-    return (x.reshape(-1, top.SURFACE, 2)[:, order] * [-1, 1]).reshape(len(x), -1)
+    return (x.reshape(len(x), top.SURFACE, 2)[:, order] * [-1, 1]).reshape(len(x), 2 * top.SURFACE)
 
 
 def measured(keep: Path, stems: list[str]) -> Measured:
@@ -383,6 +384,88 @@ def train(data: Measured, kind: str) -> list[Array]:
     return out
 
 
+def tuned(data: Measured, stay: Measured, kind: str, epochs: int = TUNE_EPOCHS) -> list[Array]:
+    """The layers of the reader that is there, taught on what the engine draws today of a few faces.
+
+    Of performances, of which nothing new was drawn, it is to go on finding what it finds; `stay` has them."""
+    torch.manual_seed(0)
+    _, layers = _reader(kind)
+    weights = [torch.tensor(w, dtype=torch.float32, requires_grad=True) for w in layers]
+    drawn = torch.tensor([DRAWN.get(FACE_UNITS[k], 1.0) for k in ACTIVE], dtype=torch.float32)
+    asked = torch.tensor(data.units[:, ACTIVE], dtype=torch.float32) * drawn
+    own = data.proportions()[0]
+
+    def rows(seen: Array, skin: Array, more: Array | None) -> Tensor:
+        parts = [seen] if more is None or kind != "skin" else [seen, skin, more]
+        return torch.tensor(np.concatenate(parts, 1), dtype=torch.float32)
+
+    def answer(x: Tensor) -> Tensor:
+        for k in range(0, len(weights), 2):
+            x = x @ weights[k] + weights[k + 1]
+            x = nn.functional.silu(x) if k + 2 < len(weights) else x
+        return x
+
+    both = [rows(m.seen, m.seen_skin, own) for m in (data, data.mirrored())]
+    kept = rows(stay.wanted, stay.wanted_skin, stay.proportions()[1])
+    with torch.no_grad():
+        found = answer(kept)
+    optimizer = torch.optim.Adam(weights, lr=TUNE_RATE)
+    for _ in bar(range(epochs), description=f"tuning the reader of {kind}s"):
+        for chosen in torch.randperm(len(asked)).split(BATCH):
+            y = both[int(torch.rand(()) < 0.5)][chosen]
+            noise = torch.zeros_like(y)
+            noise[:, : 2 * top.SURFACE] = NOISE * torch.randn(len(y), 2 * top.SURFACE)
+            m = torch.randint(len(kept), (BATCH,))
+            loss = (answer(y + noise) - asked[chosen]).square().mean()
+            loss = loss + REAL_WEIGHT * (answer(kept[m]) - found[m]).square().mean()
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
+    return [w.detach().double().numpy() for w in weights]
+
+
+def tune(keep: Path) -> None:
+    """Tune the readers of clips and skins on the faces measured; prints what is found on faces held back, before and
+    after, and writes only what finds more there."""
+    stems = sorted(p.stem.removeprefix("face_") for p in keep.glob("face_*.npz"))
+    held = stems[2 :: max(1, len(stems) // 5)]
+    test, rest, everybody = (shown(keep, n) for n in (held, [n for n in stems if n not in held], stems))
+    with np.load(OUT, allow_pickle=False) as data:
+        out = dict(data)
+    for kind in ("clip", "skin"):
+        x = np.concatenate([test.seen, *([test.seen_skin, test.proportions()[0]] if kind == "skin" else [])], 1)
+        before, after = (network(w, x) for w in (_reader(kind)[1], tuned(rest, rest, kind)))
+        r = np.array(
+            [[np.corrcoef(test.units[:, k], f)[0, 1] for k, f in zip(ACTIVE, found.T)] for found in (before, after)]
+        )
+        print(f"{kind}: mean {r[0].mean():.3f} to {r[1].mean():.3f}")
+        print("  ".join(f"{FACE_UNITS[k]} {a:.2f} {b:.2f}" for k, a, b in zip(ACTIVE, *r)))
+        if r[1].mean() > r[0].mean():
+            for k, layer in enumerate(tuned(everybody, everybody, kind)):
+                out[f"{kind}_{k}"] = layer.astype(np.float16)
+    np.savez_compressed(OUT, **out)
+
+
+def shown(keep: Path, stems: list[str]) -> Measured:
+    """What was measured on the faces named, and all performers; no moments of theirs on the faces."""
+    faces = [_arrays(keep / f"face_{n}.npz") for n in stems]
+    clips = sorted(p.name.removesuffix(".skin.npz") for p in keep.glob("*.skin.npz"))
+    motions = [Motion.load(keep / f"{n}.motion.npz") for n in clips]
+
+    def rows(parts: list[NDArray]) -> Array:
+        return np.concatenate([p.reshape(-1, 2 * top.SURFACE) for p in parts]).astype(np.float64)
+
+    theirs = [np.stack([m.at(i).offsets[: top.SURFACE, :2] for i in range(len(m))]) for m in motions]
+    people = [np.repeat(m.rest.face[None, : top.SURFACE, :2], len(m), 0) for m in motions]
+    none = np.zeros((0, 2 * top.SURFACE))
+    return Measured(
+        together(np.concatenate([f["x"] for f in faces])), rows([f["y"] for f in faces]), rows(theirs), none,
+        rows([f["shape"][None] for f in faces]) - _mean(), rows([f["skin"] for f in faces]),
+        rows([_arrays(keep / f"{n}.skin.npz")["skin"] for n in clips]), none,
+        np.repeat(np.arange(len(stems)), [len(f["x"]) for f in faces]), np.zeros(0, np.int64), rows(people),
+    )  # fmt: skip
+
+
 def measure_face(path: Path, mixtures: int, seed: int, keep: Path) -> None:
     """Keep what is seen of units on a face; says why where it cannot be used."""
     file = keep / f"face_{path.stem}.npz"
@@ -420,6 +503,7 @@ def main() -> None:
     parser.add_argument("--mixtures", type=int, default=40)
     parser.add_argument("--jobs", type=int, default=1, help="processes that measure")
     parser.add_argument("--measure", action="store_true", help="only measure; train another time")
+    parser.add_argument("--tune", action="store_true", help="go on from the reader that is there; a few faces will do")
     parser.add_argument("--keep", type=Path, required=True, help="folder for what was measured; resumes from it")
     a = parser.parse_args()
     a.keep.mkdir(parents=True, exist_ok=True)
@@ -433,6 +517,9 @@ def main() -> None:
         seen = pool.map(measure_face, paths, [a.mixtures] * many, range(many), [a.keep] * many)
         list(bar(seen, description="faces", total=many))
         list(bar(pool.map(performer, clips, [a.keep] * len(clips)), description="clips", total=len(clips)))
+        if a.tune:
+            tune(a.keep)
+            return
         played = pool.map(measure_moments, paths, range(many), [a.keep] * many)
         list(bar(played, description="performances", total=many))
     if not a.measure:

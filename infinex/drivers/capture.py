@@ -39,6 +39,8 @@ BLINKS = 0.42  # share of the usual opening under which lids that narrowed are t
 TURNED = 18.0  # degrees of yaw by which the nearer eye alone has the say
 WINK = (0.2, 0.75)  # openings, of the usual one, of the shut and the open eye of a wink ...
 WINK_LASTS, WINK_BEGINS = 0.16, 0.3  # ... the seconds that it lasts at least, and within which both eyes were open
+SMILING, SMILE_NOISE = 0.8, 0.012  # cost of a smile at rest, IOD for IOD, and how far it is none
+RAISING, CALM_BROWS = 0.8, (30, 45)  # the same of raised brows, above a percentile; up to which one they are calm
 CLOSED_LIPS = 0.012  # IOD between lips that are closed all the time: then nobody's who does what they do are open
 WINK_SEEN = 10.0  # degrees of yaw beyond which none is seen
 
@@ -66,6 +68,10 @@ def choose_rest(
     faces = np.stack([p.to_head(x) for p, x in zip(poses, tracks)])
     openness, gaps = eye_openness(faces), lip_gaps(faces)
     middle = np.median(faces, axis=0)
+    brows = _brows(faces)
+    usual, closed = _lids(
+        openness, np.array([p.angles[0] for p in poses]), brows <= np.percentile(brows, CALM_BROWS[1])
+    )
     if reference is None:
         aim = near.angles if near is not None else np.zeros(3)
         turn = np.array([np.abs(p.angles - aim).sum() for p in poses])
@@ -73,13 +79,13 @@ def choose_rest(
             unlike = np.sqrt(((faces - match)[:, : top.SURFACE, :2] ** 2).sum(-1).mean(1))
             cost = unlike + 0.002 * turn
         else:
-            wide = np.percentile(openness.mean(1), 70)
+            wide = usual.mean()
             odd = np.sqrt(((faces - middle)[:, : top.SURFACE] ** 2).sum(-1).mean(1))
             cost = 2 * np.maximum(0, gaps[:, 4] - 0.02) + np.abs(openness.mean(1) - wide) + 1.5 * odd
-            cost = cost + 0.004 * turn
+            cost = cost + 0.004 * turn + SMILING * _smiles(faces)
+            cost = cost + RAISING * np.maximum(0, brows - np.percentile(brows, CALM_BROWS[0]))
         reference = int(np.argmin(cost + (np.asarray(penalty) if penalty is not None else 0)))
     pose, face = poses[reference], faces[reference]
-    lids_open, closed = _lids(openness, np.array([p.angles[0] for p in poses]))
     alive = float(np.ptp(openness.mean(1))) > 0.03
     least = np.percentile(gaps, 4, axis=0)
     shut = np.where(least < 0.035, np.maximum(least, 0) + 0.004, 0.004)
@@ -90,11 +96,27 @@ def choose_rest(
         pose.translation / pose.scale,
         1.0,
         gaze_of(face),
-        lids_open if alive else openness[reference],
+        usual if alive else openness[reference],
         closed if alive else None,
         shut if speaks or float(np.median(gaps[:, 4])) < CLOSED_LIPS else None,
     )
     return rest, reference
+
+
+def _smiles(faces: Array) -> Array:
+    """By how much (T,) in IOD corners of the mouth are wider apart and higher than where the performer smiles least.
+
+    In a clip that smiles most of the time the usual face is no rest."""
+    width = np.linalg.norm(faces[:, 61, :2] - faces[:, 291, :2], axis=1)
+    raised = (faces[:, 13, 1] + faces[:, 14, 1]) / 2 - (faces[:, 61, 1] + faces[:, 291, 1]) / 2
+    smile = raised + 0.5 * width
+    return np.maximum(0, smile - np.percentile(smile, 8) - SMILE_NOISE)
+
+
+def _brows(faces: Array) -> Array:
+    """Height (T,) in IOD of the brows above the corners of the eyes, of faces (T, 478, 3)."""
+    eyes = faces[:, [33, 133, 362, 263], 1].mean(1)
+    return np.asarray(eyes - faces[:, top.RIGHT_BROW + top.LEFT_BROW, 1].mean(1))
 
 
 def _say(yaw: Array | float) -> Array:
@@ -103,15 +125,17 @@ def _say(yaw: Array | float) -> Array:
     return np.stack([right, 1 - right], -1)
 
 
-def _lids(openness: Array, yaw: Array) -> tuple[Array, Array]:
+def _lids(openness: Array, yaw: Array, calm: NDArray[np.bool_]) -> tuple[Array, Array]:
     """Openness (2,) of a performer's lids as they usually are, and of shut ones, from frames (T, 2), yaw (T,) degrees.
 
-    Usual is the median over the frames in which the performer is awake, whatever share of the clip those are. Both
-    lids are judged as one, by the eye that is seen better."""
+    Usual is the median over the frames in which the performer is awake, whatever share of the clip those are, and
+    `calm` (T,), that is without raised brows, which widen the eyes. Both lids are judged as one, by the eye that is
+    seen better."""
     say = _say(yaw)
     each = np.maximum(np.percentile(openness, 85, axis=0), 1e-3)
     both = (say * openness / each).sum(1)
     awake = both >= AWAKE * np.percentile(both, 95)
+    awake = awake & calm if (awake & calm).any() else awake
     seen = awake[:, None] & (say > 0.2)
     wide = np.array([np.median(openness[s if s.any() else awake, k]) for k, s in enumerate(seen.T)])
     low = float(np.percentile((say * openness / np.maximum(wide, 1e-3)).sum(1), 1))

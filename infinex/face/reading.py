@@ -74,13 +74,18 @@ def read_units(offsets: Array, still: bool = False, skin: Array | None = None, r
     return _as_asked(out)
 
 
-def own_expression(face: Array) -> Array:
-    """What a single portrait's face (478, 3) in head coordinates does away from rest, (478, 3) in IOD.
+def worn_units(face: Array) -> dict[str, float]:
+    """What a single face (478, 3) in head coordinates does away from rest: intensities of units by name.
 
     Lids stay as they are, and so does what is too faint to be told from a person's own features."""
     seen = read_units((face - top.mean_face())[None], still=True)[0]
     amounts = {n: float(v) for n, v in zip(FACE_UNITS, seen) if v > OWN and n not in _LIDS}
-    amounts |= {n: BROWS * v for n, v in amounts.items() if n in ("AU1", "AU2", "AU4")}
+    return amounts | {n: BROWS * v for n, v in amounts.items() if n in ("AU1", "AU2", "AU4")}
+
+
+def own_expression(face: Array) -> Array:
+    """The same as displacements (478, 3) in IOD."""
+    amounts = worn_units(face)
     return units_offsets(amounts) if amounts else np.zeros((top.POINTS, 3))
 
 

@@ -32,6 +32,7 @@ from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
 from infinex.mesh.painter import Painter
 from infinex.mesh.refiner import Known, Look, colour_of, look_at_eye, look_at_head, look_at_mouth, refiner
 from infinex.mesh.retarget import Retarget, Target
+from infinex.mesh.saturate import Saturation
 from infinex.mesh.warp import Flow, Warp, WarpShape
 from infinex.mesh.wrinkles import Wrinkles, skin_tint
 from infinex.motion import Move, Rest
@@ -118,6 +119,7 @@ class PreparedFace:
         self._held = held(source.image, self.face)
         self._retarget: Retarget | None = None
         self._filmed = False  # performed, not written
+        self._saturation: Saturation | None = None
         self._units: NDArray[np.float64] | None = None  # of the last target of a filmed performance
         self._performer: tuple[NDArray[np.uint8], NDArray] | None = None
         self._borrows, self._film = False, film
@@ -141,6 +143,8 @@ class PreparedFace:
         self._retarget = Retarget(self.face, rest, self.options.absolute, self.options.proportions)
         self._retarget.held = self._held
         self._filmed = rest.lids_open is not None
+        own_pose = self.options.absolute or self.options.neutral
+        self._saturation = Saturation(self.face.face, rest.face) if self._filmed and not own_pose else None
         if self.options.neutral:
             self._retarget.own, self._retarget.shut = self._own, True
         self._performer = None if image is None or points is None else (image, points)
@@ -182,7 +186,8 @@ class PreparedFace:
         self._units = None
         if self._filmed and move.offsets.any():
             self._units = read(move.offsets)
-            move = replace(move, offsets=fuller(move.offsets, self._units))
+            offsets = fuller(move.offsets, self._units)
+            move = replace(move, offsets=offsets if self._saturation is None else self._saturation(offsets))
         return self._retarget(move if self.options.outline else replace(move, outline=None))
 
     def draw(self, canvas: NDArray[np.uint8], drive: Drive) -> MeshShown:

@@ -31,18 +31,21 @@ FINEST = 150  # columns that a lid is laid out in at most
 EDGE = (-0.06, 0.12)  # where the dark edge of a lid is looked for beside the tracked one
 BAND = (0.025, 0.10)  # thickness of the lash band, least and most
 BELOW = (0.14, 0.34)  # depths below the lower lid at which the skin tells of the light
-LIT = 0.5  # share of that light that falls on a shut lid, too
+LIT = 0.3  # share of that light that falls on a shut lid, too
 RIM = 0.01  # of it that is a lid's own wet rim
 UNDER = 0.15  # depth below the tracked lower lid to which the ball of an eye may show
-MOSTLY = 40  # percentile of the columns that tells how far it shows
+MOSTLY = 50  # percentile of the columns that tells how far it shows
 LID = 0.30  # height up to which an open lid's skin tells how that of a shut one looks
 CLOSING = (0.04, 0.16)  # share closed over which the painted lid takes over from the warp
 SMOOTH = (0.15, 0.55)  # ... and over which its skin is smoothed
+OVER = (0.08, 0.32)  # heights between which the lightest skin above an open lid is looked for
+RAISED = 0.14  # by how much it may lie above the crease at most
+HAIR = 0.07  # widths of an eye that a lash, or a few that cling together, are across
 SPILL = (0.16, 0.28)  # height up to which lashes are looked for, and beyond which the brow may begin
 TURN = (0.75, 0.15)  # opening over which lashes turn over
-DOWN, FAINT = 0.55, 0.35  # length and darkness of lashes on a shut eye, of those on an open one
+DOWN, FAINT = 0.65, 0.5  # length and darkness of lashes on a shut eye, of those on an open one
 FLATTEST = 0.3  # of the length of lashes that point at the viewer
-LINE = 0.017  # half the thickness of the line where lids meet
+LINE = (0.012, 0.026)  # half the thickness of the line where lids meet, of faces without lashes and of thick ones
 LEAST_LINE = 0.32  # its darkness in a face without lashes, as a share of the skin's lightness
 
 
@@ -132,6 +135,7 @@ class Lid:
         self._hairs(lab, d, bright - dark)
         crease = [EYES[k][0][0], *CREASES[k], EYES[k][0][-1]]
         self._height = np.maximum(np.interp(self._u, *_curve(frame, points, crease)) - edge - root, self.band + 0.02)
+        self._folds = self._unfolded(lab, d, column)
         self._texture(grain, frame)
 
     def _skin(self, lab: Plane, below: Plane, d: Array, column: float) -> None:
@@ -140,7 +144,7 @@ class Lid:
         It bulges out from under the brow into the light that falls on the skin `below` the eye, (n, columns, 3)."""
         over = lab[(d > self.band) & (d < LID)]
         order = np.argsort(over[..., 0], axis=0)
-        some = order[int(0.5 * len(over)) : max(int(0.85 * len(over)), int(0.5 * len(over)) + 1)]
+        some = order[int(0.6 * len(over)) : max(int(0.9 * len(over)), int(0.6 * len(over)) + 1)]
         base = np.take_along_axis(over, some[..., None], 0).mean(0)
         under = np.median(below, 0)
         base = base + (under - base) * [LIT, 0.35, 0.35]
@@ -148,21 +152,43 @@ class Lid:
         base = middle + np.clip(base - middle, [-16, -9, -9], [10, 9, 9])  # no glint, no rim
         self.skin: Plane = np.stack([_smoothed(c, 1.6 * column) for c in base.T], 1).astype(np.float32)  # (n, 3)
 
+    def _unfolded(self, lab: Plane, d: Array, column: float) -> Array:
+        """How far above the crease a lid that closes smooths the skin, by column: to where it is lightest.
+
+        Liner, the fold and its shadow lie below that; left where they were they would stand over a shut lid as a
+        second edge, and the eye look open."""
+        rows = (d > OVER[0]) & (d < OVER[1])
+        light = cv2.GaussianBlur(
+            np.ascontiguousarray(lab[rows, :, 0]), (0, 0), column, sigmaY=0.02 * len(d) / (HIGH - LOW)
+        )
+        lightest = d[rows][light.argmax(0)]
+        wide = max(1, len(lightest) // 6)
+        held = np.pad(lightest, wide, "edge")
+        lightest = np.array([np.percentile(held[i : i + 2 * wide + 1], 70) for i in range(len(lightest))])
+        more = (
+            np.clip(lightest - self._height, 0, RAISED) * smoothstep(self._u / 0.25) * smoothstep((1 - self._u) / 0.25)
+        )
+        return np.asarray(_smoothed(more, column), np.float64)
+
     def _beneath(self, image: Image, frame: _Frame, low: Array, skin: Plane, column: float) -> Array:
         """How far the ball shows below the tracked lower lid, by column: eyes that are drawn large reach beyond it."""
         depth = np.linspace(-0.05, UNDER, 16)
         x, y = frame.pixels(np.tile(self._u, (16, 1)), low - depth[:, None])
         lab = lab_of(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
         ball = lab[:3].mean(0)
-        way = ball - skin
-        apart = np.maximum((way**2).sum(-1), 1.0)
-        share = ((lab - skin) * way).sum(-1) / apart  # 1 on the ball, 0 on the skin
-        still = np.minimum.accumulate(share > 0.5, 0) & (apart > 12.0**2)
+        white = ball[ball[:, 0] >= np.percentile(ball[:, 0], 75)].mean(0)
+        seen = np.zeros(lab.shape[:2], bool)
+        for one in (ball, np.broadcast_to(white, ball.shape)):  # below an iris that stands low there is white again
+            way = one - skin
+            apart = np.maximum((way**2).sum(-1), 1.0)
+            share = ((lab - skin) * way).sum(-1) / apart  # 1 on the ball, 0 on the skin
+            seen |= (share > 0.5) & (apart > 12.0**2)
+        still = np.minimum.accumulate(seen, 0)
         out = np.maximum(np.where(still, depth[:, None], 0).max(0) - RIM, 0)
         # The line where lids meet is one arc, whatever shadows and strokes of the brush do below the eye.
         middle = (self._u > 0.2) & (self._u < 0.8)
         sag = float(np.percentile(out[middle], MOSTLY))
-        arc = np.clip(4 * self._u * (1 - self._u), 0, 1)
+        arc = np.sqrt(np.clip(4 * self._u * (1 - self._u), 0, 1))
         return np.asarray(1.15 * _smoothed(np.minimum(sag * arc, UNDER), column), np.float64)
 
     def _lashes(self, lab: Plane, d: Array, bright: float, dark: float) -> None:
@@ -174,6 +200,8 @@ class Lid:
         amount *= ramp(-d, -reach, -0.5 * self.band)[:, None] * ramp(d, -0.05, -0.01)[:, None]
         amount *= (ramp(self._u, -0.06, 0.02) * ramp(-self._u, -1.0, -0.9))[None]
         self.lash: Plane = amount.astype(np.float32)
+        mass = float(amount[:, (self._u > 0.15) & (self._u < 0.85)].sum(0).mean()) * (HIGH - LOW) / len(d)
+        self.line = float(np.interp(mass, [0.01, 0.09], LINE))
         band = lab[(d > -0.02) & (d < self.band)].reshape(-1, 3)
         ink = band[band[:, 0] <= np.percentile(band[:, 0], 20)].mean(0)
         level = float(np.median(self.skin[:, 0]))
@@ -183,16 +211,14 @@ class Lid:
 
     def _hairs(self, lab: Plane, d: Array, contrast: float) -> None:
         """Lashes that reach over the crease, (m, n) in 0..1, and the skin without them."""
-        light = np.ascontiguousarray(lab[..., 0])
-        wide = max(3, round(0.16 * light.shape[1])) | 1
-        around = cv2.dilate(cv2.blur(light, (wide, 1)), np.ones((1, 3)))
-        hair = np.clip((0.97 * around - light) / max(0.3 * contrast, 3.0), 0, 1)
+        # They are narrow across; folds and shadows, however slanted, are not.
+        wide = max(3, round(HAIR * lab.shape[1])) | 1
+        bare = cv2.morphologyEx(self.seen, cv2.MORPH_CLOSE, np.ones((1, wide), np.uint8))
+        hair = (lab_of(bare)[..., 0] - lab[..., 0]) / max(0.3 * contrast, 3.0)
         hair *= (ramp(d, 0.0, 0.02) * ramp(-d, -SPILL[1], -SPILL[0]))[:, None]
-        mask = cv2.dilate((hair > 0.25).astype(np.uint8), np.ones((3, 3), np.uint8))
-        self.bare: Plane = cv2.inpaint(np.clip(self.seen, 0, 255).astype(np.uint8), mask, 3, cv2.INPAINT_TELEA).astype(
-            np.float32
-        )
-        self.hair: Plane = cv2.GaussianBlur(cv2.dilate(mask, np.ones((3, 3), np.uint8)).astype(np.float32), (0, 0), 1.0)
+        mask = cv2.dilate((hair > 0.25).astype(np.float32), np.ones((3, 3), np.uint8))
+        self.hair: Plane = cv2.GaussianBlur(cv2.dilate(mask, np.ones((3, 3), np.uint8)), (0, 0), 1.0)
+        self.bare: Plane = self.seen + (bare - self.seen) * cv2.GaussianBlur(mask, (0, 0), 0.7)[..., None]
 
     def _texture(self, grain: Plane, frame: _Frame) -> None:
         """Surface of the painted skin, (m, n) factors."""
@@ -229,7 +255,7 @@ class Lid:
         tall = np.maximum(tall, 0.02 + (self.band + 0.01) * corner)
         row = np.clip((u - self._u[0]) / (self._u[1] - self._u[0]), 0, len(self._u) - 1)
         d = height - np.interp(u, self._u, edge)
-        tall, own = np.interp(u, self._u, tall), np.interp(u, self._u, self._height)
+        tall, own, folds = (np.interp(u, self._u, v) for v in (tall, self._height, self._folds))
         # The skin: the band keeps its thickness, what is above lengthens.
         band = self.band
         source = np.where(d < band, d, band + (d - band) * (own - band) / np.maximum(tall - band, 0.01))
@@ -239,18 +265,20 @@ class Lid:
         s = np.clip(d / tall, 0, 1)
         across = np.clip(u, 0, 1)
         bulge = 0.05 * np.exp(-(((s - 0.5) / 0.28) ** 2)) * np.sin(np.pi * across)
-        shade = 1 + bulge - 0.08 * np.exp(-s / 0.15) - 0.07 * (1 - np.sin(np.pi * across))
+        shade = 1 + bulge - 0.08 * np.exp(-s / 0.15) - 0.16 * (1 - np.sin(np.pi * across))
         lab[..., 0] *= shade * self._at(self.grain, row, np.clip(d, LOW, HIGH))
         clean = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255
         smooth = float(ramp(np.array(closed), *SMOOTH))
         # Where lashes are on the source's skin it is replaced at once: they are laid on again below.
         own_lash = self._at(self.lash, row, source)
-        sunk = smoothstep((1.1 - d / tall) / 0.5)
+        more = folds * smooth
+        fade = tall * (0.5 - 0.3 * np.clip(more / 0.06, 0, 1)) + 0.4 * more
+        sunk = smoothstep((1.1 * tall + 1.4 * more - d) / fade)
         weight = (np.maximum(smooth, np.minimum(1, 1.6 * own_lash)) * sunk)[..., None]
         layer = seen + (clean - seen) * weight
         pixel = 1 / width
         inside = np.maximum(sunk, self._at(self.hair, row, source)) * ramp(d, -0.5 * pixel, 0.5 * pixel)
-        inside *= smoothstep((u + 0.05) / 0.17) * smoothstep((1.04 - u) / 0.13)
+        inside *= smoothstep((u + 0.05) / 0.24) * smoothstep((1.04 - u) / 0.24)
         part = np.ascontiguousarray(out[y0:y1, x0:x1], np.float32)
         part += (layer - part) * inside[..., None].astype(np.float32)
         # The crease, as dark as the face has lines.
@@ -264,8 +292,9 @@ class Lid:
         turn = float(np.interp(openness, TURN[::-1], [-DOWN, 1.0]))
         length = np.sign(turn if turn else 1.0) * max(abs(turn), FLATTEST)
         lash = self._at(self.lash, row, d / length) * (FAINT if length < 0 else 1.0)
-        thick = max(LINE, 0.8 * pixel)
-        line = 0.85 * self.depth * np.exp(-((d / thick) ** 2)) * ramp(u, -0.05, 0.06) * ramp(-u, -1.0, -0.8)
+        thick = max(self.line, 0.8 * pixel)
+        line = np.exp(-((np.where(d < 0, d / 1.7, d) / thick) ** 2))  # lashes and their shadow lie below it
+        line *= 0.85 * self.depth * ramp(u, -0.05, 0.10) * ramp(-u, -1.0, -0.75)
         ink = np.clip(np.maximum(lash * min(1.0, 1.2 * self.depth), line), 0, 1)[..., None].astype(np.float32)
         part += (self._ink - part) * ink
         blend(out, part, np.full(part.shape[:2], shown, np.float32), int(x0), int(y0))

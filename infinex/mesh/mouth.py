@@ -52,6 +52,7 @@ FEW_TEETH = 0.03  # share of the mouth from where on teeth tell their own colour
 TOOTH_RANGE = 0.6  # of the colours of teeth, of what compression and light made of it
 FACE_LIGHT, EYE_WHITE = 90, 92  # percentiles of lightness of a face, and of its eyes
 DULL = 0.92  # share of the face's light from which on an eye white counts as one: dark and narrow eyes show none
+OVERLOOKED = (0.85, 1.6, 0.6)  # share of their light that teeth have at once; times the lip's light; share in the seam
 LIP_RIM = 0.10  # IOD from the line of the lips within which a performer's lip may be in the way
 LARGEST = 288  # widest mouth modelled, in pixels; larger ones are enlarged
 STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
@@ -109,7 +110,9 @@ class MouthTone:
         if upper > 0:
             beneath = _beneath(image, points, own_lips)
             teeth = _teeth_of(lab_of(part)[polygon_mask(H, W, p[top.LIPS_INNER]) > 0.5], own_lips)
-            ceiling = ceiling if teeth is None else max(ceiling, float(teeth[0]) + GLOSS)
+        else:
+            beneath, teeth = _overlooked(image, points)
+        ceiling = ceiling if teeth is None else max(ceiling, float(teeth[0]) + GLOSS)
         return MouthTone(own_skin, own_lips, patch.astype(np.float32), upper, ceiling, teeth, beneath)
 
 
@@ -142,6 +145,32 @@ def _beneath(image: Image, points: Array, lips: NDArray) -> Array | None:
     reach[[0, 1, -2, -1]] = 0
     reach = np.convolve(np.pad(reach, 1, "edge"), [0.25, 0.5, 0.25], "valid")
     return np.asarray(reach) if reach.max() > 0.08 else None
+
+
+def _overlooked(image: Image, points: Array) -> tuple[Array | None, NDArray[np.float32] | None]:
+    """What `_beneath` and `_teeth_of` tell of a smile that the tracker takes for closed lips; None twice if it is none.
+
+    Its teeth lie where the lower lip should be: light from the very edge on, under a dark seam, as far as a lip that
+    is darker. The light on a lip that is wet grows from its edge."""
+    inner, outer = points[top.LIPS_INNER_LOWER, :2], points[top.LIPS_OUTER_LOWER, :2]
+    down = np.linspace(-0.2, 0.9, 23)
+    places = (inner + down[:, None, None] * (outer - inner)).astype(np.float32)
+    lab = lab_of(cv2.remap(image, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    light = lab[..., 0]
+    begins, rest = light[(down > 0.03) & (down < 0.12)].mean(0), light[down > 0.7].mean(0)
+    most = light[(down > 0.03) & (down < 0.5)].max(0)
+    seam = light[down < -0.08].min(0)
+    shows = (begins > OVERLOOKED[0] * most) & (most > OVERLOOKED[1] * rest) & (seam < OVERLOOKED[2] * most)
+    shows[[0, 1, -2, -1]] = False
+    if shows.sum() < 3:
+        return None, None
+    still = np.minimum.accumulate((light > (most + rest) / 2)[down > 0.03], 0)
+    reach = np.where(still & shows, down[down > 0.03][:, None], 0).max(0)
+    reach = np.convolve(np.pad(reach, 2), [0.1, 0.2, 0.4, 0.2, 0.1], "valid")
+    teeth = lab[(down > 0.03) & (down < 0.25)][:, shows].reshape(-1, 3)
+    teeth = np.asarray(teeth[teeth[:, 0] >= np.percentile(teeth[:, 0], 50)].mean(0), np.float32)
+    redness = float(np.median(lab[down > 0.7, 3:8, 1]))
+    return (reach, teeth) if teeth[1] < 0.7 * max(redness, 0.0) + 3 else (None, None)
 
 
 @dataclass(frozen=True)

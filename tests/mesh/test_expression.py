@@ -17,6 +17,7 @@ from infinex.media.image import read_image
 from infinex.mesh.engine import MeshOptions, PreparedFace
 from infinex.mesh.expression import BROWS, CHEEKS, WIDTH, fuller, read
 from infinex.mesh.furrows import FILMED, of_performer
+from infinex.mesh.saturate import Saturation
 from infinex.motion import Move, Rest
 
 NONE = np.zeros((top.POINTS, 3))
@@ -74,7 +75,7 @@ def face(portrait: Path) -> PreparedFace:
 
 def test_only_filmed_performances_are_amended(face: PreparedFace) -> None:
     """Where lids were measured somebody was filmed; moves of units are exact as they are."""
-    offsets = units_offsets({"AU12": 0.6})
+    offsets = units_offsets({"AU2": 0.6})
     rest = Rest(top.mean_face())
     move = Move(0.0, rest.rotation, rest.translation, 1.0, offsets, rest.gaze)
     targets = []
@@ -83,4 +84,26 @@ def test_only_filmed_performances_are_amended(face: PreparedFace) -> None:
         canvas = face.source.image.copy()
         targets.append(face.draw(canvas, Drive(move)).target)
     written, filmed = targets
-    assert np.ptp(filmed.face[[61, 291], 0]) > np.ptp(written.face[[61, 291], 0]) + 0.01
+    brow = top.RIGHT_BROW
+    assert filmed.face[brow, 1].mean() < written.face[brow, 1].mean() - 0.002
+
+
+def test_a_smile_on_a_smile_ends_where_one_does() -> None:
+    """A portrait that smiles takes the beginning of a smile as it is, little of its end, and a frown wholly; one that
+    does not, or whose performer smiled as much at rest, takes everything."""
+    mean = top.mean_face()
+    smiling = mean + units_offsets({"AU12": 0.9, "AU6": 0.6})
+    corner = [61, 291]
+
+    def spread(offsets: np.ndarray) -> float:
+        return float(np.ptp(offsets[corner, 0]) + np.abs(offsets[corner, 1]).mean())
+
+    more = Saturation(smiling, mean)
+    assert more.worn.get("AU12", 0) > 0.4
+    full, faint = units_offsets({"AU12": 1.0}), units_offsets({"AU12": 0.05})
+    assert spread(more(full)) < 0.7 * spread(full)
+    assert spread(more(faint)) > 0.85 * spread(faint)
+    assert spread(more(full)) > spread(more(0.6 * full)) > spread(more(0.3 * full))
+    np.testing.assert_array_equal(more(-full)[corner], -full[corner])
+    np.testing.assert_array_equal(Saturation(mean, mean)(full), full)
+    np.testing.assert_array_equal(Saturation(smiling, smiling)(full), full)
