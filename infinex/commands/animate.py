@@ -131,6 +131,9 @@ def animate(
     neutral: Annotated[
         bool, typer.Option("--neutral", help="Take the portrait's own expression off first: its smile, its open mouth.")
     ] = False,
+    open_eyes: Annotated[
+        bool, typer.Option("--open-eyes", help="Draw closed eyes open first; their iris is made up.")
+    ] = False,
     album: Annotated[
         str, typer.Option(help="A folder of pictures or a clip of the same person, whose mouths are shown.")
     ] = "",
@@ -205,7 +208,7 @@ def animate(
         report(done.as_dict(), as_json, f"{done.output}: {done.frames} frames, {done.width}x{done.height}")
         return
     options = Options(
-        face=face, box=parse_box(box), size=size, background=background,
+        face=face, box=parse_box(box), size=size, background=background, open_eyes=open_eyes,
         reference=reference, smooth=smooth, keep_readable=keep_readable, driver_face=driver_face,
         start=parse_time(start, "--start") or 0.0, end=parse_time(end, "--end"), fps=fps,
         parts=tuple(p.strip() for p in parts.split(",") if p.strip()), strength=strength, absolute=absolute, loop=loop,

@@ -159,7 +159,7 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
         output = check_output(output)
         seal = seal_of(options, output)
     window = _window()
-    stage = make_stage(load_source(source, options.face, options.box, options.size), options)
+    stage = make_stage(load_source(source, options.face, options.box, options.size, options.open_eyes), options)
     h, w = stage.image.shape[:2]
     size = panel_size(w, h) if options.panel else (w, h)
     virtual = _virtual_camera(*size)
