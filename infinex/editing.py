@@ -130,6 +130,7 @@ def edit(
     background: str = "keep",
     neutral: bool = False,
     album: str = "",
+    open_eyes: bool = False,
 ) -> RGB:
     """Give the portrait in `source` an expression; returns (H, W, 3) uint8 and writes `output` where named.
 
@@ -140,9 +141,9 @@ def edit(
     `units` is text such as "AU12=0.8,AU6=0.5" or a mapping; `emotion` a name such as "happy" or "happily
     surprised" whose units, times `strength` (0..1), come on top. Intensities of 0 return the picture as it is:
     an output of the same kind is then a copy of the file. `box` is x, y, width, height of the face. `mark` draws a
-    small visible mark, `neutral` takes the portrait's own expression off first, `sign` (certificate chain and key, PEM)
-    adds a C2PA manifest. To `notes` is added what cannot be done or seen, a line each. Raises an InfinexError for
-    whatever the user can mend."""
+    small visible mark, `neutral` takes the portrait's own expression off first, `open_eyes` draws closed ones open,
+    `sign` (certificate chain and key, PEM) adds a C2PA manifest. To `notes` is added what cannot be done or seen, a
+    line each. Raises an InfinexError for whatever the user can mend."""
     wanted = expression(units, emotion, strength, exaggerate)
     if output is not None:
         output = Path(output)
@@ -156,7 +157,7 @@ def edit(
     seal = Seal(*sign) if sign is not None and output is not None else None
     if seal is not None and output is not None:
         seal.check(output)
-    sources = load_source(source, face, box)
+    sources = load_source(source, face, box, open_eyes=open_eyes)
     if unchanged and output is not None and sources[0].cutout is not None and output.suffix.lower() in TRANSPARENT:
         background = "none"
     editor = Editor(sources, shading, background, neutral, album)
@@ -165,7 +166,7 @@ def edit(
         notes += [*unchecked(album), *editor.remarks(wanted)]
     if output is None:
         return image
-    plain = unchanged and not grid and not mark and not neutral and seal is None
+    plain = unchanged and not grid and not mark and not neutral and not open_eyes and seal is None
     if plain and not any(wanted.values()) and _same_kind(Path(source), output):
         with atomic_path(output) as temporary:
             shutil.copyfile(source, temporary)

@@ -25,6 +25,7 @@ class SourceOptions:
     face: str = "largest"  # largest, all, a number from the left, or a driver for each: 1=a.mp4,2=nod
     box: Box | None = None  # x, y, width, height in the source
     size: int | None = None  # longer side of the result, pixels
+    open_eyes: bool = False  # closed ones are drawn open first
     background: str = "keep"  # keep, none (transparent), a colour by name or #rrggbb, or a picture's path
 
 

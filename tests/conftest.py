@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import functools
+import hashlib
 import os
+import sys
+from collections import OrderedDict
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see infinex.cli
 
@@ -20,6 +25,43 @@ def _folder(variable: str, default: str) -> Path:
     if not path.is_dir():
         pytest.skip(f"{path} is missing; set {variable} to the folder of real inputs")
     return path
+
+
+KEPT = 24  # pictures taken apart that are kept for the tests that follow
+SLOW = ("refined", "behind", "parted")  # what takes a portrait apart: a second each, always the same for the same
+
+
+def _kept(slow: Callable[..., Any]) -> Callable[..., Any]:
+    """`slow`, which depends on its arguments alone, called once for the same ones."""
+    answers: OrderedDict[bytes, Any] = OrderedDict()
+
+    def copied(answer: Any) -> Any:
+        return tuple(a.copy() for a in answer) if isinstance(answer, tuple) else answer.copy()
+
+    @functools.wraps(slow)
+    def kept(*args: Any) -> Any:
+        key = hashlib.blake2b()
+        for a in args:
+            key.update(repr((getattr(a, "shape", None), getattr(a, "dtype", a))).encode())
+            key.update(np.ascontiguousarray(a).data)
+        found = answers.get(key.digest())
+        if found is None:
+            found = answers[key.digest()] = copied(slow(*args))
+            if len(answers) > KEPT:
+                answers.popitem(last=False)
+        answers.move_to_end(key.digest())
+        return copied(found)
+
+    return kept
+
+
+@pytest.fixture(autouse=True)
+def taken_apart_once() -> None:
+    """Tests that animate the same portrait take it apart once; those of the parts call the parts themselves."""
+    layers = sys.modules.get("infinex.mesh.layers")
+    for name in SLOW if layers is not None else ():
+        if not hasattr(getattr(layers, name), "__wrapped__"):
+            setattr(layers, name, _kept(getattr(layers, name)))
 
 
 @pytest.fixture(scope="session")

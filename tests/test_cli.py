@@ -48,7 +48,7 @@ def small(portrait: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_animate_by_a_bundled_motion(portrait: Path, tmp_path: Path) -> None:
     out = tmp_path / "out.mp4"
-    result = run_anew("animate", portrait, "--motion", "wink", "-o", out, "--json")
+    result = run_anew("animate", portrait, "--motion", "wink", "--start", 1, "--end", 1.6, "-o", out, "--json")
     assert result.returncode == 0, result.stderr
     summary = json.loads(result.stdout.strip().splitlines()[-1])
     info = probe(out)
@@ -65,14 +65,17 @@ def test_animate_by_a_bundled_motion(portrait: Path, tmp_path: Path) -> None:
 
 @pytest.mark.data
 def test_animate_by_a_clip_keeps_rate_duration_and_sound(small: Path, data_dir: Path, tmp_path: Path) -> None:
-    driver = data_dir / "raw" / "video-retalking_2.mp4"
+    driver = data_dir / "field" / "base.mp4"
     out = tmp_path / "out.mp4"
     result = run("animate", small, driver, "-o", out, "--no-refine")
     assert result.returncode == 0, result.stderr
     mine, theirs = probe(out), probe(driver)
     assert mine.fps == theirs.fps and abs(mine.frames - theirs.frames) <= 1 and mine.has_audio
     silent = tmp_path / "silent.webm"
-    assert run("animate", small, driver, "-o", silent, "--audio", "none", "--panel", "--no-refine").returncode == 0
+    assert (
+        run("animate", small, driver, "-o", silent, "--audio=none", "--panel", "--no-refine", "--end=0.5").returncode
+        == 0
+    )
     info = probe(silent)
     assert not info.has_audio and info.width == 4 * read_image(small).shape[1]
 
@@ -106,18 +109,16 @@ def test_a_still_driver_gives_a_still_result(small: Path, data_dir: Path, tmp_pa
 @pytest.mark.parametrize("name", ["rotation-metadata.mp4", "variable-frame-rate.mp4", "ten-bit.mkv", "odd-size.webm"])
 def test_odd_drivers(small: Path, data_dir: Path, tmp_path: Path, name: str) -> None:
     summary = infinex.animate(
-        small, data_dir / "odd" / name, tmp_path / "out.mp4", infinex.Options(size=128, refine=False)
+        small, data_dir / "odd" / name, tmp_path / "out.mp4", infinex.Options(size=128, refine=False, start=2)
     )
-    assert abs(summary.duration - float(probe(data_dir / "odd" / name).duration or 0)) < 0.1
+    assert abs(summary.duration - float(probe(data_dir / "odd" / name).duration or 0) + 2) < 0.1
 
 
 @pytest.mark.data
 @pytest.mark.parametrize("name", ["alpha.png", "face-sideways.jpg", "sixteen-bit.png", "grey.png"])
 def test_odd_sources(data_dir: Path, tmp_path: Path, name: str) -> None:
-    options = infinex.Options(size=200)
-    assert infinex.animate(data_dir / "odd" / name, "wink", tmp_path / "out.gif", options).frames == len(
-        infinex.load_motion("wink")
-    )
+    options = infinex.Options(size=200, start=1, end=1.4)
+    assert infinex.animate(data_dir / "odd" / name, "wink", tmp_path / "out.gif", options).frames > 8
 
 
 @pytest.mark.parametrize(
@@ -161,7 +162,7 @@ def test_an_input_is_never_overwritten(write_clip: Callable[..., Path], small: P
 
 
 def test_ctrl_c_leaves_nothing(portrait: Path, tmp_path: Path) -> None:
-    words = ["animate", str(portrait), "--motion", "talking", "--size", "3000", "-o", str(tmp_path / "out.mp4")]
+    words = ["animate", str(portrait), "--motion", "talking", "--size", "1500", "-o", str(tmp_path / "out.mp4")]
     # A shell that starts us in the background has us ignore the signal; a person's terminal does not.
     code = (
         "import signal; signal.signal(signal.SIGINT, signal.default_int_handler); from infinex.cli import main; main()"
@@ -182,7 +183,7 @@ def test_ctrl_c_leaves_nothing(portrait: Path, tmp_path: Path) -> None:
 
 @pytest.mark.data
 def test_track_and_replay(small: Path, data_dir: Path, tmp_path: Path) -> None:
-    clip = data_dir / "clips" / "train" / "retalking_2_00.mp4"
+    clip = data_dir / "clips" / "train" / "latentsync_1_01.mp4"
     out = tmp_path / "a.motion.npz"
     result = run("track", clip, "-o", out, "--csv")
     assert result.returncode == 0, result.stderr
@@ -190,7 +191,7 @@ def test_track_and_replay(small: Path, data_dir: Path, tmp_path: Path) -> None:
     table = (tmp_path / "a.csv").read_text().splitlines()
     assert len(table) == len(motion) + 1 and "AU12" in table[0] and "yaw" in table[0]
     assert motion.units is not None and motion.units.min() >= 0 and motion.units.max() <= 1
-    replay = infinex.animate(small, out, tmp_path / "a.gif")
+    replay = infinex.animate(small, out, tmp_path / "a.gif", infinex.Options(size=96, refine=False))
     assert replay.frames == len(motion)
     assert "must end in .motion.npz" in refused(run("track", clip, "-o", tmp_path / "a.npz"))
 
@@ -215,7 +216,7 @@ def test_several_faces(data_dir: Path, tmp_path: Path) -> None:
     for which, faces in (("all", 2), ("1", 1)):
         folder = tmp_path / which
         summary = infinex.animate(
-            couple, infinex.load_motion("wink").trim(0.5, 1.2), folder, infinex.Options(face=which)
+            couple, infinex.load_motion("wink").trim(0.5, 1.0), folder, infinex.Options(face=which)
         )
         assert summary.faces == faces
         frame = read_image(sorted(folder.iterdir())[10])
@@ -226,7 +227,8 @@ def test_several_faces(data_dir: Path, tmp_path: Path) -> None:
 
 @pytest.mark.data
 def test_a_still_picture_drives(small: Path, data_dir: Path, tmp_path: Path) -> None:
-    summary = infinex.animate(small, data_dir / "portraits" / "joyvasa_joyvasa_005.jpg", tmp_path / "o.mp4")
+    summary = infinex.animate(small, data_dir / "portraits" / "joyvasa_joyvasa_005.jpg", tmp_path / "o.mp4",
+                              infinex.Options(refine=False))  # fmt: skip
     assert summary.duration == 2.6
     with VideoReader(tmp_path / "o.mp4") as reader:
         frames = [f.image.astype(int) for f in reader]
@@ -237,7 +239,7 @@ def test_a_still_picture_drives(small: Path, data_dir: Path, tmp_path: Path) -> 
 def test_a_clip_as_source_keeps_its_own_head(data_dir: Path, tmp_path: Path) -> None:
     clips = data_dir / "clips" / "train"
     source, driver = clips / "retalking_2_00.mp4", clips / "latentsync_1_01.mp4"
-    summary = infinex.animate(source, driver, tmp_path / "o.mp4")
+    summary = infinex.animate(source, driver, tmp_path / "o.mp4", infinex.Options(refine=False))
     assert abs(summary.duration - 1.76) < 0.1
     with VideoReader(tmp_path / "o.mp4") as mine, VideoReader(source) as theirs:
         for a, b in zip(mine, theirs):
@@ -251,8 +253,9 @@ def test_python_api_in_five_lines(portrait: Path, tmp_path: Path) -> None:
     assert not np.array_equal(frames[0], frames[-1])
 
 
-def test_doctor_motions_version() -> None:
-    result = run_anew("doctor")
+def test_doctor_motions_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infinex.doctor.TIMED", (4, 8))  # pictures by which this machine is measured
+    result = run("doctor")
     assert result.returncode == 0 and "all is well" in result.stdout
     assert "smile" in run("motions").stdout
     assert infinex.__version__ in run("--version").stdout

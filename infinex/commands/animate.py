@@ -140,6 +140,9 @@ def animate(
     neutral: Annotated[
         bool, typer.Option("--neutral", help="Take the portrait's own expression off first: its smile, its open mouth.")
     ] = False,
+    open_eyes: Annotated[
+        bool, typer.Option("--open-eyes", help="Draw closed eyes open first; their iris is made up.")
+    ] = False,
     album: Annotated[
         str, typer.Option(help="A folder of pictures or a clip of the same person, whose mouths are shown.")
     ] = "",
@@ -216,7 +219,7 @@ def animate(
     if voiced and driving is not None and (driving.startswith("camera:") or is_stream(driving)):
         raise InputError("a voice cannot be laid over a camera or a stream; name a clip, or leave it out")
     options = Options(
-        face=face, box=parse_box(box), size=size, background=background,
+        face=face, box=parse_box(box), size=size, background=background, open_eyes=open_eyes,
         reference=reference, smooth=smooth, keep_readable=keep_readable, driver_face=driver_face,
         start=parse_time(start, "--start") or 0.0, end=parse_time(end, "--end"), fps=fps,
         parts=tuple(p.strip() for p in parts.split(",") if p.strip()), strength=strength, absolute=absolute, loop=loop,

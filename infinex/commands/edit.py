@@ -36,6 +36,9 @@ def edit(
     neutral: Annotated[
         bool, typer.Option("--neutral", help="Take the portrait's own expression off first: its smile, its open mouth.")
     ] = False,
+    open_eyes: Annotated[
+        bool, typer.Option("--open-eyes", help="Draw closed eyes open first; their iris is made up.")
+    ] = False,
     no_shading: Annotated[bool, typer.Option("--no-shading", help="Do not deepen furrows.")] = False,
     exaggerate: Annotated[bool, typer.Option("--allow-exaggeration", help="Intensities up to 2 instead of 1.")] = False,
     face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
@@ -60,7 +63,7 @@ def edit(
     from infinex.editing import expression
     from infinex.media.image import SUFFIXES
 
-    if units is None and emotion is None and text is None and not neutral:
+    if units is None and emotion is None and text is None and not neutral and not open_eyes:
         raise InputError('say which expression: --units "AU12=0.8", --emotion happy, --text "she smiles", or --neutral')
     if text is not None and (units is not None or emotion is not None):
         raise InputError("--text says it all: leave out --units and --emotion")
@@ -79,7 +82,7 @@ def edit(
         image = run(
             photo, wanted, output, grid=grid, shading=not no_shading, exaggerate=exaggerate,
             face=face, box=where, mark=mark, sign=sign, background=background, notes=notes,
-            neutral=neutral, album=album,
+            neutral=neutral, album=album, open_eyes=open_eyes,
         )  # fmt: skip
         summary = {
             "output": str(output), "units": wanted, "width": image.shape[1], "height": image.shape[0],
@@ -101,6 +104,7 @@ def edit(
         background=background,
         neutral=neutral,
         album=album,
+        open_eyes=open_eyes,
     )
     if text is not None:
         with progress_bar("animating", quiet or as_json) as update:

@@ -9,6 +9,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.errors import Note, option
 from infinex.face import topology as top
 from infinex.face.pose import Pose
 from infinex.face.reading import BROWS, read_units
@@ -37,14 +38,26 @@ class Portrait(Protocol):
     pose: Pose
 
 
-def closed_eyes(portrait: Portrait) -> str | None:
-    """A line where an eye of the portrait is closed."""
+def closed_sides(portrait: Portrait) -> list[int]:
+    """Which eyes of the portrait are closed: 0 the right one, 1 the left one."""
     right, left = map(float, portrait.openness)
     if max(right, left) < CLOSED:
-        return "the eyes are closed in this picture and stay closed: nothing is known of what is behind the lids"
+        return [0, 1]
     if min(right, left) < WINK and float(portrait.pose.rotation[2, 2]) > FACING:
-        return f"the {'right' if right < left else 'left'} eye is closed in this picture and stays closed"
-    return None
+        return [0 if right < left else 1]
+    return []
+
+
+def closed_eyes(portrait: Portrait) -> str | None:
+    """A line where an eye of the portrait is closed."""
+    sides = closed_sides(portrait)
+    if not sides:
+        return None
+    if len(sides) == 2:
+        said = "the eyes are closed in this picture and stay closed: nothing is known of what is behind the lids"
+    else:
+        said = f"the {('right', 'left')[sides[0]]} eye is closed in this picture and stays closed"
+    return Note(f"{said}; {option('open_eyes')} draws {'some' if len(sides) == 2 else 'one'}")
 
 
 def changes(before: RGB, after: RGB, box: Box) -> bool:

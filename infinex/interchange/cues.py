@@ -123,7 +123,7 @@ def read(path: Path) -> Take:
         raise InputError(f"{path}: {error.strerror or 'cannot be read'}") from error
     try:
         cues = _json(text) if text.lstrip().startswith("{") else _vtt(text) if text.startswith("WEBVTT") else _tsv(text)
-    except (ValueError, KeyError, TypeError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise InputError(f"{path.name} holds no mouth cues that can be read ({error})") from error
     if not cues:
         raise InputError(f"{path.name} holds no mouth cues")

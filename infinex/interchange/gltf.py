@@ -247,7 +247,8 @@ def _values(whole: dict[str, Any], binary: bytes, number: int) -> Array:
     width = {"SCALAR": 1, "VEC3": 3, "VEC4": 4}[accessor["type"]]
     at = int(view.get("byteOffset", 0)) + int(accessor.get("byteOffset", 0))
     values = np.frombuffer(binary, "<f4", int(accessor["count"]) * width, at)
-    return values.reshape(-1, width).astype(np.float64)
+    with np.errstate(invalid="ignore"):  # what is no number is told by the caller
+        return values.reshape(-1, width).astype(np.float64)
 
 
 def read(path: Path) -> Take:
@@ -264,7 +265,7 @@ def read(path: Path) -> Take:
             times, values = _values(whole, binary, sampler["input"])[:, 0], _values(whole, binary, sampler["output"])
             tracks.append((target["node"], target["path"], times, values))
         return _take(whole, tracks, path.name)
-    except (KeyError, IndexError, TypeError, ValueError, AttributeError) as error:
+    except (KeyError, IndexError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise InputError(f"{path.name} holds no animation of a face that can be read ({error})") from error
 
 

@@ -67,7 +67,7 @@ def read_jobs(what: Path, driving: str | None = None) -> list[Job]:
             continue
         try:
             row = json.loads(line)
-        except (json.JSONDecodeError, RecursionError) as error:
+        except (ValueError, RecursionError) as error:
             raise InputError(f"{what.name}, line {k}: not JSON") from error
         if not isinstance(row, dict):
             raise InputError(f"{what.name}, line {k}: an object is wanted, with source, driving and output")
@@ -114,7 +114,7 @@ def done_before(manifest: Path, out: Path) -> dict[str, dict[str, Any]]:
         for line in manifest.read_text(encoding="utf-8", errors="replace").splitlines():
             try:
                 row = json.loads(line)
-            except json.JSONDecodeError:
+            except (ValueError, RecursionError):
                 continue
             if isinstance(row, dict) and row.get("status") == "done" and (out / str(row.get("output"))).is_file():
                 rows[str(row.get("key"))] = row

@@ -86,6 +86,8 @@ def animate_film(source: Path, driving: Driving, out: Path, o: Options, progress
     parts = [p for p in o.parts if p not in ("pose", "scale")]
     if o.panel:
         raise InputError(f"{option('panel')} needs a still picture as source")
+    if o.open_eyes:
+        raise InputError(f"{option('open_eyes')} is for a portrait, not for a film")
     if o.loop:
         raise InputError(f"{option('loop')} needs a still picture as source: a filmed head does not end where it began")
     if not find_engine(o.engine).system.films:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from infinex.engine import Source, find_engine
 from infinex.errors import InputError, option
 from infinex.face.tracker import Box, choose, shared_finder
+from infinex.face.waking import opened
 from infinex.media.image import is_image, read_image, read_rgba
 from infinex.media.sink import supports_alpha
 from infinex.media.strip import is_sequence
@@ -33,12 +34,14 @@ def _resized(image: RGB, size: int | None) -> RGB:
 
 
 def load_source(
-    path: str | Path, face: str = "largest", box: Box | None = None, size: int | None = None, clip: bool = False
+    path: str | Path, face: str = "largest", box: Box | None = None, size: int | None = None, open_eyes: bool = False,
+    clip: bool = False,
 ) -> list[Source]:
     """The portraits in a picture file, one for each chosen face, all over the same image; of a `clip`, its first
     picture that shows a face.
 
-    `box` is x, y, width, height in pixels of the file. Raises InputError or FaceNotFoundError."""
+    `box` is x, y, width, height in pixels of the file; with `open_eyes` closed ones are drawn open. Raises InputError
+    or FaceNotFoundError."""
     original, cutout = (_first_of(path), None) if clip else _read_portrait(path)
     image = _resized(original, size)
     if cutout is not None:
@@ -54,6 +57,17 @@ def load_source(
             faces = [finder.in_box(image, (x, y, x + w, y + h))]
         else:
             faces = choose(finder.find(image), face, Path(path).name)
+        before = image
+        for i, one in enumerate(faces if open_eyes else ()):
+            awake, faces[i] = opened(image, one, finder.mesh)
+            if cutout is not None:
+                cutout = np.dstack([np.where((awake != image).any(-1, keepdims=True), awake, cutout[..., :3]),
+                                    cutout[..., 3]])  # fmt: skip
+            image = awake
+        if open_eyes and image is before:
+            raise InputError(
+                f"{option('open_eyes')}: no eye in {Path(path).name} is closed, or glasses and size hide that it is"
+            )
     return [Source(image, f, cutout) for f in faces]
 
 

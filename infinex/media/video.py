@@ -211,8 +211,13 @@ class VideoReader:
             return None, None
         if self._start and self._start >= duration - 1e-6:
             raise InputError(f"{self.path.name} is {duration:.1f} s long; it cannot start at {self._start:g} s")
-        duration = min(duration, self._end or duration) - self._start
-        return max(1, math.floor(duration * float(fps) + 0.5 - 1e-6)), duration
+        rest = duration - self._start
+        frames = max(1, math.floor(rest * float(fps) + 0.5 - 1e-6))
+        return min(frames, self._most(float(fps)) or frames), min(rest, (self._end or math.inf) - self._start)
+
+    def _most(self, rate: float) -> int | None:
+        """Frames up to `end`, a half one counting as one; None where no end was given."""
+        return None if self._end is None else max(1, math.floor((self._end - self._start) * rate + 0.5 + 1e-6))
 
     def __iter__(self) -> Iterator[VideoFrame]:
         generator = self._constant_rate()
@@ -224,7 +229,7 @@ class VideoReader:
 
     def _constant_rate(self) -> Generator[VideoFrame, None, None]:
         rate, origin = float(self.info.fps), self._zero + self._start
-        limit = math.inf if self._end is None else max(1, round((self._end - self._start) * rate))
+        limit = self._most(rate) or math.inf
         index, begun, end = 0, 0.0, 0.0
         slot: int | None = None
         last: Any = None
@@ -248,7 +253,7 @@ class VideoReader:
         if end <= 0:
             raise InputError(f"{self.path.name} ends before {self._start:g} s, where it should start")
         picture = self._picture(last)
-        least = 1 if self._start else index + 1
+        least = 1 if self._start or self._fps else index + 1
         for i in range(index, min(limit, max(least, math.floor(end * rate + 0.5 - 1e-6)))):  # type: ignore[type-var,arg-type]
             yield VideoFrame(i, i / rate, picture)
         promised, end = self._promised, end + self._start

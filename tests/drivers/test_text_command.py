@@ -20,7 +20,17 @@ def test_text_makes_a_clip_and_explains_itself(portrait: Path, tmp_path: Path) -
     write_image(picture, read_image(portrait)[:300, 90:390])
     out = tmp_path / "o.mp4"
     result = run(
-        "animate", picture, "--text", "she smiles at the zeppelin", "-o", out, "--size", 160, "--explain", "--json"
+        "animate",
+        picture,
+        "--text",
+        "she smiles at the zeppelin",
+        "-o",
+        out,
+        "--size",
+        160,
+        "--explain",
+        "--json",
+        "--no-refine",
     )
     assert result.returncode == 0, result.stderr
     lines = result.stdout.strip().splitlines()

@@ -235,6 +235,7 @@ def test_cues_are_as_rhubarb_writes_them(tmp_path: Path) -> None:
         "0.0\tQ\n1.0\tX\n",
         "nan\tA\n1\tX\n",
         '{"mouthCues": []}',
+        '{"mouthCues": [{"start": 0, "end": 1' + 400 * "0" + ', "value": "A"}]}',
         "0\tA\n99999999\tX\n",
     ],
 )
@@ -268,29 +269,3 @@ def test_rest_moves_nothing() -> None:
 def test_formats_and_endings_must_agree(style: str | None, name: str) -> None:
     with pytest.raises(InputError):
         formats.chosen(style, Path(name))
-
-
-@pytest.mark.slow
-@pytest.mark.parametrize("suffix", [".csv", ".glb", ".vrma", ".bvh", ".tsv", ".json", ".vtt"])
-def test_damaged_files_are_read_or_refused_in_one_line(suffix: str, tmp_path: Path) -> None:
-    rng = np.random.default_rng(5)
-    whole = []
-    for f in formats.FORMATS.values():
-        if f.suffix == suffix:
-            f.write(take(8), tmp_path / f"whole{suffix}")
-            whole.append((tmp_path / f"whole{suffix}").read_bytes())
-    for k in range(150):
-        data = bytearray(whole[k % len(whole)])
-        for _ in range(int(rng.integers(1, 9))):
-            if rng.random() < 0.3:
-                del data[int(rng.integers(len(data))) :]
-            at = int(rng.integers(max(1, len(data))))
-            data[at : at + int(rng.integers(0, 5))] = rng.bytes(int(rng.integers(0, 5)))
-        path = tmp_path / f"bad{suffix}"
-        path.write_bytes(data)
-        try:
-            back = formats.read(path)
-        except InputError as error:
-            assert str(error) and "\n" not in str(error)
-        else:
-            assert np.isfinite(back.shapes).all() and np.isfinite(back.head).all()

@@ -7,6 +7,7 @@
 from __future__ import annotations
 
 import faulthandler
+import itertools
 import random
 import resource
 import sys
@@ -15,6 +16,10 @@ from pathlib import Path
 import numpy as np
 
 from infinex.errors import InputError
+from infinex.interchange.formats import is_take
+from infinex.interchange.formats import read as read_take
+from infinex.interchange.take import TakeDriver
+from infinex.jobs.batch import read_jobs
 from infinex.media.audio import has_audio, read_audio
 from infinex.media.image import header_size, is_image, read_rgba, write_image
 from infinex.media.sink import open_sink
@@ -56,6 +61,11 @@ def read(path: Path, turn: int) -> bool:
     try:
         if suffix == ".npz":
             Motion.load(path)
+        elif suffix == ".jsonl":
+            assert read_jobs(path)
+        elif is_take(path):
+            shown = list(itertools.islice(TakeDriver(read_take(path)), FRAMES))
+            assert all(np.isfinite(x).all() for d in shown for x in (d.move.offsets, d.move.rotation, d.move.gaze))
         elif suffix in SOUNDS:
             has_audio(path)
             assert read_audio(path).ndim == 1

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import shutil
@@ -17,6 +18,8 @@ import pytest
 from PIL import Image
 
 import infinex
+from infinex.interchange.formats import FORMATS
+from infinex.interchange.take import Take
 from infinex.media.image import read_image
 from infinex.media.sink import open_sink
 from infinex.media.video import VideoReader
@@ -89,8 +92,14 @@ def _made(folder: Path, portrait: Path) -> None:
                 for part in resampler.resample(frame):
                     out.mux(stream.encode(part))
             out.mux(stream.encode())
-    for motion in sorted((Path(infinex.__file__).parent / "motions").glob("*.npz"))[:2]:
+    motions = sorted((Path(infinex.__file__).parent / "motions").glob("*.npz"))[:2]
+    for motion in motions:
         shutil.copy(motion, folder)
+    take = Take.of(Motion.load(motions[0].with_name("talking.motion.npz")).trim(0, 1))
+    for name, kind in FORMATS.items():
+        kind.write(take, folder / f"{name}{kind.suffix}")
+    jobs = [{"source": "m.png", "driving": "smile", "output": f"{i}.mp4", "options": {"size": 64}} for i in range(3)]
+    (folder / "m.jsonl").write_text("\n".join(map(json.dumps, jobs)))
 
 
 @pytest.fixture(scope="module")

@@ -487,6 +487,10 @@ def test_parts_that_do_not_exist_are_refused(write_clip: Callable[..., Path]) ->
         assert len(list(reader)) == reader.info.frames
     with VideoReader(path, fps=50, start=0.4, end=0.8) as reader:
         assert [number(f.image) for f in reader] == [10 + i // 2 for i in range(20)]
+    for start, end in ((0, 0.02), (0, 0.1), (0, 2), (0.1, 0.36), (0.3, 0.6), (0.62, 0.72), (0.62, 2)):  # some are
+        for fps in (None, 10, 30):  # half a frame longer than whole ones
+            with VideoReader(path, fps=fps, start=start, end=end) as reader:
+                assert len(list(reader)) == reader.info.frames, (start, end, fps)
 
 
 @pytest.mark.data

@@ -36,3 +36,13 @@ def client() -> Iterator[Any]:
 
     with TestClient(create_app(Settings(workers=1, queue=4, upload=64 << 20, duration=20, rate=10_000))) as one:
         yield one
+
+
+@pytest.fixture
+def endless(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Jobs begin and never end, and no process is started for them."""
+    from studio_helpers import Endless
+
+    from infinex.studio import jobs
+
+    monkeypatch.setattr(jobs, "_Worker", Endless)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 
@@ -31,3 +32,25 @@ def ended(client: Any, name: str, seconds: float = 900) -> dict[str, Any]:
             return dict(answer.json())
         time.sleep(0.1)
     raise AssertionError(f"not ended after {seconds} s: {answer.json()}")
+
+
+class Endless:
+    """A worker that is never done."""
+
+    ready, pipe, dead = True, property(lambda self: self), False
+
+    def __init__(self, cores: list[int], folder: Path) -> None:
+        pass
+
+    def send(self, task: Any) -> None:
+        pass
+
+    def poll(self, seconds: float) -> bool:
+        time.sleep(min(seconds, 0.05))
+        return False
+
+    def alive(self) -> bool:
+        return not self.dead
+
+    def stop(self) -> None:
+        self.dead = True

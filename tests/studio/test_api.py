@@ -43,6 +43,16 @@ def send(client: Any, source: Path, **data: Any) -> Any:
     return client.post("/v1/animations", files=files, data=data)
 
 
+SHORT = {"end": 0.2, "size": 96}  # of a motion, where any animation will do
+
+
+def done_with(client: Any, answer: Any) -> None:
+    """Let an animation end and remove it: to stop it would cost a worker."""
+    assert answer.status_code == 202, answer.text
+    ended(client, answer.json()["id"])
+    client.delete(f"/v1/animations/{answer.json()['id']}")
+
+
 def friendly(answer: Any) -> str:
     """A 4xx whose body is one sentence without a path of this machine or an option of the command line."""
     assert 400 <= answer.status_code < 500, (answer.status_code, answer.text)
@@ -104,7 +114,7 @@ def test_units_in_words(client: Any, small: Path) -> None:
 
 
 def test_words(client: Any, small: Path) -> None:
-    job = send(client, small, text="she smiles, then nods").json()
+    job = send(client, small, text="she smiles, then nods", **SHORT).json()
     assert ended(client, job["id"])["state"] == "done"
     friendly(send(client, small, text="qwrtz"))
 
@@ -117,11 +127,11 @@ def test_a_voice_alone_and_over_a_motion(client: Any, small: Path, data_dir: Pat
     if not speaks():
         pytest.skip("driving by a voice needs onnxruntime: pip install 'infinex[onnx]'")
     voice = tmp_path / "voice.wav"
-    _cut(next(iter(sorted((data_dir / "speech").glob("*.wav")))), voice, 2.0)
+    _cut(next(iter(sorted((data_dir / "speech").glob("*.wav")))), voice, 1.0)
     for more in ({}, {"motion": "nod"}):
-        job = send(client, small, speech=voice, **more).json()
+        job = send(client, small, speech=voice, size=96, **more).json()
         done = ended(client, job["id"])
-        assert done["state"] == "done" and 1.5 < done["result"]["duration"] < 2.6, done
+        assert done["state"] == "done" and 0.7 < done["result"]["duration"] < 1.3, done
         (tmp_path / "out.mp4").write_bytes(client.get(f"/v1/animations/{job['id']}/result").content)
         assert has_audio(tmp_path / "out.mp4")
     friendly(send(client, small, speech=small))  # a picture is no voice
@@ -133,7 +143,7 @@ def test_a_text_that_is_said(client: Any, small: Path, tmp_path: Path) -> None:
 
     if not (speaks() and voices()):
         pytest.skip("no voice is installed: pip install 'infinex[say]'")
-    answer = send(client, small, say="[smiles] Good day.", voice="espeak:en", voice_speed=1.5)
+    answer = send(client, small, say="[smiles] Good day.", voice="espeak:en", voice_speed=1.5, size=96)
     done = ended(client, answer.json()["id"])
     assert done["state"] == "done" and 1 < done["result"]["duration"] < 4 and done["result"]["captions"], done
     (tmp_path / "out.mp4").write_bytes(client.get(f"/v1/animations/{done['id']}/result").content)
@@ -147,8 +157,8 @@ def test_a_text_that_is_said(client: Any, small: Path, tmp_path: Path) -> None:
     ):  # fmt: skip
         friendly(send(client, small, **wrong))
     assert send(client, small, say="Hello", voice="../../x").status_code == 422
-    assert client.get(f"/v1/animations/{ended(client, send(client, small, motion='wink').json()['id'])['id']}/result"
-                      "?format=vtt").status_code == 404  # fmt: skip
+    silent = ended(client, send(client, small, motion="wink", **SHORT).json()["id"])
+    assert client.get(f"/v1/animations/{silent['id']}/result?format=vtt").status_code == 404
 
 
 def _cut(source: Path, target: Path, seconds: float) -> None:
@@ -174,7 +184,7 @@ def test_cancel_stops_the_work_at_once(client: Any, small: Path, data_dir: Path)
     assert client.get(f"/v1/animations/{job['id']}").json()["state"] == "cancelled"
     assert client.get(f"/v1/animations/{job['id']}/result").status_code == 409
     assert not list((client.app.state.studio.folder / "jobs").glob("*/driving")), "files of a cancelled job are left"
-    after = send(client, small, motion="wink", size=96).json()  # the queue goes on
+    after = send(client, small, motion="wink", **SHORT).json()  # the queue goes on
     assert ended(client, after["id"])["state"] == "done"
 
 
@@ -202,9 +212,7 @@ def test_bad_files_are_refused_in_words(client: Any, small: Path, data_dir: Path
 @pytest.mark.data
 def test_odd_files_are_taken(client: Any, data_dir: Path) -> None:
     for name in ("exif-rotated.jpg", "cmyk.jpg", "palette.png", "photo.webp"):
-        answer = send(client, data_dir / "odd" / name, motion="wink")
-        assert answer.status_code == 202, answer.text
-        client.delete(f"/v1/animations/{answer.json()['id']}")
+        done_with(client, send(client, data_dir / "odd" / name, motion="wink", **SHORT))
 
 
 def test_what_is_missing_or_contradictory(client: Any, small: Path) -> None:
@@ -226,11 +234,9 @@ def test_a_face_marked_by_hand(client: Any, page: Any, small: Path) -> None:
     portrait = page.post("/studio/portraits", files=picture, data={"box": "50,40,100,130"}).json()
     assert len(portrait["faces"]) == 1
     assert page.get(f"/studio/portraits/{portrait['id']}").json() == portrait
-    job = page.post("/v1/animations", data={"portrait": portrait["id"], "motion": "wink"}).json()
+    job = page.post("/v1/animations", data={"portrait": portrait["id"], "motion": "wink", **SHORT}).json()
     assert ended(page, job["id"])["state"] == "done"
-    answer = send(client, small, motion="wink", box="50,40,100,130")
-    assert answer.status_code == 202
-    client.delete(f"/v1/animations/{answer.json()['id']}")
+    done_with(client, send(client, small, motion="wink", box="50,40,100,130", **SHORT))
     for wrong in ("1,2,3", "a,b,c,d", "900,900,50,50", "0,0,1,1", "nan,0,50,50"):
         assert "box" in friendly(send(client, small, motion="wink", box=wrong)).lower()
 
@@ -261,26 +267,26 @@ def test_names_of_files_do_no_harm(client: Any, small: Path) -> None:
         "con|?.png",
     ):
         files = {"source": (name, small.read_bytes())}
-        answer = client.post("/v1/animations", files=files, data={"motion": "wink"})
+        answer = client.post("/v1/animations", files=files, data={"motion": "wink", **SHORT})
         assert answer.status_code in (202, 422), answer.text
         if answer.status_code == 202:
-            client.delete(f"/v1/animations/{answer.json()['id']}")
+            done_with(client, answer)
     folder = client.app.state.studio.folder
     assert {p.name for p in folder.iterdir()} <= {"jobs", "portraits"}
 
 
-def test_too_large_uploads_are_refused_before_they_are_read(small: Path) -> None:
+def test_too_large_uploads_are_refused_before_they_are_read(small: Path, endless: None) -> None:
     with TestClient(create_app(Settings(workers=1, upload=100_000))) as client:
         answer = client.post("/v1/animations", files={"source": ("a.png", b"x" * 200_000)}, data={"motion": "wink"})
         assert answer.status_code == 413 and friendly(answer)
 
-        def endless() -> Iterator[bytes]:  # without a Content-Length
+        def unending() -> Iterator[bytes]:  # without a Content-Length
             yield b'--b\r\nContent-Disposition: form-data; name="source"; filename="a.png"\r\n\r\n'
             for _ in range(50):
                 yield b"x" * 10_000
 
         answer = client.post(
-            "/v1/animations", content=endless(), headers={"content-type": "multipart/form-data; boundary=b"}
+            "/v1/animations", content=unending(), headers={"content-type": "multipart/form-data; boundary=b"}
         )
         assert answer.status_code == 413 and friendly(answer)
 
@@ -291,7 +297,7 @@ def test_visitors_do_not_see_each_other(client: Any, small: Path) -> None:
         assert len(portrait["faces"]) == 1 and portrait["width"] == 210
         assert one.get(f"/studio/portraits/{portrait['id']}/image").headers["content-type"] == "image/jpeg"
         assert other.get(f"/studio/portraits/{portrait['id']}/image").status_code == 422
-        data = {"portrait": portrait["id"], "motion": "wink"}
+        data = {"portrait": portrait["id"], "motion": "wink", **SHORT}
         friendly(other.post("/v1/animations", data=data))
         job = one.post("/v1/animations", data=data).json()
         assert other.get(f"/v1/animations/{job['id']}").status_code == 404
@@ -306,7 +312,7 @@ def test_visitors_do_not_see_each_other(client: Any, small: Path) -> None:
 
 
 def test_the_tray_is_its_visitors_own(page: Any, client: Any, small: Path) -> None:
-    job = send(page, small, motion="wink", label="first").json()
+    job = send(page, small, motion="wink", label="first", end=0.2).json()
     early = page.get(f"/studio/jobs/{job['id']}/thumb")
     assert early.status_code in (200, 409)
     ended(page, job["id"])
@@ -321,7 +327,7 @@ def test_the_tray_is_its_visitors_own(page: Any, client: Any, small: Path) -> No
         assert other.patch(f"/studio/jobs/{job['id']}", json={"label": "mine"}).status_code == 404
 
 
-def test_token(small: Path) -> None:
+def test_token(small: Path, endless: None) -> None:
     with TestClient(create_app(Settings(workers=1, token="sesame"))) as client:
         for path in ("/", "/v1/animations/x", "/openapi.json", "/static/app.css"):
             assert client.get(path).status_code == 401
@@ -354,7 +360,7 @@ def test_rate() -> None:
     assert rate.wait("a") == rate.wait("a") == rate.wait("b") == 0 < rate.wait("a") <= 60
 
 
-def test_made_up_sessions_do_not_outrun_the_rate() -> None:
+def test_made_up_sessions_do_not_outrun_the_rate(endless: None) -> None:
     with TestClient(create_app(Settings(workers=1, rate=1))) as client:
         codes = [
             client.post("/studio/examples/nobody", headers={"Cookie": f"infinex_session={i:024d}"}).status_code
@@ -365,7 +371,7 @@ def test_made_up_sessions_do_not_outrun_the_rate() -> None:
 
 def test_results_go_after_their_time(small: Path) -> None:
     with TestClient(create_app(Settings(workers=1, keep=1.0))) as client:
-        job = send(client, small, motion="wink", size=96).json()
+        job = send(client, small, motion="wink", **SHORT).json()
         folder = client.app.state.studio.folder
         limit, states = time.monotonic() + 600, set()
         while (answer := client.get(f"/v1/animations/{job['id']}")).status_code == 200 and time.monotonic() < limit:

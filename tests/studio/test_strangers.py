@@ -26,7 +26,7 @@ from studio_helpers import visitor
 
 from infinex.drivers.motion import load_motion
 from infinex.errors import InfinexError, InputError
-from infinex.studio import checks, claims, jobs
+from infinex.studio import checks, claims
 from infinex.studio.app import create_app
 from infinex.studio.checks import GoneError, TooSlowError, Watch
 from infinex.studio.cost import Length, Pace, Work
@@ -60,34 +60,6 @@ def clip(path: Path, frames: int, fps: int, size: tuple[int, int] = (64, 64)) ->
             out.mux(stream.encode(picture))
         out.mux(stream.encode())
     return path
-
-
-class Endless:
-    """A worker that is never done."""
-
-    ready, pipe, dead = True, property(lambda self: self), False
-
-    def __init__(self, cores: list[int], folder: Path) -> None:
-        pass
-
-    def send(self, task: Any) -> None:
-        pass
-
-    def poll(self, seconds: float) -> bool:
-        time.sleep(min(seconds, 0.05))
-        return False
-
-    def alive(self) -> bool:
-        return not self.dead
-
-    def stop(self) -> None:
-        self.dead = True
-
-
-@pytest.fixture
-def endless(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Jobs begin and never end, and no process is started for them."""
-    monkeypatch.setattr(jobs, "_Worker", Endless)
 
 
 def never(*_: object, **__: object) -> Any:

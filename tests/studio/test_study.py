@@ -160,7 +160,7 @@ def test_a_study_of_finished_animations(client: Any, small: Path) -> None:
         for strength in ("1", "0.5"):
             files = {"source": ("me.png", small.read_bytes())}
             answer = one.post(
-                "/v1/animations", files=files, data={"motion": "wink", "strength": strength, "size": "96"}
+                "/v1/animations", files=files, data={"motion": "wink", "strength": strength, "size": "96", "end": "0.5"}
             )
             ids.append(answer.json()["id"])
         assert all(ended(one, i)["state"] == "done" for i in ids)

@@ -74,6 +74,7 @@ async def create(
     ] = "auto",
     wrinkles: Annotated[Literal["driver", "none"], Form(description="Whose wrinkles")] = "driver",
     neutral: Annotated[bool, Form(description="The portrait's own expression is taken off first")] = False,
+    open_eyes: Annotated[bool, Form(description="Closed eyes are drawn open first")] = False,
     audio: Annotated[Literal["keep", "none"], Form(description="The driver's sound, or none")] = "keep",
     size: Annotated[int | None, Form(description="Longer side of the result in pixels", ge=64, le=8192)] = None,
     fps: Annotated[float | None, Form(ge=1, le=120, allow_inf_nan=False)] = None,
@@ -121,7 +122,7 @@ async def create(
     options: dict[str, Any] = {
         "engine": engine, "face": face, "parts": tuple(p.strip() for p in parts.split(",") if p.strip()),
         "strength": strength, "absolute": absolute, "smooth": smooth, "mouth": mouth, "wrinkles": wrinkles,
-        "neutral": neutral,
+        "neutral": neutral, "open_eyes": open_eyes,
         "size": size, "fps": fps, "audio": audio, "panel": panel, "mark": mark, "start": start, "end": end,
         "loop": loop, "background": background_of(background, format), "driver_face": whose_of(driver_face),
     }  # fmt: skip
