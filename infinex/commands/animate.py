@@ -8,6 +8,20 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from infinex.commands.choices import (
+    Album,
+    Background,
+    BoxText,
+    DriverFace,
+    Exaggerate,
+    Json,
+    Mark,
+    Neutral,
+    OpenEyes,
+    Quiet,
+    Sign,
+    Smooth,
+)
 from infinex.commands.common import parse_box, parse_own, parse_time, piped, progress_bar, report
 from infinex.errors import InputError
 from infinex.spec import actors, with_engines
@@ -62,9 +76,7 @@ def animate(
         Optional[str],  # noqa: UP045
         typer.Option(help='Drive by Action Units: "AU12=0.8,AU6=0.5", or "0s: ; 1s: AU12=1; 2s: AU12=.2".'),
     ] = None,
-    exaggerate: Annotated[
-        bool, typer.Option("--allow-exaggeration", help="With --units: intensities up to 2 instead of 1.")
-    ] = False,
+    exaggerate: Exaggerate = False,
     text: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help='What the face should do, in English: "she smiles, then looks surprised".'),
@@ -114,10 +126,8 @@ def animate(
     face: Annotated[
         str, typer.Option(help="largest, all, a number from the left, or drivers: 1=a.mp4,2=b.mp4.")
     ] = "largest",
-    driver_face: Annotated[
-        str, typer.Option(help="Whose performance: largest, moving, a number from the left, or x,y,width,height.")
-    ] = "largest",
-    box: Annotated[str | None, typer.Option(help="x,y,width,height of the face where none is found.")] = None,
+    driver_face: DriverFace = "largest",
+    box: BoxText = None,
     parts: Annotated[
         str, typer.Option(help="Of pose,lips,eyes,brows,gaze,scale; without scale the head keeps its size.")
     ] = "pose,lips,eyes,brows,gaze",
@@ -129,7 +139,7 @@ def animate(
         int | None,
         typer.Option(help="Frame of the driver that counts as rest, from 0; else the best is chosen."),
     ] = None,
-    smooth: Annotated[float, typer.Option(help="Smoothing, 0 (none) to 1.")] = 0.5,
+    smooth: Smooth = 0.5,
     mouth: Annotated[
         Mouth,
         typer.Option(
@@ -137,15 +147,9 @@ def animate(
         ),
     ] = Mouth.auto,
     wrinkles: Annotated[Wrinkles, typer.Option(help="Carry over the driver's wrinkles, or none.")] = Wrinkles.driver,
-    neutral: Annotated[
-        bool, typer.Option("--neutral", help="Take the portrait's own expression off first: its smile, its open mouth.")
-    ] = False,
-    open_eyes: Annotated[
-        bool, typer.Option("--open-eyes", help="Draw closed eyes open first; their iris is made up.")
-    ] = False,
-    album: Annotated[
-        str, typer.Option(help="A folder of pictures or a clip of the same person, whose mouths are shown.")
-    ] = "",
+    neutral: Neutral = False,
+    open_eyes: OpenEyes = False,
+    album: Album = "",
     proportions: Annotated[
         Proportions,
         typer.Option(help="How motion fits a face of other proportions; auto: as the engine does by itself."),
@@ -153,9 +157,7 @@ def animate(
     no_refine: Annotated[
         bool, typer.Option("--no-refine", help="Only the face is followed: no outline measured, no networks.")
     ] = False,
-    background: Annotated[
-        str, typer.Option(help="keep, none (transparent), a colour by name or #rrggbb, or a picture.")
-    ] = "keep",
+    background: Background = "keep",
     panel: Annotated[bool, typer.Option("--panel", help="Write source, driving, occlusion map and result.")] = False,
     audio: Annotated[
         str, typer.Option(help="keep (the driver's sound; of a camera, the microphone's), none, or a file.")
@@ -173,13 +175,10 @@ def animate(
     keep_readable: Annotated[
         bool, typer.Option("--keep-readable", help="Use what can be read of a damaged driver.")
     ] = False,
-    mark: Annotated[bool, typer.Option("--mark", help="Put a small visible mark in the corner.")] = False,
-    sign: Annotated[
-        Optional[tuple[Path, Path]],  # noqa: UP045
-        typer.Option(metavar="CERT KEY", help="Sign the result with a C2PA manifest: certificate chain and key, PEM."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    mark: Mark = False,
+    sign: Sign = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Animate a portrait: infinex animate photo.jpg clip.mp4 -o out.mp4
 

@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from infinex.commands.choices import Json, Quiet
 from infinex.commands.common import progress_bar, report
 from infinex.errors import InputError
 
@@ -28,8 +29,8 @@ def batch(
         bool,
         typer.Option("--no-share", help="Track a clip anew for every portrait, which keeps its wrinkles and mouth."),
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Animate many portraits: infinex batch portraits --driver clip.mp4 --out results
 

@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from infinex.commands.choices import Album, Background, BoxText, Exaggerate, Json, Mark, Neutral, OpenEyes, Quiet, Sign
 from infinex.commands.common import parse_box, progress_bar, report
 from infinex.errors import InputError
 
@@ -33,29 +34,18 @@ def edit(
     grid: Annotated[
         bool, typer.Option("--grid", help="0, 1/3, 2/3 and all of it side by side; of two units every combination.")
     ] = False,
-    neutral: Annotated[
-        bool, typer.Option("--neutral", help="Take the portrait's own expression off first: its smile, its open mouth.")
-    ] = False,
-    open_eyes: Annotated[
-        bool, typer.Option("--open-eyes", help="Draw closed eyes open first; their iris is made up.")
-    ] = False,
+    neutral: Neutral = False,
+    open_eyes: OpenEyes = False,
     no_shading: Annotated[bool, typer.Option("--no-shading", help="Do not deepen furrows.")] = False,
-    exaggerate: Annotated[bool, typer.Option("--allow-exaggeration", help="Intensities up to 2 instead of 1.")] = False,
+    exaggerate: Exaggerate = False,
     face: Annotated[str, typer.Option(help="largest, all, or a number from the left.")] = "largest",
-    box: Annotated[str | None, typer.Option(help="x,y,width,height of the face where none is found.")] = None,
-    background: Annotated[
-        str, typer.Option(help="keep, none (transparent), a colour by name or #rrggbb, or a picture.")
-    ] = "keep",
-    album: Annotated[
-        str, typer.Option(help="A folder of pictures or a clip of the same person, whose mouths are shown.")
-    ] = "",
-    mark: Annotated[bool, typer.Option("--mark", help="Put a small visible mark in the corner.")] = False,
-    sign: Annotated[
-        Optional[tuple[Path, Path]],  # noqa: UP045
-        typer.Option(metavar="CERT KEY", help="Sign the result with a C2PA manifest: certificate chain and key, PEM."),
-    ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    box: BoxText = None,
+    background: Background = "keep",
+    album: Album = "",
+    mark: Mark = False,
+    sign: Sign = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Give a portrait an expression: infinex edit photo.jpg --units "AU12=0.8,AU6=0.5" -o out.png"""
     from infinex.drivers.units import Keyframe, is_timeline, parse_timeline, timeline_motion

@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from infinex.commands.choices import Quiet
 from infinex.commands.common import progress_bar
 from infinex.errors import InputError
 
@@ -34,7 +35,7 @@ def evaluate(
         typer.Option(help="An Inception network as ONNX: measures FID too."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the means as JSON in the last line.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Measure an engine: infinex evaluate DATASET --engine fomm --out REPORT"""
     from infinex.spec import systems

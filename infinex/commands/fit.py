@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from infinex.commands.choices import End, Json, Quiet, Start
 from infinex.commands.common import parse_time, progress_bar, report
 from infinex.errors import InputError
 
@@ -19,10 +20,10 @@ def fit(
         Optional[Path],  # noqa: UP045
         typer.Option(help="A face model that you have a licence for: Basel .mat or .h5, FLAME or ICT-FaceKit .npz."),
     ] = None,
-    start: Annotated[Optional[str], typer.Option(help="Where to begin, seconds or m:ss.")] = None,  # noqa: UP045
-    end: Annotated[Optional[str], typer.Option(help="Where to end, seconds or m:ss.")] = None,  # noqa: UP045
-    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    start: Start = None,
+    end: End = None,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Fit a parametric face to one person: infinex fit clip.mp4 -o person.npz"""
     from infinex.drivers.span import check_span

@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from infinex.commands.choices import Json, Quiet
 from infinex.commands.common import progress_bar, report
 
 
@@ -30,8 +31,8 @@ def prepare(
     openface: Annotated[
         Path | None, typer.Option(help="Take the units from a folder of OpenFace CSV files, one for each clip.")
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Make a training set: infinex prepare VIDEOS DATASET"""
     from infinex.training.prepare import PrepareOptions

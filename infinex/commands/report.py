@@ -7,12 +7,13 @@ from typing import Annotated
 
 import typer
 
+from infinex.commands.choices import Json
 from infinex.commands.common import report as closing
 
 
 def report(
     run: Annotated[Path, typer.Argument(help="Folder of a run of infinex train.")],
-    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
+    as_json: Json = False,
 ) -> None:
     """Draw a training run: infinex report RUN"""
     from infinex.training.report import report as draw

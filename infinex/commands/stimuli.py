@@ -8,6 +8,7 @@ from typing import Annotated
 
 import typer
 
+from infinex.commands.choices import Json, Quiet
 from infinex.commands.common import progress_bar, report
 
 
@@ -16,8 +17,8 @@ def stimuli(
     output: Annotated[Path, typer.Option("-o", "--output", help="Folder of the pictures and stimuli.csv.")],
     size: Annotated[int, typer.Option(help="Longer side of the pictures in pixels.")] = 768,
     only: Annotated[str, typer.Option(help="Some expressions only: neutral,AU12_E,happy ...")] = "",
-    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Pictures for studies: infinex stimuli portraits -o stimuli
 

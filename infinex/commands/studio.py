@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import typer
 
+from infinex.commands.choices import Browser, Port
 from infinex.errors import InputError, MissingDependencyError
 
 LOOPBACK = ("127.0.0.1", "localhost", "::1")
@@ -20,14 +21,12 @@ def studio(
     host: Annotated[
         str, typer.Option(help="Address to listen on; others than this machine can come in where it is not loopback.")
     ] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 7860,
+    port: Port = 7860,
     token: Annotated[
         Optional[str],  # noqa: UP045
         typer.Option(help="Ask every visitor for this token; `new` makes one.", envvar="INFINEX_TOKEN"),
     ] = None,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page where there is a screen.")] = (
-        True
-    ),
+    browser: Browser = (True),
     upload: Annotated[int, typer.Option(help="Largest upload, MB.", min=1, max=4096)] = 200,
     duration: Annotated[float, typer.Option(help="Longest driver, seconds.", min=1, max=36000)] = 300,
     queue: Annotated[int, typer.Option(help="Jobs that may wait.", min=1, max=1000)] = 24,

@@ -7,6 +7,7 @@ from typing import Annotated
 
 import typer
 
+from infinex.commands.choices import Browser, Port
 from infinex.commands.studio import LOOPBACK, asked_token, check_installed, serve
 from infinex.errors import InputError
 
@@ -18,13 +19,11 @@ def study(
         "study.csv"
     ),
     host: Annotated[str, typer.Option(help="Address to listen on.")] = "127.0.0.1",
-    port: Annotated[int, typer.Option(help="Port; 0 takes a free one.")] = 7861,
+    port: Port = 7861,
     token: Annotated[
         str | None, typer.Option(help="Ask every rater for this token; `new` makes one.", envvar="INFINEX_TOKEN")
     ] = None,
-    browser: Annotated[bool, typer.Option("--browser/--no-browser", help="Open the page where there is a screen.")] = (
-        True
-    ),
+    browser: Browser = (True),
     show: Annotated[bool, typer.Option("--results", help="Print the results so far and end.")] = False,
 ) -> None:
     """Let people judge two sets of videos blind: infinex study engine-a/ engine-b/

@@ -10,6 +10,7 @@ from typing import Annotated, Any, Optional
 
 import typer
 
+from infinex.commands.choices import DriverFace, End, Json, Quiet, Smooth, Start
 from infinex.commands.common import parse_time, piped, progress_bar, report
 from infinex.errors import InputError
 
@@ -48,17 +49,15 @@ def track(
     ] = None,
     jobs: Annotated[int, typer.Option(help="Of a folder of clips: how many at once; 0: one for each core.")] = 0,
     table: Annotated[bool, typer.Option("--csv", help="Also write a table: time, Action Units, pose, gaze.")] = False,
-    smooth: Annotated[float, typer.Option(help="Smoothing, 0 (none) to 1.")] = 0.5,
-    start: Annotated[Optional[str], typer.Option(help="Where to begin, seconds or m:ss.")] = None,  # noqa: UP045
-    end: Annotated[Optional[str], typer.Option(help="Where to end, seconds or m:ss.")] = None,  # noqa: UP045
-    driver_face: Annotated[
-        str, typer.Option(help="Whose performance: largest, moving, a number from the left, or x,y,width,height.")
-    ] = "largest",
+    smooth: Smooth = 0.5,
+    start: Start = None,
+    end: End = None,
+    driver_face: DriverFace = "largest",
     keep_readable: Annotated[
         bool, typer.Option("--keep-readable", help="Use what can be read of a damaged clip.")
     ] = False,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Capture a performance: infinex track clip.mp4 -o clip.motion.npz --csv"""
     from infinex.drivers.span import check_span

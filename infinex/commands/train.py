@@ -9,6 +9,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from infinex.commands.choices import Json, Quiet
 from infinex.commands.common import progress_bar, report
 from infinex.errors import InputError, MissingDependencyError
 
@@ -22,8 +23,8 @@ def train(
         Optional[list[str]],  # noqa: UP045
         typer.Option("--set", help="key=value of the recipe or the trainer, such as max_steps=20; repeatable."),
     ] = None,
-    as_json: Annotated[bool, typer.Option("--json", help="Print a summary as JSON in the last line.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    as_json: Json = False,
+    quiet: Quiet = False,
 ) -> None:
     """Train a recipe: infinex train fomm-tiny --data DATASET --out RUN --set max_steps=200"""
     try:

@@ -7,6 +7,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from infinex.commands.choices import Quiet
 from infinex.commands.common import progress_bar
 from infinex.errors import InputError
 
@@ -15,7 +16,7 @@ def weights(
     action: Annotated[str, typer.Argument(help="list, fetch NAME, add NAME FILE, or where NAME.")] = "list",
     name: Annotated[Optional[str], typer.Argument(help="One of infinex weights list.")] = None,  # noqa: UP045
     file: Annotated[Optional[Path], typer.Argument(help="A file to add.")] = None,  # noqa: UP045
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Weights of the engines: infinex weights list | fetch NAME | add NAME FILE | where NAME"""
     from infinex.systems import registry

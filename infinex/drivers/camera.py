@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from typing import Any
+from itertools import count
+from typing import Any, TypeVar
 
 import cv2
 import numpy as np
@@ -19,6 +20,7 @@ from infinex.face.pose import Pose, fit_pose
 from infinex.face.tracker import Face, FaceTracker
 
 Array = NDArray[np.float64]
+Live = TypeVar("Live", bound="LiveDriver")
 SETTLE = 20  # frames in which the performer looks ahead, at rest
 TRIES = 5  # reads that may fail in a row before a camera counts as gone
 PAUSE = 0.03  # seconds between them
@@ -53,7 +55,7 @@ class OneEuro:
 class LiveCapture:
     """What a performer does as frames come: the rest is seen first, then every frame becomes a drive.
 
-    A camera hands its frames in, and so does the studio's live view."""
+    `LiveDriver` hands them in, of a camera or of the studio's page."""
 
     def __init__(self, fps: float, smooth: float = 0.5, flow: bool = True, frames: int = 0) -> None:
         """`flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too.
@@ -68,6 +70,8 @@ class LiveCapture:
 
     def look(self, image: NDArray[np.uint8], face: Face | None) -> bool:
         """A frame of the performer at rest; whether enough were seen."""
+        if self._anew is not None:
+            (self._tracks, self._images), self._anew = self._anew, None
         if face is not None:
             self._tracks.append(face.landmarks)
             self._images.append(image)
@@ -98,6 +102,11 @@ class LiveCapture:
         """See the rest anew in the frames that come; the drive from which on it counts says so, as after a cut."""
         self._anew = [], []
 
+    @property
+    def renewing(self) -> bool:
+        """Whether the rest is being seen anew."""
+        return self._anew is not None
+
     def see(self, image: NDArray[np.uint8], face: Face | None, now: float) -> Drive | None:
         """The drive of a frame that came at `now`, seconds of the clock; None until a face was seen."""
         begins = None
@@ -125,12 +134,79 @@ class LiveCapture:
         return np.concatenate([self._states.told(points, seconds), beyond])
 
 
-class CameraDriver(Driver):
-    """A live camera, `camera:N`; yields drives as they come, skipping frames nobody had time for.
+class LiveDriver(Driver):
+    """A performer's pictures as they come: the rest is seen first, then every one is a drive. Derive from it.
 
-    `taken` is when the newest frame came, by the clock; `stopped` says whether the camera has ended by itself."""
+    `taken` is when the newest picture came, by the clock; `stopped` says whether they have ended by themselves."""
 
     filmed = True
+    patient = False  # whether it waits for a performer for ever
+
+    def __init__(self, name: str, fps: float, smooth: float = 0.5, flow: bool = True, frames: int = 0) -> None:
+        """`flow` and `frames` as in `LiveCapture`. Call `look` before anything else."""
+        self.name, self.fps, self.taken, self.stopped = name, fps, 0.0, False
+        self.lost: list[tuple[float, float]] = []
+        self.face: Face | None = None  # in the newest picture
+        self._live = LiveCapture(fps, smooth, flow, frames)
+        self._tracker = FaceTracker()
+        self._begun = False
+
+    def read(self) -> NDArray[np.uint8] | None:
+        """The next picture (H, W, 3), RGB, as soon as it comes; sets `taken`. None where there will be no more."""
+        raise NotImplementedError
+
+    def look(self: Live, seen: Callable[[], None] | None = None) -> Live:
+        """See the performer at rest. `seen` is called after every picture; what it raises ends this.
+
+        Raises InputError and FaceNotFoundError."""
+        for _ in count() if self.patient else range(8 * SETTLE):
+            image = self.read()
+            if image is None:
+                raise InputError(f"{self.name} gives no picture")
+            if seen is not None:
+                seen()
+            self.face = self._tracker(image)
+            if self._live.look(image, self.face):
+                break
+        if not self._live.seen:
+            raise FaceNotFoundError(f"{self.name} sees no face; sit in front of it, with light on you")
+        return self.settle()
+
+    def settle(self: Live, near: Pose | None = None, match: Array | None = None) -> Live:
+        """Choose the rest among the frames seen last: near the portrait's pose, or most like its face `match`."""
+        self._live.settle(near, match)
+        self.rest, self.rest_image, self.rest_points = self._live.rest, self._live.image, self._live.points
+        return self
+
+    def renew(self) -> None:
+        """See the rest anew in the frames that come; the drive from which on it counts says so, as after a cut."""
+        self._live.renew()
+
+    @property
+    def renewing(self) -> bool:
+        """Whether the rest is being seen anew."""
+        return self._live.renewing
+
+    def __iter__(self) -> Iterator[Drive]:
+        """Drives as they come; asked again, it goes on where it was."""
+        if not self._begun:
+            self._live.begin(time.perf_counter())
+            self._begun = True
+        while (image := self.read()) is not None:
+            self.face = self._tracker(image)
+            drive = self._live.see(image, self.face, self.taken)
+            if drive is not None:
+                yield drive
+        self.stopped = True
+        self.taken += 1 / self.fps  # the last picture stands as long as any: noticing that it was the last took longer
+
+    def close(self) -> None:
+        """Free the networks."""
+        self._tracker.close()
+
+
+class CameraDriver(LiveDriver):
+    """A live camera, `camera:N`; frames nobody had time for are skipped."""
 
     def __init__(self, name: str, smooth: float = 0.5, flow: bool = True, look: bool = True) -> None:
         """`flow`: what landmarks miss of the face, head, shoulders and the mouth's interior is measured, too.
@@ -144,15 +220,12 @@ class CameraDriver(Driver):
             raise InputError(f"{name} cannot be opened; is a camera connected and free?")
         self._capture.set(cv2.CAP_PROP_BUFFERSIZE, 1)
         claimed = float(self._capture.get(cv2.CAP_PROP_FPS) or 0)
-        self.fps = claimed if RATES[0] <= claimed <= RATES[1] else USUAL_RATE
-        self.name, self.taken, self.stopped = name, 0.0, False
-        self.lost: list[tuple[float, float]] = []
-        self._live = LiveCapture(self.fps, smooth, flow)
-        self._tracker = FaceTracker()
+        super().__init__(name, claimed if RATES[0] <= claimed <= RATES[1] else USUAL_RATE, smooth, flow)
         if look:
             self.look()
 
-    def _read(self) -> NDArray[np.uint8] | None:
+    def read(self) -> NDArray[np.uint8] | None:
+        """See `LiveDriver`: as a mirror shows it. A camera that fails for a moment is asked again."""
         for attempt in range(TRIES):
             ok, frame = self._capture.read()
             if ok and frame is not None:
@@ -162,42 +235,7 @@ class CameraDriver(Driver):
                 time.sleep(PAUSE)
         return None
 
-    def look(self, seen: Callable[[], None] | None = None) -> CameraDriver:
-        """See the performer at rest. `seen` is called after every picture; what it raises ends this.
-
-        Raises InputError and FaceNotFoundError."""
-        for _ in range(8 * SETTLE):
-            image = self._read()
-            if image is None:
-                raise InputError(f"{self.name} gives no picture")
-            if seen is not None:
-                seen()
-            if self._live.look(image, self._tracker(image)):
-                break
-        if not self._live.seen:
-            raise FaceNotFoundError(f"{self.name} sees no face; sit in front of it, with light on you")
-        return self.settle()
-
-    def settle(self, near: Pose | None = None, match: Array | None = None) -> CameraDriver:  # type: ignore[override]
-        """Choose the rest among the frames seen last: near the portrait's pose, or most like its face `match`."""
-        self._live.settle(near, match)
-        self.rest, self.rest_image, self.rest_points = self._live.rest, self._live.image, self._live.points
-        return self
-
-    def renew(self) -> None:
-        """See the rest anew in the frames that come; the drive from which on it counts says so, as after a cut."""
-        self._live.renew()
-
-    def __iter__(self) -> Iterator[Drive]:
-        self._live.begin(time.perf_counter())
-        while (image := self._read()) is not None:
-            drive = self._live.see(image, self._tracker(image), self.taken)
-            if drive is not None:
-                yield drive
-        self.stopped = True
-        self.taken += 1 / self.fps  # the last picture stands as long as any: noticing that it was the last took longer
-
     def close(self) -> None:
         """Free the camera."""
         self._capture.release()
-        self._tracker.close()
+        super().close()

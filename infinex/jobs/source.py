@@ -34,7 +34,11 @@ def _resized(image: RGB, size: int | None) -> RGB:
 
 
 def load_source(
-    path: str | Path, face: str = "largest", box: Box | None = None, size: int | None = None, open_eyes: bool = False,
+    path: str | Path,
+    face: str = "largest",
+    box: Box | None = None,
+    size: int | None = None,
+    open_eyes: bool = False,
     clip: bool = False,
 ) -> list[Source]:
     """The portraits in a picture file, one for each chosen face, all over the same image; of a `clip`, its first

@@ -15,6 +15,8 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
+from infinex.mesh.raster import placed, span
+
 SLACK = 0.03  # pixels outside that sampling rounds away
 LEFT, TOP, RIGHT, BOTTOM = 1, 2, 4, 8  # bits that tell beyond which border something was sampled
 FINE = 10  # bits of a pixel's fraction that sampling heeds; places are stepped along a row with 16
@@ -141,43 +143,17 @@ def cover(
 ) -> None:
     """Paint the numbers of triangles in `order`, later ones over earlier ones, into `ids` (H, W) int16.
 
-    Pixel (j, i) lies at (x0 + j·step, y0 + i·step) of the target plane; edges are inclusive, so neighbours leave no
-    crack."""
+    Pixel (j, i) lies at (x0 + j·step, y0 + i·step) of the target plane."""
     H, W = ids.shape
     inv = 1.0 / step
     for n in range(order.shape[0]):
         t = order[n]
         if area[t] == 0.0:
             continue
-        ax, ay = (dst[tris[t, 0], 0] - x0) * inv, (dst[tris[t, 0], 1] - y0) * inv
-        bx, by = (dst[tris[t, 1], 0] - x0) * inv, (dst[tris[t, 1], 1] - y0) * inv
-        cx, cy = (dst[tris[t, 2], 0] - x0) * inv, (dst[tris[t, 2], 1] - y0) * inv
-        i0 = max(0, int(np.ceil(min(ay, by, cy) - 1e-3)))
-        i1 = min(H - 1, int(np.floor(max(ay, by, cy) + 1e-3)))
-        if i0 > i1 or max(ax, bx, cx) < -1e-3 or min(ax, bx, cx) > W - 1 + 1e-3:
-            continue
+        ax, ay, bx, by, cx, cy, i0, i1 = placed(dst, tris, t, x0, y0, inv, H, W)
         number = np.int16(t)
         for i in range(i0, i1 + 1):
-            lo, hi = 1e9, -1e9  # the span of this row inside the triangle, from its three edges
-            for e in range(3):
-                if e == 0:
-                    px, py, qx, qy = ax, ay, bx, by
-                elif e == 1:
-                    px, py, qx, qy = bx, by, cx, cy
-                else:
-                    px, py, qx, qy = cx, cy, ax, ay
-                if py > qy:
-                    px, py, qx, qy = qx, qy, px, py
-                if i < py - 1e-3 or i > qy + 1e-3:
-                    continue
-                if qy - py < 1e-6:
-                    lo, hi = min(lo, px, qx), max(hi, px, qx)
-                    continue
-                f = min(1.0, max(0.0, (i - py) / (qy - py)))
-                x = px + (qx - px) * f
-                lo, hi = min(lo, x), max(hi, x)
-            j0 = max(0, int(np.ceil(lo - 1e-3)))
-            j1 = min(W - 1, int(np.floor(hi + 1e-3)))
+            j0, j1 = span(i, ax, ay, bx, by, cx, cy, W)
             if j1 >= j0:
                 line = ids[i]
                 for j in range(np.uintp(j0), np.uintp(j1 + 1)):

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import threading
 import time
+from queue import SimpleQueue
 from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.drivers.camera import LiveCapture
-from infinex.drivers.contract import Drive, Shot
+from infinex.drivers.camera import LiveDriver
+from infinex.drivers.contract import Drive
 from infinex.engine import Source
 from infinex.errors import InputError
-from infinex.face.tracker import Face, FaceTracker
-from infinex.jobs.perform import Adjusting
+from infinex.face.tracker import Face
+from infinex.jobs.perform import Box, Cue, adjusted, perform, settled
 from infinex.media.image import header_size
 from infinex.mesh.engine import MeshEngine, MeshOptions
-from infinex.motion import DEFAULT_PARTS, Motion, Rest, part_weights
+from infinex.motion import Motion, Rest, part_weights
 from infinex.options import MotionOptions
 from infinex.stage import Stage
 from infinex.studio.expression import Expression, move_of, rest
@@ -78,77 +79,124 @@ class Preview:
         return self.play(motion.rest, Drive(motion.at(index)))
 
 
+class PageCamera(LiveDriver):
+    """A page's camera: frames are handed in, and every one is answered once; to a performance it is a sink, too.
+
+    The answer says what happened (`settling`, `lost`, `live`), and has the portrait's picture where there is one."""
+
+    patient = True
+
+    def __init__(self) -> None:
+        super().__init__("the page's camera", RATE, flow=False, frames=SETTLE)
+        self._frames: SimpleQueue[RGB | None] = SimpleQueue()
+        self._answers: SimpleQueue[tuple[str, RGB | None]] = SimpleQueue()
+        self._owed = False
+        self.anew = False  # whether choices have changed, with which the performance is to go on
+
+    def ask(self, image: RGB) -> tuple[str, RGB | None]:
+        """Hand in a frame (H, W, 3) and wait for its answer. The picture's array is used again for the next one."""
+        self._frames.put(image)
+        return self._answers.get()
+
+    def end(self) -> None:
+        """No frame will be handed in any more."""
+        self._frames.put(None)
+
+    def answer(self, state: str, picture: RGB | None = None) -> None:
+        """Answer the frame that was read last, unless it was."""
+        if self._owed:
+            self._owed = False
+            self._answers.put((state, picture))
+
+    def read(self) -> RGB | None:
+        """See `LiveDriver`. Who asks for the next frame made no picture of the last."""
+        self.answer("lost" if self.face is None else "settling")
+        image = self._frames.get()
+        self._owed, self.taken = image is not None, time.perf_counter()
+        return image
+
+    def close(self) -> None:
+        """Free the networks, and whoever waits for an answer."""
+        super().close()
+        self._answers.put(("lost", None))
+
+    def show(self, picture: RGB, changed: Box | None, drive: Cue) -> bool:
+        """See `infinex.jobs.perform.Sink`."""
+        seen = "settling" if self.renewing else "live"
+        self.answer("lost" if self.face is None else seen, picture)
+        return not self.anew
+
+
 class Live:
-    """A camera's frames in, the portrait's out."""
+    """A camera's frames in, the portrait's out: one performance, in a thread of its own."""
 
     def __init__(self, source: Source, options: MeshOptions | None = None) -> None:
         # Without the networks of the refiner: what follows a camera must be quick first of all.
         self._stage = Stage([source], MeshEngine(options or MeshOptions(refine=False)))
-        self._tracker = FaceTracker()
-        self.strength = 1.0
-        self.parts: tuple[str, ...] = DEFAULT_PARTS
-        self.borrow = False  # the inside of the performer's mouth, whoever it is
-        self.settle()
+        self._camera = PageCamera()
+        self._motion = MotionOptions()
+        self._failed: Exception | None = None
+        threading.Thread(target=self._perform, name="infinex-live", daemon=True).start()
 
-    def settle(self) -> None:
-        """Take the performer's rest anew."""
-        self._capture = LiveCapture(RATE, flow=False, frames=SETTLE)
-        self._first: Shot | None = None
+    def _perform(self) -> None:
+        try:
+            settled(self._camera.look(), self._stage.faces[0], self._motion.absolute)
+            while not self._camera.stopped:
+                self._camera.anew = False
+                cues = adjusted(self._camera, self._motion, self._stage.needs)
+                perform(self._stage, cues, [self._camera], ahead=False)
+        except Exception as error:
+            self._failed = error
+        finally:
+            self._camera.close()
 
     def close(self) -> None:
-        """Free the networks."""
-        self._tracker.close()
+        """End the performance, which then frees the networks."""
+        self._camera.end()
 
     def options(self, data: dict[str, Any]) -> None:
-        """Choices of the page: strength 0..3, parts. Raises InputError."""
-        strength = data.get("strength", self.strength)
+        """Choices of the page: strength 0..3, parts; `borrow`, whether the performer's mouth shows in whoever's face;
+        `settle`, to take the performer's rest anew. Raises InputError."""
+        strength = data.get("strength", self._motion.strength)
         if not isinstance(strength, (int, float)) or not 0 <= strength <= 3:
             raise InputError("strength goes from 0 to 3")
-        parts = data.get("parts", self.parts)
+        parts = data.get("parts", self._motion.parts)
         if not isinstance(parts, (list, tuple)) or not all(isinstance(p, str) for p in parts):
             raise InputError("parts is a list")
         part_weights(parts)
-        self.strength, self.parts = float(strength), tuple(parts)
-        self.borrow = bool(data.get("borrow", self.borrow))
-        for face in self._stage.faces:
-            face.whose_mouth("driver" if self.borrow else "auto")  # type: ignore[attr-defined]
+        self._motion = MotionOptions(tuple(parts), float(strength))
+        self._camera.anew = True
+        if "borrow" in data:
+            for face in self._stage.faces:
+                face.whose_mouth("driver" if data["borrow"] else "auto")  # type: ignore[attr-defined]
         if data.get("settle"):
-            self.settle()
-        elif self._first is not None:
-            self._adjust = self._adjusting(self._first)
+            self._camera.renew()
 
     def frame(self, data: bytes) -> tuple[str, RGB | None]:
         """One encoded camera frame: what happened (`settling`, `lost`, `live`), and the portrait.
 
         Raises InputError for what is no picture."""
-        if len(data) > CAMERA_BYTES:
-            raise InputError("a camera frame is larger than a megabyte")
-        if len(data) < 4 or not data.startswith((b"\xff\xd8\xff", b"RIFF", b"\x89PNG")):
-            raise InputError("a camera frame must be a JPEG, WebP or PNG picture")
-        claimed = header_size(data)
-        if claimed is None or min(claimed) < 64 or max(claimed) > 4 * CAMERA_SIDE:
-            raise InputError("a camera frame could not be read")
-        decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
-        if decoded is None or min(decoded.shape[:2]) < 64 or max(decoded.shape[:2]) > 4 * CAMERA_SIDE:
-            raise InputError("a camera frame could not be read")
-        image: RGB = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
-        k = CAMERA_SIDE / max(image.shape[:2])
-        if k < 1:
-            image = cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
-        face = self._tracker(image)
-        if self._first is None:
-            if face is None:
-                return "lost", None
-            if self._capture.look(image, face):
-                self._first = self._capture.settle()
-                self._capture.begin(time.perf_counter())
-                self._adjust = self._adjusting(self._first)
-            return "settling", None
-        came = self._capture.see(image, face, time.perf_counter())
-        if came is None:
-            return "lost", None
-        drive = self._adjust(came)
-        return ("live" if face is not None else "lost"), self._stage.render(drive)[0]
+        image = camera_frame(data)
+        if self._failed is not None:
+            raise self._failed
+        answer = self._camera.ask(image)
+        if self._failed is not None:
+            raise self._failed
+        return answer
 
-    def _adjusting(self, first: Shot) -> Adjusting:
-        return Adjusting(MotionOptions(self.parts, self.strength), self._stage.needs, first)
+
+def camera_frame(data: bytes) -> RGB:
+    """An encoded frame of a page's camera, (H, W, 3), its longer side at most CAMERA_SIDE. Raises InputError."""
+    if len(data) > CAMERA_BYTES:
+        raise InputError("a camera frame is larger than a megabyte")
+    if len(data) < 4 or not data.startswith((b"\xff\xd8\xff", b"RIFF", b"\x89PNG")):
+        raise InputError("a camera frame must be a JPEG, WebP or PNG picture")
+    claimed = header_size(data)
+    if claimed is None or min(claimed) < 64 or max(claimed) > 4 * CAMERA_SIDE:
+        raise InputError("a camera frame could not be read")
+    decoded = cv2.imdecode(np.frombuffer(data, np.uint8), cv2.IMREAD_COLOR)
+    if decoded is None or min(decoded.shape[:2]) < 64 or max(decoded.shape[:2]) > 4 * CAMERA_SIDE:
+        raise InputError("a camera frame could not be read")
+    image: RGB = cv2.cvtColor(decoded, cv2.COLOR_BGR2RGB)
+    k = CAMERA_SIDE / max(image.shape[:2])
+    return image if k >= 1 else cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)

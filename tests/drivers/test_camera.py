@@ -4,6 +4,7 @@ import signal
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import cv2
 import numpy as np
@@ -11,13 +12,19 @@ import pytest
 
 from infinex.drivers import camera
 from infinex.drivers.camera import CameraDriver
+from infinex.drivers.capture import Capture
 from infinex.engine import Drive
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.jobs import live, recorder
+from infinex.jobs.file import FileSink
+from infinex.jobs.open import largest
+from infinex.jobs.perform import Adjusting
 from infinex.media.audio import read_audio
 from infinex.media.video import VideoReader
-from infinex.pipeline import Options, Stage, load_source
+from infinex.mesh.engine import PreparedFace
+from infinex.pipeline import Options, Stage, animate, load_source
 from infinex.studio.examples import EXAMPLES
+from infinex.studio.preview import SETTLE, Live, PageCamera, shrunk
 
 
 class Pictures:
@@ -266,6 +273,86 @@ def test_a_camera_keeps_the_rules_of_files(
     ):  # fmt: skip
         with pytest.raises(InputError, match=wrong if wrong != "carry the sound" else "--audio"):
             live.run_live(EXAMPLES[0].path, "camera:0", tmp_path / "b.gif", options)
+
+
+def handed_in(frames: list[np.ndarray], then: Callable[[int, Live], None] = lambda n, page: None) -> list[Any]:
+    """A page's camera sends frames; what each was answered, pictures as copies."""
+    page = Live(shrunk(*largest(EXAMPLES[0].path)[::-1], 128))
+    answers = []
+    try:
+        for n, frame in enumerate(frames):
+            then(n, page)
+            data = cv2.imencode(".png", frame[:, :, ::-1])[1].tobytes()
+            state, picture = page.frame(data)
+            answers.append((state, None if picture is None else picture.copy()))
+    finally:
+        page.close()
+    return answers
+
+
+def test_a_frame_goes_one_way_to_a_file_a_window_and_a_page(
+    filmed: Callable[..., Clock], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, performance: list[np.ndarray]
+) -> None:
+    passed: list[str] = []
+
+    def watch(owner: type, name: str, label: str) -> None:
+        inner = getattr(owner, name)
+
+        def watched(self: object, *args: object) -> object:
+            passed.append(label)
+            return inner(self, *args)
+
+        monkeypatch.setattr(owner, name, watched)
+
+    way = {"capture": (Capture, "move"), "adjusted": (Adjusting, "__call__"), "stage": (Stage, "render"),
+           "engine": (PreparedFace, "draw")}  # fmt: skip
+    for label, (owner, name) in way.items():
+        watch(owner, name, label)
+    for sink in (FileSink, live.Room, PageCamera):
+        watch(sink, "show", "sink")
+    filmed(0.04)
+    o = Options(size=128, audio="none", refine=False)
+    live.run_live(EXAMPLES[0].path, "camera:0", tmp_path / "live.gif", o)
+    windows, passed[:] = list(passed), []
+    handed_in(performance)
+    pages, passed[:] = list(passed), []
+    animate(EXAMPLES[0].path, "wink", tmp_path / "file.gif", o)
+    steps = [*way, "sink"]
+    assert windows == steps * (len(performance) - camera.SETTLE)
+    assert pages == steps * (len(performance) - SETTLE)
+    ahead = [p for p in passed if p in ("stage", "engine", "sink")]  # a file's drives are made while pictures are drawn
+    assert ahead == steps[2:] * (len(ahead) // 3) and passed.count("adjusted") == len(ahead) // 3 > 5
+
+
+def test_a_page_is_answered_once_for_every_frame(performance: list[np.ndarray]) -> None:
+    nobody = np.full_like(performance[0], 90)
+    told = {20: {"parts": ["brows"]}, 36: {"parts": ["pose"], "strength": 2}, 38: {"settle": True}}
+    frames = [nobody, *performance, nobody, *performance[-1:] * 20]
+
+    def then(n: int, page: Live) -> None:
+        if n in told:
+            page.options(told[n])
+
+    states, pictures = zip(*handed_in(frames, then))
+    assert states == (
+        "lost", *["settling"] * 12, *["live"] * 20, "lost", *["live"] * 4, *["settling"] * 11, *["live"] * 5,
+    )  # fmt: skip
+    assert [p is not None for p in pictures] == [False] * 13 + [True] * (len(frames) - 13)
+    away = [float(np.abs(p.astype(int) - pictures[13]).mean()) for p in pictures[13:]]
+    assert away[18] < 3 and away[-1] < 3 < 9 < away[24]  # brows alone; pose, from a rest that is new; pose
+    with pytest.raises(InputError, match="strength"):
+        handed_in(frames[:1], lambda n, page: page.options({"strength": 4}))
+
+
+def test_what_fails_in_a_performance_is_told_to_the_page(
+    performance: list[np.ndarray], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> object:
+        raise InputError("the canvas is gone")
+
+    monkeypatch.setattr(Stage, "render", fail)
+    with pytest.raises(InputError, match="canvas is gone"):
+        handed_in(performance)
 
 
 def test_what_is_wrong_with_a_camera_is_said(plugged: Callable[..., None], performance: list[np.ndarray]) -> None:

@@ -8,6 +8,7 @@ import pytest
 from numpy.typing import NDArray
 
 from infinex.mesh.kernel import CUBIC, LEFT, LINEAR, cover, paint, paint_fine, places, shows, triangles
+from infinex.mesh.raster import affines, draw
 
 SIZE = 96
 CORNER = (10, 20)  # of the layers in the picture
@@ -40,6 +41,22 @@ def placed(source: NDArray, target: NDArray, tris: NDArray) -> tuple[NDArray, ..
     ids = np.full((SIZE, SIZE), -1, np.int16)
     cover(target, tris, np.argsort(key), area, float(x0), float(y0), 1.0, ids)
     return ids, affine, area, still, np.array(box)
+
+
+def test_triangles_beyond_a_map_paint_nothing_beside_themselves() -> None:
+    corners = np.array([[-30.0, 2], [6, 2], [-30, 40], [50, 5], [90, 5], [90, 30]])  # over the left and right border
+    tris = np.array([[0, 1, 2], [3, 4, 5]])
+    affine, area = np.zeros((2, 6)), np.zeros(2)
+    affines(corners, corners, tris, affine, area)
+    ids, numbers = np.full((48, 64), -1, np.int32), np.full((48, 64), -1, np.int16)
+    map_x, map_y = np.full((2, 48, 64), -1, np.float32)
+    draw(corners, tris, np.arange(2), affine, area, 0.0, 0.0, 1.0, map_x, map_y, ids)
+    cover(corners, tris, np.arange(2), area, 0.0, 0.0, 1.0, numbers)
+    assert np.array_equal(ids, numbers)
+    assert (ids[12:] != 0).all() and (ids[2, :7] == 0).all() and (ids == 1).any()
+    y, x = np.nonzero(ids >= 0)
+    assert np.allclose(map_x[y, x], x, atol=1e-4) and np.allclose(map_y[y, x], y, atol=1e-4)
+    assert (map_x[ids < 0] == -1).all()
 
 
 @pytest.mark.parametrize("cubic", [True, False])
