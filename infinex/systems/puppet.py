@@ -120,7 +120,7 @@ class Likeness:
     @staticmethod
     def from_person(person: Person, window: Cut, who: NDArray[np.floating]) -> Likeness:
         """Of a fitted clip: the frame that is nearest to what is usual of it stands for the person."""
-        shown = np.flatnonzero(person.valid)
+        shown = np.flatnonzero(person.valid).tolist()
         traits = np.stack([np.concatenate([person.states[t].rotation.ravel(), person.states[t].expression])
                            for t in shown])  # fmt: skip
         usual = int(shown[np.abs(traits - np.median(traits, 0)).sum(1).argmin()])
