@@ -32,6 +32,7 @@ DISC = 0.21  # radius of the iris over the width of the eye
 WHITE, BLUE = (255, 255, 255), (0, 0, 255)
 CHANNELS = 9  # of the pictures of one instant: skin under its light, places on the face, eyes
 RIDGE = 0.02  # pull of expressions that are read off points alone to none, over what points say
+JUMP = 0.1  # sizes of the face by which points move from frame to frame before a face is found anew
 NEAR = 2.0  # heads come no nearer than half, and go no further than twice, the distance
 
 
@@ -248,7 +249,7 @@ class Performer:
             self.who, (start,) = self.solver.bundle([frame], [points])
             start, _ = self.solver.follow(frame, self.who, start)
         self.own, self._same = own, own and image.shape[1::-1] == person.size
-        self._start, self._state, self._eyes = start, start, gaze(points)
+        self._start, self._state, self._eyes, self._before = start, start, gaze(points), points
         self.face = person.face if own else own_face(self.solver.face, self.who)
         self._lost = False
 
@@ -259,11 +260,11 @@ class Performer:
             return self._moved(drive.move)
         points = np.asarray(drive.points, np.float64)
         frame = Frame(drive.image, points)
-        if self._lost:
+        if self._lost or float(np.abs(points - self._before)[:, :2].mean()) > JUMP * frame.size:
             state, _ = self.solver.again(frame, points, self.who)
         else:
             state, _ = self.solver.follow(frame, self.who, self._state)
-        self._lost, self._state = False, state
+        self._lost, self._state, self._before = False, state, points
         rest, eyes = self._start, gaze(points)
         depth = state.shift[2] / rest.shift[2]
         step = np.array([*(state.shift[:2] / depth - rest.shift[:2]), 0.0])
