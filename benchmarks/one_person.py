@@ -76,12 +76,17 @@ def opened(name: str, clip: Path, cut: float, runs: Path, settings: list[str]) -
 
 
 def drives(clip: Path, cut: float, face: Any, frames: int) -> Iterator[tuple[VideoDriver, Drive]]:
-    """The last fifth, measured from the clip's first frame."""
-    driver = VideoDriver(clip, start=cut).settle(face.pose, face.face)
+    """The last fifth, measured from the frame of the clip that is most like its first: all of it is read, since a
+    driver that begins later would rest later."""
+    driver = VideoDriver(clip).settle(face.pose, face.face)
     try:
-        for i, drive in enumerate(driver):
-            if i >= frames:
+        count = 0
+        for drive in driver:
+            if drive.move.time < cut:
+                continue
+            if count == frames:
                 return
+            count += 1
             yield driver, drive
     finally:
         driver.close()

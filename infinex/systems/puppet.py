@@ -32,6 +32,7 @@ DISC = 0.21  # radius of the iris over the width of the eye
 WHITE, BLUE = (255, 255, 255), (0, 0, 255)
 CHANNELS = 9  # of the pictures of one instant: skin under its light, places on the face, eyes
 RIDGE = 0.02  # pull of expressions that are read off points alone to none, over what points say
+JUMP = 0.1  # sizes of the face by which points move from frame to frame before a face is found anew
 NEAR = 2.0  # heads come no nearer than half, and go no further than twice, the distance
 
 
@@ -120,7 +121,7 @@ class Likeness:
     @staticmethod
     def from_person(person: Person, window: Cut, who: NDArray[np.floating]) -> Likeness:
         """Of a fitted clip: the frame that is nearest to what is usual of it stands for the person."""
-        shown = np.flatnonzero(person.valid)
+        shown = np.flatnonzero(person.valid).tolist()
         traits = np.stack([np.concatenate([person.states[t].rotation.ravel(), person.states[t].expression])
                            for t in shown])  # fmt: skip
         usual = int(shown[np.abs(traits - np.median(traits, 0)).sum(1).argmin()])
@@ -248,7 +249,7 @@ class Performer:
             self.who, (start,) = self.solver.bundle([frame], [points])
             start, _ = self.solver.follow(frame, self.who, start)
         self.own, self._same = own, own and image.shape[1::-1] == person.size
-        self._start, self._state, self._eyes = start, start, gaze(points)
+        self._start, self._state, self._eyes, self._before = start, start, gaze(points), points
         self.face = person.face if own else own_face(self.solver.face, self.who)
         self._lost = False
 
@@ -259,11 +260,11 @@ class Performer:
             return self._moved(drive.move)
         points = np.asarray(drive.points, np.float64)
         frame = Frame(drive.image, points)
-        if self._lost:
+        if self._lost or float(np.abs(points - self._before)[:, :2].mean()) > JUMP * frame.size:
             state, _ = self.solver.again(frame, points, self.who)
         else:
             state, _ = self.solver.follow(frame, self.who, self._state)
-        self._lost, self._state = False, state
+        self._lost, self._state, self._before = False, state, points
         rest, eyes = self._start, gaze(points)
         depth = state.shift[2] / rest.shift[2]
         step = np.array([*(state.shift[:2] / depth - rest.shift[:2]), 0.0])

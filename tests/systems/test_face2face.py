@@ -13,11 +13,12 @@ from test_every_engine import STILL
 from infinex.drivers.contract import Drive
 from infinex.engine import Setting, Source, load_engine
 from infinex.errors import InputError
+from infinex.face.morphable.transfer import Transfer
 from infinex.face.tracker import Face
 from infinex.mesh.album import cut_out
 from infinex.motion import Rest
 from infinex.options import Options
-from infinex.systems.face2face.engine import Face2FaceEngine, carry
+from infinex.systems.face2face.engine import RIDGE, Face2FaceEngine, carry
 from infinex.systems.face2face.target import OPEN, Target, gap, learned
 
 FRAMES = 10
@@ -64,6 +65,16 @@ def test_expressions_are_carried_over(target: Target, engine: Face2FaceEngine) -
     # On a face of like proportions, the same muscles do it.
     jaw = found.face.names.index("jawOpen")
     assert matrix.shape == (55, 55) and matrix[jaw].argmax() == jaw and 0.6 < matrix[jaw, jaw] < 1.5
+    # One product does what solving for every frame would.
+    performer = engine._performer.face
+    assert performer is not None
+    some = np.random.default_rng(0).random(55) * 0.4
+    transfer = Transfer(
+        performer.mean, found.face.shape(found.who.identity, np.zeros(0)), found.face.expression.astype(np.float64),
+        found.face.triangles, RIDGE,
+    )  # fmt: skip
+    solved = transfer(performer.mean + np.tensordot(some, performer.expression, 1)) - transfer(performer.mean)
+    assert np.abs(matrix @ some - solved).max() < 1e-6
     wide = source(3)
     onto = np.zeros(55)
     got = engine.wanted(Drive(STILL, wide.image, wide.face.landmarks), onto)

@@ -46,14 +46,15 @@ class Face2FaceOptions:
 
 
 def carry(performer: Performer, target: Target) -> Array:
-    """The matrix (E, E) from what a performer's expressions do to the target's coefficients: deformation transfer is
-    linear in them."""
+    """The matrix (E, E) from changes of a performer's expression to those of the target's: deformation transfer is
+    linear in them, but for what tilted triangles add to every expression alike."""
     face = target.person.face
     neutral = face.shape(target.person.who.identity, np.zeros(0))
     assert performer.face is not None
     source = performer.face
     transfer = Transfer(source.mean, neutral, face.expression.astype(np.float64), face.triangles, RIDGE)
-    return np.stack([transfer(source.mean + e) for e in source.expression.astype(np.float64)], 1)
+    none = transfer(source.mean)
+    return np.stack([transfer(source.mean + e) - none for e in source.expression.astype(np.float64)], 1)
 
 
 class Face2FaceFace:

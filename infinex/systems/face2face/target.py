@@ -117,7 +117,7 @@ class Target:
         self.mouths = Mouths(
             [Mouth(v, person.states[t], gap(person.points[t])) for t, v in views.items()], self.names
         )  # fmt: skip
-        shown = [person.states[t].expression for t in np.flatnonzero(person.valid)]
+        shown = [person.states[t].expression for t in np.flatnonzero(person.valid).tolist()]
         # How the face looks that does least: what a performer does is laid on this one.
         self.calm = min(shown, key=lambda e: float((e / self.solver.spread).sum()))
         self._points = person.points
@@ -165,7 +165,10 @@ def _of_folder(path: Path) -> Target:
     files = sorted(f for f in path.iterdir() if f.suffix.lower() in SUFFIXES)
     if len(files) > PICTURES:
         files = [files[i] for i in np.linspace(0, len(files) - 1, PICTURES).astype(int)]
-    frames, points, views, size = [], [], {}, (0, 0)
+    frames: list[Frame] = []
+    points: list[NDArray] = []
+    views: dict[int, View] = {}
+    size = 0, 0
     for file in files:
         image = read_image(file)
         faces = find_faces(image)

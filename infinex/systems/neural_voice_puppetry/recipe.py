@@ -186,7 +186,8 @@ class Speech:
 
     def __init__(self, people: list[tuple[str, Path]]) -> None:
         names = sorted({p for p, _ in people})
-        self._clips, self._rows = [], []
+        self._clips: list[tuple[int, NDArray, NDArray]] = []
+        self._rows: list[tuple[int, int]] = []
         for name, path in people:
             with np.load(path, allow_pickle=False) as data:
                 rows, expressions, valid = data["rows"], data["expressions"], data["valid"]
@@ -343,9 +344,9 @@ class PuppetTask:
         taught = _voice_of(recipe)
         if taught is None:
             sizes = VoiceConfig(self.config.features, self.config.subspace, 1, self.config.expressions)
-            self.networks["voice"] = VoiceNet(sizes)
+            self.networks["voice"] = fresh = VoiceNet(sizes)
             # As the mapping is, it makes much of little: hardly anything is said at first.
-            self.networks["voice"].mapping.data *= 0.1  # type: ignore[operator]
+            fresh.mapping.data *= 0.1
             self._frozen: VoiceNet | None = None
         else:
             self._frozen = self._fitted(taught)
@@ -369,7 +370,7 @@ class PuppetTask:
         with torch.inference_mode():
             heard = torch.cat([voice.heard(torch.from_numpy(windows(rows, part)))[0]
                                for part in np.array_split(shown, max(1, len(shown) // 256))])  # fmt: skip
-        wanted = np.stack([person.states[t].expression for t in shown])
+        wanted = np.stack([person.states[t].expression for t in shown.tolist()])
         sizes = replace(taught.config, identities=1, expressions=wanted.shape[1])
         own = VoiceNet(sizes)
         state = dict(taught.networks["voice"])
