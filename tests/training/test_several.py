@@ -39,7 +39,7 @@ def folder(tmp_path: Path, write_clip: Callable[..., Path], monkeypatch: pytest.
 
     def tracked(_: MeshTeacher, images: object) -> np.ndarray:
         out = [top.mean_face() * 10 + [place(i), 32, 0] for i, _ in enumerate(images)]  # type: ignore[arg-type]
-        return ((np.stack(out) + [0.5, 0.5, 0]) / SIZE).astype(np.float32)
+        return ((np.stack(out) + np.array([0.5, 0.5, 0.0])) / SIZE).astype(np.float32)
 
     monkeypatch.setattr(MeshTeacher, "__call__", tracked)
     return tmp_path
@@ -77,7 +77,7 @@ def test_mirrored_pictures_have_mirrored_landmarks(folder: Path) -> None:
         for image, x in zip(seen.images, (right + left) / 2):
             assert abs(brightest(image) - x) < 1.5
         flipped += seen.landmarks[0, 4, 0] > 37
-    assert 0 < flipped
+    assert flipped > 0
 
 
 def test_somebody_else_is_somebody_else(folder: Path) -> None:
