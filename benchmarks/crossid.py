@@ -5,7 +5,7 @@ python benchmarks/crossid.py RUN [OTHER_RUN ...] --data DATASET [--split test] [
 A fresh classifier, a linear one, learns to tell people by the codes of the first half of every clip's frames, and is
 asked about the second half, less a gap of a tenth; everybody counts alike. Beside the codes stand the landmarks that go
 into the encoder, brought to one place and size, and the same made frontal. What tells people apart includes how they
-hold their heads in that clip, which a code of motion must keep: a code that reaches chance has lost motion too. `motion`
+hold their heads in that clip, which a code of motion must keep: one that reaches chance has lost motion too. `motion`
 says whether it has: the share of how landmarks vary within clips that a linear map finds in the codes. Runs of the
 recipe and of its ablation without the adversary (`crossid-gan-small-no-adversary`) belong side by side. 95 % intervals
 by bootstrap over people."""

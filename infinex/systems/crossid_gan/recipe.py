@@ -99,9 +99,10 @@ def motion_picture(points: NDArray[np.floating], size: int, lines_size: int) -> 
     The landmarks as white lines (1, lines_size, lines_size) in 0..1, brought to one place and size by a similarity
     (Procrustes) since these alone would tell people apart, but turned as they are; and the place (3,): x and y of the
     head in -1..1, and the logarithm of its eye distance over half the picture."""
-    pose = fit_pose(mean_face(), np.asarray(points, np.float64))
+    places = np.asarray(points, np.float64)
+    pose = fit_pose(mean_face(), places)
     middle = np.array([lines_size, 0.94 * lines_size, 0]) / 2 - 0.5
-    still = Pose(UNIT * lines_size, pose.rotation, middle).to_image(pose.to_head(points))
+    still = Pose(UNIT * lines_size, pose.rotation, middle).to_image(pose.to_head(places))
     curves = [still[list(c), :2] for c in BOUNDARIES.values()]
     drawn = lines(curves, lines_size, thickness=max(1.0, lines_size / 48))[..., :1]
     half = (size - 1) / 2
