@@ -52,9 +52,9 @@ def test_it_learns_a_few_pictures() -> None:
     torch.manual_seed(0)
     made = MarionetteTask(replace(TINY, rate_generator=3e-3, weights=replace(TINY.weights, adversarial=0.0)))
     one = batch()
-    terms = [made.step(one, Plain()) for _ in range(30)]
+    terms = [made.step(one, Plain()) for _ in range(20)]
     assert set(terms[0]) == {"critic", "objects", "pixels", "feature_matching"}
-    assert terms[-1]["pixels"] < 0.6 * terms[0]["pixels"]
+    assert terms[-1]["pixels"] < 0.7 * terms[0]["pixels"]
     assert set(made.measure(one)) == {"l1", "l1_static"}
     assert made.sample_panel(one).shape == (2 * S, 4 * S, 3)
 
