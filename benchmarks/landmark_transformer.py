@@ -1,4 +1,4 @@
-"""Whose face, and which expression, is seen when one person drives another: the landmark transformer beside plain transfer.
+"""Whose face and which expression one person driving another shows: the landmark transformer beside plain transfer.
 
 python benchmarks/landmark_transformer.py DATA [--keep FOLDER] [--weights FILE] [--frames 40] [--json]
 

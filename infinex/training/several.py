@@ -75,5 +75,5 @@ class SeveralFrames:
             if self.colours.flip and rng.random() < 0.5:
                 images = [i[..., ::-1] for i in images]
                 marks = marks[:, top.mirror()] * [-1, 1, 1] + [self.size - 1, 0, 0]
-            images = jitter(images, self.colours, rng)
+            images = jitter(images, self.colours, rng)  # type: ignore[arg-type]  # frozen, which is as good
         return Seen([np.ascontiguousarray(i) for i in images], marks, self.who(clip))

@@ -61,26 +61,32 @@ def batch(count: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:
 def test_it_learns_a_few_pictures() -> None:
     torch.manual_seed(0)
     made = CrossIdTask(replace(TINY, rate=3e-3))
-    one = batch()
-    terms = [made.step(one, Plain()) for _ in range(25)]
+    one = batch(2)
+    terms = [made.step(one, Plain()) for _ in range(15)]
     assert {"critic", "film_critic", "reconstruction", "features", "generator_gan", "films_gan", "classifier",
             "reader", "code", "accuracy"} == set(terms[0])  # fmt: skip
-    assert terms[-1]["reconstruction"] < 0.5 * terms[0]["reconstruction"]
-    assert terms[-1]["reader"] < terms[3]["reader"] * 2 and set(made.measure(one)) == {"l1", "l1_static"}
-    assert made.sample_panel(one).shape == (4 * S, 6 * S, 3)
+    assert terms[-1]["reconstruction"] < 0.6 * terms[0]["reconstruction"]
+    assert set(made.measure(one)) == {"l1", "l1_static"}
+    assert made.sample_panel(one).shape == (2 * S, 6 * S, 3)
 
 
 def test_the_adversary_takes_identity_out_of_the_code() -> None:
-    """Nothing is taught but the classifier and, against it, the encoder: who it is can be told only without."""
-    quiet = LossWeights(reconstruction=0.0, features=0.0, adversarial=0.0, films=0.0, identity=0.0, code=0.0)
+    """Only the classifier learns and, against it, the encoder: who it is can be told where the encoder does not."""
+    rng = np.random.default_rng(0)
+    drawn = [motion_picture(face(who, 3 * rng.random()), S, L)[0] for who in range(4) for _ in range(8)]
+    lines, whose = torch.from_numpy(np.stack(drawn)), torch.arange(4).repeat_interleave(8)
     accuracy = {}
     for strength in (0.0, 3.0):
         torch.manual_seed(0)
-        made = CrossIdTask(replace(TINY, rate=2e-3, weights=replace(quiet, identity=strength)))
-        found = [made.step(batch(8, seed), Plain())["accuracy"] for seed in range(40)]
+        made = CrossIdTask(replace(TINY, rate=3e-3, weights=replace(LossWeights(), identity=strength)))
+        found = []
+        for _ in range(60):
+            term, right = made.told_apart(made.networks["motion"](lines), whose)
+            made._update(["motion", "classifier"], {"classifier": term}, Plain())
+            found.append(right)
         accuracy[strength] = float(np.mean(found[-10:]))
-    assert accuracy[0.0] > 0.6  # of four people, by the width of their faces
-    assert accuracy[3.0] < accuracy[0.0] - 0.2
+    assert accuracy[0.0] > 0.9  # of four people, by the width of their faces
+    assert accuracy[3.0] < 0.6
 
 
 def test_the_adversary_comes_in_slowly_and_goes_on_after_a_stop() -> None:

@@ -52,9 +52,9 @@ def test_it_learns_a_few_pictures() -> None:
     torch.manual_seed(0)
     made = MarionetteTask(replace(TINY, rate_generator=3e-3, weights=replace(TINY.weights, adversarial=0.0)))
     one = batch()
-    terms = [made.step(one, Plain()) for _ in range(30)]
+    terms = [made.step(one, Plain()) for _ in range(20)]
     assert set(terms[0]) == {"critic", "objects", "pixels", "feature_matching"}
-    assert terms[-1]["pixels"] < 0.6 * terms[0]["pixels"]
+    assert terms[-1]["pixels"] < 0.7 * terms[0]["pixels"]
     assert set(made.measure(one)) == {"l1", "l1_static"}
     assert made.sample_panel(one).shape == (2 * S, 4 * S, 3)
 
@@ -153,3 +153,22 @@ def test_without_weights_it_says_how_to_get_some() -> None:
 def test_recipes_weigh_as_the_paper_does() -> None:
     assert LossWeights() == LossWeights(1.0, 10.0, 0.01, 10.0, 0.0)
     assert RECIPES["marionette"].pictures == 4 and RECIPES["marionette"].sizes.size == 256
+
+
+def test_a_recogniser_of_faces_is_read_in_either_layout(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from infinex.nn import vgg
+    from infinex.systems.marionette import losses
+
+    small = tuple((4,) * len(stage) for stage in vgg.STAGES_16)
+    monkeypatch.setattr(losses, "STAGES_16", small)
+    net = vgg.VGG16(small)
+    names = [f"conv{i}_{k}" for i, stage in enumerate(small, 1) for k in range(1, len(stage) + 1)]
+    index = vgg.torchvision_indices(small)
+    for layout in (names, [f"features.{i}" for i in index]):
+        state = {f"{n}.{p}": v for n, conv in zip(layout, net.convs) for p, v in conv.state_dict().items()}
+        torch.save(state, tmp_path / "face.pth")
+        read_back = losses.face_recogniser(tmp_path / "face.pth")
+        assert all(torch.equal(a.weight, b.weight) for a, b in zip(net.convs, read_back.convs))
+    torch.save({"conv1_1.weight": torch.zeros(1)}, tmp_path / "face.pth")
+    with pytest.raises(WeightsError, match="no VGG-16"):
+        losses.face_recogniser(tmp_path / "face.pth")

@@ -164,12 +164,8 @@ def test_what_recognisers_see(network: str, raw: tuple[int, ...], file: Mapping[
     real = inputs["driver_image"]
     total = perceptual(net, made, real, raw)
     near(total, file[f"out/loss/perceptual_{network}"])
-    wanted = [file[f"out/perceptual/{network}_{i}_mean"] for i in range(5)]
-    off = [
-        min(float((f.mean((2, 3)) - torch.from_numpy(m)).abs().max() / max(1.0, np.abs(m).max())) for f in (a, b))
-        for a, b, m in zip(features(net, made, raw), features(net, real, raw), wanted)
-    ]
-    assert max(off) < TOLERANCE, off
+    for i, maps in enumerate(features(net, real, raw)):
+        near(maps.mean((2, 3)), file[f"out/perceptual/{network}_{i}_mean"])
 
 
 def test_an_offset_of_nothing_reads_in_place(weights: MarionetteWeights) -> None:

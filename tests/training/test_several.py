@@ -39,7 +39,7 @@ def folder(tmp_path: Path, write_clip: Callable[..., Path], monkeypatch: pytest.
 
     def tracked(_: MeshTeacher, images: object) -> np.ndarray:
         out = [top.mean_face() * 10 + [place(i), 32, 0] for i, _ in enumerate(images)]  # type: ignore[arg-type]
-        return ((np.stack(out) + [0.5, 0.5, 0]) / SIZE).astype(np.float32)
+        return ((np.stack(out) + np.array([0.5, 0.5, 0.0])) / SIZE).astype(np.float32)
 
     monkeypatch.setattr(MeshTeacher, "__call__", tracked)
     return tmp_path

@@ -99,9 +99,10 @@ def motion_picture(points: NDArray[np.floating], size: int, lines_size: int) -> 
     The landmarks as white lines (1, lines_size, lines_size) in 0..1, brought to one place and size by a similarity
     (Procrustes) since these alone would tell people apart, but turned as they are; and the place (3,): x and y of the
     head in -1..1, and the logarithm of its eye distance over half the picture."""
-    pose = fit_pose(mean_face(), np.asarray(points, np.float64))
+    places = np.asarray(points, np.float64)
+    pose = fit_pose(mean_face(), places)
     middle = np.array([lines_size, 0.94 * lines_size, 0]) / 2 - 0.5
-    still = Pose(UNIT * lines_size, pose.rotation, middle).to_image(pose.to_head(points))
+    still = Pose(UNIT * lines_size, pose.rotation, middle).to_image(pose.to_head(places))
     curves = [still[list(c), :2] for c in BOUNDARIES.values()]
     drawn = lines(curves, lines_size, thickness=max(1.0, lines_size / 48))[..., :1]
     half = (size - 1) / 2
@@ -241,11 +242,9 @@ class CrossIdTask:
                 terms["generator_gan"] = w.adversarial * generator_adversarial(fake, "bce")
             if w.films:
                 terms["films_gan"] = w.films * generator_adversarial(nets["film_critic"](fake_films), "bce")
-            # Whose motion it is: the classifier learns to tell, the encoder learns to tell nothing.
             both = torch.cat([own_code, code.flatten(0, 1)])
             whose = torch.cat([batch["who"], batch["others_who"].repeat_interleave(FRAMES)])
-            scores = nets["classifier"](reversed_gradient(both, self._strength()))
-            terms["classifier"] = F.cross_entropy(scores, whose)
+            terms["classifier"], accuracy = self.told_apart(both, whose)
             # The reader learns the code of real frames, and then says what the generated ones show.
             terms["reader"] = (nets["reader"](real) - own_code.detach()).abs().mean()
             if w.code:
@@ -258,7 +257,14 @@ class CrossIdTask:
             for name in (*CRITICS, "reader"):
                 nets[name].requires_grad_(True)
         out |= {k: float(v.detach()) for k, v in terms.items()}
-        return out | {"accuracy": float((scores.detach().argmax(1) == whose).float().mean())}
+        return out | {"accuracy": accuracy}
+
+    def told_apart(self, codes: Tensor, whose: Tensor) -> tuple[Tensor, float]:
+        """What the classifier loses on codes (N, code) of the people `whose` (N,), and its accuracy.
+
+        It learns to tell whose motion it is, the encoder behind the codes learns to let nothing be told."""
+        scores = self.networks["classifier"](reversed_gradient(codes, self._strength()))
+        return F.cross_entropy(scores, whose), float((scores.detach().argmax(1) == whose).float().mean())
 
     def _update(self, names: list[str], terms: dict[str, Tensor], fabric: Fabric) -> None:
         optimizers = [self.optimizers()[n] for n in names]

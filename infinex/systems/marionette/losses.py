@@ -8,14 +8,17 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from torch import Tensor
 
+from infinex.errors import WeightsError
+from infinex.nn.files import read_weights
 from infinex.nn.losses import discriminator_adversarial, generator_adversarial
-from infinex.nn.vgg import Stages
+from infinex.nn.vgg import STAGES_16, VGG16, Stages, torchvision_indices
 
 Hinge = Literal["hinge", "published"]
 # Stages whose features are not rectified, as published: the last of VGG-19, the fourth of the face recogniser.
@@ -31,6 +34,23 @@ class LossWeights:
     faces: float = 0.01  # features of a network that knows faces, where its weights are given
     feature_matching: float = 10.0
     pixels: float = 0.0  # mean absolute error, which the paper has not; small runs learn colours sooner by it
+
+
+def face_recogniser(path: str | Path) -> Stages:
+    """A VGG-16 that knows faces (Parkhi et al. 2015), convolutions named as torchvision's or `conv1_1` to `conv5_3`.
+
+    Raises WeightsError."""
+    path = Path(path)
+    if not path.is_file():
+        raise WeightsError(f"{path} does not exist: give the state dict of a VGG-16 that knows faces")
+    state, network = read_weights(path), VGG16(STAGES_16)
+    if isinstance(state, dict) and "conv1_1.weight" in state:
+        names = [f"conv{i}_{k}" for i, stage in enumerate(STAGES_16, 1) for k in range(1, len(stage) + 1)]
+        ours = dict(zip(names, torchvision_indices(STAGES_16)))
+        named = {(key.rpartition(".")[0], key.rpartition(".")[2]): v for key, v in state.items()}
+        state = {f"features.{ours[n]}.{part}": v for (n, part), v in named.items() if n in ours}
+    network.read(state, str(path), "VGG-16")
+    return network
 
 
 def features(network: Stages, image: Tensor, raw: Collection[int] = ()) -> list[Tensor]:

@@ -16,13 +16,14 @@ from infinex.errors import InputError, option
 from infinex.face.drawn import coloured
 from infinex.nn.files import load_networks
 from infinex.nn.losses import StructuralPerceptualLoss, feature_matching
-from infinex.nn.vgg import VGG16, VGG19
+from infinex.nn.vgg import VGG19
 from infinex.systems.marionette.losses import (
     RAW_FACES,
     RAW_OBJECTS,
     Hinge,
     LossWeights,
     critic_hinge,
+    face_recogniser,
     generator_hinge,
     perceptual,
 )
@@ -55,9 +56,9 @@ class MarionetteRecipe:
     people: int = 8192  # whom the critic can tell apart; 0: no projection, as published
     attend: bool = True
     align: bool = True
-    raw: bool = False  # features of some layers before they are rectified, as published
+    raw: bool = False  # as published: features of two layers before they are rectified, of pictures not normalised
     vgg: str = ""  # torchvision's vgg19 weights; without, the structural substitute is used
-    vgg_face: str = ""  # a VGG-16 that knows faces, its convolutions named as torchvision's; without, no such term
+    vgg_face: str = ""  # a VGG-16 that knows faces; without, no such term
     colours: Colours = field(default_factory=Colours)
     weights: LossWeights = field(default_factory=LossWeights)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
@@ -152,7 +153,11 @@ class MarionetteTask:
         if not recipe.weights.adversarial and not recipe.weights.feature_matching:
             del self.networks["critic"]
         self.objects = VGG19.load(recipe.vgg) if recipe.vgg else None
-        self.faces = VGG16.load(recipe.vgg_face, 5) if recipe.vgg_face else None
+        self.faces = face_recogniser(recipe.vgg_face) if recipe.vgg_face else None
+        for network in (self.objects, self.faces) if recipe.raw else ():
+            if network is not None:
+                network.mean.zero_()
+                network.std.fill_(1.0)
         self.substitute = StructuralPerceptualLoss().requires_grad_(False)
         rates = {"generator": recipe.rate_generator, "critic": recipe.rate_critic}
         self._optimizers = Adams(self.networks, rates)
@@ -214,14 +219,15 @@ class MarionetteTask:
         """The terms that compare pictures (B, 3, S, S) in -1..1."""
         w, terms = self.recipe.weights, {}
         a, b = (made + 1) / 2, (real + 1) / 2
+        seen = (made, real) if self.recipe.raw else (a, b)
         if w.objects:
             if self.objects is None:
                 total = torch.stack(self.substitute.to(a.device)(a, b)).sum()
             else:
-                total = perceptual(self.objects.to(a.device), a, b, RAW_OBJECTS if self.recipe.raw else ())
+                total = perceptual(self.objects.to(a.device), *seen, RAW_OBJECTS if self.recipe.raw else ())
             terms["objects"] = w.objects * total
         if w.faces and self.faces is not None:
-            term = perceptual(self.faces.to(a.device), a, b, RAW_FACES if self.recipe.raw else ())
+            term = perceptual(self.faces.to(a.device), *seen, RAW_FACES if self.recipe.raw else ())
             terms["faces"] = w.faces * term
         if w.pixels:
             terms["pixels"] = w.pixels * (a - b).abs().mean()
