@@ -17,6 +17,10 @@ from infinex.errors import InputError, MissingDependencyError
 def train(
     recipe: Annotated[Optional[str], typer.Argument(help="A recipe by name; none lists them.")] = None,  # noqa: UP045
     data: Annotated[Optional[Path], typer.Option(help="A folder made by infinex prepare.")] = None,  # noqa: UP045
+    person: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="One person's pictures, in a folder or a clip, in place of --data: the recipe learns her."),
+    ] = None,
     out: Annotated[Optional[Path], typer.Option(help="Folder of the run.")] = None,  # noqa: UP045
     resume: Annotated[bool, typer.Option("--resume", help="Go on with the run in --out.")] = False,
     settings: Annotated[
@@ -39,6 +43,12 @@ def train(
         return
     if out is None:
         raise InputError("name the folder of the run with --out")
+    if person is not None:
+        if data is not None:
+            raise InputError("--person and --data: name one of them")
+        if f"{recipe}-person" not in all_recipes():
+            raise InputError(f"--person: {recipe} learns no single person; latent-pose does")
+        recipe, data = f"{recipe}-person", person
     with progress_bar("training", quiet or as_json, "steps") as update:
         result = run(
             recipe, data, out, settings or [], resume, update,

@@ -15,8 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.engine import Drive, Shown, Source
+from infinex.face.networks import Segmenter
 from infinex.face.portrait import SourceFace
+from infinex.face.topology import OVAL
 from infinex.mesh.album import View
+from infinex.mesh.fill import behind
+from infinex.mesh.layers import person_matte
+from infinex.mesh.matting import foreground
 from infinex.motion import Rest
 from infinex.systems.window import Square, resized
 
@@ -64,12 +69,14 @@ class SquareFace:
         self.crop = Square(source.image, source.face.landmarks)
         self.box = self.crop.box
         self._full = self.crop.full(source.image)
-        self._seam = self.crop.seam(SEAM)[..., None]
+        self.seam = self.crop.seam(SEAM)[..., None]
         self._rim = self.crop.rim(RIM)[..., None]
         own = [square_view(painter.size, v.image, v.face.landmarks).image for v in source.views]
         self.prepared = painter.prepare([resized(self._full, painter.size), *own, *views])
         self._driver: Square | None = None
         self._last: tuple[RGB, NDArray[np.uint8] | None] | None = None
+        self._behind: NDArray[np.float32] | None = None
+        self.layer: NDArray[np.uint8] | None = None  # (side, side, 4) the person last drawn, of those who say where
 
     def begin(self, rest: Rest, image: RGB | None, points: NDArray | None) -> None:
         """Start a performance from its reference frame."""
@@ -107,12 +114,26 @@ class SquareFace:
     def _composed(self, made: Painted) -> RGB:
         """The networks' picture at the portrait's resolution (side, side, 3), inside the seam."""
         side, base = self.crop.side, self._full
-        if self.detail and side > self.painter.size and made.field is not None and made.deformed is not None:
+        if made.person is not None:
+            picture = self._before(made.picture, made.person)
+        elif self.detail and side > self.painter.size and made.field is not None and made.deformed is not None:
             picture = self._detailed(made.picture, made.deformed, made.field, made.shown)
         else:
             picture = resized(made.picture, side).astype(np.float32)
-        picture = picture * self._seam + base.astype(np.float32) * (1 - self._seam)
+        picture = picture * self.seam + base.astype(np.float32) * (1 - self.seam)
         return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
+
+    def _before(self, made: RGB, person: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """A person on black over the portrait's background (side, side, 3), where hers is filled from around her."""
+        side = self.crop.side
+        if self._behind is None:
+            alpha = np.asarray(Segmenter()(self._full), np.float32)
+            self._behind = behind(self._full, alpha, self.face.pose.scale).astype(np.float32)
+        share = resized(person, side).astype(np.float32)[..., None] / 255
+        colour = resized(made, side).astype(np.float32)
+        plain = np.clip(colour / np.maximum(share, 0.05) + 0.5, 0, 255)
+        self.layer = np.dstack([plain, share * 255 + 0.5]).astype(np.uint8)
+        return np.asarray(colour + self._behind * (1 - share), np.float32)
 
     def _detailed(
         self, made: RGB, deformed: RGB, field: NDArray[np.float32], shown: NDArray[np.uint8] | None
@@ -132,6 +153,39 @@ class SquareFace:
         trust = cv2.resize(shown, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.float32)[..., None] / 255
         trust = np.clip((trust - 0.15) / 0.35, 0, 1)
         return np.asarray(sharp * trust + resized(made, side).astype(np.float32) * (1 - trust), np.float32)
+
+
+class PersonLayer:
+    """Persons whose painter says where they are, with alpha, or over another background; see `engine.Layered`."""
+
+    def __init__(self, image: RGB, faces: Sequence[SquareFace], cutout: RGB | None, under: RGB | None) -> None:
+        """`cutout` (H, W, 4) is the picture with its own transparency, `under` (H, W, 3) what is laid behind."""
+        self.faces, self.under = faces, under
+        if cutout is None:
+            first = faces[0].face
+            alpha = person_matte(image, first, first.points[OVAL][:, :2], everybody=True)
+        else:
+            alpha = cutout[..., 3].astype(np.float32) / 255
+        self._alpha = np.round(alpha * 255).astype(np.float32)
+        self._colour = foreground(image, alpha) if cutout is None else cutout[..., :3]
+        self.frame = np.empty((*image.shape[:2], 4 if under is None else 3), np.uint8)
+
+    def compose(self, canvas: RGB, drawn: Sequence[Any]) -> NDArray[np.uint8]:
+        """Outside of the squares the picture's own matte, inside what was painted, with the same soft seam."""
+        colour, alpha = self._colour.astype(np.float32), self._alpha.copy()
+        for face in self.faces:
+            if face.layer is None:
+                continue
+            x0, y0, x1, y1 = face.box
+            layer, seam = face.crop.inside(face.layer).astype(np.float32), face.crop.inside(face.seam)
+            alpha[y0:y1, x0:x1] += seam[..., 0] * (layer[..., 3] - alpha[y0:y1, x0:x1])
+            colour[y0:y1, x0:x1] += seam * (layer[..., :3] - colour[y0:y1, x0:x1])
+        if self.under is None:
+            self.frame[..., :3], self.frame[..., 3] = np.round(colour), np.round(alpha)
+        else:
+            share = alpha[..., None] / 255
+            self.frame[:] = np.round(colour * share + self.under * (1 - share))
+        return self.frame
 
 
 def square_view(size: int, image: RGB, points: NDArray) -> View:

@@ -74,7 +74,10 @@ class StoredTask:
     def load_file(self, path: Path) -> None:
         """Begin with the weights in a file, ours or a published checkpoint; a discriminator of another kind stays as it
         is. Raises WeightsError."""
-        weights = self.layout.read(path)
+        self.begin(self.layout.read(path))
+
+    def begin(self, weights: Networks[Any]) -> None:
+        """Begin with weights that were read. Raises WeightsError where they do not fit."""
         complaint = f"the weights are of {weights.name or 'another configuration'} and do not fit"
         load_networks(self.networks, weights.networks, complaint, self.name, spare="discriminator")
 

@@ -9,7 +9,7 @@ from typing import Any, Literal
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 from torch.optim import SGD, Optimizer
 
 from infinex.errors import InputError, option
@@ -46,6 +46,7 @@ class X2FaceRecipe:
     config: str = "x2face"  # sizes of the networks, a key of `CONFIGS`
     start_from: str = ""  # weights that training begins with
     stage: Literal["warp", "identity", "pose", "voice"] = "warp"
+    still: bool = False  # the first stage begins with warps that change nothing, not with random ones as the authors'
     epochs: int = 3000
     repeats: int = 1  # pairs drawn of every clip in an epoch
     batch_size: int = 16
@@ -74,10 +75,10 @@ def _stages(name: str, **common: Any) -> dict[str, X2FaceRecipe]:
 
 RECIPES: dict[str, X2FaceRecipe] = {
     **_stages("x2face"),
-    **_stages("x2face-small", epochs=120, repeats=50, milestones=(90, 110), optimizer="adam", rate=5e-4,
+    **_stages("x2face-small", epochs=120, repeats=50, milestones=(90, 110), still=True, optimizer="adam", rate=5e-4,
               augmentation=Augmentation(flip=True, brightness=0.1, contrast=0.1, saturation=0.1, hue=0.03)),
-    **_stages("x2face-tiny", epochs=30, repeats=50, batch_size=8, milestones=(24,), optimizer="adam", rate=1e-3,
-              augmentation=Augmentation(flip=True), trainer=TrainerOptions(ema=0.99)),
+    **_stages("x2face-tiny", epochs=30, repeats=50, batch_size=8, milestones=(24,), still=True, optimizer="adam",
+              rate=1e-3, augmentation=Augmentation(flip=True), trainer=TrainerOptions(ema=0.99)),
 }  # fmt: skip
 TRAINED = {"warp": ("embedding", "driving"), "pose": ("reader", "writer"), "voice": ("voice",)}
 
@@ -92,6 +93,9 @@ class X2FaceTask(StoredTask):
         self.recipe, self.config, self.name = recipe, sizes_of(LAYOUT, recipe.config), recipe.config
         self.milestones, self.clip_gradient = recipe.milestones, recipe.clip_gradient
         self.networks = networks_of(self.config)
+        if recipe.still:
+            for name in TRAINED["warp"]:
+                nn.init.zeros_(self.networks[name].up[0].weight)  # type: ignore[union-attr,index,arg-type]
         self.trains = TRAINED.get(recipe.stage, TRAINED["warp"])
         chosen = {n: self.networks[n] for n in self.trains}
         self._optimizers: dict[str, Optimizer] = (

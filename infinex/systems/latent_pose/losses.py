@@ -1,0 +1,130 @@
+"""The training objective of Latent Pose Descriptors, and the optimiser of its fine-tuning."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from math import sqrt
+from typing import Any, Literal
+
+import torch
+import torch.nn.functional as F  # noqa: N812  (its name everywhere)
+from torch import Tensor, nn
+from torch.optim import Optimizer
+
+from infinex.nn.losses import StructuralPerceptualLoss, feature_matching
+from infinex.nn.vgg import STAGES, STAGES16, CaffeFeatures, face_inside, features_apart
+
+Adversary = Literal["hinge", "rgan", "ragan"]
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the terms; the defaults are the authors'."""
+
+    vgg: float = 0.03  # of VGG-19's features, where its weights are given
+    vgg_face: float = 0.006  # of VGG-Face's, on the face alone
+    structural: float = 1.0  # of the substitute, where they are not
+    adversarial: float = 1.0
+    matching: float = 10.0
+    embedding: float = 0.01  # of the identity code beside the discriminator's row
+    dice: float = 1.0
+
+
+def generator_hinge(real: Tensor, fake: Tensor, kind: Adversary = "hinge") -> Tensor:
+    """How far scores (B,) of made pictures are from passing for real ones; a scalar.
+
+    hinge mean -D; rgan and ragan are relativistic (Jolicoeur-Martineau 2018), to the other picture or to the mean."""
+    if kind == "hinge":
+        return -fake.mean()
+    if kind == "rgan":
+        return 2 * F.relu(1 + (real - fake)).mean()
+    return F.relu(1 + (real - fake.mean())).mean() + F.relu(1 - (fake - real.mean())).mean()
+
+
+def discriminator_hinge(real: Tensor, fake: Tensor, kind: Adversary = "hinge") -> Tensor:
+    """How badly scores (B,) tell real from made; a scalar."""
+    if kind == "hinge":
+        return F.relu(1 - real).mean() + F.relu(1 + fake).mean()
+    if kind == "rgan":
+        return 2 * F.relu(1 - (real - fake)).mean()
+    return F.relu(1 - (real - fake.mean())).mean() + F.relu(1 + (fake - real.mean())).mean()
+
+
+def matched(real: Iterable[Tensor], fake: Iterable[Tensor]) -> Tensor:
+    """Mean over the discriminator's blocks of the mean absolute difference; the real side is fixed."""
+    return torch.stack(feature_matching(list(real), list(fake))).mean()
+
+
+def dice(mask: Tensor, wanted: Tensor) -> Tensor:
+    """-log of the Dice coefficient of masks (B, 1, H, W), over the whole batch; 0 for equal ones of 0 and 1.
+
+    The authors' `wanted` has three equal channels, so that its numerator counts thrice and a perfect mask comes out
+    below 0: that is what three channels here give."""
+    return -torch.log(2 * (mask * wanted).sum() / (mask.square().sum() + wanted.square().sum()))
+
+
+class Perceptual(nn.Module):
+    """Features of VGG-19 on the picture and of VGG-Face on its middle; without their weights, a substitute."""
+
+    def __init__(self, weights: LossWeights, vgg: str = "", vgg_face: str = "") -> None:
+        """Paths of state dicts. Raises WeightsError."""
+        super().__init__()
+        self.weights = weights
+        self.vgg = CaffeFeatures.load(vgg, STAGES) if vgg else None
+        self.face = CaffeFeatures.load(vgg_face, STAGES16) if vgg_face else None
+        self.substitute = None if vgg or vgg_face else StructuralPerceptualLoss()
+        self.requires_grad_(False)
+
+    def forward(self, made: Tensor, wanted: Tensor) -> dict[str, Tensor]:
+        """Pictures (B, 3, H, W) in about 0..1; scalars, weighted."""
+        w, out = self.weights, {}
+        if self.vgg is not None:
+            out["vgg"] = w.vgg * features_apart(self.vgg, made, wanted)
+        if self.face is not None:
+            out["vgg_face"] = w.vgg_face * features_apart(self.face, face_inside(made), face_inside(wanted))
+        if self.substitute is not None:
+            out["structural"] = w.structural * torch.stack(self.substitute(made, wanted)).sum()
+        return out
+
+
+class RAdam(Optimizer):
+    """Rectified Adam (Liu et al. 2020) as its reference of 2019 has it, which is not PyTorch's.
+
+    While too little is known of the variance it takes plain steps down the mean gradient."""
+
+    def __init__(
+        self, params: Any, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
+    ) -> None:
+        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
+
+    @torch.no_grad()
+    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
+        """One step down the gradients."""
+        loss = None
+        if closure is not None:
+            with torch.enable_grad():
+                loss = closure()
+        for group in self.param_groups:
+            first, second = group["betas"]
+            longest = 2 / (1 - second) - 1
+            for p in group["params"]:
+                if p.grad is None:
+                    continue
+                state = self.state[p]
+                if not state:
+                    state["step"] = 0
+                    state["mean"], state["square"] = torch.zeros_like(p), torch.zeros_like(p)
+                state["step"] += 1
+                n, mean, square = state["step"], state["mean"], state["square"]
+                square.mul_(second).addcmul_(p.grad, p.grad, value=1 - second)
+                mean.mul_(first).add_(p.grad, alpha=1 - first)
+                power = second**n
+                length = longest - 2 * n * power / (1 - power)
+                size = group["lr"] / (1 - first**n)
+                if length >= 5:
+                    rest = (length - 4) / (longest - 4) * (length - 2) / length * longest / (longest - 2)
+                    p.addcdiv_(mean, square.sqrt().add_(group["eps"]), value=-size * sqrt((1 - power) * rest))
+                else:
+                    p.add_(mean, alpha=-size)
+        return loss
