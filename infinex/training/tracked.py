@@ -77,10 +77,13 @@ class TrackedClips:
 
     def landmarks(self, clip: int) -> NDArray[np.float64]:
         """Of all frames that show a face, (T, 478, 3) in pixels of the picture at `size`."""
-        return self._known[clip][1].astype(np.float64) * self.size - [0.5, 0.5, 0.0]
+        return self._pixels(self._known[clip][1])
+
+    def _pixels(self, points: Landmarks) -> NDArray[np.float64]:
+        return np.asarray(points.astype(np.float64) * self.size - [0.5, 0.5, 0.0])
 
     def get(self, clip: int, frame: int) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
         """A picture (size, size, 3) and the landmarks (478, 3) in its pixels, of the frame-th that shows a face."""
-        places = self._known[clip][0]
-        image = self._frames[clip][[places[frame % len(places)]]][0]
-        return image, self.landmarks(clip)[frame % len(places)]
+        places, points = self._known[clip]
+        at = frame % len(places)
+        return self._frames[clip][[places[at]]][0], self._pixels(points[at])

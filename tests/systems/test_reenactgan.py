@@ -18,6 +18,7 @@ from infinex.face.tracker import Face  # noqa: E402
 from infinex.motion import Move, Rest  # noqa: E402
 from infinex.options import Options  # noqa: E402
 from infinex.stage import Stage  # noqa: E402
+from infinex.systems import registry  # noqa: E402
 from infinex.systems.reenactgan import recipe as recipes  # noqa: E402
 from infinex.systems.reenactgan.augment import Augmentation, drawn, matrix, moved  # noqa: E402
 from infinex.systems.reenactgan.model import CONFIGS, networks_of  # noqa: E402
@@ -194,7 +195,7 @@ def test_boundaries_may_be_drawn_from_the_mesh(runs: dict[str, Path]) -> None:
     assert np.array_equal(made["auto"], made["network"]) and (made["mesh"] != made["network"]).any()
 
 
-def test_a_published_folder_is_read(tmp_path: Path) -> None:
+def test_a_published_folder_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The authors' three files become one person of ours, whose sizes are read off them; others are refused."""
     config = CONFIGS["reenactgan-64"]
     nets = networks_of(config)
@@ -213,6 +214,9 @@ def test_a_published_folder_is_read(tmp_path: Path) -> None:
     again = load(tmp_path / "ours.safetensors").model()(image)[1]
     assert torch.equal(again, read.model()(image)[1])
     assert load_engine("reenactgan", None, str(folder)).name == "reenactgan"
+    monkeypatch.setenv("INFINEX_WEIGHTS", str(tmp_path / "store"))
+    registry.add("reenactgan-person", folder)
+    assert torch.equal(load_engine("reenactgan", None, "reenactgan-person").model(image)[1], again)
     torch.save(nets["decoder"].state_dict(), folder / "Bert_net_decoder.pth")
     with pytest.raises(WeightsError, match="one person's files"):
         read_published(folder)

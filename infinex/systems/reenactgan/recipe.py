@@ -284,11 +284,11 @@ class DecoderTask(_Stage):
         self.structure = StructuralPerceptualLoss()
 
     def schedulers(self) -> dict[str, LRScheduler]:
-        """Constant rates, then a line that would reach zero one epoch after the last."""
+        """Constant rates, then a line that reaches zero in the last epoch."""
         first, last = self.r.epochs - self.r.decay_epochs, self.r.decay_epochs + 1
 
         def share(epoch: int) -> float:
-            return 1.0 - max(0, epoch + 2 - first) / last if epoch + 2 - first < last else 1.0 / last
+            return max(0.0, 1.0 - max(0, epoch + 2 - first) / last)
 
         return {name: LambdaLR(optimizer, share) for name, optimizer in self.optimizers().items()}
 
