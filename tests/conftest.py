@@ -28,7 +28,7 @@ def _folder(variable: str, default: str) -> Path:
 
 
 KEPT = 24  # pictures taken apart that are kept for the tests that follow
-SLOW = ("refined", "behind", "parted")  # what takes a portrait apart: a second each, always the same for the same
+SLOW = ("refined", "plate", "parted")  # what takes a portrait apart: a second each, always the same for the same
 
 
 def _kept(slow: Callable[..., Any]) -> Callable[..., Any]:
