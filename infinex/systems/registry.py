@@ -96,8 +96,8 @@ def trained(name: str | Path, system: str, recipe: str) -> Path:
     """As `resolve`, for a system that comes without weights. Raises WeightsError that says how to train them."""
     if not name:
         raise WeightsError(
-            f"the engine {system} comes without weights: infinex train {recipe} --data DATASET --out RUN makes them, "
-            f"then {option('weights')} RUN"
+            f"the engine {system} comes without weights: infinex train {recipe} {option('data')} DATASET "
+            f"{option('out')} RUN makes them, then {option('weights')} RUN"
         )
     return resolve(name, system)
 
