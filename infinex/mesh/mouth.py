@@ -35,6 +35,7 @@ HINGE = np.array([0.0, -0.02, 0.10])  # jaw joint, head coordinates
 SUN = np.array([0.12, -0.45, -0.88])  # light from the front and above, head coordinates
 HALFWAY = (SUN - np.array([0, 0, 1])) / np.linalg.norm(SUN - np.array([0, 0, 1]))  # between light and viewer
 SMILE_LIT = 0.15  # how much lighter the upper teeth are in a broad smile
+BARE = (0.80, 0.09)  # shadow of the upper lip, and its reach in IOD, in a mouth that shows no upper teeth
 TOOTH_SEEN = (0.002, 0.012)  # IOD of teeth told to show over which they appear
 DARK_TOLD, DARKENED = (0.25, 0.85), 0.75  # share of a band told dark over which, and by how much, it darkens
 FRONT = 1.1  # lightness of a tooth that stands in front beside the mean of all that are seen
@@ -521,7 +522,10 @@ class Mouth:
         lip = np.interp(np.arange(W), line[order, 0], line[order, 1])
         below = np.clip((np.arange(H)[:, None] - lip[None]) / unit, 0, None)
         under = self._anatomy.under_lip * (1 - 0.7 * smile)
-        shade = (1 - 0.28 * np.exp(-rim / 0.016)) * (1 - under * np.exp(-below / 0.04))
+        # Where no upper teeth stand in the light the shadow reaches over the tongue: lit, it would be a pale disc.
+        bare = 1 - max(float(seen[0]), float(self._bared > 0)) if told is not None else 0.0
+        under += (BARE[0] - under) * bare
+        shade = (1 - 0.28 * np.exp(-rim / 0.016)) * (1 - under * np.exp(-below / (0.04 + (BARE[1] - 0.04) * bare)))
         half = max(1.0, (q[:, 0].max() - q[:, 0].min()) / 2)
         aside = np.abs(np.arange(W) - (q[:, 0].max() + q[:, 0].min()) / 2) / half
         shade *= (1 - self._anatomy.aside * np.clip(aside - 0.35, 0, 1) ** 1.5)[None]
@@ -555,7 +559,7 @@ class Mouth:
         depth = np.clip((o[..., 2] + t * d[2] - self._upper.front) / 0.45, 0, 1)
         colour = np.empty_like(lab)
         colour[:] = self._flesh
-        groove = 1 - 0.12 * np.exp(-(((o[..., 0] + t * d[0]) / 0.02) ** 2))
+        groove = 1 - 0.06 * np.exp(-(((o[..., 0] + t * d[0]) / 0.05) ** 2))  # a sharper one is taken for a gap of teeth
         colour[..., 0] *= (k.tongue_dim + k.tongue_lit * light) * np.clip(1 - k.tongue_fade * depth, 0.12, 1) * groove
         w = (hit * np.clip(disc / (0.55 * a), 0, 1))[..., None]
         return lab * (1 - w) + colour * w
