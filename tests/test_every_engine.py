@@ -12,6 +12,7 @@ from infinex.drivers.contract import Drive
 from infinex.drivers.motion import load_motion
 from infinex.engine import Engine, Setting, Source, load_engine
 from infinex.errors import InfinexError, InputError, MissingDependencyError, WeightsError
+from infinex.evaluation.reenact import without_the_driver
 from infinex.face.topology import mean_face
 from infinex.face.tracker import Face
 from infinex.motion import Move, Rest
@@ -183,3 +184,10 @@ def test_what_it_states_is_what_it_takes(name: str) -> None:
 def test_weights_that_are_not_there(name: str, tmp_path: Path) -> None:
     with pytest.raises(InfinexError, match=r"no such file|needs"):
         load_engine(name, Options(engine=name), str(tmp_path / "nothing.safetensors"))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_what_an_evaluation_asks_is_known(name: str) -> None:
+    asked = without_the_driver(name, True)
+    asked.check()
+    assert asked.absolute is ("absolute" in with_engines()[name].system.options)

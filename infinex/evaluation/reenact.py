@@ -23,7 +23,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.video import VideoDriver
-from infinex.engine import Engine, Prepared, Source, load_engine
+from infinex.engine import Engine, Prepared, Source, find_engine, load_engine
 from infinex.errors import FaceNotFoundError, InfinexError, InputError, MissingDependencyError, OutputError, option
 from infinex.evaluation.inception import Judges
 from infinex.evaluation.metrics import Flicker, l1, landmark_distance, psnr, ssim
@@ -297,6 +297,14 @@ def _face_square(image: RGB, box: tuple[float, ...], side: int = 192) -> RGB:
 # -- the whole -------------------------------------------------------------------------------------
 
 
+def without_the_driver(engine: str, absolute: bool, weights: str = "") -> Options:
+    """What an engine is asked: none of the driver's pixels where it can do without them, and no choice that it does not
+    know."""
+    wanted = {"absolute": absolute, "mouth": "own", "wrinkles": "none"}
+    known = find_engine(engine).system.options
+    return Options(engine=engine, weights=weights, **{k: v for k, v in wanted.items() if k in known})  # type: ignore[arg-type]
+
+
 def evaluate(
     folder: str | Path,
     out: str | Path,
@@ -323,10 +331,10 @@ def evaluate(
     else:
         writable_target(out, folder=True)
     found = takes(Path(folder), split)
-    options = Options(engine=engine, weights=weights, absolute=cross is None, mouth="own", wrinkles="none")
+    options = without_the_driver(engine, cross is None, weights)
     options.check()
     names = ["mesh"] if engine == "mesh" else ["mesh", engine]
-    engines = {n: load_engine(n, replace(options, engine=n), weights if n == engine else "") for n in names}
+    engines = {n: load_engine(n, without_the_driver(n, cross is None), weights if n == engine else "") for n in names}
     if cross is not None and (lpips or inception):
         raise InputError(
             f"{option('lpips')} and {option('inception')} compare with true frames, which {option('cross')} has not"
@@ -428,7 +436,7 @@ def _cross(
     pictures: list[Picture] = []
     for done, path in enumerate(paths, 1):
         for name in names:
-            o = replace(options, engine=name, weights=options.weights if name == options.engine else "")
+            o = without_the_driver(name, False, options.weights if name == options.engine else "")
             try:
                 mine, sheet = cross_reenactment(path, chosen, o, finder, frames, people)
             except InfinexError as error:
