@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -27,17 +28,23 @@ STILL = Move(0.0, np.zeros(3), np.zeros(3), 1.0, np.zeros((478, 3)), np.zeros(2)
 
 @pytest.fixture(scope="module", params=NAMES)
 def engine(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Engine:
-    """Each in turn, with the weights that come along; where none do, with those its `weights.untrained` writes."""
-    options = Options(engine=request.param)
+    """Each in turn, with the weights that come along; without any, with those its smallest recipe begins with, or
+    that its `weights.untrained` writes where they are of several recipes."""
+    name = request.param
     try:
-        return load_engine(request.param, options)
+        return load_engine(name, Options(engine=name))
     except MissingDependencyError as error:
         pytest.skip(str(error))
     except WeightsError as error:
-        assert "infinex train " in str(error), "an engine without weights says how to train them"
-    file = tmp_path_factory.mktemp("untrained") / "weights.safetensors"
-    with_engines()[request.param].load("weights", "the test").untrained(file)
-    return load_engine(request.param, options, str(file))
+        assert re.search(r"infinex train \S+ ", str(error)), error
+    found, path = with_engines()[name], tmp_path_factory.mktemp(name) / "weights.safetensors"
+    weights = found.load("weights", "the test")
+    if hasattr(weights, "untrained"):
+        weights.untrained(path)
+    else:
+        recipes = found.load("recipe", "the test")
+        recipes.task(recipes.RECIPES[f"{name}-tiny"]).save(path)
+    return load_engine(name, Options(engine=name), str(path))
 
 
 def picture(width: int = 320, height: int = 280, seed: int = 0) -> np.ndarray:
