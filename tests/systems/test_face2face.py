@@ -59,7 +59,7 @@ def test_the_mouth_that_is_like_it_is_found(target: Target) -> None:
 
 def test_expressions_are_carried_over(target: Target, engine: Face2FaceEngine) -> None:
     found, s = target.person, source(0)
-    engine.begin(Rest.neutral(), s.image, s.face.landmarks)
+    engine.begin(Rest.neutral(), s.image, s.face.landmarks, source(1))
     assert engine._performer is not None
     matrix = carry(engine._performer, target)
     # On a face of like proportions, the same muscles do it.
@@ -81,10 +81,19 @@ def test_expressions_are_carried_over(target: Target, engine: Face2FaceEngine) -
     assert got[jaw] > 0.4 and got.min() >= 0
     # Out of sight the last one stays; without frames the points tell.
     assert (engine.wanted(Drive(replace(STILL, valid=False)), onto) == got).all()
-    engine.begin(Rest.neutral(), None, None)
+    engine.begin(Rest.neutral(), None, None, s)
     offsets = np.zeros((478, 3))
     offsets[:468] = 0.7 * found.face.expression[jaw, :468] * np.array([1, -1, -1])
     assert engine.wanted(Drive(replace(STILL, offsets=offsets)), onto)[jaw] > 0.4
+
+
+def test_of_the_person_expressions_count_as_they_are(target: Target, engine: Face2FaceEngine) -> None:
+    wide, s = source(3), source(2)
+    engine.begin(Rest.neutral(), wide.image, wide.face.landmarks, wide)
+    jaw = target.names.index("jawOpen")
+    got = engine.wanted(Drive(STILL, wide.image, wide.face.landmarks), np.zeros(55))
+    assert abs(got[jaw] - target.person.states[3].expression[jaw]) < 0.25 and got[jaw] > 0.6
+    assert (engine.wanted(Drive(replace(STILL, valid=False)), s.image[0, 0, 0] * np.ones(55)) == got).all()
 
 
 def test_the_film_keeps_its_head_and_shows_the_performers_mouth(target: Target, engine: Face2FaceEngine) -> None:

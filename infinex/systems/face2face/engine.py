@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from infinex.engine import Drive, Engine, Setting, Shown, Source
 from infinex.errors import InputError, option
 from infinex.face import topology as top
+from infinex.face.identity import same_person
 from infinex.face.morphable import skin as mesh
 from infinex.face.morphable.model import Appearance, Camera
 from infinex.face.morphable.solve import FLIP, State
@@ -86,7 +87,7 @@ class Face2FaceFace:
 
     def begin(self, rest: Rest, image: RGB | None, points: NDArray | None) -> None:
         """Start a performance, or go on with the one of the frame before."""
-        self.engine.begin(rest, image, points)
+        self.engine.begin(rest, image, points, self.source)
 
     def draw(self, canvas: RGB, drive: Drive) -> Shown:
         """Draw the face over its box; while the performer is out of sight the last expression stays."""
@@ -188,6 +189,7 @@ class Face2FaceEngine(Engine):
         self._matrix: Array | None = None
         self._begun: tuple[object, object, object] | None = None
         self._last: Array | None = None
+        self._absolute = False
         self._checked = False
 
     def prepare(self, source: Source, setting: Setting = Setting()) -> Face2FaceFace:  # noqa: B008
@@ -197,13 +199,18 @@ class Face2FaceEngine(Engine):
             self._checked = True
         return Face2FaceFace(source, self, setting.film)
 
-    def begin(self, rest: Rest, image: RGB | None, points: NDArray | None) -> None:
-        """Start a performance; asked again with the same rest, as for every frame of a film, it goes on."""
+    def begin(self, rest: Rest, image: RGB | None, points: NDArray | None, source: Source) -> None:
+        """Start a performance; asked again with the same rest, as for every frame of a film, it goes on.
+
+        Of a performer who is the person of the `source` expressions count as they are, not from rest on."""
         if self._begun is not None and all(a is b for a, b in zip(self._begun, (rest, image, points))):
             return
         self._begun, self._last = (rest, image, points), None
-        self._performer = Performer(self._likeness, rest, image, points, own=False)
-        self._matrix = None if self._performer.face is None else carry(self._performer, self.target)
+        own = False
+        if image is not None and points is not None:
+            own = image is source.image or same_person(source.image, source.face.landmarks, image, points)
+        self._performer = Performer(self._likeness, rest, image, points, own)
+        self._matrix = None if self._performer.face is None or own else carry(self._performer, self.target)
         self.target.mouths.forget()
 
     def wanted(self, drive: Drive, onto: Array) -> Array:
@@ -213,8 +220,11 @@ class Face2FaceEngine(Engine):
             acted: Acted = self._performer(drive)
             filmed = self._matrix is not None and drive.image is not None and drive.points is not None
             self._last = self._matrix @ acted.expression if filmed and self._matrix is not None else acted.expression
+            self._absolute = acted.own is not None
+            if acted.own is not None:
+                self._last = acted.own
         face = self.target.person.face
-        return np.asarray(np.clip(onto + self._last, face.low, face.high))
+        return np.asarray(np.clip(self._last if self._absolute else onto + self._last, face.low, face.high))
 
 
 OPTIONS = Face2FaceOptions
