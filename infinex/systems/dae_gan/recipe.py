@@ -1,0 +1,181 @@
+"""How DAE-GAN is trained: the numbers, and one step of it; the paper gives few, the rest is ours."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import torch.nn.functional as F  # noqa: N812  (its name everywhere)
+from numpy.typing import NDArray
+from torch import Tensor
+
+from infinex.nn.losses import (
+    Adversary,
+    discriminator_adversarial,
+    feature_matching,
+    generator_adversarial,
+    reconstruction,
+)
+from infinex.systems.dae_gan.deforming import warp_terms
+from infinex.systems.dae_gan.model import Made, PoseEmbedder, networks_of
+from infinex.systems.dae_gan.weights import LAYOUT
+from infinex.training.data import ClipFrames, cache_folder, read_clips, to_chw
+from infinex.training.stored import StoredTask, numbers, sizes_of
+from infinex.training.task import Adams, Fabric, TrainerOptions, evaluating, grid, pixels
+
+
+@dataclass(frozen=True)
+class LossWeights:
+    """Weights of the terms."""
+
+    frames: float = 1.0  # of the frames made again by the face's autoencoder
+    pose: float = 1.0  # of the frame made again by the pose's, at each scale
+    smoothness: float = 1e-6  # of warps, a sum over pixels
+    bias: float = 1e-2  # of the mean warp
+    reconstruction: float = 10.0  # of the generated picture
+    matching: float = 10.0
+    generator_gan: float = 1.0  # 0: no discriminator
+
+
+@dataclass(frozen=True)
+class DaeRecipe:
+    """DAE-GAN: an embedded face from several frames, a pose code from one, and a generator of both."""
+
+    config: str = "dae-gan"  # sizes of the networks, a key of `CONFIGS`
+    start_from: str = ""  # weights that training begins with
+    epochs: int = 150
+    repeats: int = 50  # samples drawn of every clip in an epoch
+    batch_size: int = 16
+    frames: int = 3  # of the person, from which the embedded face is made
+    scales: tuple[float, ...] = (1.0, 0.5, 0.25)  # of the pose's autoencoder
+    milestones: tuple[int, ...] = (100, 130)
+    rate: float = 2e-4
+    betas: tuple[float, float] = (0.5, 0.999)
+    clip_gradient: float = 0.0  # largest norm of a network's gradient; 0: no limit
+    adversary: Adversary = "hinge"
+    weights: LossWeights = field(default_factory=LossWeights)
+    trainer: TrainerOptions = field(default_factory=TrainerOptions)
+
+
+RECIPES: dict[str, DaeRecipe] = {
+    "dae-gan": DaeRecipe(),
+    "dae-gan-small": DaeRecipe(config="dae-gan-small", epochs=120, milestones=(90, 110), batch_size=12),
+    "dae-gan-tiny": DaeRecipe(
+        config="dae-gan-tiny", epochs=30, milestones=(24,), batch_size=6, rate=1e-3,
+        weights=LossWeights(generator_gan=0.0, matching=0.0), trainer=TrainerOptions(ema=0.99),
+    ),
+}  # fmt: skip
+
+
+class DaeTask(StoredTask):
+    """See `infinex.training.task.Task`."""
+
+    panel = "a frame of the person, the frame that is wanted, embedded face, the same in the pose, picture"
+    layout = LAYOUT
+
+    def __init__(self, recipe: DaeRecipe) -> None:
+        self.recipe, self.config, self.name = recipe, sizes_of(LAYOUT, recipe.config), recipe.config
+        self.milestones, self.clip_gradient = recipe.milestones, recipe.clip_gradient
+        self.networks = networks_of(self.config)
+        if not recipe.weights.generator_gan:
+            del self.networks["discriminator"]
+        self._optimizers = Adams(self.networks, recipe.rate, recipe.betas)
+
+    def _made(self, frames: Tensor, driving: Tensor) -> tuple[Made, Tensor, Tensor, Tensor]:
+        """What is made; the frames again; the warps of both autoencoders."""
+        face, warps, again = self.networks["face"](frames)
+        network = self.networks["pose"]
+        plain = network if isinstance(network, PoseEmbedder) else network.module
+        assert isinstance(plain, PoseEmbedder)
+        pose = plain.pose(driving)
+        moved, deformed = plain(face, pose)
+        picture = self.networks["generator"](face, deformed, pose)
+        return Made(face, deformed, picture), again, warps, moved
+
+    def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
+        """See `Task`: `frames` (B, N, 3, S, S) of a video and `driving` (B, 3, S, S), another one, in 0..1."""
+        frames, driving, recipe, w = batch["frames"], batch["driving"], self.recipe, self.recipe.weights
+        made, again, warps, moved = self._made(frames, driving)
+        terms = {
+            "frames": w.frames * reconstruction(again, frames.flatten(0, 1)),
+            "pose": w.pose * self._scaled(made.deformed, driving),
+        }
+        for grids in (warps, moved):
+            for name, term in warp_terms(grids, w.smoothness, w.bias).items():
+                terms[name] = terms.get(name, torch.zeros((), device=driving.device)) + term
+        terms["reconstruction"] = w.reconstruction * reconstruction(made.picture, driving)
+        critic, trained = self.networks.get("discriminator"), ("face", "pose", "generator")
+        if critic is not None:
+            face = made.face.detach()
+            fake = critic(made.picture, face)
+            with torch.no_grad():
+                real = critic(driving, face)
+            terms["generator_gan"] = w.generator_gan * generator_adversarial(fake.score, recipe.adversary)
+            if w.matching:
+                levels = feature_matching(real.features, fake.features)
+                terms["feature_matching"] = w.matching * torch.stack(levels).mean()
+        done = self.advance(terms, fabric, *trained)
+        if critic is not None:
+            face, picture = made.face.detach(), made.picture.detach()
+            scores = critic(driving, face).score, critic(picture, face).score
+            terms = {"discriminator_gan": discriminator_adversarial(*scores, recipe.adversary)}
+            done |= self.advance(terms, fabric, "discriminator")
+        return numbers(done)
+
+    def _scaled(self, made: Tensor, wanted: Tensor) -> Tensor:
+        """Mean absolute difference at every scale, added up."""
+        terms = []
+        for scale in self.recipe.scales:
+            step = round(1 / scale)
+            terms.append(reconstruction(F.avg_pool2d(made, step), F.avg_pool2d(wanted, step)))
+        return torch.stack(terms).sum()
+
+    @torch.no_grad()
+    def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
+        """(B·S, 5·S, 3): a frame, the one that is wanted, embedded face, the same in the pose, picture."""
+        with evaluating(*self.networks.values()):
+            made, *_ = self._made(batch["frames"], batch["driving"])
+        return grid([pixels(x) for x in (batch["frames"][:, 0], batch["driving"], *made)])
+
+    @torch.no_grad()
+    def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
+        """Mean absolute error of pictures, of warped faces, and of a frame left as it is."""
+        with evaluating(*self.networks.values()):
+            made, *_ = self._made(batch["frames"], batch["driving"])
+        kinds = {"l1": made.picture, "l1_deformed": made.deformed, "l1_static": batch["frames"][:, 0]}
+        return {k: float((v.float() - batch["driving"]).abs().mean()) for k, v in kinds.items()}
+
+
+class Glimpses:
+    """`frames` (N, 3, S, S) of one clip and `driving` (3, S, S), one more of it, in 0..1."""
+
+    def __init__(self, folder: str | Path, split: str, size: int, frames: int, repeats: int = 1) -> None:
+        folder = Path(folder)
+        self.clips = read_clips(folder, split)
+        cache = cache_folder(folder, read_clips(folder), size, 8.0)
+        self.files = [ClipFrames(c, size, cache) for c in self.clips]
+        self.count, self.repeats = frames, repeats
+
+    def __len__(self) -> int:
+        return len(self.clips) * self.repeats
+
+    def get(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """See `infinex.training.data.Samples`."""
+        file = self.files[index % len(self.files)]
+        chosen = rng.choice(len(file), self.count + 1, replace=len(file) <= self.count)
+        pictures = [to_chw(image) for image in file[[int(i) for i in chosen]]]
+        return {"frames": np.stack(pictures[:-1]), "driving": pictures[-1]}
+
+
+def task(recipe: DaeRecipe) -> DaeTask:
+    """For the trainer. Raises InputError where the recipe contradicts itself."""
+    return DaeTask(recipe)
+
+
+def samples(recipe: DaeRecipe, folder: str | Path, split: str) -> Glimpses:
+    """Frames of a prepared folder at the size of the networks."""
+    size = sizes_of(LAYOUT, recipe.config).size
+    return Glimpses(folder, split, size, recipe.frames, recipe.repeats if split == "train" else 1)
