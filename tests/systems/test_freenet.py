@@ -171,6 +171,7 @@ def test_published_files_are_read(tmp_path: Path) -> None:
     torch.save(nets["generator"].state_dict(), folder / "latest_net_G.pth")
     read = read_published(folder)
     assert read.config == replace(CONFIG, size=256, critic_width=64) and len(read.networks) == 4
+    assert load_engine("freenet", None, str(folder)).size == 256
     plain = networks_of(replace(CONFIG, dropout=0.0))["generator"]
     torch.save(plain.state_dict(), tmp_path / "plain.pth")
     assert read_published(tmp_path / "plain.pth").config.dropout == 0

@@ -6,6 +6,7 @@ it is; the generator sees the portrait and what the converter says. Its picture 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import numpy as np
@@ -116,6 +117,8 @@ def open_engine(options: FreenetOptions, weights: str) -> FreenetEngine:
     """For `infinex.engine.load_engine`. Raises WeightsError without weights, and for weights that are none."""
     if not weights:
         raise WeightsError(f"{LACKS} {option('weights')}")
-    stored = read(resolve(weights, "freenet"))
+    theirs = Path(weights)
+    authors = (theirs / "latest_net_G.pth").is_file()
+    stored = read(theirs if authors else resolve(weights, "freenet"))
     asked = options.converter if options.converter != "auto" else stored.origin.get("converter", "yes")
     return FreenetEngine(stored, asked == "yes", "cuda" if torch.cuda.is_available() else "cpu")

@@ -7,6 +7,7 @@ portrait's face with a soft seam."""
 from __future__ import annotations
 
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -121,8 +122,6 @@ OPTIONS = ReenactganOptions
 
 def open_engine(options: ReenactganOptions, weights: str) -> ReenactganEngine:
     """For `infinex.engine.load_engine`. Raises WeightsError without weights, and for weights that are none."""
-    from pathlib import Path
-
     if not weights:
         raise WeightsError(f"{FEWEST} {option('weights')}")
     theirs = Path(weights)
