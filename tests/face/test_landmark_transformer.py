@@ -153,5 +153,5 @@ def test_absolute_landmarks_are_the_performers_or_the_expression_alone() -> None
         width[proportions] = float(face[454, 0] - face[234, 0])
     mine, theirs = (float(f[454, 0] - f[234, 0]) for f in (source.face, performer))
     assert abs(mine - theirs) > 0.1
-    assert abs(width["plain"] - theirs) < 0.02
+    assert abs(width["plain"] - theirs) < 0.3 * abs(mine - theirs)
     assert abs(width["landmark-transformer"] - mine) < 0.5 * abs(mine - theirs)
