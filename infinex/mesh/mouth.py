@@ -285,7 +285,7 @@ def _spread(map_x: NDArray, map_y: NDArray, drawn: NDArray[np.bool_]) -> None:
 def _tooth_of(skin: NDArray, alive: float, share: float = 0.719, lift: float = 23.0) -> NDArray[np.float32]:
     """Colour (Lab) of teeth lit as a skin is; `alive` 0..1 is how much colour the picture's mouths have."""
     lightness = np.clip(share * float(skin[0]) + lift, 40, 96)
-    return np.array([lightness, 0.28 * skin[1] + 1.5 * alive, 0.28 * skin[2] + 5.0 * alive], np.float32)
+    return np.array([lightness, 0.28 * skin[1] + 1.5 * alive, 0.38 * skin[2] + 4.0 * alive], np.float32)
 
 
 def _mid_lips(points: Array) -> Array:

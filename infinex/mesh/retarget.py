@@ -20,6 +20,7 @@ NOD_LIMIT = np.radians([15.0, 30.0])  # yaw and pitch
 SHIFT_LIMIT = np.array([0.25, 0.6])  # of the head's place, IOD
 TILT_LIMIT = np.radians([30.0, 45.0])  # roll
 NARROWING = 1.1  # how much less than in proportion lids follow while they are nearly open
+STARE = 0.5  # share of a widening that lids follow beyond the performer's own opening
 LIP_NOISE = 0.015  # IOD: gaps of a performer at rest below which shares of them say little
 PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they are to be shut
 CORNERS = 0.55  # of the way to the outer corners that the inner ones go in a mouth that is wide open
@@ -147,6 +148,9 @@ class Retarget:
             ratio = np.clip((openness - self._closed) / np.maximum(self._open - self._closed, 1e-3), 0, 1.5)
             # Large-eyed portraits look asleep where a performer merely smiles: narrow lids less than shut ones.
             ratio = np.where(ratio < 1, 1 - np.abs(1 - ratio) ** NARROWING, ratio)
+            if rest.lids_open is not None:  # narrow-eyed people who look up make others stare
+                as_wide = np.minimum(ratio, openness / np.maximum(src.openness, 1e-3))
+                ratio = np.where(ratio > 1, 1 + STARE * (ratio - 1) + (1 - STARE) * np.maximum(as_wide - 1, 0), ratio)
         if self.shut and (self.absolute or rest.lips_closed is None):
             gap = np.minimum(src.gaps, 0) + np.maximum((gaps - self._rest_gaps) * self._lip_scale, 0)
         elif self.absolute or rest.lips_closed is None:
