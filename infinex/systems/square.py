@@ -163,9 +163,9 @@ class PersonLayer:
         self.faces, self.under = faces, under
         if cutout is None:
             first = faces[0].face
-            alpha = person_matte(image, first, first.points[OVAL][:, :2], everybody=True)
+            alpha: NDArray[np.float32] = person_matte(image, first, first.points[OVAL][:, :2], everybody=True)
         else:
-            alpha = cutout[..., 3].astype(np.float32) / 255
+            alpha = np.asarray(cutout[..., 3] / 255, np.float32)
         self._alpha = np.round(alpha * 255).astype(np.float32)
         self._colour = foreground(image, alpha) if cutout is None else cutout[..., :3]
         self.frame = np.empty((*image.shape[:2], 4 if under is None else 3), np.uint8)

@@ -75,7 +75,7 @@ def _saturated(x: Image, rng: Chance) -> Image:
 
 def _compressed(x: Image, rng: Chance) -> Image:
     _, data = cv2.imencode(".jpg", x[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, int(rng.integers(70, 100))])
-    return np.asarray(cv2.imdecode(data, cv2.IMREAD_COLOR)[..., ::-1], np.uint8)
+    return np.asarray(cv2.cvtColor(cv2.imdecode(data, cv2.IMREAD_COLOR), cv2.COLOR_BGR2RGB), np.uint8)  # type: ignore[arg-type]
 
 
 def _multiplied(x: Image, rng: Chance) -> Image:

@@ -64,7 +64,7 @@ class LatentRecipe:
 
 def _both(name: str, steps: int, person: dict[str, Any], **common: Any) -> dict[str, LatentRecipe]:
     """Meta-learning, and one person in `steps` steps."""
-    fitted = {"rate": 5e-4, "rate_discriminator": 8e-4, "trainer": TrainerOptions(ema=0.972)} | person
+    fitted: dict[str, Any] = {"rate": 5e-4, "rate_discriminator": 8e-4, "trainer": TrainerOptions(ema=0.972)} | person
     return {
         name: LatentRecipe(config=name, **common),
         f"{name}-person": LatentRecipe(config=name, start_from=name, person=True, epochs=1, repeats=steps, **fitted),
