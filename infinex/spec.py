@@ -41,6 +41,7 @@ class System:
     options: tuple[str, ...] = ()
     mattes: bool = False  # the engine tells person and background apart
     films: bool = False  # it draws into the frames of a film
+    measures: bool = False  # it shows what landmarks miss of a performer, which its drivers then measure
     recipes: str = ""
     evaluate: str = ""
     task: str = ""
