@@ -81,6 +81,11 @@ class EngineOptions:
     refine: bool = True  # networks correct what warping cannot show
     own: Mapping[str, str] = field(default_factory=dict)  # further ones by name, as text
 
+    @property
+    def measured(self) -> bool:
+        """Whether drivers measure what landmarks miss: for an engine that shows it, unless `refine` is off."""
+        return self.refine and find_engine(self.engine).system.measures
+
     def of_engine(self, found: Found) -> dict[str, Any]:
         """What is handed to an engine. Raises InputError for what it does not know."""
         shared = {f.name: f.default for f in fields(EngineOptions) if f.name not in ("engine", "weights", "own")}

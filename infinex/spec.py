@@ -46,6 +46,7 @@ class System:
     films: bool = False  # it draws into the frames of a film
     knows: bool = False  # it was taught the person: of a clip as source it takes the first picture that shows the face
     album: bool = False  # it wants more pictures of the person; a film is its own album
+    measures: bool = False  # it shows what landmarks miss of a performer, which its drivers then measure
     recipes: str = ""
     evaluate: str = ""
     task: str = ""

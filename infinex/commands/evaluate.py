@@ -11,6 +11,12 @@ import typer
 from infinex.commands.choices import Quiet
 from infinex.commands.common import progress_bar
 from infinex.errors import InputError
+from infinex.spec import Found, systems
+
+
+def tasks() -> dict[str, Found]:
+    """Systems that are measured in a way of their own, by the name of what they do."""
+    return {found.system.task: found for found in systems().values() if found.system.task}
 
 
 def evaluate(
@@ -25,7 +31,7 @@ def evaluate(
     split: Annotated[str, typer.Option(help="Of a prepared folder: test, train or all.")] = "test",
     frames: Annotated[Optional[int], typer.Option(help="At most so many of each clip.")] = None,  # noqa: UP045
     drivers: Annotated[int, typer.Option(help="Clips that drive each portrait of --cross.")] = 2,
-    task: Annotated[str, typer.Option(help="reenactment, expression or language.")] = "reenactment",
+    task: Annotated[str, typer.Option(help=f"reenactment, {', '.join(tasks())}.")] = "reenactment",
     lpips: Annotated[
         Optional[Path],  # noqa: UP045
         typer.Option(help="LPIPS weights (VGG): measures it too."),
@@ -38,9 +44,7 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Measure an engine: infinex evaluate DATASET --engine fomm --out REPORT"""
-    from infinex.spec import systems
-
-    tasks = {found.system.task: found for found in systems().values() if found.system.task}
+    others = tasks()
     if frames is not None and frames < 2:
         raise InputError(f"--frames {frames}: it is at least 2")
     if task == "reenactment":
@@ -49,15 +53,15 @@ def evaluate(
 
         with progress_bar("evaluating", quiet or as_json, "clips") as update:
             summary = run(clips, out, engine, weights, cross, split, frames, drivers, update, lpips, inception)
-    elif task in tasks:
+    elif task in others:
         if lpips is not None:
             raise InputError(f"--lpips belongs to --task reenactment, not {task}")
-        module = tasks[task].load(tasks[task].system.evaluate, f"--task {task}")
+        module = others[task].load(others[task].system.evaluate, f"--task {task}")
         with progress_bar("evaluating", quiet or as_json, "samples") as update:
             summary = module.evaluate(clips, out, weights, update, inception)
         lines = module.lines
     else:
-        raise InputError(f"--task {task}: it is reenactment, {' or '.join(tasks)}")
+        raise InputError(f"--task {task}: it is reenactment, {' or '.join(others)}")
     for line in lines(summary):
         print(line)
     if as_json:

@@ -198,6 +198,8 @@ LEFT_EYE = (
 )
 # fmt: on
 REFINED = np.array([*LIPS, *RIGHT_EYE, *LEFT_EYE])
+SLACK = 0.004  # of a window's side: by so much it lags behind the face that is followed
+CALM = 4  # looks at a new face by which its window is found; then it moves no more than it must
 LID = np.array([RIGHT_EYE[:16], LEFT_EYE[:16]])  # where irises take their depth from
 OUTPUTS = ("mesh", "lips", "left_eye", "right_eye", "left_iris", "right_iris", "presence")
 
@@ -243,6 +245,23 @@ def around_landmarks(points: Array) -> Window:
     return around(flat.min(0), flat.max(0), flat[EYES[0]], flat[EYES[1]])
 
 
+def behind(last: Window, new: Window) -> Window:
+    """The window that lags behind a new one by SLACK of its side, and does not move before.
+
+    A network's landmarks depend on its window, which the next frame takes from them: without slack their noise goes
+    round and grows, so that even a still picture's landmarks never come to rest."""
+    size = new.width / last.width - 1
+    turn = (new.angle - last.angle + np.pi) % (2 * np.pi) - np.pi
+    away = np.array([(new.x - last.x) / last.width, (new.y - last.y) / last.width, size / 2, turn / 2])
+    length = float(np.linalg.norm(away))
+    if length <= SLACK:
+        return last
+    away *= 1 - SLACK / length
+    side = last.width * (1 + 2 * float(away[2]))
+    x, y = last.x + float(away[0]) * last.width, last.y + float(away[1]) * last.width
+    return Window(x, y, side, side, last.angle + 2 * float(away[3]))
+
+
 class MeshTracker:
     """The mesh of one face in pictures that come one after another: found by the detector, then followed."""
 
@@ -253,6 +272,8 @@ class MeshTracker:
         self._still = still
         self._near, self._mesh = Detector(least=self.LEAST), Mesh()
         self._last: Array | None = None
+        self._window: Window | None = None  # in which it was seen last
+        self._looks = 0
 
     def landmarks(self, image: Image, near: Box | None = None) -> Array | None:
         """Landmarks (478, 3) in pixels of an RGB picture, or None where there is no face.
@@ -267,17 +288,22 @@ class MeshTracker:
             window = Window(w.x / k + float(corner[0]), w.y / k + float(corner[1]), w.width / k, w.height / k, w.angle)
         else:
             window = around_landmarks(self._last)
+            if self._window is not None and self._looks > CALM:
+                window = behind(self._window, window)
         points, presence = self._mesh(image, window)
-        self._last = points if presence > self.LEAST else None
+        self._last, self._window, self._looks = points, window, self._looks + 1
+        if presence <= self.LEAST:
+            self.reset()
         return self._last
 
     def seen(self, points: Array | None) -> None:
         """Take landmarks (478, 3) of the last picture from elsewhere, or None: the face is lost."""
+        self.reset()
         self._last = points
 
     def reset(self) -> None:
         """Forget the face."""
-        self._last = None
+        self._last, self._window, self._looks = None, None, 0
 
 
 def square_of(image: Image, box: Box, side: int = SQUARE, margin: float = 1.0) -> tuple[Image, float, Array]:

@@ -173,7 +173,7 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
         )
     notes: list[str] = []
     wishes = Wishes()
-    driver = StreamDriver(name) if is_stream(name) else CameraDriver(name, options.smooth, options.refine, look=False)
+    driver = StreamDriver(name) if is_stream(name) else CameraDriver(name, options.smooth, options.measured, look=False)
     room = Room(driver, wishes, Mark(*size) if options.mark else None, virtual, window)
     still = stage.image
     if options.panel:

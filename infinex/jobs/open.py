@@ -42,9 +42,8 @@ def open_driver(driving: Driving, options: Options | None = None) -> Driver:
     o = options or Options()
     if is_clip(driving):
         assert isinstance(driving, (str, Path))
-        flow = o.engine == "mesh" and o.refine
         return VideoDriver(
-            driving, o.reference, o.smooth, o.keep_readable, None, o.fps, flow, o.driver_face, o.start, o.end
+            driving, o.reference, o.smooth, o.keep_readable, None, o.fps, o.measured, o.driver_face, o.start, o.end
         )
     if isinstance(driving, Driver):
         # One that is open may know of its part, and of everything else, already.

@@ -8,4 +8,5 @@ SYSTEM = System(
     options=("mouth", "wrinkles", "absolute", "neutral", "refine", "album", "proportions"),
     mattes=True,
     films=True,
+    measures=True,
 )

@@ -77,6 +77,17 @@ def test_a_face_is_followed_and_found_again() -> None:
     assert again is not None and np.abs(again - first).max() < 1e-6  # from the detector, as at first
 
 
+def test_a_face_that_holds_still_is_seen_to() -> None:
+    image = picture("hopper")
+    part = faces.recorded_window(KNOWN["hopper_near"][0], 2.0, 0, 0).cut(image, faces.SIDE)
+    tracker = MeshTracker(still=False)
+    seen = [tracker.landmarks(part) for _ in range(9)]
+    assert all(np.array_equal(points, seen[-1]) for points in seen[6:-1])
+    far = [tracker.landmarks(np.roll(part, k, axis=1)) for k in (2, 4, 8, 16, 24)]
+    assert far[-1] is not None and seen[-1] is not None
+    assert (far[-1] - seen[-1])[:, 0].mean() == pytest.approx(24, abs=1.0)
+
+
 def test_a_still_look_remembers_nothing() -> None:
     image = picture("collins")
     part = faces.recorded_window(KNOWN["collins_near"][0], 2.0, 0, 0).cut(image, faces.SIDE)
