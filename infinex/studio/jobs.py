@@ -23,7 +23,7 @@ from infinex.studio.worker import Task, work
 State = Literal["queued", "running", "done", "failed", "cancelled"]
 ENDED = ("done", "failed", "cancelled")
 LEFT = "Nobody waited for this any more, so it was stopped."
-STARTING = 90.0  # seconds a worker may take to start
+STARTING = 600.0  # seconds a worker may take to start; one that died is seen at once
 log = logging.getLogger("infinex.studio")
 
 
@@ -259,8 +259,11 @@ class Queue:
                         state, message = "cancelled", self._cancel.get(job.id, "Cancelled.")
                         break
                 spent = time.time() - (job.started or 0)
-                if spent > self.settings.job or (not worker.ready and spent > STARTING):
+                if spent > self.settings.job:
                     message = "This took too long and was stopped; try a shorter clip or a smaller size."
+                    break
+                if not worker.ready and spent > STARTING:
+                    message = "This machine is too busy to begin; please try again."
                     break
                 if not worker.alive() and not worker.pipe.poll(0):
                     log.error("a worker ended with code %s", worker.process.exitcode)

@@ -118,3 +118,24 @@ def test_a_marked_picture_has_the_same_limit(small: Path) -> None:
 
     with pytest.raises(InputError, match="megapixels"):
         look_in_box(small, "10,10,50,50", Settings(pixels=1000))
+
+
+def test_a_worker_that_never_begins_is_the_machines_fault(
+    pretend: type[Pretender], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(jobs, "STARTING", 0.2)
+    begin = pretend.__init__
+
+    def late(self: Pretender, *words: Any) -> None:
+        begin(self, *words)
+        self.ready = False
+
+    monkeypatch.setattr(pretend, "__init__", late)
+    queue = Queue(Settings(workers=1), tmp_path)
+    try:
+        job = queue.new(None)
+        queue.submit(job)
+        until(lambda: job.state not in ("queued", "running"))
+        assert job.state == "failed" and "machine is too busy" in (job.message or "")
+    finally:
+        queue.close()
