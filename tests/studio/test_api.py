@@ -171,7 +171,7 @@ def _cut(source: Path, target: Path, seconds: float) -> None:
 
 def test_cancel_stops_the_work_at_once(client: Any, small: Path, data_dir: Path) -> None:
     driving = next(iter(sorted((data_dir / "clips" / "train").glob("*.mp4"))))
-    job = send(client, small, driving=driving, size=1024).json()
+    job = send(client, small, driving=driving, size=512).json()
     begun = time.monotonic()
     limit = begun + 600
     while client.get(f"/v1/animations/{job['id']}").json()["progress"] == 0 and time.monotonic() < limit:
