@@ -68,8 +68,22 @@ def has(module: str) -> bool:
         return False
 
 
+# Names that open without weights of the user's are printed as they are found.
+TRY = """
+import sys
+from infinex.engine import load_engine
+for name in sys.argv[1:]:
+    try:
+        load_engine(name)
+    except Exception:
+        continue
+    print(name, flush=True)
+"""
+LIMIT = 180.0  # seconds
+
+
 class Engines:
-    """Engines that work here. Others than the mesh are tried in a process of their own, behind the scenes: they
+    """Engines that work here. Others than the mesh are tried in one process of their own, behind the scenes: they
     may lack weights or packages, and what they load should not stay in this one."""
 
     def __init__(self) -> None:
@@ -79,13 +93,18 @@ class Engines:
         threading.Thread(target=self._try, daemon=True, name="infinex-engines").start()
 
     def _try(self) -> None:
+        names = [n for n in self._labels if n != "mesh"]
         try:
-            for name in self._labels:
-                if name != "mesh" and subprocess.run(
-                    [sys.executable, "-c", f"from infinex.engine import load_engine; load_engine({name!r})"],
-                    stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, timeout=180, check=False,
-                ).returncode == 0:  # fmt: skip
-                    self._names.append(name)
+            with subprocess.Popen(
+                [sys.executable, "-c", TRY, *names], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+            ) as trying:
+                assert trying.stdout is not None
+                limit = threading.Timer(LIMIT, trying.kill)
+                limit.start()
+                try:
+                    self._names += [n for n in map(str.strip, trying.stdout) if n in names]
+                finally:
+                    limit.cancel()
         except (OSError, subprocess.SubprocessError):
             pass
         self._done.set()
