@@ -144,7 +144,8 @@ def cache_folder(folder: Path, clips: list[Clip], size: int, gigabytes: float) -
     return path if os.access(path, os.W_OK) else None
 
 
-K, V = TypeVar("K"), TypeVar("V")
+K = TypeVar("K")
+V = TypeVar("V")
 
 
 class Kept(Generic[K, V]):

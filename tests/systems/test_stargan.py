@@ -18,8 +18,8 @@ from infinex.systems.stargan.engine import StarganEngine, StarganOptions, open_e
 from infinex.systems.stargan.faces import ATTRIBUTES, Faces, Labelled, read_faces  # noqa: E402
 from infinex.systems.stargan.model import CELEBA, EMOTIONS, told  # noqa: E402
 from infinex.systems.stargan.recipe import RECIPES, LabelledFaces, StarganTask  # noqa: E402
-from infinex.training.data import Kept  # noqa: E402
 from infinex.systems.stargan.weights import load, read_published  # noqa: E402
+from infinex.training.data import Kept  # noqa: E402
 
 TINY = RECIPES["stargan-tiny"]
 
