@@ -1,4 +1,4 @@
-"""What pictures are turned into pictures with after Isola et al. (2017): the nested U-Net, how weights begin."""
+"""What pictures are turned into pictures with after Isola et al. (2017): the nested U-Net and its norms."""
 
 from __future__ import annotations
 
@@ -10,20 +10,6 @@ import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from torch import Tensor, nn
 
 from infinex.nn.discriminators import Norm
-
-
-def normal_start(network: nn.Module, gain: float = 0.02) -> nn.Module:
-    """Weights of convolutions drawn from N(0, gain), biases zero, scales of norms from N(1, gain)."""
-    for module in network.modules():
-        if isinstance(module, (nn.Conv2d, nn.ConvTranspose2d)):
-            nn.init.normal_(module.weight, 0.0, gain)
-        elif isinstance(module, nn.BatchNorm2d):
-            nn.init.normal_(module.weight, 1.0, gain)
-        else:
-            continue
-        if module.bias is not None:
-            nn.init.zeros_(module.bias)
-    return network
 
 
 def norm_layer(kind: Norm, channels: int) -> nn.Module:

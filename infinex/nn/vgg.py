@@ -18,6 +18,7 @@ from infinex.nn.files import read_weights, state_dict_of
 
 # Widths of the convolutions between two poolings; the last stage stops after its first convolution.
 STAGES: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256,) * 4, (512,) * 4, (512,))
+# Of VGG-16, on which VGG-Face was trained as well (Parkhi et al. 2015).
 STAGES_16: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 
@@ -126,8 +127,6 @@ class VGGPerceptualLoss(nn.Module):
         return [(p - t).abs().mean() for p, t in zip(self.vgg(prediction), wanted)]
 
 
-# Of VGG-16, on which VGG-Face was trained (Parkhi et al. 2015).
-STAGES16: tuple[tuple[int, ...], ...] = ((64, 64), (128, 128), (256,) * 3, (512,) * 3, (512,) * 3)
 CAFFE_MEAN = (103.939, 116.779, 123.680)
 
 
@@ -157,19 +156,9 @@ class CaffeFeatures(nn.Module):
                 out.append(x)
         return out
 
-    def indices(self) -> list[int]:
-        """Numbers N of the `features.N` that are its convolutions."""
-        out, at = [], 0
-        for stage in self.stages:
-            for _ in stage:
-                out.append(at)
-                at += 2
-            at += 1
-        return out
-
     def take(self, state: Mapping[str, Tensor], what: str) -> CaffeFeatures:
         """Itself with the weights of a state dict, keys `N.weight` or `features.N.weight`. Raises WeightsError."""
-        for conv, index in zip(self.convs, self.indices()):
+        for conv, index in zip(self.convs, torchvision_indices(self.stages)):
             for part, parameter in conv.named_parameters():
                 tensor = state.get(f"features.{index}.{part}", state.get(f"{index}.{part}"))
                 if tensor is None or tensor.shape != parameter.shape:

@@ -30,7 +30,7 @@ RGB = NDArray[np.uint8]
 Say = Callable[[str], None]
 Progress = Callable[[int, "int | None"], None]
 
-PERSON = "person.npz"
+PERSON, WHO = "person.npz", "who.npy"
 SAME = 0.6  # distance of two embeddings up to which dlib takes them for one person
 SEAM = 0.08  # width of the seam around what is laid back, over the square's side
 LOOKED_AT = 5  # pictures of a clip that say who it is
@@ -70,7 +70,8 @@ def prepared(
     seconds = float(found.valid.sum()) / found.fps
     if seconds < part.shortest:
         raise _too_short(clip.name, seconds, part)
-    if not _paths(folder, size)[shown].is_file():
+    frames, conditioned = _paths(folder, size)
+    if not all(p.is_file() for p in (frames, folder / WHO, *([conditioned] if shown else []))):
         _drawn(clip, folder, part, found, size, progress, shown)
 
 
@@ -149,7 +150,7 @@ def _drawn(
             if written is not None:
                 written.flush()
         del pictures, conditioned, written
-    with atomic_path(folder / "who.npy") as temporary, temporary.open("wb") as file:
+    with atomic_path(folder / WHO) as temporary, temporary.open("wb") as file:
         np.save(file, np.median(who, 0) if who else np.zeros(0))
 
 
@@ -157,7 +158,7 @@ def likeness(folder: Path) -> Likeness:
     """Who was learned, from a folder that is `prepared`."""
     person = Person.load(folder / PERSON)
     square = window_of(person)
-    who = np.load(folder / "who.npy", allow_pickle=False)
+    who = np.load(folder / WHO, allow_pickle=False)
     return Likeness.from_person(person, Cut(square.x, square.y, square.side), who)
 
 

@@ -29,15 +29,7 @@ class Seen:
 def seen(image: RGB, points: Array, size: int) -> Seen:
     """The square around a face at `size`."""
     window = Square(image, points)
-    return Seen(window.cut(image, size), in_window(window, points, size))
-
-
-def in_window(window: Square, points: Array, size: int) -> Array:
-    """Landmarks (478, 3) in pixels of the picture as in those of the square at `size`; depth in the same unit."""
-    k = size / window.side
-    moved = (points - [window.x, window.y, 0]) * k
-    moved[:, :2] += (k - 1) / 2
-    return np.asarray(moved, np.float64)
+    return Seen(window.cut(image, size), window.points(points, size))
 
 
 class OutlinedFace:
@@ -68,7 +60,7 @@ class OutlinedFace:
         """Draw the face under `drive` over its box of `canvas`, in place."""
         assert self._retarget is not None, "begin() comes first"
         target = self._retarget(drive.move)
-        points = in_window(self.window, target.points, self.size)
+        points = self.window.points(target.points, self.size)
         picture = resized(self.made(points), self.window.side).astype(np.float32)
         picture = picture * self._seam + self._full * (1 - self._seam)
         x0, y0, x1, y1 = self.box

@@ -191,8 +191,7 @@ class PersonLayer:
 def square_view(size: int, image: RGB, points: NDArray) -> View:
     """A picture's square (size, size, 3) with the landmarks `points` (478, 3) in it."""
     square = Square(image, points)
-    inside = (np.asarray(points, np.float64) - [square.x, square.y, 0]) * (size / square.side)
-    return View(square.cut(image, size), inside)
+    return View(square.cut(image, size), square.points(points, size))
 
 
 def ramp(size: int) -> NDArray[np.float32]:

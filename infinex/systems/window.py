@@ -66,6 +66,13 @@ class Square:
         """The square at `size`."""
         return resized(self.full(image), size)
 
+    def points(self, points: NDArray, size: int) -> Array:
+        """Points (N, 3) in pixels of the picture as in those of the square at `size`; depth in the same unit."""
+        k = size / self.side
+        moved = (np.asarray(points, np.float64) - [self.x, self.y, 0]) * k
+        moved[:, :2] += (k - 1) / 2
+        return np.asarray(moved)
+
     def inside(self, picture: NDArray) -> NDArray:
         """What of a picture of the square (side, side, ...) lies in the box."""
         x0, y0, x1, y1 = self.box

@@ -5,10 +5,10 @@ from __future__ import annotations
 import csv
 import os
 from collections import Counter
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Generic, Protocol, TypeVar
 
 import cv2
 import numpy as np
@@ -142,6 +142,31 @@ def cache_folder(folder: Path, clips: list[Clip], size: int, gigabytes: float) -
     except OSError:
         return None  # a data folder on a read-only disk: frames are decoded every time
     return path if os.access(path, os.W_OK) else None
+
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class Kept(Generic[K, V]):
+    """What was made of pictures before, arrays or lists of them, up to `gigabytes`: what was made first goes first."""
+
+    def __init__(self, gigabytes: float = 2.0) -> None:
+        self._left, self._made = gigabytes * 1e9, dict[K, V]()
+
+    def get(self, key: K, make: Callable[[], V]) -> V:
+        """What is kept under `key`, or what `make` makes of it now."""
+        if key not in self._made:
+            value = make()
+            self._left -= _bytes(value)
+            while self._left < 0 and self._made:
+                self._left += _bytes(self._made.pop(next(iter(self._made))))
+            self._made[key] = value
+        return self._made[key]
+
+
+def _bytes(value: object) -> int:
+    return sum(map(_bytes, value)) if isinstance(value, (list, tuple)) else int(getattr(value, "nbytes", 0))
 
 
 class ColourJitter(Protocol):

@@ -52,13 +52,14 @@ class TrackedClips:
         folder = Path(folder)
         self.size, self.teacher = size, MeshTeacher()
         cache = cache_folder(folder, read_clips(folder), size, cache_gb)
-        if cache is None:
-            raise InputError(f"{folder}: the frames are too many, or the folder is read-only; landmarks need a cache")
+        kept = cache or cache_folder(folder, [], size, cache_gb)  # landmarks are small, however many frames there are
+        if kept is None:
+            raise InputError(f"{folder}: nothing can be written there, and landmarks are kept beside the clips")
         self.clips = []
         self._frames: list[ClipFrames] = []
         self._known: list[tuple[list[int], Landmarks]] = []
         for clip in read_clips(folder, split):
-            known = ClipPoints(clip, self.teacher, cache, looks).known()  # type: ignore[arg-type]
+            known = ClipPoints(clip, self.teacher, kept, looks).known()  # type: ignore[arg-type]
             if known[0]:  # a clip without a face teaches nothing
                 self.clips.append(clip)
                 self._frames.append(ClipFrames(clip, size, cache))

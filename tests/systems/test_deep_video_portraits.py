@@ -194,8 +194,12 @@ def test_a_run_makes_what_it_learns_from_and_goes_on(tmp_path: Path, monkeypatch
     assert done.step == 2 and (run / "person" / "frames-32.npy").is_file() and list((run / "panels").iterdir())
     stamp = (run / "person" / "conditions-32.npy").stat().st_mtime_ns
     fitted.unlink()  # the run has its own
+    (run / "person" / "who.npy").unlink()  # as if it had been stopped before the last file was written
     more = train("deep-video-portraits-128", None, run, ["max_steps=3"], resume=True)
-    assert more.step == 3 and (run / "person" / "conditions-32.npy").stat().st_mtime_ns == stamp
+    assert more.step == 3 and (run / "person" / "conditions-32.npy").stat().st_mtime_ns > stamp
+    stamp = (run / "person" / "conditions-32.npy").stat().st_mtime_ns
+    again = train("deep-video-portraits-128", None, run, ["max_steps=4"], resume=True)
+    assert again.step == 4 and (run / "person" / "conditions-32.npy").stat().st_mtime_ns == stamp
     assert weights.load(run / "weights.safetensors").likeness().size == (112, 112)
     # What cannot be learned from leaves no run behind.
     with pytest.raises(InputError, match="at least 9 s are needed"):

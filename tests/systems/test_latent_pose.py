@@ -48,6 +48,11 @@ def _batch(count: int = 2) -> dict:
             "label": torch.arange(count)}  # fmt: skip
 
 
+def test_every_video_has_a_row_of_its_own() -> None:
+    rows = {n: r.labels or CONFIGS[r.config].labels for n, r in RECIPES.items() if not r.person}
+    assert min(rows.values()) >= 64, rows
+
+
 def test_published_sizes() -> None:
     with torch.device("meta"):
         networks = networks_of(CONFIGS["latent-pose"])

@@ -113,9 +113,12 @@ def test_views_differ_and_stay_in_size() -> None:
         assert y.shape == x.shape and not torch.equal(x, y)
 
 
-def test_what_is_missing_is_said(tmp_path: Path) -> None:
+def test_what_is_missing_is_said(generator: StyleGAN2, tmp_path: Path) -> None:
     with pytest.raises(InputError, match="needs a StyleGAN2"):
         MocoganTask(SMALL)
+    for wrong in ({"size": 100}, {"frames": 1}):
+        with pytest.raises(InputError, match=r"(size=100|frames=1): "):
+            MocoganTask(replace(SMALL, **wrong), generator)
     torch.save({"w": torch.zeros(3, 2)}, tmp_path / "modelR_epoch_1.pth")
     with pytest.raises(WeightsError, match=r"needs pca_comp\.npy beside it"):
         read(tmp_path / "modelR_epoch_1.pth")

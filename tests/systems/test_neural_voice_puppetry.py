@@ -128,6 +128,8 @@ def test_a_puppet_learns_and_speaks(tmp_path: Path) -> None:
     again = task(recipe)
     again.load_file(tmp_path / "run" / "weights.safetensors")
     assert again.measure(batch) == after
+    with pytest.raises(WeightsError, match="does not fit the puppet of"):
+        task(replace(recipe, kind="nothing")).load_file(tmp_path / "run" / "weights.safetensors")
     # A voice that was taught others is kept, and mapped to this person.
     sizes = model.VoiceConfig(288, 8, 4, 55)
     state = {k: v.detach().clone() for k, v in model.VoiceNet(sizes).state_dict().items()}
@@ -157,7 +159,10 @@ def test_a_puppet_learns_and_speaks(tmp_path: Path) -> None:
     one, other = (engine.wanted(Drive(replace(STILL, time=t / 25)), face.state)[0] for t in (0, 3))
     eyes = [i for i, n in enumerate(known.face.names) if n.startswith("eye")]
     assert (one[eyes] == other[eyes]).all() and (one != other).any()
-    # Without a voice a performer moves it.
+    # Without a voice a performer moves it, and rows of sound stand for nothing.
+    silent = load_engine(NAME, Options(engine=NAME, own={"sound": str(tmp_path / "rows.npy")}), str(tmp_path / "run"))
+    with pytest.raises(InputError, match="these rows stand for a recording"):
+        silent.begin(Rest.neutral(), wide, points, False)
     engine = load_engine(NAME, Options(engine=NAME), str(tmp_path / "run"))
     face = engine.prepare(Source(wide, Face(points)))
     face.begin(Rest.neutral(), wide, points)
@@ -181,6 +186,8 @@ def test_the_voice_of_many(tmp_path: Path) -> None:
     assert last["absolute"] < first["absolute"]
     job.save(tmp_path / "v.safetensors")
     assert weights.read_voice(tmp_path / "v.safetensors").config.identities == 2
+    with pytest.raises(WeightsError, match=r"does not fit: the voice has says\.4"):
+        task(VoiceRecipe(people=2, subspace=8)).load_file(tmp_path / "v.safetensors")
     torch.save({"x": torch.zeros(3)}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="checkpoint of another model"):
         weights.read_voice(tmp_path / "other.pth")

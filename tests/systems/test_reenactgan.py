@@ -128,6 +128,8 @@ def test_what_does_not_fit_is_said(data: Path, runs: dict[str, Path], tmp_path: 
         recipes.task(recipes.BoundaryRecipe(config="big"))
     with pytest.raises(WeightsError, match="has no decoder"):
         recipes.task(recipes.TransformerRecipe(**SMALL)).load_file(runs["boundary"] / "weights.safetensors")
+    with pytest.raises(WeightsError, match="has the decoder of p0: go on by --set person=p0"):
+        recipes.task(recipes.TransformerRecipe(**SMALL, person="p1")).load_file(runs["decoder"] / "weights.safetensors")
     with pytest.raises(WeightsError, match="nobody's face can be drawn"):
         load_engine("reenactgan", None, str(runs["boundary"]))
     with pytest.raises(WeightsError, match="infinex train reenactgan-128-boundary"):

@@ -19,6 +19,7 @@ from infinex.systems.stargan.faces import ATTRIBUTES, Faces, Labelled, read_face
 from infinex.systems.stargan.model import CELEBA, EMOTIONS, told  # noqa: E402
 from infinex.systems.stargan.recipe import RECIPES, LabelledFaces, StarganTask  # noqa: E402
 from infinex.systems.stargan.weights import load, read_published  # noqa: E402
+from infinex.training.data import Kept  # noqa: E402
 
 TINY = RECIPES["stargan-tiny"]
 
@@ -182,6 +183,8 @@ def test_no_face_is_no_sample(tmp_path: Path) -> None:
     samples = LabelledFaces.__new__(LabelledFaces)
     samples.recipe, samples.split, samples.size = TINY, "test", 32
     samples.sets = [Faces([Labelled(tmp_path / "a.png", "", (1.0,) + (0.0,) * 7)], EMOTIONS, "categories", False)]
-    samples._cache, samples._alike = {}, [{"": [0]}]
+    samples._cache, samples._alike = Kept(), [{"": [0]}]
+    with pytest.raises(InputError, match="config=none: there are stargan,"):
+        replace(RECIPES["stargan-tiny"], config="none").sizes  # noqa: B018
     with pytest.raises(InputError, match="none of the pictures shows a face"):
         samples.get(0, np.random.default_rng(0))

@@ -119,6 +119,9 @@ def test_a_portrait_walks_a_straight_line(generator: StyleGAN2, kind: str, portr
     actor = StyleclipAnimator(generator, None, weights_for(kind, generator), None)
     with pytest.raises(InputError, match="trained for 'angry'"):
         act(portrait, "a happy face", actor, tmp_path / "no.mp4")
+    with pytest.raises(InputError, match="trained for 'angry'"):
+        actor.check("a face")
+    actor.check("a person with an angry face")
     done = act(portrait, "Angry.", actor, tmp_path / "out.mp4", fps=10, frames=5)
     assert (done.frames, done.width, done.engine) == (5, 32, "styleclip")
     with VideoReader(tmp_path / "out.mp4") as video:
@@ -142,6 +145,8 @@ def test_what_does_not_fit_is_said(generator: StyleGAN2, tmp_path: Path) -> None
         StyleclipTask(RECIPES["styleclip"], generator, TinyClip())  # type: ignore[arg-type]
     with pytest.raises(InputError, match="needs a StyleGAN2"):
         StyleclipTask(replace(RECIPES["styleclip"], text="x"))
+    with pytest.raises(InputError, match=r"kind=all: kind is levels, single or styles"):
+        StyleclipTask(recipe(kind="all"), generator, TinyClip())  # type: ignore[arg-type]
     torch.save({"state_dict": {"weight": torch.zeros(1)}}, tmp_path / "other.pt")
     with pytest.raises(WeightsError, match="no mapper"):
         read(tmp_path / "other.pt")

@@ -140,6 +140,8 @@ def test_its_engine_is_driven_by_a_voice(weights: Path, tmp_path: Path) -> None:
     time = np.arange(16000, dtype=np.float32) / 16000
     write_wav(tmp_path / "a.wav", [np.sin(2 * np.pi * (120 + 300 * time) * time).astype(np.float32) * time], 16000)
     own = {"by": "voice", "sound": str(tmp_path / "a.wav")}
+    with pytest.raises(InputError, match="a recording drives with"):
+        load_engine("x2face", Options(engine="x2face", own={"sound": own["sound"]}), str(weights))
     stage = Stage([portrait()], load_engine("x2face", Options(engine="x2face", own=own), str(weights)))
     stage.begin(Rest.neutral())
     frames = [stage.render(Drive(replace(STILL, time=t)))[0].copy() for t in (0.0, 0.7, 0.7)]

@@ -10,8 +10,9 @@ import numpy as np
 import pytest
 
 from infinex.face import topology as top
+from infinex.training.data import Kept
 from infinex.training.several import Colours, SeveralFrames
-from infinex.training.tracked import MeshTeacher
+from infinex.training.tracked import MeshTeacher, TrackedClips
 
 SIZE, FRAMES = 64, 12
 
@@ -86,3 +87,26 @@ def test_somebody_else_is_somebody_else(folder: Path) -> None:
     assert all(frames.who(frames.clip(rng, other_than=0)) == 1 for _ in range(10))
     assert {frames.who(frames.clip(rng)) for _ in range(20)} == {0, 1}
     assert SeveralFrames(folder, "test", SIZE, None, FRAMES).clip(rng, other_than=0) == 0  # nobody else is there
+
+
+def test_pictures_are_kept_up_to_so_many_bytes() -> None:
+    kept: Kept[int, list[np.ndarray]] = Kept(gigabytes=300e-9)
+    made = []
+
+    def make(key: int) -> list[np.ndarray]:
+        made.append(key)
+        return [np.full(50, key, np.uint8), np.zeros(50, np.uint8)]
+
+    for key in (0, 1, 2, 0, 1, 2):
+        assert kept.get(key, lambda k=key: make(k))[0][0] == key  # type: ignore[misc]
+    assert made == [0, 1, 2]
+    kept.get(3, lambda: make(3))  # in place of the first
+    kept.get(1, lambda: make(1))
+    kept.get(0, lambda: make(0))
+    assert made == [0, 1, 2, 3, 0]
+
+
+def test_landmarks_are_kept_however_many_frames_there_are(folder: Path) -> None:
+    clips = TrackedClips(folder, "train", SIZE, looks=4, cache_gb=0.0)
+    assert clips.count(0) == 4 and clips.get(0, 1)[0].shape == (SIZE, SIZE, 3)
+    assert not list(folder.rglob("*.npy")) and len(list(folder.rglob("*.npz"))) == 2

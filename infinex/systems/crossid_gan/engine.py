@@ -7,19 +7,17 @@ was the code should not tell, so displacements are handed over as they are.
 from __future__ import annotations
 
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from infinex.engine import Engine, Proportions, Setting, Source
-from infinex.errors import WeightsError, option
 from infinex.systems.crossid_gan.model import AT_WORK
 from infinex.systems.crossid_gan.recipe import motion_picture
 from infinex.systems.crossid_gan.weights import CrossIdWeights, read
 from infinex.systems.outlined import OutlinedFace, seen
-from infinex.systems.registry import resolve
+from infinex.systems.registry import trained
 
 RGB = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -91,10 +89,6 @@ OPTIONS = CrossIdOptions
 
 def open_engine(options: CrossIdOptions, weights: str) -> CrossIdEngine:
     """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none, and where none are named."""
-    if not weights:
-        raise WeightsError(
-            "the engine crossid-gan comes without weights: infinex train crossid-gan-small --data DATASET --out RUN, "
-            f"then {option('weights')} RUN"
-        )
+    path = trained(weights, "crossid-gan", "crossid-gan-small")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return CrossIdEngine(read(Path(resolve(weights, "crossid-gan"))), options, device)
+    return CrossIdEngine(read(path), options, device)

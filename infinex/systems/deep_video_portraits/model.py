@@ -9,7 +9,8 @@ import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from torch import Tensor, nn
 
 from infinex.nn.discriminators import Norm, PixelPatches
-from infinex.nn.pix2pix import norm_layer, normal_start
+from infinex.nn.layers import normal_
+from infinex.nn.pix2pix import norm_layer
 from infinex.systems.puppet import CHANNELS
 
 
@@ -96,7 +97,7 @@ class Renderer(nn.Module):
             across = 0 if last else widths[level - 1]
             stages.append(Raise(widths[level], out, across, config.norm, step < config.dropout, last))
         self.up = nn.ModuleList(stages)
-        normal_start(self)
+        normal_(self)
 
     def forward(self, window: Tensor) -> Tensor:
         """Conditions (B, window·9, S, S) in -1..1, oldest first, to the frame (B, 3, S, S) of the last, in -1..1."""
@@ -114,4 +115,4 @@ class Renderer(nn.Module):
 def networks_of(config: PortraitConfig) -> dict[str, nn.Module]:
     """Freshly initialised networks under the names that files store them by."""
     critic = PixelPatches(config.inputs + 3, config.critic_width, config.critic_blocks, config.norm)
-    return {"renderer": Renderer(config), "critic": normal_start(critic)}
+    return {"renderer": Renderer(config), "critic": normal_(critic)}

@@ -17,7 +17,7 @@ from infinex.media.image import SUFFIXES, read_image
 from infinex.media.video import VideoReader
 from infinex.systems.latent_pose.augment import disguised, shifted
 from infinex.systems.square import square_view
-from infinex.training.data import Clip, cache_folder, read_clips, resized, to_chw
+from infinex.training.data import Clip, Kept, cache_folder, read_clips, resized, to_chw
 
 Image = NDArray[np.uint8]
 FRAMES = 24  # of a clip, evenly spread, that are looked at
@@ -64,7 +64,7 @@ class Videos:
         self.clips = read_clips(folder, split)
         self.cache = cache_folder(folder, read_clips(folder), size, 8.0)
         self.size, self.looks, self.labels, self.repeats, self.train = size, looks, labels, repeats, split == "train"
-        self._known: dict[int, tuple[list[Image], Image]] = {}
+        self._known: Kept[int, tuple[list[Image], Image]] = Kept()
 
     def __len__(self) -> int:
         return len(self.clips) * self.repeats
@@ -87,9 +87,7 @@ class Videos:
     def get(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """See `infinex.training.data.Samples`."""
         index %= len(self.clips)
-        if index not in self._known:
-            self._known[index] = self._frames(self.clips[index])
-        frames, masks = self._known[index]
+        frames, masks = self._known.get(index, lambda: self._frames(self.clips[index]))
         return sample(frames, masks, self.looks, index % self.labels, rng, self.train)
 
 

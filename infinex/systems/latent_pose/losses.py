@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from infinex.nn.losses import StructuralPerceptualLoss, feature_matching
-from infinex.nn.vgg import STAGES, STAGES16, CaffeFeatures, face_inside, features_apart
+from infinex.nn.vgg import STAGES, STAGES_16, CaffeFeatures, face_inside, features_apart
 
 Adversary = Literal["hinge", "rgan", "ragan"]
 
@@ -72,7 +72,7 @@ class Perceptual(nn.Module):
         super().__init__()
         self.weights = weights
         self.vgg = CaffeFeatures.load(vgg, STAGES) if vgg else None
-        self.face = CaffeFeatures.load(vgg_face, STAGES16) if vgg_face else None
+        self.face = CaffeFeatures.load(vgg_face, STAGES_16) if vgg_face else None
         self.substitute = None if vgg or vgg_face else StructuralPerceptualLoss()
         self.requires_grad_(False)
 

@@ -72,7 +72,7 @@ def _both(name: str, steps: int, person: dict[str, Any], **common: Any) -> dict[
 
 
 RECIPES: dict[str, LatentRecipe] = {
-    **_both("latent-pose", 230, {}),
+    **_both("latent-pose", 230, {}, labels=8192),
     **_both("latent-pose-small", 300, {"looks": 4}, looks=4, epochs=200, repeats=20, rate=2e-4, milestones=(160,)),
     **_both("latent-pose-tiny", 200, {"looks": 2, "batch_size": 4}, looks=2, epochs=40, repeats=20, rate=5e-4,
             batch_size=4, trainer=TrainerOptions(ema=0.99)),
@@ -136,11 +136,9 @@ class LatentTask(StoredTask):
         self.perceptual.to(target.device)
         made, each = self._made(batch)
         with torch.no_grad():
-            _, features, row = critic(target, label)
+            real_score, features, row = critic(target, label)
         score, fake_features, _ = critic(made.image, label)
         terms = self.perceptual(made.image, target)
-        with torch.no_grad():
-            real_score = critic(target, label)[0] if recipe.adversary != "hinge" else score
         terms["generator_gan"] = w.adversarial * generator_hinge(real_score, score, recipe.adversary)
         terms["feature_matching"] = w.matching * matched(features, fake_features)
         mask = batch["mask"].expand(-1, 3, -1, -1) if recipe.thrice else batch["mask"]

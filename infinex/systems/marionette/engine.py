@@ -8,20 +8,18 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
 from infinex.engine import Engine, Proportions, Setting, Source
-from infinex.errors import WeightsError, option
 from infinex.mesh.album import cut_out, read_album
 from infinex.systems.marionette.model import Known, Marionette
 from infinex.systems.marionette.recipe import outline
 from infinex.systems.marionette.weights import MarionetteWeights, read
 from infinex.systems.outlined import OutlinedFace, Seen, seen
-from infinex.systems.registry import resolve
+from infinex.systems.registry import trained
 
 RGB = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -103,10 +101,6 @@ OPTIONS = MarionetteOptions
 
 def open_engine(options: MarionetteOptions, weights: str) -> MarionetteEngine:
     """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none, and where none are named."""
-    if not weights:
-        raise WeightsError(
-            "the engine marionette comes without weights: infinex train marionette-small --data DATASET --out RUN, "
-            f"then {option('weights')} RUN"
-        )
+    path = trained(weights, "marionette", "marionette-small")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return MarionetteEngine(read(Path(resolve(weights, "marionette"))), options, device)
+    return MarionetteEngine(read(path), options, device)

@@ -90,14 +90,10 @@ def networks_of(config: MarionetteConfig) -> dict[str, nn.Module]:
 
 def _widths(state: Mapping[str, Tensor], part: str) -> tuple[int, ...]:
     """Widths of a first convolution and of the blocks after it."""
-    out = [state[f"{part}first.weight"].shape[0] if f"{part}first.weight" in state else _critic_first(state)]
+    out = [state[f"{part}first.bias"].shape[0]]
     while (key := next((k for k in state if k.startswith(f"{part}down.{len(out) - 1}.second.bias")), "")) != "":
         out.append(state[key].shape[0])
     return tuple(out)
-
-
-def _critic_first(state: Mapping[str, Tensor]) -> int:
-    return state["first.bias"].shape[0]
 
 
 def sizes_of(generator: Mapping[str, Tensor], critic: Mapping[str, Tensor] | None = None) -> MarionetteConfig:

@@ -5,7 +5,7 @@ Videos are (B, T, 3, H, W) in -1..1, codes w (B, W).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from typing import NamedTuple
@@ -85,7 +85,7 @@ class MotionGenerator(nn.Module):
         told_all = torch.stack(told, 1) if told else noise
         return Motion(torch.stack(codes, 1), noise, told_all)
 
-    def steps(self, first: Tensor, generator: torch.Generator | None = None):  # type: ignore[no-untyped-def]
+    def steps(self, first: Tensor, generator: torch.Generator | None = None) -> Iterator[Tensor]:
         """The same, code by code without an end: an iterator over (B, style)."""
         h, cell = self.enc_cell(first)
         code = first

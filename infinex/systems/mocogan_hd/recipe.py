@@ -148,12 +148,17 @@ class MocoganTask:
             raise InputError(f"training in W needs a StyleGAN2: {option('set')} generator=FILE")
         self.generator = (generator or load_stylegan2(recipe.generator)).eval().requires_grad_(False)
         style = self.generator.config.style
-        self.config = MocoganConfig(
-            style=style, noise=style, hidden=recipe.hidden, directions=min(recipe.directions, style),
-            frames=recipe.frames, size=recipe.size, width=recipe.width, picture_width=recipe.picture_width,
-            queue=recipe.queue,
-        )  # fmt: skip
-        self.networks: dict[str, nn.Module] = networks_of(self.config, recipe.in_domain)
+        if recipe.frames < 2:
+            raise InputError(f"{option('set')} frames={recipe.frames}: motion takes at least 2")
+        try:
+            self.config = MocoganConfig(
+                style=style, noise=style, hidden=recipe.hidden, directions=min(recipe.directions, style),
+                frames=recipe.frames, size=recipe.size, width=recipe.width, picture_width=recipe.picture_width,
+                queue=recipe.queue,
+            )  # fmt: skip
+            self.networks: dict[str, nn.Module] = networks_of(self.config, recipe.in_domain)
+        except ValueError as error:
+            raise InputError(f"{option('set')} size={recipe.size}: {error}") from None
         motion = cast(MotionGenerator, self.networks["motion"])
         motion.directions.copy_(principal(self.generator, recipe.codes, self.config.directions))
         if not recipe.in_domain:

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from infinex.engine import Drive, Engine, Setting, Shown, Source
-from infinex.errors import WeightsError, option
+from infinex.errors import InputError, WeightsError, option
 from infinex.face.identity import same_person
 from infinex.face.morphable.bases import own_model
 from infinex.face.morphable.solve import State
@@ -116,6 +116,8 @@ class PuppetEngine(Engine):
         if self._begun is not None and all(a is b for a, b in zip(self._begun, (rest, image, points))):
             return
         self._begun = rest, image, points
+        if self.options.sound and self._said is None:
+            raise InputError(f"{option('option')} sound: these rows stand for a recording: {option('speech')} FILE")
         silent = self._said is not None  # then nobody asks what a performer does
         self._performer = Performer(self.person, rest, *((None, None) if silent else (image, points)), own)
 

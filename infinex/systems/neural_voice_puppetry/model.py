@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from torch import Tensor, nn
 
-from infinex.nn.pix2pix import NestedUNet, normal_start
+from infinex.nn.layers import normal_
+from infinex.nn.pix2pix import NestedUNet
 
 STEPS, NOW = 8, 3  # windows of sound that are looked at, and which of them is the frame's own
 ROWS = 16  # of a window, at the rate of the video
@@ -159,8 +160,8 @@ class Puppet(nn.Module):
         c = config
         self.texture = NeuralTexture(c.channels, c.texture, c.kind, c.expressions, c.features)
         widths = [c.width * k for k in (1, 2, 4, 8, 8)][:DIVISIONS]
-        self.decoder = normal_start(NestedUNet(c.channels + 3, 3, widths, c.bilinear))
-        self.inpainter = normal_start(NestedUNet(6, 3, widths, c.bilinear))
+        self.decoder = normal_(NestedUNet(c.channels + 3, 3, widths, c.bilinear))
+        self.inpainter = normal_(NestedUNet(6, 3, widths, c.bilinear))
 
     def forward(self, uv: Tensor, said: Tensor | None, target: Tensor) -> Drawn:
         """`uv` (B, 2, S, S), what was `said` as the texture wants it, the `target`'s picture (B, 3, S, S) in -1..1."""

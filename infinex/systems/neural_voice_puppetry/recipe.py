@@ -14,13 +14,14 @@ from torch import Tensor, nn
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
-from infinex.errors import InputError, option
+from infinex.errors import InputError, WeightsError, option
 from infinex.face import topology as top
 from infinex.face.morphable.bases import own_model
 from infinex.face.morphable.person import Person
 from infinex.jobs.fit import fit
 from infinex.media.audio import has_audio
 from infinex.media.files import atomic_path
+from infinex.nn.files import load_networks, misfit
 from infinex.nn.losses import StructuralPerceptualLoss
 from infinex.nn.vgg import VGG16
 from infinex.systems.neural_voice_puppetry import weights
@@ -164,7 +165,10 @@ def _talkers(
         if not path.is_file():
             if not has_audio(clip.path):
                 continue
-            kept.mkdir(exist_ok=True)
+            try:
+                kept.mkdir(exist_ok=True)
+            except OSError as error:
+                raise InputError(f"{kept} cannot be made, where what was heard is kept: {error.strerror}") from None
             try:
                 person = fit(clip.path, kept / f"{clip.name}.person.npz", None, 0.0, None, progress)
             except InputError as error:
@@ -318,9 +322,11 @@ class VoiceTask:
 
     def load_file(self, path: Path) -> None:
         """Begin with what a file's network hears; mappings belong to people. Raises WeightsError."""
-        state = weights.read_voice(path).networks["voice"]
-        own = self.networks["voice"].state_dict()
-        self.networks["voice"].load_state_dict(own | {k: v for k, v in state.items() if k != "mapping"})
+        state, own = weights.read_voice(path).networks["voice"], self.networks["voice"].state_dict()
+        state = dict(state, mapping=own["mapping"])
+        if why := misfit(state, own):
+            raise WeightsError(f"{path} does not fit: the voice {why}")
+        self.networks["voice"].load_state_dict(state)
 
 
 def _updated(optimizer: Optimizer, terms: dict[str, Tensor], fabric: Fabric) -> None:
@@ -460,7 +466,6 @@ class PuppetTask:
         weights.save(path, weights.PuppetWeights(self.config, states, self.recipe.config))
 
     def load_file(self, path: Path) -> None:
-        """Begin with the weights in a file. Raises WeightsError."""
-        found = weights.load(path)
-        for name, network in self.networks.items():
-            network.load_state_dict(found.networks[name])
+        """Begin with the weights in a file; a voice that hears other rows stays as it is. Raises WeightsError."""
+        found = weights.load(path).networks
+        load_networks(self.networks, found, f"{path} does not fit", self.recipe.config, spare="voice")

@@ -172,6 +172,9 @@ class _Stage(Players):
             raise WeightsError(f"{path} has no {missing[0]}: it is the result of an earlier stage")
         if weights.config != self.config:
             raise WeightsError(f"{path} has networks of other sizes than {self.recipe.config}")
+        who = weights.origin.get("person", "")
+        if "decoder" in self.frozen and who and who != getattr(self.recipe, "person", ""):
+            raise WeightsError(f"{path} has the decoder of {who}: go on by {option('set')} person={who}")
         for name, state in weights.networks.items():
             if name in self.networks:
                 self.networks[name].load_state_dict(state)

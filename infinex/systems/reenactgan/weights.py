@@ -30,7 +30,7 @@ from infinex.nn.files import (
 from infinex.systems.reenactgan.model import CONFIGS, ReenactGAN, ReenactganConfig, networks_of
 
 FORMAT = "infinex-reenactgan-1"
-# What the authors call their files; {who} is the person.
+# What the authors call their files; the person's name stands before those of decoder and transformer.
 PUBLISHED = {
     "boundary": "*net_boundary_detection.pth",
     "decoder": "*net_decoder.pth",

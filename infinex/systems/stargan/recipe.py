@@ -21,6 +21,7 @@ from infinex.systems.stargan.model import CONFIGS, EMOTIONS, Critic, Generator, 
 from infinex.systems.stargan.weights import StarganWeights, networks_of
 from infinex.systems.stargan.weights import load as load_weights
 from infinex.systems.stargan.weights import save as save_weights
+from infinex.training.data import Kept
 from infinex.training.task import Adams, Fabric, checked, grid, pixels
 
 
@@ -49,7 +50,11 @@ class StarganRecipe:
 
     @property
     def sizes(self) -> StarganConfig:
-        """Sizes of the networks, with the labels of the recipe."""
+        """Sizes of the networks, with the labels of the recipe. Raises InputError for a name that is not known."""
+        if self.config not in CONFIGS:
+            raise InputError(f"{option('set')} config={self.config}: there are {', '.join(CONFIGS)}")
+        if not self.labels:
+            raise InputError(f"{option('set')} labels=: name at least one")
         return replace(CONFIGS[self.config], labels=self.labels, second=self.second_labels if self.second else ())
 
 
@@ -84,7 +89,7 @@ class LabelledFaces:
         for faces, kind in zip(self.sets, (recipe.kind, recipe.second_kind)):
             if faces.kind != kind:
                 raise InputError(f"these pictures have {faces.kind} labels, and the recipe learns {kind}")
-        self._cache: dict[Path, NDArray[np.uint8] | None] = {}
+        self._cache: Kept[Path, NDArray[np.uint8] | None] = Kept()
         self._alike: list[dict[str, list[int]]] = []
         for faces in self.sets:
             people: dict[str, list[int]] = {}
@@ -98,9 +103,7 @@ class LabelledFaces:
     def _face(self, which: int, place: int) -> NDArray[np.uint8] | None:
         faces = self.sets[which]
         picture = faces.pictures[place]
-        if picture.path not in self._cache:
-            self._cache[picture.path] = load(picture, faces.framed, self.size)
-        return self._cache[picture.path]
+        return self._cache.get(picture.path, lambda: load(picture, faces.framed, self.size))
 
     def _seen(self, which: int, place: int) -> tuple[int, NDArray[np.uint8]]:
         """A place that shows a face, `place` or the next. Raises InputError where none does."""

@@ -6,6 +6,7 @@ Where w' lies a mapper says that was trained for the text, or an optimisation by
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -25,6 +26,7 @@ from infinex.systems.styleclip.losses import clip_input, clip_loss, identity_los
 from infinex.systems.styleclip.model import CodeMapper, StyleMapper
 from infinex.systems.styleclip.weights import StyleclipWeights, read
 
+FILLERS = frozenset(["a", "an", "the", "person", "man", "woman", "face", "expression", "with", "looking", "is"])
 LAYOUT = {"generator": GENERATOR, "encoder": ENCODER, "mapper": "a mapper of StyleCLIP, or a CLIP model as clip/"}
 
 
@@ -74,6 +76,12 @@ def optimised(
     return found.detach()
 
 
+def _meant(text: str) -> set[str]:
+    """The words that make a text: `surprised` of "a surprised face"; all of them where there is no such word."""
+    words = set(re.findall(r"\w+", text.lower()))
+    return words - FILLERS or words
+
+
 class StyleclipAnimator:
     """See `infinex.jobs.act.Actor`."""
 
@@ -92,7 +100,7 @@ class StyleclipAnimator:
         self.generator, self.encoder, self.clip = generator.eval().requires_grad_(False), encoder, clip
         self.side, self.optimisation, self.identity = generator.config.size, optimisation, identity
         self.text = mapper.origin.get("text", "") if mapper else ""
-        self.mapper: CodeMapper | StyleMapper | None = mapper.mapper() if mapper else None
+        self.mapper: CodeMapper | StyleMapper | None = mapper.mapper().requires_grad_(False) if mapper else None
         if mapper is not None:
             c, g = mapper.config, generator
             fits = c.style == g.config.style
@@ -118,8 +126,7 @@ class StyleclipAnimator:
 
     def check(self, text: str) -> None:
         """Raises InputError where a mapper was trained for another text."""
-        said = text.strip().rstrip(".").lower()
-        if self.mapper is not None and self.text and said not in (self.text.lower(), self.text.lower().split()[-1]):
+        if self.mapper is not None and self.text and _meant(text) != _meant(self.text):
             raise InputError(f"the mapper was trained for {self.text!r}, not for {text!r}; a CLIP model takes any text")
 
     @torch.inference_mode()

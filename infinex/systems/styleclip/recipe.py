@@ -19,11 +19,12 @@ from infinex.nn.clip import Clip, load_clip
 from infinex.nn.e4e import load_e4e
 from infinex.nn.files import misfit
 from infinex.nn.ranger import Ranger
-from infinex.nn.stylegan2 import StyleGAN2, load_stylegan2
+from infinex.nn.stylegan2 import StyleGAN2, StyleGAN2Config, load_stylegan2
 from infinex.systems.inversion import align, inverted
 from infinex.systems.styleclip.losses import LossWeights, clip_input, clip_loss, terms
 from infinex.systems.styleclip.model import Norm, StyleclipConfig, mapper
 from infinex.systems.styleclip.weights import StyleclipWeights, load, save
+from infinex.training.data import Kept
 from infinex.training.task import checked, grid, pixels
 
 
@@ -52,10 +53,10 @@ RECIPES: dict[str, StyleclipRecipe] = {"styleclip": StyleclipRecipe()}
 class FacesInW:
     """Aligned faces of a folder of pictures, or chance where there is no encoder; see `Samples`."""
 
-    def __init__(self, recipe: StyleclipRecipe, folder: str | Path | None, size: int) -> None:
-        self.recipe, self.size = recipe, size
+    def __init__(self, recipe: StyleclipRecipe, folder: str | Path | None, generator: StyleGAN2Config) -> None:
+        self.recipe, self.size, self.latent = recipe, generator.size, generator.latent
         self.pictures: list[Path] = []
-        self._faces: dict[int, NDArray[np.uint8]] = {}
+        self._faces: Kept[int, NDArray[np.uint8]] = Kept()
         if recipe.encoder:
             from infinex.media.image import is_image
 
@@ -67,22 +68,23 @@ class FacesInW:
         return self.recipe.draws
 
     def get(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
-        """`image` (3, size, size) in -1..1, or `z` (512) without an encoder."""
+        """`image` (3, size, size) in -1..1, or `z` (latent,) without an encoder."""
         if not self.pictures:
-            return {"z": rng.normal(size=512).astype(np.float32)}
+            return {"z": rng.normal(size=self.latent).astype(np.float32)}
         k = int(rng.integers(len(self.pictures)))
-        if k not in self._faces:
-            from infinex.jobs.source import load_source
+        face = self._faces.get(k, lambda: self._aligned(self.pictures[k]))
+        return {"image": face.transpose(2, 0, 1).astype(np.float32) / np.float32(127.5) - 1}
 
-            source = load_source(self.pictures[k])[0]
-            self._faces[k] = align(source.image, source.face.landmarks, self.size)
-        return {"image": self._faces[k].transpose(2, 0, 1).astype(np.float32) / np.float32(127.5) - 1}
+    def _aligned(self, path: Path) -> NDArray[np.uint8]:
+        from infinex.jobs.source import load_source
+
+        source = load_source(path)[0]
+        return align(source.image, source.face.landmarks, self.size)
 
 
 def samples(recipe: StyleclipRecipe, folder: str | Path | None, split: str) -> FacesInW:
-    """The samples of a recipe. Raises InputError for unusable data."""
-    size = load_stylegan2(recipe.generator).config.size if recipe.generator and recipe.encoder else 0
-    return FacesInW(recipe, folder, size)
+    """The samples of a recipe, the same in both splits. Raises InputError for unusable data."""
+    return FacesInW(recipe, folder, load_stylegan2(recipe.generator).config if recipe.generator else StyleGAN2Config())
 
 
 def task(recipe: StyleclipRecipe) -> StyleclipTask:
@@ -109,9 +111,12 @@ class StyleclipTask:
             self.text = self.clip.text([recipe.text])
             widths = tuple(s.shape[1] for s in self.generator.style_vectors(self.generator.mean_w[None]))
         style = self.generator.config.style
-        self.config = StyleclipConfig(
-            recipe.kind, recipe.levels, style, widths if recipe.kind == "styles" else (), norm=recipe.norm
-        )
+        try:
+            self.config = StyleclipConfig(
+                recipe.kind, recipe.levels, style, widths if recipe.kind == "styles" else (), norm=recipe.norm
+            )
+        except ValueError as error:
+            raise InputError(f"{option('set')} kind={recipe.kind}: {error}") from None
         self.networks: dict[str, nn.Module] = {"mapper": mapper(self.config)}
         self._optimizers: dict[str, Optimizer] = {"mapper": Ranger(self.networks["mapper"].parameters(), recipe.rate)}
 
@@ -149,7 +154,7 @@ class StyleclipTask:
         return terms(self.recipe.weights, distance, made, source, codes, edited, who)
 
     def step(self, batch: dict[str, Tensor], fabric: Any) -> dict[str, float]:
-        """One update by `image` (B, 3, H, W) or `z` (B, 512). Raises FloatingPointError."""
+        """One update by `image` (B, 3, H, W) or `z` (B, latent). Raises FloatingPointError."""
         found = checked(self._terms(batch))
         optimizer = self.optimizers()["mapper"]
         optimizer.zero_grad(set_to_none=True)
@@ -159,7 +164,7 @@ class StyleclipTask:
 
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
-        """The terms on other faces, weighted."""
+        """The terms, weighted, on faces of the same folder: none are held back."""
         return {k: float(v) for k, v in self._terms(batch).items()}
 
     @torch.no_grad()

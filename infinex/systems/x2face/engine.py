@@ -73,6 +73,8 @@ class X2FacePainter:
                     f"{weights.name or 'x2face-small'}-{stage} teaches them"
                 )
         self.heard: NDArray[np.float32] | None = None
+        if options.sound and options.by != "voice":
+            raise InputError(f"{option('option')} sound: a recording drives with {option('option')} by=voice alone")
         if options.by == "voice":
             if not options.sound:
                 raise InputError(f"{option('option')} by=voice needs a recording: {option('option')} sound=FILE")

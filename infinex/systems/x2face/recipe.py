@@ -14,7 +14,7 @@ from torch.optim import SGD, Optimizer
 
 from infinex.errors import InputError, option
 from infinex.nn.geometry import warp
-from infinex.nn.vgg import STAGES16, CaffeFeatures
+from infinex.nn.vgg import STAGES_16, CaffeFeatures
 from infinex.systems.speech.listener import HIDDEN
 from infinex.systems.x2face.data import HeardPairs, PoseTeacher
 from infinex.systems.x2face.losses import Identity, first_stage
@@ -103,7 +103,7 @@ class X2FaceTask(StoredTask):
             if recipe.optimizer == "sgd"
             else Adams(chosen, recipe.rate)
         )
-        vgg = CaffeFeatures.load(recipe.vgg_face, STAGES16) if recipe.vgg_face else None
+        vgg = CaffeFeatures.load(recipe.vgg_face, STAGES_16) if recipe.vgg_face else None
         self.identity = Identity(vgg)
 
     def _face(self, pictures: Tensor) -> Tensor:
