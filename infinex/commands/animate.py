@@ -28,6 +28,7 @@ from infinex.spec import actors, with_engines
 
 if TYPE_CHECKING:
     from infinex.jobs.open import Driving
+    from infinex.options import Options
 
 
 class Mouth(str, Enum):
