@@ -18,6 +18,8 @@ from infinex.spec import systems, with_engines
 ELSEWHERE = {"source", "driving", "output", "kind", "motion", "units", "exaggerate", "text", "explain", "speech",
              "say", "voice", "voice_speed", "voice_pitch", "captions", "still", "text_model",
              "sentence_encoder", "as_json", "quiet"}  # fmt: skip
+# Files of the machine that the studio runs on, and what only who runs it should decide.
+NOT_OF_A_PAGE = {"album", "keep_readable", "own", "reference", "refine", "sign", "weights"}
 CHOICES = {f.name: f for f in fields(Options)}
 
 
@@ -44,6 +46,18 @@ def test_usual_values_are_the_same(name: str) -> None:
         assert not usual
     else:
         assert shown == usual
+
+
+def test_the_studio_offers_what_the_api_does() -> None:
+    pytest.importorskip("fastapi", reason="the studio is not installed: pip install 'infinex[studio]'")
+    from infinex.studio.routes.animations import create
+
+    given = {n: p.default for n, p in inspect.signature(create).parameters.items() if n in CHOICES}
+    assert set(CHOICES) - set(given) == NOT_OF_A_PAGE
+    for name, usual in given.items():
+        if name == "parts":
+            usual = tuple(usual.split(","))
+        assert usual == CHOICES[name].default, name
 
 
 @pytest.mark.parametrize("name", with_engines())

@@ -28,6 +28,7 @@ from infinex.spec import actors, with_engines
 
 if TYPE_CHECKING:
     from infinex.jobs.open import Driving
+    from infinex.options import Options
 
 
 class Mouth(str, Enum):
@@ -192,16 +193,8 @@ def animate(
 
     named = sum(d is not None for d in (driving, motion, units, text))
     voiced = speech is not None or say is not None
-    if engine in actors():
-        if background != "keep":
-            raise InputError(f"--background goes with --engine mesh: {engine} paints person and background as one")
-        if named > (text is not None) or output is None or voiced:
-            raise InputError(
-                f"the engine {engine} acts by itself, of --text alone or of nothing, into the file named with -o"
-            )
-        _act(source, text, output, engine, weights, fps or 10.0, face, box, quiet or as_json, as_json)
-        return
-    if named > 1 or (not named and not voiced and "=" not in face):
+    acts = engine in actors()
+    if named > 1 or (not named and not voiced and "=" not in face and not acts):
         raise InputError(
             "name one driver: a file or camera:0 after the source, or --motion, --units, --text, --speech, --say"
         )
@@ -226,6 +219,13 @@ def animate(
         engine=engine, weights=weights, mouth=mouth.value, wrinkles=wrinkles.value, neutral=neutral, album=album,
         proportions=proportions.value, refine=not no_refine, own=parse_own(own),
     )  # fmt: skip
+    if acts:
+        if named > (text is not None) or output is None or voiced or explain or still:
+            raise InputError(
+                f"the engine {engine} acts by itself, of --text alone or of nothing, into the file named with -o"
+            )
+        _act(source, text, output, options, quiet or as_json, as_json)
+        return
     options.check()  # before a driver is made of them
     driver: Driving = motion or driving or ""
     notes: list[str] = []
@@ -270,18 +270,15 @@ def animate(
     )
 
 
-def _act(
-    source: Path, text: str | None, output: Path, engine: str, weights: str, fps: float, face: str, box: str | None,
-    silent: bool, as_json: bool,
-) -> None:  # fmt: skip
+def _act(source: Path, text: str | None, output: Path, options: Options, silent: bool, as_json: bool) -> None:
     """With an engine that needs no driver."""
     from infinex.jobs.act import act
 
-    found, module = actors()[engine]
-    actor = found.load(module, f"the engine {engine}").open_actor(weights)
+    found, module = actors()[options.engine]
+    actor = found.load(module, f"the engine {options.engine}").open_actor(options.weights)
     if actor.worded != (text is not None):
         wants = "acts out --text: say what" if actor.worded else "moves as it likes, and takes no --text"
-        raise InputError(f"the engine {engine} {wants}")
+        raise InputError(f"the engine {options.engine} {wants}")
     with progress_bar("animating", silent) as update:
-        done = act(source, text or "", actor, output, fps, face, parse_box(box), update)
+        done = act(source, text or "", actor, output, options, update)
     report(done.as_dict(), as_json, f"{done.output}: {done.frames} frames, {done.width}x{done.height}")

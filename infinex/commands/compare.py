@@ -8,6 +8,7 @@ from typing import Annotated, Optional
 
 import typer
 
+from infinex.commands.choices import Quiet
 from infinex.commands.common import progress_bar
 from infinex.errors import InputError
 
@@ -33,7 +34,7 @@ def compare(
         typer.Option(help="Address of a Ray cluster that sees the same files; local: one on this machine."),
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the means as JSON in the last line.")] = False,
-    quiet: Annotated[bool, typer.Option("--quiet", help="No progress bar.")] = False,
+    quiet: Quiet = False,
 ) -> None:
     """Compare engines on the same frames: infinex compare DATASET --out REPORT
 

@@ -54,7 +54,9 @@ def edit(
     from infinex.media.image import SUFFIXES
 
     if units is None and emotion is None and text is None and not neutral and not open_eyes:
-        raise InputError('say which expression: --units "AU12=0.8", --emotion happy, --text "she smiles", or --neutral')
+        raise InputError(
+            'say which expression: --units "AU12=0.8", --emotion happy, --text "she smiles", --neutral, or --open-eyes'
+        )
     if text is not None and (units is not None or emotion is not None):
         raise InputError("--text says it all: leave out --units and --emotion")
     notes: list[str] = []

@@ -26,7 +26,7 @@ def studio(
         Optional[str],  # noqa: UP045
         typer.Option(help="Ask every visitor for this token; `new` makes one.", envvar="INFINEX_TOKEN"),
     ] = None,
-    browser: Browser = (True),
+    browser: Browser = True,
     upload: Annotated[int, typer.Option(help="Largest upload, MB.", min=1, max=4096)] = 200,
     duration: Annotated[float, typer.Option(help="Longest driver, seconds.", min=1, max=36000)] = 300,
     queue: Annotated[int, typer.Option(help="Jobs that may wait.", min=1, max=1000)] = 24,

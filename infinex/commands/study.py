@@ -23,7 +23,7 @@ def study(
     token: Annotated[
         str | None, typer.Option(help="Ask every rater for this token; `new` makes one.", envvar="INFINEX_TOKEN")
     ] = None,
-    browser: Browser = (True),
+    browser: Browser = True,
     show: Annotated[bool, typer.Option("--results", help="Print the results so far and end.")] = False,
 ) -> None:
     """Let people judge two sets of videos blind: infinex study engine-a/ engine-b/

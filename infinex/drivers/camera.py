@@ -174,9 +174,11 @@ class LiveDriver(Driver):
 
     def settle(self: Live, near: Pose | None = None, match: Array | None = None) -> Live:
         """Choose the rest among the frames seen last: near the portrait's pose, or most like its face `match`."""
-        self._live.settle(near, match)
-        self.rest, self.rest_image, self.rest_points = self._live.rest, self._live.image, self._live.points
+        self._measure_from(self._live.settle(near, match))
         return self
+
+    def _measure_from(self, shot: Shot) -> None:
+        self.rest, self.rest_image, self.rest_points = shot.rest, shot.image, shot.points
 
     def renew(self) -> None:
         """See the rest anew in the frames that come; the drive from which on it counts says so, as after a cut."""
@@ -196,6 +198,8 @@ class LiveDriver(Driver):
             self.face = self._tracker(image)
             drive = self._live.see(image, self.face, self.taken)
             if drive is not None:
+                if drive.begins is not None:  # who asks again goes on from there
+                    self._measure_from(drive.begins)
                 yield drive
         self.stopped = True
         self.taken += 1 / self.fps  # the last picture stands as long as any: noticing that it was the last took longer

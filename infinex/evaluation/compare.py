@@ -12,8 +12,8 @@ import io
 import json
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
-from dataclasses import dataclass, replace
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -37,13 +37,14 @@ from infinex.evaluation.reenact import (
     interval,
     self_reenactment,
     takes,
+    without_the_driver,
 )
 from infinex.evaluation.watched import Watched
 from infinex.face.identity import cosine, identity, identity_network
 from infinex.face.reading import read_units
 from infinex.face.shape import eye_openness, lip_gaps
 from infinex.face.tracker import FaceFinder
-from infinex.jobs.batch import Job, batch
+from infinex.jobs.batch import MANIFEST, Job, batch, done_before
 from infinex.media.files import atomic_path, writable_target
 from infinex.media.image import is_image, read_image, write_image
 from infinex.media.sink import open_sink
@@ -112,19 +113,9 @@ def _size(name: str, weights: str) -> tuple[float, str]:
 
 
 @lru_cache(maxsize=1)
-def _engines(wanted: tuple[tuple[str, str], ...], absolute: bool) -> dict[str, Engine]:
-    """Loaded once in a process."""
-    common = Options(absolute=absolute)
-    return {n: load_engine(n, _options(common, n, w), w) for n, w in wanted}
-
-
-def _options(common: Options, name: str, weights: str) -> Options:
-    """What an engine is asked, of what it knows: `absolute` where the truth is to be met."""
-    o = replace(common, engine=name, weights=weights, absolute=False)
-    if common.absolute and "absolute" in find_engine(name).system.options:
-        o = replace(o, absolute=True)
-    # No pixel of the performer reaches the default engine.
-    return replace(o, mouth="own", wrinkles="none") if name == DEFAULT else o
+def _engines(wanted: tuple[tuple[str, str], ...]) -> dict[str, Engine]:
+    """Loaded once in a process; told to meet the truth."""
+    return {n: load_engine(n, without_the_driver(n, True, w), w) for n, w in wanted}
 
 
 # -- one job ------------------------------------------------------------------------------------------
@@ -149,6 +140,8 @@ def measured(job: Job, out: str) -> dict[str, Any]:
         row |= {"status": "done"}
     except InfinexError as error:
         row |= {"status": "failed", "error": str(error)}
+    except Exception as error:  # one clip's fault is not the others'
+        row |= {"status": "failed", "error": f"{type(error).__name__}: {error}"}
     return row | {"seconds": round(time.perf_counter() - began, 3)}
 
 
@@ -202,7 +195,7 @@ def _labelled(picture: RGB, name: str) -> RGB:
 
 
 def _own(take: Take, wanted: tuple[tuple[str, str], ...], frames: int | None, out: Path) -> dict[str, Any]:
-    engines = _engines(wanted, True)
+    engines = _engines(wanted)
     driver = VideoDriver(take.path)
     fps, total = driver.fps, driver.frames or 1
     driver.close()
@@ -254,9 +247,11 @@ def _strangers(
     me = identity(image, faces[0].landmarks) if _people() else None
     driver = VideoDriver(take.path)
     rows: dict[str, Any] = {}
+    watched: dict[str, Watched] = {}
     try:
-        stages = {n: make_stage([source], _options(Options(), n, w)) for n, w in wanted}
-        watched = {n: Watched(image, driver.fps) for n in stages}
+        stages = {n: make_stage([source], without_the_driver(n, False, w)) for n, w in wanted}
+        for n in stages:
+            watched[n] = Watched(image, driver.fps)
         first = next(iter(stages.values())).faces[0].face
         driver.settle(first.pose, None)
         for stage in stages.values():
@@ -301,7 +296,7 @@ def _strangers(
             rows[name] = {k: round(v, 6) for k, v in row.items()}
     finally:
         driver.close()
-        for w in locals().get("watched", {}).values():
+        for w in watched.values():
             w.close()
     return rows
 
@@ -337,6 +332,8 @@ def compare(
     found = takes(Path(folder), split)
     taking, missing = entrants(names, weights or {})
     options: dict[str, Any] = {"engines": [[e.name, e.weights] for e in taking], "frames": frames}
+    if twice := {t.name for t in found if sum(u.name == t.name for u in found) > 1}:
+        raise InputError(f"{folder}: two clips are named {min(twice)}; rename one of them")
     if cross is None:
         jobs = [
             Job(str(t.path), str(t.path), f"{ROWS}/{t.name}.json",
@@ -347,11 +344,12 @@ def compare(
         jobs = _pairs(Path(cross), found, drivers, options)
     (out / ROWS).mkdir(parents=True, exist_ok=True)
     batch(jobs, out, workers, ray, False, progress, measured)
+    done, failed = _outcomes(out, jobs)
     notes = [f"{n} left out: {why}" for n, why in missing.items()]
-    notes += _failures(out, jobs)
+    notes += [f"{Path(j.output).stem} left out: {why}" for j, why in failed]
     if not _people():
         notes.append("no identity measures: they need face_recognition_models and dlib-bin")
-    report = summary(out, jobs, taking, CROSS if cross is not None else KEYS)
+    report = summary(out, done, taking, CROSS if cross is not None else KEYS)
     report |= {"data": Path(folder).name, "notes": notes, "cross": cross is not None}
     written(report, out)
     return report
@@ -363,6 +361,8 @@ def _pairs(portraits: Path, found: list[Take], drivers: int, options: dict[str, 
     paths = [p for p in sorted(portraits.iterdir()) if p.is_file() and is_image(p)]
     if not paths:
         raise InputError(f"{option('cross')} {portraits} holds no picture")
+    if twice := {p.stem for p in paths if sum(q.stem == p.stem for q in paths) > 1}:
+        raise InputError(f"{option('cross')} {portraits}: two pictures are named {min(twice)}; rename one of them")
     chosen = list({t.identity: t for t in found}.values())[:drivers]
     return [
         Job(str(p), str(t.path), f"{ROWS}/{p.stem} by {t.name}.json",
@@ -372,32 +372,28 @@ def _pairs(portraits: Path, found: list[Take], drivers: int, options: dict[str, 
     ]  # fmt: skip
 
 
-def _failures(out: Path, jobs: list[Job]) -> list[str]:
-    """The last word on each job that has no result."""
+def _outcomes(out: Path, jobs: list[Job]) -> tuple[list[Job], list[tuple[Job, str]]]:
+    """The jobs that have a result, and those that failed with the last word on each: files of an earlier call that
+    asked for something else are no result."""
+    manifest = out / MANIFEST
+    done = done_before(manifest, out)
     said: dict[str, str] = {}
-    keys = {j.key: j for j in jobs}
-    for line in (out / "manifest.jsonl").read_text(encoding="utf-8", errors="replace").splitlines():
-        try:
+    for line in manifest.read_text(encoding="utf-8", errors="replace").splitlines():
+        with suppress(ValueError, RecursionError):
             row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if row.get("key") in keys:
-            said[row["key"]] = "" if row.get("status") == "done" else str(row.get("error", "failed"))
-    return [f"{Path(keys[k].output).stem} left out: {why}" for k, why in said.items() if why]
+            said[str(row.get("key"))] = str(row.get("error", "failed"))
+    return [j for j in jobs if j.key in done], [(j, said[j.key]) for j in jobs if j.key in said and j.key not in done]
 
 
 def summary(out: Path, jobs: Iterable[Job], taking: Sequence[Entrant], keys: Sequence[str]) -> dict[str, Any]:
     """Means of the jobs' rows with 95 % intervals over people, by engine. Raises InputError where there are none."""
     rows: dict[str, list[dict[str, Any]]] = {}
     for job in jobs:
-        path = out / job.output
-        if not path.is_file():
-            continue
-        data = json.loads(path.read_text(encoding="utf-8"))
+        data = json.loads((out / job.output).read_text(encoding="utf-8"))
         for name, row in data["rows"].items():
             rows.setdefault(name, []).append({"name": Path(job.output).stem, "identity": data["identity"], **row})
     if not rows:
-        raise InputError(f"nothing could be compared; {out / 'manifest.jsonl'} says why")
+        raise InputError(f"nothing could be compared; {out / MANIFEST} says why")
     table = {}
     for name, mine in rows.items():
         who = [r["identity"] for r in mine]

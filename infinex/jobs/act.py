@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
+from dataclasses import fields, replace
 from pathlib import Path
 from typing import Any, Protocol
 
@@ -12,6 +13,7 @@ from numpy.typing import NDArray
 
 from infinex.drivers.contract import Drive
 from infinex.engine import Shown
+from infinex.errors import InputError, option
 from infinex.face.topology import POINTS
 from infinex.jobs.file import checked_output, open_file, provenance
 from infinex.jobs.perform import Summary, perform
@@ -20,6 +22,8 @@ from infinex.motion import Move
 from infinex.options import Options
 
 Image = NDArray[np.uint8]
+FPS = 10.0  # if nothing else is asked for
+KNOWN = ("face", "box", "open_eyes", "fps", "mark", "sign", "engine", "weights")  # of Options
 STILL = (np.zeros(3), np.zeros(3), 1.0, np.zeros((POINTS, 3)), np.zeros(2))  # a move that is none
 
 
@@ -54,20 +58,25 @@ class Acting:
 
 
 def act(
-    photo: str | Path, text: str, actor: Actor, output: str | Path, fps: float = 10.0, face: str = "largest",
-    box: tuple[float, float, float, float] | None = None, progress: Callable[[int, int | None], None] | None = None,
-    frames: int = 0,
+    photo: str | Path, text: str, actor: Actor, output: str | Path, options: Options | None = None,
+    progress: Callable[[int, int | None], None] | None = None, frames: int = 0,
 ) -> Summary:  # fmt: skip
     """Write the aligned face of `photo` acting, at the actor's own size; `frames` (0: as many as it likes).
 
-    Raises InputError."""
+    Raises InputError, for choices that are not among KNOWN, too."""
     started = time.perf_counter()
+    o = options or Options()
+    usual = Options()
+    for f in fields(Options):
+        if f.name not in KNOWN and getattr(o, f.name) != getattr(usual, f.name):
+            flag = f"no_{f.name}" if getattr(usual, f.name) is True else f.name
+            raise InputError(f"{option(flag)}: the engine {actor.name} does not know it")
+    replace(usual, face=o.face, fps=o.fps).check()
     actor.check(text)
-    o = Options(face=face, box=box)
     out = checked_output(output, o)
-    source = load_source(photo, face, box)[0]
+    source = load_source(photo, o.face, o.box, open_eyes=o.open_eyes)[0]
     prepared = actor.prepare(source.image, source.face.landmarks)
-    side, frames = actor.side, frames or actor.frames
+    side, frames, fps = actor.side, frames or actor.frames, o.fps or FPS
     words = provenance(photo, "text" if actor.worded else actor.name, actor.name)
     with open_file(out, (side, side), fps, words, o, progress=progress, total=frames) as file:
         scene = Acting(actor.stream(prepared, text, frames))

@@ -108,7 +108,9 @@ def _apart(jobs: list[Job]) -> list[Job]:
 
 
 def done_before(manifest: Path, out: Path) -> dict[str, dict[str, Any]]:
-    """Lines of jobs that ended well and whose result is there, by key; a last line that was cut short is no line."""
+    """Lines of jobs that ended well and whose result is there, by key; a last line that was cut short is no line.
+
+    Of jobs with other choices that wrote the same file the last one's is there."""
     rows: dict[str, dict[str, Any]] = {}
     if manifest.exists():
         for line in manifest.read_text(encoding="utf-8", errors="replace").splitlines():
@@ -117,8 +119,8 @@ def done_before(manifest: Path, out: Path) -> dict[str, dict[str, Any]]:
             except (ValueError, RecursionError):
                 continue
             if isinstance(row, dict) and row.get("status") == "done" and (out / str(row.get("output"))).is_file():
-                rows[str(row.get("key"))] = row
-    return rows
+                rows[str(row.get("output"))] = row
+    return {str(row.get("key")): row for row in rows.values()}
 
 
 def perform(job: Job, out: str) -> dict[str, Any]:

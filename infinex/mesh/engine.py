@@ -143,8 +143,9 @@ class PreparedFace:
         self._retarget = Retarget(self.face, rest, self.options.absolute, self.options.proportions)
         self._retarget.held = self._held
         self._filmed = rest.lids_open is not None
-        own_pose = self.options.absolute or self.options.neutral
-        self._saturation = Saturation(self.face.face, rest.face) if self._filmed and not own_pose else None
+        # What is read off one frame of a film differs from what is read off the next by as much as a smile.
+        still = not (self.options.absolute or self.options.neutral or self._film)
+        self._saturation = Saturation(self.face.face, rest.face) if self._filmed and still else None
         if self.options.neutral:
             self._retarget.own, self._retarget.shut = self._own, True
         self._performer = None if image is None or points is None else (image, points)

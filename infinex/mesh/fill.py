@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 Image = NDArray[np.uint8]
 LARGEST = 256  # pixels of the longer side at which patches are matched
 REACH = 0.7  # inter-ocular distances behind the head's outline that may come to show
+WIDE = 8.0  # pixels of a blur's sigma up to which it is made at full size
 R = 3  # patches are 2R + 1 pixels wide
 PASSES = (6, 4, 3)  # of matching and voting, at a quarter, half and all of the working size
 NEAR = 1.0  # inter-ocular distances within which patches are as good wherever they were found ...
@@ -31,6 +32,18 @@ def push_pull(image: NDArray, weight: NDArray) -> NDArray[np.float32]:
         up = cv2.pyrUp(out, dstsize=(c.shape[1], c.shape[0]))
         out = c + up * (1 - np.clip(a, 0, 1))[..., None]
     return out
+
+
+def blurred(values: NDArray, sigma: float) -> NDArray[np.float32]:
+    """A Gaussian blur (H, W) or (H, W, C) whose cost does not grow with its width: a wide one is made small first."""
+    values = values.astype(np.float32)
+    h, w = values.shape[:2]
+    k = WIDE / sigma
+    if k >= 1:
+        return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), np.float32)
+    size = max(1, round(k * w)), max(1, round(k * h))
+    small = cv2.GaussianBlur(cv2.resize(values, size, interpolation=cv2.INTER_AREA), (0, 0), WIDE)
+    return np.asarray(cv2.resize(small, (w, h), interpolation=cv2.INTER_LINEAR), np.float32)
 
 
 def behind(image: Image, alpha: NDArray[np.float32], unit: float, beside: float = 0.03) -> Image:

@@ -25,6 +25,7 @@ DARK = 0.27  # of the skin's lightness by which a rim is darker than what is bes
 CLEAR = 25  # percentile of the places along a rim that are as dark
 ROOM = 0.04  # about the rims that is held, too ...
 FADE = 0.10  # ... and over which that fades; IOD
+LEAST = 0.5  # IOD of a face seen from the front between the eyes of one that is turned; beyond, rims are not told
 LIDS = (0.03, 0.11)  # from the lids, which go on moving behind the glass; IOD
 
 
@@ -33,6 +34,8 @@ def held(image: NDArray[np.uint8], face: SourceFace) -> Array | None:
     points = face.points[:, :2]
     a, b = points[33], points[263]
     unit = float(np.linalg.norm(b - a))
+    if unit < LEAST * face.pose.scale:
+        return None
     across = (b - a) / unit
     places = (points - (a + b) / 2) @ np.stack([across, [-across[1], across[0]]], 1) / unit  # eyes level, IOD
     rim = _dark_lines(image, (a + b) / 2, across, unit)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from infinex.face.networks import Segmenter
 from infinex.face.surroundings import smoothstep
 from infinex.mesh.fill import push_pull
+from infinex.mesh.plate import own_colours
 
 Map = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -30,7 +31,6 @@ TRUST = 0.3  # weight of what colours tell, beside the smoothness
 ROUGH = (2e-3, 2e-2)  # weight of the rough matte where it is in doubt, and where it is not
 EPS = 1e-6  # variance of colours in 0..1 that is noise
 LITTLE = 0.25  # alpha below which what is not as guessed is rather the background than the person
-SOLID = 0.95  # alpha from which on a colour is hers alone
 THICK = 0.03  # half of the width of what may be there in part; IOD
 FAINT = 0.05  # alpha that is none
 STEPS = (60, 40, 30)  # of the solver, at a quarter, half and all of the size
@@ -104,7 +104,7 @@ def parted(image: Image, alpha: Map, back: Map, sure: Map, unit: float) -> tuple
     room = np.where(seen < b, b, 255 - b)
     least = (np.abs(seen - b) / np.maximum(room, 1)).max(-1)
     # What differs from the background as she does is hers by as much.
-    line = cv2.GaussianBlur(push_pull(image, (alpha > SOLID).astype(np.float32)), (0, 0), 0.05 * unit)[edge] - b
+    line = own_colours(image, alpha, unit)[edge] - b
     length = np.square(line).sum(-1)
     own = ((seen - b) * line).sum(-1) / np.maximum(length, 1)
     off = np.square(seen - b - own[:, None] * line).sum(-1)

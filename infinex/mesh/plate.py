@@ -12,12 +12,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face.surroundings import smoothstep
-from infinex.mesh.fill import behind, push_pull
+from infinex.mesh.fill import behind, blurred, push_pull
 
 Image = NDArray[np.uint8]
 Map = NDArray[np.float32]
 BESIDE = 0.16  # how far beside the matte traces are looked for; IOD
 SEEN = 0.02  # alpha from which on somebody is there
+SOLID = 0.95  # alpha from which on a colour is hers alone
 RIM = 0.02  # about that the picture is tinted by hair all the same; IOD
 CLOSE = (0.03, 0.08)  # what is odd so near is a trace whatever it looks like, and beyond no more; IOD
 JOIN = 0.06  # over which the guess is brought to the brightness of what shows ...
@@ -72,6 +73,11 @@ def _joined(image: Image, guess: Image, away: Map, known: Map, unit: float) -> t
     return np.asarray(guess + off * share[..., None], np.float32), np.asarray(noise, np.float32)
 
 
+def own_colours(image: Image, alpha: Map, unit: float) -> Map:
+    """Colours (H, W, 3) of the person alone, in levels, carried on beyond her; `alpha` (H, W), `unit` pixels of IOD."""
+    return blurred(push_pull(image, (alpha > SOLID).astype(np.float32)), 0.05 * unit)
+
+
 def _traces(image: Image, alpha: Map, back: Map, away: Map, noise: Map, unit: float) -> Map:
     """What of the person stands beside the matte `alpha` (H, W) in 0..1, before the background `back` (H, W, 3).
 
@@ -79,7 +85,7 @@ def _traces(image: Image, alpha: Map, back: Map, away: Map, noise: Map, unit: fl
     soft = cv2.GaussianBlur(image, (0, 0), max(0.7, 0.006 * unit)).astype(np.float32)
     diff = soft - back
     size = np.sqrt(np.square(diff).sum(-1))
-    line = cv2.GaussianBlur(push_pull(image, (alpha > 0.95).astype(np.float32)), (0, 0), 0.05 * unit) - back
+    line = own_colours(image, alpha, unit) - back
     cosine = (diff * line).sum(-1) / (size * np.sqrt(np.square(line).sum(-1)) + FAINT**2)
     hers = np.maximum(_ramp(cosine, *LIKE), 1 - _ramp(away, *CLOSE))
     trace = _ramp(size / noise, *ODD) * hers * (1 - _ramp(away, 0.4 * BESIDE, BESIDE)) * (away > 0)
@@ -90,6 +96,6 @@ def _traces(image: Image, alpha: Map, back: Map, away: Map, noise: Map, unit: fl
 
 def _spread(values: Map, weight: Map, reach: float) -> Map:
     """Values (H, W, 3) known by `weight` (H, W), smoothed over about `reach` pixels and spread from there."""
-    blurred = cv2.GaussianBlur(weight, (0, 0), reach)
-    mean = cv2.GaussianBlur(values * weight[..., None], (0, 0), reach) / np.maximum(blurred, 1e-4)[..., None]
-    return push_pull(mean, np.minimum(1, blurred / 0.05))
+    known = blurred(weight, reach)
+    mean = blurred(values * weight[..., None], reach) / np.maximum(known, 1e-4)[..., None]
+    return push_pull(mean, np.minimum(1, known / 0.05))

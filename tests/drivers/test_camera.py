@@ -326,7 +326,7 @@ def test_a_frame_goes_one_way_to_a_file_a_window_and_a_page(
 
 def test_a_page_is_answered_once_for_every_frame(performance: list[np.ndarray]) -> None:
     nobody = np.full_like(performance[0], 90)
-    told = {20: {"parts": ["brows"]}, 36: {"parts": ["pose"], "strength": 2}, 38: {"settle": True}}
+    told = {20: {"parts": ["brows"]}, 36: {"parts": ["pose"], "strength": 2}, 38: {"settle": True}, 51: {"strength": 1}}
     frames = [nobody, *performance, nobody, *performance[-1:] * 20]
 
     def then(n: int, page: Live) -> None:

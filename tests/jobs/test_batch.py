@@ -68,6 +68,15 @@ def test_a_run_goes_on_and_says_what_failed(portrait: Path, tmp_path: Path) -> N
     assert len(done_before(out / "manifest.jsonl", out)) == 2
 
 
+def test_a_file_is_the_result_of_who_wrote_it_last(tmp_path: Path) -> None:
+    (tmp_path / "a.mp4").touch()
+    first, second = (Job("p.png", "wink", "a.mp4", {"strength": s}) for s in (1, 2))
+    lines = [{"key": j.key, "output": j.output, "status": "done"} for j in (first, second)]
+    manifest = tmp_path / "manifest.jsonl"
+    manifest.write_text("\n".join(map(json.dumps, lines)))
+    assert list(done_before(manifest, tmp_path)) == [second.key]
+
+
 def test_a_clip_that_drives_several_is_tracked_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     from infinex.drivers.motion import load_motion
     from infinex.jobs import track as tracking

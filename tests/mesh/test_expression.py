@@ -88,6 +88,19 @@ def test_only_filmed_performances_are_amended(face: PreparedFace) -> None:
     assert filmed.face[brow, 1].mean() < written.face[brow, 1].mean() - 0.002
 
 
+def test_frames_of_a_film_take_a_smile_alike(face: PreparedFace) -> None:
+    """What is read of a film's frames jumps from one to the next, so that it must not change what they are asked."""
+    rest = Rest(top.mean_face(), lids_open=np.full(2, 0.3))
+    smile = units_offsets({"AU12": 1.0})
+    move = Move(0.0, rest.rotation, rest.translation, 1.0, smile, rest.gaze)
+    widths = []
+    for one in (face, PreparedFace(face.source, face.options, film=True)):
+        one.begin(rest, None, None)
+        widths.append(float(np.ptp(one.target(move).face[[61, 291], 0])))
+    still, filmed = widths
+    assert filmed > still + 0.005  # this portrait smiles a little
+
+
 def test_a_smile_on_a_smile_ends_where_one_does() -> None:
     """A portrait that smiles takes the beginning of a smile as it is, little of its end, and a frown wholly; one that
     does not, or whose performer smiled as much at rest, takes everything."""

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import cv2
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from infinex.mesh.fill import behind
+from infinex.mesh.fill import behind, blurred
 
 
 def scene(kind: str) -> tuple[NDArray[np.uint8], NDArray[np.uint8], NDArray[np.float32]]:
@@ -57,3 +58,12 @@ def test_left_of_the_head_is_filled_from_the_left() -> None:
     left = (alpha > 0) & (np.arange(200)[None] < 84)
     blue = fill[..., 2] > fill[..., 0] + 40
     assert blue[left].mean() < 0.05 and blue[(alpha > 0) & (np.arange(200)[None] > 116)].mean() > 0.9
+
+
+@pytest.mark.parametrize("sigma", [3.0, 12.0, 40.0])
+def test_a_wide_blur_is_a_blur(sigma: float) -> None:
+    rng = np.random.default_rng(0)
+    values = np.kron(rng.uniform(0, 255, (12, 15, 3)), np.ones((20, 20, 1))).astype(np.float32)
+    exact = cv2.GaussianBlur(values, (0, 0), sigma)
+    assert np.abs(blurred(values, sigma) - exact).max() < 4
+    assert np.allclose(blurred(values[..., 0], sigma), blurred(values, sigma)[..., 0], atol=1e-3)

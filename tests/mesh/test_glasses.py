@@ -46,6 +46,15 @@ def test_dark_frames_are_seen_and_bare_faces_are_not(tilt: float) -> None:
     assert held(image, whose) is None
 
 
+@pytest.mark.parametrize("yaw", [80.0, 86.0, 90.0])
+def test_of_a_profile_nothing_is_claimed(yaw: float) -> None:
+    image, _ = face()
+    c, s = np.cos(np.radians(yaw)), np.sin(np.radians(yaw))
+    aside = SourceFace(top.mean_face() @ np.array([[c, 0, -s], [0, 1, 0], [s, 0, c]]) * 240 + [300, 370, 0])
+    framed(image, aside, (40, 30, 30), 9)
+    assert held(image, aside) is None
+
+
 def test_what_glasses_hold_goes_with_the_head_alone() -> None:
     image, whose = face()
     framed(image, whose, (40, 30, 30), 9)

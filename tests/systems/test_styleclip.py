@@ -16,6 +16,7 @@ from infinex.face.topology import mean_face  # noqa: E402
 from infinex.jobs.act import act  # noqa: E402
 from infinex.media.video import VideoReader  # noqa: E402
 from infinex.nn.stylegan2 import StyleGAN2, StyleGAN2Config  # noqa: E402
+from infinex.options import Options  # noqa: E402
 from infinex.systems.styleclip.actor import Optimisation, StyleclipAnimator, optimised  # noqa: E402
 from infinex.systems.styleclip.losses import clip_input, clip_loss  # noqa: E402
 from infinex.systems.styleclip.model import StyleclipConfig, mapper  # noqa: E402
@@ -122,7 +123,15 @@ def test_a_portrait_walks_a_straight_line(generator: StyleGAN2, kind: str, portr
     with pytest.raises(InputError, match="trained for 'angry'"):
         actor.check("a face")
     actor.check("a person with an angry face")
-    done = act(portrait, "Angry.", actor, tmp_path / "out.mp4", fps=10, frames=5)
+    for name, choice, said in (
+        ("strength", 2.0, "--strength: the engine styleclip"),
+        ("background", "none", "--background: the engine"),
+        ("refine", False, "--no-refine: the engine"),
+        ("fps", 0.0, "--fps 0.0: it goes from 1"),
+    ):
+        with pytest.raises(InputError, match=said):
+            act(portrait, "Angry.", actor, tmp_path / "no.mp4", Options(**{name: choice}))  # type: ignore[arg-type]
+    done = act(portrait, "Angry.", actor, tmp_path / "out.mp4", Options(mark=True), frames=5)
     assert (done.frames, done.width, done.engine) == (5, 32, "styleclip")
     with VideoReader(tmp_path / "out.mp4") as video:
         assert sum(1 for _ in video) == 5

@@ -10,6 +10,7 @@ from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException
 
 from infinex.drivers.motion import bundled_motions
+from infinex.engine import Proportions
 from infinex.errors import InputError
 from infinex.motion import DEFAULT_PARTS
 from infinex.studio import checks
@@ -75,6 +76,9 @@ async def create(
     wrinkles: Annotated[Literal["driver", "none"], Form(description="Whose wrinkles")] = "driver",
     neutral: Annotated[bool, Form(description="The portrait's own expression is taken off first")] = False,
     open_eyes: Annotated[bool, Form(description="Closed eyes are drawn open first")] = False,
+    proportions: Annotated[
+        Proportions, Form(description="How motion fits a face of other proportions; auto: as the engine does by itself")
+    ] = "auto",
     audio: Annotated[Literal["keep", "none"], Form(description="The driver's sound, or none")] = "keep",
     size: Annotated[int | None, Form(description="Longer side of the result in pixels", ge=64, le=8192)] = None,
     fps: Annotated[float | None, Form(ge=1, le=120, allow_inf_nan=False)] = None,
@@ -122,7 +126,7 @@ async def create(
     options: dict[str, Any] = {
         "engine": engine, "face": face, "parts": tuple(p.strip() for p in parts.split(",") if p.strip()),
         "strength": strength, "absolute": absolute, "smooth": smooth, "mouth": mouth, "wrinkles": wrinkles,
-        "neutral": neutral, "open_eyes": open_eyes,
+        "neutral": neutral, "open_eyes": open_eyes, "proportions": proportions,
         "size": size, "fps": fps, "audio": audio, "panel": panel, "mark": mark, "start": start, "end": end,
         "loop": loop, "background": background_of(background, format), "driver_face": whose_of(driver_face),
     }  # fmt: skip

@@ -169,7 +169,7 @@ export function options() {
   return {
     parts, strength: $("#strength").value, smooth: $("#smooth").value, absolute: $("#exact").checked,
     mouth: $("#borrow").checked ? "driver" : "auto", wrinkles: $("#folds").checked ? "driver" : "none",
-    audio: $("#sound").checked ? "keep" : "none", mark: $("#mark").checked, size: $("#size").value,
+    open_eyes: $("#wake").checked, audio: $("#sound").checked ? "keep" : "none", mark: $("#mark").checked, size: $("#size").value,
     engine: $("#engine").value || "mesh", start: $("#start").value, end: $("#end").value, loop: $("#loop").checked,
     background: $("#background").value, format: $("#background").value === "none" ? "webm" : "mp4",
   };
