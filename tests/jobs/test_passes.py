@@ -16,6 +16,7 @@ import pytest
 from infinex.errors import InputError, MissingDependencyError, OutputError
 from infinex.jobs import passes
 from infinex.jobs.animate import animate, render
+from infinex.jobs.batch import read_jobs
 from infinex.jobs.source import load_source
 from infinex.options import Options
 
@@ -186,3 +187,10 @@ def test_what_has_no_passes_says_so(portrait: Path, tmp_path: Path, monkeypatch:
     (kit / "a").touch()
     with pytest.raises(OutputError, match="not an empty folder"):
         animate(portrait, "nod", tmp_path / "o.mp4", Options(passes=kit))
+
+
+def test_a_list_of_jobs_writes_where_it_is_told_to_only(tmp_path: Path) -> None:
+    line = {"source": "a.png", "driving": "nod", "options": {"passes": "/elsewhere"}}
+    (tmp_path / "jobs.jsonl").write_text(json.dumps(line))
+    with pytest.raises(InputError, match="unknown passes"):
+        read_jobs(tmp_path / "jobs.jsonl")
