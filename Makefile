@@ -7,7 +7,7 @@ PY     := $(VENV)/bin/python
 PIP     = $(PY) -m pip --disable-pip-version-check install -q --no-compile
 PYTHON ?= $(shell for p in python3.12 python3.13 python3.11 python3.14 python3.10 python3 python; do \
             $$p -c 'import sys, ensurepip; sys.exit(not (3, 10) <= sys.version_info[:2] < (3, 15))' 2>/dev/null && echo $$p && break; done)
-DEV    := -e '.[dev,studio,sign,say,onnx]'
+DEV    := -e '.[dev,studio,sign,say,onnx,film]'
 QUICK  := tests/media tests/test_cli.py tests/test_motion.py tests/test_install.py
 
 .PHONY: install dev demo studio test test-quick test-slow test-newest lock lint bench clean

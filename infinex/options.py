@@ -63,6 +63,7 @@ class OutputOptions:
 
     audio: str = "keep"
     panel: bool = False
+    passes: Path | None = None  # a folder for what compositors make the frames again from
     mark: bool = False  # a visible mark in the corner
     sign: tuple[Path, Path] | None = None  # certificate chain and private key, PEM
 
@@ -139,5 +140,11 @@ class Options(SourceOptions, DrivingOptions, MotionOptions, OutputOptions, Engin
                 )
             if self.panel:
                 raise InputError(f"{option('panel')} shows the picture as it is; leave out {option('background')}")
+        if self.passes is not None:
+            if not found.system.mattes:
+                raise InputError(f"{option('passes')} goes with {option('engine')} mesh: {self.engine} has none")
+            if self.panel or parse_background(self.background) not in ("keep", "none"):
+                other = "panel" if self.panel else "background"
+                raise InputError(f"{option('passes')} are of the picture as it is; leave out {option(other)}")
         self.of_engine(found)
         check_span(self.start, self.end)

@@ -160,6 +160,10 @@ def animate(
     ] = False,
     background: Background = "keep",
     panel: Annotated[bool, typer.Option("--panel", help="Write source, driving, occlusion map and result.")] = False,
+    passes: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="A folder for compositors: STMaps, motion vectors, normals, matte and paint of every frame."),
+    ] = None,
     audio: Annotated[
         str, typer.Option(help="keep (the driver's sound; of a camera, the microphone's), none, or a file.")
     ] = "keep",
@@ -215,7 +219,7 @@ def animate(
         reference=reference, smooth=smooth, keep_readable=keep_readable, driver_face=driver_face,
         start=parse_time(start, "--start") or 0.0, end=parse_time(end, "--end"), fps=fps,
         parts=tuple(p.strip() for p in parts.split(",") if p.strip()), strength=strength, absolute=absolute, loop=loop,
-        audio=audio, panel=panel, mark=mark, sign=sign,
+        audio=audio, panel=panel, passes=passes, mark=mark, sign=sign,
         engine=engine, weights=weights, mouth=mouth.value, wrinkles=wrinkles.value, neutral=neutral, album=album,
         proportions=proportions.value, refine=not no_refine, own=parse_own(own),
     )  # fmt: skip

@@ -60,7 +60,7 @@ def read_jobs(what: Path, driving: str | None = None) -> list[Job]:
         lines = what.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
         raise InputError(f"{what} cannot be read as a list of jobs") from error
-    known = {f.name for f in fields(Options)}
+    known = {f.name for f in fields(Options)} - {"passes"}  # which would be written beside `--out`
     jobs = []
     for k, line in enumerate(lines, 1):
         if not line.strip():

@@ -21,6 +21,7 @@ from infinex.engine import find_engine
 from infinex.errors import InputError, MissingDependencyError, option
 from infinex.interchange.streams import StreamDriver, is_stream
 from infinex.jobs.file import own_sound, provenance, seal_of
+from infinex.jobs.passes import no_passes
 from infinex.jobs.perform import Box, Cue, Picture, Summary, adjusted, perform, settled
 from infinex.jobs.recorder import Recording, open_recording
 from infinex.jobs.source import is_film, load_source
@@ -154,6 +155,7 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
     records into `output` where it is given: as long as the performance lasted, with the sound of the microphone."""
     options.check()
     check_live(options)
+    no_passes(options, "a camera or a stream")
     audio = own_sound(options, output)
     seal = None
     if output is not None:
