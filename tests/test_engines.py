@@ -26,6 +26,7 @@ from infinex.systems.fomm import weights as fomm_weights  # noqa: E402
 from infinex.systems.fomm.animator import FommAnimator  # noqa: E402
 from infinex.systems.fomm.engine import FommEngine  # noqa: E402
 from infinex.systems.fomm.model import CONFIGS, FommConfig, FommModel  # noqa: E402
+from infinex.systems.square import Painted  # noqa: E402
 
 SMALL = FommConfig(size=64, keypoints=4, detector_width=8, detector_max=16, detector_levels=2, motion_width=8,
                    motion_max=16, motion_levels=2, generator_width=8, generator_max=16, generator_blocks=1)  # fmt: skip
@@ -94,11 +95,11 @@ def test_a_field_that_moves_nothing_keeps_every_detail(source: Source) -> None:
     ys, xs = np.mgrid[:n, :n].astype(np.float32)
     field = np.stack([(2 * xs + 1) / n - 1, (2 * ys + 1) / n - 1], -1) * s / (s - 1)
     small = face.crop.cut(source.image, 64)
-    out = face._composed(small, small, np.full((16, 16), 255, np.uint8), field)
+    out = face._composed(Painted(small, field=field, deformed=small, shown=np.full((16, 16), 255, np.uint8)))
     inner = np.s_[s // 5 : -s // 5, s // 5 : -s // 5]
     change = np.abs(out[inner].astype(int) - face.crop.full(source.image)[inner])
     assert float(np.median(change)) < 12  # of noise, the hardest picture there is
-    hidden = face._composed(small, small, np.zeros((16, 16), np.uint8), field)
+    hidden = face._composed(Painted(small, field=field, deformed=small, shown=np.zeros((16, 16), np.uint8)))
     assert hidden[inner].std() < 0.7 * out[inner].std()  # only the networks' own, coarse picture
 
 

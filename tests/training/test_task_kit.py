@@ -79,5 +79,6 @@ def test_the_teacher_mirrors_as_the_picture_does(portrait: Path) -> None:
 
 def test_landmarks_need_a_place_to_be_kept(dataset: Callable[..., Path]) -> None:
     folder = dataset(people=2)
-    with pytest.raises(InputError, match="landmarks need a cache"):
+    (folder / ".frames").write_text("")  # where they would lie
+    with pytest.raises(InputError, match="landmarks are kept beside the clips"):
         TrackedClips(folder, "train", 64, cache_gb=0.0)
