@@ -22,6 +22,7 @@ from infinex.systems.fomm import recipe as fomm  # noqa: E402
 from infinex.systems.fomm.losses import LossWeights  # noqa: E402
 from infinex.systems.fomm.model import CONFIGS, FommConfig  # noqa: E402
 from infinex.systems.fomm.weights import load  # noqa: E402
+from infinex.training import run as run_folder  # noqa: E402
 from infinex.training import trainer  # noqa: E402
 from infinex.training.recipes import Entry, changed, find_recipe  # noqa: E402
 
@@ -58,7 +59,7 @@ def test_a_run_leaves_everything(dataset: Callable[..., Path], tmp_path: Path) -
     assert {"perceptual", "generator_gan", "discriminator_gan", "equivariance_value"} <= set(trace[0])
     assert [int(r["step"]) for r in rows(run, "held.csv")] == [4, 8, 9]
     assert (run / "panels" / "step-000000009.png").stat().st_size > 500
-    assert len(list((run / "checkpoints").glob("*"))) <= trainer.KEPT
+    assert len(list((run / "checkpoints").glob("*"))) <= run_folder.KEPT
     assert any((run / "tensorboard").iterdir())
     described = json.loads((run / "recipe.json").read_text())
     assert described["recipe"] == "test" and described["set"] == ["panel_every=4"]
@@ -228,12 +229,12 @@ def test_code_in_a_checkpoint_is_refused(tmp_path: Path) -> None:
         def __reduce__(self) -> tuple:
             return os.system, ("true",)
 
-    torch.save({"format": trainer.FORMAT, "x": Code()}, tmp_path / "bad.pt")
+    torch.save({"format": run_folder.FORMAT, "x": Code()}, tmp_path / "bad.pt")
     with pytest.raises(WeightsError, match="holds code and is refused"):
-        trainer.read_checkpoint(tmp_path / "bad.pt")
+        run_folder.read_checkpoint(tmp_path / "bad.pt")
     torch.save({"generator": {}}, tmp_path / "other.pt")
     with pytest.raises(WeightsError, match="no checkpoint of a training run"):
-        trainer.read_checkpoint(tmp_path / "other.pt")
+        run_folder.read_checkpoint(tmp_path / "other.pt")
 
 
 def test_people_held_back_stay_so(dataset: Callable[..., Path]) -> None:
