@@ -12,10 +12,11 @@ from infinex.drivers.span import check_span
 from infinex.drivers.whose import check_driver_face
 from infinex.engine import Proportions, engine_names, find_engine
 from infinex.errors import InputError, option
-from infinex.face.tracker import Box
 from infinex.media.background import parse_background
 from infinex.motion import DEFAULT_PARTS, is_whole, part_weights
 from infinex.spec import Found
+
+Place = tuple[float, float, float, float]  # x, y, width, height in pixels, as people write it
 
 
 @dataclass(frozen=True)
@@ -23,7 +24,7 @@ class SourceOptions:
     """Of the portrait."""
 
     face: str = "largest"  # largest, all, a number from the left, or a driver for each: 1=a.mp4,2=nod
-    box: Box | None = None  # x, y, width, height in the source
+    box: Place | None = None  # where the face is, if none is found
     size: int | None = None  # longer side of the result, pixels
     open_eyes: bool = False  # closed ones are drawn open first
     background: str = "keep"  # keep, none (transparent), a colour by name or #rrggbb, or a picture's path

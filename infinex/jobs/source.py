@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 from infinex.engine import Source, find_engine
 from infinex.errors import InputError, option
-from infinex.face.tracker import Box, choose, shared_finder
+from infinex.face.tracker import choose, shared_finder
 from infinex.face.waking import opened
 from infinex.media.image import is_image, read_image, read_rgba
 from infinex.media.sink import supports_alpha
 from infinex.media.strip import is_sequence
 from infinex.media.video import VideoReader
-from infinex.options import Options
+from infinex.options import Options, Place
 
 RGB = NDArray[np.uint8]
 CLIPS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
@@ -36,7 +36,7 @@ def _resized(image: RGB, size: int | None) -> RGB:
 def load_source(
     path: str | Path,
     face: str = "largest",
-    box: Box | None = None,
+    box: Place | None = None,
     size: int | None = None,
     open_eyes: bool = False,
     clip: bool = False,
