@@ -53,6 +53,7 @@ def test_a_step_moves_every_network() -> None:
     assert all(r.config in CONFIGS for r in RECIPES.values())
 
 
+@pytest.mark.slow
 def test_losses_fall() -> None:
     made = DaeTask(_recipe(rate=3e-3, weights=LossWeights(generator_gan=0.0)))
     traces = [made.step(_batch(), Plain())["reconstruction"] for _ in range(25)]

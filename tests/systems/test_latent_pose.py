@@ -80,6 +80,7 @@ def test_a_step_moves_every_network(adversary: str) -> None:
     assert made.sample_panel(_batch()).shape == (64, 160, 3)
 
 
+@pytest.mark.slow
 def test_pictures_and_masks_are_learned() -> None:
     made = LatentTask(_recipe(weights=LossWeights(adversarial=0.0, matching=0.0)))
     first = made.measure(_batch())
