@@ -35,7 +35,9 @@ def states(file: Mapping[str, np.ndarray]) -> dict[str, dict[str, Tensor]]:
     return out
 
 
-def close(ours: Tensor, theirs: np.ndarray | Tensor, relative: bool = False, tolerance: float = TOLERANCE) -> None:
+def assert_close(
+    ours: Tensor, theirs: np.ndarray | Tensor, relative: bool = False, tolerance: float = TOLERANCE
+) -> None:
     """Shapes agree, and the largest difference is small, absolutely or beside the reference's largest value."""
     theirs = torch.as_tensor(theirs)
     assert ours.shape == theirs.shape, (ours.shape, theirs.shape)

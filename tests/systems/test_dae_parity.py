@@ -6,7 +6,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from parity import close, read_reference, states, word  # noqa: E402
+from parity import assert_close, read_reference, states, word  # noqa: E402
 
 from infinex.systems.dae_gan.deforming import (  # noqa: E402
     Decoders,
@@ -40,24 +40,24 @@ def test_deforming_autoencoder(name: str) -> None:
     codes = networks[0](image)
     letters = {"z": "z", "I": "zImg", "S": "zShade", "T": "zTexture", "W": "zWarp"}
     for letter, ours in codes.items():
-        close(ours, file[f"out/{name}/{letters[letter]}"])
-    close(networks[1].decoderW(codes["W"]) * 5 / 64, file[f"out/{name}/offsets"])
+        assert_close(ours, file[f"out/{name}/{letters[letter]}"])
+    assert_close(networks[1].decoderW(codes["W"]) * 5 / 64, file[f"out/{name}/offsets"])
     texture, grid, output = networks[1](codes)
-    close(texture, file[f"out/{name}/texture"])
-    close(grid.permute(0, 3, 1, 2), file[f"out/{name}/warp"])
-    close(residual(grid), file[f"out/{name}/residual_warp"])
-    close(output, file[f"out/{name}/output"])
+    assert_close(texture, file[f"out/{name}/texture"])
+    assert_close(grid.permute(0, 3, 1, 2), file[f"out/{name}/warp"])
+    assert_close(residual(grid), file[f"out/{name}/residual_warp"])
+    assert_close(output, file[f"out/{name}/output"])
     losses = {
         "reconstruction": (output - image).abs().mean(), "tv_warp": 1e-6 * smoothness(residual(grid)),
         "bias_reduce": 1e-2 * bias(residual(grid)),
     }  # fmt: skip
     if name == "intrinsic":
         shading = networks[1].decoderS(codes["S"])
-        close(shading, file["out/intrinsic/shading"])
-        close(networks[1].decoderT(codes["T"]), file["out/intrinsic/albedo"])
+        assert_close(shading, file["out/intrinsic/shading"])
+        assert_close(networks[1].decoderT(codes["T"]), file["out/intrinsic/albedo"])
         losses["smooth_shading"] = 1e-6 * shading_smoothness(shading)
     for key, ours in losses.items():
-        close(ours.reshape(1), file[f"out/loss/{name}/{key}"], relative=True)
+        assert_close(ours.reshape(1), file[f"out/loss/{name}/{key}"], relative=True)
 
 
 def test_published_sizes_with_layers_that_nothing_reaches() -> None:

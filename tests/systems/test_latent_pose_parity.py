@@ -10,7 +10,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from parity import close, read_reference, states, word  # noqa: E402
+from parity import assert_close, read_reference, states, word  # noqa: E402
 
 from infinex.nn.vgg import CaffeFeatures, face_inside, features_apart  # noqa: E402
 from infinex.systems.latent_pose.losses import (  # noqa: E402
@@ -57,28 +57,28 @@ def ref(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
 
 
 def test_codes(ref: SimpleNamespace) -> None:
-    close(ref.each, ref.file["out/embeds_elemwise"])
-    close(ref.each.mean(1), ref.file["out/embeds"])
-    close(ref.pose, ref.file["out/pose_embedding"])
+    assert_close(ref.each, ref.file["out/embeds_elemwise"])
+    assert_close(ref.each.mean(1), ref.file["out/embeds"])
+    assert_close(ref.pose, ref.file["out/pose_embedding"])
 
 
 @torch.no_grad()
 def test_generator(ref: SimpleNamespace) -> None:
     numbers = ref.generator.parameters_of(ref.each.mean(1), ref.pose)
-    close(numbers, ref.file["out/affine_params"])
-    close(ref.generator.raw(numbers), ref.file["out/decoder"])
-    close(ref.made.image, ref.file["out/fake_rgbs"])
-    close(ref.made.mask, ref.file["out/fake_segm"])
+    assert_close(numbers, ref.file["out/affine_params"])
+    assert_close(ref.generator.raw(numbers), ref.file["out/decoder"])
+    assert_close(ref.made.image, ref.file["out/fake_rgbs"])
+    assert_close(ref.made.mask, ref.file["out/fake_segm"])
 
 
 def test_discriminator(ref: SimpleNamespace) -> None:
-    close(ref.fake.score, ref.file["out/discriminator/fake_score_G"], relative=True)
-    close(ref.real.score, ref.file["out/discriminator/real_score"], relative=True)
-    close(ref.real.label, ref.file["out/discriminator/real_embedding"])
+    assert_close(ref.fake.score, ref.file["out/discriminator/fake_score_G"], relative=True)
+    assert_close(ref.real.score, ref.file["out/discriminator/real_score"], relative=True)
+    assert_close(ref.real.label, ref.file["out/discriminator/real_embedding"])
     for name, verdict in (("fake", ref.fake), ("real", ref.real)):
         assert len(verdict.features) == ref.config.critic_blocks
         for i, ours in enumerate(verdict.features):
-            close(ours, ref.file[f"out/discriminator/{name}_feature_{i}"], relative=True)
+            assert_close(ours, ref.file[f"out/discriminator/{name}_feature_{i}"], relative=True)
 
 
 def test_losses(ref: SimpleNamespace) -> None:
@@ -96,15 +96,15 @@ def test_losses(ref: SimpleNamespace) -> None:
         made[f"adversarial_G_{kind}"] = generator_hinge(real.score, fake.score, kind)
         made[f"adversarial_D_{kind}"] = discriminator_hinge(real.score, fake.score, kind)
     for name, ours in made.items():
-        close(ours.reshape(1), ref.file[f"out/loss/{name}"], relative=True)
+        assert_close(ours.reshape(1), ref.file[f"out/loss/{name}"], relative=True)
 
 
 @torch.no_grad()
 def test_one_person(ref: SimpleNamespace) -> None:
     identity = ref.t["out/finetune/identity_embedding"]
     made = ref.generator(identity.expand(2, -1), ref.pose)
-    close(made.image, ref.file["out/finetune/fake_rgbs"])
-    close(made.mask, ref.file["out/finetune/fake_segm"])
+    assert_close(made.image, ref.file["out/finetune/fake_rgbs"])
+    assert_close(made.mask, ref.file["out/finetune/fake_segm"])
     # The only row of the table, under the spectral norm: a vector of length one.
     single = Discriminator(LatentConfig(**{**ref.config.__dict__, "labels": 1})).eval()
     state = {k: v for k, v in ref.discriminator.state_dict().items() if not k.startswith("embed.")}
@@ -113,8 +113,8 @@ def test_one_person(ref: SimpleNamespace) -> None:
     single.train()
     for _ in range(3):
         verdict = single(ref.target, torch.zeros(2, dtype=torch.long))
-    close(verdict.label.norm(dim=1), torch.ones(2))
-    close(verdict.label, ref.file["out/finetune/real_embedding"])
+    assert_close(verdict.label.norm(dim=1), torch.ones(2))
+    assert_close(verdict.label, ref.file["out/finetune/real_embedding"])
 
 
 def test_perceptual_terms_and_steps() -> None:
@@ -127,15 +127,15 @@ def test_perceptual_terms_and_steps() -> None:
         ((4, 4), (8, 8), (16,) * 3, (32,) * 3, (32,) * 3),
     )
     vgg, face = (CaffeFeatures(s).take(own[n], n) for s, n in ((stages19, "vgg19"), (stages16, "vgg_face")))
-    close(face_inside(made), file["out/face_crop_fake"])
-    close(face_inside(target), file["out/face_crop_target"])
-    close((w.vgg * features_apart(vgg, made, target)).reshape(1), file["out/loss/VGG"], relative=True)
+    assert_close(face_inside(made), file["out/face_crop_fake"])
+    assert_close(face_inside(target), file["out/face_crop_target"])
+    assert_close((w.vgg * features_apart(vgg, made, target)).reshape(1), file["out/loss/VGG"], relative=True)
     term = w.vgg_face * features_apart(face, face_inside(made), face_inside(target))
-    close(term.reshape(1), file["out/loss/VGGFace"], relative=True)
+    assert_close(term.reshape(1), file["out/loss/VGGFace"], relative=True)
 
     parameter = torch.nn.Parameter(t["in/radam/parameter"].clone())
     steps = RAdam([parameter], lr=5e-4, betas=(0.0, 0.999), eps=1e-5)
     for gradient, wanted in zip(t["in/radam/gradients"], t["out/radam/trajectory"]):
         parameter.grad = gradient.clone()
         steps.step()
-        close(parameter, wanted, tolerance=1e-6)
+        assert_close(parameter, wanted, tolerance=1e-6)

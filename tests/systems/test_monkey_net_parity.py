@@ -8,7 +8,7 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
-from parity import close, read_reference, states, word  # noqa: E402
+from parity import assert_close, read_reference, states, word  # noqa: E402
 from torch import Tensor  # noqa: E402
 
 from infinex.nn.discriminators import Verdict  # noqa: E402
@@ -63,8 +63,8 @@ def ref(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
 
 def test_keypoints(ref: SimpleNamespace) -> None:
     for ours, name in ((ref.source, "source"), (ref.driving, "driving")):
-        close(ours.mean[:, None], ref.file[f"out/kp_{name}/mean"])
-        close(ours.variance[:, None], ref.file[f"out/kp_{name}/var"])
+        assert_close(ours.mean[:, None], ref.file[f"out/kp_{name}/mean"])
+        assert_close(ours.variance[:, None], ref.file[f"out/kp_{name}/var"])
 
 
 def test_covariances_of_all_kinds(ref: SimpleNamespace) -> None:
@@ -77,7 +77,7 @@ def test_covariances_of_all_kinds(ref: SimpleNamespace) -> None:
         made = {"mean": points.mean, "var": points.variance, "var_unclipped": points.variance}
         for name in names:
             ours = gaussians(points, 9, 7) if name == "gaussian" else made[name]
-            close(ours[None], ref.file[f"out/gaussian2kp_{kind}/{name}"])
+            assert_close(ours[None], ref.file[f"out/gaussian2kp_{kind}/{name}"])
 
 
 def test_a_heatmap_of_one_pixel_has_a_covariance(ref: SimpleNamespace) -> None:
@@ -90,29 +90,29 @@ def test_a_heatmap_of_one_pixel_has_a_covariance(ref: SimpleNamespace) -> None:
 
 def test_heatmaps_and_embeddings(ref: SimpleNamespace) -> None:
     side = ref.config.size // 4
-    close(gaussians(ref.driving, side, side)[:, None], ref.file["out/gaussian_driving"])
+    assert_close(gaussians(ref.driving, side, side)[:, None], ref.file["out/gaussian_driving"])
     _, embedding = ref.generator.motion.embedding(ref.t["in/source"][:, :, 0], ref.source, ref.driving)
-    close(embedding[:1, :, None], ref.file["out/generator/mask_embedding"])
+    assert_close(embedding[:1, :, None], ref.file["out/generator/mask_embedding"])
     beside = ref.generator.differences(ref.source, ref.driving, *ref.file["out/generator/kp_embedding"].shape[-2:])
-    close(beside[:1, :, None], ref.file["out/generator/kp_embedding"])
+    assert_close(beside[:1, :, None], ref.file["out/generator/kp_embedding"])
     total = normal_heatmaps(ref.driving, side, side, 0).sum((2, 3))
     assert torch.allclose(total, torch.ones_like(total))
 
 
 def test_motion_and_picture(ref: SimpleNamespace) -> None:
     motion = ref.out.motion
-    close(motion.mask[:, :, None], ref.file["out/generator/mask"])
-    close(motion.correction[:, :, None], ref.file["out/generator/correction"])
-    close(motion.field[:, None], ref.file["out/generator/deformation"][..., :2])
-    close(ref.out.deformed[:, :, None], ref.file["out/generator/video_deformed"])
-    close(ref.out.prediction[:, :, None], ref.file["out/generator/video_prediction"])
+    assert_close(motion.mask[:, :, None], ref.file["out/generator/mask"])
+    assert_close(motion.correction[:, :, None], ref.file["out/generator/correction"])
+    assert_close(motion.field[:, None], ref.file["out/generator/deformation"][..., :2])
+    assert_close(ref.out.deformed[:, :, None], ref.file["out/generator/video_deformed"])
+    assert_close(ref.out.prediction[:, :, None], ref.file["out/generator/video_prediction"])
 
 
 def test_discriminator(ref: SimpleNamespace) -> None:
     verdict = ref.discriminator(ref.t["in/driving"][:, :, 0], ref.driving)
     maps = [*verdict.features, verdict.score]
     for i, ours in enumerate(maps):
-        close(ours[:, :, None], ref.file[f"out/discriminator/map_{i}"], relative=True)
+        assert_close(ours[:, :, None], ref.file[f"out/discriminator/map_{i}"], relative=True)
 
 
 def _clip(ref: SimpleNamespace) -> tuple[Keypoints, Keypoints, Tensor]:
@@ -126,7 +126,7 @@ def _clip(ref: SimpleNamespace) -> tuple[Keypoints, Keypoints, Tensor]:
 def test_absolute_and_relative_motion(ref: SimpleNamespace) -> None:
     source, driving, image = _clip(ref)
     first = Keypoints(*(t[:1] for t in driving))
-    close(driving.mean[None], ref.file["out/transfer_kp_driving/mean"])
+    assert_close(driving.mean[None], ref.file["out/transfer_kp_driving/mean"])
     scale = movement_scale(source, first)
     made = {
         "absolute": driving,
@@ -135,14 +135,14 @@ def test_absolute_and_relative_motion(ref: SimpleNamespace) -> None:
         "relative_variance": relative_motion(source, driving, first, shape=True),
     }
     for name, points in made.items():
-        close(points.mean[None], ref.file[f"out/transfer_{name}/kp_mean"])
-        close(points.variance[None], ref.file[f"out/transfer_{name}/kp_var"])
+        assert_close(points.mean[None], ref.file[f"out/transfer_{name}/kp_mean"])
+        assert_close(points.variance[None], ref.file[f"out/transfer_{name}/kp_var"])
         picture = ref.t.get(f"out/transfer_{name}/video_prediction")
         if picture is not None:
             own = Keypoints(*(t.expand(len(image), *t.shape[1:]) for t in source))
             with torch.no_grad():
                 ours = ref.generator(image, own, points).prediction
-            close(ours.transpose(0, 1)[None], picture)
+            assert_close(ours.transpose(0, 1)[None], picture)
 
 
 def test_one_training_step(ref: SimpleNamespace) -> None:
@@ -151,11 +151,11 @@ def test_one_training_step(ref: SimpleNamespace) -> None:
         network.train().requires_grad_(True)
     source, driving = ref.t["in/source"][:, :, 0], ref.t["in/driving"][:, :, 0]
     mean, variance = networks["detector"](torch.stack([source, driving], 1).flatten(0, 1))
-    close(mean.unflatten(0, (2, 2)), ref.file["out/train/kp_mean"])
-    close(variance.unflatten(0, (2, 2)), ref.file["out/train/kp_var"])
+    assert_close(mean.unflatten(0, (2, 2)), ref.file["out/train/kp_mean"])
+    assert_close(variance.unflatten(0, (2, 2)), ref.file["out/train/kp_var"])
     own, wanted = (Keypoints(mean[i::2], variance[i::2]) for i in (0, 1))
     out = networks["generator"](source, own, wanted)
-    close(out.prediction[:, :, None], ref.file["out/train/video_prediction"])
+    assert_close(out.prediction[:, :, None], ref.file["out/train/video_prediction"])
     critic = networks["discriminator"]
     fake, real = critic(out.prediction, wanted), critic(driving, wanted)
     weights = LossWeights()
@@ -167,10 +167,10 @@ def test_one_training_step(ref: SimpleNamespace) -> None:
         one = slice(i, i + 1)
         levels = matching(out.prediction[one], driving[one], alone(real, i), alone(fake, i))
         for level, (weight, value) in enumerate(zip(weights.matching, levels)):
-            close(weight * value, ref.file[f"out/train/loss/layer-{level}_rec"][i], relative=True)
+            assert_close(weight * value, ref.file[f"out/train/loss/layer-{level}_rec"][i], relative=True)
     levels = matching(out.prediction, driving, real, fake)
     generator = ((1 - fake.score) ** 2).mean((1, 2, 3))
-    close(generator, ref.file["out/train/loss/gen_gan"], relative=True)
+    assert_close(generator, ref.file["out/train/loss/gen_gan"], relative=True)
     total = sum(w * v for w, v in zip(weights.matching, levels)) + generator.mean()
     total.backward()
     grads = {
@@ -180,15 +180,15 @@ def test_one_training_step(ref: SimpleNamespace) -> None:
         "grad_loose/kp_detector.predictor.decoder.conv.weight": networks["detector"].heatmap.weight.grad[:, :, None],
     }  # fmt: skip
     for name, ours in grads.items():
-        close(ours, ref.file[f"out/train/{name}"], relative=True, tolerance=2e-2 if "loose" in name else 1e-3)
+        assert_close(ours, ref.file[f"out/train/{name}"], relative=True, tolerance=2e-2 if "loose" in name else 1e-3)
     critic.zero_grad()
     points = Keypoints(*(t.detach() for t in wanted))
     fake, real = critic(out.prediction.detach(), points), critic(driving, points)
     term = discriminator_terms(real, fake, weights)["discriminator_gan"]
-    close(term, ref.file["out/train/loss/disc_gan"].mean(), relative=True)
+    assert_close(term, ref.file["out/train/loss/disc_gan"].mean(), relative=True)
     term.backward()
     name = "out/train/grad/discriminator.conv.weight"
-    close(critic.patches.score.weight.grad[:, :, None], ref.file[name], relative=True, tolerance=1e-3)
+    assert_close(critic.patches.score.weight.grad[:, :, None], ref.file[name], relative=True, tolerance=1e-3)
 
 
 def test_foresight(ref: SimpleNamespace) -> None:
@@ -199,5 +199,5 @@ def test_foresight(ref: SimpleNamespace) -> None:
     means, variances = (torch.cat([t, torch.zeros_like(t).expand(-1, 3, *t.shape[2:])], 1) for t in known)
     with torch.no_grad():
         means, variances = network(means, variances)
-    close(means, ref.file["out/predictor/mean"])
-    close(variances, ref.file["out/predictor/var"])
+    assert_close(means, ref.file["out/predictor/mean"])
+    assert_close(variances, ref.file["out/predictor/var"])
