@@ -45,6 +45,8 @@ LIKE = 42.0  # dB from which two frames count as the same
 RUN = """
 import json, sys, time
 start = float(sys.argv[4])
+from infinex import cli
+getattr(cli, "_frugal", int)()  # as the command line begins
 from infinex.pipeline import animate
 seen = []
 animate(*sys.argv[1:4], progress=lambda n, t: seen.append(time.time()))

@@ -467,7 +467,8 @@ def smooth(states: Iterable[tuple[Array, T]], fps: float, amount: float, noise: 
         return
     narrow = max(1, round((1 + 4 * amount) * fps / 30))
     noise = noise * (2 * amount)
-    for window, at in around(states, REACH):
+    held = ((state, [other]) for state, other in states)
+    for window, at in around(held, REACH):
         left, right = min(at, REACH), min(len(window) - 1 - at, REACH)
         part = np.stack([window[i][0] for i in range(at - left, at + right + 1)])
         fit, mean = _weights(left, right, narrow, 3.0)
@@ -479,7 +480,7 @@ def smooth(states: Iterable[tuple[Array, T]], fps: float, amount: float, noise: 
         fast *= np.clip(np.abs(fast) / (2 * noise) - 0.5, 0, 1)
         # All that stood still stays exactly still, free of rounding.
         still = (part == part[0]).all(0)
-        yield np.where(still, part[0], calm + keep * change + fast), window[at][1]
+        yield np.where(still, part[0], calm + keep * change + fast), window[at][1].pop()  # a frame is let go at once
 
 
 def one_rest(drives: Iterable[Drive], first: Rest) -> Iterator[Drive]:

@@ -11,7 +11,6 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter1d
 
 from infinex.errors import InputError, option
 from infinex.face import topology as top
@@ -300,6 +299,8 @@ def with_units(motion: Motion, units: Array | None = None) -> Motion:
     if units is None:
         blocks = [motion.offsets[i : i + 256] for i in range(0, len(motion), 256)]
         units = np.concatenate([read_units(b) for b in blocks])
+    from scipy.ndimage import gaussian_filter1d  # slow to load, and seldom asked for
+
     return told_apart(motion, gaussian_filter1d(units, STEADY * motion.fps, axis=0, mode="nearest"))
 
 

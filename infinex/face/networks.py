@@ -43,6 +43,7 @@ def _opened(name: str, _process: int) -> Any:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1  # small networks: threads cost more than they give
     options.log_severity_level = 3
+    options.enable_cpu_mem_arena = False  # networks this small gain nothing by it
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 

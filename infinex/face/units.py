@@ -369,20 +369,21 @@ def tamed(amounts: Array) -> Array:
     wider drop replaces a smaller one, smile and frown pull one corner (12 with 15), closing lids overrule
     opening ones, pressed lips do not part. One unit alone stays as it is; all is continuous and monotone."""
     a = np.asarray(amounts, np.float64)
+    units = np.moveaxis(a, -1, 0)
+    within = np.minimum(np.maximum(units, 0), 1)
     out = a.copy()
+    left = np.moveaxis(out, -1, 0)
 
     def of(name: str, side: str = "") -> Array:
-        v: Array
         if name in _AT:
-            v = a[..., _AT[name]]
-        elif side:
-            v = a[..., _AT[name + side]]
-        else:
-            v = (a[..., _AT[name + "L"]] + a[..., _AT[name + "R"]]) / 2
-        return np.asarray(np.clip(v, 0, 1), np.float64)
+            return np.asarray(within[_AT[name]])
+        if side:
+            return np.asarray(within[_AT[name + side]])
+        mean = (units[_AT[name + "L"]] + units[_AT[name + "R"]]) / 2
+        return np.asarray(np.minimum(np.maximum(mean, 0), 1))
 
-    def less(name: str, by: NDArray[Any], side: str = "") -> None:
-        out[..., _AT[name + side]] *= np.clip(1 - by, 0, 1)
+    def less(name: str, by: NDArray[Any], side: str = "") -> None:  # `by` is 0..1
+        left[_AT[name + side]] *= 1 - by
 
     jaw = np.maximum(of("AU26"), of("AU27"))
     press = np.maximum(of("AU24"), of("AU28"))

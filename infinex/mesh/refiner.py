@@ -126,6 +126,7 @@ class Refiner:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # tracking and encoding keep the other cores busy
         options.log_severity_level = 4
+        options.enable_cpu_mem_arena = False  # networks this small gain nothing by it
         self._sessions = {
             part: onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
             for part in PARTS
