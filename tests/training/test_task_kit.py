@@ -27,7 +27,8 @@ class Fabric:
 
 def players() -> Players:
     torch.manual_seed(0)
-    made = Players({"maker": nn.Linear(2, 2), "critic": nn.Linear(2, 1)})
+    made = Players()
+    made.networks = {"maker": nn.Linear(2, 2), "critic": nn.Linear(2, 1)}
     made._optimizers = {n: torch.optim.SGD(net.parameters(), 0.1) for n, net in made.networks.items()}
     return made
 
