@@ -113,15 +113,21 @@ class Layout(Generic[Sizes]):
         networks: dict[str, State] = {}
         origin: dict[str, str] = {}
         for file in [*(self.files(path) if self.files else [path]), *map(Path, further)]:
-            networks |= self.published(read_weights(file, self.allowed), file)
+            data = read_weights(file, self.allowed)
+            networks |= self.published(data, file)
             # One file: its name and its hash; several: the hash of each.
             origin |= {file.name: sha256(file)} if self.files else {"file": file.name, "sha256": sha256(file)}
+            if isinstance(data, Mapping) and isinstance(data.get("epoch"), int):
+                origin["epoch"] = str(data["epoch"])
         return self.fit(networks, config, str(path), origin)
 
     def save(self, path: str | Path, weights: Networks[Sizes], half: bool = False) -> None:
         """Write our own file, whole or not at all; `half` stores 16 bits a number. Raises WeightsError."""
         if half:
-            states = {n: {k: v.half() for k, v in state.items()} for n, state in weights.networks.items()}
+            states = {
+                n: {k: v.half() if v.dtype == torch.float32 else v for k, v in state.items()}
+                for n, state in weights.networks.items()
+            }
             weights = replace(weights, networks=states)
         write_networks(Path(path), self.layout, weights)
 

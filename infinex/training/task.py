@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -159,13 +159,17 @@ class Players:
             self.optimizers()[name].zero_grad(set_to_none=True)
         total = torch.stack(list(kept.values())).sum()
         fabric.backward(total if scale == 1 else scale * total)
+        self.advance(names)
+        return {k: v.detach() for k, v in kept.items()}
+
+    def advance(self, names: Iterable[str]) -> None:
+        """One step of some networks down the gradients that are there; then all gradients are dropped."""
         for name in names:
             if self.clip_gradient > 0:
                 nn.utils.clip_grad_norm_(self.networks[name].parameters(), self.clip_gradient)
             self.optimizers()[name].step()
         for network in self.networks.values():
             network.zero_grad(set_to_none=True)
-        return {k: v.detach() for k, v in kept.items()}
 
     def updates(self, name: str) -> int:
         """Updates of a network so far, as its optimiser counts them: a resumed run goes on in turn."""

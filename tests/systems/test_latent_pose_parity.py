@@ -12,10 +12,10 @@ torch = pytest.importorskip("torch")
 
 from parity import assert_close, read_reference, states, word  # noqa: E402
 
+from infinex.nn.ranger import RAdam  # noqa: E402
 from infinex.nn.vgg import CaffeFeatures, face_inside, features_apart  # noqa: E402
 from infinex.systems.latent_pose.losses import (  # noqa: E402
     LossWeights,
-    RAdam,
     dice,
     discriminator_hinge,
     generator_hinge,

@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from infinex.nn.files import State
+from infinex.nn.ranger import RAdam
 from infinex.systems.latent_pose.data import Album, Videos
 from infinex.systems.latent_pose.losses import (
     Adversary,
     LossWeights,
     Perceptual,
-    RAdam,
     dice,
     discriminator_hinge,
     generator_hinge,
