@@ -130,6 +130,9 @@ def test_what_does_not_fit_is_said(data: Path, runs: dict[str, Path], tmp_path: 
         recipes.task(recipes.TransformerRecipe(**SMALL)).load_file(runs["boundary"] / "weights.safetensors")
     with pytest.raises(WeightsError, match="has the decoder of p0: go on by --set person=p0"):
         recipes.task(recipes.TransformerRecipe(**SMALL, person="p1")).load_file(runs["decoder"] / "weights.safetensors")
+    other = recipes.task(recipes.TransformerRecipe(**SMALL, person="p0", maps="mesh"))
+    with pytest.raises(WeightsError, match="taught with maps=network: go on by --set maps=network"):
+        other.load_file(runs["decoder"] / "weights.safetensors")
     with pytest.raises(WeightsError, match="nobody's face can be drawn"):
         load_engine("reenactgan", None, str(runs["boundary"]))
     with pytest.raises(WeightsError, match="infinex train reenactgan-128-boundary"):

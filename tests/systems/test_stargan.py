@@ -167,6 +167,9 @@ def test_the_engine_says_what_it_lacks(tmp_path: Path) -> None:
     task.save(tmp_path / "w.safetensors")
     with pytest.raises(InputError, match="say which hold"):
         StarganEngine(tmp_path / "w.safetensors")
+    StarganTask(replace(TINY, labels=("neutral",))).save(tmp_path / "neutral.safetensors")
+    with pytest.raises(InputError, match="neutral alone"):
+        StarganEngine(tmp_path / "neutral.safetensors")
     with pytest.raises(InputError, match="know no Hat"):
         StarganEngine(tmp_path / "w.safetensors", StarganOptions(labels="Hat"))
     assert StarganEngine(tmp_path / "w.safetensors", StarganOptions(labels="Young, Male"))._fixed.tolist() == [

@@ -39,7 +39,7 @@ from infinex.systems.neural_voice_puppetry.sound import read_rows, rows_at, wind
 from infinex.systems.oneperson import Frames, Part, Progress, Say, prepared
 from infinex.systems.puppet import uv_map
 from infinex.systems.registry import resolve
-from infinex.training.data import read_clips
+from infinex.training.data import beside, read_clips
 from infinex.training.task import (
     Adams,
     Fabric,
@@ -171,7 +171,7 @@ def _talkers(
     kept = Path(folder) / ".puppetry"
     out = []
     for clip in read_clips(folder, split):
-        path = kept / f"{clip.name}.npz"
+        path = beside(kept, clip, "heard.npz")
         if not path.is_file():
             if not has_audio(clip.path):
                 continue
@@ -180,7 +180,7 @@ def _talkers(
             except OSError as error:
                 raise InputError(f"{kept} cannot be made, where what was heard is kept: {error.strerror}") from None
             try:
-                person = fit(clip.path, kept / f"{clip.name}.person.npz", None, 0.0, None, progress)
+                person = fit(clip.path, beside(kept, clip, "person.npz"), None, 0.0, None, progress)
             except InputError as error:
                 say(f"{clip.name} is left out: {error}")
                 continue
