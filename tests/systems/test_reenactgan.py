@@ -104,7 +104,7 @@ def test_a_run_goes_on_where_it_was(data: Path, runs: dict[str, Path], tmp_path:
     from infinex.training.trainer import train
 
     start = f"start_from={runs['decoder'] / 'weights.safetensors'}"
-    recipe = recipes.TransformerRecipe(**SMALL, person="p0", sources=1, critic_width=4, maps="mesh")
+    recipe = recipes.TransformerRecipe(**SMALL, person="p0", sources=1, critic_width=4)
     whole = train(entry(recipe), data, tmp_path / "whole", [*RUN, "max_steps=4", start])
     train(entry(recipe), data, tmp_path / "parts", [*RUN, "max_steps=2", start])
     parts = train(entry(recipe), None, tmp_path / "parts", ["max_steps=4"], resume=True)
