@@ -24,7 +24,7 @@ from infinex.face.drawn import in_convention
 from infinex.face.pose import fit_pose
 from infinex.face.topology import mean_face
 from infinex.systems.crossid_gan.recipe import motion_picture
-from infinex.systems.crossid_gan.weights import read
+from infinex.systems.crossid_gan.weights import LAYOUT
 from infinex.systems.registry import resolve
 from infinex.training.tracked import TrackedClips
 
@@ -35,8 +35,8 @@ RIDGE = 0.3  # of the mean variance, in both linear maps
 
 def codes_of(run: str, clips: TrackedClips) -> list[Array]:
     """The motion codes (T, code) of every clip."""
-    weights = read(resolve(run, "crossid-gan"))
-    (encoder,) = weights.loaded("motion")
+    weights = LAYOUT.read(resolve(run, "crossid-gan"))
+    encoder = LAYOUT.network(weights, "motion")
     out = []
     for clip in range(len(clips.clips)):
         scale = weights.config.size / clips.size
@@ -115,7 +115,7 @@ def main() -> None:
     parser.add_argument("--looks", type=int, default=60)
     parser.add_argument("--json", action="store_true")
     a = parser.parse_args()
-    config = read(resolve(a.runs[0], "crossid-gan")).config
+    config = LAYOUT.read(resolve(a.runs[0], "crossid-gan")).config
     clips = TrackedClips(a.data, a.split, config.size, a.looks)
     who = [c.identity for c in clips.clips]
     seen = shapes_of(clips, frontal=False)

@@ -162,7 +162,7 @@ def cross(
             if not kept:
                 print(f"{path.name}: no face in the result")
                 continue
-            want, have = read_units(np.stack(asked)), watched.units()
+            want, have = read_units(np.stack(asked)), watched.doings().units
             r = {
                 FACE_UNITS[k]: float(np.corrcoef(want[:, k], have[:, k])[0, 1]) if have[:, k].any() else 0.0
                 for k in np.flatnonzero(want.std(0) > LIVELY)

@@ -39,7 +39,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model = FommModel(SMALL).eval()
     path = tmp_path_factory.mktemp("weights") / "small.safetensors"
     states = {"detector": model.detector.state_dict(), "generator": model.generator.state_dict()}
-    fomm_weights.save(path, fomm_weights.FommWeights(SMALL, states, "small"))
+    fomm_weights.LAYOUT.save(path, fomm_weights.FommWeights(SMALL, states, "small"))
     return path
 
 
@@ -157,7 +157,7 @@ def test_weights_are_added_and_found(tmp_path: Path, monkeypatch: pytest.MonkeyP
     torch.save(published, tmp_path / "vox-cpk.pth.tar")
     path = registry.add("vox-256", tmp_path / "vox-cpk.pth.tar")
     assert registry.resolve("vox-256", "fomm") == path == tmp_path / "store" / "vox-256.safetensors"
-    assert fomm_weights.load(path).config == CONFIGS["vox-256"]
+    assert fomm_weights.LAYOUT.load(path).config == CONFIGS["vox-256"]
     with pytest.raises(WeightsError, match="truncated"):
         (tmp_path / "cut.pth.tar").write_bytes((tmp_path / "vox-cpk.pth.tar").read_bytes()[:5000])
         registry.add("vox-256", tmp_path / "cut.pth.tar")

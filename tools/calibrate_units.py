@@ -1,11 +1,11 @@
 """Teach the reading of Action Units what the tracker sees of them.
 
-    python tools/calibrate_units.py FACES_DIR CLIPS_DIR --keep MEASURED_DIR
+    python tools/calibrate_units.py FACES_DIR CLIPS_DIR --keep MEASURED_DIR --out unit_reader.npz
 
 Every unit at several intensities, and random mixtures, are put on the faces by the mesh engine and tracked again; so
 are moments of the performances in the clips. From displacements of tracked faces, and of their skin, small networks
 learn to find the units, and to find of a performance the same on the portrait as on the performer. Written to
-infinex/face/data/unit_reader.npz; how well units are found on faces held back is printed.
+--out, whole or not at all; how well units are found on faces held back is printed.
 """
 
 from __future__ import annotations
@@ -34,6 +34,7 @@ from infinex.face.reading import DRAWN, _reader, network, proportions, together
 from infinex.face.skin import Skin, face_view
 from infinex.face.tracker import FaceFinder
 from infinex.face.units import ALIKE, FACE_UNITS, nonnegative
+from infinex.media.files import atomic_path
 from infinex.mesh.engine import MeshEngine, MeshOptions
 from infinex.motion import Motion, Rest
 from infinex.pipeline import Stage, load_source
@@ -223,7 +224,7 @@ def measured(keep: Path, stems: list[str]) -> Measured:
     )  # fmt: skip
 
 
-def fit(keep: Path) -> None:
+def fit(keep: Path, target: Path) -> None:
     """Train the readers of clips, stills and pictures on what was measured; prints what is found on faces held back."""
     stems = sorted(p.stem.removeprefix("face_") for p in keep.glob("face_*.npz"))
     stems = [n for n in stems if (keep / f"played_{n}.npz").exists()]
@@ -245,8 +246,7 @@ def fit(keep: Path) -> None:
         data = replace(everybody, shapes=at_rest(everybody, keep)) if kind == "still" else everybody
         for k, layer in enumerate(train(data, kind)):
             out[f"{kind}_{k}"] = layer.astype(np.float16)
-    np.savez_compressed(OUT, **out)
-    print(f"{OUT.name}: {OUT.stat().st_size / 1e3:.0f} kB")
+    written(target, out)
 
 
 def views_of(data: Measured, seen: Array) -> Array:
@@ -424,7 +424,7 @@ def tuned(data: Measured, stay: Measured, kind: str, epochs: int = TUNE_EPOCHS) 
     return [w.detach().double().numpy() for w in weights]
 
 
-def tune(keep: Path) -> None:
+def tune(keep: Path, target: Path) -> None:
     """Tune the readers of clips and skins on the faces measured; prints what is found on faces held back, before and
     after, and writes only what finds more there."""
     stems = sorted(p.stem.removeprefix("face_") for p in keep.glob("face_*.npz"))
@@ -443,7 +443,14 @@ def tune(keep: Path) -> None:
         if r[1].mean() > r[0].mean():
             for k, layer in enumerate(tuned(everybody, everybody, kind)):
                 out[f"{kind}_{k}"] = layer.astype(np.float16)
-    np.savez_compressed(OUT, **out)
+    written(target, out)
+
+
+def written(target: Path, out: dict[str, NDArray]) -> None:
+    """Write a reader, whole or not at all."""
+    with atomic_path(target) as temporary, temporary.open("wb") as file:
+        np.savez_compressed(file, **out)
+    print(f"{target}: {target.stat().st_size / 1e3:.0f} kB")
 
 
 def shown(keep: Path, stems: list[str]) -> Measured:
@@ -505,6 +512,7 @@ def main() -> None:
     parser.add_argument("--measure", action="store_true", help="only measure; train another time")
     parser.add_argument("--tune", action="store_true", help="go on from the reader that is there; a few faces will do")
     parser.add_argument("--keep", type=Path, required=True, help="folder for what was measured; resumes from it")
+    parser.add_argument("--out", type=Path, required=True, help="the reader to write: unit_reader.npz")
     a = parser.parse_args()
     a.keep.mkdir(parents=True, exist_ok=True)
     paths = sorted(a.faces.iterdir())
@@ -518,12 +526,12 @@ def main() -> None:
         list(bar(seen, description="faces", total=many))
         list(bar(pool.map(performer, clips, [a.keep] * len(clips)), description="clips", total=len(clips)))
         if a.tune:
-            tune(a.keep)
+            tune(a.keep, a.out)
             return
         played = pool.map(measure_moments, paths, range(many), [a.keep] * many)
         list(bar(played, description="performances", total=many))
     if not a.measure:
-        fit(a.keep)
+        fit(a.keep, a.out)
 
 
 if __name__ == "__main__":

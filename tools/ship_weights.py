@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from infinex.systems.fomm.weights import load, save
+from infinex.systems.fomm.weights import LAYOUT, model_of
 
 
 def main() -> None:
@@ -20,16 +20,12 @@ def main() -> None:
     parser.add_argument("weights", type=Path)
     parser.add_argument("target", type=Path)
     a = parser.parse_args()
-    full = load(a.weights)
-    model = full.model()
+    full = LAYOUT.load(a.weights)
+    model = model_of(full)
     full.networks.pop("discriminator", None)
-    for state in full.networks.values():
-        for key, value in state.items():
-            if value.dtype == torch.float32:
-                state[key] = value.half()
     a.target.parent.mkdir(parents=True, exist_ok=True)
-    save(a.target, full)
-    small = load(a.target).model()
+    LAYOUT.save(a.target, full, half=True)
+    small = model_of(LAYOUT.load(a.target))
     generator = torch.Generator().manual_seed(0)
     size = full.config.size
     pictures = torch.nn.functional.interpolate(torch.rand(8, 3, 8, 8, generator=generator), size=size, mode="bilinear")

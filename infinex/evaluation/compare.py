@@ -39,16 +39,13 @@ from infinex.evaluation.reenact import (
     takes,
     without_the_driver,
 )
-from infinex.evaluation.watched import Watched
+from infinex.evaluation.watched import Doings, Watched
 from infinex.face.identity import cosine, identity, identity_network
-from infinex.face.reading import read_units
-from infinex.face.shape import eye_openness, lip_gaps
 from infinex.face.tracker import FaceFinder
 from infinex.jobs.batch import MANIFEST, Job, batch, done_before
 from infinex.media.files import atomic_path, writable_target
 from infinex.media.image import is_image, read_image, write_image
 from infinex.media.sink import open_sink
-from infinex.motion import Move, Rest
 from infinex.options import Options
 from infinex.stage import make_stage
 
@@ -211,22 +208,19 @@ def _own(take: Take, wanted: tuple[tuple[str, str], ...], frames: int | None, ou
     return rows
 
 
-def agreement(asked: Sequence[Move], rest: Rest, seen: Sequence[Move], own: Rest) -> dict[str, float]:
-    """How a result moves (`seen`, from the portrait's rest `own`) beside what was performed (`asked`, from `rest`).
+def agreement(asked: Doings, seen: Doings) -> dict[str, float]:
+    """How a result moves (`seen`, from the portrait's rest) beside what was performed (`asked`, from the performer's).
 
     Turns and gaze are compared as changes since the first frame, in degrees; lips and lids by correlation, where both
     move."""
     turns = []
-    for moves in (asked, seen):
-        r = Rotation.from_rotvec(np.stack([m.rotation for m in moves]))
+    for doings in (asked, seen):
+        r = Rotation.from_rotvec(doings.turns)
         turns.append(r * r[0].inv())
     out = {"pose": float(np.degrees((turns[0] * turns[1].inv()).magnitude()).mean())}
-    gaze = [np.stack([m.gaze for m in moves]) for moves in (asked, seen)]
-    off = (gaze[0] - gaze[0][0]) - (gaze[1] - gaze[1][0])
+    off = (asked.gaze - asked.gaze[0]) - (seen.gaze - seen.gaze[0])
     out["gaze"] = float(np.degrees(np.linalg.norm(off, axis=1)).mean())
-    faces = [r.face + np.stack([m.offsets for m in moves]) for r, moves in ((rest, asked), (own, seen))]
-    for name, of in (("lips", lambda f: lip_gaps(f)[:, 4]), ("lids", lambda f: eye_openness(f).mean(1))):
-        a, b = (of(f) for f in faces)
+    for name, a, b in (("lips", asked.lips, seen.lips), ("lids", asked.lids, seen.lids)):
         if a.std() > 0.01 and b.std() > 1e-6:
             out[name] = float(np.corrcoef(a, b)[0, 1])
     return out
@@ -257,7 +251,7 @@ def _strangers(
         for stage in stages.values():
             stage.begin(driver.rest, driver.rest_image, driver.rest_points)
         total = min(driver.frames or 100, frames or 1 << 30)
-        asked: list[Move] = []
+        asked = Doings(driver.rest)
         kept: dict[str, list[float]] = {n: [] for n in stages}
         clock = {n: [0.0, 0.0] for n in stages}
         with ExitStack() as stack:
@@ -277,7 +271,7 @@ def _strangers(
                     if me is not None and points is not None and i % EVERY == 0:
                         kept[name].append(cosine(identity(canvas, points), me))
                     pictures.append(canvas)
-                asked.append(drive.move)
+                asked.add(drive.move)
                 shown = np.zeros_like(image) if drive.image is None else drive.image
                 grid.add(i, [shown, image, *pictures])
             grid.end()
@@ -287,9 +281,9 @@ def _strangers(
             if kept[name]:
                 row["csim"] = float(np.mean(kept[name]))
             if watched[name].found and len(asked) > 1:
-                seen = watched[name].moves()
-                row |= agreement(asked, driver.rest, seen, watched[name].rest)
-                want, have = (read_units(np.stack([m.offsets for m in moves])) for moves in (asked, seen))
+                seen = watched[name].doings()
+                row |= agreement(asked, seen)
+                want, have = asked.units, seen.units
                 lively = np.flatnonzero((want.std(0) > 0.05) & (have.std(0) > 1e-6))
                 if len(lively):
                     row["units"] = float(np.mean([np.corrcoef(want[:, k], have[:, k])[0, 1] for k in lively]))

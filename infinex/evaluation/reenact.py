@@ -27,10 +27,9 @@ from infinex.engine import Engine, Prepared, Source, find_engine, load_engine
 from infinex.errors import FaceNotFoundError, InfinexError, InputError, MissingDependencyError, OutputError, option
 from infinex.evaluation.inception import Judges
 from infinex.evaluation.metrics import Flicker, l1, landmark_distance, psnr, ssim
-from infinex.evaluation.watched import Watched
+from infinex.evaluation.watched import Doings, Watched
 from infinex.face import topology as top
 from infinex.face.identity import cosine, identity
-from infinex.face.reading import read_units
 from infinex.face.tracker import FaceFinder, FaceTracker
 from infinex.media.files import atomic_path, writable_target
 from infinex.media.image import is_image, read_image, write_image
@@ -288,7 +287,7 @@ def cross_reenactment(
             head = stage.faces[0].face
             driver.settle(head.pose, None)
             stage.begin(driver.rest, driver.rest_image, driver.rest_points)
-            asked = []
+            asked = Doings(driver.rest)
             total = min(driver.frames or 100, frames or 1 << 30)
             shown = set(np.linspace(0, total - 1, 6).astype(int).tolist())
             for i, drive in enumerate(driver):
@@ -298,7 +297,7 @@ def cross_reenactment(
                 if i in shown:
                     line.append(_face_square(canvas, faces[0].box))
                 points = watched.add(canvas) if watched.found else None
-                asked.append(drive.move.offsets)
+                asked.add(drive.move)
                 if me is not None and points is not None and i % EVERY == 0:
                     kept.append(cosine(identity(canvas, points), me))
         finally:
@@ -311,7 +310,7 @@ def cross_reenactment(
         if kept:
             row["csim"] = round(float(np.mean(kept)), 6)
         if watched.found:
-            want, have = read_units(np.stack(asked)), watched.units()
+            want, have = asked.units, watched.doings().units
             lively = np.flatnonzero((want.std(0) > 0.05) & (have.std(0) > 1e-6))
             if len(lively):
                 row["units"] = round(float(np.mean([np.corrcoef(want[:, k], have[:, k])[0, 1] for k in lively])), 6)

@@ -1,4 +1,4 @@
-"""Ranger: rectified Adam (Liu et al. 2019), lookahead (Zhang et al. 2019), centred gradients (Yong et al. 2020)."""
+"""Rectified Adam (Liu et al. 2019), and Ranger: lookahead (Zhang et al. 2019) and centred gradients (Yong et al.)."""
 
 from __future__ import annotations
 
@@ -11,22 +11,17 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 
-class Ranger(Optimizer):
-    """`betas` and `eps` as Adam's; every `every` steps the weights return a share `alpha` of the way to where they
-    were then. While the variance of the step is unknown (fewer than `threshold` samples of it) it is plain momentum."""
+class RAdam(Optimizer):
+    """As its reference of 2019 has it, which is not PyTorch's; `betas` and `eps` as Adam's.
+
+    While the variance of the step is unknown (fewer than `threshold` samples of it) it steps down the mean gradient."""
+
+    threshold = 5.0
 
     def __init__(
-        self,
-        params: Iterable[Tensor],
-        lr: float = 1e-3,
-        betas: tuple[float, float] = (0.95, 0.999),
-        eps: float = 1e-5,
-        alpha: float = 0.5,
-        every: int = 6,
-        threshold: float = 5.0,
+        self, params: Iterable[Tensor], lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
     ) -> None:
         super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
-        self.alpha, self.every, self.threshold = alpha, every, threshold
 
     @torch.no_grad()
     def step(self, closure: Callable[[], float] | None = None) -> Any:
@@ -43,9 +38,6 @@ class Ranger(Optimizer):
         if not state:
             state["step"] = 0
             state["mean"], state["square"] = torch.zeros_like(p), torch.zeros_like(p)
-            state["slow"] = p.detach().clone()
-        if grad.dim() > 1:
-            grad = grad - grad.mean(dim=tuple(range(1, grad.dim())), keepdim=True)
         (b1, b2), lr = group["betas"], group["lr"]
         state["step"] += 1
         t = state["step"]
@@ -60,6 +52,29 @@ class Ranger(Optimizer):
             p.addcdiv_(state["mean"], state["square"].sqrt().add_(group["eps"]), value=-size)
         else:
             p.add_(state["mean"], alpha=-size)
-        if t % self.every == 0:
-            state["slow"].add_(p - state["slow"], alpha=self.alpha)
-            p.copy_(state["slow"])
+
+
+class Ranger(RAdam):
+    """Every `every` steps the weights return a share `alpha` of the way to where they were then."""
+
+    def __init__(
+        self,
+        params: Iterable[Tensor],
+        lr: float = 1e-3,
+        betas: tuple[float, float] = (0.95, 0.999),
+        eps: float = 1e-5,
+        alpha: float = 0.5,
+        every: int = 6,
+    ) -> None:
+        super().__init__(params, lr, betas, eps)
+        self.alpha, self.every = alpha, every
+
+    def _update(self, p: Tensor, grad: Tensor, group: dict[str, Any]) -> None:
+        slow = self.state[p]["slow"] if self.state[p] else p.detach().clone()
+        if grad.dim() > 1:
+            grad = grad - grad.mean(dim=tuple(range(1, grad.dim())), keepdim=True)
+        super()._update(p, grad, group)
+        self.state[p]["slow"] = slow
+        if self.state[p]["step"] % self.every == 0:
+            slow.add_(p - slow, alpha=self.alpha)
+            p.copy_(slow)

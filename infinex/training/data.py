@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
+import hashlib
 import os
+import re
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar, overload
 
 import cv2
 import numpy as np
@@ -91,7 +94,7 @@ class ClipFrames:
 
     def __init__(self, clip: Clip, size: int, cache: Path | None) -> None:
         self.clip, self.size = clip, size
-        self._path = cache / f"{clip.name}-{size}.npy" if cache else None
+        self._path = beside(cache, clip, f"{size}.npy")
         self._frames: NDArray[np.uint8] | None = None
 
     def __len__(self) -> int:
@@ -103,13 +106,10 @@ class ClipFrames:
                 seen = {f.index: resized(f.image, self.size) for f in reader.at(sorted(set(indices)))}
             return [seen[i] for i in indices]
         if self._frames is None:
-            if not self._fresh(self._path):
+            if not self._path.is_file():
                 self._decode(self._path)
             self._frames = np.load(self._path, mmap_mode="r", allow_pickle=False)
         return [np.asarray(self._frames[min(i, len(self._frames) - 1)]) for i in indices]
-
-    def _fresh(self, path: Path) -> bool:
-        return path.is_file() and path.stat().st_mtime >= self.clip.path.stat().st_mtime
 
     def _decode(self, path: Path) -> None:
         with VideoReader(self.clip.path, keep_readable=True) as reader:
@@ -142,6 +142,28 @@ def cache_folder(folder: Path, clips: list[Clip], size: int, gigabytes: float) -
     except OSError:
         return None  # a data folder on a read-only disk: frames are decoded every time
     return path if os.access(path, os.W_OK) else None
+
+
+@overload
+def beside(cache: Path, clip: Clip, what: str) -> Path: ...
+@overload
+def beside(cache: Path | None, clip: Clip, what: str) -> Path | None: ...
+def beside(cache: Path | None, clip: Clip, what: str) -> Path | None:
+    """Where something made of a clip is kept, by the clip's size and date; None without a cache.
+
+    Where it is not there, what was made of an earlier clip of this name goes."""
+    if cache is None:
+        return None
+    state = clip.path.stat()
+    stamp = hashlib.sha256(f"{state.st_size} {state.st_mtime_ns}".encode()).hexdigest()[:12]
+    path = cache / f"{clip.name}-{stamp}-{what}"
+    if cache.is_dir() and not path.is_file():
+        earlier = re.compile(rf"{re.escape(clip.name)}-([0-9a-f]{{12}}-)?{re.escape(what)}")
+        for old in cache.iterdir():
+            if earlier.fullmatch(old.name):
+                with contextlib.suppress(OSError):
+                    old.unlink()
+    return path
 
 
 K = TypeVar("K")
@@ -310,7 +332,7 @@ class ClipPoints:
 
     def __init__(self, clip: Clip, teacher: Teacher, cache: Path, looks: int) -> None:
         self.clip, self.teacher, self.looks = clip, teacher, looks
-        self._path = cache / f"{clip.name}-{teacher.name}-{looks}.npz"
+        self._path = beside(cache, clip, f"{teacher.name}-{looks}.npz")
         self._known: tuple[list[int], NDArray[np.float32]] | None = None
 
     def known(self) -> tuple[list[int], NDArray[np.float32]]:

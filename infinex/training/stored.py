@@ -1,20 +1,17 @@
-"""What tasks share whose networks are kept by a `Layout`: optimisers, schedules, files and the advance of one step."""
+"""What tasks share whose networks are kept by a `Layout`: the step of `Players`, schedules, and files."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
 
-from infinex.errors import InputError, option
+from infinex.errors import InputError, WeightsError, option
 from infinex.nn.files import Networks, load_networks
 from infinex.nn.stored import Layout
-from infinex.training.task import Fabric, checked
+from infinex.training.task import Players
 
 
 def sizes_of(layout: Layout[Any], name: str) -> Any:
@@ -24,64 +21,53 @@ def sizes_of(layout: Layout[Any], name: str) -> Any:
     return layout.configs[name]
 
 
-class StoredTask:
+class StoredTask(Players):
     """A part of `infinex.training.task.Task`; derive from it and set what stands here in `__init__`."""
 
     layout: Layout[Any]
     config: Any  # sizes of the networks
     name: str  # of the configuration
     milestones: Sequence[int] = ()  # epochs after which the rates drop to a tenth
-    clip_gradient: float = 0.0  # largest norm of a network's gradient; 0: no limit
-    networks: dict[str, nn.Module]
-    _optimizers: dict[str, Optimizer]
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """See `Task`."""
-        return self._optimizers
+    spare: str = "discriminator"  # the network that weights to begin with need not fit
+    kept: Sequence[str] = ()  # networks that an earlier stage taught, which stay as they are
+    kept_training: bool = False  # whether these work as in training, by the statistics of the batch
 
     def schedulers(self) -> dict[str, LRScheduler]:
         """See `Task`."""
         return {n: MultiStepLR(o, list(self.milestones), gamma=0.1) for n, o in self.optimizers().items()}
 
-    def advance(self, terms: Mapping[str, Tensor], fabric: Fabric, *names: str) -> dict[str, Tensor]:
-        """Step the networks `names` down the sum of `terms`, all of which are finite; the terms, detached.
+    def stored(self) -> list[str]:
+        """Names of the networks that go into the file."""
+        return list(self.networks)
 
-        Gradients left behind in other networks are dropped. Raises FloatingPointError before anything moves."""
-        kept = checked(dict(terms))
-        for optimizer in self.optimizers().values():
-            optimizer.zero_grad(set_to_none=True)
-        fabric.backward(torch.stack(list(kept.values())).sum())
-        for name in names:
-            if self.clip_gradient > 0:
-                nn.utils.clip_grad_norm_(self.networks[name].parameters(), self.clip_gradient)
-            self.optimizers()[name].step()
-        for network in self.networks.values():
-            network.zero_grad(set_to_none=True)
-        return {k: v.detach() for k, v in kept.items()}
+    def origin(self) -> dict[str, str]:
+        """What the file says of where its networks come from."""
+        return {}
 
     def weights(self) -> Networks[Any]:
         """The networks as they are, to be saved."""
-        states = {
-            name: {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
-            for name, network in self.networks.items()
-        }
-        return Networks(self.config, states, self.name)
+        return Networks(self.config, self.states(self.stored()), self.name, self.origin())
 
     def save(self, path: Path) -> None:
         """Write the networks as they are to a file of weights."""
         self.layout.save(path, self.weights())
 
     def load_file(self, path: Path) -> None:
-        """Begin with the weights in a file, ours or a published checkpoint; a discriminator of another kind stays as it
-        is. Raises WeightsError."""
-        self.begin(self.layout.read(path))
+        """Begin with the weights in a file, ours or a published checkpoint; a critic of another kind stays as it is.
 
-    def begin(self, weights: Networks[Any]) -> None:
-        """Begin with weights that were read. Raises WeightsError where they do not fit."""
-        complaint = f"the weights are of {weights.name or 'another configuration'} and do not fit"
-        load_networks(self.networks, weights.networks, complaint, self.name, spare="discriminator")
+        Raises WeightsError, also where one of `kept` is not among them."""
+        weights = self.layout.read(path)
+        if missing := [n for n in self.kept if n not in weights.networks]:
+            raise WeightsError(f"{path} has no {missing[0]}: it is the result of an earlier stage")
+        self.begin(weights, str(path))
 
+    def begin(self, weights: Networks[Any], what: str = "the weights") -> None:
+        """Begin with weights that were read; `what` they are. Raises WeightsError where they do not fit."""
+        complaint = f"{what} ({weights.name or 'of another configuration'}) does not fit"
+        load_networks(self.networks, weights.networks, complaint, self.name, spare=self.spare)
+        self.keep()
 
-def numbers(terms: Mapping[str, Tensor]) -> dict[str, float]:
-    """Terms as plain numbers, in one transfer."""
-    return dict(zip(terms, torch.stack([t.float() for t in terms.values()]).tolist()))
+    def keep(self) -> None:
+        """Let what is kept learn nothing."""
+        for name in self.kept:
+            self.networks[name].requires_grad_(False).train(self.kept_training)

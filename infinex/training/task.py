@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import colorsys
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +14,7 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch.optim.lr_scheduler import LambdaLR, LRScheduler
 
 
 @dataclass(frozen=True)
@@ -133,11 +133,11 @@ def grid(columns: Sequence[NDArray[np.uint8]]) -> NDArray[np.uint8]:
 class Players:
     """A task whose networks are updated by name, some against others: the optimisers, one step, and states to save.
 
-    Derive from it and fill `networks` and `optimizers()`."""
+    Derive from it and fill `networks` and `_optimizers`."""
 
-    def __init__(self, networks: dict[str, nn.Module]) -> None:
-        self.networks = networks
-        self._optimizers: dict[str, Optimizer] = {}
+    networks: dict[str, nn.Module]
+    _optimizers: dict[str, Optimizer]
+    clip_gradient: float = 0.0  # largest norm of a network's gradient; 0: no limit
 
     def optimizers(self) -> dict[str, Optimizer]:
         """By the names of their networks; the same dictionary on every call."""
@@ -147,26 +147,53 @@ class Players:
         """None: rates stay as they are."""
         return {}
 
-    def update(self, names: Sequence[str], terms: dict[str, Tensor], fabric: Fabric, scale: float = 1.0) -> None:
-        """One step of some networks down the sum of `terms`, times `scale`; the others are left alone.
+    def update(
+        self, names: Sequence[str], terms: Mapping[str, Tensor], fabric: Fabric, scale: float = 1.0
+    ) -> dict[str, Tensor]:
+        """One step of some networks down the sum of `terms`, times `scale`; the terms, detached.
 
-        Raises FloatingPointError, before a network is touched, where a term is not a finite number."""
-        checked(terms)
+        The others are left alone: gradients that passed through them are dropped. Raises FloatingPointError, before a
+        network is touched, where a term is not a finite number."""
+        kept = checked(dict(terms))
         for name in names:
             self.optimizers()[name].zero_grad(set_to_none=True)
-        fabric.backward(scale * torch.stack(list(terms.values())).sum())
-        for name in names:
-            self.optimizers()[name].step()
-        for optimizer in self.optimizers().values():  # others that the terms went through as well
-            optimizer.zero_grad(set_to_none=True)
+        total = torch.stack(list(kept.values())).sum()
+        fabric.backward(total if scale == 1 else scale * total)
+        self.advance(names)
+        return {k: v.detach() for k, v in kept.items()}
 
-    def states(self, names: Sequence[str]) -> dict[str, dict[str, Tensor]]:
-        """Copies of the state dicts of those that there are, to be saved."""
+    def advance(self, names: Iterable[str]) -> None:
+        """One step of some networks down the gradients that are there; then all gradients are dropped."""
+        for name in names:
+            if self.clip_gradient > 0:
+                nn.utils.clip_grad_norm_(self.networks[name].parameters(), self.clip_gradient)
+            self.optimizers()[name].step()
+        for network in self.networks.values():
+            network.zero_grad(set_to_none=True)
+
+    def updates(self, name: str) -> int:
+        """Updates of a network so far, as its optimiser counts them: a resumed run goes on in turn."""
+        return next((int(state["step"]) for state in self.optimizers()[name].state.values()), 0)
+
+    def states(self, names: Sequence[str] = ()) -> dict[str, dict[str, Tensor]]:
+        """Copies of the state dicts of those that there are, to be saved; without names, of all."""
         return {
             name: {k: v.detach().cpu().contiguous().clone() for k, v in self.networks[name].state_dict().items()}
-            for name in names
+            for name in names or self.networks
             if name in self.networks
         }
+
+
+def falling(
+    optimizers: Mapping[str, Optimizer], epochs: int, decay_epochs: int, to: float = 0.0, ahead: int = 0
+) -> dict[str, LRScheduler]:
+    """Constant rates that fall in a line over the last `decay_epochs`, to the share `to` of them, `ahead` sooner."""
+    first = epochs - decay_epochs - ahead
+
+    def share(epoch: int) -> float:
+        return 1 - min(1.0, max(0.0, (epoch + 1 - first) / (decay_epochs + 1))) * (1 - to)
+
+    return {name: LambdaLR(optimizer, share) for name, optimizer in optimizers.items()}
 
 
 @contextmanager
@@ -183,8 +210,8 @@ def frozen(*networks: nn.Module) -> Iterator[None]:
 
 
 def plain(terms: Mapping[str, Tensor]) -> dict[str, float]:
-    """Terms of a loss as numbers, for the table."""
-    return {k: float(v.detach()) for k, v in terms.items()}
+    """Terms of a loss as numbers, for the table, in one transfer."""
+    return dict(zip(terms, torch.stack([t.detach().float() for t in terms.values()]).tolist())) if terms else {}
 
 
 def draw_keypoints(images: NDArray[np.uint8], points: Tensor) -> NDArray[np.uint8]:

@@ -16,6 +16,7 @@ from command_line import run
 from infinex.errors import InputError, OutputError, WeightsError
 from infinex.evaluation import compare as module
 from infinex.evaluation.compare import agreement, as_csv, as_latex, best_of, compare, entrants, lines, page
+from infinex.evaluation.watched import Doings
 from infinex.jobs import batch
 from infinex.media.image import read_image, write_image
 from infinex.media.video import VideoReader
@@ -145,14 +146,15 @@ def test_agreement_of_two_performances() -> None:
     jaw[:, [14, 87, 317, 178, 402], 1] = 0.1 * np.abs(np.sin(np.arange(30) / 3))[:, None]
     gaze = rng.normal(0, 0.1, (30, 2))
 
-    def performance(k: float = 1.0, more: float = 0.0) -> list[Move]:
-        return [Move(i / 25, turns[i] * k, np.zeros(3), 1.0, jaw[i], gaze[i] + (more if i else 0.0)) for i in range(30)]
+    def performance(k: float = 1.0, more: float = 0.0) -> Doings:
+        moves = (Move(i / 25, turns[i] * k, np.zeros(3), 1.0, jaw[i], gaze[i] + (more if i else 0)) for i in range(30))
+        return Doings(rest, moves)
 
-    same = agreement(performance(), rest, performance(), rest)
+    same = agreement(performance(), performance())
     assert same["pose"] == pytest.approx(0, abs=1e-4) and same["gaze"] == pytest.approx(0, abs=1e-6)
     assert same["lips"] == pytest.approx(1) and "lids" not in same  # nothing moves there
-    assert agreement(performance(), rest, performance(0.5), rest)["pose"] > 0.5
-    off = agreement(performance(), rest, performance(more=0.1), rest)["gaze"]
+    assert agreement(performance(), performance(0.5))["pose"] > 0.5
+    off = agreement(performance(), performance(more=0.1))["gaze"]
     assert off == pytest.approx(np.degrees(np.hypot(0.1, 0.1)) * 29 / 30, rel=1e-3)
 
 

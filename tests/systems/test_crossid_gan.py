@@ -17,7 +17,7 @@ from infinex.face.topology import mean_face  # noqa: E402
 from infinex.options import Options  # noqa: E402
 from infinex.systems.crossid_gan.model import AT_WORK  # noqa: E402
 from infinex.systems.crossid_gan.recipe import RECIPES, CrossIdTask, LossWeights, motion_picture, task  # noqa: E402
-from infinex.systems.crossid_gan.weights import CrossIdWeights, read, save  # noqa: E402
+from infinex.systems.crossid_gan.weights import LAYOUT, CrossIdWeights  # noqa: E402
 
 TINY = replace(RECIPES["crossid-gan-tiny"], people=4, ramp=0)
 S, L = TINY.sizes.size, TINY.sizes.lines
@@ -114,15 +114,15 @@ def test_only_place_and_size_go_round_the_encoder() -> None:
 def test_weights_come_back(tmp_path: Path) -> None:
     made, path = task(TINY), tmp_path / "w.safetensors"
     made.save(path)
-    stored = read(path)
+    stored = LAYOUT.read(path)
     assert stored.config == TINY.sizes and set(stored.networks) == set(made.networks)
     task(TINY).load_file(path)
     task(replace(TINY, people=9)).load_file(path)  # whoever is told apart
-    save(path, CrossIdWeights(stored.config, {n: stored.networks[n] for n in AT_WORK}))
-    read(path)
-    save(path, CrossIdWeights(stored.config, {"motion": stored.networks["motion"]}))
+    LAYOUT.save(path, CrossIdWeights(stored.config, {n: stored.networks[n] for n in AT_WORK}))
+    LAYOUT.read(path)
+    LAYOUT.save(path, CrossIdWeights(stored.config, {"motion": stored.networks["motion"]}))
     with pytest.raises(WeightsError, match="has no content"):
-        read(path)
+        LAYOUT.read(path)
     with pytest.raises(InputError):
         task(replace(TINY, config="huge"))
 

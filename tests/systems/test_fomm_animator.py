@@ -12,7 +12,7 @@ torch = pytest.importorskip("torch")
 from infinex.errors import InputError  # noqa: E402
 from infinex.systems.fomm.animator import FommAnimator, best_frame, hull_area, movement_scale  # noqa: E402
 from infinex.systems.fomm.model import CONFIGS, FommConfig, FommModel, Keypoints  # noqa: E402
-from infinex.systems.fomm.weights import FommWeights, save  # noqa: E402
+from infinex.systems.fomm.weights import LAYOUT, FommWeights  # noqa: E402
 
 # Wide enough for the minimal filtering to be used.
 WIDE = FommConfig(size=64, keypoints=4, detector_width=8, detector_max=16, detector_levels=2, motion_width=8,
@@ -130,7 +130,7 @@ def test_two_portraits_do_not_disturb_each_other(model: FommModel) -> None:
 def test_from_a_weights_file(model: FommModel, tmp_path: Path) -> None:
     pytest.importorskip("safetensors")
     networks = {"detector": model.detector.state_dict(), "generator": model.generator.state_dict()}
-    save(tmp_path / "w.safetensors", FommWeights(WIDE, networks))
+    LAYOUT.save(tmp_path / "w.safetensors", FommWeights(WIDE, networks))
     engine = FommAnimator.from_weights(tmp_path / "w.safetensors", motion="absolute")
     source, driving = _frames(1, 1)[0], _frames(1, 2)
     same = FommAnimator(model, motion="absolute")

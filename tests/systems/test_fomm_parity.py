@@ -27,7 +27,7 @@ from infinex.systems.fomm.model import (  # noqa: E402
     build_discriminator,
     relative_motion,
 )
-from infinex.systems.fomm.weights import PUBLISHED, fit, rename  # noqa: E402
+from infinex.systems.fomm.weights import LAYOUT, PUBLISHED, model_of, rename  # noqa: E402
 
 pytestmark = pytest.mark.parity
 TOLERANCE = 1e-4
@@ -96,8 +96,8 @@ def ref() -> Reference:
         prefix = f"state/{theirs}/"
         state = {k.removeprefix(prefix): torch.from_numpy(v) for k, v in file.items() if k.startswith(prefix)}
         networks[ours] = rename(ours, state)
-    weights = fit(networks, config)
-    model, discriminator = weights.model(), build_discriminator(config).eval()
+    weights = LAYOUT.fit(networks, config)
+    model, discriminator = model_of(weights), build_discriminator(config).eval()
     discriminator.load_state_dict(weights.networks["discriminator"])
     pictures = [torch.from_numpy(file[f"in/{k}"]) for k in ("source", "driving", "driving_initial")]
     with torch.no_grad():

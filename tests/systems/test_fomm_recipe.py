@@ -153,17 +153,17 @@ def test_panel_has_five_columns_and_leaves_the_networks_training() -> None:
 
 def test_weights_go_out_and_in() -> None:
     a, b = FommTask(_recipe()), FommTask(_recipe())
-    b.load(a.weights())
+    b.begin(a.weights())
     assert all(
         torch.equal(p, q) for p, q in zip(a.networks["detector"].parameters(), b.networks["detector"].parameters())
     )
     # The second stage starts with its own discriminator.
     other = a.weights()
     other.networks["discriminator"] = {"odd": torch.zeros(1)}
-    b.load(other)
+    b.begin(other)
     bad = FommWeights(SMALL, {"generator": {"odd": torch.zeros(1)}}, "other")
-    with pytest.raises(WeightsError, match="other and do not fit the generator"):
-        b.load(bad)
+    with pytest.raises(WeightsError, match=r"other\) does not fit the generator"):
+        b.begin(bad)
 
 
 def test_discriminator_scales_must_be_in_the_pyramid(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -80,14 +80,14 @@ def _same(a: dict, b: dict) -> bool:
 def test_reads_a_published_checkpoint(published: dict, tmp_path: Path, zipped: bool) -> None:
     path = tmp_path / "vox-adv-cpk.pth.tar"
     torch.save(published, path, _use_new_zipfile_serialization=zipped)
-    weights = W.read_published(path)
+    weights = W.LAYOUT.read_published(path)
     assert weights.name == "fomm-tiny"
     assert weights.config == TINY
     assert weights.origin["epoch"] == "7"
     assert len(weights.origin["sha256"]) == 64
     theirs = published["generator"]["dense_motion_network.mask.weight"]
     assert torch.equal(weights.networks["generator"]["motion.mask.weight"], theirs)
-    assert not weights.model().training
+    assert not W.model_of(weights).training
 
 
 def test_published_names_of_both_kinds_of_discriminator() -> None:
@@ -108,7 +108,7 @@ def test_tolerates_what_old_releases_wrote(published: dict, tmp_path: Path) -> N
     old["discriminator"]["module.discs.1.down_blocks.1.norm.running_mean"] = torch.zeros(48)
     old["discriminator"]["module.discs.1.down_blocks.1.norm.running_var"] = torch.ones(48)
     torch.save(old, tmp_path / "old.pth.tar")
-    weights = W.read_published(tmp_path / "old.pth.tar")
+    weights = W.LAYOUT.read_published(tmp_path / "old.pth.tar")
     assert _same(weights.networks["detector"], W.rename("detector", published["kp_detector"]))
     assert "at.1.norms.1.running_mean" not in weights.networks["discriminator"]
 
@@ -116,20 +116,20 @@ def test_tolerates_what_old_releases_wrote(published: dict, tmp_path: Path) -> N
 def test_inference_only_checkpoints_need_no_discriminator(published: dict, tmp_path: Path) -> None:
     path = tmp_path / "small.pth.tar"
     torch.save({k: published[k] for k in ("generator", "kp_detector")}, path)
-    assert set(W.read_published(path).networks) == {"generator", "detector"}
+    assert set(W.LAYOUT.read_published(path).networks) == {"generator", "detector"}
 
 
 def test_converts_once_to_safetensors(checkpoint: Path, tmp_path: Path) -> None:
     target = tmp_path / "vox.safetensors"
-    converted = W.convert(checkpoint, target)
-    again = W.load(target)
+    converted = W.LAYOUT.convert(checkpoint, target)
+    again = W.LAYOUT.load(target)
     assert again.config == TINY
     assert again.name == "fomm-tiny"
     assert again.origin == converted.origin
     assert all(_same(again.networks[n], converted.networks[n]) for n in W.PUBLISHED.values())
     assert not [p for p in tmp_path.iterdir() if ".part" in p.name]
     for path in (checkpoint, target):
-        assert _same(W.read(path).networks["generator"], converted.networks["generator"])
+        assert _same(W.LAYOUT.read(path).networks["generator"], converted.networks["generator"])
     from safetensors import safe_open
 
     with safe_open(target, framework="pt") as file:
@@ -140,7 +140,7 @@ def test_converts_once_to_safetensors(checkpoint: Path, tmp_path: Path) -> None:
 def _told(path: Path, *words: str, config: str | None = None) -> None:
     """Refused in one line that names the file and says why."""
     with pytest.raises(WeightsError) as caught:
-        W.read_published(path, config)
+        W.LAYOUT.read_published(path, config=config)
     text = str(caught.value)
     assert "\n" not in text
     assert str(path) in text
@@ -189,9 +189,9 @@ def test_code_inside_is_refused_and_not_run(published: dict, harm: Any, tmp_path
 def test_checkpoint_of_another_model(tmp_path: Path) -> None:
     path = tmp_path / "other.pth.tar"
     torch.save({"state_dict": {"conv1.weight": torch.zeros(1)}, "arch": "resnet"}, path)
-    _told(path, "another model", "arch, state_dict")
+    _told(path, "no First Order Motion Model", "arch, state_dict")
     torch.save(torch.zeros(3), path)
-    _told(path, "another model")
+    _told(path, "no First Order Motion Model")
     torch.save({"generator": {"a": 1}, "kp_detector": {}}, path)
     _told(path, "not a state dict")
 
@@ -200,7 +200,7 @@ def test_shapes_that_do_not_match(checkpoint: Path) -> None:
     _told(checkpoint, "fomm-small", "expected", config="fomm-small")
     _told(checkpoint, "vox-256", config="vox-256")
     with pytest.raises(WeightsError, match="unknown configuration 'vox'"):
-        W.read_published(checkpoint, "vox")
+        W.LAYOUT.read_published(checkpoint, config="vox")
 
 
 def test_shapes_that_match_nothing(published: dict, tmp_path: Path) -> None:
@@ -211,29 +211,29 @@ def test_shapes_that_match_nothing(published: dict, tmp_path: Path) -> None:
     del state["kp_detector"]["kp.weight"]
     torch.save(state, tmp_path / "odd.pth.tar")
     with pytest.raises(WeightsError, match=r"lacks heatmap\.weight"):
-        W.read_published(tmp_path / "odd.pth.tar", "fomm-tiny")
+        W.LAYOUT.read_published(tmp_path / "odd.pth.tar", config="fomm-tiny")
 
 
 def test_own_files_that_are_bad(checkpoint: Path, tmp_path: Path) -> None:
     target = tmp_path / "own.safetensors"
-    W.convert(checkpoint, target)
+    W.LAYOUT.convert(checkpoint, target)
     data = target.read_bytes()
     for size in (4, 1000, len(data) // 2):
         target.write_bytes(data[:size])
         with pytest.raises(WeightsError, match="truncated"):
-            W.load(target)
+            W.LAYOUT.load(target)
     import safetensors.torch
 
     safetensors.torch.save_file({"a": torch.zeros(1)}, target)
     with pytest.raises(WeightsError, match="no First Order Motion Model"):
-        W.load(target)
-    safetensors.torch.save_file({"a": torch.zeros(1)}, target, metadata={"format": W.FORMAT, "config": "{"})
+        W.LAYOUT.load(target)
+    safetensors.torch.save_file({"a": torch.zeros(1)}, target, metadata={"format": W.LAYOUT.layout, "config": "{"})
     with pytest.raises(WeightsError, match="damaged header"):
-        W.load(target)
+        W.LAYOUT.load(target)
     with pytest.raises(WeightsError, match="does not exist"):
-        W.load(tmp_path / "none")
+        W.LAYOUT.load(tmp_path / "none")
     with pytest.raises(WeightsError, match="cannot be written"):
-        W.save(tmp_path / "no" / "where", FommWeights(TINY, {}))
+        W.LAYOUT.save(tmp_path / "no" / "where", FommWeights(TINY, {}))
 
 
 def test_custom_sizes_survive_a_file(tmp_path: Path) -> None:
@@ -242,7 +242,7 @@ def test_custom_sizes_survive_a_file(tmp_path: Path) -> None:
                         generator_downs=1, generator_blocks=1, critic_width=4, critic_blocks=2,
                         critic_scales=(1.0, 0.5))  # fmt: skip
     networks = {n: net.state_dict() for n, net in W.networks_of(config).items()}
-    W.save(tmp_path / "w", FommWeights(config, networks, "mine"))
-    back = W.load(tmp_path / "w")
+    W.LAYOUT.save(tmp_path / "w", FommWeights(config, networks, "mine"))
+    back = W.LAYOUT.load(tmp_path / "w")
     assert back.config == config
     assert back.name == "mine"

@@ -23,7 +23,7 @@ from infinex.stage import Stage  # noqa: E402
 from infinex.systems.freenet import recipe as recipes  # noqa: E402
 from infinex.systems.freenet.landmarks import Performer, discs, in_unit  # noqa: E402
 from infinex.systems.freenet.model import CONFIGS, networks_of  # noqa: E402
-from infinex.systems.freenet.weights import load, read_published  # noqa: E402
+from infinex.systems.freenet.weights import LAYOUT  # noqa: E402
 from infinex.training.recipes import Entry  # noqa: E402
 
 LOOKS = 8
@@ -70,7 +70,7 @@ def test_both_stages_learn(runs: dict[str, Path]) -> None:
 
 
 def test_the_converter_is_handed_on_as_it_was(runs: dict[str, Path]) -> None:
-    before, after = (load(r / "weights.safetensors") for r in runs.values())
+    before, after = (LAYOUT.load(r / "weights.safetensors") for r in runs.values())
     assert set(before.networks) == {"converter", "pair", "single"}
     assert set(after.networks) == {"converter", "generator", "critic"}
     assert all(torch.equal(v, after.networks["converter"][k]) for k, v in before.networks["converter"].items())
@@ -86,7 +86,7 @@ def test_a_run_goes_on_where_it_was(data: Path, tmp_path: Path) -> None:
     train(entry(recipe), data, tmp_path / "parts", [*RUN, "max_steps=2"])
     parts = train(entry(recipe), None, tmp_path / "parts", ["max_steps=4"], resume=True)
     assert parts.step == 4 and parts.terms == pytest.approx(whole.terms, rel=1e-5)
-    assert load(tmp_path / "whole" / "weights.safetensors").origin == {"converter": "no"}
+    assert LAYOUT.load(tmp_path / "whole" / "weights.safetensors").origin == {"converter": "no"}
 
 
 def test_ablations_leave_out_what_they_say(data: Path) -> None:
@@ -154,7 +154,7 @@ def test_what_does_not_fit_is_said(data: Path, runs: dict[str, Path], tmp_path: 
         load_engine("freenet", None, str(runs["converter"]))
     with pytest.raises(InputError, match="config=big"):
         recipes.task(recipes.ConverterRecipe(config="big"))
-    with pytest.raises(WeightsError, match="of other sizes than freenet-128"):
+    with pytest.raises(WeightsError, match="does not fit the converter of freenet-128"):
         recipes.task(recipes.ConverterRecipe(config="freenet-128")).load_file(runs["converter"] / "weights.safetensors")
     alone = tracked.make(tmp_path / "alone", LOOKS, people=2, held=1)
     with pytest.raises(InputError, match="there is one in training"):
@@ -169,12 +169,12 @@ def test_published_files_are_read(tmp_path: Path) -> None:
     states = {"net_G": "converter", "net_D": "pair", "net_Dr": "single"}
     torch.save({k: nets[v].state_dict() for k, v in states.items()} | {"epoch": 3}, folder / "best.pth")
     torch.save(nets["generator"].state_dict(), folder / "latest_net_G.pth")
-    read = read_published(folder)
+    read = LAYOUT.read_published(folder)
     assert read.config == replace(CONFIG, size=256, critic_width=64) and len(read.networks) == 4
     assert load_engine("freenet", None, str(folder)).size == 256
     plain = networks_of(replace(CONFIG, dropout=0.0))["generator"]
     torch.save(plain.state_dict(), tmp_path / "plain.pth")
-    assert read_published(tmp_path / "plain.pth").config.dropout == 0
+    assert LAYOUT.read_published(tmp_path / "plain.pth").config.dropout == 0
     torch.save({"fc.weight": torch.zeros(2, 2)}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="another model"):
-        read_published(tmp_path / "other.pth")
+        LAYOUT.read_published(tmp_path / "other.pth")

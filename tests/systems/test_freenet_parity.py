@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 from infinex.nn.losses import discriminator_adversarial, generator_adversarial  # noqa: E402
 from infinex.nn.vgg import STAGES_16, VGG16  # noqa: E402
 from infinex.systems.freenet import losses  # noqa: E402
-from infinex.systems.freenet.weights import FreenetWeights, fit  # noqa: E402
+from infinex.systems.freenet.weights import LAYOUT, FreenetWeights  # noqa: E402
 
 pytestmark = pytest.mark.parity
 THEIRS = {"converter": "net_G", "pair": "net_D", "single": "net_Dr", "generator": "gag_G", "critic": "gag_D"}
@@ -35,7 +35,7 @@ def state(file: Mapping[str, np.ndarray], network: str) -> dict[str, torch.Tenso
 
 @pytest.fixture(scope="module")
 def weights(file: Mapping[str, np.ndarray]) -> FreenetWeights:
-    return fit({ours: state(file, theirs) for ours, theirs in THEIRS.items()})
+    return LAYOUT.fit({ours: state(file, theirs) for ours, theirs in THEIRS.items()})
 
 
 def near(name: str, ours: torch.Tensor, theirs: np.ndarray, relative: bool = False) -> None:
@@ -47,7 +47,7 @@ def near(name: str, ours: torch.Tensor, theirs: np.ndarray, relative: bool = Fal
 
 def test_the_converter_and_its_losses(file: Mapping[str, np.ndarray], weights: FreenetWeights) -> None:
     a, b, b1, an, bn = (torch.from_numpy(file[f"in/ulc/{n}"]) for n in ("A", "B", "B1", "A_calm", "B_calm"))
-    net, pair, single = (weights.network(n) for n in ("converter", "pair", "single"))
+    net, pair, single = (LAYOUT.network(weights, n) for n in ("converter", "pair", "single"))
     made = net(a, bn)
     c = losses.Converted(made, net(made, an), net(a, an))
     out = {k.removeprefix("out/ulc/"): v for k, v in file.items() if k.startswith("out/ulc/")}
@@ -73,7 +73,7 @@ def test_the_generator_and_its_losses(file: Mapping[str, np.ndarray], weights: F
     """The triplet as published: VGG-16 on pictures as they are, the margin as a gate, which one level is above."""
     a1, a2, b1 = (torch.from_numpy(file[f"in/gag/{n}"]) for n in ("A1", "A2", "B1"))
     marks = {n: torch.from_numpy(file[f"in/gag/l_{n}"]) for n in ("A1A2", "B1A1", "A2B1")}
-    net, critic = weights.network("generator"), weights.network("critic")
+    net, critic = LAYOUT.network(weights, "generator"), LAYOUT.network(weights, "critic")
     vgg = VGG16([[w // 8 for w in stage] for stage in STAGES_16[:4]], normalised=False)
     vgg.read(state(file, "vgg"), "the file", "VGG-16")
     with torch.no_grad():

@@ -15,7 +15,7 @@ from infinex.media.video import VideoReader  # noqa: E402
 from infinex.motion import Motion  # noqa: E402
 from infinex.pipeline import Options, animate  # noqa: E402
 from infinex.systems.ganimation.model import CONFIGS  # noqa: E402
-from infinex.systems.ganimation.weights import fit, networks_of, save  # noqa: E402
+from infinex.systems.ganimation.weights import LAYOUT, networks_of  # noqa: E402
 
 
 @pytest.fixture(scope="module")
@@ -23,7 +23,7 @@ def weights(tmp_path_factory: pytest.TempPathFactory) -> Path:
     config = CONFIGS["ganimation-tiny"]
     torch.manual_seed(0)
     path = tmp_path_factory.mktemp("w") / "w.safetensors"
-    save(path, fit({"generator": networks_of(config)["generator"].state_dict()}, config))
+    LAYOUT.save(path, LAYOUT.fit({"generator": networks_of(config)["generator"].state_dict()}, config))
     return path
 
 

@@ -23,12 +23,12 @@ from infinex.systems.ganimation import evaluate as E  # noqa: E402, N812
 from infinex.systems.ganimation.engine import GanimationEngine, Masks, interpolated  # noqa: E402
 from infinex.systems.ganimation.labels import UNITS  # noqa: E402
 from infinex.systems.ganimation.model import CONFIGS, GanimationConfig  # noqa: E402
-from infinex.systems.ganimation.weights import fit, networks_of  # noqa: E402
+from infinex.systems.ganimation.weights import LAYOUT, networks_of  # noqa: E402
 
 
 def _engine(config: GanimationConfig = CONFIGS["ganimation-tiny"]) -> GanimationEngine:
     torch.manual_seed(0)
-    return GanimationEngine(fit({"generator": networks_of(config)["generator"].state_dict()}, config))
+    return GanimationEngine(LAYOUT.fit({"generator": networks_of(config)["generator"].state_dict()}, config))
 
 
 @pytest.fixture(scope="module")
@@ -182,14 +182,14 @@ def test_measures_a_portrait(portrait: Path, tmp_path: Path) -> None:
     if importlib.util.find_spec("face_recognition_models") is None:
         pytest.skip("the identity network is not installed")
 
-    from infinex.systems.ganimation.weights import save
-
     people = tmp_path / "people"
     people.mkdir()
     shutil.copy(portrait, people / "hopper.jpg")
     config = CONFIGS["ganimation-tiny"]
     torch.manual_seed(0)
-    save(tmp_path / "w.safetensors", fit({"generator": networks_of(config)["generator"].state_dict()}, config))
+    LAYOUT.save(
+        tmp_path / "w.safetensors", LAYOUT.fit({"generator": networks_of(config)["generator"].state_dict()}, config)
+    )
     summary = E.evaluate(people, tmp_path / "out", f"random={tmp_path / 'w.safetensors'}")
     mean = summary["mean"]
     assert mean["static"]["acd"] == 0

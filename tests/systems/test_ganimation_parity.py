@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from infinex.nn.losses import gradient_penalty  # noqa: E402
 from infinex.systems.ganimation.model import GanimationConfig  # noqa: E402
-from infinex.systems.ganimation.weights import GanimationWeights, fit, rename  # noqa: E402
+from infinex.systems.ganimation.weights import LAYOUT, GanimationWeights, rename  # noqa: E402
 
 pytestmark = pytest.mark.parity
 TOLERANCE = 1e-4
@@ -35,7 +35,7 @@ def weights(file: Mapping[str, np.ndarray]) -> GanimationWeights:
         prefix = f"state/{theirs}/"
         state = {k.removeprefix(prefix): torch.from_numpy(v) for k, v in file.items() if k.startswith(prefix)}
         networks[ours] = rename(state)
-    return fit(networks)
+    return LAYOUT.fit(networks)
 
 
 def distance(name: str, ours: torch.Tensor, theirs: np.ndarray) -> float:
@@ -56,7 +56,7 @@ def test_sizes_are_read_off_the_tensors(file: Mapping[str, np.ndarray], weights:
 
 def test_masks_and_picture(file: Mapping[str, np.ndarray], weights: GanimationWeights) -> None:
     with torch.no_grad():
-        edit = weights.generator()(torch.from_numpy(file["in/image"]), torch.from_numpy(file["in/au"]))
+        edit = LAYOUT.network(weights, "generator")(torch.from_numpy(file["in/image"]), torch.from_numpy(file["in/au"]))
     assert distance("color", edit.color, file["out/color"]) < TOLERANCE
     assert distance("attention", edit.attention, file["out/attention"]) < TOLERANCE
     assert distance("fused", edit.image, file["out/fused"]) < TOLERANCE
@@ -64,13 +64,13 @@ def test_masks_and_picture(file: Mapping[str, np.ndarray], weights: GanimationWe
 
 def test_critic_and_expression_head(file: Mapping[str, np.ndarray], weights: GanimationWeights) -> None:
     with torch.no_grad():
-        verdict = weights.critic()(torch.from_numpy(file["in/image"]))
+        verdict = LAYOUT.network(weights, "critic")(torch.from_numpy(file["in/image"]))
     assert distance("critic", verdict.score, file["out/critic"]) < TOLERANCE
     assert distance("expression", verdict.units, file["out/expression"]) < TOLERANCE
 
 
 def test_gradient_penalty(file: Mapping[str, np.ndarray], weights: GanimationWeights) -> None:
-    critic = weights.critic()
+    critic = LAYOUT.network(weights, "critic")
     penalty = gradient_penalty(
         lambda x: critic(x).score,
         torch.from_numpy(file["in/image"]),

@@ -104,7 +104,7 @@ def test_the_generator_waits_for_the_critic(folder: Path) -> None:
     again = task(TINY)
     for name, optimizer in work.optimizers().items():
         again.optimizers()[name].load_state_dict(optimizer.state_dict())
-    assert again._updates() == 2
+    assert again.updates("critic") == 2
 
 
 def test_pairs_alone_need_no_critic(folder: Path) -> None:

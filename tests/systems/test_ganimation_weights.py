@@ -57,18 +57,18 @@ def test_reads_published_layouts(networks: dict, layout: str, tmp_path: Path) ->
             theirs["module.debug1.0.weight"] = torch.zeros(8, 20, 7, 7)
         paths[name] = tmp_path / f"{name}.pth"
         torch.save(theirs, paths[name])
-    weights = W.read_published(paths["generator"], paths["critic"])
+    weights = W.LAYOUT.read_published(paths["generator"], paths["critic"])
     assert weights.config == TINY
     for name, state in networks.items():
         assert set(weights.networks[name]) == set(state)
         assert all(torch.equal(weights.networks[name][k], v) for k, v in state.items())
-    alone = W.read(paths["generator"])
+    alone = W.LAYOUT.read(paths["generator"])
     assert alone.config.size == 128  # nothing in a generator tells it
     assert alone.config.width == TINY.width
     with pytest.raises(WeightsError, match="no critic"):
-        alone.critic()
-    with pytest.raises(WeightsError, match="critic alone"):
-        W.read(paths["critic"])
+        W.LAYOUT.network(alone, "critic")
+    with pytest.raises(WeightsError, match="no generator"):
+        W.LAYOUT.read(paths["critic"])
 
 
 def test_norms_without_scale_and_shift(networks: dict, tmp_path: Path) -> None:
@@ -81,14 +81,14 @@ def test_norms_without_scale_and_shift(networks: dict, tmp_path: Path) -> None:
                 outputs = 1 if key.startswith(("model.10", "model.13")) else 0  # those two are transposed
                 plain[key.replace(".weight", ".bias")] = torch.randn(value.shape[outputs])
     torch.save(plain, tmp_path / "30_net_gen.pth")
-    weights = W.read(tmp_path / "30_net_gen.pth")
+    weights = W.LAYOUT.read(tmp_path / "30_net_gen.pth")
 
     class Biased(torch.nn.Module):
         """Adds the biases back, so that the norms have something to remove."""
 
         def __init__(self) -> None:
             super().__init__()
-            self.inner = weights.generator()
+            self.inner = W.LAYOUT.network(weights, "generator")
             for name, module in self.inner.named_modules():
                 if isinstance(module, torch.nn.Conv2d | torch.nn.ConvTranspose2d) and name.startswith("trunk"):
                     key = re.sub(r"^trunk", "model", name).replace(".main.", ".conv_block.") + ".bias"
@@ -96,17 +96,17 @@ def test_norms_without_scale_and_shift(networks: dict, tmp_path: Path) -> None:
 
     image, units = torch.rand(1, 3, 32, 32) * 2 - 1, torch.rand(1, 17)
     with torch.no_grad():
-        a, b = weights.generator()(image, units), Biased().inner(image, units)
+        a, b = W.LAYOUT.network(weights, "generator")(image, units), Biased().inner(image, units)
     assert torch.allclose(a.image, b.image, atol=1e-5)
 
 
 @pytest.mark.parametrize("half", [False, True])
 def test_own_files(networks: dict, half: bool, tmp_path: Path) -> None:
-    weights = W.fit(networks, TINY, origin={"data": "mine"})
+    weights = W.LAYOUT.fit(networks, TINY, origin={"data": "mine"})
     weights.name = "ganimation-tiny"
     path = tmp_path / "w.safetensors"
-    W.save(path, weights, half)
-    again = W.read(path)
+    W.LAYOUT.save(path, weights, half)
+    again = W.LAYOUT.read(path)
     assert again.config == TINY
     assert again.name == "ganimation-tiny"
     assert again.origin == {"data": "mine"}
@@ -118,8 +118,8 @@ def test_own_files(networks: dict, half: bool, tmp_path: Path) -> None:
 
 def test_converts_once(networks: dict, tmp_path: Path) -> None:
     torch.save(_theirs(networks["generator"], "authors"), tmp_path / "net_epoch_30_id_G.pth")
-    W.convert(tmp_path / "net_epoch_30_id_G.pth", tmp_path / "w.safetensors", "mine")
-    again = W.load(tmp_path / "w.safetensors")
+    W.LAYOUT.convert(tmp_path / "net_epoch_30_id_G.pth", tmp_path / "w.safetensors", "mine")
+    again = W.LAYOUT.load(tmp_path / "w.safetensors")
     assert again.name == "mine"
     assert len(again.origin["sha256"]) == 64
     assert torch.equal(again.networks["generator"]["color.weight"], networks["generator"]["color.weight"])
@@ -127,7 +127,7 @@ def test_converts_once(networks: dict, tmp_path: Path) -> None:
 
 def _told(path: Path, *words: str) -> None:
     with pytest.raises(WeightsError) as caught:
-        W.read(path)
+        W.LAYOUT.read(path)
     text = str(caught.value)
     assert "\n" not in text
     assert str(path) in text
@@ -165,7 +165,7 @@ def test_code_in_a_checkpoint_is_refused(harm: Any, tmp_path: Path) -> None:
 
 def test_refuses_damaged_own_files(networks: dict, tmp_path: Path) -> None:
     path = tmp_path / "w.safetensors"
-    W.save(path, W.fit(networks, TINY))
+    W.LAYOUT.save(path, W.LAYOUT.fit(networks, TINY))
     data = path.read_bytes()
     path.write_bytes(data[: len(data) // 2])
     _told(path, "truncated")
@@ -173,9 +173,9 @@ def test_refuses_damaged_own_files(networks: dict, tmp_path: Path) -> None:
 
     save_file({"a": torch.zeros(1)}, path)
     _told(path, "no GANimation")
-    save_file({"a": torch.zeros(1)}, path, metadata={"format": W.FORMAT, "config": "{"})
+    save_file({"a": torch.zeros(1)}, path, metadata={"format": W.LAYOUT.layout, "config": "{"})
     _told(path, "damaged header")
-    save_file({"generator.a": torch.zeros(1)}, path, metadata={"format": W.FORMAT, "config": '{"depth": 3}'})
+    save_file({"generator.a": torch.zeros(1)}, path, metadata={"format": W.LAYOUT.layout, "config": '{"depth": 3}'})
     _told(path, "newer version")
 
 

@@ -12,10 +12,10 @@ torch = pytest.importorskip("torch")
 
 from parity import assert_close, read_reference, states, word  # noqa: E402
 
+from infinex.nn.ranger import RAdam  # noqa: E402
 from infinex.nn.vgg import CaffeFeatures, face_inside, features_apart  # noqa: E402
 from infinex.systems.latent_pose.losses import (  # noqa: E402
     LossWeights,
-    RAdam,
     dice,
     discriminator_hinge,
     generator_hinge,
@@ -45,7 +45,7 @@ def ref(tmp_path_factory: pytest.TempPathFactory) -> SimpleNamespace:
     averages = {k: own[k] for k in ("embedder", "generator")}
     args = argparse.Namespace(experiment_dir=pathlib.Path("runs"), lr=5e-5)
     torch.save(own | {"running_averages": averages, "args": args}, path)
-    networks = LAYOUT.networks(LAYOUT.read_published(path, config))
+    networks = LAYOUT.networks(LAYOUT.read_published(path, config=config))
     t = {k: torch.from_numpy(v) for k, v in file.items() if k != "config"}
     with torch.no_grad():
         each, pose = networks["embedder"](t["in/enc_rgbs"], t["in/pose_input_rgbs"][:, 0])

@@ -19,7 +19,7 @@ from infinex.systems.marionette.engine import MarionetteEngine, MarionetteOption
 from infinex.systems.marionette.losses import LossWeights  # noqa: E402
 from infinex.systems.marionette.model import CONFIGS, Critic, Marionette  # noqa: E402
 from infinex.systems.marionette.recipe import RECIPES, MarionetteTask, outline, task  # noqa: E402
-from infinex.systems.marionette.weights import MarionetteWeights, networks_of, read, save  # noqa: E402
+from infinex.systems.marionette.weights import LAYOUT, MarionetteWeights, networks_of  # noqa: E402
 
 TINY = RECIPES["marionette-tiny"]
 S = CONFIGS["marionette-tiny"].size
@@ -104,7 +104,7 @@ def test_ablations_lack_what_they_are_without() -> None:
 def test_weights_come_back(tmp_path: Path) -> None:
     made, path = task(TINY), tmp_path / "w.safetensors"
     made.save(path)
-    stored = read(path)
+    stored = LAYOUT.read(path)
     assert stored.config == TINY.sizes and stored.name == "marionette-tiny"
     other = task(TINY)
     other.load_file(path)
@@ -115,9 +115,9 @@ def test_weights_come_back(tmp_path: Path) -> None:
     task(replace(TINY, people=5)).load_file(path)
     with pytest.raises(WeightsError, match="does not fit the generator"):
         task(replace(TINY, attend=False)).load_file(path)
-    save(path, MarionetteWeights(TINY.sizes, {"critic": stored.networks["critic"]}))
+    LAYOUT.save(path, MarionetteWeights(TINY.sizes, {"critic": stored.networks["critic"]}))
     with pytest.raises(WeightsError, match="no generator"):
-        read(path)
+        LAYOUT.read(path)
 
 
 def test_wrong_numbers_are_refused() -> None:

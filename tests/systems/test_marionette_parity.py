@@ -22,7 +22,7 @@ from infinex.systems.marionette.losses import (  # noqa: E402
     perceptual,
 )
 from infinex.systems.marionette.model import Marionette, Sampler, positions  # noqa: E402
-from infinex.systems.marionette.weights import MarionetteWeights, fit, rename  # noqa: E402
+from infinex.systems.marionette.weights import LAYOUT, MarionetteWeights, rename  # noqa: E402
 
 pytestmark = pytest.mark.parity
 TOLERANCE = 1e-4
@@ -46,7 +46,7 @@ def state(file: Mapping[str, np.ndarray], network: str) -> dict[str, torch.Tenso
 @pytest.fixture(scope="module")
 def weights(file: Mapping[str, np.ndarray]) -> MarionetteWeights:
     networks = {"generator": rename(state(file, "marionet")), "critic": rename(state(file, "discriminator"))}
-    found = fit(networks)
+    found = LAYOUT.fit(networks)
     assert found.config.softmax == "item" and found.config.sigmoid and not found.config.aligned
     return found
 
@@ -72,7 +72,7 @@ def built(weights: MarionetteWeights, softmax: str) -> Marionette:
 
 @torch.no_grad()
 def test_codes_flow_and_moved_maps(file: Mapping[str, np.ndarray], weights: MarionetteWeights, inputs: dict) -> None:
-    network = weights.generator()
+    network = LAYOUT.network(weights, "generator")
     near(network.driver_encoder(inputs["driver_landmarks"]), file["out/driver_code"])
     seen = network.target_encoder(inputs["target_image"].flatten(0, 1), inputs["target_landmarks"].flatten(0, 1))
     near(seen.code, file["out/target_code"])
@@ -110,7 +110,7 @@ def test_three_readings_of_the_attention(
 
 @torch.no_grad()
 def test_the_decoder_and_one_picture(file: Mapping[str, np.ndarray], weights: MarionetteWeights, inputs: dict) -> None:
-    network = weights.generator()
+    network = LAYOUT.network(weights, "generator")
     known = network.know(inputs["target_image"], inputs["target_landmarks"])
     x = network.blender(network.driver_encoder(inputs["driver_landmarks"]), known.codes)
     for i, block in enumerate(network.decoder.blocks):
@@ -122,7 +122,7 @@ def test_the_decoder_and_one_picture(file: Mapping[str, np.ndarray], weights: Ma
 
 @torch.no_grad()
 def test_the_critic_and_its_losses(file: Mapping[str, np.ndarray], weights: MarionetteWeights, inputs: dict) -> None:
-    critic = weights.critic()
+    critic = LAYOUT.network(weights, "critic")
     real = critic(inputs["driver_image"], inputs["driver_landmarks"])
     fake = critic(torch.from_numpy(file["out/image"]), inputs["driver_landmarks"])
     near(real.score, file["out/discriminator/real"])

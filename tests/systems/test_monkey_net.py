@@ -84,7 +84,7 @@ def test_a_file_comes_back_and_begins_a_run(tmp_path: Path) -> None:
     made = task(_recipe())
     torch.manual_seed(1)
     comes_back(made, task(_recipe()), tmp_path / "weights.safetensors")
-    with pytest.raises(WeightsError, match="do not fit the"):
+    with pytest.raises(WeightsError, match="does not fit the"):
         task(MonkeyRecipe(config="monkey-net-tiny")).load_file(tmp_path / "weights.safetensors")
     with pytest.raises(InputError, match="there are monkey-net-vox"):
         samples(_recipe(config="other"), tmp_path, "train")

@@ -51,7 +51,7 @@ def ref(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
     )  # fmt: skip
     path = tmp_path_factory.mktemp("monkey") / "00000001-checkpoint.pth.tar"
     torch.save(states(file) | {"epoch": 1, "it": 7}, path)
-    networks = LAYOUT.networks(LAYOUT.read_published(path, config))
+    networks = LAYOUT.networks(LAYOUT.read_published(path, config=config))
     tensor = {k: torch.from_numpy(v) for k, v in file.items() if k != "config"}
     with torch.no_grad():
         source, driving = (networks["detector"](tensor[f"in/{k}"][:, :, 0]) for k in ("source", "driving"))

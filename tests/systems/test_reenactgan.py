@@ -23,7 +23,7 @@ from infinex.systems.reenactgan import recipe as recipes  # noqa: E402
 from infinex.systems.reenactgan.augment import Augmentation, drawn, matrix, moved  # noqa: E402
 from infinex.systems.reenactgan.model import CONFIGS, networks_of  # noqa: E402
 from infinex.systems.reenactgan.samples import boundary_maps  # noqa: E402
-from infinex.systems.reenactgan.weights import load, read_published, save, untrained  # noqa: E402
+from infinex.systems.reenactgan.weights import LAYOUT, model_of  # noqa: E402
 from infinex.training.recipes import Entry  # noqa: E402
 
 LOOKS = 8
@@ -76,7 +76,7 @@ def test_every_stage_learns(runs: dict[str, Path]) -> None:
 
 def test_a_stage_hands_on_what_it_was_given(runs: dict[str, Path]) -> None:
     """Frozen networks come out as they went in, statistics too; the last file has the whole person."""
-    files = {n: load(r / "weights.safetensors") for n, r in runs.items()}
+    files = {n: LAYOUT.load(r / "weights.safetensors") for n, r in runs.items()}
     assert set(files["boundary"].networks) == {"boundary", "align", "pca"}
     assert set(files["transformer"].networks) == {"boundary", "align", "pca", "decoder", "transformer"}
     assert files["transformer"].origin == {"person": "p0", "maps": "network"}
@@ -87,7 +87,7 @@ def test_a_stage_hands_on_what_it_was_given(runs: dict[str, Path]) -> None:
 
 def test_components_are_those_of_the_landmarks(runs: dict[str, Path]) -> None:
     """Rows are orthonormal, the strongest first, and the mean lies at 0."""
-    line = load(runs["boundary"] / "weights.safetensors").networks["pca"]
+    line = LAYOUT.load(runs["boundary"] / "weights.safetensors").networks["pca"]
     axes, bias = line["pca.0.weight"], line["pca.0.bias"]
     assert torch.allclose(axes @ axes.T, torch.eye(212), atol=1e-4)
     tally = recipes.Tally(3)
@@ -104,7 +104,7 @@ def test_a_run_goes_on_where_it_was(data: Path, runs: dict[str, Path], tmp_path:
     from infinex.training.trainer import train
 
     start = f"start_from={runs['decoder'] / 'weights.safetensors'}"
-    recipe = recipes.TransformerRecipe(**SMALL, person="p0", sources=1, critic_width=4, maps="mesh")
+    recipe = recipes.TransformerRecipe(**SMALL, person="p0", sources=1, critic_width=4)
     whole = train(entry(recipe), data, tmp_path / "whole", [*RUN, "max_steps=4", start])
     train(entry(recipe), data, tmp_path / "parts", [*RUN, "max_steps=2", start])
     parts = train(entry(recipe), None, tmp_path / "parts", ["max_steps=4"], resume=True)
@@ -130,6 +130,9 @@ def test_what_does_not_fit_is_said(data: Path, runs: dict[str, Path], tmp_path: 
         recipes.task(recipes.TransformerRecipe(**SMALL)).load_file(runs["boundary"] / "weights.safetensors")
     with pytest.raises(WeightsError, match="has the decoder of p0: go on by --set person=p0"):
         recipes.task(recipes.TransformerRecipe(**SMALL, person="p1")).load_file(runs["decoder"] / "weights.safetensors")
+    other = recipes.task(recipes.TransformerRecipe(**SMALL, person="p0", maps="mesh"))
+    with pytest.raises(WeightsError, match="taught with maps=network: go on by --set maps=network"):
+        other.load_file(runs["decoder"] / "weights.safetensors")
     with pytest.raises(WeightsError, match="nobody's face can be drawn"):
         load_engine("reenactgan", None, str(runs["boundary"]))
     with pytest.raises(WeightsError, match="infinex train reenactgan-128-boundary"):
@@ -162,7 +165,7 @@ def test_maps_follow_a_picture_that_moves(data: Path) -> None:
 @pytest.fixture(scope="module")
 def file(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("weights") / "nobody.safetensors"
-    untrained(path)
+    LAYOUT.untrained(path, "reenactgan-64")
     return path
 
 
@@ -207,18 +210,18 @@ def test_a_published_folder_is_read(tmp_path: Path, monkeypatch: pytest.MonkeyPa
                folder / "v8_net_boundary_detection.pth")  # fmt: skip
     torch.save(nets["decoder"].state_dict(), folder / "Anna_net_decoder.pth")
     with pytest.raises(WeightsError, match="lacks"):
-        read_published(folder)
+        LAYOUT.read_published(folder)
     torch.save(nets["transformer"].state_dict(), folder / "Anna_net_transformer.pth")
-    read = read_published(folder)
+    read = LAYOUT.read_published(folder)
     assert replace(read.config, align=8, align_hidden=64, points=106) == config
-    save(tmp_path / "ours.safetensors", read)
+    LAYOUT.save(tmp_path / "ours.safetensors", read)
     image = torch.rand(1, 3, 64, 64) * 2 - 1
-    again = load(tmp_path / "ours.safetensors").model()(image)[1]
-    assert torch.equal(again, read.model()(image)[1])
+    again = model_of(LAYOUT.load(tmp_path / "ours.safetensors"))(image)[1]
+    assert torch.equal(again, model_of(read)(image)[1])
     assert load_engine("reenactgan", None, str(folder)).name == "reenactgan"
     monkeypatch.setenv("INFINEX_WEIGHTS", str(tmp_path / "store"))
     registry.add("reenactgan-person", folder)
     assert torch.equal(load_engine("reenactgan", None, "reenactgan-person").model(image)[1], again)
     torch.save(nets["decoder"].state_dict(), folder / "Bert_net_decoder.pth")
     with pytest.raises(WeightsError, match="one person's files"):
-        read_published(folder)
+        LAYOUT.read_published(folder)

@@ -18,7 +18,7 @@ from infinex.nn.vgg import STAGES_16, VGG16  # noqa: E402
 from infinex.systems.reenactgan import losses  # noqa: E402
 from infinex.systems.reenactgan.augment import matrix, moved  # noqa: E402
 from infinex.systems.reenactgan.model import Decoder, Transformer, as_evaluated  # noqa: E402
-from infinex.systems.reenactgan.weights import ReenactganWeights, fit, rename  # noqa: E402
+from infinex.systems.reenactgan.weights import LAYOUT, ReenactganWeights, model_of, rename  # noqa: E402
 
 pytestmark = pytest.mark.parity
 THEIRS = {"boundary": "boundary_detection", "transformer": "transformer", "decoder": "decoder", "align": "align"}
@@ -48,7 +48,7 @@ def state(file: Mapping[str, np.ndarray], network: str) -> dict[str, torch.Tenso
 
 @pytest.fixture(scope="module")
 def weights(file: Mapping[str, np.ndarray]) -> ReenactganWeights:
-    return fit({ours: rename(ours, state(file, theirs)) for ours, theirs in THEIRS.items()})
+    return LAYOUT.fit({ours: rename(ours, state(file, theirs)) for ours, theirs in THEIRS.items()})
 
 
 def near(name: str, ours: torch.Tensor, theirs: np.ndarray, relative: bool = False, tolerance: float = 1e-4) -> None:
@@ -60,11 +60,11 @@ def near(name: str, ours: torch.Tensor, theirs: np.ndarray, relative: bool = Fal
 
 
 def test_the_chain_in_evaluation_mode(file: Mapping[str, np.ndarray], weights: ReenactganWeights) -> None:
-    model = weights.model()
+    model = model_of(weights)
     with torch.no_grad():
         first, last = model.networks["boundary"](torch.from_numpy(file["in/face"]))
         own, image = model.drawn(last)
-        align = weights.network("align")(own)
+        align = LAYOUT.network(weights, "align")(own)
     near("first stack", first[..., ::2, ::2], file["out/boundary_first_stack_stride2"], relative=True)
     near("boundary", last, file["out/boundary"], relative=True)
     near("transformed", own[..., ::2, ::2], file["out/transformed_stride2"])
@@ -86,7 +86,7 @@ class _Mask(nn.Module):
 
 def test_the_published_evaluation(file: Mapping[str, np.ndarray], weights: ReenactganWeights) -> None:
     """Statistics of the one picture, and dropout: nobody there ever leaves training mode."""
-    model = weights.model()
+    model = model_of(weights)
     with torch.no_grad(), as_evaluated(dict(model.networks), "statistics"):
         first, last = model.networks["boundary"](torch.from_numpy(file["in/face"]))
         own, image = model.drawn(last)
@@ -94,7 +94,7 @@ def test_the_published_evaluation(file: Mapping[str, np.ndarray], weights: Reena
     near("boundary", last[..., ::2, ::2], file["out/batch_statistics/boundary_stride2"], relative=True)
     near("transformed", own[..., ::2, ::2], file["out/batch_statistics/transformed_stride2"])
     near("image", image[..., ::4, ::4], file["out/batch_statistics/image_stride4"])
-    align = weights.network("align")
+    align = LAYOUT.network(weights, "align")
     with torch.no_grad(), as_evaluated({"align": align}, "statistics"):
         near("align", align(torch.cat([own, own])), file["out/batch_statistics/align"], relative=True)
     # Running statistics are as they were.
@@ -111,7 +111,7 @@ def test_the_published_evaluation(file: Mapping[str, np.ndarray], weights: Reena
 
 
 def test_published_evaluation_switches_dropout_on(weights: ReenactganWeights) -> None:
-    model = weights.model()
+    model = model_of(weights)
     with as_evaluated(dict(model.networks), "published"):
         modes = {type(m).__name__: m.training for m in model.networks["decoder"].modules()}
     assert (
@@ -144,7 +144,7 @@ def _transformers(
         nets[name].load_state_dict(state(trained, name))
     pca = nn.Linear(*trained["state/pca/pca.0.weight"].shape[::-1])
     pca.load_state_dict({k.removeprefix("pca.0."): v for k, v in state(trained, "pca").items()})
-    return nets, weights.network("align").train(), pca
+    return nets, LAYOUT.network(weights, "align").train(), pca
 
 
 def test_transformer_losses(
@@ -188,8 +188,8 @@ def test_decoder_losses(
 ) -> None:
     """The critic sees maps that are cut at 0, as published; halves, weights and slopes."""
     out = {k.removeprefix("out/decoder/"): v for k, v in trained.items() if k.startswith("out/decoder/")}
-    boundary = weights.network("boundary").train()
-    decoder: Decoder = weights.network("decoder")  # type: ignore[assignment]
+    boundary = LAYOUT.network(weights, "boundary").train()
+    decoder: Decoder = LAYOUT.network(weights, "decoder")  # type: ignore[assignment]
     decoder.train()
     for part in decoder.modules():
         if isinstance(part, nn.Dropout):

@@ -18,7 +18,7 @@ from infinex.systems.stargan.engine import StarganEngine, StarganOptions, open_e
 from infinex.systems.stargan.faces import ATTRIBUTES, Faces, Labelled, read_faces  # noqa: E402
 from infinex.systems.stargan.model import CELEBA, EMOTIONS, told  # noqa: E402
 from infinex.systems.stargan.recipe import RECIPES, LabelledFaces, StarganTask  # noqa: E402
-from infinex.systems.stargan.weights import load, read_published  # noqa: E402
+from infinex.systems.stargan.weights import LAYOUT  # noqa: E402
 from infinex.training.data import Kept  # noqa: E402
 
 TINY = RECIPES["stargan-tiny"]
@@ -133,7 +133,7 @@ def test_a_few_pictures_are_learnt_by_heart() -> None:
 def test_files(tmp_path: Path) -> None:
     task = StarganTask(replace(TINY, second="elsewhere", second_labels=("a", "b")))
     task.save(tmp_path / "w.safetensors")
-    weights = load(tmp_path / "w.safetensors")
+    weights = LAYOUT.load(tmp_path / "w.safetensors")
     assert weights.config == task.config and weights.config.second == ("a", "b")
     again = StarganTask(task.recipe)
     again.load_file(tmp_path / "w.safetensors")
@@ -142,7 +142,7 @@ def test_files(tmp_path: Path) -> None:
             assert torch.equal(value, task.networks[name].state_dict()[key])
     torch.save({"weight": torch.zeros(1)}, tmp_path / "other.ckpt")
     with pytest.raises(WeightsError):
-        read_published(tmp_path / "other.ckpt")
+        LAYOUT.read_published(tmp_path / "other.ckpt")
 
 
 def test_what_the_generator_is_told_of_two_sets() -> None:
@@ -167,6 +167,9 @@ def test_the_engine_says_what_it_lacks(tmp_path: Path) -> None:
     task.save(tmp_path / "w.safetensors")
     with pytest.raises(InputError, match="say which hold"):
         StarganEngine(tmp_path / "w.safetensors")
+    StarganTask(replace(TINY, labels=("neutral",))).save(tmp_path / "neutral.safetensors")
+    with pytest.raises(InputError, match="neutral alone"):
+        StarganEngine(tmp_path / "neutral.safetensors")
     with pytest.raises(InputError, match="know no Hat"):
         StarganEngine(tmp_path / "w.safetensors", StarganOptions(labels="Hat"))
     assert StarganEngine(tmp_path / "w.safetensors", StarganOptions(labels="Young, Male"))._fixed.tolist() == [

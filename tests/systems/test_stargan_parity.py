@@ -13,7 +13,7 @@ torch = pytest.importorskip("torch")
 
 from infinex.systems.stargan.losses import HAIR, LossWeights, critic_terms, display_labels, generator_terms  # noqa: E402
 from infinex.systems.stargan.model import CELEBA, told  # noqa: E402
-from infinex.systems.stargan.weights import StarganWeights, fit, rename, sizes_of  # noqa: E402
+from infinex.systems.stargan.weights import LAYOUT, StarganWeights, rename, sizes_of  # noqa: E402
 
 pytestmark = pytest.mark.parity
 TOLERANCE = 1e-4
@@ -41,7 +41,7 @@ def weights_of(file: Mapping[str, np.ndarray], suffix: str) -> StarganWeights:
         prefix = f"state/{theirs}/"
         state = {k.removeprefix(prefix): torch.from_numpy(v) for k, v in file.items() if k.startswith(prefix)}
         networks[ours] = rename(state)
-    return fit(networks)
+    return LAYOUT.fit(networks)
 
 
 def tensor(file: Mapping[str, np.ndarray], name: str) -> torch.Tensor:
@@ -58,7 +58,10 @@ def test_sizes_are_read_off_the_tensors(file: Mapping[str, np.ndarray]) -> None:
     assert (one.config.size, one.config.width, one.config.blocks, one.config.critic_depth) == (64, 8, 2, 4)
     assert one.config.labels == CELEBA and not one.config.second
     assert (two.config.width, len(two.config.labels), len(two.config.second)) == (4, 5, 4)
-    assert replace(sizes_of(one.networks["generator"]), size=64, critic_width=8, critic_depth=4) == one.config
+    assert (
+        replace(sizes_of({"generator": one.networks["generator"]}), size=64, critic_width=8, critic_depth=4)
+        == one.config
+    )
 
 
 @pytest.mark.parametrize("case", CASES)
@@ -68,7 +71,7 @@ def test_pictures_and_both_players(file: Mapping[str, np.ndarray], case: str) ->
     config = weights.config
     count = len(config.second if which else config.labels)
     # Losses follow the networks in training mode, as published; there is nothing in them that differs by mode.
-    generator, critic = weights.generator(), weights.critic()
+    generator, critic = (LAYOUT.network(weights, n) for n in ("generator", "critic"))
     image, alpha = tensor(file, "in/image"), tensor(file, "in/alpha").reshape(-1)
     labels, wanted = (labels_of(file, f"{name}_{end}", count) for end in ("source", "target"))
 
@@ -99,7 +102,7 @@ def test_pictures_and_both_players(file: Mapping[str, np.ndarray], case: str) ->
 
 def test_critic(file: Mapping[str, np.ndarray]) -> None:
     with torch.no_grad():
-        verdict = weights_of(file, "").critic()(tensor(file, "in/image"))
+        verdict = LAYOUT.network(weights_of(file, ""), "critic")(tensor(file, "in/image"))
     assert (verdict.score - tensor(file, "out/critic")[:, 0]).abs().max() < TOLERANCE
     assert (verdict.labels - tensor(file, "out/class_logits")).abs().max() < TOLERANCE
 
@@ -107,7 +110,7 @@ def test_critic(file: Mapping[str, np.ndarray]) -> None:
 def test_running_statistics_are_not_used(file: Mapping[str, np.ndarray]) -> None:
     weights = weights_of(file, "")
     with torch.no_grad():
-        made = weights.generator()(tensor(file, "in/image"), tensor(file, "in/label_target"))
+        made = LAYOUT.network(weights, "generator")(tensor(file, "in/image"), tensor(file, "in/label_target"))
     assert (made - tensor(file, "out/image_if_running_statistics_were_used")).abs().max() > 0.01
 
 

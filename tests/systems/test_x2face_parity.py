@@ -26,7 +26,7 @@ def _read(file: Mapping, folder: Path, config: X2FaceConfig, name: str = "x2face
     if name == "x2face":
         for part in ("posereg", "posetobottle"):
             torch.save({"state_dict": state[part]}, folder / f"{part}.pth")
-    return LAYOUT.networks(LAYOUT.read_published(folder / "x2face_model.pth", config))
+    return LAYOUT.networks(LAYOUT.read_published(folder / "x2face_model.pth", config=config))
 
 
 @pytest.fixture(scope="module")

@@ -9,6 +9,7 @@ import numpy as np
 
 from infinex.face import topology as top
 from infinex.media.sink import open_sink
+from infinex.training.data import Clip, beside
 
 SIDE = 64
 
@@ -51,8 +52,9 @@ def make(folder: Path, looks: int, people: int = 4, held: int = 1, frames: int =
             for p in points:
                 sink.write(picture(i, p))
         split = "test" if i >= people - held else "train"
+        clip = Clip(f"c{i}", path, f"p{i}", split, frames, 25.0, SIDE, SIDE)
         rows.append(f"c{i}.mp4,clips/c{i}.mp4,{split},p{i},ok,,0,{frames / 25},{frames},25,{SIDE},{SIDE}")
-        known = folder / ".frames" / f"c{i}-mesh478-{looks}.npz"
+        known = beside(folder / ".frames", clip, f"mesh478-{looks}.npz")
         np.savez(known, frames=np.arange(frames), points=points.astype(np.float32))
     (folder / "manifest.csv").write_text("\n".join(rows) + "\n")
     return folder

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable
 from pathlib import Path
 
@@ -14,6 +15,7 @@ from torch import nn  # noqa: E402
 
 from infinex.errors import InputError  # noqa: E402
 from infinex.face.topology import mirror  # noqa: E402
+from infinex.training.data import Clip, beside  # noqa: E402
 from infinex.training.task import Players, frozen, plain  # noqa: E402
 from infinex.training.tracked import MeshTeacher, TrackedClips  # noqa: E402
 
@@ -27,7 +29,8 @@ class Fabric:
 
 def players() -> Players:
     torch.manual_seed(0)
-    made = Players({"maker": nn.Linear(2, 2), "critic": nn.Linear(2, 1)})
+    made = Players()
+    made.networks = {"maker": nn.Linear(2, 2), "critic": nn.Linear(2, 1)}
     made._optimizers = {n: torch.optim.SGD(net.parameters(), 0.1) for n, net in made.networks.items()}
     return made
 
@@ -82,3 +85,18 @@ def test_landmarks_need_a_place_to_be_kept(dataset: Callable[..., Path]) -> None
     (folder / ".frames").write_text("")  # where they would lie
     with pytest.raises(InputError, match="landmarks are kept beside the clips"):
         TrackedClips(folder, "train", 64, cache_gb=0.0)
+
+
+def test_what_was_made_of_a_clip_that_changed_is_not_used(tmp_path: Path) -> None:
+    """Even where the new one is older; what was made of another clip with a like name stays."""
+    clips = [Clip(n, tmp_path / f"{n}.mp4", "p", "train", 1, 25.0, 8, 8) for n in ("a", "a-b")]
+    for clip in clips:
+        clip.path.write_bytes(b"one")
+    first, other = (beside(tmp_path, c, "heard.npy") for c in clips)
+    for path in (first, other, tmp_path / "a-heard.npy"):
+        path.write_bytes(b"")
+    assert beside(tmp_path, clips[0], "heard.npy") == first and first.is_file()
+    clips[0].path.write_bytes(b"another")
+    os.utime(clips[0].path, (0, 0))
+    new = beside(tmp_path, clips[0], "heard.npy")
+    assert new != first and not first.exists() and not (tmp_path / "a-heard.npy").exists() and other.is_file()

@@ -21,7 +21,7 @@ from infinex.errors import InfinexError, InputError, OutputError, WeightsError  
 from infinex.systems.fomm import recipe as fomm  # noqa: E402
 from infinex.systems.fomm.losses import LossWeights  # noqa: E402
 from infinex.systems.fomm.model import CONFIGS, FommConfig  # noqa: E402
-from infinex.systems.fomm.weights import load  # noqa: E402
+from infinex.systems.fomm.weights import LAYOUT  # noqa: E402
 from infinex.training import run as run_folder  # noqa: E402
 from infinex.training import trainer  # noqa: E402
 from infinex.training.recipes import Entry, changed, find_recipe  # noqa: E402
@@ -63,7 +63,7 @@ def test_a_run_leaves_everything(dataset: Callable[..., Path], tmp_path: Path) -
     assert any((run / "tensorboard").iterdir())
     described = json.loads((run / "recipe.json").read_text())
     assert described["recipe"] == "test" and described["set"] == ["panel_every=4"]
-    assert load(run / "weights.safetensors").config == SMALL
+    assert LAYOUT.load(run / "weights.safetensors").config == SMALL
 
 
 def test_a_killed_run_goes_on_as_if_nothing_had_happened(dataset: Callable[..., Path], tmp_path: Path) -> None:
@@ -85,7 +85,7 @@ def test_a_killed_run_goes_on_as_if_nothing_had_happened(dataset: Callable[..., 
     trainer.train(entry(), None, run, resume=True, say=notes.append)
     assert rows(run) == rows(whole)
     assert rows(run, "held.csv") == rows(whole, "held.csv")
-    a, b = load(run / "weights.safetensors"), load(whole / "weights.safetensors")
+    a, b = LAYOUT.load(run / "weights.safetensors"), LAYOUT.load(whole / "weights.safetensors")
     assert all(torch.equal(v, b.networks["generator"][k]) for k, v in a.networks["generator"].items())
 
 
@@ -284,4 +284,4 @@ def test_two_processes_train_together(dataset: Callable[..., Path], tmp_path: Pa
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-2000:]
     assert [int(r["step"]) for r in rows(run)] == [1, 2, 3]
-    assert load(run / "weights.safetensors").config == SMALL
+    assert LAYOUT.load(run / "weights.safetensors").config == SMALL

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from infinex.engine import Engine, Proportions, Setting, Source
 from infinex.systems.crossid_gan.model import AT_WORK
 from infinex.systems.crossid_gan.recipe import motion_picture
-from infinex.systems.crossid_gan.weights import CrossIdWeights, read
+from infinex.systems.crossid_gan.weights import LAYOUT, CrossIdWeights
 from infinex.systems.outlined import OutlinedFace, seen
 from infinex.systems.registry import trained
 
@@ -61,7 +61,7 @@ class CrossIdEngine(Engine):
     ) -> None:
         self.options, self.device = options or CrossIdOptions(), torch.device(device)
         self.size, self.lines = weights.config.size, weights.config.lines
-        self._motion, self._content, self._generator = (n.to(self.device) for n in weights.loaded(*AT_WORK))
+        self._motion, self._content, self._generator = (LAYOUT.network(weights, n).to(self.device) for n in AT_WORK)
 
     def prepare(self, source: Source, setting: Setting = Setting()) -> PreparedCrossId:  # noqa: B008
         """Look at the person once."""
@@ -91,4 +91,4 @@ def open_engine(options: CrossIdOptions, weights: str) -> CrossIdEngine:
     """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none, and where none are named."""
     path = trained(weights, "crossid-gan", "crossid-gan-small")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return CrossIdEngine(read(path), options, device)
+    return CrossIdEngine(LAYOUT.read(path), options, device)

@@ -14,14 +14,11 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from infinex.errors import InputError, option
 from infinex.face.drawn import BOUNDARIES, lines
 from infinex.face.pose import Pose, fit_pose
 from infinex.face.topology import mean_face
-from infinex.nn.files import load_networks
 from infinex.nn.losses import (
     StructuralPerceptualLoss,
     discriminator_adversarial,
@@ -29,10 +26,11 @@ from infinex.nn.losses import (
     reversed_gradient,
 )
 from infinex.nn.vgg import VGG19, VGGPerceptualLoss
-from infinex.systems.crossid_gan.model import CONFIGS, CrossIdConfig, networks_of
-from infinex.systems.crossid_gan.weights import CrossIdWeights, read, save
+from infinex.systems.crossid_gan.model import CrossIdConfig, networks_of
+from infinex.systems.crossid_gan.weights import LAYOUT
 from infinex.training.several import Colours, SeveralFrames
-from infinex.training.task import Adams, Fabric, TrainerOptions, checked, evaluating, grid, pixels
+from infinex.training.stored import StoredTask, sizes_of
+from infinex.training.task import Adams, Fabric, TrainerOptions, evaluating, frozen, grid, pixels, plain
 
 FRAMES = 3  # in a row, that the film critic sees
 UNIT = 0.38  # eye distance in a picture of landmarks, over its side
@@ -74,7 +72,7 @@ class CrossIdRecipe:
     @property
     def sizes(self) -> CrossIdConfig:
         """Sizes of the networks, with what the recipe changes in them."""
-        return replace(CONFIGS[self.config], people=self.people)
+        return replace(sizes_of(LAYOUT, self.config), people=self.people)
 
 
 # For a processor.
@@ -162,38 +160,28 @@ def task(recipe: CrossIdRecipe) -> CrossIdTask:
 
 
 def _check(recipe: CrossIdRecipe) -> None:
-    if recipe.config not in CONFIGS:
-        raise InputError(f"{option('set')} config={recipe.config}: there are {', '.join(CONFIGS)}")
     if recipe.people < 1:
         raise InputError(f"{option('set')} people={recipe.people}: it is at least 1")
 
 
-class CrossIdTask:
+class CrossIdTask(StoredTask):
     """The networks of a recipe and one training step, for the trainer every system shares."""
 
     panel = "content, own motion, prediction, the true frame, another's motion, prediction"
+    layout, spare = LAYOUT, "classifier"
 
     def __init__(self, recipe: CrossIdRecipe) -> None:
-        self.recipe, self.config = recipe, recipe.sizes
-        self.networks: dict[str, nn.Module] = networks_of(self.config)
+        self.recipe, self.config, self.name = recipe, recipe.sizes, recipe.config
+        self.networks = networks_of(self.config)
         self.perceptual: nn.Module = (
             VGGPerceptualLoss(VGG19.load(recipe.vgg)) if recipe.vgg else StructuralPerceptualLoss()
         ).requires_grad_(False)
         self._optimizers = Adams(self.networks, recipe.rate, recipe.betas)
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam per network; the same dictionary on every call."""
-        return self._optimizers
-
-    def schedulers(self) -> dict[str, LRScheduler]:
-        """Rates are constant."""
-        return {}
-
     def _strength(self) -> float:
         """By how much the classifier's gradient is turned round: it comes in over the first steps, as the optimiser
         counts them, so that a resumed run goes on in step."""
-        done = next((int(s["step"]) for s in self.optimizers()["classifier"].state.values()), 0)
-        return self.recipe.weights.identity * min(1.0, done / max(1, self.recipe.ramp))
+        return self.recipe.weights.identity * min(1.0, self.updates("classifier") / max(1, self.recipe.ramp))
 
     def _films(self, batch: dict[str, Tensor], content: Tensor) -> tuple[Tensor, Tensor]:
         """Codes (B, 3, code) of the others' motion, and films (B, 3, 3, S, S) in -1..1 of the source under it."""
@@ -227,16 +215,13 @@ class CrossIdTask:
             verdict = nets["film_critic"](real_films), nets["film_critic"](fake_films.detach())
             terms["film_critic"] = discriminator_adversarial(*verdict, "bce")
         if terms:
-            self._update([n for n in CRITICS if n in terms], checked(terms), fabric)
-            out |= {k: float(v.detach()) for k, v in terms.items()}
+            out |= plain(self.update([n for n in CRITICS if n in terms], terms, fabric))
 
         terms = {"reconstruction": w.reconstruction * ((made - real) ** 2).mean()}
         levels = self.perceptual.to(made.device)((made + 1) / 2, (real + 1) / 2)
         terms["features"] = w.features * torch.stack(list(levels)).sum()
         trained = [*MADE, "reader", "classifier"]
-        for name in CRITICS:
-            nets[name].requires_grad_(False)  # their gradients would be thrown away
-        try:
+        with frozen(*(nets[n] for n in CRITICS)):
             if w.adversarial:
                 fake = torch.cat([nets["critic"](p) for p in pictures])
                 terms["generator_gan"] = w.adversarial * generator_adversarial(fake, "bce")
@@ -248,15 +233,10 @@ class CrossIdTask:
             # The reader learns the code of real frames, and then says what the generated ones show.
             terms["reader"] = (nets["reader"](real) - own_code.detach()).abs().mean()
             if w.code:
-                nets["reader"].requires_grad_(False)
-                found = nets["reader"](films[:, 1])
-                nets["reader"].requires_grad_(True)
+                with frozen(nets["reader"]):
+                    found = nets["reader"](films[:, 1])
                 terms["code"] = w.code * (found - code[:, 1]).abs().mean()
-            self._update(trained, checked(terms), fabric)
-        finally:
-            for name in (*CRITICS, "reader"):
-                nets[name].requires_grad_(True)
-        out |= {k: float(v.detach()) for k, v in terms.items()}
+            out |= plain(self.update(trained, terms, fabric))
         return out | {"accuracy": accuracy}
 
     def told_apart(self, codes: Tensor, whose: Tensor) -> tuple[Tensor, float]:
@@ -265,15 +245,6 @@ class CrossIdTask:
         It learns to tell whose motion it is, the encoder behind the codes learns to let nothing be told."""
         scores = self.networks["classifier"](reversed_gradient(codes, self._strength()))
         return F.cross_entropy(scores, whose), float((scores.detach().argmax(1) == whose).float().mean())
-
-    def _update(self, names: list[str], terms: dict[str, Tensor], fabric: Fabric) -> None:
-        optimizers = [self.optimizers()[n] for n in names]
-        for optimizer in optimizers:
-            optimizer.zero_grad(set_to_none=True)
-        fabric.backward(torch.stack(list(terms.values())).sum())
-        for optimizer in optimizers:
-            optimizer.step()
-            optimizer.zero_grad(set_to_none=True)
 
     def _shown(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor]:
         """The last frame made of the source's own motion, and the middle one of another's; in -1..1."""
@@ -302,20 +273,3 @@ class CrossIdTask:
             pixels(batch["image"]), pixels(own), pixels(made, -1), pixels(batch["film"][:, -1]), pixels(theirs),
             pixels(other, -1),
         ])  # fmt: skip
-
-    def result(self) -> CrossIdWeights:
-        """The networks as they are, to be saved."""
-        states = {
-            name: {k: v.detach().cpu().float().contiguous().clone() for k, v in network.state_dict().items()}
-            for name, network in self.networks.items()
-        }
-        return CrossIdWeights(self.config, states, self.recipe.config)
-
-    def save(self, path: Path) -> None:
-        """Write the networks as they are as a file of weights."""
-        save(path, self.result())
-
-    def load_file(self, path: Path) -> None:
-        """Begin with the weights in a file; a classifier of other people stays as it is. Raises WeightsError."""
-        weights = read(path)
-        load_networks(self.networks, weights.networks, f"{path} does not fit", self.recipe.config, spare="classifier")

@@ -23,8 +23,8 @@ from infinex.systems.dae_gan.deforming import warp_terms
 from infinex.systems.dae_gan.model import Made, PoseEmbedder, networks_of
 from infinex.systems.dae_gan.weights import LAYOUT
 from infinex.training.data import ClipFrames, cache_folder, read_clips, to_chw
-from infinex.training.stored import StoredTask, numbers, sizes_of
-from infinex.training.task import Adams, Fabric, TrainerOptions, evaluating, grid, pixels
+from infinex.training.stored import StoredTask, sizes_of
+from infinex.training.task import Adams, Fabric, TrainerOptions, evaluating, grid, pixels, plain
 
 
 @dataclass(frozen=True)
@@ -117,13 +117,13 @@ class DaeTask(StoredTask):
             if w.matching:
                 levels = feature_matching(real.features, fake.features)
                 terms["feature_matching"] = w.matching * torch.stack(levels).mean()
-        done = self.advance(terms, fabric, *trained)
+        done = self.update(trained, terms, fabric)
         if critic is not None:
             face, picture = made.face.detach(), made.picture.detach()
             scores = critic(driving, face).score, critic(picture, face).score
             terms = {"discriminator_gan": discriminator_adversarial(*scores, recipe.adversary)}
-            done |= self.advance(terms, fabric, "discriminator")
-        return numbers(done)
+            done |= self.update(["discriminator"], terms, fabric)
+        return plain(done)
 
     def _scaled(self, made: Tensor, wanted: Tensor) -> Tensor:
         """Mean absolute difference at every scale, added up."""

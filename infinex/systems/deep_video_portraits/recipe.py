@@ -9,8 +9,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from infinex.errors import InputError, option
 from infinex.nn.files import load_networks
@@ -19,7 +17,7 @@ from infinex.systems.deep_video_portraits.losses import LossWeights, focused, re
 from infinex.systems.deep_video_portraits.model import CONFIGS, PortraitConfig, networks_of
 from infinex.systems.deep_video_portraits.weights import PortraitWeights, collected, load, save
 from infinex.systems.oneperson import Lesson, Part, Progress, Say, likeness, prepared
-from infinex.training.task import Adams, Fabric, TrainerOptions, checked, evaluating, grid, pixels
+from infinex.training.task import Adams, Fabric, Players, TrainerOptions, evaluating, frozen, grid, pixels, plain
 
 
 @dataclass(frozen=True)
@@ -84,7 +82,7 @@ def task(recipe: PortraitRecipe) -> PortraitTask:
     return PortraitTask(recipe)
 
 
-class PortraitTask:
+class PortraitTask(Players):
     """The networks of a recipe and one training step, for the trainer every system shares."""
 
     panel = "skin, places, eyes, made, frame"
@@ -95,14 +93,6 @@ class PortraitTask:
         if not recipe.weights.adversarial:
             del self.networks["critic"]
         self._optimizers = Adams(self.networks, recipe.rate, recipe.betas)
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam per network; the same dictionary on every call."""
-        return self._optimizers
-
-    def schedulers(self) -> dict[str, LRScheduler]:
-        """The rate stays."""
-        return {}
 
     def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
         """Update the critic, then the renderer; the terms, weighted.
@@ -116,24 +106,14 @@ class PortraitTask:
         if critic is not None:
             real = critic(torch.cat([window, frame], 1))
             fake = critic(torch.cat([window, made.detach()], 1))
-            said = checked({"critic": 0.5 * discriminator_adversarial(real, fake, r.adversary)})
-            self._update("critic", said, fabric)
-            critic.requires_grad_(False)
-        try:
+            said = {"critic": 0.5 * discriminator_adversarial(real, fake, r.adversary)}
+            self.update(["critic"], said, fabric)
+        with frozen(*([] if critic is None else [critic])):
             if critic is not None:
                 score = critic(torch.cat([window, made], 1))
-            terms = checked(renderer_terms(r.weights, made, frame, batch["focus"], score, r.adversary))
-            self._update("renderer", terms, fabric)
-        finally:
-            if critic is not None:
-                critic.requires_grad_(True)
-        return {k: float(v.detach()) for k, v in (said | terms).items()}
-
-    def _update(self, name: str, terms: dict[str, Tensor], fabric: Fabric) -> None:
-        optimizer = self.optimizers()[name]
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(torch.stack(list(terms.values())).sum())
-        optimizer.step()
+            terms = renderer_terms(r.weights, made, frame, batch["focus"], score, r.adversary)
+            self.update(["renderer"], terms, fabric)
+        return plain(said | terms)
 
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:

@@ -27,7 +27,7 @@ from infinex.systems.fomm.model import (
     bent,
     relative_motion,
 )
-from infinex.systems.fomm.weights import FommWeights, read
+from infinex.systems.fomm.weights import LAYOUT, FommWeights, model_of
 
 Image = NDArray[np.uint8]
 
@@ -171,10 +171,10 @@ class FommAnimator:
     @classmethod
     def from_weights(cls, weights: FommWeights | str | Path, **options: Any) -> FommAnimator:
         """From our own weights file, an official checkpoint, or weights already read."""
-        if not isinstance(weights, FommWeights):
-            weights = read(weights)
+        if isinstance(weights, (str, Path)):
+            weights = LAYOUT.read(weights)
         # Weights whose generator was not trained say so.
-        return cls(weights.model(), picture=weights.origin.get("picture") != "deformed", **options)
+        return cls(model_of(weights), picture=weights.origin.get("picture") != "deformed", **options)
 
     @torch.inference_mode()
     def prepare(self, source: Image) -> Encoded:

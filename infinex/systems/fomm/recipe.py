@@ -10,11 +10,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler, MultiStepLR
+from torch.optim.lr_scheduler import LRScheduler
 
 from infinex.errors import InputError, option
-from infinex.nn.files import load_networks
 from infinex.nn.geometry import ThinPlateTransform, inverse_2x2
 from infinex.nn.losses import Adversary, StructuralPerceptualLoss, bare
 from infinex.nn.vgg import VGG19, VGGPerceptualLoss
@@ -28,9 +26,20 @@ from infinex.systems.fomm.model import (
     build_discriminator,
 )
 from infinex.systems.fomm.teacher import FaceTeacher
-from infinex.systems.fomm.weights import FommWeights, read, save
+from infinex.systems.fomm.weights import LAYOUT
 from infinex.training.data import FramePairs
-from infinex.training.task import Adams, Fabric, TrainerOptions, checked, draw_keypoints, evaluating, grid, pixels
+from infinex.training.stored import StoredTask, sizes_of
+from infinex.training.task import (
+    Adams,
+    Fabric,
+    TrainerOptions,
+    checked,
+    draw_keypoints,
+    evaluating,
+    grid,
+    pixels,
+    plain,
+)
 
 
 @dataclass(frozen=True)
@@ -122,7 +131,7 @@ RECIPES: dict[str, FommRecipe] = {
 }  # fmt: skip
 
 
-class FommTask:
+class FommTask(StoredTask):
     """The networks of a recipe and one training step, for the trainer every system shares.
 
     The trainer may put wrapped networks and optimisers in place of the entries of `networks` and
@@ -131,11 +140,13 @@ class FommTask:
     """
 
     panel = "source, driving, occlusion, deformed source, prediction"
+    layout = LAYOUT
 
     def __init__(self, recipe: FommRecipe) -> None:
-        self.recipe, self.config = recipe, recipe.sizes
+        self.recipe, self.config, self.name = recipe, recipe.sizes, recipe.config
+        self.milestones, self.clip_gradient = recipe.milestones, recipe.clip_gradient
         model = FommModel(self.config)
-        self.networks: dict[str, nn.Module] = {"generator": model.generator, "detector": model.detector}
+        self.networks = {"generator": model.generator, "detector": model.detector}
         perceptual: nn.Module = VGGPerceptualLoss(VGG19.load(recipe.vgg)) if recipe.vgg else StructuralPerceptualLoss()
         self.losses = FommLosses(perceptual, recipe.weights, self._scales(), recipe.adversary)
         self.losses.requires_grad_(False)
@@ -155,18 +166,10 @@ class FommTask:
             raise ValueError(f"the discriminator looks at scales {sorted(extra)} that `scales` lacks")
         return self.recipe.scales
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam per network; the same dictionary on every call."""
-        return self._optimizers
-
     def schedulers(self) -> dict[str, LRScheduler]:
-        """One schedule per optimiser that is used, to be stepped once an epoch."""
+        """See `StoredTask`; of the optimisers that are used."""
         used = {"points": {"detector"}, "motion": {"generator"}}.get(self.recipe.alone, set(self.networks))
-        return {
-            name: MultiStepLR(optimizer, list(self.recipe.milestones), gamma=0.1)
-            for name, optimizer in self.optimizers().items()
-            if name in used
-        }
+        return {name: schedule for name, schedule in super().schedulers().items() if name in used}
 
     def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
         """Update all networks once by `source` and `driving` (B, 3, H, W) in 0..1; the terms, weighted.
@@ -178,9 +181,7 @@ class FommTask:
         parts = min(self.recipe.accumulate, len(source))
         pairs = list(zip(source.chunk(parts), driving.chunk(parts)))
         terms: dict[str, Tensor] = {}
-        optimizers = self.optimizers()
 
-        self._zero()
         shown: list[tuple[Tensor, Keypoints]] = []
         taught = batch["taught"].chunk(parts) if self.recipe.taught else [None] * len(pairs)
         if self.recipe.alone:
@@ -191,20 +192,16 @@ class FommTask:
             _accumulate(terms, losses, share)
             fabric.backward(_total(losses) * share)
             shown.append((rendering.prediction.detach(), Keypoints(*(t.detach() for t in keypoints))))
-        self._advance(optimizers, ("generator", "detector"))
+        self.advance(["generator", "detector"])
 
         if self.losses.adversarial:
-            # The generator's pass left its gradients in the discriminator too.
-            self._zero("discriminator")
             for (s, d), (prediction, keypoints) in zip(pairs, shown):
                 losses = self._discriminator_terms(d, prediction, keypoints)
                 share = len(s) / len(source)
                 _accumulate(terms, losses, share)
                 fabric.backward(_total(losses) * share)
-            self._advance(optimizers, ("discriminator",))
-        self._zero()
-        values = torch.stack([t.float() for t in terms.values()]).tolist()  # one transfer, not one per term
-        return dict(zip(terms, values))
+            self.advance(["discriminator"])
+        return plain(terms)
 
     def _alone(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
         """A step of the detector, or of the motion network behind it, towards what is taught."""
@@ -223,10 +220,7 @@ class FommTask:
             terms["taught_field"] = 100 * self.recipe.taught * terms["taught_field"]
             if self.recipe.deformed:
                 terms["deformed"] = self.recipe.deformed * (out.deformed - driving).abs().mean()
-        fabric.backward(_total(checked(terms)))
-        self._advance(self.optimizers(), (name,))
-        self._zero()
-        return {k: float(v.detach()) for k, v in terms.items()}
+        return plain(self.update([name], terms, fabric))
 
     def _generator_terms(
         self, source: Tensor, driving: Tensor, taught: Tensor | None = None
@@ -267,16 +261,6 @@ class FommTask:
         terms |= self.losses.penalty(lambda pyramid: plain(pyramid, points), truth, made)
         return checked(terms)
 
-    def _zero(self, *names: str) -> None:
-        for name in names or tuple(self.networks):
-            self.optimizers()[name].zero_grad(set_to_none=True)
-
-    def _advance(self, optimizers: dict[str, Optimizer], names: tuple[str, ...]) -> None:
-        for name in names:
-            if self.recipe.clip_gradient > 0:
-                nn.utils.clip_grad_norm_(self.networks[name].parameters(), self.recipe.clip_gradient)
-            optimizers[name].step()
-
     @torch.no_grad()
     def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
         """(B·H, 5·W, 3): source and driving with keypoints, occlusion, deformed, prediction of every pair."""
@@ -296,15 +280,9 @@ class FommTask:
         ]
         return grid(columns)
 
-    def weights(self) -> FommWeights:
-        """The networks as they are, to be saved."""
-        states = {
-            name: {k: v.detach().cpu().clone() for k, v in network.state_dict().items()}
-            for name, network in self.networks.items()
-        }
-        # Whoever uses weights must know that their generator was never asked for a picture.
-        origin = {"picture": "deformed"} if self.recipe.alone else {}
-        return FommWeights(self.config, states, self.recipe.config, origin)
+    def origin(self) -> dict[str, str]:
+        """Whoever uses weights must know that their generator was never asked for a picture."""
+        return {"picture": "deformed"} if self.recipe.alone else {}
 
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
@@ -321,27 +299,10 @@ class FommTask:
             **{k: float(v) for k, v in made.items()},
         }
 
-    def save(self, path: Path) -> None:
-        """Write the networks as they are to a file of weights."""
-        save(path, self.weights())
-
-    def load_file(self, path: Path) -> None:
-        """Begin with the weights in a file, ours or a published checkpoint. Raises WeightsError."""
-        self.load(read(path))
-
-    def load(self, weights: FommWeights) -> None:
-        """Begin with other weights; a discriminator of another kind stays as it is.
-
-        The author's two stages differ in the discriminator's inputs, so the second starts with a fresh one.
-        """
-        complaint = f"the weights are of {weights.name or 'another configuration'} and do not fit"
-        load_networks(self.networks, weights.networks, complaint, self.recipe.config, spare="discriminator")
-
 
 def task(recipe: FommRecipe) -> FommTask:
     """For the trainer. Raises InputError where the recipe contradicts itself."""
-    if recipe.config not in CONFIGS:
-        raise InputError(f"{option('set')} config={recipe.config}: there are {', '.join(CONFIGS)}")
+    sizes_of(LAYOUT, recipe.config)
     try:
         return FommTask(recipe)
     except ValueError as error:
@@ -350,8 +311,7 @@ def task(recipe: FommRecipe) -> FommTask:
 
 def samples(recipe: FommRecipe, folder: str | Path, split: str) -> FramePairs:
     """Pairs of frames of a prepared folder at the size of the networks; held-back ones as they are."""
-    if recipe.config not in CONFIGS:
-        raise InputError(f"{option('set')} config={recipe.config}: there are {', '.join(CONFIGS)}")
+    sizes_of(LAYOUT, recipe.config)
     train = split == "train"
     size = recipe.sizes.size
     teacher = FaceTeacher(recipe.sizes.keypoints) if recipe.taught and train else None

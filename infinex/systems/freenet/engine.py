@@ -13,16 +13,14 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from infinex.engine import Drive, Engine, Setting, Shown, Source
+from infinex.engine import Engine, Setting, Source
 from infinex.errors import WeightsError, option
-from infinex.face.portrait import SourceFace
-from infinex.motion import Rest
+from infinex.systems.driven import DrivenFace
 from infinex.systems.freenet.landmarks import discs, in_unit
-from infinex.systems.freenet.weights import FreenetWeights, read
+from infinex.systems.freenet.weights import LAYOUT, FreenetWeights, network
 from infinex.systems.registry import resolve
 from infinex.systems.window import RGB, Square, resized
 
-SEAM = 0.14  # width of the seam over the square's side
 LACKS = (
     "the engine freenet has no weights of its own: train some "
     "(infinex train freenet-128-converter, then freenet-128) and name the run's folder with"
@@ -36,42 +34,18 @@ class FreenetOptions:
     converter: Literal["auto", "yes", "no"] = "auto"  # no: landmarks as they are; auto: as in training
 
 
-class FreenetFace:
-    """One face of a portrait inside the engine; see `infinex.engine.Prepared`."""
+class FreenetFace(DrivenFace):
+    """See `DrivenFace`. What stands for the performer are the landmarks that the face was drawn under."""
 
     def __init__(self, source: Source, engine: FreenetEngine) -> None:
-        self.engine, self.face = engine, SourceFace(source.face.landmarks)
-        self.window = Square(source.image, source.face.landmarks)
-        self.box = self.window.box
-        self._full = self.window.full(source.image)
-        self._seam = self.window.seam(SEAM)[..., None]
+        super().__init__(source)
+        self.engine = engine
         self._image = engine.tensor(resized(self._full, engine.size))
         self._neutral = engine.points(self.window, source.face.landmarks)
-        self._driver: Square | None = None
-        self._last: tuple[RGB, RGB] | None = None
 
-    def begin(self, rest: Rest, image: RGB | None, points: NDArray | None) -> None:
-        """Start a performance from its reference frame, which says where the performer's square is."""
-        if image is None or points is None:
-            raise ValueError("this engine needs the driver's frames")
-        self._driver, self._last = Square(image, points), None
-
-    def draw(self, canvas: RGB, drive: Drive) -> Shown:
-        """Draw the face over its box; while the performer is out of sight the last picture stays.
-
-        What stands for the performer are the landmarks that the face was drawn under."""
-        assert self._driver is not None, "begin() comes first"
-        if drive.points is not None:
-            made, marks = self.engine.drawn(self._image, self._neutral, self.engine.points(self._driver, drive.points))
-            picture = resized(made, self.window.side).astype(np.float32)
-            picture = picture * self._seam + self._full.astype(np.float32) * (1 - self._seam)
-            self._last = np.clip(picture + 0.5, 0, 255).astype(np.uint8), marks
-        if self._last is None:
-            return Shown()
-        full, marks = self._last
-        x0, y0, x1, y1 = self.box
-        canvas[y0:y1, x0:x1] = self.window.inside(full)
-        return Shown(driving=lambda: marks)
+    def made(self, square: Square, image: RGB, points: NDArray) -> tuple[RGB, RGB]:
+        """See `DrivenFace`; the networks see no frame."""
+        return self.engine.drawn(self._image, self._neutral, self.engine.points(square, points))
 
 
 class FreenetEngine(Engine):
@@ -84,8 +58,8 @@ class FreenetEngine(Engine):
     def __init__(self, weights: FreenetWeights, converter: bool, device: str = "cpu") -> None:
         """Raises WeightsError where the weights lack what is wanted."""
         self.config, self.size, self.device = weights.config, weights.config.size, device
-        self.generator = weights.network("generator").to(device)
-        self.converter = weights.network("converter").to(device) if converter else None
+        self.generator = network(weights, "generator").to(device)
+        self.converter = network(weights, "converter").to(device) if converter else None
 
     def prepare(self, source: Source, setting: Setting = Setting()) -> FreenetFace:  # noqa: B008
         """Everything that depends on the portrait alone."""
@@ -119,6 +93,6 @@ def open_engine(options: FreenetOptions, weights: str) -> FreenetEngine:
         raise WeightsError(f"{LACKS} {option('weights')}")
     theirs = Path(weights)
     authors = (theirs / "latest_net_G.pth").is_file()
-    stored = read(theirs if authors else resolve(weights, "freenet"))
+    stored = LAYOUT.read(theirs if authors else resolve(weights, "freenet"))
     asked = options.converter if options.converter != "auto" else stored.origin.get("converter", "yes")
     return FreenetEngine(stored, asked == "yes", "cuda" if torch.cuda.is_available() else "cpu")

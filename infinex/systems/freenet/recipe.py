@@ -13,10 +13,8 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import Adam
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler, StepLR
+from torch.optim.lr_scheduler import LRScheduler, StepLR
 
-from infinex.errors import InputError, WeightsError, option
 from infinex.nn.layers import normal_
 from infinex.nn.losses import StructuralPerceptualLoss, discriminator_adversarial, generator_adversarial
 from infinex.nn.vgg import VGG16
@@ -32,11 +30,12 @@ from infinex.systems.freenet.losses import (
     squared_features,
     triplet_distance,
 )
-from infinex.systems.freenet.model import CONFIGS, FreenetConfig, networks_of, xavier_
+from infinex.systems.freenet.model import FreenetConfig, networks_of, xavier_
 from infinex.systems.freenet.samples import Expressions, Triples
-from infinex.systems.freenet.weights import FreenetWeights, read, save
+from infinex.systems.freenet.weights import LAYOUT
 from infinex.training.data import Samples
-from infinex.training.task import Fabric, Players, evaluating, frozen, grid, pixels, plain
+from infinex.training.stored import StoredTask, sizes_of
+from infinex.training.task import Adams, Fabric, evaluating, falling, frozen, grid, pixels, plain
 
 
 @dataclass(frozen=True)
@@ -51,9 +50,8 @@ class FreenetRecipe:
     @property
     def sizes(self) -> FreenetConfig:
         """Sizes of the networks. Raises InputError for a name that is not known."""
-        if self.config not in CONFIGS:
-            raise InputError(f"{option('set')} config={self.config}: there are {', '.join(CONFIGS)}")
-        return CONFIGS[self.config]
+        sizes: FreenetConfig = sizes_of(LAYOUT, self.config)
+        return sizes
 
 
 @dataclass(frozen=True)
@@ -100,46 +98,17 @@ RECIPES: dict[str, ConverterRecipe | GeneratorRecipe] = {
 }
 
 
-class _Stage(Players):
-    def __init__(self, recipe: FreenetRecipe, networks: dict[str, nn.Module], kept: tuple[str, ...] = ()) -> None:
-        self.config = recipe.sizes
-        super().__init__(networks)
-        self.name, self.kept = recipe.config, kept
-        self._origin: dict[str, str] = {}
-        self._freeze()
-
-    def _freeze(self) -> None:
-        for name in self.kept:
-            self.networks[name].requires_grad_(False).eval()
-
-    def save(self, path: Path) -> None:
-        """Write the networks as they are as a file of weights."""
-        save(path, FreenetWeights(self.config, self.states(list(self.networks)), self.name, self._origin))
-
-    def load_file(self, path: Path) -> None:
-        """Begin with the weights in a file. Raises WeightsError where they do not fit."""
-        weights = read(path)
-        if missing := [n for n in self.kept if n not in weights.networks]:
-            raise WeightsError(f"{path} has no {missing[0]}: it is the result of an earlier stage")
-        for name, state in weights.networks.items():
-            if name in self.networks:
-                try:
-                    self.networks[name].load_state_dict(state)
-                except RuntimeError:
-                    raise WeightsError(f"{path} has a {name} of other sizes than {self.name}") from None
-        self._freeze()
-
-
-class ConverterTask(_Stage):
+class ConverterTask(StoredTask):
     """Somebody's expression on somebody else's landmarks."""
 
     panel = "expression, the other at rest, as it should be, as converted"
+    layout, spare = LAYOUT, ""
 
     def __init__(self, recipe: ConverterRecipe) -> None:
-        self.r = recipe
+        self.r, self.config, self.name = recipe, recipe.sizes, recipe.config
         own = networks_of(recipe.sizes)
-        super().__init__(recipe, {n: xavier_(own[n]) for n in ("converter", "pair", "single")})
-        self._optimizers = {n: Adam(net.parameters(), recipe.rate, recipe.betas) for n, net in self.networks.items()}
+        self.networks = {n: xavier_(own[n]) for n in ("converter", "pair", "single")}
+        self._optimizers = Adams(self.networks, recipe.rate, recipe.betas)
 
     def schedulers(self) -> dict[str, LRScheduler]:
         """A tenth of the rate every `step_epochs`."""
@@ -197,31 +166,30 @@ def shown(points: Tensor, config: FreenetConfig) -> NDArray[np.uint8]:
     return pixels(nn.functional.interpolate(discs(points, config), size=size, mode="nearest"), -1)
 
 
-class GeneratorTask(_Stage):
+class GeneratorTask(StoredTask):
     """A face under landmarks."""
 
     panel = "face, the same person otherwise, drawn so, the other, their expression on the face"
+    layout, spare = LAYOUT, ""
 
     def __init__(self, recipe: GeneratorRecipe) -> None:
-        self.r = recipe
+        self.r, self.config, self.name = recipe, recipe.sizes, recipe.config
         own = networks_of(recipe.sizes)
-        kept = ("converter",) if recipe.converter else ()
-        networks = {n: own[n] for n in kept} | {n: normal_(own[n]) for n in ("generator", "critic")}
-        super().__init__(recipe, networks, kept)
-        self._origin = {"converter": "yes" if recipe.converter else "no"}
-        trained = {n: self.networks[n] for n in ("generator", "critic")}
-        self._optimizers = {n: Adam(net.parameters(), recipe.rate, recipe.betas) for n, net in trained.items()}
+        self.kept = ("converter",) if recipe.converter else ()
+        trained = {n: normal_(own[n]) for n in ("generator", "critic")}
+        self.networks = {n: own[n] for n in self.kept} | trained
+        self._optimizers = Adams(trained, recipe.rate, recipe.betas)
+        self.keep()
         self.vgg = VGG16.load(recipe.vgg, 3, normalised=not recipe.published) if recipe.vgg else None
         self.structure = StructuralPerceptualLoss()
 
     def schedulers(self) -> dict[str, LRScheduler]:
         """Constant rates that fall linearly to zero over the last epochs."""
-        first, last = self.r.epochs - self.r.decay_epochs, self.r.decay_epochs + 1
+        return falling(self.optimizers(), self.r.epochs, self.r.decay_epochs)
 
-        def share(epoch: int) -> float:
-            return 1.0 - max(0, epoch + 1 - first) / last
-
-        return {name: LambdaLR(optimizer, share) for name, optimizer in self.optimizers().items()}
+    def origin(self) -> dict[str, str]:
+        """See `StoredTask`."""
+        return {"converter": "yes" if self.r.converter else "no"}
 
     def _distances(self, device: torch.device) -> Distances:
         """Levels of the triplet loss, for pictures in -1..1."""

@@ -5,29 +5,16 @@ dictionary with its critics, and `latest_net_G.pth` of the generator; sizes are 
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from infinex.errors import WeightsError
-from infinex.nn.files import (
-    Networks,
-    State,
-    is_safetensors,
-    misfit,
-    read_checkpoint,
-    read_networks,
-    sha256,
-    state_dict_of,
-    write_networks,
-)
+from infinex.nn.files import Networks, State, state_dict_of
+from infinex.nn.stored import Layout
 from infinex.systems.freenet.model import CONFIGS, FreenetConfig, networks_of
 
-FORMAT = "infinex-freenet-1"
+FreenetWeights = Networks[FreenetConfig]
 IN_BEST = {"converter": "net_G", "pair": "net_D", "single": "net_Dr"}
 
 
@@ -55,88 +42,34 @@ def sizes_of(networks: Mapping[str, State]) -> FreenetConfig:
     return FreenetConfig(**v)
 
 
-@dataclass
-class FreenetWeights(Networks[FreenetConfig]):
-    """`converter` and `generator`, with or without their critics `pair`, `single` and `critic`."""
-
-    def network(self, name: str) -> Any:
-        """One of them, in evaluation mode. Raises WeightsError where it is not among these."""
-        if name not in self.networks:
-            stage = "freenet-converter" if name == "converter" else "freenet"
-            raise WeightsError(
-                f"{self.name or 'these weights'}: there is no {name} among them; infinex train {stage} makes one"
-            )
-        network = networks_of(self.config)[name]
-        network.load_state_dict(self.networks[name])
-        return network.eval()
-
-
-def fit(
-    networks: Mapping[str, State],
-    config: FreenetConfig | None = None,
-    what: str = "the checkpoint",
-    origin: Mapping[str, str] | None = None,
-) -> FreenetWeights:
-    """Weights checked against `config` or the sizes the tensors themselves tell."""
-    if not networks.get("converter") and not networks.get("generator"):
-        raise WeightsError(f"{what} is no FReeNet: it has neither converter nor generator")
-    if config is None:
-        try:
-            config = sizes_of(networks)
-        except (KeyError, StopIteration, IndexError):
-            raise WeightsError(f"{what} is a checkpoint of another model") from None
-    with torch.device("meta"):
-        expected = {n: net.state_dict() for n, net in networks_of(config).items()}
-    for network, state in networks.items():
-        if network not in expected:
-            raise WeightsError(f"{what} holds the unknown network {network}")
-        if why := misfit(state, expected[network]):
-            raise WeightsError(f"{what} does not fit: {network} {why}")
-    return FreenetWeights(config, {k: dict(v) for k, v in networks.items()}, origin=dict(origin or {}))
-
-
-def read_published(path: str | Path) -> FreenetWeights:
-    """A file of the authors' code, or a folder with `best.pth` and `latest_net_G.pth`. Raises WeightsError."""
-    path = Path(path)
-    files = [f for n in ("best.pth", "latest_net_G.pth") if (f := path / n).is_file()] if path.is_dir() else [path]
-    if not files:
+def files(path: Path) -> Sequence[Path]:
+    """A file of the authors' code, or those of a folder. Raises WeightsError."""
+    if not path.is_dir():
+        return [path]
+    found = [f for n in ("best.pth", "latest_net_G.pth") if (f := path / n).is_file()]
+    if not found:
         raise WeightsError(f"{path} holds neither best.pth nor latest_net_G.pth")
-    networks: dict[str, State] = {}
-    origin = {}
-    for file in files:
-        data = read_checkpoint(file)
-        origin[file.name] = sha256(file)
-        if isinstance(data, Mapping) and "net_G" in data:
-            for ours, theirs in IN_BEST.items():
-                if theirs in data:
-                    networks[ours] = state_dict_of(data[theirs], f"{file}: {theirs}")
-        else:
-            networks["generator"] = state_dict_of(data, str(file))
-    return fit(networks, None, str(path), origin)
+    return found
 
 
-def save(path: str | Path, weights: FreenetWeights) -> None:
-    """Write our own file, whole or not at all. Raises WeightsError."""
-    write_networks(Path(path), FORMAT, weights)
+def published(data: Any, path: Path) -> dict[str, State]:
+    """Converter and critics of `best.pth`, or the generator of `latest_net_G.pth`. Raises WeightsError."""
+    if isinstance(data, Mapping) and "net_G" in data:
+        return {
+            ours: state_dict_of(data[theirs], f"{path}: {theirs}") for ours, theirs in IN_BEST.items() if theirs in data
+        }
+    return {"generator": state_dict_of(data, str(path))}
 
 
-def load(path: str | Path) -> FreenetWeights:
-    """Read a file of `save`. Raises WeightsError."""
-    stored = read_networks(Path(path), FORMAT, FreenetConfig, "FReeNet")
-    weights = fit(stored.networks, stored.config, str(path), stored.origin)
-    weights.name = stored.name
-    return weights
+LAYOUT = Layout(
+    FreenetConfig, CONFIGS, networks_of, "FReeNet", "infinex-freenet-1", (), published, measured=sizes_of, files=files
+)
 
 
-def read(path: str | Path) -> FreenetWeights:
-    """Either kind. Raises WeightsError."""
-    return load(path) if is_safetensors(Path(path)) else read_published(path)
-
-
-def untrained(path: str | Path, config: str = "freenet-64", seed: int = 0) -> None:
-    """Write networks as they are before training: enough to try the engine, and nothing to look at."""
-    sizes = CONFIGS[config]
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        states: dict[str, dict[str, Tensor]] = {n: net.state_dict() for n, net in networks_of(sizes).items()}
-    save(path, FreenetWeights(sizes, states, config))
+def network(weights: FreenetWeights, name: str) -> Any:
+    """One of them, in evaluation mode. Raises WeightsError that says which stage makes one that is not there."""
+    if name not in weights.networks:
+        stage = "freenet-converter" if name == "converter" else "freenet"
+        named = weights.name or "these weights"
+        raise WeightsError(f"{named}: there is no {name} among them; infinex train {stage} makes one")
+    return LAYOUT.network(weights, name)

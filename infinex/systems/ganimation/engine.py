@@ -21,7 +21,7 @@ from infinex.face.topology import mean_face
 from infinex.motion import Rest
 from infinex.systems.ganimation.crop import crop_matrix
 from infinex.systems.ganimation.labels import UNITS, measured
-from infinex.systems.ganimation.weights import GanimationWeights, read
+from infinex.systems.ganimation.weights import LAYOUT, GanimationWeights
 from infinex.systems.registry import resolve
 from infinex.systems.window import Leaning
 
@@ -135,15 +135,15 @@ class GanimationEngine(Engine):
         absolute: bool = False,
         device: str | torch.device = "cpu",
     ) -> None:
-        if not isinstance(weights, GanimationWeights):
-            weights = read(resolve(str(weights or BUNDLED), "ganimation"))
+        if weights is None or isinstance(weights, (str, Path)):
+            weights = LAYOUT.read(resolve(str(weights or BUNDLED), "ganimation"))
         if weights.config.units != len(UNITS):
             raise WeightsError(
                 f"{weights.name or 'these weights'} take {weights.config.units} units; the engine gives {len(UNITS)}"
             )
         self.absolute, self.size = absolute, weights.config.size
         self.device = torch.device(device)
-        self._generator = weights.generator().requires_grad_(False).to(self.device)
+        self._generator = LAYOUT.network(weights, "generator").to(self.device)
 
     def prepare(self, source: Source, setting: Setting = Setting()) -> PreparedGanimation:  # noqa: B008
         """Crop and measure the face of a portrait."""

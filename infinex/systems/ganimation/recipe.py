@@ -11,17 +11,16 @@ import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
 
 from infinex.errors import InputError
-from infinex.nn.files import load_networks
 from infinex.systems.ganimation.labels import FaceSet, read_faces
 from infinex.systems.ganimation.losses import LossWeights, critic_terms, generator_terms, paired_loss
-from infinex.systems.ganimation.model import CONFIGS, Critic, Edit, GanimationConfig, Verdict
-from infinex.systems.ganimation.weights import GanimationWeights, load, networks_of, save
-from infinex.training.task import Adams, Fabric, checked, grid, pixels
+from infinex.systems.ganimation.model import Critic, Edit, GanimationConfig, Verdict
+from infinex.systems.ganimation.weights import LAYOUT, networks_of
+from infinex.training.stored import StoredTask, sizes_of
+from infinex.training.task import Adams, Fabric, falling, frozen, grid, pixels, plain
 
 
 @dataclass(frozen=True)
@@ -47,8 +46,8 @@ class GanimationRecipe:
 
     @property
     def sizes(self) -> GanimationConfig:
-        """Sizes of the networks, with what the recipe changes in them."""
-        return replace(CONFIGS[self.config], attention=self.attention)
+        """Sizes of the networks, with what the recipe changes in them. Raises InputError for an unknown name."""
+        return replace(sizes_of(LAYOUT, self.config), attention=self.attention)
 
 
 # For minutes on a processor: pairs say at once what the paper's objective only hints at. They come first ...
@@ -163,38 +162,23 @@ def task(recipe: GanimationRecipe) -> GanimationTask:
     return GanimationTask(recipe)
 
 
-class GanimationTask:
+class GanimationTask(StoredTask):
     """The networks of a recipe and one training step, for the trainer every system shares."""
 
     panel = "face, a face that shows the wanted expression, edit, attention, colours"
+    layout, spare = LAYOUT, "critic"
 
     def __init__(self, recipe: GanimationRecipe) -> None:
-        self.recipe, self.config = recipe, recipe.sizes
-        self.networks: dict[str, nn.Module] = networks_of(self.config)
+        self.recipe, self.config, self.name = recipe, recipe.sizes, recipe.config
+        self.networks = networks_of(self.config)
         if not recipe.critic_steps:
             del self.networks["critic"]
         self._optimizers = Adams(self.networks, recipe.rate, recipe.betas)
         self._last: dict[str, float] = {}  # terms of the generator's last update
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam per network; the same dictionary on every call."""
-        return self._optimizers
-
     def schedulers(self) -> dict[str, LRScheduler]:
         """Constant rates that fall linearly to zero over the last epochs."""
-        r = self.recipe
-        first = r.epochs - r.decay_epochs
-
-        def share(epoch: int) -> float:
-            return 1.0 if epoch < first else max(0.0, 1 - (epoch - first + 1) / (r.decay_epochs + 1))
-
-        return {name: LambdaLR(optimizer, share) for name, optimizer in self.optimizers().items()}
-
-    def _updates(self) -> int:
-        """Updates of the critic so far, as its optimiser counts them: a resumed run goes on in step."""
-        for state in self.optimizers()["critic"].state.values():
-            return int(state["step"])
-        return 0
+        return falling(self.optimizers(), self.recipe.epochs, self.recipe.decay_epochs)
 
     def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
         """Update the critic once and, every `critic_steps` times, the generator; the terms, weighted.
@@ -206,16 +190,16 @@ class GanimationTask:
         if not self.recipe.critic_steps:
             return self._generator_step(Edit(*generator(image, wanted)), batch | {"image": image}, fabric)
         critic = self.networks["critic"]
-        turn = self._updates() % self.recipe.critic_steps == self.recipe.critic_steps - 1
+        turn = self.updates("critic") % self.recipe.critic_steps == self.recipe.critic_steps - 1
         with torch.set_grad_enabled(turn):
             there: Edit = Edit(*generator(image, wanted))
-        terms = checked(critic_terms(self.recipe.weights, cast(Critic, critic), image, there.image, units))
-        self._update("critic", terms, fabric)
+        terms = critic_terms(self.recipe.weights, cast(Critic, critic), image, there.image, units)
+        done = plain(self.update(["critic"], terms, fabric))
         if turn:
             self._last = self._generator_step(there, batch | {"image": image}, fabric)
         elif not self._last:
             self._last = dict.fromkeys(self._names(), 0.0)
-        return {k: float(v.detach()) for k, v in terms.items()} | self._last
+        return done | self._last
 
     def _names(self) -> list[str]:
         w = self.recipe.weights
@@ -229,26 +213,13 @@ class GanimationTask:
         image, w = batch["image"], self.recipe.weights
         critic = self.networks.get("critic")
         back = Edit(*self.networks["generator"](there.image, batch["units"])) if w.identity else None
-        if critic is not None:
-            critic.requires_grad_(False)  # its gradients would be thrown away
-        try:
+        with frozen(*([] if critic is None else [critic])):
             verdict = None if critic is None else Verdict(*critic(there.image))
             terms = generator_terms(w, there, back, image, verdict, batch["wanted"])
             if w.paired:
                 terms["paired"] = w.paired * paired_loss(there.image, batch["target"] * 2 - 1, batch["paired"])
-            checked(terms)
-            self._update("generator", terms, fabric)
-        finally:
-            if critic is not None:
-                critic.requires_grad_(True)
-        return {k: float(v.detach()) for k, v in terms.items()} | {"mask": float(there.attention.detach().mean())}
-
-    def _update(self, name: str, terms: dict[str, Tensor], fabric: Fabric) -> None:
-        optimizer = self.optimizers()[name]
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(torch.stack(list(terms.values())).sum())
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+            done = plain(self.update(["generator"], terms, fabric))
+        return done | {"mask": float(there.attention.detach().mean())}
 
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
@@ -281,20 +252,3 @@ class GanimationTask:
             pixels(batch["image"]), pixels(batch["target"]), pixels(there.image, -1), pixels(there.attention),
             pixels(there.color, -1),
         ])  # fmt: skip
-
-    def result(self) -> GanimationWeights:
-        """The networks as they are, to be saved."""
-        states = {
-            name: {k: v.detach().cpu().float().contiguous().clone() for k, v in network.state_dict().items()}
-            for name, network in self.networks.items()
-        }
-        return GanimationWeights(self.config, states, self.recipe.config)
-
-    def save(self, path: Path) -> None:
-        """Write the networks as they are as a file of weights."""
-        save(path, self.result())
-
-    def load_file(self, path: Path) -> None:
-        """Begin with the weights in a file; a critic of another size stays as it is. Raises WeightsError."""
-        weights = load(path)
-        load_networks(self.networks, weights.networks, f"{path} does not fit", self.recipe.config, spare="critic")

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -17,19 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from infinex.errors import WeightsError
-from infinex.nn.files import (
-    Networks,
-    State,
-    is_safetensors,
-    misfit,
-    read_checkpoint,
-    read_networks,
-    sha256,
-    write_networks,
-)
-from infinex.systems.ganimation.model import Critic, GanimationConfig, Generator
+from infinex.nn.files import Networks, State, state_dict_of
+from infinex.nn.stored import Layout
+from infinex.systems.ganimation.model import CONFIGS, Critic, GanimationConfig, Generator
 
-FORMAT = "infinex-ganimation-1"
+GanimationWeights = Networks[GanimationConfig]
 
 # Names of each layout on the left, ours on the right; applied in this order to every key.
 _RENAME: list[tuple[str, str]] = [
@@ -72,10 +63,11 @@ def _with_affine(state: State) -> State:
     return out
 
 
-def sizes_of(generator: Mapping[str, Tensor], critic: Mapping[str, Tensor] | None = None) -> GanimationConfig:
+def sizes_of(networks: Mapping[str, State]) -> GanimationConfig:
     """Sizes of networks under our key names; the picture's side is the published one where no critic tells it.
 
     Raises KeyError, IndexError or ValueError for what is no generator or critic of this kind."""
+    generator, critic = networks["generator"], networks.get("critic")
     first = generator["trunk.0.weight"]
     values: dict[str, Any] = {
         "width": first.shape[0],
@@ -89,101 +81,23 @@ def sizes_of(generator: Mapping[str, Tensor], critic: Mapping[str, Tensor] | Non
     return GanimationConfig(**values)
 
 
-@dataclass
-class GanimationWeights(Networks[GanimationConfig]):
-    """`generator`, and `critic` where there is one, with their sizes."""
-
-    def generator(self) -> Generator:
-        """The generator with these weights, in evaluation mode."""
-        return self._loaded(Generator(self.config), "generator")
-
-    def critic(self) -> Critic:
-        """The critic with these weights, in evaluation mode. Raises WeightsError where there is none."""
-        if "critic" not in self.networks:
-            raise WeightsError(f"{self.name or 'these weights'}: there is no critic among them")
-        return self._loaded(Critic(self.config), "critic")
-
-    def _loaded(self, network: Any, name: str) -> Any:
-        network.load_state_dict(self.networks[name])
-        return network.eval()
-
-
 def networks_of(config: GanimationConfig) -> dict[str, nn.Module]:
     """Freshly initialised networks under the names this module stores them by."""
     return {"generator": Generator(config), "critic": Critic(config)}
 
 
-def fit(
-    networks: Mapping[str, State],
-    config: GanimationConfig | None = None,
-    what: str = "the checkpoint",
-    origin: Mapping[str, str] | None = None,
-) -> GanimationWeights:
-    """Weights under our key names, checked against `config` or the sizes the tensors themselves tell."""
-    if not networks.get("generator"):
-        raise WeightsError(f"{what} is no GANimation: it has no generator")
-    if config is None:
-        try:
-            config = sizes_of(networks["generator"], networks.get("critic"))
-        except (KeyError, IndexError, ValueError):
-            raise WeightsError(f"{what} is a checkpoint of another model") from None
-    with torch.device("meta"):
-        expected = {n: net.state_dict() for n, net in networks_of(config).items()}
-    for network, state in networks.items():
-        if why := misfit(state, expected[network]):
-            raise WeightsError(f"{what} does not fit: {network} {why}")
-    return GanimationWeights(config, {k: dict(v) for k, v in networks.items()}, origin=dict(origin or {}))
+def published(data: Any, path: Path) -> dict[str, State]:
+    """A generator such as `net_epoch_30_id_G.pth`, `30_net_gen.pth` or `200000-G.ckpt`, or its critic.
+
+    Raises WeightsError for anything else."""
+    state = rename(state_dict_of(data, str(path)))
+    if "color.weight" not in state and "expression.weight" not in state:
+        raise WeightsError(f"{path} is a checkpoint of another model; GANimation's generator is wanted")
+    return {"generator" if "color.weight" in state else "critic": state}
 
 
-def _published_state(path: Path) -> State:
-    data = read_checkpoint(path)
-    if not isinstance(data, Mapping) or not all(isinstance(v, Tensor) for v in data.values()) or not data:
-        raise WeightsError(f"{path} is a checkpoint of another model: it is not a state dict")
-    return rename(data)
-
-
-def read_published(path: str | Path, critic: str | Path | None = None) -> GanimationWeights:
-    """A generator such as `net_epoch_30_id_G.pth`, `30_net_gen.pth` or `200000-G.ckpt`; its critic if named.
-
-    Raises WeightsError, in one line, for anything else."""
-    path = Path(path)
-    networks = {"generator": _published_state(path)}
-    if "color.weight" not in networks["generator"]:
-        kind = "a critic alone" if "expression.weight" in networks["generator"] else "a checkpoint of another model"
-        raise WeightsError(f"{path} is {kind}; GANimation's generator is wanted")
-    if critic is not None:
-        networks["critic"] = _published_state(Path(critic))
-        if "expression.weight" not in networks["critic"]:
-            raise WeightsError(f"{critic} is no critic of GANimation")
-    return fit(networks, None, str(path), {"file": path.name, "sha256": sha256(path)})
-
-
-def save(path: str | Path, weights: GanimationWeights, half: bool = False) -> None:
-    """Write our own file, whole or not at all; `half` stores 16 bits a number. Raises WeightsError."""
-    kind = torch.float16 if half else torch.float32
-    states = {n: {k: v.to(kind) for k, v in state.items()} for n, state in weights.networks.items()}
-    write_networks(Path(path), FORMAT, replace(weights, networks=states))
-
-
-def load(path: str | Path) -> GanimationWeights:
-    """Read a file of `save`; numbers are 32 bits wide again. Raises WeightsError."""
-    stored = read_networks(Path(path), FORMAT, GanimationConfig, "GANimation")
-    if extra := set(stored.networks) - {"generator", "critic"}:
-        raise WeightsError(f"{path} holds the unknown network {sorted(extra)[0]}")
-    states = {n: {k: v.float() for k, v in state.items()} for n, state in stored.networks.items()}
-    weights = fit(states, stored.config, str(path), stored.origin)
-    weights.name = stored.name
-    return weights
-
-
-def read(path: str | Path) -> GanimationWeights:
-    """Either kind of file, told apart by its first bytes. Raises WeightsError."""
-    return load(path) if is_safetensors(Path(path)) else read_published(path)
-
-
-def convert(source: str | Path, target: str | Path, config: str = "") -> GanimationWeights:
-    """Turn a published checkpoint into our own file called `config`, once; sizes are read off it."""
-    weights = read_published(source)
-    weights.name = config
-    save(target, weights)
-    return weights
+LAYOUT = Layout(
+    GanimationConfig, CONFIGS, networks_of, "GANimation", "infinex-ganimation-1", ("generator",), published,
+    measured=sizes_of,
+)  # fmt: skip
+convert = LAYOUT.convert

@@ -10,7 +10,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from infinex.errors import InputError, WeightsError, option
@@ -20,7 +19,7 @@ from infinex.systems.language.model import MotionText, UnitConfig, UnitMotion
 from infinex.systems.language.pairs import CHANNELS, Pairs, captioned, joined, spoken
 from infinex.systems.language.stylegan_task import Portraits, StyleganRecipe, StyleganTask
 from infinex.systems.language.weights import load_units, save
-from infinex.training.task import Adams, TrainerOptions
+from infinex.training.task import Adams, Players, TrainerOptions, checked, plain
 
 RIVALS = 64  # sentences at most that one is told from in the contrastive terms
 
@@ -148,7 +147,7 @@ def samples(recipe: UnitRecipe | StyleganRecipe, folder: Any, split: str) -> Uni
     return UnitSamples(pairs, vectors, recipe.noise * noisy, recipe.drop * noisy)
 
 
-class UnitTask:
+class UnitTask(Players):
     """One training step of `UnitMotion` with the matching network that stands where CLIP stands in the paper.
 
     The matching network learns from true pairs only; the generator is drawn by it towards what sets its
@@ -167,10 +166,6 @@ class UnitTask:
         }
         self._optimizers = Adams(self.networks, recipe.rate)
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam per network; the same dictionary on every call."""
-        return self._optimizers
-
     def schedulers(self) -> dict[str, LRScheduler]:
         """Rates fall to a hundredth along a cosine."""
         return {
@@ -182,9 +177,6 @@ class UnitTask:
         motion, match = self.networks["motion"], self.networks["match"]
         sentence, truth = batch["sentence"], batch["motion"]
         w = self.recipe.weights
-        optimizers = self.optimizers()
-        for o in optimizers.values():
-            o.zero_grad(set_to_none=True)
         # The same phrase twice in a batch would be its own rival.
         kept = _first_of_each(batch["group"])[:RIVALS]
         matched = contrastive(match(truth[kept], "motion"), match(sentence[kept], "text")) / len(kept)
@@ -196,15 +188,13 @@ class UnitTask:
         rivals = contrastive(match(made[kept], "motion"), match(sentence[kept], "text").detach()) / len(kept)
         terms = {"distance": distance, "velocity": self.recipe.velocity * change, "path": w.path * path,
                  "contrast": w.contrast * rivals, "match": matched}  # fmt: skip
-        if not all(torch.isfinite(t) for t in terms.values()):
-            raise FloatingPointError("a loss is no finite number")
+        checked(terms)
         fabric.backward(distance + terms["velocity"] + terms["path"] + terms["contrast"])
-        optimizers["match"].zero_grad(set_to_none=True)  # what the generator's pass left there
+        match.zero_grad(set_to_none=True)  # what the generator's pass left there
         fabric.backward(matched)
         nn.utils.clip_grad_norm_(motion.parameters(), 1.0)
-        for o in optimizers.values():
-            o.step()
-        return {k: float(v.detach()) for k, v in terms.items()}
+        self.advance(self.networks)
+        return plain(terms)
 
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:

@@ -11,8 +11,6 @@ import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from infinex.errors import InputError, WeightsError, option
 from infinex.nn.clip import Clip, load_clip
@@ -30,7 +28,7 @@ from infinex.systems.language.losses import (
 )
 from infinex.systems.language.model import LanguageConfig, LanguageModel
 from infinex.systems.language.weights import load, save
-from infinex.training.task import Adams
+from infinex.training.task import Adams, Players, plain
 
 WORDS = (
     "happy", "smiling", "laughing", "sad", "crying", "angry", "furious", "surprised", "shocked", "stunned", "afraid",
@@ -92,7 +90,7 @@ class Portraits:
         return self._faces[k]
 
 
-class StyleganTask:
+class StyleganTask(Players):
     """One training step of equation 12."""
 
     panel = ""
@@ -115,25 +113,9 @@ class StyleganTask:
         self.networks: dict[str, nn.Module] = {"clip": own, "language": LanguageModel(self.config)}
         self._optimizers = Adams(self.networks, {"clip": recipe.rate_clip, "language": recipe.rate}, recipe.betas)
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """Adam with two rates; the same dictionary on every call."""
-        return self._optimizers
-
-    def schedulers(self) -> dict[str, LRScheduler]:
-        """Rates are constant."""
-        return {}
-
     def step(self, batch: dict[str, Tensor], fabric: Any) -> dict[str, float]:
         """One update by `word` (B,) and `image` (B, 3, H, W), or `z` (B, 512)."""
-        terms = self.terms(batch)
-        if not all(torch.isfinite(t) for t in terms.values()):
-            raise FloatingPointError("a loss is no finite number")
-        for o in self.optimizers().values():
-            o.zero_grad(set_to_none=True)
-        fabric.backward(torch.stack(list(terms.values())).sum())
-        for o in self.optimizers().values():
-            o.step()
-        return {k: float(v.detach()) for k, v in terms.items()}
+        return plain(self.update(list(self.networks), self.terms(batch), fabric))
 
     def terms(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         """The weighted terms of equation 12, per sequence."""

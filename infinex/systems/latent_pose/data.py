@@ -17,7 +17,7 @@ from infinex.media.image import SUFFIXES, read_image
 from infinex.media.video import VideoReader
 from infinex.systems.latent_pose.augment import disguised, shifted
 from infinex.systems.square import square_view
-from infinex.training.data import Clip, Kept, cache_folder, read_clips, resized, to_chw
+from infinex.training.data import Clip, Kept, beside, cache_folder, read_clips, resized, to_chw
 
 Image = NDArray[np.uint8]
 FRAMES = 24  # of a clip, evenly spread, that are looked at
@@ -71,8 +71,8 @@ class Videos:
 
     def _frames(self, clip: Clip) -> tuple[list[Image], Image]:
         """Evenly spread frames and their masks, kept beside the decoded frames of other systems."""
-        path = None if self.cache is None else self.cache / f"{clip.name}-{self.size}-person.npz"
-        if path is not None and path.is_file() and path.stat().st_mtime >= clip.path.stat().st_mtime:
+        path = beside(self.cache, clip, f"{self.size}-person.npz")
+        if path is not None and path.is_file():
             with np.load(path, allow_pickle=False) as file:
                 return list(file["frames"]), file["masks"]
         wanted = np.unique(np.linspace(0, clip.frames - 1, FRAMES).round().astype(int)).tolist()

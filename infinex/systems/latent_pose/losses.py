@@ -1,16 +1,14 @@
-"""The training objective of Latent Pose Descriptors, and the optimiser of its fine-tuning."""
+"""The training objective of Latent Pose Descriptors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
-from math import sqrt
-from typing import Any, Literal
+from typing import Literal
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from torch import Tensor, nn
-from torch.optim import Optimizer
 
 from infinex.nn.losses import StructuralPerceptualLoss, feature_matching
 from infinex.nn.vgg import STAGES, STAGES_16, CaffeFeatures, face_inside, features_apart
@@ -86,45 +84,3 @@ class Perceptual(nn.Module):
         if self.substitute is not None:
             out["structural"] = w.structural * torch.stack(self.substitute(made, wanted)).sum()
         return out
-
-
-class RAdam(Optimizer):
-    """Rectified Adam (Liu et al. 2020) as its reference of 2019 has it, which is not PyTorch's.
-
-    While too little is known of the variance it takes plain steps down the mean gradient."""
-
-    def __init__(
-        self, params: Any, lr: float = 1e-3, betas: tuple[float, float] = (0.9, 0.999), eps: float = 1e-8
-    ) -> None:
-        super().__init__(params, {"lr": lr, "betas": betas, "eps": eps})
-
-    @torch.no_grad()
-    def step(self, closure: Callable[[], float] | None = None) -> float | None:  # type: ignore[override]
-        """One step down the gradients."""
-        loss = None
-        if closure is not None:
-            with torch.enable_grad():
-                loss = closure()
-        for group in self.param_groups:
-            first, second = group["betas"]
-            longest = 2 / (1 - second) - 1
-            for p in group["params"]:
-                if p.grad is None:
-                    continue
-                state = self.state[p]
-                if not state:
-                    state["step"] = 0
-                    state["mean"], state["square"] = torch.zeros_like(p), torch.zeros_like(p)
-                state["step"] += 1
-                n, mean, square = state["step"], state["mean"], state["square"]
-                square.mul_(second).addcmul_(p.grad, p.grad, value=1 - second)
-                mean.mul_(first).add_(p.grad, alpha=1 - first)
-                power = second**n
-                length = longest - 2 * n * power / (1 - power)
-                size = group["lr"] / (1 - first**n)
-                if length >= 5:
-                    rest = (length - 4) / (longest - 4) * (length - 2) / length * longest / (longest - 2)
-                    p.addcdiv_(mean, square.sqrt().add_(group["eps"]), value=-size * sqrt((1 - power) * rest))
-                else:
-                    p.add_(mean, alpha=-size)
-        return loss

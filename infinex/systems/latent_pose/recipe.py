@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.optim import Adam, Optimizer
 
 from infinex.nn.files import State
+from infinex.nn.ranger import RAdam
 from infinex.systems.latent_pose.data import Album, Videos
 from infinex.systems.latent_pose.losses import (
     Adversary,
     LossWeights,
     Perceptual,
-    RAdam,
     dice,
     discriminator_hinge,
     generator_hinge,
@@ -27,8 +27,8 @@ from infinex.systems.latent_pose.losses import (
 from infinex.systems.latent_pose.model import Made, Person, networks_of
 from infinex.systems.latent_pose.weights import LAYOUT
 from infinex.training.data import Samples
-from infinex.training.stored import StoredTask, numbers, sizes_of
-from infinex.training.task import Fabric, TrainerOptions, evaluating, grid, pixels
+from infinex.training.stored import StoredTask, sizes_of
+from infinex.training.task import Fabric, TrainerOptions, evaluating, grid, pixels, plain
 
 TABLE = "embed.parametrizations.weight."  # the discriminator's rows
 
@@ -145,10 +145,10 @@ class LatentTask(StoredTask):
         terms["dice"] = w.dice * dice(made.mask, mask)
         if not recipe.person:
             terms["embedding"] = w.embedding * (each[:, 0] - row).abs().mean()
-        done = self.advance(terms, fabric, *self.trains)
+        done = self.update(self.trains, terms, fabric)
         real, fake = critic(target, label)[0], critic(made.image.detach(), label)[0]
         terms = {"discriminator_gan": discriminator_hinge(real, fake, recipe.adversary)}
-        return numbers(done | self.advance(terms, fabric, "discriminator"))
+        return plain(done | self.update(["discriminator"], terms, fabric))
 
     def load_file(self, path: Path) -> None:
         """Begin with the weights in a file; the discriminator's rows are of its own videos. Raises WeightsError."""

@@ -17,7 +17,7 @@ from infinex.engine import Engine, Proportions, Setting, Source
 from infinex.mesh.album import cut_out, read_album
 from infinex.systems.marionette.model import Known, Marionette
 from infinex.systems.marionette.recipe import outline
-from infinex.systems.marionette.weights import MarionetteWeights, read
+from infinex.systems.marionette.weights import LAYOUT, MarionetteWeights
 from infinex.systems.outlined import OutlinedFace, Seen, seen
 from infinex.systems.registry import trained
 
@@ -66,7 +66,7 @@ class MarionetteEngine(Engine):
     ) -> None:
         self.options = options or MarionetteOptions()
         self.size, self.device = weights.config.size, torch.device(device)
-        self._generator: Marionette = weights.generator().requires_grad_(False).to(self.device)
+        self._generator: Marionette = LAYOUT.network(weights, "generator").to(self.device)
 
     def prepare(self, source: Source, setting: Setting = Setting()) -> PreparedMarionette:  # noqa: B008
         """Look at the person once."""
@@ -103,4 +103,4 @@ def open_engine(options: MarionetteOptions, weights: str) -> MarionetteEngine:
     """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none, and where none are named."""
     path = trained(weights, "marionette", "marionette-small")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    return MarionetteEngine(read(path), options, device)
+    return MarionetteEngine(LAYOUT.read(path), options, device)

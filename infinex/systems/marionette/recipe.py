@@ -8,13 +8,10 @@ from pathlib import Path
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
+from torch import Tensor
 
 from infinex.errors import InputError, option
 from infinex.face.drawn import coloured
-from infinex.nn.files import load_networks
 from infinex.nn.losses import StructuralPerceptualLoss, feature_matching
 from infinex.nn.vgg import VGG19
 from infinex.systems.marionette.losses import (
@@ -27,10 +24,11 @@ from infinex.systems.marionette.losses import (
     generator_hinge,
     perceptual,
 )
-from infinex.systems.marionette.model import CONFIGS, MarionetteConfig
-from infinex.systems.marionette.weights import MarionetteWeights, networks_of, read, save
+from infinex.systems.marionette.model import MarionetteConfig
+from infinex.systems.marionette.weights import LAYOUT, networks_of
 from infinex.training.several import Colours, SeveralFrames
-from infinex.training.task import Adams, Fabric, TrainerOptions, checked, evaluating, grid, pixels
+from infinex.training.stored import StoredTask, sizes_of
+from infinex.training.task import Adams, Fabric, TrainerOptions, evaluating, frozen, grid, pixels, plain
 
 LINE = 2 / 128  # thickness of what is drawn, of the picture's side
 
@@ -65,8 +63,8 @@ class MarionetteRecipe:
 
     @property
     def sizes(self) -> MarionetteConfig:
-        """Sizes of the networks, with what the recipe changes in them."""
-        return replace(CONFIGS[self.config], identities=self.people, attend=self.attend, align=self.align)
+        """Sizes of the networks, with what the recipe changes in them. Raises InputError for an unknown name."""
+        return replace(sizes_of(LAYOUT, self.config), identities=self.people, attend=self.attend, align=self.align)
 
 
 # For a processor; rates and widths are ours.
@@ -136,20 +134,20 @@ def task(recipe: MarionetteRecipe) -> MarionetteTask:
 
 
 def _check(recipe: MarionetteRecipe) -> None:
-    if recipe.config not in CONFIGS:
-        raise InputError(f"{option('set')} config={recipe.config}: there are {', '.join(CONFIGS)}")
     if recipe.pictures < 1:
         raise InputError(f"{option('set')} pictures={recipe.pictures}: it is at least 1")
 
 
-class MarionetteTask:
+class MarionetteTask(StoredTask):
     """The networks of a recipe and one training step, for the trainer every system shares."""
 
     panel = "a picture of the target, the outline wanted, prediction, the true frame"
+    layout, spare = LAYOUT, "critic"
 
     def __init__(self, recipe: MarionetteRecipe) -> None:
-        self.recipe, self.config = recipe, recipe.sizes
-        self.networks: dict[str, nn.Module] = networks_of(self.config)
+        self.recipe, self.config, self.name = recipe, recipe.sizes, recipe.config
+        self.clip_gradient = recipe.clip_gradient
+        self.networks = networks_of(self.config)
         if not recipe.weights.adversarial and not recipe.weights.feature_matching:
             del self.networks["critic"]
         self.objects = VGG19.load(recipe.vgg) if recipe.vgg else None
@@ -161,14 +159,6 @@ class MarionetteTask:
         self.substitute = StructuralPerceptualLoss().requires_grad_(False)
         rates = {"generator": recipe.rate_generator, "critic": recipe.rate_critic}
         self._optimizers = Adams(self.networks, rates)
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam per network; the same dictionary on every call."""
-        return self._optimizers
-
-    def schedulers(self) -> dict[str, LRScheduler]:
-        """Rates are constant."""
-        return {}
 
     def _drawn(self, batch: dict[str, Tensor]) -> Tensor:
         """Predictions (B, 3, S, S) in -1..1."""
@@ -188,31 +178,25 @@ class MarionetteTask:
             loss = critic_hinge(
                 critic(real, lines, who).score, critic(made.detach(), lines, who).score, self.recipe.adversary
             )
-            terms = checked({"critic": loss})
             if loss.requires_grad:  # the published one hands nothing on
-                self._update("critic", terms, fabric)
+                self.update(["critic"], {"critic": loss}, fabric)
             out["critic"] = float(loss.detach())
-        terms = checked(self._generator_terms(made, real, lines, who))
-        self._update("generator", terms, fabric)
-        return out | {k: float(v.detach()) for k, v in terms.items()}
+        terms = self._generator_terms(made, real, lines, who)
+        return out | plain(self.update(["generator"], terms, fabric))
 
     def _generator_terms(self, made: Tensor, real: Tensor, lines: Tensor, who: Tensor | None) -> dict[str, Tensor]:
         w, terms = self.recipe.weights, self._looks(made, real)
         critic = self.networks.get("critic")
         if critic is not None:
-            critic.requires_grad_(False)  # its gradients would be thrown away
-            try:
-                with evaluating(critic):  # as published: its singular vectors stay
-                    fake = critic(made, lines, who)
-                    if w.adversarial:
-                        terms["generator_gan"] = w.adversarial * generator_hinge(fake.score)
-                    if w.feature_matching:
-                        with torch.no_grad():
-                            true = critic(real, lines, who)
-                        matched = torch.stack(feature_matching(true.features, fake.features)).sum()
-                        terms["feature_matching"] = w.feature_matching * matched
-            finally:
-                critic.requires_grad_(True)
+            with frozen(critic), evaluating(critic):  # evaluating, as published: its singular vectors stay
+                fake = critic(made, lines, who)
+                if w.adversarial:
+                    terms["generator_gan"] = w.adversarial * generator_hinge(fake.score)
+                if w.feature_matching:
+                    with torch.no_grad():
+                        true = critic(real, lines, who)
+                    matched = torch.stack(feature_matching(true.features, fake.features)).sum()
+                    terms["feature_matching"] = w.feature_matching * matched
         return terms
 
     def _looks(self, made: Tensor, real: Tensor) -> dict[str, Tensor]:
@@ -233,15 +217,6 @@ class MarionetteTask:
             terms["pixels"] = w.pixels * (a - b).abs().mean()
         return terms
 
-    def _update(self, name: str, terms: dict[str, Tensor], fabric: Fabric) -> None:
-        optimizer = self.optimizers()[name]
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(torch.stack(list(terms.values())).sum())
-        if self.recipe.clip_gradient > 0:
-            nn.utils.clip_grad_norm_(self.networks[name].parameters(), self.recipe.clip_gradient)
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
-
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
         """Mean absolute error of the predictions, and of the target's first picture left as it is; pictures in 0..1."""
@@ -260,23 +235,6 @@ class MarionetteTask:
         return grid([
             pixels(batch["images"][:, 0]), pixels(batch["outline"]), pixels(made, -1), pixels(batch["image"]),
         ])  # fmt: skip
-
-    def result(self) -> MarionetteWeights:
-        """The networks as they are, to be saved."""
-        states = {
-            name: {k: v.detach().cpu().float().contiguous().clone() for k, v in network.state_dict().items()}
-            for name, network in self.networks.items()
-        }
-        return MarionetteWeights(self.config, states, self.recipe.config)
-
-    def save(self, path: Path) -> None:
-        """Write the networks as they are as a file of weights."""
-        save(path, self.result())
-
-    def load_file(self, path: Path) -> None:
-        """Begin with the weights in a file; a critic of another size stays as it is. Raises WeightsError."""
-        weights = read(path)
-        load_networks(self.networks, weights.networks, f"{path} does not fit", self.recipe.config, spare="critic")
 
 
 def _wide(x: Tensor) -> Tensor:

@@ -25,21 +25,23 @@ class MocoganAnimator:
 
     name, worded = "mocogan-hd", False
 
-    def __init__(self, generator: StyleGAN2, encoder: E4e | None, motion: MocoganWeights) -> None:
+    def __init__(self, generator: StyleGAN2, encoder: E4e | None, motion: MocoganWeights, device: str = "cpu") -> None:
         """Raises WeightsError where motion and generator do not fit."""
         if motion.config.style != generator.config.style:
             raise WeightsError(
                 f"the motion is for codes of {motion.config.style}, the generator takes {generator.config.style}"
             )
-        self.generator, self.encoder = generator.eval().requires_grad_(False), encoder
-        self.motion: MotionGenerator = motion.motion().requires_grad_(False)
+        self.device = torch.device(device)
+        self.generator = generator.eval().requires_grad_(False).to(self.device)
+        self.encoder = None if encoder is None else encoder.to(self.device)
+        self.motion: MotionGenerator = motion.motion().requires_grad_(False).to(self.device)
         self.side, self.frames = generator.config.size, motion.config.frames
 
     @classmethod
-    def from_folder(cls, folder: str | Path) -> MocoganAnimator:
+    def from_folder(cls, folder: str | Path, device: str = "cpu") -> MocoganAnimator:
         """From a folder with `generator`, `encoder` and `motion`. Raises WeightsError that names what is missing."""
         found = {n: member(folder, n, LAYOUT, cls.name) for n in LAYOUT}
-        return cls(load_stylegan2(found["generator"]), load_e4e(found["encoder"]), read(found["motion"]))
+        return cls(load_stylegan2(found["generator"]), load_e4e(found["encoder"]), read(found["motion"]), device)
 
     def check(self, text: str) -> None:
         """It takes no text."""
@@ -47,7 +49,7 @@ class MocoganAnimator:
     @torch.inference_mode()
     def prepare(self, image: Image, landmarks: NDArray[np.floating]) -> Tensor:
         """Codes (1, styles, style) of a portrait (H, W, 3) with its face (478, 3)."""
-        x = aligned(image, landmarks, self.generator, torch.device("cpu"))
+        x = aligned(image, landmarks, self.generator, self.device)
         return inverted(x, self.generator, self.encoder)
 
     @torch.inference_mode()
@@ -62,4 +64,4 @@ class MocoganAnimator:
 
 def open_actor(weights: str) -> MocoganAnimator:
     """For `infinex.jobs.act`. Raises WeightsError for a folder that lacks something."""
-    return MocoganAnimator.from_folder(weights)
+    return MocoganAnimator.from_folder(weights, "cuda" if torch.cuda.is_available() else "cpu")

@@ -12,7 +12,6 @@ import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Adam, Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from infinex.errors import InputError, WeightsError, option
 from infinex.nn.files import misfit
@@ -29,7 +28,7 @@ from infinex.systems.mocogan_hd.losses import (
 from infinex.systems.mocogan_hd.model import Memory, MocoganConfig, MotionGenerator, PictureCritic, networks_of, pairs
 from infinex.systems.mocogan_hd.weights import MocoganWeights, load, save
 from infinex.training.data import ClipFrames, cache_folder, read_clips, to_chw
-from infinex.training.task import checked, grid, pixels
+from infinex.training.task import Players, frozen, grid, pixels, plain
 
 
 @dataclass(frozen=True)
@@ -137,7 +136,7 @@ def augmented(x: Tensor) -> Tensor:
     return F.grid_sample(x, F.affine_grid(rows, [*x.shape], align_corners=False), align_corners=False)
 
 
-class MocoganTask:
+class MocoganTask(Players):
     """The networks of a recipe and one training step, for the trainer every system shares."""
 
     panel = "frames of a video, frames that were made"
@@ -171,14 +170,6 @@ class MocoganTask:
         }
         self._last: dict[str, float] = {}
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam per network that learns; the same dictionary on every call."""
-        return self._optimizers
-
-    def schedulers(self) -> dict[str, LRScheduler]:
-        """Rates are constant."""
-        return {}
-
     def _made(self, count: int, device: torch.device) -> tuple[Tensor, Tensor]:
         """A video (B, T, 3, S, S) and the loss of its motion's noise."""
         self.generator.to(device)
@@ -194,7 +185,7 @@ class MocoganTask:
         """Update the motion and, every `motion_steps` times, the critics; the terms, weighted, of `video`
         (B, T, 3, S, S). Raises FloatingPointError."""
         real = batch["video"]
-        turn = self._updates() % self.recipe.motion_steps == 0
+        turn = self.updates("motion") % self.recipe.motion_steps == 0
         video, told = self._made(len(real), real.device)
         if torch.rand(()) < 0.5:  # forwards or backwards
             real = real.flip(1)
@@ -204,18 +195,13 @@ class MocoganTask:
         later = int(torch.randint(1, video.shape[1], ()))
         if turn:
             self._last = self._critics(real, seen.detach(), video.detach(), later, fabric)
-        terms = checked(self._motion_terms(real, seen, video, later) | {"mutual": self.recipe.weights.mutual * told})
-        self._update(("motion",), terms, fabric)
+        terms = self._motion_terms(real, seen, video, later) | {"mutual": self.recipe.weights.mutual * told}
+        done = plain(self.update(["motion"], terms, fabric))
         if "memory" in self.networks:
             memory = cast(Memory, bare(self.networks["memory"]))
             memory.follow(bare(self.networks["picture"]))
             memory.remember(augmented(video[:, 0].detach()), augmented(video[:, later].detach()))
-        return {k: float(v.detach()) for k, v in terms.items()} | self._last
-
-    def _updates(self) -> int:
-        for state in self.optimizers()["motion"].state.values():
-            return int(state["step"])
-        return 0
+        return done | self._last
 
     def _video(self, video: Tensor) -> Any:
         return self.networks["video"](pairs(video) if self.recipe.in_domain else video.transpose(1, 2))
@@ -223,11 +209,11 @@ class MocoganTask:
     def _critics(self, real: Tensor, fake: Tensor, video: Tensor, later: int, fabric: Any) -> dict[str, float]:
         w = self.recipe.weights
         over, under = relativistic(self._video(real), self._video(fake))
-        plain = bare(self.networks["video"])
+        critic = bare(self.networks["video"])
         shaped = [pairs(v) if self.recipe.in_domain else v.transpose(1, 2) for v in (real, fake)]
         terms = {
             "critic_video": w.video * (over + under),
-            "critic_penalty": w.penalty * gradient_penalty(plain, shaped[0], shaped[1]),
+            "critic_penalty": w.penalty * gradient_penalty(critic, shaped[0], shaped[1]),
         }
         judge = self.networks["picture"]
         if self.recipe.in_domain:
@@ -241,15 +227,11 @@ class MocoganTask:
                 contrastive((views[0][1], views[1][1]), memory.real)
                 + contrastive((views[2][1], views[3][1]), memory.fake)
             )
-        self._update(("video", "picture"), checked(terms), fabric)
-        return {k: float(v.detach()) for k, v in terms.items()}
+        return plain(self.update(["video", "picture"], terms, fabric))
 
     def _motion_terms(self, real: Tensor, seen: Tensor, video: Tensor, later: int) -> dict[str, Tensor]:
         w, judge = self.recipe.weights, self.networks["picture"]
-        judges = [self.networks["video"], judge]
-        for network in judges:
-            network.requires_grad_(False)  # their gradients would be thrown away
-        try:
+        with frozen(self.networks["video"], judge):
             over, under = relativistic(self._video(seen), self._video(real))
             terms = {"video": w.video * (over + under)}
             if self.recipe.in_domain:
@@ -259,17 +241,6 @@ class MocoganTask:
             terms["picture"] = generator_adversarial(made[0], "hinge")
             terms["match"] = w.match * matching(made[1], first[1])
             return terms
-        finally:
-            for network in judges:
-                network.requires_grad_(True)
-
-    def _update(self, names: tuple[str, ...], terms: dict[str, Tensor], fabric: Any) -> None:
-        for name in names:
-            self.optimizers()[name].zero_grad(set_to_none=True)
-        fabric.backward(torch.stack(list(terms.values())).sum())
-        for name in names:
-            self.optimizers()[name].step()
-            self.optimizers()[name].zero_grad(set_to_none=True)
 
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
@@ -289,11 +260,7 @@ class MocoganTask:
 
     def save(self, path: str | Path) -> None:
         """The motion generator, and the critics beside it."""
-        states = {
-            n: {k: v.detach().cpu().contiguous().clone() for k, v in net.state_dict().items()}
-            for n, net in self.networks.items()
-        }
-        save(path, MocoganWeights(self.config, states, "mocogan-hd"))
+        save(path, MocoganWeights(self.config, self.states(), "mocogan-hd"))
 
     def load_file(self, path: str | Path) -> None:
         """Begin with weights saved before; critics of other sizes stay as they are. Raises WeightsError."""

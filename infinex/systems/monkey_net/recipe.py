@@ -15,8 +15,8 @@ from infinex.systems.monkey_net.losses import LossWeights, discriminator_terms, 
 from infinex.systems.monkey_net.model import Keypoints, Rendering, networks_of
 from infinex.systems.monkey_net.weights import LAYOUT
 from infinex.training.data import FramePairs
-from infinex.training.stored import StoredTask, numbers, sizes_of
-from infinex.training.task import Adams, Fabric, TrainerOptions, draw_keypoints, evaluating, grid, pixels
+from infinex.training.stored import StoredTask, sizes_of
+from infinex.training.task import Adams, Fabric, TrainerOptions, draw_keypoints, evaluating, grid, pixels, plain
 
 
 @dataclass(frozen=True)
@@ -96,14 +96,14 @@ class MonkeyTask(StoredTask):
         if critic is not None:
             fake, real = critic(out.prediction, wanted), critic(driving, wanted)
         terms = generator_terms(out.prediction, out.deformed, driving, real, fake, recipe.weights, recipe.adversary)
-        done = self.advance(terms, fabric, "generator", "detector")
+        done = self.update(["generator", "detector"], terms, fabric)
         if critic is not None:
             points = Keypoints(*(t.detach() for t in wanted))
             terms = discriminator_terms(
                 critic(driving, points), critic(out.prediction.detach(), points), recipe.weights, recipe.adversary
             )
-            done |= self.advance(terms, fabric, "discriminator")
-        return numbers(done)
+            done |= self.update(["discriminator"], terms, fabric)
+        return plain(done)
 
     @torch.no_grad()
     def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:

@@ -11,8 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LRScheduler
 
 from infinex.errors import InputError, WeightsError, option
 from infinex.face import topology as top
@@ -40,8 +39,19 @@ from infinex.systems.neural_voice_puppetry.sound import read_rows, rows_at, wind
 from infinex.systems.oneperson import Frames, Part, Progress, Say, prepared
 from infinex.systems.puppet import uv_map
 from infinex.systems.registry import resolve
-from infinex.training.data import read_clips
-from infinex.training.task import Adams, Fabric, TrainerOptions, checked, evaluating, grid, pixels
+from infinex.training.data import beside, read_clips
+from infinex.training.task import (
+    Adams,
+    Fabric,
+    Players,
+    TrainerOptions,
+    checked,
+    evaluating,
+    falling,
+    grid,
+    pixels,
+    plain,
+)
 
 RIDGE = 1e-4  # of the mapping, over the usual square of what is heard: that is nearly of one dimension
 SOUND = "sound.npy"
@@ -161,7 +171,7 @@ def _talkers(
     kept = Path(folder) / ".puppetry"
     out = []
     for clip in read_clips(folder, split):
-        path = kept / f"{clip.name}.npz"
+        path = beside(kept, clip, "heard.npz")
         if not path.is_file():
             if not has_audio(clip.path):
                 continue
@@ -170,7 +180,7 @@ def _talkers(
             except OSError as error:
                 raise InputError(f"{kept} cannot be made, where what was heard is kept: {error.strerror}") from None
             try:
-                person = fit(clip.path, kept / f"{clip.name}.person.npz", None, 0.0, None, progress)
+                person = fit(clip.path, beside(kept, clip, "person.npz"), None, 0.0, None, progress)
             except InputError as error:
                 say(f"{clip.name} is left out: {error}")
                 continue
@@ -268,7 +278,7 @@ def mapping_of(heard: NDArray[np.floating], wanted: NDArray[np.floating]) -> NDA
     return np.asarray(np.linalg.solve(normal, a.T @ wanted).T, np.float32)
 
 
-class VoiceTask:
+class VoiceTask(Players):
     """The voice of many people."""
 
     panel = ""
@@ -284,26 +294,14 @@ class VoiceTask:
         self._optimizers = Adams(self.networks, recipe.rate, recipe.betas)
         self._basis, self._mask = _geometry()
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam; the same dictionary on every call."""
-        return self._optimizers
-
     def schedulers(self) -> dict[str, LRScheduler]:
         """A constant rate that falls linearly to zero over the last epochs."""
-        r = self.recipe
-        first = r.epochs - r.decay_epochs
-
-        def share(epoch: int) -> float:
-            return 1.0 if epoch < first else max(0.0, 1 - (epoch - first + 1) / (r.decay_epochs + 1))
-
-        return {n: LambdaLR(o, share) for n, o in self.optimizers().items()}
+        return falling(self.optimizers(), self.recipe.epochs, self.recipe.decay_epochs)
 
     def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
         """Update the network once; the terms, weighted. Raises FloatingPointError where one is not a number."""
         basis, mask = (x.to(batch["wanted"].device) for x in (self._basis, self._mask))
-        terms = checked(spoken(self.networks["voice"], batch, basis, mask))
-        _updated(self.optimizers()["voice"], terms, fabric)
-        return {k: float(v.detach()) for k, v in terms.items()}
+        return plain(self.update(["voice"], spoken(self.networks["voice"], batch, basis, mask), fabric))
 
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
@@ -329,16 +327,10 @@ class VoiceTask:
         self.networks["voice"].load_state_dict(state)
 
 
-def _updated(optimizer: Optimizer, terms: dict[str, Tensor], fabric: Fabric) -> None:
-    optimizer.zero_grad(set_to_none=True)
-    fabric.backward(torch.stack(list(terms.values())).sum())
-    optimizer.step()
-
-
 # -- the puppet -----------------------------------------------------------------------------------
 
 
-class PuppetTask:
+class PuppetTask(Players):
     """One person's renderer, and how they speak."""
 
     panel = "features, decoded, made, frame"
@@ -384,14 +376,6 @@ class PuppetTask:
         own.load_state_dict(state)
         return own.eval()
 
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam per network; the same dictionary on every call."""
-        return self._optimizers
-
-    def schedulers(self) -> dict[str, LRScheduler]:
-        """The rate stays."""
-        return {}
-
     def _said(self, batch: Mapping[str, Tensor]) -> Tensor | None:
         if self.config.kind == "nothing":
             return None
@@ -416,10 +400,8 @@ class PuppetTask:
         heard: dict[str, Tensor] = {}
         if "voice" in self.networks:
             basis, mask = (x.to(frame.device) for x in (self._basis, self._mask))
-            heard = checked(spoken(self.networks["voice"], batch, basis, mask))
-            _updated(self.optimizers()["voice"], heard, fabric)
-        _updated(self.optimizers()["puppet"], terms, fabric)
-        return {k: float(v.detach()) for k, v in (terms | heard).items()}
+            heard = self.update(["voice"], spoken(self.networks["voice"], batch, basis, mask), fabric)
+        return plain(self.update(["puppet"], terms, fabric) | heard)
 
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:

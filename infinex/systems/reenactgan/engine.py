@@ -15,17 +15,15 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from infinex.engine import Drive, Engine, Setting, Shown, Source
+from infinex.engine import Engine, Setting, Source
 from infinex.errors import WeightsError, option
-from infinex.face.portrait import SourceFace
-from infinex.motion import Rest
+from infinex.systems.driven import DrivenFace
 from infinex.systems.reenactgan.model import Evaluation, ReenactGAN
 from infinex.systems.reenactgan.samples import boundary_maps
-from infinex.systems.reenactgan.weights import read
+from infinex.systems.reenactgan.weights import LAYOUT, model_of
 from infinex.systems.registry import resolve
-from infinex.systems.window import RGB, Square, resized
+from infinex.systems.window import RGB, Square
 
-SEAM = 0.14  # width of the seam over the square's side
 FEWEST = (
     "the engine reenactgan draws one trained person and has none yet: train one "
     "(infinex train reenactgan-128-boundary, -decoder, -transformer) and name the run's folder with"
@@ -40,41 +38,16 @@ class ReenactganOptions:
     maps: Literal["auto", "network", "mesh"] = "auto"  # where boundaries come from; auto: as in training
 
 
-class ReenactganFace:
-    """One face of a portrait inside the engine; see `infinex.engine.Prepared`."""
+class ReenactganFace(DrivenFace):
+    """See `DrivenFace`. What stands for the performer are the boundaries that the face was drawn from."""
 
     def __init__(self, source: Source, engine: ReenactganEngine) -> None:
-        self.engine, self.face = engine, SourceFace(source.face.landmarks)
-        self.window = Square(source.image, source.face.landmarks)
-        self.box = self.window.box
-        self._full = self.window.full(source.image).astype(np.float32)
-        self._seam = self.window.seam(SEAM)[..., None]
-        self._driver: Square | None = None
-        self._last: tuple[RGB, RGB] | None = None
+        super().__init__(source)
+        self.engine = engine
 
-    def begin(self, rest: Rest, image: RGB | None, points: NDArray | None) -> None:
-        """Start a performance from its reference frame, which says where the performer's square is."""
-        if image is None or points is None:
-            raise ValueError("this engine needs the driver's frames")
-        self._driver, self._last = Square(image, points), None
-
-    def draw(self, canvas: RGB, drive: Drive) -> Shown:
-        """Draw the face over its box; while the performer is out of sight the last picture stays.
-
-        What stands for the performer are the boundaries that the face was drawn from."""
-        assert self._driver is not None, "begin() comes first"
-        if drive.image is not None and drive.points is not None:
-            face, maps = self.engine.drawn(self._driver, drive.image, drive.points)
-            side = self.window.side
-            picture = resized(face, side).astype(np.float32)
-            picture = picture * self._seam + self._full * (1 - self._seam)
-            self._last = np.clip(picture + 0.5, 0, 255).astype(np.uint8), maps
-        if self._last is None:
-            return Shown()
-        full, maps = self._last
-        x0, y0, x1, y1 = self.box
-        canvas[y0:y1, x0:x1] = self.window.inside(full)
-        return Shown(driving=lambda: maps)
+    def made(self, square: Square, image: RGB, points: NDArray) -> tuple[RGB, RGB]:
+        """See `DrivenFace`."""
+        return self.engine.drawn(square, image, points)
 
 
 class ReenactganEngine(Engine):
@@ -126,7 +99,7 @@ def open_engine(options: ReenactganOptions, weights: str) -> ReenactganEngine:
         raise WeightsError(f"{FEWEST} {option('weights')}")
     theirs = Path(weights)
     authors = theirs.is_dir() and any(theirs.glob("*net_decoder.pth"))
-    stored = read(theirs if authors else resolve(weights, "reenactgan"))
-    model = stored.model().to("cuda" if torch.cuda.is_available() else "cpu")
+    stored = LAYOUT.read(theirs if authors else resolve(weights, "reenactgan"))
+    model = model_of(stored).to("cuda" if torch.cuda.is_available() else "cpu")
     asked = options.maps if options.maps != "auto" else stored.origin.get("maps", "network")
     return ReenactganEngine(model, options, asked == "mesh")

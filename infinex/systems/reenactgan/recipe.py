@@ -16,7 +16,7 @@ import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Adam
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch.optim.lr_scheduler import LRScheduler
 
 from infinex.errors import InputError, WeightsError, option
 from infinex.nn.discriminators import PixelPatches
@@ -34,11 +34,12 @@ from infinex.systems.reenactgan.losses import (
     transformer_terms,
     vgg_distance,
 )
-from infinex.systems.reenactgan.model import CONFIGS, ReenactganConfig, Transformer, as_evaluated, networks_of
+from infinex.systems.reenactgan.model import ReenactganConfig, Transformer, as_evaluated, networks_of
 from infinex.systems.reenactgan.samples import AnybodysFaces, FacesBesideOthers, OnesFaces
-from infinex.systems.reenactgan.weights import ReenactganWeights, read, save
+from infinex.systems.reenactgan.weights import LAYOUT, ReenactganWeights
 from infinex.training.data import Samples
-from infinex.training.task import Fabric, Players, TrainerOptions, frozen, grid, pixels, plain
+from infinex.training.stored import StoredTask, sizes_of
+from infinex.training.task import Adams, Fabric, TrainerOptions, falling, frozen, grid, pixels, plain
 
 Maps = Literal["network", "mesh"]
 
@@ -58,9 +59,8 @@ class ReenactganRecipe:
     @property
     def sizes(self) -> ReenactganConfig:
         """Sizes of the networks. Raises InputError for a name that is not known."""
-        if self.config not in CONFIGS:
-            raise InputError(f"{option('set')} config={self.config}: there are {', '.join(CONFIGS)}")
-        return CONFIGS[self.config]
+        sizes: ReenactganConfig = sizes_of(LAYOUT, self.config)
+        return sizes
 
 
 @dataclass(frozen=True)
@@ -124,24 +124,20 @@ RECIPES: dict[str, ReenactganRecipe] = {
 }
 
 
-class _Stage(Players):
-    """What the tasks of the three stages share: frozen networks, the file, one Adam step."""
+class _Stage(StoredTask):
+    """What the tasks of the three stages share: networks that stay as they are, and who the file is of."""
 
     panel = ""
+    layout, spare = LAYOUT, ""
 
-    def __init__(self, recipe: ReenactganRecipe, trained: dict[str, nn.Module], keep: tuple[str, ...]) -> None:
-        """`trained` networks learn, those of a person named in `keep` are carried along as they are."""
-        self.recipe, self.config = recipe, recipe.sizes
+    def __init__(self, recipe: ReenactganRecipe, trained: dict[str, nn.Module], kept: tuple[str, ...]) -> None:
+        """`trained` networks learn, those of a person named in `kept` are carried along as they are."""
+        self.recipe, self.config, self.name = recipe, recipe.sizes, recipe.config
         own = networks_of(self.config)
-        super().__init__({n: own[n] for n in keep} | trained)
-        self.frozen = keep
-        self._freeze()
+        self.networks, self.kept = {n: own[n] for n in kept} | trained, kept
+        self.kept_training = bool(getattr(recipe, "published", False))
         self._origin: dict[str, str] = {}
-
-    def _freeze(self) -> None:
-        mode = bool(getattr(self.recipe, "published", False))
-        for name in self.frozen:
-            self.networks[name].requires_grad_(False).train(mode)
+        self.keep()
 
     @torch.no_grad()
     def _maps(self, images: Tensor, given: Tensor | None) -> Tensor:
@@ -155,31 +151,26 @@ class _Stage(Players):
         size = self.config.size
         return pixels(F.interpolate(maps.clamp(0, 1).amax(1, keepdim=True), size=(size, size), mode="nearest"))
 
-    def save(self, path: Path) -> None:
-        """Write the networks of the person, as far as they are there."""
-        states = self.states(["boundary", "align", "pca", "transformer", "decoder"])
-        origin = dict(self._origin)
-        for key in ("person", "maps"):
-            if value := getattr(self.recipe, key, ""):
-                origin[key] = value
-        save(path, ReenactganWeights(self.config, states, self.recipe.config, origin))
+    def stored(self) -> list[str]:
+        """The networks of the person; no critics."""
+        return ["boundary", "align", "pca", "transformer", "decoder"]
 
-    def load_file(self, path: Path) -> None:
-        """Begin with the weights in a file or the authors' folder. Raises WeightsError where they do not fit."""
-        weights = read(path)
-        missing = [n for n in self.frozen if n not in weights.networks]
-        if missing:
-            raise WeightsError(f"{path} has no {missing[0]}: it is the result of an earlier stage")
+    def origin(self) -> dict[str, str]:
+        """Who it is, and what their boundaries were."""
+        return self._origin | {k: v for k in ("person", "maps") if (v := getattr(self.recipe, k, ""))}
+
+    def begin(self, weights: ReenactganWeights, what: str = "the weights") -> None:
+        """Begin with the stage before. Raises WeightsError where it does not fit, or is of another person or maps."""
         if weights.config != self.config:
-            raise WeightsError(f"{path} has networks of other sizes than {self.recipe.config}")
-        who = weights.origin.get("person", "")
-        if "decoder" in self.frozen and who and who != getattr(self.recipe, "person", ""):
-            raise WeightsError(f"{path} has the decoder of {who}: go on by {option('set')} person={who}")
-        for name, state in weights.networks.items():
-            if name in self.networks:
-                self.networks[name].load_state_dict(state)
+            raise WeightsError(f"{what} has networks of other sizes than {self.name}")
+        if "decoder" in self.kept:
+            for key in ("person", "maps"):
+                taught, wanted = weights.origin.get(key, ""), getattr(self.recipe, key, "")
+                if taught and taught != wanted:
+                    whose = f"the decoder of {taught}" if key == "person" else f"a decoder taught with {key}={taught}"
+                    raise WeightsError(f"{what} has {whose}: go on by {option('set')} {key}={taught}")
+        super().begin(weights, what)
         self._origin = weights.origin
-        self._freeze()
 
 
 class Tally(nn.Module):
@@ -220,10 +211,7 @@ class BoundaryTask(_Stage):
         own = networks_of(recipe.sizes)
         trained = {n: own[n] for n in ("boundary", "align")}
         super().__init__(recipe, trained | {"tally": Tally(2 * recipe.sizes.points)}, ("pca",))
-        self._optimizers = {
-            "boundary": Adam(self.networks["boundary"].parameters(), recipe.rate),
-            "align": Adam(self.networks["align"].parameters(), recipe.align_rate),
-        }
+        self._optimizers = Adams(trained, {"boundary": recipe.rate, "align": recipe.align_rate})
 
     def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
         """Squared error of every hourglass's maps, a thousandfold; mean distance of landmarks in pixels of the maps,
@@ -280,20 +268,14 @@ class DecoderTask(_Stage):
         decoder = normal_(networks_of(sizes)["decoder"])
         critic = normal_(PixelPatches(sizes.parts + 3, recipe.critic_width))
         super().__init__(recipe, {"decoder": decoder, "critic": critic}, ("boundary", "align", "pca"))
-        self._optimizers = {
-            n: Adam(self.networks[n].parameters(), recipe.rate, recipe.betas) for n in ("decoder", "critic")
-        }
+        trained = {n: self.networks[n] for n in ("decoder", "critic")}
+        self._optimizers = Adams(trained, recipe.rate, recipe.betas)
         self.vgg = VGG16.load(recipe.vgg, 3) if recipe.vgg else None
         self.structure = StructuralPerceptualLoss()
 
     def schedulers(self) -> dict[str, LRScheduler]:
         """Constant rates, then a line that reaches zero in the last epoch."""
-        first, last = self.r.epochs - self.r.decay_epochs, self.r.decay_epochs + 1
-
-        def share(epoch: int) -> float:
-            return max(0.0, 1.0 - max(0, epoch + 2 - first) / last)
-
-        return {name: LambdaLR(optimizer, share) for name, optimizer in self.optimizers().items()}
+        return falling(self.optimizers(), self.r.epochs, self.r.decay_epochs, ahead=1)
 
     def _likeness(self, made: Tensor, image: Tensor) -> Tensor:
         """Of pictures in -1..1: by VGG-16, or the mean of the levels of what stands in for it."""

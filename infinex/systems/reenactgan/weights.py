@@ -6,30 +6,21 @@ with the three is a person. Sizes are read off the tensors. Ours is one file: al
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from infinex.errors import WeightsError
-from infinex.nn.files import (
-    Networks,
-    State,
-    is_safetensors,
-    misfit,
-    read_networks,
-    read_weights,
-    sha256,
-    state_dict_of,
-    write_networks,
-)
+from infinex.nn.files import Networks, State, state_dict_of
+from infinex.nn.stored import Layout
 from infinex.systems.reenactgan.model import CONFIGS, ReenactGAN, ReenactganConfig, networks_of
 
-FORMAT = "infinex-reenactgan-1"
+# `boundary`, `align`, `pca`, `transformer`, `decoder`, as far as there are; `origin` names the person.
+ReenactganWeights = Networks[ReenactganConfig]
 # What the authors call their files; the person's name stands before those of decoder and transformer.
 PUBLISHED = {
     "boundary": "*net_boundary_detection.pth",
@@ -85,73 +76,40 @@ def sizes_of(networks: Mapping[str, State]) -> ReenactganConfig:
     return ReenactganConfig(**v)
 
 
-@dataclass
-class ReenactganWeights(Networks[ReenactganConfig]):
-    """`boundary`, `align`, `pca`, `transformer`, `decoder`, as far as there are; `origin` names the person."""
-
-    def network(self, name: str) -> nn.Module:
-        """One of them, in evaluation mode. Raises WeightsError where it is not among these."""
-        if name not in self.networks:
-            raise WeightsError(f"{self.name or 'these weights'}: there is no {name} among them")
-        network = networks_of(self.config)[name]
-        network.load_state_dict(self.networks[name])
-        return network.eval()
-
-    def model(self) -> ReenactGAN:
-        """The chain at work. Raises WeightsError where there is no decoder yet."""
-        if "decoder" not in self.networks:
-            raise WeightsError(
-                f"{self.name or 'these weights'}: nobody's face can be drawn with them yet; the next stages are "
-                "infinex train reenactgan-decoder and infinex train reenactgan-transformer"
-            )
-        names = [n for n in ("boundary", "transformer", "decoder") if n in self.networks]
-        return ReenactGAN(self.config, {n: self.network(n) for n in names}).eval()
+def model_of(weights: ReenactganWeights) -> ReenactGAN:
+    """The chain at work. Raises WeightsError where there is no decoder yet."""
+    if "decoder" not in weights.networks:
+        raise WeightsError(
+            f"{weights.name or 'these weights'}: nobody's face can be drawn with them yet; the next stages are "
+            "infinex train reenactgan-decoder and infinex train reenactgan-transformer"
+        )
+    names = [n for n in ("boundary", "transformer", "decoder") if n in weights.networks]
+    return ReenactGAN(weights.config, {n: LAYOUT.network(weights, n) for n in names}).eval()
 
 
-def fit(
-    networks: Mapping[str, State],
-    config: ReenactganConfig | None = None,
-    what: str = "the checkpoint",
-    origin: Mapping[str, str] | None = None,
-) -> ReenactganWeights:
-    """Weights under our key names, checked against `config` or the sizes the tensors themselves tell."""
-    if not networks.get("boundary"):
-        raise WeightsError(f"{what} is no ReenactGAN: it has no boundary network")
-    if config is None:
-        try:
-            config = sizes_of(networks)
-        except (KeyError, IndexError, TypeError):
-            raise WeightsError(f"{what} is a checkpoint of another model") from None
-    with torch.device("meta"):
-        expected = {n: net.state_dict() for n, net in networks_of(config).items()}
-    for network, state in networks.items():
-        if network not in expected:
-            raise WeightsError(f"{what} holds the unknown network {network}")
-        if why := misfit(state, expected[network]):
-            raise WeightsError(f"{what} does not fit: {network} {why}")
-    return ReenactganWeights(config, {k: dict(v) for k, v in networks.items()}, origin=dict(origin or {}))
-
-
-def read_published(folder: str | Path) -> ReenactganWeights:
-    """A folder with the authors' files of one person. Raises WeightsError, in one line, for anything else."""
-    folder = Path(folder)
-    networks: dict[str, State] = {}
-    origin = {}
+def files(folder: Path) -> Sequence[Path]:
+    """The authors' files of one person in a folder. Raises WeightsError where there are fewer or more."""
+    if not folder.is_dir():
+        raise WeightsError(f"{folder} is one of the authors' files: give the folder with all of one person's")
+    out: list[Path] = []
     for network, pattern in PUBLISHED.items():
         found = sorted(folder.glob(pattern))
         if len(found) > 1:
             raise WeightsError(f"{folder} holds {found[0].name} and {found[1].name}: keep one person's files there")
-        if found:
-            networks[network] = rename(network, state_dict_of(read_weights(found[0]), str(found[0])))
-            origin[found[0].name] = sha256(found[0])
-        elif network != "align":
+        if not found and network != "align":
             raise WeightsError(f"{folder} lacks {pattern.replace('*', '... ')} of the authors")
-    for part, name in (("weight", "weight_212.txt"), ("bias", "bias_212.txt")):
-        if (folder / name).is_file():
-            networks.setdefault("pca", {})[f"pca.0.{part}"] = _table(folder / name)
-    if "align" not in networks or len(networks.get("pca", {})) < 2:  # for training alone
-        networks.pop("pca", None)
-    return fit(networks, None, str(folder), origin)
+        out += found
+    return out
+
+
+def published(data: Any, path: Path) -> dict[str, State]:
+    """The network of one of the authors' files, told by its name; with `align` its tables. Raises WeightsError."""
+    network = next(n for n, pattern in PUBLISHED.items() if path.match(pattern))
+    networks = {network: rename(network, state_dict_of(data, str(path)))}
+    tables = {part: path.with_name(f"{part}_212.txt") for part in ("weight", "bias")}
+    if network == "align" and all(t.is_file() for t in tables.values()):  # for training alone
+        networks["pca"] = {f"pca.0.{part}": _table(table) for part, table in tables.items()}
+    return networks
 
 
 def _table(path: Path) -> Tensor:
@@ -161,40 +119,8 @@ def _table(path: Path) -> Tensor:
         raise WeightsError(f"{path} is no table of numbers") from None
 
 
-def save(path: str | Path, weights: ReenactganWeights) -> None:
-    """Write our own file, whole or not at all. Raises WeightsError."""
-    write_networks(Path(path), FORMAT, weights)
-
-
-def load(path: str | Path) -> ReenactganWeights:
-    """Read a file of `save`. Raises WeightsError."""
-    stored = read_networks(Path(path), FORMAT, ReenactganConfig, "ReenactGAN")
-    weights = fit(stored.networks, stored.config, str(path), stored.origin)
-    weights.name = stored.name
-    return weights
-
-
-def read(path: str | Path) -> ReenactganWeights:
-    """Our own file, or a folder of the authors'. Raises WeightsError."""
-    path = Path(path)
-    if path.is_dir():
-        return read_published(path)
-    if not is_safetensors(path):
-        raise WeightsError(f"{path} is one of the authors' files: give the folder with all of one person's")
-    return load(path)
-
-
-def convert(source: str | Path, target: str | Path, config: str = "") -> ReenactganWeights:
-    """Turn a folder of the authors' files into our own file called `config`, once."""
-    weights = read(source)
-    weights.name = config
-    save(target, weights)
-    return weights
-
-
-def untrained(path: str | Path, config: str = "reenactgan-64", seed: int = 0) -> None:
-    """Write networks as they are before training: enough to try the engine, and nothing to look at."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(seed)
-        states = {n: net.state_dict() for n, net in networks_of(CONFIGS[config]).items()}
-    save(path, ReenactganWeights(CONFIGS[config], states, config, {"person": "nobody"}))
+LAYOUT = Layout(
+    ReenactganConfig, CONFIGS, networks_of, "ReenactGAN", "infinex-reenactgan-1", ("boundary",), published,
+    measured=sizes_of, files=files,
+)  # fmt: skip
+convert = LAYOUT.convert

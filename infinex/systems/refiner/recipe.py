@@ -12,7 +12,6 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CosineAnnealingLR, LRScheduler
 
 from infinex.errors import InputError, option
@@ -28,7 +27,7 @@ from infinex.systems.refiner.losses import (
 )
 from infinex.systems.refiner.model import CONFIGS, Refiner, apply
 from infinex.systems.refiner.pairs import FLOW, SCALE
-from infinex.training.task import Adams, TrainerOptions, evaluating, grid, pixels
+from infinex.training.task import Adams, Players, TrainerOptions, evaluating, grid, pixels, plain
 
 IMAGES = 6  # planes of colour: the frame and the source
 
@@ -59,10 +58,11 @@ RECIPES = {
 }
 
 
-class RefinerTask:
+class RefinerTask(Players):
     """One network and its training step, for the trainer every system shares."""
 
     panel = "source, mesh engine alone, refined, truth"
+    clip_gradient = 5.0
 
     def __init__(self, recipe: RefinerRecipe) -> None:
         self.recipe, self.config = recipe, CONFIGS[recipe.config]
@@ -70,10 +70,6 @@ class RefinerTask:
         network.to(memory_format=torch.channels_last)  # type: ignore[call-overload]  # faster on CPUs
         self.networks: dict[str, nn.Module] = {"refiner": network}
         self._optimizers = Adams(self.networks, recipe.rate, recipe.betas)
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam; the same dictionary on every call."""
-        return self._optimizers
 
     def schedulers(self) -> dict[str, LRScheduler]:
         """A cosine to almost nothing over the epochs."""
@@ -96,17 +92,7 @@ class RefinerTask:
             terms["calm"] = self.recipe.weights.calm * roughness(out[:, 3:])
             sure = batch["sure"] * support
             terms["flow"] = self.recipe.weights.flow * flow_error(out[:, 3:], batch["flow"], sure)
-        total = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(total):
-            raise FloatingPointError(
-                "not a finite number: " + ", ".join(k for k, v in terms.items() if not v.isfinite())
-            )
-        optimizer = self.optimizers()["refiner"]
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(total)
-        nn.utils.clip_grad_norm_(self.networks["refiner"].parameters(), 5.0)
-        optimizer.step()
-        return {k: float(v.detach()) for k, v in terms.items()}
+        return plain(self.update(["refiner"], terms, fabric))
 
     @torch.no_grad()
     def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:

@@ -29,7 +29,7 @@ from infinex.systems.speech.losses import SpeechWeights
 from infinex.systems.speech.model import SpeechConfig, SpeechNet
 from infinex.systems.speech.runtime import default_shapes
 from infinex.systems.speech.weights import read, save
-from infinex.training.task import TrainerOptions, evaluating
+from infinex.training.task import Players, TrainerOptions, evaluating, plain
 
 ENCODER = ("scale", "first", "first_norm", "second", "second_norm", "sounds")
 
@@ -76,7 +76,7 @@ class Talkers(nn.Module):
         return shared * torch.exp(gain)[:, None, None] + bias[:, None], bias, gain
 
 
-class SpeechTask:
+class SpeechTask(Players):
     """See `infinex.training.trainer.Task`."""
 
     panel = ""
@@ -101,10 +101,6 @@ class SpeechTask:
         }
         if "talkers" in self.networks:
             self._optimizers["talkers"] = AdamW(self.networks["talkers"].parameters(), lr=5e-3, weight_decay=0.0)
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """By network."""
-        return self._optimizers
 
     def schedulers(self) -> dict[str, LRScheduler]:
         """A cosine to a fiftieth over the epochs."""
@@ -136,15 +132,7 @@ class SpeechTask:
             for name in ENCODER:  # its statistics stay as they were learnt
                 getattr(self.networks["speech"], name).eval()
         terms = self._terms(batch, self.recipe.stage == "mouths")
-        total = torch.stack(list(terms.values())).sum()
-        if not torch.isfinite(total):
-            raise FloatingPointError("the loss is not a finite number")
-        for o in self._optimizers.values():
-            o.zero_grad(set_to_none=True)
-        fabric.backward(total)
-        for o in self._optimizers.values():
-            o.step()
-        return {k: float(v.detach()) for k, v in terms.items()}
+        return plain(self.update(list(self._optimizers), terms, fabric))
 
     @torch.no_grad()
     def measure(self, batch: dict[str, Any]) -> dict[str, float]:

@@ -23,7 +23,7 @@ from infinex.motion import Rest
 from infinex.systems.registry import resolve
 from infinex.systems.stargan.faces import BETWEEN, LIFT, SIDE
 from infinex.systems.stargan.model import told
-from infinex.systems.stargan.weights import StarganWeights, read
+from infinex.systems.stargan.weights import LAYOUT, StarganWeights
 from infinex.systems.window import Leaning, by_head
 
 RGB = NDArray[np.uint8]
@@ -102,11 +102,14 @@ class StarganEngine(Engine):
 
     name = "stargan"
 
-    def __init__(self, weights: StarganWeights | str | Path, options: StarganOptions = StarganOptions()) -> None:
-        if not isinstance(weights, StarganWeights):
-            weights = read(resolve(str(weights), "stargan"))
+    def __init__(
+        self, weights: StarganWeights | str | Path, options: StarganOptions = StarganOptions(), device: str = "cpu"
+    ) -> None:
+        if isinstance(weights, (str, Path)):
+            weights = LAYOUT.read(resolve(str(weights), "stargan"))
         self.config, self.size, self.options = weights.config, weights.config.size, options
-        self._generator = weights.generator().requires_grad_(False)
+        self.device = torch.device(device)
+        self._generator = LAYOUT.network(weights, "generator").to(self.device)
         names = self.config.labels
         self._fixed: Array | None = None
         if options.labels:
@@ -114,6 +117,8 @@ class StarganEngine(Engine):
             if wrong := [n for n in chosen if n not in names]:
                 raise InputError(f"{option('labels')}: these weights know no {wrong[0]}; they know {', '.join(names)}")
             self._fixed = np.array([float(n in chosen) for n in names])
+        elif set(names) == {NEUTRAL}:
+            raise InputError(f"these weights know {NEUTRAL} alone, and no expression to show")
         elif NEUTRAL not in names or any(n not in EMOTIONS for n in names):
             raise InputError(
                 f"these weights know {', '.join(names)}, which nobody performs: say which hold by {option('labels')}"
@@ -141,10 +146,10 @@ class StarganEngine(Engine):
     @torch.inference_mode()
     def made(self, crop: RGB, labels: Array) -> RGB:
         """What the generator makes of a crop (S, S, 3) under labels (C,)."""
-        image = torch.from_numpy(crop).permute(2, 0, 1)[None].float() / 127.5 - 1
-        wanted = torch.from_numpy(np.asarray(labels, np.float32))[None]
+        image = torch.from_numpy(crop).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
+        wanted = torch.from_numpy(np.asarray(labels, np.float32))[None].to(self.device)
         out = self._generator(image, told(wanted, self.config))[0]
-        return np.asarray(((out + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).numpy(), np.uint8)
+        return np.asarray(((out + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy(), np.uint8)
 
 
 def _only(labels: Array, names: tuple[str, ...]) -> Array:
@@ -164,4 +169,4 @@ def open_engine(options: StarganOptions, weights: str) -> StarganEngine:
             "no weights come with stargan: train them (infinex train stargan-64 --data STIMULI --out RUN, "
             f"docs/reenactment/stargan.md) and name the run by {option('weights')}"
         )
-    return StarganEngine(weights, options)
+    return StarganEngine(weights, options, "cuda" if torch.cuda.is_available() else "cpu")

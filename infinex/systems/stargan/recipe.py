@@ -4,25 +4,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, cast
+from typing import cast
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor, nn
-from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LambdaLR, LRScheduler
+from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
 
 from infinex.errors import InputError, option
-from infinex.nn.files import load_networks
 from infinex.systems.stargan.faces import Faces, load, read_faces
 from infinex.systems.stargan.losses import Kind, LossWeights, critic_terms, generator_terms
 from infinex.systems.stargan.model import CONFIGS, EMOTIONS, Critic, Generator, StarganConfig, of_set, told
-from infinex.systems.stargan.weights import StarganWeights, networks_of
-from infinex.systems.stargan.weights import load as load_weights
-from infinex.systems.stargan.weights import save as save_weights
+from infinex.systems.stargan.weights import LAYOUT, networks_of
 from infinex.training.data import Kept
-from infinex.training.task import Adams, Fabric, checked, grid, pixels
+from infinex.training.stored import StoredTask, sizes_of
+from infinex.training.task import Adams, Fabric, falling, frozen, grid, pixels, plain
 
 
 @dataclass(frozen=True)
@@ -51,11 +48,11 @@ class StarganRecipe:
     @property
     def sizes(self) -> StarganConfig:
         """Sizes of the networks, with the labels of the recipe. Raises InputError for a name that is not known."""
-        if self.config not in CONFIGS:
-            raise InputError(f"{option('set')} config={self.config}: there are {', '.join(CONFIGS)}")
         if not self.labels:
             raise InputError(f"{option('set')} labels=: name at least one")
-        return replace(CONFIGS[self.config], labels=self.labels, second=self.second_labels if self.second else ())
+        return replace(
+            sizes_of(LAYOUT, self.config), labels=self.labels, second=self.second_labels if self.second else ()
+        )
 
 
 RECIPES: dict[str, StarganRecipe] = {
@@ -153,31 +150,22 @@ def task(recipe: StarganRecipe) -> StarganTask:
     return StarganTask(recipe)
 
 
-class StarganTask:
+class StarganTask(StoredTask):
     """The networks of a recipe and one training step, for the trainer every system shares."""
 
     panel = "face, a face that shows what is wanted, edit, and back again"
+    layout, spare = LAYOUT, "critic"
 
     def __init__(self, recipe: StarganRecipe) -> None:
-        self.recipe, self.config = recipe, recipe.sizes
-        self.networks: dict[str, nn.Module] = networks_of(self.config)
+        self.recipe, self.config, self.name = recipe, recipe.sizes, recipe.config
+        self.networks = networks_of(self.config)
         self._optimizers = Adams(self.networks, recipe.rate, recipe.betas)
         self._last: dict[str, float] = {}  # terms of the generator's last update
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Adam per network; the same dictionary on every call."""
-        return self._optimizers
 
     def schedulers(self) -> dict[str, LRScheduler]:
         """Constant rates that fall linearly over the last epochs."""
         r = self.recipe
-        first = r.epochs - r.decay_epochs
-
-        def share(epoch: int) -> float:
-            done = min(1.0, max(0.0, (epoch - first + 1) / (r.decay_epochs + 1)))
-            return 1 - done * (1 - r.decay_to)
-
-        return {name: LambdaLR(optimizer, share) for name, optimizer in self.optimizers().items()}
+        return falling(self.optimizers(), r.epochs, r.decay_epochs, r.decay_to)
 
     def _kind(self, which: int) -> Kind:
         return self.recipe.second_kind if which else self.recipe.kind
@@ -191,7 +179,8 @@ class StarganTask:
         """Update the critic and, every `critic_steps` times, the generator, on each set in turn; the terms, weighted.
 
         Raises FloatingPointError, before a network is touched, when a loss is not a number."""
-        turn = self._updates() % self.recipe.critic_steps == self.recipe.critic_steps - 1
+        steps = self.updates("critic") // (1 + bool(self.config.second))
+        turn = steps % self.recipe.critic_steps == self.recipe.critic_steps - 1
         out: dict[str, float] = {}
         for which, part in enumerate(self._sets(batch)):
             prefix = "second_" if which else ""
@@ -200,9 +189,8 @@ class StarganTask:
             with torch.no_grad():
                 made = self.networks["generator"](image, told(part["wanted"], self.config, which))
             critic = cast(Critic, self.networks["critic"])
-            terms = checked(critic_terms(self.recipe.weights, critic, image, made, part["labels"], kind, which))
-            self._update("critic", terms, fabric)
-            out |= {prefix + k: float(v.detach()) for k, v in terms.items()}
+            terms = critic_terms(self.recipe.weights, critic, image, made, part["labels"], kind, which)
+            out |= {prefix + k: v for k, v in plain(self.update(["critic"], terms, fabric)).items()}
             if turn:
                 self._last |= self._generator_step(part, kind, which, prefix, fabric)
         if not self._last:
@@ -214,29 +202,13 @@ class StarganTask:
         self, part: dict[str, Tensor], kind: Kind, which: int, prefix: str, fabric: Fabric
     ) -> dict[str, float]:
         critic = cast(Critic, self.networks["critic"])
-        critic.requires_grad_(False)  # its gradients would be thrown away
-        try:
+        with frozen(critic):
             terms, _ = generator_terms(
                 self.recipe.weights, cast(Generator, self.networks["generator"]), critic, part["image"] * 2 - 1,
                 part["labels"], part["wanted"], kind, which, (part["target"] * 2 - 1, part["paired"]),
             )  # fmt: skip
-            self._update("generator", checked(terms), fabric)
-        finally:
-            critic.requires_grad_(True)
-        return {prefix + k: float(v.detach()) for k, v in terms.items()}
-
-    def _updates(self) -> int:
-        """Steps so far, as the critic's optimiser counts its updates: a resumed run goes on in turn."""
-        for state in self.optimizers()["critic"].state.values():
-            return int(state["step"]) // (1 + bool(self.config.second))
-        return 0
-
-    def _update(self, name: str, terms: dict[str, Tensor], fabric: Fabric) -> None:
-        optimizer = self.optimizers()[name]
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(torch.stack(list(terms.values())).sum())
-        optimizer.step()
-        optimizer.zero_grad(set_to_none=True)
+            done = plain(self.update(["generator"], terms, fabric))
+        return {prefix + k: v for k, v in done.items()}
 
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
@@ -274,20 +246,3 @@ class StarganTask:
         made = generator(batch["image"] * 2 - 1, told(batch["wanted"], self.config))
         back = generator(made, told(batch["labels"], self.config))
         return grid([pixels(batch["image"]), pixels(batch["target"]), pixels(made, -1), pixels(back, -1)])
-
-    def result(self) -> StarganWeights:
-        """The networks as they are, to be saved."""
-        states = {
-            name: {k: v.detach().cpu().float().contiguous().clone() for k, v in network.state_dict().items()}
-            for name, network in self.networks.items()
-        }
-        return StarganWeights(self.config, states, self.recipe.config)
-
-    def save(self, path: Path) -> None:
-        """Write the networks as they are as a file of weights."""
-        save_weights(path, self.result())
-
-    def load_file(self, path: Path) -> None:
-        """Begin with the weights in a file; a critic of another size stays as it is. Raises WeightsError."""
-        weights: Any = load_weights(path)
-        load_networks(self.networks, weights.networks, f"{path} does not fit", self.recipe.config, spare="critic")

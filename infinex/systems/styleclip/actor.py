@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from infinex.errors import InputError, WeightsError
-from infinex.nn.arcface import load_arcface
+from infinex.nn.arcface import ArcFace, load_arcface
 from infinex.nn.clip import Clip, load_clip
 from infinex.nn.e4e import E4e, load_e4e
 from infinex.nn.stylegan2 import StyleGAN2, load_stylegan2
@@ -94,13 +94,20 @@ class StyleclipAnimator:
         mapper: StyleclipWeights | None,
         clip: Clip | None,
         optimisation: Optimisation = Optimisation(),
-        identity: Callable[[Tensor], Tensor] | None = None,
+        identity: ArcFace | None = None,
+        device: str = "cpu",
     ) -> None:
         """Either `mapper` or `clip` is there. Raises WeightsError where mapper and generator do not fit."""
-        self.generator, self.encoder, self.clip = generator.eval().requires_grad_(False), encoder, clip
-        self.side, self.optimisation, self.identity = generator.config.size, optimisation, identity
+        self.device = torch.device(device)
+        self.generator = generator = generator.eval().requires_grad_(False).to(self.device)
+        self.encoder = None if encoder is None else encoder.to(self.device)
+        self.clip = None if clip is None else clip.to(self.device)
+        self.side, self.optimisation = generator.config.size, optimisation
+        self.identity = None if identity is None else identity.to(self.device).of
         self.text = mapper.origin.get("text", "") if mapper else ""
-        self.mapper: CodeMapper | StyleMapper | None = mapper.mapper().requires_grad_(False) if mapper else None
+        self.mapper: CodeMapper | StyleMapper | None = None
+        if mapper:
+            self.mapper = mapper.mapper().requires_grad_(False).to(self.device)
         if mapper is not None:
             c, g = mapper.config, generator
             fits = c.style == g.config.style
@@ -110,7 +117,7 @@ class StyleclipAnimator:
                 raise WeightsError(f"the mapper is for another generator than this one of {self.side} pixels")
 
     @classmethod
-    def from_folder(cls, folder: str | Path) -> StyleclipAnimator:
+    def from_folder(cls, folder: str | Path, device: str = "cpu") -> StyleclipAnimator:
         """From a folder with `generator`, `encoder` and `mapper` or `clip/`; `arcface` keeps the identity while a
         text is sought, where it is there. Raises WeightsError that names what is missing."""
         generator, encoder = (member(folder, n, LAYOUT, cls.name) for n in ("generator", "encoder"))
@@ -121,7 +128,7 @@ class StyleclipAnimator:
         return cls(
             load_stylegan2(generator), load_e4e(encoder), read(path) if path else None,
             load_clip(clip) if clip and not path else None,
-            Optimisation(identity=0.005 if who else 0.0), load_arcface(who).of if who else None,
+            Optimisation(identity=0.005 if who else 0.0), load_arcface(who) if who else None, device,
         )  # fmt: skip
 
     def check(self, text: str) -> None:
@@ -132,7 +139,7 @@ class StyleclipAnimator:
     @torch.inference_mode()
     def prepare(self, image: Image, landmarks: NDArray[np.floating]) -> Line:
         """Align and invert a portrait (H, W, 3) with its face (478, 3)."""
-        x = aligned(image, landmarks, self.generator, torch.device("cpu"))
+        x = aligned(image, landmarks, self.generator, self.device)
         return Line(x, inverted(x, self.generator, self.encoder))
 
     def stream(self, source: Line, text: str, frames: int, seed: int = 0) -> Iterator[Image]:
@@ -143,7 +150,7 @@ class StyleclipAnimator:
             target = optimised(
                 self.generator,
                 codes,
-                self.clip.text([text]).detach(),
+                self.clip.text([text]).detach().to(self.device),
                 self.clip.plain,
                 self.optimisation,
                 self.identity,
@@ -165,4 +172,4 @@ class StyleclipAnimator:
 
 def open_actor(weights: str) -> StyleclipAnimator:
     """For `infinex.jobs.act`. Raises WeightsError for a folder that lacks something."""
-    return StyleclipAnimator.from_folder(weights)
+    return StyleclipAnimator.from_folder(weights, "cuda" if torch.cuda.is_available() else "cpu")

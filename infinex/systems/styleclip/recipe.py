@@ -11,7 +11,6 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
 from torch.optim import Optimizer
-from torch.optim.lr_scheduler import LRScheduler
 
 from infinex.errors import InputError, WeightsError, option
 from infinex.nn.arcface import load_arcface
@@ -25,7 +24,7 @@ from infinex.systems.styleclip.losses import LossWeights, clip_input, clip_loss,
 from infinex.systems.styleclip.model import Norm, StyleclipConfig, mapper
 from infinex.systems.styleclip.weights import StyleclipWeights, load, save
 from infinex.training.data import Kept
-from infinex.training.task import checked, grid, pixels
+from infinex.training.task import Players, grid, pixels, plain
 
 
 @dataclass(frozen=True)
@@ -92,7 +91,7 @@ def task(recipe: StyleclipRecipe) -> StyleclipTask:
     return StyleclipTask(recipe)
 
 
-class StyleclipTask:
+class StyleclipTask(Players):
     """One mapper and one training step of it, for the trainer every system shares."""
 
     panel = "face, the same under the text"
@@ -119,14 +118,6 @@ class StyleclipTask:
             raise InputError(f"{option('set')} kind={recipe.kind}: {error}") from None
         self.networks: dict[str, nn.Module] = {"mapper": mapper(self.config)}
         self._optimizers: dict[str, Optimizer] = {"mapper": Ranger(self.networks["mapper"].parameters(), recipe.rate)}
-
-    def optimizers(self) -> dict[str, Optimizer]:
-        """One Ranger; the same dictionary on every call."""
-        return self._optimizers
-
-    def schedulers(self) -> dict[str, LRScheduler]:
-        """The rate is constant."""
-        return {}
 
     def _edited(self, batch: dict[str, Tensor]) -> tuple[Tensor, Tensor, Tensor, Tensor]:
         """Pictures before and after, codes before and after (one long vector each in the style space)."""
@@ -155,12 +146,7 @@ class StyleclipTask:
 
     def step(self, batch: dict[str, Tensor], fabric: Any) -> dict[str, float]:
         """One update by `image` (B, 3, H, W) or `z` (B, latent). Raises FloatingPointError."""
-        found = checked(self._terms(batch))
-        optimizer = self.optimizers()["mapper"]
-        optimizer.zero_grad(set_to_none=True)
-        fabric.backward(torch.stack(list(found.values())).sum())
-        optimizer.step()
-        return {k: float(v.detach()) for k, v in found.items()}
+        return plain(self.update(["mapper"], self._terms(batch), fabric))
 
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
@@ -175,10 +161,7 @@ class StyleclipTask:
 
     def save(self, path: str | Path) -> None:
         """The mapper, with its text."""
-        state = {
-            k: v.detach().cpu().float().contiguous().clone() for k, v in self.networks["mapper"].state_dict().items()
-        }
-        save(path, StyleclipWeights(self.config, {"mapper": state}, "styleclip", {"text": self.recipe.text}))
+        save(path, StyleclipWeights(self.config, self.states(), "styleclip", {"text": self.recipe.text}))
 
     def load_file(self, path: str | Path) -> None:
         """Begin with weights saved before. Raises WeightsError."""

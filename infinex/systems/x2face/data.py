@@ -15,7 +15,7 @@ from infinex.face.topology import mean_face
 from infinex.media.audio import has_audio, read_audio
 from infinex.media.files import atomic_path
 from infinex.systems.speech.listener import RATE, STEPS, default_listener
-from infinex.training.data import ClipFrames, cache_folder, read_clips, to_chw
+from infinex.training.data import ClipFrames, beside, cache_folder, read_clips, to_chw
 
 Array = NDArray[np.float32]
 
@@ -77,7 +77,7 @@ class HeardPairs:
         """One row a frame, kept beside the decoded frames where there is room."""
         if index not in self._heard:
             clip = self.clips[index]
-            path = None if self.cache is None else self.cache / f"{clip.name}-heard.npy"
+            path = beside(self.cache, clip, "heard.npy")
             if path is None or not path.is_file():
                 rows = heard_in(read_audio(clip.path, RATE), np.arange(clip.frames) / clip.fps)
                 if path is not None:

@@ -21,8 +21,8 @@ from infinex.systems.x2face.losses import Identity, first_stage
 from infinex.systems.x2face.model import networks_of
 from infinex.systems.x2face.weights import LAYOUT
 from infinex.training.data import FramePairs, Samples
-from infinex.training.stored import StoredTask, numbers, sizes_of
-from infinex.training.task import Adams, Fabric, TrainerOptions, evaluating, grid, pixels
+from infinex.training.stored import StoredTask, sizes_of
+from infinex.training.task import Adams, Fabric, TrainerOptions, evaluating, grid, pixels, plain
 
 
 @dataclass(frozen=True)
@@ -118,7 +118,7 @@ class X2FaceTask(StoredTask):
         """See `Task`: `source` and `driving` (B, 3, S, S) in 0..1, and what the stage is taught."""
         self.identity.to(batch["source"].device)
         terms = getattr(self, f"_{self.recipe.stage}")(batch)
-        return numbers(self.advance(terms, fabric, *self.trains))
+        return plain(self.update(self.trains, terms, fabric))
 
     def _warp(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
         return first_stage(self._result(batch["source"], batch["driving"])[1], batch["driving"])
