@@ -40,6 +40,7 @@ TURNED = 18.0  # degrees of yaw by which the nearer eye alone has the say
 WINK = (0.2, 0.75)  # openings, of the usual one, of the shut and the open eye of a wink ...
 WINK_LASTS, WINK_BEGINS = 0.16, 0.3  # ... the seconds that it lasts at least, and within which both eyes were open
 SMILING, SMILE_NOISE = 0.8, 0.012  # cost of a smile at rest, IOD for IOD, and how far it is none
+PURSING, PURSED = 1.2, 25  # the same of a mouth that is pursed, and the percentile of its widths below which it is one
 RAISING, CALM_BROWS = 0.8, (30, 45)  # the same of raised brows, above a percentile; up to which one they are calm
 CLOSED_LIPS = 0.012  # IOD between lips that are closed all the time: then nobody's who does what they do are open
 WINK_SEEN = 10.0  # degrees of yaw beyond which none is seen
@@ -82,7 +83,7 @@ def choose_rest(
             wide = usual.mean()
             odd = np.sqrt(((faces - middle)[:, : top.SURFACE] ** 2).sum(-1).mean(1))
             cost = 2 * np.maximum(0, gaps[:, 4] - 0.02) + np.abs(openness.mean(1) - wide) + 1.5 * odd
-            cost = cost + 0.004 * turn + SMILING * _smiles(faces)
+            cost = cost + 0.004 * turn + SMILING * _smiles(faces) + PURSING * _purses(faces)
             cost = cost + RAISING * np.maximum(0, brows - np.percentile(brows, CALM_BROWS[0]))
         reference = int(np.argmin(cost + (np.asarray(penalty) if penalty is not None else 0)))
     pose, face = poses[reference], faces[reference]
@@ -107,10 +108,25 @@ def _smiles(faces: Array) -> Array:
     """By how much (T,) in IOD corners of the mouth are wider apart and higher than where the performer smiles least.
 
     In a clip that smiles most of the time the usual face is no rest."""
-    width = np.linalg.norm(faces[:, 61, :2] - faces[:, 291, :2], axis=1)
+    width = _widths(faces)
     raised = (faces[:, 13, 1] + faces[:, 14, 1]) / 2 - (faces[:, 61, 1] + faces[:, 291, 1]) / 2
     smile = raised + 0.5 * width
     return np.maximum(0, smile - np.percentile(smile, 8) - SMILE_NOISE)
+
+
+def _widths(faces: Array) -> Array:
+    """Width (T,) in IOD of the mouth of faces (T, 478, 3)."""
+    return np.asarray(np.linalg.norm(faces[:, 61, :2] - faces[:, 291, :2], axis=1))
+
+
+def _purses(faces: Array) -> Array:
+    """By how much (T,) in IOD the mouth is narrower than it is a quarter of the time: lips that round or purse.
+
+    Who speaks rounds them often, and a mouth that then merely widened would be drawn as a grin. Of one who smiles all
+    the time mouths as wide as most people's are narrow, but not pursed."""
+    width = _widths(faces)
+    usual = min(float(np.percentile(width, PURSED)), float(_widths(top.mean_face()[None])[0]))
+    return np.maximum(0, usual - width)
 
 
 def _brows(faces: Array) -> Array:

@@ -22,7 +22,7 @@ from infinex.face.tracker import Face
 from infinex.mesh.album import Album, read_album
 from infinex.mesh.beyond import Beyond
 from infinex.mesh.cutout import CutOut, face_matte
-from infinex.mesh.expression import fuller, read
+from infinex.mesh.expression import fuller, read, restrained
 from infinex.mesh.eyes import draw_eyes
 from infinex.mesh.furrows import Furrows
 from infinex.mesh.glasses import held
@@ -188,7 +188,7 @@ class PreparedFace:
         if self._filmed and move.offsets.any():
             self._units = read(move.offsets)
             offsets = fuller(move.offsets, self._units)
-            move = replace(move, offsets=offsets if self._saturation is None else self._saturation(offsets))
+            move = replace(move, offsets=offsets if self._saturation is None else restrained(self._saturation(offsets)))
         return self._retarget(move if self.options.outline else replace(move, outline=None))
 
     def draw(self, canvas: NDArray[np.uint8], drive: Drive) -> MeshShown:

@@ -18,6 +18,7 @@ from infinex.face.units import FACE_UNITS
 Array = NDArray[np.float64]
 BROWS, WIDTH = 1.09, 1.20  # by how much brows go up and down, and corners of the mouth outward, more than was tracked
 BROWS_REACH, WIDTH_REACH = 0.16, 0.16  # IOD
+RISE = (0.055, 0.095)  # IOD up to which a portrait's brows follow a performer's, and that they approach: skin tears
 STRETCHED = (0.06, 0.13)  # IOD of a corner's way outward from which on less is added, and nothing: skin has an end
 CHEEKS = [117, 118, 50, 101, 123]  # of the subject's right side
 CHEEKS_REACH = 0.15  # IOD
@@ -34,11 +35,16 @@ def _near(ids: tuple[int, ...], reach: float) -> Array:
 
 
 @cache
+def _above() -> Array:
+    """How surely a surface point lies above the lids, (468,) in 0..1."""
+    eyes = top.mean_face()[[33, 133, 362, 263], 1].mean()
+    return np.asarray(np.clip((eyes - 0.10 - top.mean_face()[: top.SURFACE, 1]) / 0.08, 0, 1))
+
+
+@cache
 def _more() -> tuple[Array, Array]:
     """By how much more than was tracked surface points go up and down, and outward, (468,) each."""
-    eyes = top.mean_face()[[33, 133, 362, 263], 1].mean()
-    above = np.clip((eyes - 0.10 - top.mean_face()[: top.SURFACE, 1]) / 0.08, 0, 1)
-    up = (BROWS - 1) * above * _near((*top.RIGHT_BROW, *top.LEFT_BROW), BROWS_REACH)
+    up = (BROWS - 1) * _above() * _near((*top.RIGHT_BROW, *top.LEFT_BROW), BROWS_REACH)
     return up, (WIDTH - 1) * _near((61, 291, 78, 308, 57, 287), WIDTH_REACH)
 
 
@@ -75,4 +81,18 @@ def fuller(offsets: Array, units: Array) -> Array:
         for weight, ids in zip(weights, points):
             missing = max(0.0, wanted + float(offsets[ids, 1].mean()))  # y runs down
             out[: top.SURFACE, 1] -= min(missing, wanted) * weight
+    return out
+
+
+def restrained(offsets: Array) -> Array:
+    """Displacements (478, 3) of one face laid on another, with brows raised no farther than a picture bears.
+
+    Whoever acts for a camera lifts them by half the way from the eye; a painter's shadows there would become smears."""
+    knee, end = RISE
+    rise = -float(offsets[[*top.RIGHT_BROW, *top.LEFT_BROW], 1].mean())
+    if rise <= knee:
+        return offsets
+    less = 1 - (knee + (end - knee) * np.tanh((rise - knee) / (end - knee))) / rise
+    out = np.array(offsets, np.float64)
+    out[: top.SURFACE, 1] *= 1 - less * _above()
     return out

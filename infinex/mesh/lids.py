@@ -42,6 +42,8 @@ OVER = (0.08, 0.32)  # heights between which the lightest skin above an open lid
 RAISED = 0.14  # by how much it may lie above the crease at most
 HAIR = 0.07  # widths of an eye that a lash, or a few that cling together, are across
 SPILL = (0.16, 0.28)  # height up to which lashes are looked for, and beyond which the brow may begin
+MEETS, APART = 0.07, 22.0  # height above the crease in which a shut lid's skin meets that above, and lightness between
+FOLD = 0.07  # darkness of the crease above a shut lid
 TURN = (0.75, 0.15)  # opening over which lashes turn over
 DOWN, FAINT = 0.65, 0.5  # length and darkness of lashes on a shut eye, of those on an open one
 FLATTEST = 0.3  # of the length of lashes that point at the viewer
@@ -136,6 +138,7 @@ class Lid:
         crease = [EYES[k][0][0], *CREASES[k], EYES[k][0][-1]]
         self._height = np.maximum(np.interp(self._u, *_curve(frame, points, crease)) - edge - root, self.band + 0.02)
         self._folds = self._unfolded(lab, d, column)
+        self._above = self._rim(d, column)
         self._texture(grain, frame)
 
     def _skin(self, lab: Plane, below: Plane, d: Array, column: float) -> None:
@@ -169,6 +172,16 @@ class Lid:
             np.clip(lightest - self._height, 0, RAISED) * smoothstep(self._u / 0.25) * smoothstep((1 - self._u) / 0.25)
         )
         return np.asarray(_smoothed(more, column), np.float64)
+
+    def _rim(self, d: Array, column: float) -> Plane:
+        """Colour (n, 3) in Lab of the skin that a shut lid's meets above, by column: it goes over into it."""
+        lab = lab_of(self.bare)
+        begin = (self._height + self._folds)[None]
+        weight = ramp(d[:, None], begin - 0.01, begin + 0.01) * ramp(-d[:, None], -begin - MEETS, -begin - 0.8 * MEETS)
+        rim = (lab * weight[..., None]).sum(0) / np.maximum(weight.sum(0), 1e-6)[:, None]
+        rim = np.where(weight.sum(0)[:, None] > 0.5, rim, self.skin)
+        rim = self.skin + np.clip(rim - self.skin, [-APART, -9, -9], [APART, 9, 9])
+        return np.stack([_smoothed(c, 0.8 * column) for c in rim.T], 1).astype(np.float32)
 
     def _beneath(self, image: Image, frame: _Frame, low: Array, skin: Plane, column: float) -> Array:
         """How far the ball shows below the tracked lower lid, by column: eyes that are drawn large reach beyond it."""
@@ -261,17 +274,19 @@ class Lid:
         source = np.where(d < band, d, band + (d - band) * (own - band) / np.maximum(tall - band, 0.01))
         source = np.where(d > tall, own + (d - tall), source)  # above the crease the skin is as the warp shows it
         seen = self._at(self.bare, row, source)
-        lab = self._at(self.skin[None], row, np.zeros_like(d))
+        smooth = float(ramp(np.array(closed), *SMOOTH))
         s = np.clip(d / tall, 0, 1)
+        more = folds * smooth
+        lab = self._at(self.skin[None], row, np.zeros_like(d))
+        over = smoothstep((d / (tall + more) - 0.25) / 0.85)[..., None]
+        lab += (self._at(self._above[None], row, np.zeros_like(d)) - lab) * over
         across = np.clip(u, 0, 1)
         bulge = 0.05 * np.exp(-(((s - 0.5) / 0.28) ** 2)) * np.sin(np.pi * across)
         shade = 1 + bulge - 0.08 * np.exp(-s / 0.15) - 0.16 * (1 - np.sin(np.pi * across))
         lab[..., 0] *= shade * self._at(self.grain, row, np.clip(d, LOW, HIGH))
         clean = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255
-        smooth = float(ramp(np.array(closed), *SMOOTH))
         # Where lashes are on the source's skin it is replaced at once: they are laid on again below.
         own_lash = self._at(self.lash, row, source)
-        more = folds * smooth
         fade = tall * (0.5 - 0.3 * np.clip(more / 0.06, 0, 1)) + 0.4 * more
         sunk = smoothstep((1.1 * tall + 1.4 * more - d) / fade)
         weight = (np.maximum(smooth, np.minimum(1, 1.6 * own_lash)) * sunk)[..., None]
@@ -282,7 +297,7 @@ class Lid:
         part = np.ascontiguousarray(out[y0:y1, x0:x1], np.float32)
         part += (layer - part) * inside[..., None].astype(np.float32)
         # The crease, as dark as the face has lines.
-        fold = 0.12 * self.depth * closed * np.exp(-((np.maximum(d - tall, (tall - d) / 2.5) / 0.035) ** 2))
+        fold = FOLD * self.depth * closed * np.exp(-((np.maximum(d - tall, (tall - d) / 2.5) / 0.035) ** 2))
         fold *= np.sin(np.pi * np.clip(u, 0.02, 0.98)) ** 0.7
         # The lid's shadow on the ball.
         under = 0.30 * closed * ramp(d, -0.12, 0.0) * (d < 0) * min(1.0, 3 * max(openness, 0.0))

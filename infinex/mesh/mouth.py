@@ -41,8 +41,9 @@ DARK_TOLD, DARKENED = (0.25, 0.85), 0.75  # share of a band told dark over which
 FRONT = 1.1  # lightness of a tooth that stands in front beside the mean of all that are seen
 GLOSS = 9.0  # lightness of the light on a wet tooth
 SQUEEZED = (0.4, 0.6)  # share of its own opening under which a portrait's own interior is not shown
+GRAZING = 0.65  # least share of the depth of a ray at which it still crosses the arch
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
-TOOTH_LIGHT = 0.45  # share of light from where on a third of the mouth is full of teeth
+TOOTH_LIGHT = (0.30, 0.45)  # share of light from where on a third of the mouth is full of teeth: upper ones, lower ones
 TEETH_MOVE = (-0.03, 0.09)  # IOD by which teeth may be shown elsewhere than the skull has them
 ROUND = (0.15, 0.27)  # opening as a share of the mouth's width, from narrow to wide open
 UPPER_SHOWN = 0.035  # of the upper teeth, below the lip of a mouth that is wide open, where nothing is known
@@ -51,9 +52,9 @@ REDDEST = np.array([3.0, 12.0])  # most that a, b may rise: lipstick is no light
 LIP_CAST = 0.6  # share of the difference of two people's lips that a performer's mouth takes on
 FEW_TEETH = 0.03  # share of the mouth from where on teeth tell their own colour
 TOOTH_RANGE = 0.6  # of the colours of teeth, of what compression and light made of it
-FACE_LIGHT, EYE_WHITE = 90, 92  # percentiles of lightness of a face, and of its eyes
-DULL = 0.92  # share of the face's light from which on an eye white counts as one: dark and narrow eyes show none
+FACE_LIGHT = 90  # percentile of the lightness of a face
 OVERLOOKED = (0.85, 1.6, 0.6)  # share of their light that teeth have at once; times the lip's light; share in the seam
+SOFT_EDGE = 0.10  # share of a lip beyond the teeth seen to lie over it that is not wholly lip yet
 LIP_RIM = 0.10  # IOD from the line of the lips within which a performer's lip may be in the way
 LARGEST = 288  # widest mouth modelled, in pixels; larger ones are enlarged
 STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
@@ -67,7 +68,7 @@ class MouthTone:
     lips: NDArray[np.float32]  # (3,)
     grain: NDArray[np.float32]  # (n, n) log-luminance residual of the skin, one cell a pixel
     upper: float = 0.0  # share of the mouth's opening that upper teeth take in the picture
-    ceiling: float = 96.0  # lightness that nothing in the mouth exceeds: of eye whites, and of the face's light parts
+    ceiling: float = 96.0  # lightness that nothing in the mouth exceeds: that of the face's light parts
     teeth: NDArray[np.float32] | None = None  # (3,) of the teeth that the picture shows
     beneath: Array | None = None  # (11,) share of the lower lip that the picture's teeth cover below its tracked edge
 
@@ -104,9 +105,7 @@ class MouthTone:
         upper = 0.0 if shown is None else float(_teeth_shown(shown)[0])
         lightness = lab_of(part)[..., 0]
         face = float(np.percentile(lightness[polygon_mask(H, W, p[top.OVAL]) > 0.5], FACE_LIGHT))
-        whites = polygon_mask(H, W, p[top.RIGHT_EYE]) + polygon_mask(H, W, p[top.LEFT_EYE]) > 0.5
-        eye = float(np.percentile(lightness[whites], EYE_WHITE)) if whites.sum() >= 12 else face
-        ceiling = max(min(face, max(eye, DULL * face)), 25.0)
+        ceiling = max(face, 25.0)
         beneath, teeth = None, None
         if upper > 0:
             beneath = _beneath(image, points, own_lips)
@@ -144,8 +143,17 @@ def _beneath(image: Image, points: Array, lips: NDArray) -> Array | None:
     still = np.minimum.accumulate(share > 0.5, 0)
     reach = np.where(still, down[..., 0], 0).max(0)
     reach[[0, 1, -2, -1]] = 0
-    reach = np.convolve(np.pad(reach, 1, "edge"), [0.25, 0.5, 0.25], "valid")
-    return np.asarray(reach) if reach.max() > 0.08 else None
+    if reach.max() <= 0.08:
+        return None
+    return _whole(reach)
+
+
+def _whole(reach: Array) -> Array:
+    """How far teeth lie over a lip, (11,) shares of it, from where they are surely seen: their edge is soft, and
+    between the columns that are looked at they may reach farther."""
+    reach = np.where(reach > 0, np.minimum(reach + SOFT_EDGE, 1), 0)
+    reach = np.maximum.reduce([reach, np.roll(reach, 1), np.roll(reach, -1)])
+    return np.asarray(np.convolve(np.pad(reach, 2), [0.1, 0.2, 0.4, 0.2, 0.1], "valid"))
 
 
 def _overlooked(image: Image, points: Array) -> tuple[Array | None, NDArray[np.float32] | None]:
@@ -167,11 +175,10 @@ def _overlooked(image: Image, points: Array) -> tuple[Array | None, NDArray[np.f
         return None, None
     still = np.minimum.accumulate((light > (most + rest) / 2)[down > 0.03], 0)
     reach = np.where(still & shows, down[down > 0.03][:, None], 0).max(0)
-    reach = np.convolve(np.pad(reach, 2), [0.1, 0.2, 0.4, 0.2, 0.1], "valid")
     teeth = lab[(down > 0.03) & (down < 0.25)][:, shows].reshape(-1, 3)
     teeth = np.asarray(teeth[teeth[:, 0] >= np.percentile(teeth[:, 0], 50)].mean(0), np.float32)
     redness = float(np.median(lab[down > 0.7, 3:8, 1]))
-    return (reach, teeth) if teeth[1] < 0.7 * max(redness, 0.0) + 3 else (None, None)
+    return (_whole(reach), teeth) if teeth[1] < 0.7 * max(redness, 0.0) + 3 else (None, None)
 
 
 @dataclass(frozen=True)
@@ -282,10 +289,10 @@ def _spread(map_x: NDArray, map_y: NDArray, drawn: NDArray[np.bool_]) -> None:
         values[:] = values.ravel()[places[labels]]
 
 
-def _tooth_of(skin: NDArray, alive: float, share: float = 0.719, lift: float = 23.0) -> NDArray[np.float32]:
+def _tooth_of(skin: NDArray, alive: float, share: float = 0.719, lift: float = 26.0) -> NDArray[np.float32]:
     """Colour (Lab) of teeth lit as a skin is; `alive` 0..1 is how much colour the picture's mouths have."""
     lightness = np.clip(share * float(skin[0]) + lift, 40, 96)
-    return np.array([lightness, 0.28 * skin[1] + 1.5 * alive, 0.38 * skin[2] + 4.0 * alive], np.float32)
+    return np.array([lightness, 0.26 * skin[1] + 1.2 * alive, 0.46 * skin[2] + 4.0 * alive], np.float32)
 
 
 def _mid_lips(points: Array) -> Array:
@@ -306,10 +313,11 @@ def _teeth_shown(interior: Array) -> Array:
 
     `interior` (3, 2) is what a performer's mouth showed; teeth are what is light from the lip on, without a break."""
     light = interior[:, 0]
-    first, second, third = np.clip(light / TOOTH_LIGHT, 0, 1)
+    above, below = TOOTH_LIGHT  # what hangs from the lip lies in its shadow
+    first, second, third = np.clip(light / above, 0, 1)
     upper = (first + first * second + first * second * third) / 3
     # At the bottom lie a wet tongue and a lip, too, which are half as light.
-    third, second = np.clip((light[2:0:-1] - 0.5 * TOOTH_LIGHT) / TOOTH_LIGHT, 0, 1)
+    third, second = np.clip((light[2:0:-1] - 0.5 * below) / below, 0, 1)
     return np.array([upper, min((third + third * second) / 3, 1 - upper)])
 
 
@@ -334,11 +342,11 @@ class Anatomy:
     flesh_red: float = 9.0  # redness beyond that of lips and skin
     dark: float = 0.085
     tooth_share: float = 0.719
-    tooth_lift: float = 23.0
+    tooth_lift: float = 26.0
     upper_bright: float = 1.06
     lower_bright: float = 0.967
     teeth_fade: float = 0.625  # depth by which teeth sink into the dark of the cheeks
-    under_lip: float = 0.65  # shadow of the upper lip
+    under_lip: float = 0.5  # shadow of the upper lip
     aside: float = 0.0844  # shadow towards the corners
 
 
@@ -353,10 +361,10 @@ class _Arch:
         step = np.hypot(1, slope) * (self._x[1] - self._x[0])
         self._length = np.concatenate([[0], np.cumsum(step[:-1])])
 
-    def depth(self, x: NDArray) -> NDArray:
-        """Depth behind the front teeth."""
-        q = (x / self.k) ** 2
-        return self.k * (1.55 * q + 30.0 * q * q)
+    def depth(self, x: NDArray, end: Array | float = np.inf) -> NDArray:
+        """Depth behind the front teeth; from `end` on, aside, the curtain runs straight."""
+        q = np.minimum(x, end) / self.k
+        return self.k * (1.55 * q**2 + 30.0 * q**4) + self._slope(np.minimum(x, end)) * np.maximum(x - end, 0)
 
     def _slope(self, x: NDArray) -> NDArray:
         q = x / self.k
@@ -364,15 +372,25 @@ class _Arch:
 
     def meet(self, o: NDArray, d: Array) -> dict[str, NDArray]:
         """Meet rays `o + t·d` (o is (..., 3)) with the curtain: depth, tooth, normal, and how surely they meet."""
+        # On the side that turns away the arch would go out of sight before the flatter lips do, and leave a gap.
+        steepest = (d[2] - GRAZING) / max(abs(float(d[0])), 1e-6)
+        end = float(np.interp(steepest, self._slope(self._x), self._x))
+        ends = np.array([end if d[0] < 0 else np.inf, end if d[0] > 0 else np.inf])
+
+        def curve(x: NDArray) -> tuple[NDArray, NDArray]:
+            last, aside = ends[(x > 0).astype(int)], np.abs(x)
+            return self.depth(aside, last), self._slope(np.minimum(aside, last)) * np.sign(x)
+
         t = (self.front - o[..., 2]) / d[2]
         for _ in range(4):  # Newton; the rays run nearly along z
             x = np.clip(o[..., 0] + t * d[0], -0.45, 0.45)
-            f = o[..., 2] + t * d[2] - self.front - self.depth(np.abs(x))
-            t = t - f / (d[2] - self._slope(np.abs(x)) * np.sign(x) * d[0])
+            depth, slope = curve(x)
+            t = t - (o[..., 2] + t * d[2] - self.front - depth) / (d[2] - slope * d[0])
         x, y = o[..., 0] + t * d[0], o[..., 1] + t * d[1]
         # A mouth that turns shows one side of the arch from behind: rays that graze it there find nothing certain.
-        away = o[..., 2] + t * d[2] - self.front - self.depth(np.abs(np.clip(x, -0.45, 0.45)))
-        facing = d[2] - self._slope(np.abs(x)) * np.sign(x) * d[0]
+        depth, slope = curve(x)
+        away = o[..., 2] + t * d[2] - self.front - curve(np.clip(x, -0.45, 0.45))[0]
+        facing = d[2] - slope * d[0]
         met = np.exp(-((away / 0.01) ** 2)) * np.clip((facing - 0.15) / 0.25, 0, 1)
         along = np.interp(np.abs(x), self._x, self._length)
         n = np.minimum(np.searchsorted(self.widths, along), len(self.widths) - 1)
@@ -382,13 +400,12 @@ class _Arch:
         sag = 0.10 * x * x + 0.006 * (n == 1) + 0.012 * np.abs(u) ** 5 + 0.003 * (n == 2) * np.abs(u)
         above = (y - self.edge) * self.up - sag  # > 0: into the crown, away from the edge
         crown = self.crowns[n] * (1 - 0.22 * np.abs(u) ** 2.2)  # scalloped gum line
-        slope = self._slope(np.abs(x)) * np.sign(x)
         bulge = -0.75 * u**3 * np.sign(x) - 0.20 * u * np.sign(x)
         roll = 0.35 - 0.9 * np.clip(above / np.maximum(crown, 1e-6), 0, 1)  # vertical curvature of a crown
         normal = np.stack([slope - bulge, -self.up * roll * 0.6, -np.ones_like(x)], -1)
         normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
         return {
-            "t": t, "z": self.depth(np.abs(x)), "above": above, "crown": crown, "u": u, "x": x, "normal": normal,
+            "t": t, "z": depth, "above": above, "crown": crown, "u": u, "x": x, "normal": normal,
             "met": met,
         }  # fmt: skip
 
@@ -440,18 +457,20 @@ class Mouth:
         place = _Gap.of(self._face, target, origin, out.shape, self._least)
         if place is None:
             return
-        P, (x0, y0, x1, y1) = place.points, place.box
-        k = 2.0 if x1 - x0 < 90 else min(1.0, LARGEST / (x1 - x0))
-        W, H = max(4, round((x1 - x0) * k)), max(4, round((y1 - y0) * k))
-        layer = self._render(target, P, place.box, origin, W, H)
-        inter = cv2.INTER_AREA if k > 1 else cv2.INTER_LINEAR
-        layer = cv2.resize(layer, (x1 - x0, y1 - y0), interpolation=inter)
-        layer *= self._grain(x0, y0, x1, y1)[..., None]
+        P, box = place.points, place.box
         ring = P
         if self._tone.beneath is not None:  # teeth of the picture below the edge of its lip must not go down with it
             ring = P.copy()
             lower = top.LIPS_INNER_LOWER
             ring[lower] += self._tone.beneath[:, None] * (P[top.LIPS_OUTER_LOWER] - P[lower])
+            box = _lip_box(ring, out.shape) or box
+        x0, y0, x1, y1 = box
+        k = 2.0 if x1 - x0 < 90 else min(1.0, LARGEST / (x1 - x0))
+        W, H = max(4, round((x1 - x0) * k)), max(4, round((y1 - y0) * k))
+        layer = self._render(target, P, box, origin, W, H)
+        inter = cv2.INTER_AREA if k > 1 else cv2.INTER_LINEAR
+        layer = cv2.resize(layer, (x1 - x0, y1 - y0), interpolation=inter)
+        layer *= self._grain(x0, y0, x1, y1)[..., None]
         mask = polygon_mask(y1 - y0, x1 - x0, ring[top.LIPS_INNER] - [x0, y0])
         mask = cv2.GaussianBlur(mask, (0, 0), max(0.6, 0.005 * target.pose.scale))
         mask *= place.share(self._ramp)
