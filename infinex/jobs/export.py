@@ -19,6 +19,7 @@ from infinex.jobs.file import Progress
 from infinex.jobs.open import open_driver, open_voice
 from infinex.jobs.track import track
 from infinex.media.image import is_image
+from infinex.media.strip import is_sequence
 from infinex.motion import Motion
 from infinex.options import Options
 
@@ -57,6 +58,22 @@ class _Seen:
         return None if self._reader is None else self._reader.shapes()
 
 
+def captured(
+    source: str | Path, o: Options, progress: Progress | None = None, notes: list[str] | None = None,
+    points: bool = False,
+) -> tuple[Motion, Take]:  # fmt: skip
+    """The performance in a film or a picture, and its take; see `take_of`. A folder of pictures is shown at `o.fps`."""
+    notes = [] if notes is None else notes
+    seen = _Seen(points)
+    motion, lost = track(
+        source, o.keep_readable, o.smooth, progress, o.start, o.end, o.driver_face, notes,
+        None if is_image(source) else seen, o.fps if is_sequence(source) else None,
+    )  # fmt: skip
+    notes += [f"no face from {a:.1f} s to {b:.1f} s" for a, b in lost]
+    take = replace(Take.of(motion, seen.weights()), points=np.stack(seen.points) if seen.points else None)
+    return motion, take.resampled(o.fps) if o.fps else take
+
+
 def take_of(
     source: str | Path | Driver, options: Options | None = None, progress: Progress | None = None,
     notes: list[str] | None = None, points: bool = False,
@@ -68,15 +85,7 @@ def take_of(
     o = options or Options()
     notes = [] if notes is None else notes
     if isinstance(source, (str, Path)) and is_filmed(source):
-        seen = _Seen(points)
-        motion, lost = track(
-            source, o.keep_readable, o.smooth, progress, o.start, o.end, o.driver_face, notes,
-            None if is_image(source) else seen,
-        )  # fmt: skip
-        notes += [f"no face from {a:.1f} s to {b:.1f} s" for a, b in lost]
-        take = Take.of(motion, seen.weights())
-        take = replace(take, points=np.stack(seen.points) if seen.points else None)
-        return take.resampled(o.fps) if o.fps else take
+        return captured(source, o, progress, notes, points)[1]
     if isinstance(source, Driver):
         driver = source
     elif Path(source).suffix.lower() in VOICES:

@@ -31,12 +31,14 @@ def track(
     face: str = "largest",
     notes: list[str] | None = None,
     watch: Callable[[VideoDriver, Drive], None] | None = None,
+    fps: float | None = None,
 ) -> tuple[Motion, list[tuple[float, float]]]:
     """Capture the performance in a video: its motion with Action Units, and where the face was lost.
 
     Of a still picture the one moment it shows, measured from the average face. `start`, `end`: seconds of the video.
     `face`: whose, where a video shows several; `notes` is given words about that and about cuts, across which all is
-    told from the first shot's rest. `watch` sees every drive of a film as it comes, with the driver."""
+    told from the first shot's rest. `watch` sees every drive of a film as it comes, with the driver. `fps`: the rate at
+    which a film is read, or a folder of pictures shown."""
     if is_image(video):
         if (start, end) != WHOLE:
             raise InputError(
@@ -44,7 +46,9 @@ def track(
             )
         move, units = still_move(*largest(video))
         return told_apart(Motion.collect([move], Rest.neutral(), 25.0), units[None]), []
-    driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable, face=face, start=start, end=end).settle()
+    driver = VideoDriver(
+        video, smooth=smooth, keep_readable=keep_readable, fps=fps, face=face, start=start, end=end
+    ).settle()
     try:
         moves = []
         assert driver.rest_image is not None and driver.rest_points is not None  # it is settled
