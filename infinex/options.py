@@ -65,6 +65,7 @@ class OutputOptions:
     audio: str = "keep"
     panel: bool = False
     passes: Path | None = None  # a folder for what compositors make the frames again from
+    pieces: float | None = None  # seconds of each piece of a result that goes on after a kill
     mark: bool = False  # a visible mark in the corner
     sign: tuple[Path, Path] | None = None  # certificate chain and private key, PEM
 
@@ -147,5 +148,9 @@ class Options(SourceOptions, DrivingOptions, MotionOptions, OutputOptions, Engin
             if self.panel or parse_background(self.background) not in ("keep", "none"):
                 other = "panel" if self.panel else "background"
                 raise InputError(f"{option('passes')} are of the picture as it is; leave out {option(other)}")
+        if self.pieces is not None and self.engine != "mesh":  # others may know of earlier frames
+            raise InputError(f"{option('pieces')} goes with {option('engine')} mesh, not with {self.engine}")
+        if self.pieces is not None and not 1 <= self.pieces <= 3600:
+            raise InputError(f"{option('pieces')} {self.pieces:g}: it goes from 1 to 3600 seconds")
         self.of_engine(found)
         check_span(self.start, self.end)

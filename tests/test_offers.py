@@ -19,7 +19,7 @@ ELSEWHERE = {"source", "driving", "output", "kind", "motion", "units", "exaggera
              "say", "voice", "voice_speed", "voice_pitch", "captions", "still", "text_model",
              "sentence_encoder", "as_json", "quiet"}  # fmt: skip
 # Files of the machine that the studio runs on, and what only who runs it should decide.
-NOT_OF_A_PAGE = {"album", "keep_readable", "own", "passes", "reference", "refine", "sign", "weights"}
+NOT_OF_A_PAGE = {"album", "keep_readable", "own", "passes", "pieces", "reference", "refine", "sign", "weights"}
 CHOICES = {f.name: f for f in fields(Options)}
 
 

@@ -164,6 +164,10 @@ def animate(
         Optional[Path],  # noqa: UP045
         typer.Option(help="A folder for compositors: STMaps, motion vectors, normals, matte and paint of every frame."),
     ] = None,
+    pieces: Annotated[
+        Optional[float],  # noqa: UP045
+        typer.Option(help="Work in pieces of so many seconds: a run that was killed goes on behind them."),
+    ] = None,
     audio: Annotated[
         str, typer.Option(help="keep (the driver's sound; of a camera, the microphone's), none, or a file.")
     ] = "keep",
@@ -219,7 +223,7 @@ def animate(
         reference=reference, smooth=smooth, keep_readable=keep_readable, driver_face=driver_face,
         start=parse_time(start, "--start") or 0.0, end=parse_time(end, "--end"), fps=fps,
         parts=tuple(p.strip() for p in parts.split(",") if p.strip()), strength=strength, absolute=absolute, loop=loop,
-        audio=audio, panel=panel, passes=passes, mark=mark, sign=sign,
+        audio=audio, panel=panel, passes=passes, pieces=pieces, mark=mark, sign=sign,
         engine=engine, weights=weights, mouth=mouth.value, wrinkles=wrinkles.value, neutral=neutral, album=album,
         proportions=proportions.value, refine=not no_refine, own=parse_own(own),
     )  # fmt: skip

@@ -17,7 +17,7 @@ from infinex.drivers.capture import Camera, Capture, Sighting, choose_rest
 from infinex.drivers.contract import WHOLE, Drive, Driver, Shot
 from infinex.drivers.measured import Measured
 from infinex.drivers.shots import OTHER, Break, Glimpse, Shots, apart, likeness, thumbnail
-from infinex.drivers.whose import SAMPLES, check_driver_face, whose
+from infinex.drivers.whose import SAMPLES, check_driver_face, people, whose
 from infinex.errors import FaceNotFoundError, InputError, option
 from infinex.face.pose import Pose, fit_pose
 from infinex.face.topology import mean_face
@@ -150,12 +150,7 @@ class VideoDriver(Driver):
 
     def _beginning(self) -> Iterator[VideoFrame]:
         """A few frames of the first that are looked over."""
-        step = max(1, AHEAD // SAMPLES)
-        for frame in self._reader:
-            if frame.index >= AHEAD:
-                return
-            if frame.index % step == 0:
-                yield frame
+        return _first(self._reader)
 
     def _scout(self, reference: int | None) -> None:
         """Track the first frames and glance at the others."""
@@ -445,6 +440,21 @@ class VideoDriver(Driver):
         moves = setup.capture.moves(sightings(), None if measured is None else beyond, first, setup.camera)
         for move, _, (frame, points) in moves:
             yield Drive(move, frame.image if move.valid else None, points if move.valid else None)
+
+
+def _first(reader: VideoReader) -> Iterator[VideoFrame]:
+    step = max(1, AHEAD // SAMPLES)
+    for frame in reader:
+        if frame.index >= AHEAD:
+            return
+        if frame.index % step == 0:
+            yield frame
+
+
+def faces_in(path: str | Path, keep_readable: bool = False, start: float = 0.0, end: float | None = None) -> int:
+    """How many faces a clip begins with: those that `driver_face` numbers from the left."""
+    with VideoReader(path, keep_readable, SIDE, start=start, end=end) as reader:
+        return len(people(_first(reader)))
 
 
 def _returned(last: Glimpse | None, now: Glimpse) -> bool:

@@ -80,6 +80,31 @@ def _faces(finder: FaceFinder, image: NDArray[np.uint8]) -> list[Face]:
     return out
 
 
+def people(frames: Iterable[VideoFrame], one: bool = False) -> list[_Person]:
+    """Who is seen in the frames of the beginning, from the left; with `one` nobody where the first shows one face."""
+    found: list[_Person] = []
+    finder = FaceFinder()
+    try:
+        before: NDArray[np.uint8] | None = None
+        for n, frame in enumerate(frames):
+            seen = _faces(finder, frame.image)
+            if n == 0 and one and len(seen) == 1:
+                return []
+            grey = thumbnail(frame.image)
+            if found and before is not None and likeness(before, grey) < OTHER:
+                break  # another shot
+            before = grey
+            for face in seen:
+                near = (p for p in found if np.linalg.norm(_middle(p.faces[-1]) - _middle(face)) < NEAR * face.size)
+                mine = next(near, None)
+                if mine is None:
+                    found.append(mine := _Person())
+                mine.faces.append(face)
+    finally:
+        finder.close()
+    return sorted([p for p in found if len(p.faces) > 1] or found, key=lambda p: p.left)
+
+
 def whose(frames: Iterable[VideoFrame], which: str, name: str, scale: float = 1.0) -> tuple[Box | None, list[str]]:
     """Where the face is that drives (None: whoever is seen), and words about a choice that could be another.
 
@@ -91,28 +116,7 @@ def whose(frames: Iterable[VideoFrame], which: str, name: str, scale: float = 1.
         if x >= first.shape[1] or y >= first.shape[0] or x + w <= 0 or y + h <= 0:
             raise InputError(f"{option('driver_face')} {which}: the box lies outside {name}")
         return (x, y, x + w, y + h), []
-    people: list[_Person] = []
-    finder = FaceFinder()
-    try:
-        before: NDArray[np.uint8] | None = None
-        for n, frame in enumerate(frames):
-            seen = _faces(finder, frame.image)
-            if n == 0 and which == "largest" and len(seen) == 1:
-                return None, []
-            grey = thumbnail(frame.image)
-            if people and before is not None and likeness(before, grey) < OTHER:
-                break  # another shot
-            before = grey
-            for face in seen:
-                near = (p for p in people if np.linalg.norm(_middle(p.faces[-1]) - _middle(face)) < NEAR * face.size)
-                mine = next(near, None)
-                if mine is None:
-                    people.append(mine := _Person())
-                mine.faces.append(face)
-    finally:
-        finder.close()
-    lasting = [p for p in people if len(p.faces) > 1] or people
-    lasting.sort(key=lambda p: p.left)
+    lasting = people(frames, which == "largest")
     if which.isdigit():
         if int(which) > len(lasting):
             raise InputError(

@@ -8,6 +8,7 @@ is calibrated, so the outer corners of the eyes are taken to be 90 mm apart and 
 
 from __future__ import annotations
 
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -78,27 +79,36 @@ def _units(take: Take) -> dict[str, Array]:
 
 def write(take: Take, path: Path) -> None:
     """Write a table as OpenFace's FeatureExtraction does; it appears whole or not at all."""
+    write_people([take], path)
+
+
+def write_people(takes: Sequence[Take], path: Path) -> None:
+    """The same of several faces in the same frames, told apart by `face_id`: a row for each in every frame."""
+    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
+        file.write(", ".join(columns()) + "\n")
+        for rows in zip(*(_rows(take, who) for who, take in enumerate(takes))):
+            file.writelines(", ".join(cells) + "\n" for cells in rows)
+
+
+def _rows(take: Take, who: int) -> Iterator[list[str]]:
     units = _units(take)
     none = np.zeros(len(take))
-    names = columns()
-    with atomic_path(path) as temporary, temporary.open("w", encoding="utf-8", newline="\n") as file:
-        file.write(", ".join(names) + "\n")
-        for k in range(len(take)):
-            R = turned(take.head[k])
-            seen = int(take.valid[k])
-            looks = [R @ _towards(*take.eyes[k, e]) for e in (1, 0)]  # the eye on the left of the picture comes first
-            mean = (looks[0] + looks[1]) / 2
-            angles = np.arctan2(mean[0], -mean[2]), np.arctan2(mean[1], -mean[2])
-            x, y, size = (0.0, 0.0, 1.0) if take.place is None else take.place[k]
-            away = AWAY_MM / max(float(size), 1e-3)
-            points = np.zeros((68, 2)) if take.points is None else take.points[k][POINTS_68]
-            cells = [str(k + 1), "0", f"{k / take.fps:.3f}", f"{seen:.2f}", str(seen)]
-            cells += [f"{v:.6f}" for g in looks for v in g] + [f"{v:.3f}" for v in angles]
-            cells += [f"{v:.1f}" for v in (x * IOD_MM, y * IOD_MM, away)] + [f"{v:.3f}" for v in euler(R)]
-            cells += [f"{v:.1f}" for v in points.T.ravel()]
-            cells += [f"{MOST * units.get(n, none)[k] * seen:.2f}" for n in OPENFACE]
-            cells += [f"{float(MOST * units.get(n, none)[k] * seen >= PRESENT):.1f}" for n in PRESENCE]
-            file.write(", ".join(cells) + "\n")
+    for k in range(len(take)):
+        R = turned(take.head[k])
+        seen = int(take.valid[k])
+        looks = [R @ _towards(*take.eyes[k, e]) for e in (1, 0)]  # the eye on the left of the picture comes first
+        mean = (looks[0] + looks[1]) / 2
+        angles = np.arctan2(mean[0], -mean[2]), np.arctan2(mean[1], -mean[2])
+        x, y, size = (0.0, 0.0, 1.0) if take.place is None else take.place[k]
+        away = AWAY_MM / max(float(size), 1e-3)
+        points = np.zeros((68, 2)) if take.points is None else take.points[k]
+        cells = [str(k + 1), str(who), f"{k / take.fps:.3f}", f"{seen:.2f}", str(seen)]
+        cells += [f"{v:.6f}" for g in looks for v in g] + [f"{v:.3f}" for v in angles]
+        cells += [f"{v:.1f}" for v in (x * IOD_MM, y * IOD_MM, away)] + [f"{v:.3f}" for v in euler(R)]
+        cells += [f"{v:.1f}" for v in points.T.ravel()]
+        cells += [f"{MOST * units.get(n, none)[k] * seen:.2f}" for n in OPENFACE]
+        cells += [f"{float(MOST * units.get(n, none)[k] * seen >= PRESENT):.1f}" for n in PRESENCE]
+        yield cells
 
 
 def _towards(right: float, down: float) -> Array:
@@ -121,7 +131,10 @@ def read(path: Path) -> Take:
     notes = notes if len(units) < len(OPENFACE) else []
     keep = np.ones(len(table), bool)
     if "faceid" in table.columns:
-        who, often = np.unique(table.columns["faceid"][np.isfinite(table.columns["faceid"])], return_counts=True)
+        seen = np.isfinite(table.columns["faceid"])
+        if "success" in table.columns and (seen & (table.columns["success"] > 0.5)).any():
+            seen &= table.columns["success"] > 0.5
+        who, often = np.unique(table.columns["faceid"][seen], return_counts=True)
         if len(who) > 1:
             keep = table.columns["faceid"] == who[often.argmax()]
             notes.append(f"{path.name} shows {len(who)} faces; the one seen most, {who[often.argmax()]:g}, is taken")

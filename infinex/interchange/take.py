@@ -28,10 +28,9 @@ class Take:
     positive yaw turns to the viewer's right (the subject's left), positive pitch looks down, positive roll leans
     clockwise
     on screen; `eyes` (T, 2, 2) where left and right eye look within the head, radians right and down as the viewer
-    sees it;
-    `valid` (T,) whether a face was seen; `units` (T, U) Action Units 0..1 named by `unit_names`, where they were read;
-    `points` (T, 478, 2) landmarks in pixels of the picture, where there was one; `place` (T, 3) the head's place and
-    size (IOD right and down, and times its size at rest)."""
+    sees it; `valid` (T,) whether a face was seen; `units` (T, U) Action Units 0..1 named by `unit_names`, where they
+    were read; `points` (T, 68, 2) landmarks of the iBUG scheme in pixels of the picture, where there was one; `place`
+    (T, 3) the head's place and size (IOD right and down, and times its size at rest)."""
 
     fps: float
     shapes: Array

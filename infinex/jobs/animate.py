@@ -18,11 +18,12 @@ from infinex.engine import Prepared, Source, find_engine
 from infinex.errors import InputError
 from infinex.face.remarks import Watch
 from infinex.jobs.cast import animate_cast
-from infinex.jobs.file import Progress, checked_output, open_file, own_sound, provenance, sound_for
+from infinex.jobs.file import FileSink, Progress, checked_output, open_file, own_sound, provenance, sound_for
 from infinex.jobs.film import animate_film
 from infinex.jobs.open import Driving, label, open_driver
 from infinex.jobs.passes import check_passes, no_passes, open_kit
 from infinex.jobs.perform import Box, Cue, Picture, Summary, adjusted, frames, heard, perform, settled
+from infinex.jobs.pieces import Pieces, check_pieces, made_of, no_pieces, open_pieces, resumed
 from infinex.jobs.source import background_for, is_film, load_source
 from infinex.media.files import same_file
 from infinex.mesh.album import unchecked
@@ -49,15 +50,18 @@ def animate(
         if isinstance(path, (str, Path)) and same_file(path, out):
             raise InputError(f"the output {out} would overwrite an input")
     check_passes(o, out)
+    check_pieces(o, out)
     own = own_sound(o, out)
     started = time.perf_counter()
     cast = parse_cast(o.face)
     if cast is not None:
         no_passes(o, "several drivers")
+        no_pieces(o, "several drivers")
         return animate_cast(source, driving, cast, out, o, progress)
     film = is_film(source)
     if film and not find_engine(o.engine).system.knows:
         no_passes(o, "a clip as source")
+        no_pieces(o, "a clip as source")
         return animate_film(Path(source), driving, out, o, progress)
     with ThreadPoolExecutor(1) as pool:  # the driver is looked over while the portrait is prepared
         looking = pool.submit(open_driver, driving, o)
@@ -78,12 +82,16 @@ def animate(
         doings = Doings(driver, o.parts, o.changed)
         words = provenance(source, label(driving), o.engine)
         sound = sound_for(out, o, own, driver)
-        with open_file(
-            out, size, driver.fps, words, o, sound, stage.transparent, progress, driver.frames
-        ) as file, open_kit(o, stage, sources[0].cutout, words, driver.fps) as scene:  # fmt: skip
+        into = out, size, driver.fps, words, o, sound, stage.transparent, progress, driver.frames
+        made = "" if o.pieces is None else made_of(source, driving, driver, o, size)
+        file: FileSink | Pieces
+        with open_pieces(*into, made) if made else open_file(*into) as file, \
+                open_kit(o, stage, sources[0].cutout, words, driver.fps) as scene:  # fmt: skip
             watch.canvas = stage.canvas
             cues = adjusted(driver, o, stage.needs, doings)
-            count = perform(scene, cues, [watch, file], stage if o.panel else None)
+            done = file.done if isinstance(file, Pieces) else 0
+            cues = resumed(cues, stage, done) if done else cues
+            count = done + perform(scene, cues, [watch, file], stage if o.panel else None)
     finally:
         driver.close()
     seconds = time.perf_counter() - started
@@ -125,6 +133,7 @@ def render(
     o = options or Options()
     o.check()
     no_passes(o, "frames that are handed over")
+    no_pieces(o, "frames that are handed over")
     stage = make_stage([sources] if isinstance(sources, Source) else list(sources), o)
     driver = open_driver(driving, o)
     try:

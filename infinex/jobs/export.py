@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+from array import array
 from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
@@ -11,14 +13,17 @@ import numpy as np
 from infinex.drivers.contract import Drive, Driver
 from infinex.drivers.motion import MotionDriver, bundled_motions
 from infinex.drivers.timeline import TrackDriver
-from infinex.drivers.video import VideoDriver
-from infinex.errors import InputError
-from infinex.interchange import formats
+from infinex.drivers.video import VideoDriver, faces_in
+from infinex.errors import InputError, MissingDependencyError, option
+from infinex.face.identity import identity_network, same_person
+from infinex.interchange import formats, openface
+from infinex.interchange.openface import POINTS_68
 from infinex.interchange.take import Take, TakeDriver
 from infinex.jobs.file import Progress
 from infinex.jobs.open import open_driver, open_voice
-from infinex.jobs.track import track
+from infinex.jobs.track import AT_ONCE, track
 from infinex.media.image import is_image
+from infinex.media.strip import is_sequence
 from infinex.motion import Motion
 from infinex.options import Options
 
@@ -33,28 +38,68 @@ def is_filmed(source: str | Path) -> bool:
 
 
 class _Seen:
-    """Keeps of every frame what a take wants beyond its motion."""
+    """Keeps of every frame what a take wants beyond its motion: shapes, and with `points` 68 landmarks.
 
-    def __init__(self, points: bool) -> None:
+    With `alone` frames after a cut that show somebody else are as without a face, where dlib is there to tell."""
+
+    def __init__(self, points: bool, alone: bool) -> None:
         from infinex.face.shape_reader import ShapeReader
 
-        self._points = points
+        self._points, self._alone = points, alone
         self._kind = ShapeReader
         self._reader: ShapeReader | None = None
-        self.points: list[np.ndarray] = []
+        self._read: list[np.ndarray] = []
+        self._places = array("f")
+        self._own = array("b")
+        self._cuts = 0
+        self._asked, self._same = False, True
 
     def __call__(self, driver: VideoDriver, drive: Drive) -> None:
+        assert driver.rest_image is not None and driver.rest_points is not None  # it is settled
         if self._reader is None:
-            assert driver.rest_image is not None and driver.rest_points is not None  # it is settled
             self._reader = self._kind(driver.rest_image, driver.rest_points, driver.rest.face)
         self._reader.add(drive.image, drive.points, drive.move.offsets)
         if self._points:
-            none = self.points[-1] if self.points else np.zeros((478, 2), np.float32)
-            self.points.append(none if drive.points is None else drive.points[:, :2].astype(np.float32))
+            none = self._places[-136:] or array("f", [0.0] * 136)
+            seen = drive.points
+            self._places.extend(none if seen is None else seen[POINTS_68, :2].astype(np.float32).ravel().tolist())
+        if self._alone:
+            self._asked |= len(driver.cuts) != self._cuts
+            self._cuts = len(driver.cuts)
+            if self._asked and drive.image is not None and drive.points is not None:
+                self._asked = False
+                with contextlib.suppress(MissingDependencyError):  # then the tracker's word stands
+                    identity_network()
+                    self._same = same_person(drive.image, drive.points, driver.rest_image, driver.rest_points)
+        self._own.append(self._same)
+        if len(self._own) % AT_ONCE == 0:
+            self._read.append(self._reader.shapes().astype(np.float32))
 
-    def weights(self) -> np.ndarray | None:
-        """(T, 52)."""
-        return None if self._reader is None else self._reader.shapes()
+    def take(self, motion: Motion) -> Take:
+        """The take of what was seen."""
+        if self._reader is None:
+            return Take.of(motion)
+        take = Take.of(motion, np.concatenate([*self._read, self._reader.shapes().astype(np.float32)]))
+        points = np.frombuffer(self._places, np.float32).reshape(-1, 68, 2) if self._points else None
+        return replace(take, points=points, valid=take.valid & np.frombuffer(self._own, np.int8).astype(bool))
+
+
+def captured(
+    source: str | Path, o: Options, progress: Progress | None = None, notes: list[str] | None = None,
+    points: bool = False, lean: bool = False, alone: bool = False,
+) -> tuple[Motion, Take]:  # fmt: skip
+    """The performance in a film or a picture, and its take; see `take_of`. A folder of pictures is shown at `o.fps`.
+
+    `lean`: see `track`. `alone`: frames in which the face is somebody else's count as without one."""
+    notes = [] if notes is None else notes
+    seen = _Seen(points, alone)
+    motion, lost = track(
+        source, o.keep_readable, o.smooth, progress, o.start, o.end, o.driver_face, notes,
+        None if is_image(source) else seen, o.fps if is_sequence(source) else None, lean,
+    )  # fmt: skip
+    notes += [f"no face from {a:.1f} s to {b:.1f} s" for a, b in lost]
+    take = seen.take(motion)
+    return motion, take.resampled(o.fps) if o.fps else take
 
 
 def take_of(
@@ -68,15 +113,7 @@ def take_of(
     o = options or Options()
     notes = [] if notes is None else notes
     if isinstance(source, (str, Path)) and is_filmed(source):
-        seen = _Seen(points)
-        motion, lost = track(
-            source, o.keep_readable, o.smooth, progress, o.start, o.end, o.driver_face, notes,
-            None if is_image(source) else seen,
-        )  # fmt: skip
-        notes += [f"no face from {a:.1f} s to {b:.1f} s" for a, b in lost]
-        take = Take.of(motion, seen.weights())
-        take = replace(take, points=np.stack(seen.points) if seen.points else None)
-        return take.resampled(o.fps) if o.fps else take
+        return captured(source, o, progress, notes, points, lean=True)[1]
     if isinstance(source, Driver):
         driver = source
     elif Path(source).suffix.lower() in VOICES:
@@ -107,17 +144,41 @@ def _counted(driver: Driver, progress: Progress | None) -> Iterable[Drive]:
             progress(k, driver.frames)
 
 
+def people_of(
+    source: str | Path, options: Options, progress: Progress | None = None, notes: list[str] | None = None
+) -> list[Take]:
+    """A take of every face that a film begins with, from the left; each is followed for itself, from end to end."""
+    count = faces_in(source, options.keep_readable, options.start, options.end)
+    takes = []
+    for k in range(1, max(1, count) + 1):
+        own: list[str] = []
+        one = replace(options, driver_face=str(k) if count else "largest")
+        takes.append(captured(source, one, progress, own, points=True, lean=True, alone=True)[1])
+        if notes is not None:
+            notes += [f"face {k}: {line}" for line in own]
+    return takes
+
+
 def export(
     source: str | Path | Driver, output: str | Path, format: str | None = None, options: Options | None = None,
     progress: Progress | None = None, notes: list[str] | None = None,
 ) -> Take:  # fmt: skip
     """Write `source` (see `take_of`) to `output` in a format of `infinex.interchange.formats.FORMATS`.
 
-    Without `format` the output's ending says which. Raises an InfinexError."""
+    Without `format` the output's ending says which. With the `driver_face` all a table of OpenFace's has every face of
+    a film, and its first is returned. Raises an InfinexError."""
     out = Path(output)
     found = formats.chosen(format, out)
     if found is None:
         raise InputError(f"{out.name}: for Infinex's own format use track")
+    if options is not None and options.driver_face == "all":
+        if found.name != "openface" or not isinstance(source, (str, Path)) or not is_filmed(source):
+            raise InputError(f"{option('driver_face')} all goes with a film and {option('format')} openface")
+        if not is_image(source):
+            takes = people_of(source, options, progress, notes)
+            openface.write_people(takes, out)
+            return takes[0]
+        options = replace(options, driver_face="largest")
     take = take_of(source, options, progress, notes, found.points)
     found.write(take, out)
     return take

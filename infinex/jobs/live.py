@@ -23,6 +23,7 @@ from infinex.interchange.streams import StreamDriver, is_stream
 from infinex.jobs.file import own_sound, provenance, seal_of
 from infinex.jobs.passes import no_passes
 from infinex.jobs.perform import Box, Cue, Picture, Summary, adjusted, perform, settled
+from infinex.jobs.pieces import no_pieces
 from infinex.jobs.recorder import Recording, open_recording
 from infinex.jobs.source import is_film, load_source
 from infinex.media.provenance import Mark
@@ -156,6 +157,7 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
     options.check()
     check_live(options)
     no_passes(options, "a camera or a stream")
+    no_pieces(options, "a camera or a stream")
     audio = own_sound(options, output)
     seal = None
     if output is not None:

@@ -5,8 +5,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from infinex.drivers.capture import one_rest
 from infinex.drivers.contract import WHOLE, Drive
@@ -18,7 +20,10 @@ from infinex.face.reading import UnitReader
 from infinex.jobs.file import Progress
 from infinex.jobs.open import largest
 from infinex.media.image import is_image
-from infinex.motion import Motion, Rest
+from infinex.motion import Motion, Move, Rest
+
+AT_ONCE = 4096  # frames after which what is kept is packed
+NOTHING = np.zeros((0, 3), np.float32)
 
 
 def track(
@@ -31,12 +36,16 @@ def track(
     face: str = "largest",
     notes: list[str] | None = None,
     watch: Callable[[VideoDriver, Drive], None] | None = None,
+    fps: float | None = None,
+    lean: bool = False,
 ) -> tuple[Motion, list[tuple[float, float]]]:
     """Capture the performance in a video: its motion with Action Units, and where the face was lost.
 
     Of a still picture the one moment it shows, measured from the average face. `start`, `end`: seconds of the video.
     `face`: whose, where a video shows several; `notes` is given words about that and about cuts, across which all is
-    told from the first shot's rest. `watch` sees every drive of a film as it comes, with the driver."""
+    told from the first shot's rest. `watch` sees every drive of a film as it comes, with the driver. `fps`: the rate at
+    which a film is read, or a folder of pictures shown. `lean` leaves out the displacements, most of what is kept of a
+    long film: then the motion says head, gaze and units, and drives nothing."""
     if is_image(video):
         if (start, end) != WHOLE:
             raise InputError(
@@ -44,21 +53,47 @@ def track(
             )
         move, units = still_move(*largest(video))
         return told_apart(Motion.collect([move], Rest.neutral(), 25.0), units[None]), []
-    driver = VideoDriver(video, smooth=smooth, keep_readable=keep_readable, face=face, start=start, end=end).settle()
+    driver = VideoDriver(
+        video, smooth=smooth, keep_readable=keep_readable, fps=fps, face=face, start=start, end=end
+    ).settle()
     try:
-        moves = []
+        moves: list[Move] = []
+        parts: list[Motion] = []
+        amounts: list[NDArray] = []
         assert driver.rest_image is not None and driver.rest_points is not None  # it is settled
         reader = UnitReader(driver.rest_image, driver.rest_points, driver.rest.face)
-        for drive in one_rest(driver, driver.rest):
-            moves.append(replace(drive.move, offsets=drive.move.offsets.astype(np.float32)))
-            reader.add(drive.image, drive.points, drive.move.offsets)
+
+        def gather() -> None:
+            parts.append(Motion.collect(moves, driver.rest, driver.fps))
+            amounts.append(reader.units().astype(np.float32))
+            moves.clear()
+
+        for count, drive in enumerate(one_rest(driver, driver.rest), 1):
+            move, offsets = drive.move, drive.move.offsets
+            kept: Any = NOTHING if lean else offsets.astype(np.float32)
+            moves.append(
+                replace(move, offsets=kept, outline=None, interior=None) if lean else replace(move, offsets=kept)
+            )
+            reader.add(drive.image, drive.points, offsets)
             if watch is not None:
                 watch(driver, drive)
             if progress:
-                progress(len(moves), driver.frames)
+                progress(count, driver.frames)
+            if lean and len(moves) == AT_ONCE:
+                gather()
+        if moves or not parts:
+            gather()
     finally:
         driver.close()
-    motion = Motion.collect(moves, driver.rest, driver.fps)
     if notes is not None:
         notes.extend(driver.warnings)
-    return with_units(motion, reader.units()), driver.lost
+    return with_units(_joined(parts), np.concatenate(amounts)), driver.lost
+
+
+def _joined(parts: list[Motion]) -> Motion:
+    """Stretches of one lean performance behind one another."""
+    if len(parts) == 1:
+        return parts[0]
+    names = ("offsets", "rotation", "translation", "scale", "gaze", "valid")
+    joined: dict[str, Any] = {n: np.concatenate([getattr(p, n) for p in parts]) for n in names}
+    return replace(parts[0], **joined)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+from collections.abc import Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Any
@@ -64,6 +65,13 @@ def bled(rgba: Pixels) -> Pixels:
     return out
 
 
+def opened(path: Path) -> Any:
+    """A container to write, of the kind that the ending says."""
+    kind = path.suffix.lower()[1:]
+    options = {} if kind == "webm" else {"movflags": "+faststart+use_metadata_tags"}
+    return av.open(str(path), "w", format=kind, container_options=options)
+
+
 class VideoSink:
     """H.264 (.mp4, .mov), VP9 (.webm) or ProRes 4444 (.mov, transparent) through PyAV, with sound."""
 
@@ -84,8 +92,7 @@ class VideoSink:
         self._even, self._alpha = (w, h), alpha
         self._rate, self._count = rate, 0
         kind = path.suffix.lower()[1:]
-        options = {} if kind == "webm" else {"movflags": "+faststart+use_metadata_tags"}
-        self._out = av.open(str(path), "w", format=kind, container_options=options)
+        self._out = opened(path)
         self._sound: Sound | None = None
         try:
             self._out.metadata.update(metadata)
@@ -202,3 +209,40 @@ class VideoSink:
             self._out.close()
         if self._sound is not None:
             self._sound.close()
+
+
+def join(
+    pieces: Sequence[Path], path: Path, rate: Fraction, metadata: dict[str, str], audio: str | Path | None,
+    audio_start: float, audio_end: float | None,
+) -> None:  # fmt: skip
+    """Lay videos of the same encoder behind one another without encoding them again, with sound."""
+    with contextlib.ExitStack() as stack:
+        out: Any = stack.enter_context(contextlib.closing(opened(path)))
+        out.metadata.update(metadata)
+        stream: Any = None
+        sound: Sound | None = None
+        count = 0
+        for piece in pieces:
+            with av.open(str(piece)) as container:
+                source: Any = container.streams.video[0]
+                if stream is None:
+                    stream = out.add_stream_from_template(source)
+                    stream.metadata.update({k: v for k, v in source.metadata.items() if k == "alpha_mode"})
+                    if audio is not None:
+                        lossless = path.suffix.lower() == ".mov" and source.codec_context.name == "prores"
+                        codec = "libopus" if path.suffix.lower() == ".webm" else "pcm_s16le" if lossless else "aac"
+                        sound = Sound(out, audio, codec, audio_start, audio_end)
+                        stack.callback(sound.close)
+                begin = count
+                for packet in container.demux(source):
+                    if packet.pts is None:  # the flush at the end
+                        continue
+                    late = round(begin / rate / packet.time_base)
+                    packet.pts, packet.dts, packet.stream = packet.pts + late, packet.dts + late, stream
+                    packet.duration = packet.duration or round(1 / rate / packet.time_base)
+                    out.mux(packet)
+                    count += 1
+                    if sound is not None:
+                        sound.until(count / rate)
+        if sound is not None:
+            sound.finish()

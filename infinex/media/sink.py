@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from fractions import Fraction
 from pathlib import Path
 from typing import Protocol
@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from infinex.errors import OutputError
 from infinex.media.animation import APNGSink, GIFSink, unseen_cleared
-from infinex.media.encode import VideoSink
+from infinex.media.encode import VideoSink, join
 from infinex.media.files import atomic_path
 from infinex.media.provenance import Seal, add_metadata, png_with_text
 
@@ -110,6 +110,23 @@ def open_sink(
             add_metadata(temporary, words)
         if seal is not None:
             seal.sign(temporary, path.name, words)
+
+
+def join_pieces(
+    pieces: Sequence[Path], path: Path, fps: Fraction | float, audio: str | Path | None, metadata: dict[str, str],
+    seal: Seal | None, audio_start: float = 0.0, audio_end: float | None = None,
+) -> None:  # fmt: skip
+    """Make one video of pieces that `open_sink` wrote alike, without encoding them again; see there for the rest."""
+    if not pieces:
+        raise OutputError("there is no frame to write")
+    rate = Fraction(fps).limit_denominator(100000)
+    with atomic_path(path) as temporary:
+        try:
+            join(pieces, temporary, rate, metadata, audio, audio_start, audio_end)
+        except av.error.FFmpegError as error:
+            raise OSError(error.errno, error.strerror) from error
+        if seal is not None:
+            seal.sign(temporary, path.name, metadata)
 
 
 class _FolderSink:

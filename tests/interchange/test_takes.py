@@ -43,6 +43,21 @@ def test_openface_and_bvh_keep_what_they_can(tmp_path: Path) -> None:
     assert np.abs(formats.read(tmp_path / "a.bvh").head - wanted.head).max() < 1e-4
 
 
+@pytest.mark.slow
+def test_py_feat_reads_openface_tables_as_fex(tmp_path: Path) -> None:
+    io = pytest.importorskip("feat.utils.io", reason="py-feat is not installed: pip install py-feat")
+    wanted = take()
+    openface.write_people([wanted, take(seed=1)], tmp_path / "a.csv")
+    fex = io.read_openface(str(tmp_path / "a.csv"))
+    assert type(fex).__name__ == "Fex" and fex.detector == "OpenFace" and len(fex) == 2 * len(wanted)
+    first = fex[fex["face_id"] == 0]
+    smile = shapes.to_units(wanted.shapes)["AU12"]
+    assert np.abs(first.aus["AU12_r"] - 5 * smile).max() < 0.01
+    assert np.allclose(first.poses[["pose_Rx", "pose_Ry", "pose_Rz"]], [openface.euler(turned(h)) for h in wanted.head],
+                       atol=1e-3)  # fmt: skip
+    assert first.landmark.shape == (len(wanted), 136) and (first["timestamp"].diff()[1:] - 0.04).abs().max() < 1e-6
+
+
 def test_head_turns_are_the_ones_of_poses() -> None:
     from infinex.face.pose import Pose
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import shutil
@@ -11,9 +12,12 @@ import sys
 import time
 from pathlib import Path
 
+import cv2
+import numpy as np
 import pytest
 
 from infinex.errors import InputError
+from infinex.interchange import formats
 from infinex.jobs import batch as batches
 from infinex.jobs.batch import Job, batch, done_before, read_jobs
 
@@ -110,6 +114,36 @@ def test_a_folder_is_tracked(portrait: Path, tmp_path: Path) -> None:
     assert (done["done"], done["failed"]) == (1, 1) and (out / "face.csv").read_text().startswith("frame, face_id")
     with pytest.raises(InputError, match="--format poem"):
         batches.capture(folder, out, "poem", {})
+
+
+@pytest.mark.slow
+@pytest.mark.data
+def test_every_face_is_in_the_table_and_keeps_its_number_over_a_cut(data_dir: Path, tmp_path: Path) -> None:
+    from infinex.interchange.table import read_table
+    from infinex.media.sink import open_sink
+    from infinex.media.video import VideoReader
+
+    def frames(name: str) -> list[np.ndarray]:
+        with VideoReader(data_dir / "clips" / "train" / name) as reader:
+            return [cv2.resize(f.image, (192, 192)) for f in itertools.islice(reader, 16)]
+
+    a, b = frames("liveportrait_d12_00.mp4"), frames("liveportrait_d10_00.mp4")
+    folder, out = tmp_path / "in", tmp_path / "out"
+    folder.mkdir()
+    with open_sink(folder / "two.mp4", (384, 192), 25) as sink:
+        for k, (x, y) in enumerate(zip(a, b)):  # they change places in the middle
+            sink.write(np.hstack([x, y] if k < 8 else [y, x]))
+    done = batches.capture(folder, out, "openface", {"driver_face": "all"}, 1)
+    assert done["done"] == 1
+    table = read_table(out / "two.csv").columns
+    assert table["frame"].tolist() == [k for k in range(1, 17) for _ in range(2)]
+    assert (table["success"] == 1).all() and set(table["faceid"]) == {0, 1}
+    for who in (0, 1):
+        left = table["x30"][table["faceid"] == who] < 192
+        assert left[:7].all() != left[9:].any() and left[:7].all() == (who == 0)
+    assert len(formats.read(out / "two.csv")) == 16
+    failed = batches.capture(folder, tmp_path / "other", "livelink", {"driver_face": "all"}, 1)
+    assert failed["failed"] == 1
 
 
 @pytest.mark.slow
