@@ -26,6 +26,7 @@ TONGUE, ROOT = (16312, 17000), 3.4  # where it lies among the gums, and how far 
 NEAR, FAR = 45.0, 110.0  # centimetres from the camera
 MIDDLE = np.array([0.0, -1.0, 2.0])  # what the head turns about and the camera looks at
 TONES = np.array([[244, 208, 183], [232, 190, 160], [212, 163, 128], [182, 130, 96], [140, 94, 66], [92, 62, 45]])
+SCLERA = (228.0, 220.0, 214.0)
 PER_CM, WIDE = 24, 22.0  # texture: pixels a centimetre, centimetres to a side
 
 
@@ -68,6 +69,66 @@ def _normals(p: NDArray, tris: NDArray, out: NDArray) -> None:
             out[k, 2] += n[2]
 
 
+@njit(cache=True, nogil=True, fastmath=True)
+def _shade(
+    canvas: NDArray, which: NDArray, bary: NDArray, tris: NDArray, normals: NDArray, neutral: NDArray,
+    colours: NDArray, kinds: NDArray, texture: NDArray, tips: NDArray, iris: NDArray, light: NDArray, half: NDArray,
+    strong: float, ambient: float, shine: float, tint: NDArray,
+) -> None:  # fmt: skip
+    """Colour the pixels of `canvas` (H, W, 3) that triangles `which` cover: skin by its texture, eyes, all else by
+    vertex; lit from one side, with gloss."""
+    H, W = which.shape
+    side = texture.shape[0]
+    c, n, q = np.zeros(3), np.zeros(3), np.zeros(3)
+    for y in range(H):
+        for x in range(W):
+            t = which[y, x]
+            if t < 0:
+                continue
+            i0, i1, i2 = tris[t, 0], tris[t, 1], tris[t, 2]
+            w1, w2 = bary[y, x, 0], bary[y, x, 1]
+            w0 = 1 - w1 - w2
+            for k in range(3):
+                n[k] = normals[i0, k] * w0 + normals[i1, k] * w1 + normals[i2, k] * w2
+                q[k] = neutral[i0, k] * w0 + neutral[i1, k] * w1 + neutral[i2, k] * w2
+                c[k] = colours[i0, k] * w0 + colours[i1, k] * w1 + colours[i2, k] * w2
+            long = max(np.sqrt(n[0] * n[0] + n[1] * n[1] + n[2] * n[2]), 1e-9)
+            if n[2] < 0:
+                long = -long
+            for k in range(3):
+                n[k] /= long
+            kind = kinds[i0]
+            if kind == 0:
+                u = min(max((q[0] + WIDE / 2) * PER_CM, 0.0), side - 1.001)
+                v = min(max((WIDE / 2 - q[1]) * PER_CM, 0.0), side - 1.001)
+                a, b = int(u), int(v)
+                u -= a
+                v -= b
+                for k in range(3):
+                    c[k] = (texture[b, a, k] * (1 - u) + texture[b, a + 1, k] * u) * (1 - v) + (
+                        texture[b + 1, a, k] * (1 - u) + texture[b + 1, a + 1, k] * u
+                    ) * v
+            elif kind == 1:
+                e = 1 if q[0] > 0 else 0
+                r = np.sqrt((q[0] - tips[e, 0]) ** 2 + (q[1] - tips[e, 1]) ** 2)
+                soft = min(max((0.62 - r) / 0.06, 0.0), 1.0)
+                dark = min(max((0.26 - r) / 0.05, 0.0), 1.0)
+                fade = 0.8 + 0.4 * min(max(r / 0.6, 0.0), 1.0)
+                for k in range(3):
+                    white = SCLERA[k]
+                    white += soft * (iris[k] * fade - white)
+                    c[k] = white + dark * (12 - white)
+            deep = 1.0
+            if kind == 2 and abs(q[0]) < 4:  # a mouth is dark inside
+                deep = min(max((q[2] - 3) / 8, 0.1), 1.0)
+            dot = n[0] * light[0] + n[1] * light[1] + n[2] * light[2]
+            lit = (ambient * (0.8 + 0.2 * n[1]) + strong * max(0.0, dot)) * deep
+            dot = max(0.0, n[0] * half[0] + n[1] * half[1] + n[2] * half[2])
+            gloss = 255 * 0.8 * dot**60 if kind == 1 else 255 * shine * dot**18
+            for k in range(3):
+                canvas[y, x, k] = (c[k] * lit + gloss) * tint[k]
+
+
 class Model:
     """The face model: vertices from identity and expression; y up, z forward, x to the subject's left, centimetres."""
 
@@ -91,6 +152,9 @@ class Model:
             elif single in NAMES:  # browInnerUp and cheekPuff are one of Apple's, two here
                 self._rows[NAMES.index(single)] += row
         self._rows[NAMES.index("tongueOut")] = self._tongue().ravel()
+        balls = self.neutral[BALLS:BLEND]
+        sides = (balls[balls[:, 0] < 0], balls[balls[:, 0] > 0])
+        self.tips = np.stack([b[b[:, 2].argmax()] for b in sides])  # of the eyeballs, the subject's right first
 
     def _tongue(self) -> NDArray[np.float32]:
         """The tongue put out: the model has a tongue and no such shape, so it is moved forward and down, tip most."""
@@ -134,6 +198,7 @@ class Person:
     seed: int
     size: int = 288
     turn: tuple[float, float, float] = field(init=False)  # degrees: yaw, pitch, roll of the pose that counts as rest
+    coded: Picture = field(init=False)  # the bytes of the last picture's file
 
     def __post_init__(self) -> None:
         rng = self._rng = np.random.default_rng([77, self.seed])
@@ -242,10 +307,13 @@ class Person:
         _normals(p.astype(np.float32), tris, normals)
         normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-9)
         canvas = cv2.resize(self._back, (s * fine, s * fine))
-        seen = which >= 0
-        t, b = tris[which[seen]], bary[seen]
-        w = np.column_stack([1 - b[:, 0] - b[:, 1], b])[..., None].astype(np.float32)
-        canvas[seen] = self._shade(t, w, normals)
+        colours, kinds = self._fixed
+        half = self.light + np.array([0.0, 0.0, 1.0])
+        half /= np.linalg.norm(half)
+        _shade(
+            canvas, which, bary, tris, normals, self.model.neutral, colours, kinds, self._texture, self.model.tips,
+            self.iris.astype(np.float64), self.light, half, self.strong, self.ambient, self.shine, self.tint,
+        )  # fmt: skip
         image = cv2.resize(canvas, (s, s), interpolation=cv2.INTER_AREA).clip(0, 255).astype(np.uint8)
         if self.glasses:
             image = self._frames(image, R, focal)
@@ -253,8 +321,8 @@ class Person:
             if self.blur > 0.3:
                 image = cv2.GaussianBlur(image, (0, 0), self.blur)
             image = (image + rng.normal(0, self.grain, image.shape)).clip(0, 255).astype(np.uint8)
-            coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self.quality])[1]
-            image = cv2.imdecode(coded, cv2.IMREAD_COLOR)
+            self.coded = cv2.imencode(".jpg", image, [cv2.IMWRITE_JPEG_QUALITY, self.quality])[1]
+            image = cv2.imdecode(self.coded, cv2.IMREAD_COLOR)
         return image, np.column_stack([xy, z])
 
     def _turn_eyes(self, v: NDArray[np.float32], weights: Array) -> None:
@@ -271,50 +339,6 @@ class Person:
                 R = _about(1, across) @ _about(0, -up)
                 v[ball] = (v[ball] - middle) @ R.T.astype(np.float32) + middle
 
-    def _shade(self, t: NDArray[np.int32], w: Array, normals: Array) -> Array:
-        """Colours (M, 3) of pixels on triangles `t` (M, 3) with weights `w` (M, 3, 1)."""
-        colour, kinds = self._fixed
-        base = _mixed(colour, t, w)
-        n = _mixed(normals, t, w)
-        n /= np.maximum(np.linalg.norm(n, axis=1, keepdims=True), 1e-9)
-        n[n[:, 2] < 0] *= -1
-        kind = kinds[t[:, 0]]
-        place = _mixed(self.model.neutral, t, w)
-        skin = kind == 0
-        at = (np.column_stack([place[skin, 0], -place[skin, 1]]) + WIDE / 2) * PER_CM
-        at = at.astype(np.float32)[None]
-        painted = np.concatenate([
-            cv2.remap(self._texture, at[:, i : i + 30000, 0], at[:, i : i + 30000, 1], cv2.INTER_LINEAR, None,
-                      cv2.BORDER_REPLICATE)
-            for i in range(0, max(1, at.shape[1]), 30000)
-        ], 1) if skin.any() else np.zeros((1, 0, 3))  # fmt: skip
-        base[skin] = painted[0]
-        eye = kind == 1
-        base[eye] = self._eyes(place[eye])
-        lit = self.ambient * (0.8 + 0.2 * n[:, 1]) + self.strong * np.maximum(0, n @ self.light)
-        half = self.light + np.array([0.0, 0.0, 1.0])
-        half = half / np.linalg.norm(half)
-        gloss = np.maximum(0, n @ half) ** np.where(eye, 60, 18) * np.where(eye, 0.8, self.shine)
-        deep = np.where(kind == 2, np.clip((place[:, 2] - 3) / 8, 0.1, 1), 1.0)  # a mouth is dark inside
-        deep = np.where(np.abs(place[:, 0]) < 4, deep, 1.0)
-        out: Array = (base * (lit * deep)[:, None] + 255 * gloss[:, None]) * self.tint
-        return out
-
-    def _eyes(self, place: Array) -> Array:
-        """Sclera, iris and pupil at points (M, 3) of the eyeballs in neutral coordinates."""
-        balls = self.model.neutral[BALLS:BLEND]
-        out = np.tile(np.array([228.0, 220, 214]), (len(place), 1))
-        for side in (-1, 1):
-            ball = balls[balls[:, 0] * side > 0]
-            tip = ball[ball[:, 2].argmax()]
-            r = np.linalg.norm(place[:, :2] - tip[:2], axis=1)
-            mine = place[:, 0] * side > 0
-            soft = np.clip((0.62 - r) / 0.06, 0, 1)[:, None] * mine[:, None]
-            out += soft * (self.iris * (0.8 + 0.4 * np.clip(r / 0.6, 0, 1))[:, None] - out)
-            soft = np.clip((0.26 - r) / 0.05, 0, 1)[:, None] * mine[:, None]
-            out += soft * (12 - out)
-        return out
-
     def _frames(self, image: Picture, R: Array, focal: float) -> Picture:
         a = np.linspace(0, 2 * np.pi, 40)
         for side in (-1, 1):
@@ -326,11 +350,6 @@ class Person:
                 image, [np.round(xy * 16).astype(np.int32)], True, (self.hair * 0.5).tolist(), 2, cv2.LINE_AA, 4
             )
         return image
-
-
-def _mixed(of: Array, t: NDArray[np.int32], w: Array) -> Array:
-    """Values (M, 3) within triangles `t` (M, 3) of vertices' values (N, 3), by weights (M, 3, 1)."""
-    return of[t[:, 0]] * w[:, 0] + of[t[:, 1]] * w[:, 1] + of[t[:, 2]] * w[:, 2]
 
 
 GROUPS = {
@@ -364,10 +383,11 @@ def alone(levels: tuple[float, ...] = (0.25, 0.5, 0.75, 1.0, 0.5)) -> Array:
     return out.reshape(-1, len(NAMES))
 
 
-def mixture(rng: np.random.Generator) -> Array:
-    """Weights (52,) of a face as faces are: some parts of it active, mostly on both sides, eyes mostly together."""
+def mixture(rng: np.random.Generator, single: float = 0.3) -> Array:
+    """Weights (52,) of a face as faces are: some parts of it active, mostly on both sides, eyes mostly together; of
+    so many as `single` (0..1) one shape alone."""
     w = np.zeros(len(NAMES))
-    if rng.random() < 0.3:
+    if rng.random() < single:
         put(w, NAMES[int(rng.integers(len(NAMES)))], float(rng.uniform(0.15, 1)))
         return w
     for group, names in GROUPS.items():
