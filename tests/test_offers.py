@@ -15,7 +15,7 @@ from infinex.options import Options
 from infinex.spec import systems, with_engines
 
 # What names the driver and the files, or only concerns a terminal: the API takes it as arguments of its functions.
-ELSEWHERE = {"source", "driving", "output", "kind", "motion", "units", "exaggerate", "text", "explain", "speech",
+ELSEWHERE = {"source", "driving", "output", "kind", "motion", "units", "exaggerate", "text", "explain", "speech", "layers",
              "say", "voice", "voice_speed", "voice_pitch", "captions", "still", "text_model",
              "sentence_encoder", "as_json", "quiet"}  # fmt: skip
 # Files of the machine that the studio runs on, and what only who runs it should decide.

@@ -18,7 +18,7 @@ from infinex.errors import InputError
 from infinex.motion import PARTS
 from infinex.studio import checks
 from infinex.studio.cost import Length, Work
-from infinex.studio.expression import read_keyframes
+from infinex.drivers.expression import read_keyframes
 from infinex.studio.forms import CLEAR
 from infinex.studio.hall import Studio
 from infinex.studio.jobs import Job

@@ -15,7 +15,7 @@ from infinex._version import __version__
 from infinex.drivers.motion import bundled_motions, load_motion
 from infinex.errors import InfinexError
 from infinex.spec import with_engines
-from infinex.studio.expression import GAZE, NAMES, TURN, UNITS, emotions
+from infinex.drivers.expression import GAZE, NAMES, TURN, UNITS, emotions
 from infinex.studio.settings import Settings
 from infinex.voices.choice import installed
 from infinex.voices.espeak import Espeak

@@ -25,7 +25,7 @@ from infinex.jobs.animate import animate
 from infinex.jobs.open import OF_CLIPS, Driving, is_clip, open_driver, open_voice
 from infinex.motion import Motion, Move
 from infinex.options import Options
-from infinex.studio import expression
+from infinex.drivers import expression
 
 REPORT = 0.2  # seconds between words of progress
 MOTION = "result.motion.npz"

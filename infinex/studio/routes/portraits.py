@@ -15,7 +15,7 @@ from infinex.media.image import png_text, read_image
 from infinex.media.provenance import statement
 from infinex.studio import checks
 from infinex.studio.examples import EXAMPLES
-from infinex.studio.expression import Expression
+from infinex.drivers.expression import Expression
 from infinex.studio.hall import Studio, portrait_of, studio_of, visitor_of
 from infinex.studio.preview import Preview, encode, shrunk
 

@@ -14,7 +14,7 @@ from infinex.errors import InfinexError, InputError
 from infinex.face.tracker import LOOKING
 from infinex.media.image import read_image
 from infinex.studio.checks import friendly
-from infinex.studio.expression import Expression
+from infinex.drivers.expression import Expression
 from infinex.studio.hall import studio_of
 from infinex.studio.library import Portrait
 from infinex.studio.preview import Live, Preview, encode, shrunk
