@@ -50,7 +50,7 @@ def test_usual_values_are_the_same(name: str) -> None:
 
 def test_the_studio_offers_what_the_api_does() -> None:
     pytest.importorskip("fastapi", reason="the studio is not installed: pip install 'infinex[studio]'")
-    from infinex.studio.routes.animations import create
+    from infinex.studio.wanted import wanted as create
 
     given = {n: p.default for n, p in inspect.signature(create).parameters.items() if n in CHOICES}
     assert set(CHOICES) - set(given) == NOT_OF_A_PAGE
