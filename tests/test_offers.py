@@ -15,8 +15,8 @@ from infinex.options import Options
 from infinex.spec import systems, with_engines
 
 # What names the driver and the files, or only concerns a terminal: the API takes it as arguments of its functions.
-ELSEWHERE = {"source", "driving", "output", "kind", "motion", "units", "exaggerate", "text", "explain", "speech", "layers",
-             "say", "voice", "voice_speed", "voice_pitch", "captions", "still", "text_model",
+ELSEWHERE = {"source", "driving", "output", "kind", "motion", "units", "exaggerate", "text", "explain", "speech",
+             "layers", "say", "voice", "voice_speed", "voice_pitch", "captions", "still", "text_model",
              "sentence_encoder", "as_json", "quiet"}  # fmt: skip
 # Files of the machine that the studio runs on, and what only who runs it should decide.
 NOT_OF_A_PAGE = {"album", "keep_readable", "own", "passes", "reference", "refine", "sign", "weights"}

@@ -208,7 +208,8 @@ def animate(
     acts = engine in actors()
     if named > 1 or (not named and not voiced and "=" not in face and not acts):
         raise InputError(
-            "name one driver: a file or camera:0 after the source, or --motion, --units, --text, --speech, --say, --layers"
+            "name one driver: a file or camera:0 after the source, or --motion, --units, --text, --speech, "
+            "--say, --layers"
         )
     if speech is not None and say is not None:
         raise InputError("--speech and --say both give the portrait a voice; leave one out")

@@ -36,10 +36,12 @@ def studio(
         typer.Option(help="Jobs at a time; else one for every four cores.", min=1, max=64),
     ] = None,
     keep: Annotated[
-        float, typer.Option(help="Minutes for which work is kept that nobody uses; else a week.", min=0.1, max=5_256_000)
+        float,
+        typer.Option(help="Minutes for which work is kept that nobody uses; else a week.", min=0.1, max=5_256_000),
     ] = 10080,
     folder: Annotated[
-        str, typer.Option(help="Where work is kept; else a folder of this user's, or none: nothing outlasts the studio.")
+        str,
+        typer.Option(help="Where work is kept; else a folder of this user's, or none: nothing outlasts the studio."),
     ] = "",
     space: Annotated[int, typer.Option(help="Most that is kept there, MB.", min=100, max=10_000_000)] = 20_000,
     previews: Annotated[int, typer.Option(help="Pages that may preview at once.", min=1, max=500)] = 30,

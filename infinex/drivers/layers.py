@@ -1,7 +1,8 @@
-"""A scene of layers as people write it down: performances, voices, words, expressions and turns of the head, in JSON."""
+"""A scene of layers as people write it down, in JSON: performances, voices, words, expressions, turns of the head."""
 
 from __future__ import annotations
 
+import itertools
 import json
 import math
 from collections.abc import Mapping
@@ -195,7 +196,7 @@ def _keyframes(data: Any, kind: str) -> tuple[tuple[float, Expression], ...]:
             if isinstance(key, Mapping):
                 _known(key, allowed, "keyframes")
     keys = sorted(read_keyframes(data, LONGEST), key=lambda k: k[0])
-    if any(b[0] <= a[0] for a, b in zip(keys, keys[1:])):
+    if any(b[0] <= a[0] for a, b in itertools.pairwise(keys)):
         raise InputError("two keyframes are at the same time")
     return tuple(keys)
 
@@ -230,6 +231,6 @@ def _parts(item: Mapping[str, Any], usual: tuple[str, ...]) -> tuple[str, ...]:
     if parts is None:
         return usual
     if not isinstance(parts, list) or not parts or not all(isinstance(p, str) for p in parts):
-        raise InputError("parts is a list such as [\"lips\", \"brows\"]")
+        raise InputError('parts is a list such as ["lips", "brows"]')
     part_weights(parts)
     return tuple(parts)

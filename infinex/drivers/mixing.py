@@ -16,8 +16,8 @@ from infinex.drivers.capture import from_rest, one_rest, with_strength
 from infinex.drivers.contract import Drive, Driver
 from infinex.drivers.layers import FADE, Layer
 from infinex.drivers.units import rest_face
-from infinex.face.pose import Pose, to_matrix, to_vector
 from infinex.face.portrait import SourceFace
+from infinex.face.pose import Pose, to_matrix, to_vector
 from infinex.face.shape import eye_openness, lip_gaps
 from infinex.motion import DEFAULT_PARTS, STILL, Motion, Move, Rest, is_whole, part_weights
 
@@ -106,7 +106,7 @@ class Track:
         local = max(0.0, time - self.times.begin)
         cycle = 0
         if self.layer.loop and self.times.own < EVER:
-            cycle = int(math.floor(local / self.times.own + 1e-9))
+            cycle = math.floor(local / self.times.own + 1e-9)
             local = max(0.0, local - cycle * self.times.own)
         if self._reader is None or cycle != self._cycle:
             self._reader, self._cycle = self._fresh(), cycle
@@ -175,15 +175,15 @@ class Mixer:
         r, parts = self.rest, track.layer.parts
         more = move.offsets * (track.weight * level)[:, None]
         pose, size = "pose" in parts, "pose" in parts or "scale" in parts
-        turn = (
-            to_vector(to_matrix(move.rotation) @ to_matrix(r.rotation).T) * level if pose else np.zeros(3)
-        )
+        turn = to_vector(to_matrix(move.rotation) @ to_matrix(r.rotation).T) * level if pose else np.zeros(3)
         outline = under.outline
         if pose and move.outline is not None:
             outline = (STILL if outline is None else outline) + move.outline * level
         interior = under.interior
         if "lips" in parts and move.interior is not None:
-            interior = move.interior if interior is None else np.clip(interior + (move.interior - interior) * level, 0, 1)
+            interior = (
+                move.interior if interior is None else np.clip(interior + (move.interior - interior) * level, 0, 1)
+            )
         return replace(
             under,
             offsets=self._summed(under.offsets, more) if more.any() else under.offsets,
@@ -276,7 +276,9 @@ def _one_shot(driver: Driver) -> Iterator[Drive]:
 def reader_at(motion: Motion, loop: bool) -> Callable[[], Reader]:
     """The same of a performance that is in memory: times may come in any order."""
     if loop:
-        eased = Motion.collect((d.move for d in looped((Drive(m) for m in motion), motion.fps)), motion.rest, motion.fps)
+        eased = Motion.collect(
+            (d.move for d in looped((Drive(m) for m in motion), motion.fps)), motion.rest, motion.fps
+        )
         motion = eased
 
     def at(time: float) -> Drive:

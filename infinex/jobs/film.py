@@ -127,7 +127,9 @@ def animate_film(source: Path, driving: Driving, out: Path, o: Options, progress
             ahead = Ahead(doings(iter(driver)))
             try:
                 first = Shot(driver.rest, driver.rest_image, driver.rest_points)
-                adjust = Adjusting(MotionOptions(parts, o.strength), "motion" if plain else engine.needs, first, driver.mixed)
+                adjust = Adjusting(
+                    MotionOptions(parts, o.strength), "motion" if plain else engine.needs, first, driver.mixed
+                )
                 cues = (adjust(d) for d in retimed(iter(ahead), driver, fps))
                 count = perform(film, cues, [file], ahead=False)
             finally:

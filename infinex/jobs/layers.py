@@ -57,7 +57,7 @@ def open_layers(
     scene = document if isinstance(document, Scene) else read_scene(path if path is not None else document)
     found = found or beside(Path() if path is None else path.parent)
     with ExitStack() as stack:
-        opened = []
+        opened: list[Opened] = []
         for layer, name in zip(scene.layers, scene.names):
             opened.append(open_layer(layer, name, scene, o, found, still or any(e.driver.filmed for e in opened)))
             stack.callback(opened[-1].driver.close)
@@ -120,7 +120,7 @@ def _driver(layer: Layer, fps: float, o: Options, found: Found, over: bool) -> D
     part: dict[str, Any] = {"start": layer.start, "end": layer.end}
     still = layer.still or over
     if layer.kind == "performance":
-        clip = {"driver_face": layer.driver_face, "reference": layer.reference, "smooth": layer.smooth}
+        clip: dict[str, Any] = {"driver_face": layer.driver_face, "reference": layer.reference, "smooth": layer.smooth}
         wanted = layer.motion if layer.motion is not None else _file(found(str(layer.file)))
         return open_driver(wanted, Options(**clip, **part, engine=o.engine, refine=o.refine))
     if layer.kind == "voice":

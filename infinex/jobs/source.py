@@ -96,9 +96,7 @@ def cropped(sources: list[Source], crop: str, size: int | None = None) -> list[S
     cutout = sources[0].cutout
     if cutout is not None:
         cutout = _resized_cutout(np.ascontiguousarray(cutout[y : y + ch, x : x + cw]), image.shape[1], image.shape[0])
-    return [
-        Source(image, replace(s.face, landmarks=(s.face.landmarks - [x, y, 0]) * scale), cutout) for s in sources
-    ]
+    return [Source(image, replace(s.face, landmarks=(s.face.landmarks - [x, y, 0]) * scale), cutout) for s in sources]
 
 
 def _read_portrait(path: str | Path) -> tuple[RGB, NDArray[np.uint8] | None]:

@@ -14,20 +14,19 @@ from fastapi import Request, WebSocket
 from starlette.exceptions import HTTPException
 
 from infinex.drivers.directions import directed
+from infinex.drivers.expression import read_keyframes
 from infinex.drivers.motion import load_motion
 from infinex.drivers.units import parse_timeline
 from infinex.errors import InputError
 from infinex.motion import PARTS
 from infinex.studio import checks, scenes
 from infinex.studio.cost import Length, Work
-from infinex.drivers.expression import read_keyframes
 from infinex.studio.forms import CLEAR
 from infinex.studio.hall import Studio
 from infinex.studio.jobs import Job
+from infinex.studio.saying import spoken as say
 from infinex.studio.settings import Settings
 from infinex.studio.worker import CAPTIONS
-from infinex.studio.saying import spoken as say
-
 
 GREEN = "#00b140"  # of a screen to be keyed; CSS calls a darker one by this name
 

@@ -1,4 +1,4 @@
-"""What goes out to other machines, and only to those that the studio's owner names: words of a job's end, fetched files."""
+"""What goes out to other machines, only to those that the owner names: words of a job's end, fetches of files."""
 
 from __future__ import annotations
 
@@ -79,13 +79,13 @@ def _tell(address: str, body: bytes) -> None:
 
 
 def fetch(address: str, path: Path, settings: Settings, what: str) -> None:
-    """Fetch a file that a request names. Raises InputError unless the owner allows its host, and for what is too large."""
+    """Fetch a file that a request names. Raises InputError where its host is not allowed, or it is too large."""
     try:
         _, host, _ = _place(address)
     except ValueError:
         raise InputError(f"{what}: a data: address, one of an upload here or https://... is wanted") from None
     if host.rsplit(":", 1)[0] not in settings.fetch and host not in settings.fetch:
-        raise InputError(f"{what}: this studio fetches nothing from there; upload the file, or let its owner name --fetch")
+        raise InputError(f"{what}: this studio fetches nothing from there; upload the file (or its owner allows it)")
     end, size = time.monotonic() + FETCH, 0
     try:
         asked = urllib.request.Request(address, headers={"User-Agent": "infinex-studio"})

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from infinex.errors import InfinexError
 from infinex.studio.answers import problem
 from infinex.studio.gate import SESSION, TOKEN, Gate, new_session
+from infinex.studio.place import NoRoomError
 from infinex.studio.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
@@ -37,6 +38,6 @@ async def index(request: Request, token: str | None = None) -> Response:
 def dress(app: FastAPI, settings: Settings) -> None:
     """Static files, errors in words and the gate."""
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for kind in (InfinexError, RequestValidationError, HTTPException, Exception):
+    for kind in (InfinexError, RequestValidationError, HTTPException, NoRoomError, OSError, Exception):
         app.add_exception_handler(kind, problem)
     app.add_middleware(Gate, settings=settings)

@@ -86,8 +86,10 @@ class Job:
     def save(self) -> None:
         """Write it down, so that it is found after a restart."""
         record: dict[str, Any] = {k: getattr(self, k) for k in KEPT}
-        record["task"] = None if self.task is None else json.loads(
-            json.dumps(asdict(self.task)).replace(json.dumps(str(self.folder))[1:-1], HERE)
+        record["task"] = (
+            None
+            if self.task is None
+            else json.loads(json.dumps(asdict(self.task)).replace(json.dumps(str(self.folder))[1:-1], HERE))
         )
         record["work"] = None if self.work is None else asdict(self.work)
         write_record(self.folder / RECORD, record)
@@ -117,8 +119,9 @@ class Job:
         return self.folder / ("result.png.zip" if self.format == "png" else f"result.{self.format}")
 
 
-KEPT = ("id", "owner", "format", "label", "kind", "name", "portrait", "batch", "shared", "callback", "created", "state", "message",
-        "summary", "ended")  # fmt: skip
+KEPT = ("id", "owner", "format", "label", "kind", "name", "portrait", "batch", "shared", "callback", "created", "state",
+        "message", "summary", "ended")  # fmt: skip
+
 
 class _Worker:
     """A process that does one task at a time."""
@@ -237,7 +240,9 @@ class Queue:
     def by_link(self, secret: str) -> Job | None:
         """The finished job that a link leads to."""
         with self._changed:
-            found = (j for j in self._jobs.values() if j.shared and hmac.compare_digest(j.shared.encode(), secret.encode()))
+            found = (
+                j for j in self._jobs.values() if j.shared and hmac.compare_digest(j.shared.encode(), secret.encode())
+            )
             return next((j for j in found if j.state == "done"), None)
 
     def all_of(self, batch: str, owner: str | None) -> list[Job]:

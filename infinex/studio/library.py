@@ -21,7 +21,6 @@ from infinex.studio.place import read_record, write_record
 from infinex.studio.preview import Preview, shrunk
 from infinex.studio.settings import Settings
 
-
 RECORD = "portrait.json"
 
 

@@ -42,8 +42,8 @@ def options_of(g: Mapping[str, Any]) -> dict[str, Any]:
     """The options of an animation. Raises InputError."""
     options: dict[str, Any] = {
         k: g[k]
-        for k in ("engine", "face", "strength", "absolute", "smooth", "mouth", "wrinkles", "neutral", "open_eyes", "crop",
-                  "proportions", "size", "fps", "audio", "panel", "mark", "start", "end", "loop")
+        for k in ("engine", "face", "strength", "absolute", "smooth", "mouth", "wrinkles", "neutral", "open_eyes",
+                  "crop", "proportions", "size", "fps", "audio", "panel", "mark", "start", "end", "loop")
     }  # fmt: skip
     options["parts"] = tuple(p.strip() for p in g["parts"].split(",") if p.strip())
     options["background"] = background_of(g["background"], g["format"])

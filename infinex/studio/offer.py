@@ -12,12 +12,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from infinex._version import __version__
+from infinex.drivers.expression import GAZE, NAMES, TURN, UNITS, emotions
 from infinex.drivers.layers import KINDS, MOST
 from infinex.drivers.motion import bundled_motions, load_motion
 from infinex.errors import InfinexError
 from infinex.options import CROPS
 from infinex.spec import with_engines
-from infinex.drivers.expression import GAZE, NAMES, TURN, UNITS, emotions
 from infinex.studio.settings import Settings
 from infinex.voices.choice import installed
 from infinex.voices.espeak import Espeak

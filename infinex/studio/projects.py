@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import zipfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -58,7 +58,10 @@ def names_in(data: Mapping[str, Any]) -> Iterator[str]:
 
 
 def write_project(
-    path: Path, project: Mapping[str, Any], portrait: tuple[Path, str | None] | None, assets: Mapping[str, tuple[Path, str]]
+    path: Path,
+    project: Mapping[str, Any],
+    portrait: tuple[Path, str | None] | None,
+    assets: Mapping[str, tuple[Path, str]],
 ) -> Path:
     """A project as one zip: `project.json`, the portrait (and where its face was marked by hand) and the performances
     that its layers name (files and names), by their numbers. Gives the path back."""
@@ -115,7 +118,10 @@ class Unpacked:
                 known = (*KEYS, "infinex", "performances")
                 if any(k not in known for k in record):
                     raise bad
-                place: Callable[[Any, str], Path] = lambda named, kind: _unpacked(archive, members, named, kind, folder)
+
+                def place(named: Any, kind: str) -> Path:
+                    return _unpacked(archive, members, named, kind, folder)
+
                 portrait, performances = record.pop("portrait", None), record.pop("performances", None) or {}
                 self.portrait = self.box = None
                 if portrait is not None:

@@ -1,4 +1,4 @@
-"""Scenes of layers that a visitor writes: their files found, their lengths known, and played at any time of a preview."""
+"""Scenes of layers that a visitor writes: their files found, their lengths known, played at any time of a preview."""
 
 from __future__ import annotations
 
@@ -45,7 +45,9 @@ def assets_of(document: Any) -> list[str]:
     return [str(x[ASSET]) for x in layers or () if isinstance(x, Mapping) and x.get(ASSET) is not None]
 
 
-def with_files(document: dict[str, Any], asset: Asset, upload: Callable[[str], Path]) -> tuple[dict[str, Any], list[Path]]:
+def with_files(
+    document: dict[str, Any], asset: Asset, upload: Callable[[str], Path]
+) -> tuple[dict[str, Any], list[Path]]:
     """The document with files in place of what the library or an upload holds, named by the number of the layer, and
     those files in the same order. Raises InputError for what is not there."""
     layers: list[Any] = []
@@ -96,9 +98,7 @@ def length_of(
     return Length(duration, scene.fps or rate or USUAL), times, seconds
 
 
-def _own(
-    layer: Layer, found: Callable[[str], Path], settings: Settings, verdicts: Verdicts, watch: Watch
-) -> Length:
+def _own(layer: Layer, found: Callable[[str], Path], settings: Settings, verdicts: Verdicts, watch: Watch) -> Length:
     if layer.motion is not None:
         motion = load_motion(_bundled(layer.motion))
         return Length(motion.duration, motion.fps)
@@ -225,8 +225,6 @@ def playable(scene: Scene, paths: Mapping[str, Path], performances: Performances
     if duration > longest + 1:
         raise InputError(f"layers: the scene lasts {duration:.0f} s; the limit here is {longest:.0f} s")
     rest = next((m.rest for m, layer in zip(motions, scene.layers) if layer.kind == "performance"), rest_face())
-    tracks = [
-        Track(layer, t, m.rest, reader_at(m, layer.loop)) for layer, t, m in zip(scene.layers, times, motions)
-    ]
+    tracks = [Track(layer, t, m.rest, reader_at(m, layer.loop)) for layer, t, m in zip(scene.layers, times, motions)]
     fps = scene.fps or next((m.fps for m, e in zip(motions, scene.layers) if e.file is not None), USUAL)
     return Playable(rest, tracks, Mixer(rest), duration, fps, times, seconds)

@@ -1,4 +1,4 @@
-"""The server below the application: how many connections there are, and how long the beginning of a request may take."""
+"""The server below the application: how many connections there are, and how long a request may take to begin."""
 
 from __future__ import annotations
 

@@ -26,7 +26,11 @@ class Typed(APIRoute):
             if wanted is not None:
                 given = request.headers.get("content-type", "").split(";", 1)[0].strip().lower()
                 body = request.headers.get("content-length", "0") != "0" or "transfer-encoding" in request.headers
-                if given not in wanted and (given or body) and not (wanted[0] == "application/json" and given.endswith("+json")):
+                if (
+                    given not in wanted
+                    and (given or body)
+                    and not (wanted[0] == "application/json" and given.endswith("+json"))
+                ):
                     raise HTTPException(415, f"This wants a body of the type {wanted[0]}.")
             return await handle(request)
 

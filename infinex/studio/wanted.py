@@ -81,9 +81,8 @@ def wanted(
     ] = None,
     loop: Annotated[bool, Form(description="An end that goes over into the beginning")] = False,
     background: Annotated[
-        str, Form(
-            description="Behind the person: keep, none (transparent), green (for keying), or a colour", max_length=40
-        )
+        str,
+        Form(description="Behind the person: keep, none (transparent), green (for keying), or a colour", max_length=40),
     ] = "keep",
     driver_face: Annotated[
         str,

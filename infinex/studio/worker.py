@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from infinex.drivers import expression
 from infinex.drivers.contract import Drive, Driver, Wrapped
 from infinex.drivers.directions import open_directions
 from infinex.drivers.motion import load_motion
@@ -29,7 +30,6 @@ from infinex.jobs.layers import open_layers
 from infinex.jobs.open import OF_CLIPS, Driving, is_clip, open_driver, open_voice
 from infinex.motion import Motion, Move
 from infinex.options import Options
-from infinex.drivers import expression
 
 REPORT = 0.2  # seconds between words of progress
 MOTION = "result.motion.npz"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import wave
 from pathlib import Path
@@ -114,7 +115,9 @@ def test_lids_that_two_layers_close_are_shut() -> None:
 
 def test_layers_lie_in_time() -> None:
     alone = load_motion("nod")
-    slow = moves({**SMILE, "off": True}, {**SMILE, "motion": "nod", "speed": 0.5, "at": 1.0, "fade_in": 0}, fps=alone.fps)
+    slow = moves(
+        {**SMILE, "off": True}, {**SMILE, "motion": "nod", "speed": 0.5, "at": 1.0, "fade_in": 0}, fps=alone.fps
+    )
     assert len(slow) == round((1 + 2 * alone.duration) * alone.fps)
     begin = round(alone.fps)
     np.testing.assert_array_equal(slow[begin - 2].offsets, 0)
@@ -124,7 +127,7 @@ def test_layers_lie_in_time() -> None:
     n = len(alone)
     assert abs(len(round_and_round) - 3 * n) <= 1
     np.testing.assert_allclose(round_and_round[n + 5].rotation, round_and_round[5].rotation, atol=1e-6)
-    step = [np.abs(b.rotation - a.rotation).max() for a, b in zip(round_and_round, round_and_round[1:])]
+    step = [np.abs(b.rotation - a.rotation).max() for a, b in itertools.pairwise(round_and_round)]
     assert step[n - 1] < 2 * max(step[: n - 1])  # no jump at the seam
 
 
@@ -173,5 +176,7 @@ def test_the_command_takes_a_scene(tmp_path: Path) -> None:
     picture.write_bytes(b"")
     for more, words in ((("--motion", "smile"), "one driver"), (("--reference", "3"), "say it in a layer"),
                         ((), "no.mp4: no such file")):  # fmt: skip
-        said = CliRunner().invoke(app, ["animate", str(picture), "--layers", str(scene), "-o", str(tmp_path / "o.mp4"), *more])
+        said = CliRunner().invoke(
+            app, ["animate", str(picture), "--layers", str(scene), "-o", str(tmp_path / "o.mp4"), *more]
+        )
         assert said.exit_code != 0 and words in str(said.exception) + said.output

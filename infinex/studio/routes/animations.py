@@ -108,7 +108,7 @@ async def result(
         raise HTTPException(404, GONE)
     suffix = {"motion": "motion.npz", "png": "png.zip"}.get(wanted, wanted)
     headers = {"Cache-Control": "private, no-store"}
-    return FileResponse(path, media_type=MEDIA[wanted], filename=f"{job.name or 'infinex-' + job.id[:6]}.{suffix}", headers=headers,
+    return FileResponse(path, media_type=MEDIA[wanted], filename=f"{job.name or 'infinex'}.{suffix}", headers=headers,
                         content_disposition_type="inline" if format is None else "attachment")  # fmt: skip
 
 

@@ -72,7 +72,8 @@ async def create(
         claim.name = ""
         name, jobs = secrets.token_urlsafe(16), []
         try:
-            for one in [*({"portrait": p} for p in named), *({"source": f} for f in sent)]:
+            each: list[dict[str, Any]] = [*({"portrait": p} for p in named), *({"source": f} for f in sent)]
+            for one in each:
                 for upload in (given["driving"], given["speech"], *(given["files"] or ())):
                     if upload is not None:
                         await upload.seek(0)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncIterator
+from typing import Any
 
 from fastapi import APIRouter, Request
 from fastapi.responses import StreamingResponse
@@ -17,7 +18,9 @@ api = APIRouter(prefix="/v1", tags=["animations"])
 STEP = 0.25  # seconds between looks
 BEAT = 15.0  # seconds after which something is sent, so that nobody takes the stream for dead
 HEADERS = {"Cache-Control": "no-store", "X-Accel-Buffering": "no"}
-STREAM = {200: {"description": "A stream of events", "content": {"text/event-stream": {}}}}
+STREAM: dict[int | str, dict[str, Any]] = {
+    200: {"description": "A stream of events", "content": {"text/event-stream": {}}}
+}
 
 
 def _told(studio: Studio, job: Job) -> str:

@@ -82,12 +82,14 @@ def _record(path: Path, kind: str, length: Any, sound: bool) -> dict[str, Any]:
             "bytes": path.stat().st_size, "sound": sound}  # fmt: skip
 
 
-@api.post("/performances", status_code=201, response_model=Performance, responses=PROBLEMS | BUSY | NO_ROOM | TYPE | NONE,
-          summary="Keep a performance")  # fmt: skip
+@api.post("/performances", status_code=201, response_model=Performance,
+          responses=PROBLEMS | BUSY | NO_ROOM | TYPE | NONE, summary="Keep a performance")  # fmt: skip
 async def add(
     request: Request,
     file: Annotated[Optional[UploadFile], File(description="A clip, a picture, a motion or a sound")] = None,  # noqa: UP045
-    animation: Annotated[str | None, Form(description="Instead: what a finished animation played", max_length=64)] = None,
+    animation: Annotated[
+        str | None, Form(description="Instead: what a finished animation played", max_length=64)
+    ] = None,
     name: Annotated[str, Form(max_length=80)] = "",
 ) -> Performance:
     """It is looked over once, and can then be named as `asset` of any number of layers."""
@@ -239,5 +241,3 @@ async def change_expression(request: Request, id: str, new: ChangedExpression) -
 async def remove_expression(request: Request, id: str) -> None:
     """It goes from the library; what was made with it stays."""
     studio_of(request).shelves["expression"].drop(kept_of(request, "expression", id))
-
-

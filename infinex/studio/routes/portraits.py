@@ -11,6 +11,7 @@ from fastapi import APIRouter, Body, Form, Query, Request, Response, UploadFile
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from infinex.drivers.expression import Expression
 from infinex.engine import Source
 from infinex.errors import InputError
 from infinex.face.tracker import LOOKING
@@ -21,7 +22,6 @@ from infinex.studio import checks
 from infinex.studio.checks import friendly
 from infinex.studio.examples import EXAMPLES
 from infinex.studio.forms import BUSY, NO_ROOM, PROBLEMS, TYPE, Crop, Problem
-from infinex.drivers.expression import Expression
 from infinex.studio.hall import Studio, portrait_of, studio_of, visitor_of
 from infinex.studio.library import Portrait
 from infinex.studio.names import slug
@@ -33,8 +33,8 @@ from infinex.studio.typed import Typed
 page = APIRouter(include_in_schema=False, route_class=Typed)
 api = APIRouter(prefix="/v1", tags=["portraits"], route_class=Typed)
 NONE: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such portrait"}}
-PICTURE = {200: {"description": "The picture", "content": {"image/jpeg": {}}}}
-STILL = {200: {"description": "The picture", "content": {"image/png": {}}}}
+PICTURE: dict[int | str, dict[str, Any]] = {200: {"description": "The picture", "content": {"image/jpeg": {}}}}
+STILL: dict[int | str, dict[str, Any]] = {200: {"description": "The picture", "content": {"image/png": {}}}}
 
 
 class Outlined(BaseModel):
@@ -142,7 +142,9 @@ async def one(request: Request, name: str) -> dict[str, Any]:
 
 
 @api.patch("/portraits/{name}", response_model=Kept, responses=PROBLEMS | NONE | TYPE, summary="Name a portrait")
-async def rename(request: Request, name: str, new: Annotated[str, Body(embed=True, alias="name", max_length=80)]) -> Any:
+async def rename(
+    request: Request, name: str, new: Annotated[str, Body(embed=True, alias="name", max_length=80)]
+) -> Any:
     """Results are called by it."""
     portrait = _portrait(request, name)
     portrait.name = " ".join(new.split()) or portrait.name
@@ -179,7 +181,10 @@ async def portrait_image(request: Request, name: str, side: Annotated[int, Query
           summary="A portrait with an expression")  # fmt: skip
 @page.post("/studio/portraits/{name}/still")
 async def still(
-    request: Request, name: str, expression: Annotated[dict[str, Any], Body()], face: Annotated[int, Query(ge=1)] = 1,
+    request: Request,
+    name: str,
+    expression: Annotated[dict[str, Any], Body()],
+    face: Annotated[int, Query(ge=1)] = 1,
     crop: Crop = "keep",
 ) -> Response:
     """The portrait with an expression, at its own size, as PNG."""

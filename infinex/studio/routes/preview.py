@@ -12,13 +12,13 @@ from typing import Any
 
 from fastapi import APIRouter, WebSocket
 
+from infinex.drivers.expression import Expression
 from infinex.drivers.motion import bundled_motions, load_motion
 from infinex.errors import InfinexError, InputError
 from infinex.face.tracker import LOOKING
 from infinex.media.image import read_image
 from infinex.studio.asked import asset_of
 from infinex.studio.checks import friendly
-from infinex.drivers.expression import Expression
 from infinex.studio.hall import studio_of
 from infinex.studio.library import Portrait
 from infinex.studio.preview import Live, Preview, encode, shrunk

@@ -90,7 +90,13 @@ async def one(request: Request, id: str) -> Project:
 @api.put(
     "/projects/{id}",
     response_model=Project,
-    responses={**PROBLEMS, **NONE, **TYPE, **NO_ROOM, 409: {"model": Problem, "description": "Saved by another page since"}},
+    responses={
+        **PROBLEMS,
+        **NONE,
+        **TYPE,
+        **NO_ROOM,
+        409: {"model": Problem, "description": "Saved by another page since"},
+    },
     summary="Save a project",
 )
 async def save(request: Request, id: str, new: Annotated[dict[str, Any], Body()]) -> Response:
@@ -195,5 +201,3 @@ async def _taken_in(studio: Studio, owner: str, unpacked: Unpacked) -> Project:
         if portrait is not None:
             studio.library.drop(portrait)
         raise
-
-

@@ -19,7 +19,7 @@ from infinex.studio.saying import spoken
 from infinex.studio.typed import Typed
 
 api = APIRouter(prefix="/v1", tags=["layers"], route_class=Typed)
-SOUND = {200: {"description": "A sound", "content": {"audio/wav": {}}}}
+SOUND: dict[int | str, dict[str, Any]] = {200: {"description": "A sound", "content": {"audio/wav": {}}}}
 
 
 class When(BaseModel):

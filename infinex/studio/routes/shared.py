@@ -28,7 +28,7 @@ class Link(BaseModel):
              tags=["animations"], summary="A link to a result")  # fmt: skip
 async def share(request: Request, id: str) -> Link:
     """Whoever has it needs no session and no token; it ends with the animation."""
-    studio, job = studio_of(request), job_of(request, id)
+    job = job_of(request, id)
     if job.state != "done":
         raise HTTPException(409, "There is no result to share yet.")
     if not job.shared:

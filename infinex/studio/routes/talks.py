@@ -174,10 +174,10 @@ async def create(
             try:
                 opened.append(await _file(studio, request, talk.source_url, folder, "source_url"))
                 fields: dict[str, Any] = dict(USUAL)
-                fields |= {"source": opened[0], "format": talk.config.result_format, "label": " ".join(talk.name.split()),
-                           "callback": talk.webhook}  # fmt: skip
+                fields |= {"source": opened[0], "format": talk.config.result_format,
+                           "label": " ".join(talk.name.split()), "callback": talk.webhook}  # fmt: skip
                 if isinstance(talk.script, Text):
-                    provider = talk.script.provider or Provider()
+                    provider = talk.script.provider or Provider(type="", voice_id="")
                     fields |= {"say": talk.script.input, "voice": provider.voice_id}
                 else:
                     opened.append(await _file(studio, request, talk.script.audio_url, folder, "audio_url"))
