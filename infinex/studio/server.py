@@ -65,6 +65,7 @@ class Patient(H11Protocol):
         super().connection_made(transport)
         self._asked: Any = None  # the request that was begun last
         self._timer: asyncio.TimerHandle | None = None
+        self._socket = False
         if not self.guests.come(self):
             transport.abort()
             return
@@ -79,13 +80,24 @@ class Patient(H11Protocol):
         if self.waits() and not self.transport.is_closing():
             self.transport.abort()
 
+    def handle_websocket_upgrade(self, event: Any) -> None:
+        """From now on it is a socket, which another protocol serves."""
+        self._socket = True
+        self._stop()
+        super().handle_websocket_upgrade(event)
+
+    def _stop(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+            self._timer = None
+
     def waits(self) -> bool:
         """Whether no request of it is being answered or read."""
-        return self.cycle is None or bool(self.cycle.response_complete)
+        return not self._socket and (self.cycle is None or bool(self.cycle.response_complete))
 
     def dawdles(self) -> bool:
         """Whether a request's body is coming, and has been for a while."""
-        late = time.monotonic() - getattr(self, "_begun", time.monotonic()) > YOUNG
+        late = not self._socket and time.monotonic() - getattr(self, "_begun", time.monotonic()) > YOUNG
         return late and self.cycle is not None and bool(self.cycle.more_body)
 
     def data_received(self, data: bytes) -> None:
@@ -93,17 +105,13 @@ class Patient(H11Protocol):
         super().data_received(data)
         if self.cycle is not self._asked:  # its first lines are whole
             self._asked, self._begun = self.cycle, time.monotonic()
-            if self._timer is not None:
-                self._timer.cancel()
-                self._timer = None
+            self._stop()
         elif self.waits():
             self._wait()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """It has gone."""
-        if self._timer is not None:
-            self._timer.cancel()
-            self._timer = None
+        self._stop()
         super().connection_lost(exc)
 
 
