@@ -14,8 +14,6 @@ from typing import Any
 import pytest
 
 uvicorn = pytest.importorskip("uvicorn", reason="not installed: pip install 'infinex[studio]'")
-    "uvicorn", reason="the studio's packages are not installed: pip install 'infinex[studio]'"
-)
 websockets = pytest.importorskip("websockets.sync.client", reason="websockets is not installed")
 
 
