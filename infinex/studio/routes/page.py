@@ -12,6 +12,7 @@ from infinex.studio.hall import GONE, Studio, studio_of, visitor_of
 from infinex.studio.jobs import Job
 from infinex.studio.offer import offer
 from infinex.studio.routes.animations import renamed
+from infinex.studio.routes.studies import HOME
 from infinex.studio.typed import Typed
 from infinex.studio.variants import thumbnail
 
@@ -23,7 +24,7 @@ async def what(request: Request) -> dict[str, Any]:
     studio = studio_of(request)
     visitor_of(request)
     found: dict[str, Any] = await studio.look(offer, studio.settings, studio.engines)
-    at_home = request.client is not None and request.client.host in ("127.0.0.1", "::1", "testclient")
+    at_home = request.client is not None and request.client.host in HOME
     return found | {"here": studio.here, "join": studio.settings.address if at_home else None}
 
 
