@@ -18,6 +18,8 @@ from infinex.spec import Found
 
 Place = tuple[float, float, float, float]  # x, y, width, height in pixels, as people write it
 
+CROPS = ("keep", "1:1", "9:16", "16:9")
+
 
 @dataclass(frozen=True)
 class SourceOptions:
@@ -27,6 +29,7 @@ class SourceOptions:
     box: Place | None = None  # where the face is, if none is found
     size: int | None = None  # longer side of the result, pixels
     open_eyes: bool = False  # closed ones are drawn open first
+    crop: str = "keep"  # keep, 1:1, 9:16 or 16:9, around the face
     background: str = "keep"  # keep, none (transparent), a colour by name or #rrggbb, or a picture's path
 
 
@@ -124,6 +127,8 @@ class Options(SourceOptions, DrivingOptions, MotionOptions, OutputOptions, Engin
             raise InputError(f"{option('smooth')} {self.smooth}: it goes from 0 to 1")
         if self.size is not None and not 64 <= self.size <= 8192:
             raise InputError(f"{option('size')} {self.size}: it goes from 64 to 8192 pixels")
+        if self.crop not in CROPS:
+            raise InputError(f"{option('crop')} {self.crop}: it is {', '.join(CROPS[:-1])} or {CROPS[-1]}")
         if self.fps is not None and not 1 <= self.fps <= 120:
             raise InputError(f"{option('fps')} {self.fps}: it goes from 1 to 120")
         if self.mouth not in ("auto", "driver", "own"):

@@ -16,7 +16,7 @@ from infinex.spec import systems, with_engines
 
 # What names the driver and the files, or only concerns a terminal: the API takes it as arguments of its functions.
 ELSEWHERE = {"source", "driving", "output", "kind", "motion", "units", "exaggerate", "text", "explain", "speech",
-             "say", "voice", "voice_speed", "voice_pitch", "captions", "still", "text_model",
+             "layers", "say", "voice", "voice_speed", "voice_pitch", "captions", "still", "text_model",
              "sentence_encoder", "as_json", "quiet"}  # fmt: skip
 # Files of the machine that the studio runs on, and what only who runs it should decide.
 NOT_OF_A_PAGE = {"album", "keep_readable", "own", "passes", "pieces", "reference", "refine", "sign", "weights"}
@@ -50,7 +50,7 @@ def test_usual_values_are_the_same(name: str) -> None:
 
 def test_the_studio_offers_what_the_api_does() -> None:
     pytest.importorskip("fastapi", reason="the studio is not installed: pip install 'infinex[studio]'")
-    from infinex.studio.routes.animations import create
+    from infinex.studio.wanted import wanted as create
 
     given = {n: p.default for n, p in inspect.signature(create).parameters.items() if n in CHOICES}
     assert set(CHOICES) - set(given) == NOT_OF_A_PAGE

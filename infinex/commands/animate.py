@@ -102,6 +102,10 @@ def animate(
         Optional[Path],  # noqa: UP045
         typer.Option(help="With --say: write what is said when, as WebVTT."),
     ] = None,
+    layers: Annotated[
+        Optional[Path],  # noqa: UP045
+        typer.Option(help="A scene of layers, JSON: performances, voices, words, expressions, head; see layers.md."),
+    ] = None,
     still: Annotated[
         bool,
         typer.Option(
@@ -168,6 +172,9 @@ def animate(
         Optional[float],  # noqa: UP045
         typer.Option(help="Work in pieces of so many seconds: a run that was killed goes on behind them."),
     ] = None,
+    crop: Annotated[
+        str, typer.Option(help="keep, or the largest part of 1:1, 9:16 or 16:9 around the face (still portraits).")
+    ] = "keep",
     audio: Annotated[
         str, typer.Option(help="keep (the driver's sound; of a camera, the microphone's), none, or a file.")
     ] = "keep",
@@ -195,19 +202,23 @@ def animate(
     from infinex.drivers.text import open_text
     from infinex.interchange.streams import is_stream
     from infinex.jobs.animate import animate as run
+    from infinex.jobs.layers import open_layers
     from infinex.jobs.open import open_said, open_units, open_voice
     from infinex.jobs.source import is_film
     from infinex.options import Options
 
-    named = sum(d is not None for d in (driving, motion, units, text))
+    named = sum(d is not None for d in (driving, motion, units, text, layers))
     voiced = speech is not None or say is not None
     acts = engine in actors()
     if named > 1 or (not named and not voiced and "=" not in face and not acts):
         raise InputError(
-            "name one driver: a file or camera:0 after the source, or --motion, --units, --text, --speech, --say"
+            "name one driver: a file or camera:0 after the source, or --motion, --units, --text, --speech, "
+            "--say, --layers"
         )
     if speech is not None and say is not None:
         raise InputError("--speech and --say both give the portrait a voice; leave one out")
+    if layers is not None and voiced:
+        raise InputError("--layers has its voices inside; write a layer of kind voice in place of --speech or --say")
     if say is None and (voice, voice_speed, voice_pitch, captions) != ("", 1.0, 0.0, None):
         raise InputError("--voice, --voice-speed, --voice-pitch and --captions go with --say")
     if text is None and explain:
@@ -219,7 +230,7 @@ def animate(
     if voiced and driving is not None and (driving.startswith("camera:") or is_stream(driving)):
         raise InputError("a voice cannot be laid over a camera or a stream; name a clip, or leave it out")
     options = Options(
-        face=face, box=parse_box(box), size=size, background=background, open_eyes=open_eyes,
+        face=face, box=parse_box(box), size=size, crop=crop, background=background, open_eyes=open_eyes,
         reference=reference, smooth=smooth, keep_readable=keep_readable, driver_face=driver_face,
         start=parse_time(start, "--start") or 0.0, end=parse_time(end, "--end"), fps=fps,
         parts=tuple(p.strip() for p in parts.split(",") if p.strip()), strength=strength, absolute=absolute, loop=loop,
@@ -257,6 +268,8 @@ def animate(
         return
     if output is None:
         raise InputError("name the output with -o, for example -o out.mp4")
+    if layers is not None:
+        driver = open_layers(layers, options, still=is_film(source))
     if units is not None:
         driver = open_units(units, fps or 25.0, exaggerate)
     if speech is not None:

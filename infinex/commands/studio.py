@@ -6,8 +6,9 @@ import socket
 import sys
 import threading
 import webbrowser
+from pathlib import Path
 from typing import Annotated, Any, Optional
-from urllib.parse import quote
+from urllib.parse import quote, urlsplit
 
 import typer
 
@@ -34,20 +35,64 @@ def studio(
         Optional[int],  # noqa: UP045
         typer.Option(help="Jobs at a time; else one for every four cores.", min=1, max=64),
     ] = None,
-    keep: Annotated[float, typer.Option(help="Minutes for which results are kept.", min=0.1, max=10080)] = 60,
+    keep: Annotated[
+        float,
+        typer.Option(help="Minutes for which work is kept that nobody uses; else a week.", min=0.1, max=5_256_000),
+    ] = 10080,
+    folder: Annotated[
+        str,
+        typer.Option(help="Where work is kept; else a folder of this user's, or none: nothing outlasts the studio."),
+    ] = "",
+    space: Annotated[int, typer.Option(help="Most that is kept there, MB.", min=100, max=10_000_000)] = 20_000,
+    previews: Annotated[int, typer.Option(help="Pages that may preview at once.", min=1, max=500)] = 30,
+    lives: Annotated[int, typer.Option(help="Pages that may drive live at once.", min=1, max=100)] = 2,
+    fetch: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="A host from which pictures and voices of talks may be fetched; repeatable."),
+    ] = None,
+    webhook: Annotated[
+        Optional[list[str]],  # noqa: UP045
+        typer.Option(help="An address, or its beginning, that may be told of a job's end; repeatable."),
+    ] = None,
 ) -> None:
     """Open the studio, a page to play with portraits: infinex studio"""
     check_installed()
     from infinex.studio.app import create_app
+    from infinex.studio.place import usual_folder
     from infinex.studio.settings import Settings
 
     token = asked_token(token, host)
     given: dict[str, Any] = {} if workers is None else {"workers": workers}
     settings = Settings(
         token=token, loopback=host in LOOPBACK, upload=upload << 20, duration=duration, queue=queue,
-        keep=keep * 60, **given,
+        keep=keep * 60, space=space << 20, previews=previews, lives=lives, fetch=tuple(h.lower() for h in fetch or ()),
+        webhooks=checked_webhooks(webhook or []), address=joining(host, port, token),
+        folder=None if folder == "none" else Path(folder).expanduser() if folder else usual_folder(), **given,
     )  # fmt: skip
     serve(create_app(settings), host, port, token, browser)
+
+
+def joining(host: str, port: int, token: str | None) -> str | None:
+    """The address by which other machines reach the studio; None where they cannot, or it is not known."""
+    if host in LOOPBACK or port == 0:
+        return None
+    if host in ("0.0.0.0", "::"):
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
+            try:
+                probe.connect(("192.0.2.1", 9))  # sends nothing: the way there says which address is ours
+                host = probe.getsockname()[0]
+            except OSError:
+                return None
+    return address_of(host, port, token)
+
+
+def checked_webhooks(addresses: list[str]) -> tuple[str, ...]:
+    """Addresses that may be told of a job's end. Raises InputError for what is none."""
+    for address in addresses:
+        parts = urlsplit(address)
+        if parts.scheme not in ("http", "https") or not parts.hostname:
+            raise InputError(f"--webhook {address}: an address such as https://example.com/done is wanted")
+    return tuple(addresses)
 
 
 def asked_token(token: str | None, host: str) -> str | None:
@@ -84,7 +129,7 @@ def check_installed() -> None:
 
 def serve(app: Any, host: str, port: int, token: str | None, browser: bool, place: str = "") -> None:
     """Run an application until Ctrl-C. Raises InputError where the address cannot be had."""
-    import uvicorn
+    from infinex.studio.server import run
 
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with socket.socket(family, socket.SOCK_STREAM) as listening:
@@ -101,8 +146,4 @@ def serve(app: Any, host: str, port: int, token: str | None, browser: bool, plac
             timer = threading.Timer(1.0, webbrowser.open, [address])
             timer.daemon = True
             timer.start()
-        config = uvicorn.Config(
-            app, log_level="warning", access_log=False, ws_max_size=2 << 20, timeout_graceful_shutdown=3,
-            server_header=False,
-        )  # fmt: skip
-        uvicorn.Server(config).run(sockets=[listening])
+        run(app, listening)

@@ -506,11 +506,11 @@ def one_rest(drives: Iterable[Drive], first: Rest) -> Iterator[Drive]:
         if drive.begins is not None:
             rest = drive.begins.rest
             model = None if rest is first else SourceFace(first.face)
-        move = drive.move if model is None else _from_rest(drive.move, rest, first, model)
+        move = drive.move if model is None else from_rest(drive.move, rest, first, model)
         yield replace(drive, move=move, begins=None)
 
 
-def _from_rest(move: Move, rest: Rest, other: Rest, model: SourceFace) -> Move:
+def from_rest(move: Move, rest: Rest, other: Rest, model: SourceFace) -> Move:
     """A move measured from `rest`, measured from `other`, whose face `model` is: lids and lips do the same on it."""
     performer = rest.face + move.offsets
     face = other.face + move.offsets

@@ -54,6 +54,7 @@ class Driver:
     audio: Path | None = None  # a file whose sound belongs to it
     span: Span = WHOLE  # the part of that sound
     filmed: bool = False  # whether a performer was seen, who blinks and sways as people do
+    mixed: bool = False  # its frames, where it has some, show only part of it
     new_voice: bool = False  # a filmed mouth's own speech gives way to it
     lost: Sequence[tuple[float, float]] = ()  # stretches without a face, seconds; known once the stream has ended
     notes: Sequence[str] = ()  # words to the user that are known before it begins
@@ -105,6 +106,6 @@ class Wrapped(Driver):
 
 
 # Asked for anew each time: some are known only after a stream has ended.
-for _name in ("fps", "rest", "name", "frames", "rest_image", "rest_points", "audio", "span", "filmed", "new_voice",
-              "lost", "notes", "warnings"):  # fmt: skip
+for _name in ("fps", "rest", "name", "frames", "rest_image", "rest_points", "audio", "span", "filmed", "mixed",
+              "new_voice", "lost", "notes", "warnings"):  # fmt: skip
     setattr(Wrapped, _name, property(attrgetter(f"inner.{_name}")))

@@ -74,7 +74,7 @@ def act(
     replace(usual, face=o.face, fps=o.fps).check()
     actor.check(text)
     out = checked_output(output, o)
-    source = load_source(photo, o.face, o.box, open_eyes=o.open_eyes)[0]
+    source = load_source(photo, o.face, o.box, open_eyes=o.open_eyes, crop=o.crop)[0]
     prepared = actor.prepare(source.image, source.face.landmarks)
     side, frames, fps = actor.side, frames or actor.frames, o.fps or FPS
     words = provenance(photo, "text" if actor.worded else actor.name, actor.name)

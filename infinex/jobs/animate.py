@@ -66,7 +66,7 @@ def animate(
     with ThreadPoolExecutor(1) as pool:  # the driver is looked over while the portrait is prepared
         looking = pool.submit(open_driver, driving, o)
         try:
-            sources = load_source(source, o.face, o.box, o.size, o.open_eyes, film)
+            sources = load_source(source, o.face, o.box, o.size, o.open_eyes, film, o.crop)
             stage = make_stage(sources, o, background=background_for(o, sources[0], out))
         except BaseException:
             with contextlib.suppress(Exception):

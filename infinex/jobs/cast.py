@@ -110,7 +110,7 @@ def animate_cast(
         if same_file(name, out):
             raise InputError(f"the output {out} would overwrite an input")
     own = own_sound(o, out)
-    sources = load_source(source, "all", None, o.size, o.open_eyes)
+    sources = load_source(source, "all", None, o.size, o.open_eyes, crop=o.crop)
     if max(cast) > len(sources):
         name, count = Path(source).name, len(sources)
         raise InputError(f"{option('face')} {max(cast)}=...: {name} has {count} face(s), numbered from the left")

@@ -94,6 +94,8 @@ def animate_film(source: Path, driving: Driving, out: Path, o: Options, progress
         raise InputError(f"{option('engine')} {o.engine} needs a still picture as source")
     if o.background != "keep":
         raise InputError(f"{option('background')} needs a still picture as source")
+    if o.crop != "keep":
+        raise InputError(f"{option('crop')} needs a still picture as source")
     if not parts:
         raise InputError(f"the head of a source video keeps its own pose; name other {option('parts')} than pose")
     if o.absolute:
@@ -125,7 +127,9 @@ def animate_film(source: Path, driving: Driving, out: Path, o: Options, progress
             ahead = Ahead(doings(iter(driver)))
             try:
                 first = Shot(driver.rest, driver.rest_image, driver.rest_points)
-                adjust = Adjusting(MotionOptions(parts, o.strength), "motion" if plain else engine.needs, first)
+                adjust = Adjusting(
+                    MotionOptions(parts, o.strength), "motion" if plain else engine.needs, first, driver.mixed
+                )
                 cues = (adjust(d) for d in retimed(iter(ahead), driver, fps))
                 count = perform(film, cues, [file], ahead=False)
             finally:

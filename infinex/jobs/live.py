@@ -165,7 +165,7 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
         seal = seal_of(options, output)
     window = _window()
     known = find_engine(options.engine).system.knows and is_film(source)
-    sources = load_source(source, options.face, options.box, options.size, options.open_eyes, known)
+    sources = load_source(source, options.face, options.box, options.size, options.open_eyes, known, options.crop)
     stage = make_stage(sources, options)
     h, w = stage.image.shape[:2]
     size = panel_size(w, h) if options.panel else (w, h)

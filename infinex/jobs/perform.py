@@ -67,10 +67,10 @@ class Adjusting:
     A frame shows the whole performance: what is scaled, left out or blended can only be shown by the portrait itself,
     so that an engine which `needs` frames gets none of the performer's then."""
 
-    def __init__(self, o: MotionOptions, needs: str, first: Shot) -> None:
-        """`first` is what the performance is measured from as it begins."""
+    def __init__(self, o: MotionOptions, needs: str, first: Shot, mixed: bool = False) -> None:
+        """`first` is what the performance is measured from as it begins; `mixed`: its frames show only part of it."""
         self._adjust = Adjust(o.parts, o.strength, o.absolute)
-        self._frames = needs == "motion" or not (o.changed or o.loop)
+        self._frames = needs == "motion" or not (o.changed or o.loop or mixed)
         self._pictures = "lips" in o.parts or not o.changed
         self._first: Shot | None = first
 
@@ -101,7 +101,7 @@ def heard(engine: Engine, driver: Driver) -> None:
 def adjusted(driver: Driver, o: MotionOptions, needs: str, watch: Any = None) -> Iterator[Drive]:
     """The stream of a settled driver as it is shown, looped where it is to be; `watch` sees it as it was."""
     drives = _one_shot(driver) if o.loop else iter(driver)
-    adjust = Adjusting(o, needs, Shot(driver.rest, driver.rest_image, driver.rest_points))
+    adjust = Adjusting(o, needs, Shot(driver.rest, driver.rest_image, driver.rest_points), driver.mixed)
     stream = (adjust(d) for d in (drives if watch is None else watch(drives)))
     yield from looped(stream, float(driver.fps)) if o.loop else stream
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -21,6 +22,7 @@ from infinex.options import Options, Place
 RGB = NDArray[np.uint8]
 CLIPS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 LOOKED_THROUGH = 250  # pictures of a clip in which a face is looked for
+HEADROOM = 0.46  # of a cropped picture's height lies above the middle of the face, where there is room
 ANIMATIONS = (".gif", ".webp", ".apng", ".png")  # of these the first picture is the portrait
 
 
@@ -40,12 +42,16 @@ def load_source(
     size: int | None = None,
     open_eyes: bool = False,
     clip: bool = False,
+    crop: str = "keep",
 ) -> list[Source]:
     """The portraits in a picture file, one for each chosen face, all over the same image; of a `clip`, its first
     picture that shows a face.
 
-    `box` is x, y, width, height in pixels of the file; with `open_eyes` closed ones are drawn open. Raises InputError
-    or FaceNotFoundError."""
+    `box` is x, y, width, height in pixels of the file; with `open_eyes` closed ones are drawn open; `crop` keeps the
+    largest part of that shape around the faces, and `size` is that of the part. Raises InputError or
+    FaceNotFoundError."""
+    if crop != "keep":
+        return cropped(load_source(path, face, box, None, open_eyes, clip), crop, size)
     original, cutout = (_first_of(path), None) if clip else _read_portrait(path)
     image = _resized(original, size)
     if cutout is not None:
@@ -73,6 +79,24 @@ def load_source(
                 f"{option('open_eyes')}: no eye in {Path(path).name} is closed, or glasses and size hide that it is"
             )
     return [Source(image, f, cutout) for f in faces]
+
+
+def cropped(sources: list[Source], crop: str, size: int | None = None) -> list[Source]:
+    """Portraits over one picture, cut to a shape such as "16:9" around their faces, the longer side then `size`."""
+    h, w = sources[0].image.shape[:2]
+    across, down = (int(n) for n in crop.split(":"))
+    k = min(w / across, h / down)
+    cw, ch = (max(2, min(side, 2 * round(n * k / 2))) for n, side in ((across, w), (down, h)))
+    boxes = np.array([s.face.box for s in sources])
+    middle = (boxes[:, 0].min() + boxes[:, 2].max()) / 2, (boxes[:, 1].min() + boxes[:, 3].max()) / 2
+    x = round(float(np.clip(middle[0] - cw / 2, 0, w - cw)))
+    y = round(float(np.clip(middle[1] - HEADROOM * ch, 0, h - ch)))
+    image = _resized(np.ascontiguousarray(sources[0].image[y : y + ch, x : x + cw]), size)
+    scale = np.array([image.shape[1] / cw, image.shape[0] / ch, image.shape[1] / cw])
+    cutout = sources[0].cutout
+    if cutout is not None:
+        cutout = _resized_cutout(np.ascontiguousarray(cutout[y : y + ch, x : x + cw]), image.shape[1], image.shape[0])
+    return [Source(image, replace(s.face, landmarks=(s.face.landmarks - [x, y, 0]) * scale), cutout) for s in sources]
 
 
 def _read_portrait(path: str | Path) -> tuple[RGB, NDArray[np.uint8] | None]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import logging
 import re
+import secrets
 
 from fastapi import Request
 from fastapi.exceptions import RequestValidationError
@@ -12,9 +14,15 @@ from starlette.exceptions import HTTPException
 from infinex.errors import InfinexError
 from infinex.studio.checks import friendly
 from infinex.studio.hall import Studio
+from infinex.studio.place import is_full
+
+FULL = "There is no room for this here: the disk, or what the studio may keep on it, is full. Delete some of your work."
+log = logging.getLogger("infinex.studio")
 
 
 async def problem(request: Request, error: Exception) -> JSONResponse:
+    if is_full(error):
+        return JSONResponse({"detail": FULL}, 507)
     if isinstance(error, InfinexError):
         studio: Studio | None = getattr(request.app.state, "studio", None)
         return JSONResponse({"detail": friendly(error, None if studio is None else studio.folder)}, 422)
@@ -25,7 +33,10 @@ async def problem(request: Request, error: Exception) -> JSONResponse:
         if error.status_code == 405:
             headers["Allow"] = ", ".join(sorted(_methods(request)))
         return JSONResponse({"detail": str(error.detail)}, error.status_code, headers=headers)
-    return JSONResponse({"detail": "Something went wrong here."}, 500)
+    name = secrets.token_hex(4)
+    log.error("error %s at %s %s", name, request.method, request.url.path, exc_info=error)
+    words = "Something went wrong here, not with your request. The studio's log says what."
+    return JSONResponse({"detail": words, "id": name}, 500)
 
 
 def _methods(request: Request) -> set[str]:

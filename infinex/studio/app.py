@@ -11,7 +11,20 @@ from fastapi import FastAPI
 from infinex._version import __version__
 from infinex.studio.front import dress, front
 from infinex.studio.hall import Studio
-from infinex.studio.routes import animations, page, portraits, preview, studies
+from infinex.studio.routes import (
+    animations,
+    batches,
+    events,
+    libraries,
+    page,
+    portraits,
+    preview,
+    projects,
+    scenes,
+    shared,
+    studies,
+    talks,
+)
 from infinex.studio.settings import Settings
 from infinex.studio.studies import Studies
 
@@ -19,7 +32,7 @@ from infinex.studio.studies import Studies
 async def _sweep(studio: Studio) -> None:
     while True:
         await asyncio.sleep(min(30.0, max(0.5, studio.settings.keep / 4)))
-        studio.library.sweep()
+        await asyncio.to_thread(studio.sweep)
 
 
 def create_app(settings: Settings | None = None) -> FastAPI:
@@ -46,7 +59,9 @@ def create_app(settings: Settings | None = None) -> FastAPI:
         redoc_url=None,
         license_info={"name": "Apache-2.0"},
     )
-    app.include_router(animations.api)
+    for routes in (animations, events, batches, portraits, libraries, scenes, projects, talks):
+        app.include_router(routes.api)
+    app.include_router(shared.router)
     app.include_router(front)
     for part in (page, portraits, studies, preview):
         app.include_router(part.page)

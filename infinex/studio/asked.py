@@ -5,26 +5,30 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from fastapi import Request, UploadFile
+from fastapi import Request, WebSocket
+from starlette.exceptions import HTTPException
 
 from infinex.drivers.directions import directed
+from infinex.drivers.expression import read_keyframes
 from infinex.drivers.motion import load_motion
 from infinex.drivers.units import parse_timeline
 from infinex.errors import InputError
 from infinex.motion import PARTS
-from infinex.studio import checks
+from infinex.studio import checks, scenes
 from infinex.studio.cost import Length, Work
-from infinex.studio.expression import read_keyframes
 from infinex.studio.forms import CLEAR
 from infinex.studio.hall import Studio
 from infinex.studio.jobs import Job
+from infinex.studio.saying import spoken as say
 from infinex.studio.settings import Settings
 from infinex.studio.worker import CAPTIONS
-from infinex.voices.say import say
+
+GREEN = "#00b140"  # of a screen to be keyed; CSS calls a darker one by this name
 
 
 def length_of(
@@ -60,6 +64,8 @@ def background_of(text: str, format: str) -> str:
         raise InputError(f"background none: {format} has no transparency; ask for {', '.join(CLEAR)}")
     if words in ("keep", "none"):
         return words
+    if words == "green":
+        return GREEN
     try:
         return "#{:02x}{:02x}{:02x}".format(*ImageColor.getrgb(words)[:3])
     except ValueError:
@@ -129,20 +135,17 @@ async def task_of(
     studio: Studio,
     request: Request,
     job: Job,
-    source: UploadFile | None,
-    portrait: str | None,
-    driving: UploadFile | None,
-    speech: UploadFile | None,
+    given: Mapping[str, Any],
     script: Script | None,
     options: dict[str, Any],
-    box: str | None,
     length: Length | None,
     watch: checks.Watch,
 ) -> tuple[dict[str, Any], Work]:
-    """Keep the files of a job and look them over; `length` is that of a driver without a file.
+    """Keep the files of a job and look them over; `given` are its fields, `length` is that of a driver without a file.
 
     Raises InputError, GoneError where nobody waits any more."""
     s = studio.settings
+    source, portrait, driving, speech, box = (given[k] for k in ("source", "portrait", "driving", "speech", "box"))
     out: dict[str, Any] = {}
     whole: Length | None = None  # of a portrait that is a clip
     if source is not None:
@@ -184,8 +187,53 @@ async def task_of(
     if script is not None:
         spoken, length = await studio.look(script.speak, job.folder, s)
         out |= spoken
+    if given["layers"] is not None:
+        scene, length = await _scene_of(studio, request, job, given, watch, options["engine"])
+        out["layers"] = json.dumps(scene)
     assert length is not None  # one driver was given
     return out, work_of(options, size, max(1, len(faces)), length, whole)
+
+
+async def _scene_of(
+    studio: Studio, request: Request, job: Job, given: Mapping[str, Any], watch: checks.Watch, engine: str
+) -> tuple[dict[str, Any], Length]:
+    """A scene of layers with its files in the job's folder, and how long it is. Raises InputError."""
+    uploads: dict[str, Path] = {}
+    for i, upload in enumerate(given["files"]):
+        name = (upload.filename or "").replace("\\", "/").rsplit("/", 1)[-1]
+        uploads[name] = await studio.keep_file(upload, job.folder / "sent" / str(i), "file")
+    document, files = scenes.with_files(
+        scenes.document_of(given["layers"]), asset_of(studio, request), lambda name: _sent(uploads, name)
+    )
+    scene = scenes.scene_of(document)
+    kept = job.folder / "files"
+    studio.place.check(sum(f.stat().st_size for f in files))
+    await studio.look(scenes.copied, files, kept)
+    shutil.rmtree(job.folder / "sent", ignore_errors=True)
+    length, _, _ = await studio.look(
+        scenes.length_of, scene, lambda name: kept / name, studio.settings, studio.verdicts, watch, engine
+    )
+    return document, length
+
+
+def asset_of(studio: Studio, request: Request | WebSocket) -> scenes.Asset:
+    """The file of a visitor's performance by its id."""
+    shelf, owner = studio.shelves["performance"], request.state.session
+
+    def found(name: str) -> Path:
+        try:
+            kept = shelf.get(str(name), owner)
+        except HTTPException as error:
+            raise InputError(str(error.detail)) from None
+        return kept.folder / str(kept.data["file"])
+
+    return found
+
+
+def _sent(uploads: dict[str, Path], name: str) -> Path:
+    if name not in uploads:
+        raise InputError(f"file {name[:60]!r} was not sent along; send it in the field files")
+    return uploads[name]
 
 
 def work_of(options: dict[str, Any], size: tuple[int, int], faces: int, driver: Length, clip: Length | None) -> Work:

@@ -13,6 +13,7 @@ from starlette.exceptions import HTTPException
 from infinex.errors import InfinexError
 from infinex.studio.answers import problem
 from infinex.studio.gate import SESSION, TOKEN, Gate, new_session
+from infinex.studio.place import NoRoomError
 from infinex.studio.settings import Settings
 
 STATIC = Path(__file__).parent / "static"
@@ -26,17 +27,17 @@ async def index(request: Request, token: str | None = None) -> Response:
     response: Response
     if token is not None:  # out of the address bar, into a cookie
         response = RedirectResponse("/", 303)
-        response.set_cookie(TOKEN, token, httponly=True, samesite="strict", secure=secure)
+        response.set_cookie(TOKEN, token, httponly=True, samesite="lax", secure=secure)
     else:
         response = FileResponse(STATIC / "index.html", headers={"Cache-Control": "no-cache"})
     if request.state.session is None:
-        response.set_cookie(SESSION, new_session(), httponly=True, samesite="strict", secure=secure, max_age=30 * 86400)
+        response.set_cookie(SESSION, new_session(), httponly=True, samesite="lax", secure=secure, max_age=30 * 86400)
     return response
 
 
 def dress(app: FastAPI, settings: Settings) -> None:
     """Static files, errors in words and the gate."""
     app.mount("/static", StaticFiles(directory=STATIC), name="static")
-    for kind in (InfinexError, RequestValidationError, HTTPException):
+    for kind in (InfinexError, RequestValidationError, HTTPException, NoRoomError, OSError, Exception):
         app.add_exception_handler(kind, problem)
     app.add_middleware(Gate, settings=settings)

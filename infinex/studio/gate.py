@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import base64
+import contextlib
 import hmac
 import ipaddress
 import json
@@ -35,6 +37,20 @@ HEADERS = (
     (b"permissions-policy", b"camera=(self), microphone=(self)"),
     (b"cross-origin-opener-policy", b"same-origin"),
 )
+
+
+ASKING = """<!doctype html>
+<html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
+<title>Infinex studio</title>
+<h1>Infinex studio</h1>
+<form action="/" method="get">
+<p><label for="token">This studio asks for its token. It stands in the address that the studio printed when it was
+started.</label></p>
+<p><input id="token" name="token" type="password" autocomplete="current-password" required autofocus>
+<button>Open the studio</button></p>
+</form>
+</html>
+"""
 
 
 class Rate:
@@ -78,6 +94,13 @@ def _cookies(scope: Scope) -> dict[str, str]:
         return {}
 
 
+def _basic(words: str) -> list[str]:
+    """Name and password of Basic authorization: clients of other services send a key as either."""
+    with contextlib.suppress(ValueError):
+        return base64.b64decode(words.strip(), validate=True).decode("utf-8").split(":", 1)
+    return []
+
+
 def own_name(host: str) -> bool:
     """Whether a Host header can only mean this machine: an address, or a name without dots.
 
@@ -103,8 +126,10 @@ class Gate:
             return
         cookies = _cookies(scope)
         session = cookies.get(SESSION, "")
+        session = _header(scope, b"x-infinex-session") or session
         scope.setdefault("state", {})["session"] = session if re.fullmatch(r"[\w-]{20,80}", session) else None
-        refused = self._refused(scope, cookies)
+        linked = scope.get("method") in ("GET", "HEAD") and scope.get("path", "").startswith("/s/")
+        refused = self._refused(scope, cookies, linked)
         if refused is not None:
             await _refuse(scope, receive, send, *refused)
             return
@@ -114,7 +139,8 @@ class Gate:
         bare = scope["method"] in ("GET", "HEAD", "DELETE", "OPTIONS")
         await self._app(scope, self._limited(receive, bare), _with_headers(send))
 
-    def _refused(self, scope: Scope, cookies: dict[str, str]) -> tuple[int, str] | None:
+    def _refused(self, scope: Scope, cookies: dict[str, str], linked: bool) -> tuple[int, str] | None:
+        """Status and words where a request is not let in; a link to one result asks for no token."""
         host = _header(scope, b"host") or ""
         if self._settings.loopback and not own_name(host):
             return 403, "This studio answers only on this machine's own names; start it with --host to change that."
@@ -123,11 +149,13 @@ class Gate:
         if unsafe and origin is not None and urlsplit(origin).netloc != host:
             return 403, "Requests from pages of other sites are not answered."
         token = self._settings.token
-        if token is not None:
+        if token is not None and not linked:
             words = _header(scope, b"authorization") or ""
             query = parse_qs(scope.get("query_string", b"").decode("latin-1")).get("token", [""])[0]
-            given = words[7:].strip() if words.lower().startswith("bearer ") else query or cookies.get(TOKEN, "")
-            if not hmac.compare_digest(given.encode(), token.encode()):
+            given = [words[7:].strip()] if words.lower().startswith("bearer ") else [query or cookies.get(TOKEN, "")]
+            if words.lower().startswith("basic "):
+                given = _basic(words[6:])
+            if not any(hmac.compare_digest(g.encode(), token.encode()) for g in given):
                 return 401, "This studio asks for its token: open the address it printed, or send it as Bearer."
         length = _header(scope, b"content-length")
         if scope["type"] == "http" and length is not None and length.isdigit() and int(length) > self._settings.upload:
@@ -136,7 +164,7 @@ class Gate:
 
     def _limited(self, receive: Receive, whole: bool) -> Receive:
         """`receive` with an end to large bodies and to those that do not come; `whole`: there is none to wait for."""
-        seen = 0
+        seen, begun = 0, time.monotonic()
 
         async def counted() -> dict[str, Any]:
             nonlocal seen, whole
@@ -144,7 +172,8 @@ class Gate:
                 message = await receive()
             else:
                 try:
-                    message = await asyncio.wait_for(receive(), self._settings.stall)
+                    left = begun + self._settings.body - time.monotonic()
+                    message = await asyncio.wait_for(receive(), max(0.01, min(self._settings.stall, left)))
                 except asyncio.TimeoutError:
                     raise HTTPException(408, "Nothing more came of this request, so it was given up.") from None
                 whole = not message.get("more_body", False)
@@ -175,8 +204,10 @@ async def _refuse(scope: Scope, receive: Receive, send: Send, status: int, detai
         await receive()
         await send({"type": "websocket.close", "code": 4000 + status % 1000, "reason": detail[:120]})
         return
-    body = json.dumps({"detail": detail}).encode()
-    headers = [(b"content-type", b"application/json"), (b"content-length", str(len(body)).encode()), *HEADERS]
+    body, kind = json.dumps({"detail": detail}).encode(), b"application/json"
+    if status == 401 and scope["method"] == "GET" and "text/html" in (_header(scope, b"accept") or ""):
+        body, kind = ASKING.encode(), b"text/html; charset=utf-8"
+    headers = [(b"content-type", kind), (b"content-length", str(len(body)).encode()), *HEADERS]
     if status == 401:
         headers.append((b"www-authenticate", b"Bearer"))
     if status == 413:

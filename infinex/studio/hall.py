@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
+import secrets
 import shutil
-import tempfile
+import threading
 from collections.abc import Callable, Coroutine
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
@@ -16,14 +17,18 @@ from fastapi import Request, UploadFile, WebSocket
 from starlette.exceptions import HTTPException
 
 from infinex.errors import InputError
-from infinex.studio import checks
+from infinex.studio import calls, checks, scenes
 from infinex.studio.checks import friendly, safe_name
 from infinex.studio.forms import Animation, Made
 from infinex.studio.gate import Rate
 from infinex.studio.jobs import Job, Queue
-from infinex.studio.library import Library, Portrait
+from infinex.studio.library import Library, Portrait, Uploads
 from infinex.studio.offer import Engines
+from infinex.studio.place import Place
+from infinex.studio.projects import names_in
+from infinex.studio.repeats import Repeats
 from infinex.studio.settings import Settings
+from infinex.studio.shelf import Kept, Shelf
 from infinex.studio.studies import Studies
 from infinex.studio.worker import CAPTIONS
 
@@ -53,9 +58,20 @@ class Studio:
 
     def __init__(self, settings: Settings) -> None:
         self.settings = settings
-        self.folder = Path(tempfile.mkdtemp(prefix="infinex-studio-"))
+        self.here = secrets.token_hex(6)  # names this run of the server
+        self.place = Place(settings.folder, settings.space)
+        self.folder = self.place.folder
         self.queue = Queue(settings, self.folder)
         self.library = Library(settings, self.folder)
+        self.shelves = {
+            what: Shelf(self.folder / f"{what}s", what, settings.keep, settings.shelf)
+            for what in ("performance", "expression", "project")
+        }
+        self.uploads = Uploads(settings.keep, self.folder)
+        self.repeats = Repeats(settings.keep)
+        self.performances = scenes.Performances()
+        self.closing = threading.Event()
+        self.queue.on_end = self._ended
         self.verdicts = checks.Verdicts()
         self.rate, self.hosts = Rate(settings.rate), Rate(HOST * settings.rate)
         self.engines = Engines()
@@ -64,13 +80,36 @@ class Studio:
         self.drawing = ThreadPoolExecutor(max(2, settings.previews), thread_name_prefix="infinex-draw")
         self.visits = {"previews": Places(settings.previews), "lives": Places(settings.lives)}
 
+    def _ended(self, job: Job) -> None:
+        """Tell whoever asked to be told."""
+        if job.callback is not None and job.state != "interrupted":
+            calls.tell(job.callback, self.view(job).model_dump())
+
     def close(self) -> None:
-        """Stop all work and remove every file."""
+        """Stop all work; what is not to last is removed."""
+        self.closing.set()
         self.queue.close()
         for pool in (self.looking, self.making):
             pool.shutdown(wait=False, cancel_futures=True)
         self.drawing.shutdown(wait=False, cancel_futures=True)
-        shutil.rmtree(self.folder, ignore_errors=True)
+        self.place.close()
+
+    def sweep(self) -> None:
+        """Remove what nobody has used for a while; of what is too much the oldest results."""
+        used: set[str] = set()
+        for project in self.shelves["project"].all():
+            used |= set(names_in(project.data))
+        self.library.sweep(used)
+        self.uploads.sweep()
+        for what, shelf in self.shelves.items():
+            shelf.sweep(used if what == "performance" else set())
+        self.place.count()
+        while self.place.over() > 0:
+            oldest = self.queue.oldest()
+            if oldest is None:
+                break
+            self.queue.remove(oldest)
+            self.place.count()
 
     async def look(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run a check in a thread."""
@@ -94,6 +133,7 @@ class Studio:
     async def keep_file(self, upload: UploadFile, folder: Path, fallback: str) -> Path:
         """Write an upload under its own, cleaned name. Raises InputError for an empty one."""
         path = folder / safe_name(upload.filename, fallback)
+        self.place.check(upload.size or 0)
         folder.mkdir(parents=True, exist_ok=True)
 
         def copy() -> int:
@@ -120,7 +160,9 @@ class Studio:
         left = job.seconds_left
         return Animation(
             id=job.id, state=job.state, progress=round(job.progress, 4), position=self.queue.position(job),
-            seconds_left=None if left is None else round(left, 1), message=job.message, label=job.label, result=made,
+            seconds_left=None if left is None else round(left, 1), message=job.message, label=job.label,
+            created=round(job.created, 3), kind=job.kind, name=job.name, portrait=job.portrait, batch=job.batch,
+            result=made,
         )  # fmt: skip
 
 
@@ -154,12 +196,19 @@ def job_of(request: Request, name: str) -> Job:
 def visitor_of(request: Request | WebSocket) -> str:
     session: str | None = request.state.session
     if session is None:
-        raise HTTPException(403, "Open the studio's page first; this is one of its own requests.")
+        raise HTTPException(
+            403, "Open the studio's page first, or name a session of your own in the header X-Infinex-Session."
+        )
     return session
 
 
 def portrait_of(request: Request | WebSocket, name: str) -> Portrait:
     return studio_of(request).library.get(name, visitor_of(request))
+
+
+def kept_of(request: Request | WebSocket, what: str, name: str) -> Kept:
+    """A visitor's performance, expression or project. Raises HTTPException."""
+    return studio_of(request).shelves[what].get(name, visitor_of(request))
 
 
 def studies_of(request: Request) -> Studies:

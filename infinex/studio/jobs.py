@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import contextlib
+import hmac
+import json
 import logging
 import multiprocessing
 import os
@@ -11,17 +13,22 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
-from dataclasses import dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
 from infinex.studio.checks import friendly
 from infinex.studio.cost import Pace, Work
+from infinex.studio.place import read_record, write_record
 from infinex.studio.settings import Settings
 from infinex.studio.worker import Task, work
 
-State = Literal["queued", "running", "done", "failed", "cancelled"]
-ENDED = ("done", "failed", "cancelled")
+State = Literal["queued", "running", "done", "failed", "cancelled", "interrupted"]
+ENDED = ("done", "failed", "cancelled", "interrupted")
+RECORD = "job.json"
+HERE = "{here}"  # stands for a job's folder in its record
+INTERRUPTED = "The studio ended while this was being made; it can be made again."
 LEFT = "Nobody waited for this any more, so it was stopped."
 STARTING = 600.0  # seconds a worker may take to start; one that died is seen at once
 log = logging.getLogger("infinex.studio")
@@ -40,6 +47,13 @@ class Job:
     folder: Path
     format: str = "mp4"
     label: str = ""
+    kind: str = ""  # of its driver
+    name: str = ""  # says what is inside, fit for a file
+    portrait: str | None = None  # the id of one of the library
+    batch: str | None = None
+    shared: str = ""  # the secret of a link to its result
+    callback: str | None = None  # the address that is told of its end
+    created: float = field(default_factory=time.time)
     task: Task | None = None
     work: Work | None = None
     state: State = "queued"
@@ -52,6 +66,7 @@ class Job:
     ended: float | None = None
     seen: float = field(default_factory=time.monotonic)  # when its visitor last asked for it
     lock: threading.Lock = field(default_factory=threading.Lock)  # of the making of other formats
+    changes: int = 0  # grows with everything that a visitor sees of it
 
     @property
     def progress(self) -> float:
@@ -68,10 +83,44 @@ class Job:
         speed = (self.done - 1) / max(1e-3, time.time() - self.first)
         return max(0.0, (self.total - self.done) / speed)
 
+    def save(self) -> None:
+        """Write it down, so that it is found after a restart."""
+        record: dict[str, Any] = {k: getattr(self, k) for k in KEPT}
+        record["task"] = (
+            None
+            if self.task is None
+            else json.loads(json.dumps(asdict(self.task)).replace(json.dumps(str(self.folder))[1:-1], HERE))
+        )
+        record["work"] = None if self.work is None else asdict(self.work)
+        write_record(self.folder / RECORD, record)
+
+    @staticmethod
+    def load(folder: Path) -> Job | None:
+        """A job of an earlier run; None where it cannot be used."""
+        record = read_record(folder / RECORD)
+        if record is None or not all(k in record for k in (*KEPT, "task", "work")):
+            return None
+        try:
+            job = Job(folder=folder, **{k: record[k] for k in KEPT})
+            if record["task"] is not None:
+                here = json.dumps(str(folder))[1:-1]
+                job.task = Task(**json.loads(json.dumps(record["task"]).replace(HERE, here)))
+            job.work = None if record["work"] is None else Work(**record["work"])
+        except (TypeError, ValueError):
+            return None
+        if job.state not in ENDED:
+            job.state, job.message, job.ended = "interrupted", INTERRUPTED, time.time()
+            job.save()
+        return job if job.state in ("done", "interrupted") and (job.state != "done" or job.output.exists()) else None
+
     @property
     def output(self) -> Path:
         """The file that the job makes."""
-        return self.folder / f"result.{self.format}"
+        return self.folder / ("result.png.zip" if self.format == "png" else f"result.{self.format}")
+
+
+KEPT = ("id", "owner", "format", "label", "kind", "name", "portrait", "batch", "shared", "callback", "created", "state",
+        "message", "summary", "ended")  # fmt: skip
 
 
 class _Worker:
@@ -105,9 +154,11 @@ class Queue:
         self.settings, self.folder = settings, folder
         self.pace = Pace()
         self._jobs: OrderedDict[str, Job] = OrderedDict()
+        self.on_end: Callable[[Job], None] | None = None  # told of every job that has ended
+        self._restore()
         self._waiting: list[Job] = []
         self._reserved = 0
-        self._changed = threading.Condition()
+        self._changed = threading.Condition(threading.RLock())
         self._closed = False
         self._cancel: dict[str, str] = {}  # jobs to be stopped, and why
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
@@ -118,6 +169,19 @@ class Queue:
         self._threads.append(threading.Thread(target=self._sweep, daemon=True, name="infinex-sweep"))
         for thread in self._threads:
             thread.start()
+
+    def _restore(self) -> None:
+        """Find the jobs of an earlier run."""
+        folder = self.folder / "jobs"
+        found = []
+        for one in folder.iterdir() if folder.is_dir() else ():
+            job = Job.load(one)
+            if job is None:
+                shutil.rmtree(one, ignore_errors=True)
+            else:
+                found.append(job)
+        for job in sorted(found, key=lambda j: j.created):
+            self._jobs[job.id] = job
 
     # -- from outside -----------------------------------------------------------------------------
 
@@ -147,10 +211,47 @@ class Queue:
 
     def submit(self, job: Job) -> None:
         """Hand a job in."""
+        job.save()
         with self._changed:
             self._jobs[job.id] = job
             self._waiting.append(job)
             self._changed.notify_all()
+
+    def again(self, job: Job) -> bool:
+        """Queue a job that was interrupted once more; whether that could be done. Raises QueueFullError."""
+        with self._changed:
+            if job.state != "interrupted" or job.task is None:
+                return False
+            if len(self._waiting) + self._reserved >= self.settings.queue:
+                raise QueueFullError
+            job.state, job.message, job.ended, job.done, job.total, job.first = "queued", None, None, 0, None, None
+            job.seen = time.monotonic()
+            job.changes += 1
+            self._waiting.append(job)
+            self._changed.notify_all()
+        job.save()
+        return True
+
+    def oldest(self) -> Job | None:
+        """The job that ended first, of those whose files are there."""
+        with self._changed:
+            return min((j for j in self._jobs.values() if j.state in ENDED), key=lambda j: j.ended or 0, default=None)
+
+    def by_link(self, secret: str) -> Job | None:
+        """The finished job that a link leads to."""
+        with self._changed:
+            found = (
+                j for j in self._jobs.values() if j.shared and hmac.compare_digest(j.shared.encode(), secret.encode())
+            )
+            return next((j for j in found if j.state == "done"), None)
+
+    def all_of(self, batch: str, owner: str | None) -> list[Job]:
+        """The jobs of a batch, if they are this visitor's, in their order."""
+        with self._changed:
+            mine = [j for j in self._jobs.values() if j.batch == batch and j.owner in (None, owner)]
+            for job in mine:
+                job.seen = time.monotonic()
+            return mine
 
     def get(self, name: str, owner: str | None) -> Job | None:
         """A job by its id, if it is this visitor's."""
@@ -197,7 +298,8 @@ class Queue:
             self._changed.notify_all()
         for thread in self._threads:
             thread.join(timeout=15)
-        shutil.rmtree(self.folder / "jobs", ignore_errors=True)
+        if self.settings.folder is None:
+            shutil.rmtree(self.folder / "jobs", ignore_errors=True)
 
     # -- inside -----------------------------------------------------------------------------------
 
@@ -205,8 +307,15 @@ class Queue:
         """Under the lock."""
         job.message, job.ended = message, time.time()
         job.state = state
-        job.task = None
+        job.changes += 1
+        if state != "interrupted":
+            job.task = None
         self._cancel.pop(job.id, None)
+        if job.folder.exists():
+            with contextlib.suppress(OSError):  # of a full disk: it is there until the studio ends
+                job.save()
+        if self.on_end is not None:
+            self.on_end(job)
         self._changed.notify_all()
 
     def _serve(self, cores: list[int]) -> None:
@@ -222,6 +331,7 @@ class Queue:
                         return
                     job = self._waiting.pop(0)
                     job.state, job.started = "running", time.time()
+                    job.changes += 1
                     self._changed.notify_all()
                 if not worker.alive():  # it ended while it had nothing to do
                     worker.stop()
@@ -250,13 +360,17 @@ class Queue:
                     elif word[0] == "progress":
                         job.first = job.first or time.time()
                         job.total, job.done = word[2], word[1]
+                        job.changes += 1
                     else:
                         good = True
                         state, message = self._outcome(job, word)
                         break
                 with self._changed:
-                    if self._closed or job.id in self._cancel:
-                        state, message = "cancelled", self._cancel.get(job.id, "Cancelled.")
+                    if job.id in self._cancel:
+                        state, message = "cancelled", self._cancel[job.id]
+                        break
+                    if self._closed:
+                        state, message = "interrupted", INTERRUPTED
                         break
                 spent = time.time() - (job.started or 0)
                 if spent > self.settings.job:
@@ -275,7 +389,7 @@ class Queue:
         with self._changed:
             if state == "done" and job.id in self._cancel:  # asked for in its last moment
                 state, message = "cancelled", self._cancel[job.id]
-        if state != "done":
+        if state not in ("done", "interrupted"):
             shutil.rmtree(job.folder, ignore_errors=True)
         with self._changed:  # who waits for the end finds the work stopped and its files gone
             self._end(job, state, message)
@@ -299,7 +413,7 @@ class Queue:
             job.summary = word[1]
             if job.work is not None and job.started is not None:
                 self.pace.learn(job.work, time.time() - job.started)
-            for name in ("source", "driving", "speech"):  # what was handed in is not needed any more
+            for name in ("source", "driving", "speech", "files"):  # what was handed in is not needed any more
                 shutil.rmtree(job.folder / name, ignore_errors=True)
             return "done", None
         if word[0] == "failed":

@@ -7,15 +7,21 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
+from collections.abc import Container
 from dataclasses import dataclass, field
 from pathlib import Path
+
+import numpy as np
 
 from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.face.tracker import LOOKING, Face
 from infinex.media.image import read_image
+from infinex.studio.place import read_record, write_record
 from infinex.studio.preview import Preview, shrunk
 from infinex.studio.settings import Settings
+
+RECORD = "portrait.json"
 
 
 @dataclass
@@ -28,7 +34,30 @@ class Portrait:
     size: tuple[int, int]
     faces: list[Face]
     box: str | None = None  # where somebody marked the face by hand
+    name: str = ""
+    created: float = field(default_factory=time.time)
     used: float = field(default_factory=time.time)
+
+    def save(self) -> None:
+        """Write down what was found in the picture, beside it."""
+        record = {k: getattr(self, k) for k in ("id", "owner", "size", "box", "name", "created", "used")}
+        faces = [{"points": np.round(f.landmarks, 3).tolist(), "score": float(f.score)} for f in self.faces]
+        write_record(self.path.parent / RECORD, record | {"file": self.path.name, "faces": faces})
+
+    @staticmethod
+    def load(folder: Path) -> Portrait | None:
+        """A portrait of an earlier run; None where it cannot be used."""
+        r = read_record(folder / RECORD)
+        try:
+            assert r is not None
+            faces = [Face(np.array(f["points"], np.float64), f["score"]) for f in r["faces"]]
+            path = folder / Path(r["file"]).name
+            if not faces or any(f.landmarks.shape != (top.POINTS, 3) for f in faces) or not path.is_file():
+                return None
+            return Portrait(r["id"], r["owner"], path, (r["size"][0], r["size"][1]), faces, r["box"], r["name"],
+                            r["created"], r["used"])  # fmt: skip
+        except (AssertionError, KeyError, TypeError, ValueError, IndexError):
+            return None
 
     def as_dict(self) -> dict[str, object]:
         """For the page: outlines in shares of width and height."""
@@ -36,6 +65,8 @@ class Portrait:
         largest = max(range(len(self.faces)), key=lambda i: self.faces[i].size)
         return {
             "id": self.id,
+            "name": self.name,
+            "created": round(self.created, 3),
             "width": w,
             "height": h,
             "largest": largest + 1,
@@ -49,6 +80,33 @@ class Portrait:
         }
 
 
+class Uploads:
+    """Files that were handed in by themselves, seen by their owner alone, until they are old or the studio ends."""
+
+    def __init__(self, keep: float, folder: Path) -> None:
+        self._keep, self.folder = keep, folder / "uploads"
+        shutil.rmtree(self.folder, ignore_errors=True)
+        self.folder.mkdir(parents=True)
+        self._known: OrderedDict[str, tuple[str | None, Path, float]] = OrderedDict()
+
+    def add(self, name: str, owner: str | None, path: Path) -> None:
+        """Keep a file in a folder of its name."""
+        self._known[name] = owner, path, time.time()
+
+    def get(self, name: str, owner: str | None) -> Path:
+        """A file by its name. Raises InputError."""
+        who, path, _ = self._known.get(name, (None, self.folder, 0.0))
+        if name not in self._known or who not in (None, owner) or not path.is_file():
+            raise InputError("this upload is not here any more; send it again")
+        return path
+
+    def sweep(self) -> None:
+        """Remove what is old."""
+        for name in [n for n, (_, _, t) in self._known.items() if time.time() - t > self._keep]:
+            self._known.pop(name)
+            shutil.rmtree(self.folder / name, ignore_errors=True)
+
+
 class Library:
     """Portraits by visitor, and the previews that are ready to move."""
 
@@ -59,6 +117,14 @@ class Library:
         self._portraits: OrderedDict[str, Portrait] = OrderedDict()
         self._previews: OrderedDict[tuple[str, int], Preview] = OrderedDict()
         self._lock = threading.Lock()
+        found = []
+        for one in self.folder.iterdir():
+            portrait = Portrait.load(one)
+            if portrait is None:
+                shutil.rmtree(one, ignore_errors=True)
+            else:
+                found.append(portrait)
+        self._portraits |= {p.id: p for p in sorted(found, key=lambda p: p.created)}
 
     def new_folder(self) -> Path:
         """A folder for one picture."""
@@ -66,10 +132,13 @@ class Library:
         folder.mkdir()
         return folder
 
-    def add(self, owner: str, path: Path, size: tuple[int, int], faces: list[Face], box: str | None = None) -> Portrait:
+    def add(
+        self, owner: str, path: Path, size: tuple[int, int], faces: list[Face], box: str | None = None, name: str = ""
+    ) -> Portrait:
         """Keep a picture that was looked over."""
         ordered = sorted(faces, key=lambda f: f.box[0])
-        portrait = Portrait(secrets.token_urlsafe(16), owner, path, size, ordered, box)
+        portrait = Portrait(secrets.token_urlsafe(16), owner, path, size, ordered, box, name or path.stem)
+        portrait.save()
         with self._lock:
             self._portraits[portrait.id] = portrait
             mine = [p for p in self._portraits.values() if p.owner == owner]
@@ -83,8 +152,26 @@ class Library:
             portrait = self._portraits.get(name)
             if portrait is None or portrait.owner != owner:
                 raise InputError("this portrait is not here any more; choose it again")
-            portrait.used = time.time()
+            if time.time() - portrait.used > 60:
+                portrait.used = time.time()
+                portrait.save()
             return portrait
+
+    def of(self, owner: str) -> list[Portrait]:
+        """A visitor's, the newest first."""
+        with self._lock:
+            return sorted((p for p in self._portraits.values() if p.owner == owner), key=lambda p: -p.created)
+
+    def name(self, name: str | None) -> str:
+        """What a portrait is called; empty where there is none of this id."""
+        with self._lock:
+            portrait = self._portraits.get(name or "")
+            return "" if portrait is None else portrait.name
+
+    def drop(self, portrait: Portrait) -> None:
+        """Remove one."""
+        with self._lock:
+            self._drop(portrait)
 
     def face(self, portrait: Portrait, number: int) -> Face:
         """A face by its number from the left. Raises InputError."""
@@ -109,12 +196,12 @@ class Library:
                 self._previews.popitem(last=False)
         return preview
 
-    def sweep(self) -> None:
-        """Remove what nobody has used for a while."""
+    def sweep(self, wanted: Container[str] = ()) -> None:
+        """Remove what nobody has used for a while, unless its id is `wanted`."""
         with self._lock:
             now = time.time()
             for portrait in list(self._portraits.values()):
-                if now - portrait.used > self._settings.keep:
+                if now - portrait.used > self._settings.keep and portrait.id not in wanted:
                     self._drop(portrait)
 
     def _drop(self, portrait: Portrait) -> None:

@@ -12,10 +12,12 @@ from importlib.util import find_spec
 from typing import Any
 
 from infinex._version import __version__
+from infinex.drivers.expression import GAZE, NAMES, TURN, UNITS, emotions
+from infinex.drivers.layers import KINDS, MOST
 from infinex.drivers.motion import bundled_motions, load_motion
 from infinex.errors import InfinexError
+from infinex.options import CROPS
 from infinex.spec import with_engines
-from infinex.studio.expression import GAZE, NAMES, TURN, UNITS, emotions
 from infinex.studio.settings import Settings
 from infinex.voices.choice import installed
 from infinex.voices.espeak import Espeak
@@ -39,6 +41,16 @@ MOTIONS = {
     "smile": "Smile", "talking": "Talking", "surprise": "Surprise", "nod": "Nod", "wink": "Wink",
     "look-around": "Look around",
 }  # fmt: skip
+
+
+FORMATS = [
+    {"name": "mp4", "label": "MP4 video", "alpha": False, "sound": True},
+    {"name": "webm", "label": "WebM video", "alpha": True, "sound": True},
+    {"name": "mov", "label": "MOV; transparent as ProRes 4444", "alpha": True, "sound": True},
+    {"name": "gif", "label": "GIF", "alpha": True, "sound": False},
+    {"name": "apng", "label": "Animated PNG", "alpha": True, "sound": False},
+    {"name": "png", "label": "PNG frames, a zip", "alpha": True, "sound": False},
+]
 
 
 def _number(name: str) -> int:
@@ -176,4 +188,8 @@ def offer(settings: Settings, engines: Engines) -> dict[str, Any]:
             "upload": settings.upload, "duration": settings.duration, "text": settings.text,
             "preview": settings.preview, "queue": settings.queue,
         },
+        "crops": list(CROPS),
+        "formats": FORMATS,
+        "layers": {"kinds": list(KINDS), "most": MOST},
+        "keep": settings.keep,
     }  # fmt: skip

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from infinex.drivers.camera import LiveDriver
 from infinex.drivers.contract import Drive
+from infinex.drivers.expression import Expression, move_of, rest
 from infinex.engine import Source
 from infinex.errors import InputError
 from infinex.face.tracker import Face
@@ -22,7 +23,6 @@ from infinex.mesh.engine import MeshEngine, MeshOptions
 from infinex.motion import Motion, Rest, part_weights
 from infinex.options import MotionOptions
 from infinex.stage import Stage
-from infinex.studio.expression import Expression, move_of, rest
 
 RGB = NDArray[np.uint8]
 SETTLE = 12  # frames of a camera in which the performer's rest is seen

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from dataclasses import dataclass, field
+from pathlib import Path
 
 
 def _core_groups() -> int:
@@ -15,6 +16,14 @@ def _core_groups() -> int:
 class Settings:
     """Limits and times of one studio; sizes in bytes, times in seconds."""
 
+    folder: Path | None = None  # where work is kept over restarts; None: a temporary one, removed at the end
+    space: int = 20 << 30  # of all that is kept
+    fetch: tuple[str, ...] = ()  # hosts from which pictures and sounds that a request names may be fetched
+    webhooks: tuple[str, ...] = ()  # addresses, or their beginnings, that may be told of a job's end
+    address: str | None = None  # where others reach this studio, with its token
+    connections: int = 600  # open at once
+    header: float = 20.0  # longest time in which a request's first lines come
+    body: float = 1800.0  # longest time in which a whole upload comes
     token: str | None = None  # asked from every client where set
     loopback: bool = True  # answer only to requests for this machine's own names
     workers: int = field(default_factory=_core_groups)
@@ -29,7 +38,8 @@ class Settings:
     keep: float = 3600.0  # finished results and portraits
     job: float = 1800.0  # longest time one job may take
     jobs: int = 200  # results kept at once; the oldest go first
-    portraits: int = 24  # portraits kept for one visitor
+    portraits: int = 100  # portraits kept for one visitor
+    shelf: int = 200  # performances, expressions and projects of one visitor, each
     previews: int = 12  # pages that may preview at once
     preview: int = 512  # longer side of a preview in pixels
     lives: int = 2  # pages that may drive live at once

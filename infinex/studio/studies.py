@@ -36,6 +36,11 @@ class Studies:
             raise HTTPException(404, "There is no such study; it may have been removed.")
         return self._studies[name][1]
 
+    def owner(self, name: str) -> str | None:
+        """Whose study it is; None for that of whoever runs the server. Raises HTTPException 404."""
+        self.get(name)
+        return self._studies[name][0]
+
     def of(self, owner: str) -> list[dict[str, Any]]:
         """What a visitor has begun."""
         return [

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import zipfile
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
+import cv2
+
+from infinex.errors import InputError
+from infinex.media.image import read_image
 from infinex.media.sink import open_sink
 from infinex.media.video import VideoReader
 from infinex.studio import checks
 from infinex.studio.jobs import Job
 from infinex.studio.preview import encode
-from infinex.studio.worker import CAPTIONS, MOTION
+from infinex.studio.worker import CAPTIONS, MOTION, pack_frames
 
 SMALL = 400  # longer side of a GIF or APNG that is made from a video
 GIF_RATE = 15.0
@@ -27,12 +33,14 @@ def variant(job: Job, wanted: str, watch: checks.Watch) -> Path:
         return job.folder / CAPTIONS
     if wanted == job.format:
         return job.output
-    path = job.folder / f"result.{wanted}"
+    path = job.folder / ("result.png.zip" if wanted == "png" else f"result.{wanted}")
     watch.begin()
     with job.lock:
         if path.exists():
             return path
         watch(job.output)
+        if job.format == "png":
+            raise InputError("PNG frames are not made into another format; ask for that with the animation")
         from infinex.media.provenance import inspect
 
         small = wanted in ("gif", "apng")
@@ -41,12 +49,23 @@ def variant(job: Job, wanted: str, watch: checks.Watch) -> Path:
             rate = float(reader.info.fps)
             skip = max(1, round(rate / GIF_RATE)) if small else 1
             sound = job.output if reader.info.has_audio and not small else None
-            with open_sink(path, (reader.info.width, reader.info.height), rate / skip, sound, words) as sink:
+            target = job.folder / "frames" if wanted == "png" else path
+            with open_sink(target, (reader.info.width, reader.info.height), rate / skip, sound, words) as sink:
                 for frame in reader:
                     watch(job.output)
                     if frame.index % skip == 0:
                         sink.write(frame.image)
+            if wanted == "png":
+                pack_frames(target, path)
     return path
+
+
+def _first_frame(path: Path) -> bytes:
+    """Of zipped PNG frames."""
+    with TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+        image = read_image(archive.extract(archive.namelist()[0], folder))
+    k = THUMB / max(image.shape[:2])
+    return encode(image if k >= 1 else cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA))
 
 
 def thumbnail(job: Job) -> bytes:
@@ -54,6 +73,9 @@ def thumbnail(job: Job) -> bytes:
     path = job.folder / "thumb.jpg"
     with job.lock:
         if not path.exists():
+            if job.format == "png":
+                path.write_bytes(_first_frame(job.output))
+                return path.read_bytes()
             with VideoReader(job.output, max_side=THUMB) as reader:
                 middle = job.summary["duration"] / 2
                 frame = next(iter(reader.sample([middle])), None) or next(iter(reader))

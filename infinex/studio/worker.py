@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import sys
+import threading
 import time
+import zipfile
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -13,6 +16,7 @@ from typing import Any
 
 import numpy as np
 
+from infinex.drivers import expression
 from infinex.drivers.contract import Drive, Driver, Wrapped
 from infinex.drivers.directions import open_directions
 from infinex.drivers.motion import load_motion
@@ -22,19 +26,21 @@ from infinex.drivers.units import parse_timeline, timeline_motion, with_units
 from infinex.errors import InfinexError
 from infinex.face.reading import UnitReader
 from infinex.jobs.animate import animate
+from infinex.jobs.layers import open_layers
 from infinex.jobs.open import OF_CLIPS, Driving, is_clip, open_driver, open_voice
 from infinex.motion import Motion, Move
 from infinex.options import Options
-from infinex.studio import expression
 
 REPORT = 0.2  # seconds between words of progress
 MOTION = "result.motion.npz"
 CAPTIONS = "captions.vtt"
+FRAMES = ".png.zip"
 
 
 @dataclass(frozen=True)
 class Task:
-    """What to make. One of `driving`, `motion`, `keyframes`, `units` and `text` is given, or `speech`, or both."""
+    """What to make. One of `driving`, `motion`, `keyframes`, `units` and `text` is given, or `speech`, or both; or
+    `layers` alone."""
 
     source: str
     output: str
@@ -43,6 +49,7 @@ class Task:
     keyframes: str | None = None  # JSON
     units: str | None = None
     text: str | None = None
+    layers: str | None = None  # JSON; its files lie in `files`, beside the output
     speech: str | None = None
     said: str | None = None  # what the voice of `speech` says
     directions: tuple[tuple[float, float, str], ...] = ()  # what the face does meanwhile: from, until (seconds), words
@@ -92,6 +99,10 @@ class Recorded(Wrapped):
 def driver_of(task: Task, options: Options) -> Driver:
     """The driver a task asks for. Raises InfinexError."""
     driving: Driving | None = task.driving
+    if task.layers is not None:
+        files = Path(task.output).parent / "files"
+        plain = replace(options, **{n: getattr(Options(), n) for n in OF_CLIPS})
+        return open_layers(json.loads(task.layers), plain, lambda name: files / Path(name).name)
     if task.keyframes is not None:
         keys = expression.read_keyframes(json.loads(task.keyframes), 1e6)
         alone = len(keys) == 1 and keys[0][0] == 0
@@ -114,6 +125,8 @@ def driver_of(task: Task, options: Options) -> Driver:
 
 def label_of(task: Task) -> str:
     """What the metadata of a result calls its driver, and the voice over it."""
+    if task.layers is not None:
+        return "layers"
     files = [Path(f).name for f in (task.driving, task.speech) if f is not None]
     if task.said is not None:
         files[-1] = words_of(task.said)
@@ -133,7 +146,11 @@ def perform(task: Task, progress: Any = None) -> dict[str, Any]:
     options.check()
     driver = Recorded(driver_of(task, options), label_of(task))
     try:
-        summary = animate(task.source, driver, task.output, options, progress).as_dict()
+        zipped = task.output.endswith(FRAMES)
+        output = str(Path(task.output).with_name("frames")) if zipped else task.output
+        summary = animate(task.source, driver, output, options, progress).as_dict()
+        if zipped:
+            pack_frames(Path(output), Path(task.output))
         motion = driver.performed()
         summary["warnings"] = [*driver.notes, *summary["warnings"]]
     finally:
@@ -142,11 +159,33 @@ def perform(task: Task, progress: Any = None) -> dict[str, Any]:
     return summary
 
 
+def pack_frames(folder: Path, out: Path) -> None:
+    """A folder of PNG frames as one zip, and the folder gone."""
+    temporary = out.with_name(f".{out.name}.part")
+    try:
+        with zipfile.ZipFile(temporary, "w", zipfile.ZIP_STORED) as archive:  # PNG is packed already
+            for path in sorted(folder.iterdir()):
+                archive.write(path, path.name)
+                path.unlink()
+        temporary.replace(out)
+    finally:
+        temporary.unlink(missing_ok=True)
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _end_with(parent: int) -> None:
+    """End this process when the one that began it has gone, however that went."""
+    while os.getppid() == parent:
+        time.sleep(1.0)
+    os._exit(1)
+
+
 def work(pipe: Any, cores: list[int], folder: str) -> None:
     """The worker's loop: tasks come in through `pipe`, words about them go out, until it is closed."""
     import signal
 
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to answer
+    threading.Thread(target=_end_with, args=(os.getppid(),), daemon=True).start()
     if cores and hasattr(os, "sched_setaffinity"):
         os.sched_setaffinity(0, cores)
     if not os.environ.get("INFINEX_DEBUG"):

@@ -171,6 +171,9 @@ def test_a_study_of_finished_animations(client: Any, small: Path) -> None:
         item = other.get(f"/studio/studies/{made['id']}/next", params={"rater": "Bob"}).json()  # a rater with the link
         video = other.get(f"/studio/studies/{made['id']}/video/{item['token']}/left", params={"rater": "Bob"})
         assert video.status_code == 200 and len(video.content) > 1000
+        assert one.get(f"/studio/studies/{made['id']}/results").status_code == 200
+        for name in ("results", "results.csv", "answers.csv"):  # with the raters' names: the owner's alone
+            assert other.get(f"/studio/studies/{made['id']}/{name}").status_code == 403
         assert one.post("/studio/studies", json={"pairs": []}).status_code == 422
 
 

@@ -11,9 +11,12 @@ from infinex.studio.forms import Animation
 from infinex.studio.hall import GONE, Studio, studio_of, visitor_of
 from infinex.studio.jobs import Job
 from infinex.studio.offer import offer
+from infinex.studio.routes.animations import renamed
+from infinex.studio.routes.studies import HOME
+from infinex.studio.typed import Typed
 from infinex.studio.variants import thumbnail
 
-page = APIRouter(include_in_schema=False)
+page = APIRouter(include_in_schema=False, route_class=Typed)
 
 
 @page.get("/studio/offer")
@@ -21,7 +24,13 @@ async def what(request: Request) -> dict[str, Any]:
     studio = studio_of(request)
     visitor_of(request)
     found: dict[str, Any] = await studio.look(offer, studio.settings, studio.engines)
-    return found
+    at_home = request.client is not None and request.client.host in HOME
+    return found | {"here": studio.here, "join": studio.settings.address if at_home else None}
+
+
+@page.get("/studio/alive")
+async def alive(request: Request) -> dict[str, str]:
+    return {"here": studio_of(request).here}
 
 
 @page.get("/studio/jobs")
@@ -41,9 +50,7 @@ def _own(studio: Studio, request: Request, id: str) -> Job:
 @page.patch("/studio/jobs/{id}")
 async def rename(request: Request, id: str, label: Annotated[str, Body(embed=True, max_length=80)]) -> Animation:
     studio = studio_of(request)
-    job = _own(studio, request, id)
-    job.label = " ".join(label.split())
-    return studio.view(job)
+    return renamed(studio, _own(studio, request, id), label)
 
 
 @page.get("/studio/jobs/{id}/thumb")

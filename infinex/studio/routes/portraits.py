@@ -5,34 +5,95 @@ from __future__ import annotations
 import shutil
 from pathlib import Path
 from typing import Annotated, Any
+from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Form, Query, Request, Response, UploadFile
+from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
+from infinex.drivers.expression import Expression
 from infinex.engine import Source
+from infinex.errors import InputError
 from infinex.face.tracker import LOOKING
+from infinex.jobs.source import cropped
 from infinex.media.image import png_text, read_image
 from infinex.media.provenance import statement
 from infinex.studio import checks
+from infinex.studio.checks import friendly
 from infinex.studio.examples import EXAMPLES
-from infinex.studio.expression import Expression
+from infinex.studio.forms import BUSY, NO_ROOM, PROBLEMS, TYPE, Crop, Problem
 from infinex.studio.hall import Studio, portrait_of, studio_of, visitor_of
+from infinex.studio.library import Portrait
+from infinex.studio.names import slug
 from infinex.studio.preview import Preview, encode, shrunk
+from infinex.studio.repeats import no_other_fields
+from infinex.studio.routes.libraries import expression_of
+from infinex.studio.typed import Typed
 
-page = APIRouter(include_in_schema=False)
+page = APIRouter(include_in_schema=False, route_class=Typed)
+api = APIRouter(prefix="/v1", tags=["portraits"], route_class=Typed)
+NONE: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such portrait"}}
+PICTURE: dict[int | str, dict[str, Any]] = {200: {"description": "The picture", "content": {"image/jpeg": {}}}}
+STILL: dict[int | str, dict[str, Any]] = {200: {"description": "The picture", "content": {"image/png": {}}}}
+
+
+class Outlined(BaseModel):
+    """A face: its number from the left, and its outline in shares of width and height."""
+
+    number: int
+    outline: list[tuple[float, float]]
+
+
+class Kept(BaseModel):
+    """A portrait of the library."""
+
+    id: str
+    name: str
+    created: float
+    width: int
+    height: int
+    largest: int
+    faces: list[Outlined]
+
+
+@api.post("/portraits", status_code=201, response_model=Kept, responses=PROBLEMS | BUSY | NO_ROOM | TYPE,
+          summary="Hand a portrait in, once for all")  # fmt: skip
+async def new_portrait(
+    request: Request,
+    picture: UploadFile,
+    box: Annotated[str | None, Form(description="x,y,width,height where none is found", max_length=80)] = None,
+    name: Annotated[str, Form(max_length=80)] = "",
+) -> dict[str, Any]:
+    """It is looked over; name its `id` as `portrait` of any number of animations."""
+    await no_other_fields(request, ("picture", "box", "name"))
+    return await _handed_in(request, picture, box, name)
 
 
 @page.post("/studio/portraits")
 async def add_portrait(
     request: Request, picture: UploadFile, box: Annotated[str | None, Form(max_length=80)] = None
 ) -> dict[str, Any]:
+    return await _handed_in(request, picture, box)
+
+
+async def _handed_in(request: Request, picture: UploadFile, box: str | None, name: str = "") -> dict[str, Any]:
     studio = studio_of(request)
     owner = visitor_of(request)
     studio.counted(request)
     folder = studio.library.new_folder()
     try:
         path = await studio.keep_file(picture, folder, "portrait")
-        return await _add(studio, owner, path, box)
+        return (await _add(studio, owner, path, box, " ".join(name.split()))).as_dict()
+    except BaseException:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise
+
+
+async def added(studio: Studio, owner: str, path: Path, box: str | None) -> Portrait:
+    """A picture that lies somewhere else, taken into the library. Raises InputError."""
+    folder = studio.library.new_folder()
+    try:
+        return await _add(studio, owner, Path(await studio.look(shutil.move, path, folder / path.name)), box)
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -48,16 +109,53 @@ async def add_example(request: Request, name: str) -> dict[str, Any]:
         raise HTTPException(404, "There is no such example.")
     path = studio.library.new_folder() / example.path.name
     shutil.copyfile(example.path, path)
-    return await _add(studio, owner, path)
+    return (await _add(studio, owner, path, name=example.label)).as_dict()
 
 
-async def _add(studio: Studio, owner: str, path: Path, box: str | None = None) -> dict[str, Any]:
+async def _add(studio: Studio, owner: str, path: Path, box: str | None = None, name: str = "") -> Portrait:
     settings = studio.settings
     if box is not None:
         size, faces = await studio.look(checks.look_in_box, path, box, settings)
-        return studio.library.add(owner, path, size, faces, box).as_dict()
+        return studio.library.add(owner, path, size, faces, box, name)
     size, faces = await studio.look(studio.verdicts.of, path, "faces", lambda p: checks.look_for_faces(p, settings))
-    return studio.library.add(owner, path, size, faces).as_dict()
+    return studio.library.add(owner, path, size, faces, None, name)
+
+
+def _portrait(request: Request, name: str) -> Portrait:
+    """A visitor's portrait. Raises HTTPException 404."""
+    try:
+        return portrait_of(request, name)
+    except InputError as error:
+        raise HTTPException(404, friendly(error)) from None
+
+
+@api.get("/portraits", response_model=list[Kept], responses=PROBLEMS, summary="The portraits of a session")
+async def listed(request: Request) -> list[dict[str, Any]]:
+    """Newest first."""
+    return [p.as_dict() for p in studio_of(request).library.of(visitor_of(request))]
+
+
+@api.get("/portraits/{name}", response_model=Kept, responses=PROBLEMS | NONE, summary="One portrait")
+async def one(request: Request, name: str) -> dict[str, Any]:
+    """Its size, and the faces in it."""
+    return _portrait(request, name).as_dict()
+
+
+@api.patch("/portraits/{name}", response_model=Kept, responses=PROBLEMS | NONE | TYPE, summary="Name a portrait")
+async def rename(
+    request: Request, name: str, new: Annotated[str, Body(embed=True, alias="name", max_length=80)]
+) -> Any:
+    """Results are called by it."""
+    portrait = _portrait(request, name)
+    portrait.name = " ".join(new.split()) or portrait.name
+    portrait.save()
+    return portrait.as_dict()
+
+
+@api.delete("/portraits/{name}", status_code=204, responses=PROBLEMS | NONE, summary="Delete a portrait")
+async def remove(request: Request, name: str) -> None:
+    """What was made of it stays."""
+    studio_of(request).library.drop(_portrait(request, name))
 
 
 @page.get("/studio/portraits/{name}")
@@ -65,9 +163,12 @@ async def portrait_again(request: Request, name: str) -> dict[str, Any]:
     return portrait_of(request, name).as_dict()
 
 
+@api.get("/portraits/{name}/image", response_class=Response, responses={**PROBLEMS, **NONE, **PICTURE},
+         summary="A portrait's picture")  # fmt: skip
 @page.get("/studio/portraits/{name}/image")
 async def portrait_image(request: Request, name: str, side: Annotated[int, Query(ge=64, le=2048)] = 1280) -> Response:
-    studio, portrait = studio_of(request), portrait_of(request, name)
+    """Its longer side has at most `side` pixels."""
+    studio, portrait = studio_of(request), _portrait(request, name)
 
     def make() -> bytes:
         image = read_image(portrait.path)
@@ -76,14 +177,20 @@ async def portrait_image(request: Request, name: str, side: Annotated[int, Query
     return Response(await studio.draw(make), media_type="image/jpeg", headers={"Cache-Control": "private, no-store"})
 
 
+@api.post("/portraits/{name}/still", response_class=Response, responses={**PROBLEMS, **NONE, **STILL, **BUSY, **TYPE},
+          summary="A portrait with an expression")  # fmt: skip
 @page.post("/studio/portraits/{name}/still")
 async def still(
-    request: Request, name: str, expression: Annotated[dict[str, Any], Body()], face: Annotated[int, Query(ge=1)] = 1
+    request: Request,
+    name: str,
+    expression: Annotated[dict[str, Any], Body()],
+    face: Annotated[int, Query(ge=1)] = 1,
+    crop: Crop = "keep",
 ) -> Response:
     """The portrait with an expression, at its own size, as PNG."""
-    studio, portrait = studio_of(request), portrait_of(request, name)
+    studio, portrait = studio_of(request), _portrait(request, name)
     studio.counted(request)
-    wanted = Expression.read(expression)
+    wanted = Expression.read(expression_of(expression))
     chosen = studio.library.face(portrait, face)
 
     def make() -> bytes:
@@ -92,8 +199,11 @@ async def still(
         from PIL import Image
 
         image = read_image(portrait.path)
+        source = Source(image, chosen)
+        if crop != "keep":
+            source = cropped([source], crop)[0]
         with LOOKING:
-            full = Preview(Source(image, chosen))
+            full = Preview(source)
         drawn = full.draw(wanted)
         out = io.BytesIO()
         words = statement("a portrait with another expression, not a photograph", portrait.path.name, "sliders", "mesh")
@@ -101,5 +211,6 @@ async def still(
         return out.getvalue()
 
     data = await studio.draw(make)
-    headers = {"Content-Disposition": 'attachment; filename="infinex-portrait.png"', "Cache-Control": "no-store"}
+    name = f"{slug(portrait.name) or 'infinex'}-portrait.png"
+    headers = {"Content-Disposition": f"attachment; filename*=utf-8''{quote(name)}", "Cache-Control": "no-store"}
     return Response(data, media_type="image/png", headers=headers)

@@ -2,26 +2,32 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
+import math
 import struct
 import time
+from pathlib import Path
 from typing import Any
 
 from fastapi import APIRouter, WebSocket
 
+from infinex.drivers.expression import Expression
 from infinex.drivers.motion import bundled_motions, load_motion
 from infinex.errors import InfinexError, InputError
 from infinex.face.tracker import LOOKING
 from infinex.media.image import read_image
+from infinex.studio.asked import asset_of
 from infinex.studio.checks import friendly
-from infinex.studio.expression import Expression
 from infinex.studio.hall import studio_of
 from infinex.studio.library import Portrait
 from infinex.studio.preview import Live, Preview, encode, shrunk
+from infinex.studio.scenes import Playable, document_of, playable, scene_of, with_files
 from infinex.studio.sockets import Latest, close, message_of, visit
 
 page = APIRouter(include_in_schema=False)
 IDLE_STEP = 5.0  # seconds between looks whether a socket is still used
+WORKING = 0.4  # seconds after which a page is told that a scene takes a while
 RESTED = "The preview was closed, since nothing moved for a while."
 
 
@@ -38,6 +44,8 @@ async def _express(socket: WebSocket, portrait: Portrait, number: int) -> None:
     h, w = preview.image.shape[:2]
     await socket.send_json({"ready": True, "width": w, "height": h})
     playing: tuple[Any, float, int] | None = None
+    scene: Playable | None = None
+    running = 0.0  # seconds of the scene at which it began to run
     with contextlib.closing(Latest(socket, "text")) as latest:
         while not latest.closed:
             text = await latest.get(IDLE_STEP if playing is None else 1 / 24)
@@ -55,11 +63,34 @@ async def _express(socket: WebSocket, portrait: Portrait, number: int) -> None:
                         playing = await studio.draw(load_motion, name), time.monotonic(), seq
                         continue
                     playing = None
-                    expression = Expression.read(data)
-                    picture = await studio.draw(_drawn, preview, expression)
+                    if "layers" in data:
+                        scene = await _opened(socket, data["layers"])
+                        await socket.send_json({"scene": {"seq": seq, **scene.as_dict()}})
+                        continue
+                    if "at" in data or "run" in data:
+                        if scene is None:
+                            raise InputError("a scene is wanted first: send its layers")
+                        running = float(data["at"] if "at" in data else data["run"])
+                        if not math.isfinite(running):
+                            raise InputError("a time in seconds is wanted")
+                        if "run" in data:
+                            playing = scene, time.monotonic(), seq
+                            continue
+                        picture = await studio.draw(_seen, preview, scene, running)
+                    else:
+                        expression = Expression.read(data)
+                        picture = await studio.draw(_drawn, preview, expression)
                 elif playing is not None:
                     motion, start, seq = playing
-                    picture = await studio.draw(_played, preview, motion, time.monotonic() - start)
+                    seconds = time.monotonic() - start
+                    if isinstance(motion, Playable):
+                        if running + seconds >= motion.duration:
+                            playing = None
+                            await socket.send_json({"ended": seq})
+                            continue
+                        picture = await studio.draw(_seen, preview, motion, running + seconds)
+                    else:
+                        picture = await studio.draw(_played, preview, motion, seconds)
                 else:
                     continue
             except InfinexError as error:
@@ -70,6 +101,29 @@ async def _express(socket: WebSocket, portrait: Portrait, number: int) -> None:
                 continue
             await socket.send_bytes(struct.pack("<I", seq) + picture)
             portrait.used = time.time()
+
+
+async def _opened(socket: WebSocket, data: Any) -> Playable:
+    """The scene that a page sends. Raises InputError; files come from the library alone."""
+    studio = studio_of(socket)
+    document, files = with_files(document_of(data), asset_of(studio, socket), _no_uploads)
+    scene = scene_of(document)
+    paths = {f"{i + 1}-{f.name}": f for i, f in enumerate(files)}
+    longest = studio.settings.duration
+    work = asyncio.ensure_future(studio.draw(playable, scene, paths, studio.performances, longest))
+    done, _ = await asyncio.wait({work}, timeout=WORKING)
+    if not done:
+        await socket.send_json({"working": "What this comes from is read for the first time."})
+    return await work
+
+
+def _no_uploads(name: str) -> Path:
+    raise InputError("a preview plays what is in the library: name an asset")
+
+
+def _seen(preview: Preview, scene: Playable, seconds: float) -> bytes:
+    with preview.lock:
+        return encode(preview.play(scene.rest, scene.at(seconds)))
 
 
 def _drawn(preview: Preview, expression: Expression) -> bytes:

@@ -16,6 +16,7 @@ from infinex.studio.hall import job_of, studies_of, studio_of, visitor_of
 
 MEDIA = {".mp4": "video/mp4", ".m4v": "video/mp4", ".mov": "video/mp4", ".webm": "video/webm", ".gif": "image/gif",
          ".apng": "image/apng"}  # fmt: skip
+HOME = ("127.0.0.1", "::1", "::ffff:127.0.0.1", "testclient")  # clients on the server's own machine
 PRIVATE = {"Cache-Control": "private, no-store"}
 
 router = APIRouter(include_in_schema=False, prefix="/studio/studies")
@@ -47,6 +48,15 @@ async def new_study(request: Request, wanted: Annotated[dict[str, Any], Body()])
 
 def _study(request: Request, name: str) -> Study:
     return studies_of(request).get(name)
+
+
+def _results(request: Request, name: str) -> Study:
+    """A study whose results its owner asks for: raters, their names and what they said are nobody else's."""
+    owner = studies_of(request).owner(name)
+    at_home = request.client is not None and request.client.host in HOME
+    if (owner is None and not at_home) or (owner is not None and owner != request.state.session):
+        raise HTTPException(403, "The results of a study are shown to whoever began it, and to nobody else.")
+    return _study(request, name)
 
 
 async def _thread(work: Any, *args: Any) -> Any:
@@ -92,13 +102,13 @@ async def answer(request: Request, name: str, said: Annotated[dict[str, Any], Bo
 
 @router.get("/{name}/results")
 async def results(request: Request, name: str) -> dict[str, Any]:
-    study = _study(request, name)
+    study = _results(request, name)
     return {"raters": len(study.raters), "rows": [asdict(r) for r in await _thread(study.results)]}
 
 
 @router.get("/{name}/results.csv")
 async def results_csv(request: Request, name: str) -> Response:
-    text = await _thread(_study(request, name).results_csv)
+    text = await _thread(_results(request, name).results_csv)
     headers = PRIVATE | {"Content-Disposition": 'attachment; filename="study-results.csv"'}
     return Response(text, media_type="text/csv", headers=headers)
 
@@ -106,5 +116,5 @@ async def results_csv(request: Request, name: str) -> Response:
 @router.get("/{name}/answers.csv")
 async def answers_csv(request: Request, name: str) -> Response:
     return FileResponse(
-        _study(request, name).path, media_type="text/csv", filename="study-answers.csv", headers=PRIVATE
+        _results(request, name).path, media_type="text/csv", filename="study-answers.csv", headers=PRIVATE
     )

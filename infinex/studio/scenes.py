@@ -1,0 +1,230 @@
+"""Scenes of layers that a visitor writes: their files found, their lengths known, played at any time of a preview."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from infinex.drivers.contract import Drive
+from infinex.drivers.layers import Layer, Scene, named, parse_document, read_scene
+from infinex.drivers.mixing import Mixer, Times, Track, laid_out, reader_at
+from infinex.drivers.motion import load_motion
+from infinex.drivers.units import parse_timeline, rest_face
+from infinex.engine import find_engine
+from infinex.errors import InfinexError, InputError
+from infinex.jobs.layers import USUAL, open_layer
+from infinex.motion import Motion, Rest
+from infinex.options import Options
+from infinex.studio.checks import Verdicts, Watch, look_at_driving, look_at_sound
+from infinex.studio.cost import Length
+from infinex.studio.settings import Settings
+
+ASSET = "asset"
+Asset = Callable[[str], Path]  # the file of a performance of the library, by its id
+MEMORY = 24  # performances that previews keep in memory
+
+
+def document_of(data: Any) -> dict[str, Any]:
+    """A document as it came, text or JSON. Raises InputError."""
+    document = parse_document(data) if isinstance(data, (str, bytes)) else data
+    if not isinstance(document, dict) or not isinstance(document.get("layers"), list):
+        raise InputError('layers: an object such as {"version": 1, "layers": [{"kind": "performance", ...}]} is wanted')
+    return document
+
+
+def assets_of(document: Any) -> list[str]:
+    """The ids of the performances that a document names, whatever else is in it."""
+    layers = document.get("layers") if isinstance(document, Mapping) else None
+    return [str(x[ASSET]) for x in layers or () if isinstance(x, Mapping) and x.get(ASSET) is not None]
+
+
+def with_files(
+    document: dict[str, Any], asset: Asset, upload: Callable[[str], Path]
+) -> tuple[dict[str, Any], list[Path]]:
+    """The document with files in place of what the library or an upload holds, named by the number of the layer, and
+    those files in the same order. Raises InputError for what is not there."""
+    layers: list[Any] = []
+    files: list[Path] = []
+    for i, item in enumerate(document["layers"]):
+        if isinstance(item, Mapping) and (item.get(ASSET) is not None or item.get("file") is not None):
+            name = f"layer {i + 1} ({item.get('kind')})"
+            given = [k for k in (ASSET, "file", "motion", "say") if item.get(k) is not None]
+            if len(given) > 1 or not isinstance(item[given[0]], str):
+                raise InputError(f"{name}: it comes from one of {', '.join(given)}")
+            try:
+                path = asset(item[ASSET]) if given[0] == ASSET else upload(item["file"])
+            except InfinexError as error:
+                raise named(error, name) from None
+            files.append(path)
+            item = {k: v for k, v in item.items() if k != ASSET} | {"file": f"{len(files)}-{path.name}"}
+        layers.append(item)
+    return document | {"layers": layers}, files
+
+
+def scene_of(document: dict[str, Any]) -> Scene:
+    """A document whose files are found, read. Raises InputError; files of a voice are never named by it."""
+    scene = read_scene(document)
+    for layer, name in zip(scene.layers, scene.names):
+        if layer.voice.endswith(".onnx"):
+            raise InputError(f"{name}: voice is a language, or a name of those that are installed")
+    return scene
+
+
+def length_of(
+    scene: Scene, found: Callable[[str], Path], settings: Settings, verdicts: Verdicts, watch: Watch, engine: str
+) -> tuple[Length, list[Times], list[float]]:
+    """How long a scene is at which rate, when its layers are there, and their own lengths. Its files are looked over.
+
+    Raises InputError."""
+    seconds, rate = [], None
+    for layer, name in zip(scene.layers, scene.names):
+        try:
+            own = _own(layer, found, settings, verdicts, watch)
+            if layer.kind == "performance" and layer.file is not None and own.fps:
+                rate = rate or own.fps
+            seconds.append(own.cut(layer.start, layer.end).seconds if not layer.stands else own.seconds)
+        except InfinexError as error:
+            raise named(error, name) from None
+    times, duration = laid_out(scene.layers, seconds, scene.duration)
+    if duration > settings.duration + 1:
+        raise InputError(f"layers: the scene lasts {duration:.0f} s; the limit here is {settings.duration:.0f} s")
+    return Length(duration, scene.fps or rate or USUAL), times, seconds
+
+
+def _own(layer: Layer, found: Callable[[str], Path], settings: Settings, verdicts: Verdicts, watch: Watch) -> Length:
+    if layer.motion is not None:
+        motion = load_motion(_bundled(layer.motion))
+        return Length(motion.duration, motion.fps)
+    if layer.file is not None:
+        path = found(layer.file)
+        if layer.kind == "voice":
+            return verdicts.of(path, "speech", lambda p: look_at_sound(p, settings, watch))
+        return verdicts.of(path, "driving", lambda p: look_at_driving(p, settings, watch))
+    if layer.say is not None:
+        from infinex.studio.saying import spoken
+
+        return Length(spoken(layer.say, layer.voice, layer.voice_speed, layer.voice_pitch).seconds)
+    if layer.text is not None:
+        from infinex.drivers.text import read_text
+
+        return Length(read_text(layer.text).duration)
+    if layer.units is not None:
+        return Length(parse_timeline(layer.units)[-1].time + 1 / USUAL)
+    assert layer.keyframes is not None
+    return Length(layer.keyframes[-1][0] + 1 / USUAL)
+
+
+def _bundled(name: str) -> str:
+    """The name of a bundled performance: a visitor never names a file. Raises InputError."""
+    from infinex.drivers.motion import bundled_motions
+
+    if name not in bundled_motions():
+        raise InputError(f"no motion called {name[:40]!r}; there are {', '.join(bundled_motions())}")
+    return name
+
+
+def copied(files: list[Path], folder: Path) -> None:
+    """Lay the files of a scene into a job's folder under the names that `with_files` gave them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    for i, path in enumerate(files):
+        shutil.copyfile(path, folder / f"{i + 1}-{path.name}")
+
+
+# -- previews -------------------------------------------------------------------------------------
+
+
+@dataclass
+class Playable:
+    """A scene in memory, which can be seen at any time."""
+
+    rest: Rest
+    tracks: list[Track]
+    mixer: Mixer
+    duration: float
+    fps: float
+    times: list[Times]
+    seconds: list[float]
+
+    def at(self, seconds: float) -> Drive:
+        """What it shows at a time, held to its length."""
+        time = min(max(0.0, seconds), max(0.0, self.duration - 1 / self.fps))
+        return Drive(self.mixer.mixed(self.tracks, time)[0])
+
+    def as_dict(self) -> dict[str, Any]:
+        """For the page."""
+        layers = [
+            {"from": round(t.begin, 3), "to": round(t.end, 3), "seconds": round(s, 3)}
+            for t, s in zip(self.times, self.seconds)
+        ]
+        return {"duration": round(self.duration, 3), "fps": self.fps, "layers": layers}
+
+
+class Performances:
+    """What layers come from, read once and kept in memory for as long as there is room."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[str, Motion] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def known(self, layer: Layer, path: Path | None) -> bool:
+        """Whether a layer's performance is there already."""
+        with self._lock:
+            return _key(layer, path) in self._known
+
+    def of(self, layer: Layer, name: str, scene: Scene, path: Path | None, over: bool) -> Motion:
+        """A layer's performance, from its own beginning to its own end. Raises InputError."""
+        key = _key(layer, path) + str(over and layer.kind in ("voice", "words"))
+        with self._lock:
+            if key in self._known:
+                self._known.move_to_end(key)
+                return self._known[key]
+        options = Options(refine=find_engine("mesh").system.measures)
+        opened = open_layer(layer, name, scene, options, lambda _: path or Path(), over)
+        try:
+            opened.driver.settle()
+            motion = Motion.collect((d.move for d in opened.driver), opened.driver.rest, float(opened.driver.fps))
+        finally:
+            opened.driver.close()
+        with self._lock:
+            self._known[key] = motion
+            while len(self._known) > MEMORY:
+                self._known.popitem(last=False)
+        return motion
+
+
+def _key(layer: Layer, path: Path | None) -> str:
+    """What a layer's performance depends on, and when it shows does not."""
+    own = ("kind", "motion", "say", "text", "units", "keyframes", "start", "end", "still", "voice", "voice_speed",
+           "voice_pitch", "driver_face", "reference", "smooth")  # fmt: skip
+    text = json.dumps([str(getattr(layer, k)) for k in own] + [str(path), "" if path is None else path.stat().st_size])
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def playable(scene: Scene, paths: Mapping[str, Path], performances: Performances, longest: float) -> Playable:
+    """A scene made ready to be seen at any time. Raises InputError."""
+    motions: list[Motion] = []
+    filmed = False
+    for layer, name in zip(scene.layers, scene.names):
+        path = None if layer.file is None else paths[layer.file]
+        if layer.motion is not None:
+            try:
+                _bundled(layer.motion)
+            except InfinexError as error:
+                raise named(error, name) from None
+        motions.append(performances.of(layer, name, scene, path, filmed))
+        filmed = filmed or (layer.kind == "performance" and layer.file is not None)
+    seconds = [m.duration for m in motions]
+    times, duration = laid_out(scene.layers, seconds, scene.duration)
+    if duration > longest + 1:
+        raise InputError(f"layers: the scene lasts {duration:.0f} s; the limit here is {longest:.0f} s")
+    rest = next((m.rest for m, layer in zip(motions, scene.layers) if layer.kind == "performance"), rest_face())
+    tracks = [Track(layer, t, m.rest, reader_at(m, layer.loop)) for layer, t, m in zip(scene.layers, times, motions)]
+    fps = scene.fps or next((m.fps for m, e in zip(motions, scene.layers) if e.file is not None), USUAL)
+    return Playable(rest, tracks, Mixer(rest), duration, fps, times, seconds)
