@@ -1,9 +1,10 @@
 // The same performance in several versions, side by side.
 
-import { cancel, follow, json, post } from "./api.js";
+import { cancel, follow, formOf, json, post } from "./api.js";
 import { on, shared } from "./state.js";
 import { $, $$, drops, make, sayError, toast } from "./ui.js";
-import { common, formOf, resultUrl } from "./job.js";
+import { named, t } from "./words.js";
+import { resultUrl, stateOf } from "./exporting.js";
 
 let file = null;
 let made = []; // {label, animation, video}
@@ -11,18 +12,18 @@ let round = 0;
 
 function versions() {
   const list = [];
-  for (const e of shared.offer.engines) list.push({ key: e.name, label: e.name === "mesh" ? "Mesh" : e.label, fields: { engine: e.name } });
+  for (const e of shared.offer.engines) list.push({ key: e.name, label: e.name === "mesh" ? t("engine.mesh") : named("engine", e.name, e.label), fields: { engine: e.name } });
   list.push(
-    { key: "own", label: "Mesh, without the performer's mouth and wrinkles", fields: { engine: "mesh", mouth: "own", wrinkles: "none" } },
-    { key: "gentle", label: "Mesh, gentle (60 %)", fields: { engine: "mesh", strength: "0.6" } },
-    { key: "strong", label: "Mesh, strong (140 %)", fields: { engine: "mesh", strength: "1.4" } },
-    { key: "still", label: "Mesh, head still", fields: { engine: "mesh", parts: "lips,eyes,brows,gaze" } },
+    { key: "own", label: t("compare.own"), fields: { engine: "mesh", mouth: "own", wrinkles: "none" } },
+    { key: "gentle", label: t("compare.gentle"), fields: { engine: "mesh", strength: "0.6" } },
+    { key: "strong", label: t("compare.strong"), fields: { engine: "mesh", strength: "1.4" } },
+    { key: "still", label: t("compare.still"), fields: { engine: "mesh", parts: "lips,eyes,brows,gaze" } },
   );
   return list;
 }
 
 export function begin() {
-  for (const m of shared.offer.motions) $("#cmp-motion").append(make("option", { value: m.name, text: m.label }));
+  for (const m of shared.offer.motions) $("#cmp-motion").append(make("option", { value: m.name, text: named("motion", m.name, m.label) }));
   const all = versions();
   const first = new Set([all[0].key, shared.offer.engines.length > 1 ? all[1].key : "gentle"]);
   for (const v of all) {
@@ -31,7 +32,7 @@ export function begin() {
   const take = (f) => { file = f; $("#cmp-name").textContent = f.name; };
   $("#cmp-file").addEventListener("change", (e) => { if (e.target.files[0]) take(e.target.files[0]); e.target.value = ""; });
   drops($("#cmp-name").parentElement, take);
-  $("#cmp-motion").addEventListener("change", () => { file = null; $("#cmp-name").textContent = "… or a video of your own"; });
+  $("#cmp-motion").addEventListener("change", () => { file = null; $("#cmp-name").textContent = t("compare.file"); });
   $("#cmp-make").addEventListener("click", run);
   $("#cmp-play").addEventListener("click", together);
   $("#cmp-study").addEventListener("click", study);
@@ -39,9 +40,9 @@ export function begin() {
 }
 
 async function run() {
-  if (!shared.portrait) { toast("Choose a portrait first."); location.hash = "#portrait"; return; }
+  if (!shared.portrait) { toast(t("portrait.first")); location.hash = "#portrait"; return; }
   const wanted = $$('[name="version"]:checked').map((c) => versions().find((v) => v.key === c.value));
-  if (wanted.length < 2) { toast("Choose at least two versions."); return; }
+  if (wanted.length < 2) { toast(t("compare.two")); return; }
   const mine = ++round;
   made = [];
   $("#cmp-tools").hidden = true;
@@ -51,12 +52,12 @@ async function run() {
   const driver = file ? { driving: file } : { motion: $("#cmp-motion").value };
   const title = file ? file.name : $("#cmp-motion").selectedOptions[0].text;
   for (const version of wanted) {
-    const words = make("p", { class: "hint", role: "status", text: "Waiting…" });
+    const words = make("p", { class: "hint", role: "status", text: t("job.next") });
     const card = make("div", { class: "result" }, make("h3", { text: version.label }), words);
     place.append(card);
     try {
-      let animation = await post("/v1/animations", formOf({ ...common(), ...driver, ...version.fields, label: `${title}: ${version.label}`.slice(0, 80) }));
-      animation = await follow(animation, (a) => { words.textContent = a.state === "running" ? `${Math.round(100 * a.progress)} %` : a.state === "queued" ? "Waiting…" : ""; }, () => mine !== round);
+      let animation = await post("/v1/animations", formOf({ portrait: shared.portrait.id, face: String(shared.face), ...driver, ...version.fields, label: `${title}: ${version.label}`.slice(0, 80) }));
+      animation = await follow(animation, (a) => { words.textContent = stateOf(a); }, () => mine !== round);
       if (mine !== round) { cancel(animation.id).catch(() => {}); return; }
       if (animation.state !== "done") throw new Error(animation.message);
       const video = make("video", { src: resultUrl(animation), controls: true, loop: true, playsinline: true, "aria-label": version.label });
@@ -89,6 +90,6 @@ async function studies() {
   try { list = await json("/studio/studies"); } catch { return; }
   $("#studies-card").hidden = !list.length;
   $("#studies").replaceChildren(...list.map((s) => make("li", {}, make("span", { text: s.title }),
-    make("span", { class: "hint", text: `${s.pairs} ${s.pairs === 1 ? "pair" : "pairs"}, ${s.raters} ${s.raters === 1 ? "person" : "people"}` }),
-    make("a", { class: "button small", href: `#study/${s.id}`, text: "Open" }))));
+    make("span", { class: "hint", text: `${t("study.pairs", { n: s.pairs })}, ${t("study.people", { n: s.raters })}` }),
+    make("a", { class: "button small", href: `#study/${s.id}`, text: t("open") }))));
 }

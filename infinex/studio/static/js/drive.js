@@ -1,65 +1,127 @@
-// Somebody else's performance moves the portrait.
+// Who performs: every choice here is a layer of the timeline.
 
-import { on, shared } from "./state.js";
-import { $, $$, camera, dress, drops, make, sayError, stopTracks, tablist, toast } from "./ui.js";
-import * as stage from "./stage.js";
-import { common, makeIn } from "./job.js";
+import { formOf, post } from "./api.js";
+import * as assets from "./assets.js";
+import { shared, on } from "./state.js";
+import { $, $$, camera, dress, drops, make, sayError, stopTracks, tablist } from "./ui.js";
+import { named, number, percent, t } from "./words.js";
+import { project, rename, work } from "./project.js";
+import * as player from "./player.js";
+import * as timeline from "./timeline.js";
 
+const LATER = 450; // ms after a letter until a text is looked at
+// What the face is told is English, whatever the language of the page.
+const IDEAS = ["She smiles, then looks surprised", "He nods and winks", "A sad, tired look", "Raise the brows and open the mouth"];
+const DIRECTIONS = ["smiles", "nods", "raises eyebrows", "looks sad", "winks", "pause"];
 let kind = "motion";
-let motion = null;
-let video = null; // File
-let videoUrl = null;
-let recorded = null;
-let recordedUrl = null;
-let voice = null;
-let stream = null;
-let recorder = null;
+let stream = null, recorder = null;
+let another = false; // the next choice is a new layer
+let typing = null;
+let ready = false; // whether the scene is to be played once it has come
+let tabs = null;
+
+const heard = (l) => l.kind === "voice";
+const performed = (l) => l.kind === "performance";
+
+// Replace the source of the chosen layer of this kind, or put a new one on the timeline.
+function put(fields, like, { hear = true } = {}) {
+  const chosen = timeline.current();
+  ready = hear;
+  if (!another && chosen && like(chosen)) {
+    timeline.set(chosen.uid, { motion: null, asset: null, say: null, text: null, voice: null, voice_speed: null, voice_pitch: null, start: null, end: null, reference: null, ...fields });
+    return chosen;
+  }
+  const first = !work.layers.some(like);
+  another = false;
+  return timeline.add(fields, { at: first ? 0 : player.clock.time });
+}
 
 export function begin() {
   const { offer } = shared;
   for (const m of offer.motions) {
-    $("#motions").append(make("button", { class: "motion", "aria-pressed": "false", "data-motion": m.name, onclick: () => choose(m.name) },
-      m.label, make("small", { text: `${m.seconds.toFixed(1)} s` })));
+    $("#motions").append(make("button", { class: "motion", "aria-pressed": "false", "data-motion": m.name, onclick: () => put({ kind: "performance", motion: m.name, name: named("motion", m.name, m.label) }, performed) },
+      named("motion", m.name, m.label), make("small", { text: `${number(m.seconds, 1)} s` })));
   }
   $('[data-driver="text"]').hidden = !offer.text;
-  $('[data-driver="speech"]').hidden = !offer.speech;
-  for (const idea of ["She smiles, then looks surprised", "He nods and winks", "A sad, tired look", "Raise the brows and open the mouth"]) {
-    $("#text-ideas").append(make("button", { class: "chip", text: idea, onclick: () => { $("#text").value = idea; ready(); } }));
-  }
-  $('[data-driver="say"]').hidden = !offer.speech;
+  $('[data-driver="speech"]').hidden = $('[data-driver="say"]').hidden = !offer.speech;
+  IDEAS.forEach((idea, i) => $("#text-ideas").append(make("button", { class: "chip", text: t(`idea.${i + 1}`), onclick: () => { $("#text").value = idea; typed("text"); } })));
   $("#say-none").hidden = offer.voices.length > 0;
-  for (const v of offer.voices) $("#say-voice").append(make("option", { value: v.name, text: v.label }));
-  for (const word of ["smiles", "nods", "raises eyebrows", "looks sad", "winks", "pause"]) {
-    $("#say-ideas").append(make("button", { class: "chip", text: `[${word}]`, onclick: () => direct(word) }));
+  const names = new Intl.DisplayNames([document.documentElement.lang], { type: "language" });
+  for (const v of offer.voices) $("#say-voice").append(make("option", { value: v.name, text: spelled(names, v) }));
+  for (const word of DIRECTIONS) {
+    $("#say-ideas").append(make("button", { class: "chip", text: t(`direction.${word}`), onclick: () => direct(word) }));
   }
-  $("#say").addEventListener("input", ready);
-  dress($("#say-speed"), (v) => `${Math.round(100 * v)} %`);
+  dress($("#say-speed"), (v) => percent(v));
   dress($("#say-pitch"), (v) => `${v > 0 ? "+" : ""}${v}`);
-  for (const e of offer.engines) $("#engine").append(make("option", { value: e.name, text: e.label }));
-  $("#engine-row").hidden = offer.engines.length < 2;
-  tablist($("#drivers"), (tab) => {
-    kind = tab.dataset.driver;
-    if (kind !== "motion") stage.close();
-    else if (motion) stage.play(motion);
-    stopRecording();
-    ready();
-  });
-  $("#video-file").addEventListener("change", (e) => { if (e.target.files[0]) takeVideo(e.target.files[0]); e.target.value = ""; });
-  drops($("#video-drop"), takeVideo);
-  $("#voice-file").addEventListener("change", (e) => { if (e.target.files[0]) takeVoice(e.target.files[0]); e.target.value = ""; });
-  drops($("#voice-drop"), takeVoice);
+  for (const id of ["say", "say-voice", "say-speed", "say-pitch"]) $(`#${id}`).addEventListener("input", () => typed("say"));
+  $("#text").addEventListener("input", () => typed("text"));
+  tabs = tablist($("#drivers"), (tab) => { kind = tab.dataset.driver; stopRecording(); });
+  const taking = (id, drop) => {
+    $(id).addEventListener("change", (e) => { if (e.target.files[0]) take(e.target.files[0]); e.target.value = ""; });
+    drops($(drop), take);
+  };
+  taking("#video-file", "#video-drop");
+  taking("#voice-file", "#voice-drop");
   $("#rec-start").addEventListener("click", () => record(true));
   $("#voice-start").addEventListener("click", () => record(false));
   for (const id of ["#rec-stop", "#voice-stop"]) $(id).addEventListener("click", () => recorder?.stop());
-  $("#text").addEventListener("input", ready);
-  dress($("#strength"), (v) => `${Math.round(100 * v)} %`);
-  dress($("#smooth"), (v) => `${Math.round(100 * v)} %`);
-  $("#make").addEventListener("click", run);
-  on("portrait", () => { $("#job").replaceChildren(); $("#all-faces-row").hidden = shared.portrait.faces.length < 2; ready(); });
-  on("view", (name) => {
-    if (name === "drive" && shared.portrait) { if (kind === "motion" && motion) stage.play(motion); ready(); }
-    if (name !== "drive") stopRecording();
+  $("#layer-add").addEventListener("click", () => {
+    another = true;
+    timeline.select(null);
+    location.hash = "#drive";
+    $('#drivers [aria-selected="true"]').focus();
   });
+  on("performances", () => assets.show($("#own"), useAsset));
+  on("scene", (found) => { if (ready && !found.error) { ready = false; player.seek(0); player.play(); } });
+  on("selected", chosen);
+  on("misunderstood", (what) => { for (const id of ["#say-problem", "#text-problem"]) $(id).textContent = what ? plain(what.text) : ""; });
+  on("view", (name) => { if (name !== "drive") stopRecording(); else chosen(); });
+  on("portrait", () => { another = false; });
+}
+
+const plain = (text) => text.replace(/^Layer \d+ \(\w+\): (say: |text: )?/, "");
+
+// The language of a voice in the language of the page, where the browser knows it.
+function spelled(names, voice) {
+  const code = /^espeak:([a-z]{2,3}(?:-[a-z]{2})?)$/.exec(voice.name)?.[1];
+  try { return code ? names.of(code) : voice.label; } catch { return voice.label; }
+}
+
+// Show the source of the chosen layer where it was chosen.
+function chosen() {
+  const l = timeline.current();
+  for (const b of $$("#motions .motion")) b.setAttribute("aria-pressed", Boolean(l?.motion) && b.dataset.motion === l.motion);
+  if (document.activeElement === $("#say") || document.activeElement === $("#text")) return;
+  const tab = l?.motion ? "motion" : l && "say" in l ? "say" : l?.kind === "words" ? "text" : null;
+  if (tab) tabs($(`[data-driver="${tab}"]`));
+  if (!another || l) {
+    $("#say").value = l?.say ?? "";
+    $("#text").value = l?.kind === "words" ? l.text ?? "" : "";
+    if (l && "say" in l) {
+      $("#say-voice").value = l.voice ?? "";
+      $("#say-speed").value = l.voice_speed ?? 1;
+      $("#say-pitch").value = l.voice_pitch ?? 0;
+      for (const id of ["#say-speed", "#say-pitch"]) $(id).show();
+    }
+  }
+}
+
+function typed(what) {
+  clearTimeout(typing);
+  typing = setTimeout(() => {
+    const text = $(`#${what}`).value.trim();
+    const like = what === "say" ? (l) => "say" in l : (l) => l.kind === "words";
+    const l = timeline.current();
+    if (!text) { if (l && like(l)) timeline.drop(l.uid); return; }
+    if (what === "say" && !shared.offer.voices.length) return;
+    const usual = (id, value) => (Number($(id).value) === value ? null : Number($(id).value));
+    const fields = what === "text" ? { text }
+      : { say: text, voice: $("#say-voice").value || null, voice_speed: usual("#say-speed", 1), voice_pitch: usual("#say-pitch", 0) };
+    const clean = Object.fromEntries(Object.entries(fields).filter(([, v]) => v !== null));
+    if (l && like(l)) timeline.set(l.uid, fields, `typed ${l.uid}`);
+    else put({ kind: what === "say" ? "voice" : "words", ...clean }, like, { hear: false });
+    if (project.name === shared.portrait.name && what === "say") rename(`${shared.portrait.name}: ${text.replace(/\[[^\]]*\]/g, "").trim().slice(0, 40)}`);
+  }, LATER);
 }
 
 // Put a stage direction where the cursor is.
@@ -67,124 +129,71 @@ function direct(word) {
   const area = $("#say");
   const before = area.value.slice(0, area.selectionStart);
   const after = area.value.slice(area.selectionEnd);
-  const put = `${before && !/\s$/.test(before) ? " " : ""}[${word}]${/^\s/.test(after) ? "" : " "}`;
-  area.setRangeText(put, area.selectionStart, area.selectionEnd, "end");
+  const space = `${before && !/\s$/.test(before) ? " " : ""}[${word}]${/^\s/.test(after) ? "" : " "}`;
+  area.setRangeText(space, area.selectionStart, area.selectionEnd, "end");
   area.focus();
-  ready();
+  typed("say");
 }
 
-function choose(name) {
-  motion = name;
-  for (const b of $$("#motions .motion")) b.setAttribute("aria-pressed", b.dataset.motion === name);
-  stage.play(name);
-  ready();
+export async function take(file) {
+  const found = await assets.handIn(file, file.name.replace(/\.[^.]+$/, ""), $("#source-progress"));
+  if (found) useAsset(found);
 }
 
-function takeVideo(file) {
-  if (file.size > shared.offer.limits.upload) { toast(`That is too large; at most ${shared.offer.limits.upload >> 20} MB.`); return; }
-  video = file;
-  URL.revokeObjectURL(videoUrl);
-  videoUrl = file.type.startsWith("video/") ? URL.createObjectURL(file) : null;
-  $("#video-name").textContent = file.name;
-  const view = $("#video-view");
-  view.hidden = !videoUrl;
-  if (videoUrl) view.src = videoUrl;
-  ready();
+export function useAsset(found) {
+  const sounds = assets.isSound(found);
+  put({ kind: sounds ? "voice" : "performance", asset: found.id, name: found.name }, sounds ? heard : performed);
 }
 
-function takeVoice(file) {
-  voice = file;
-  $("#voice-name").textContent = file.name;
-  const view = $("#voice-view");
-  view.src = URL.createObjectURL(file);
-  view.hidden = false;
-  ready();
-}
+// -- recording --------------------------------------------------------------------------------------------
 
 async function record(pictures) {
   try {
-    stream = await camera(pictures ? { video: { width: { ideal: 640 }, facingMode: "user" }, audio: false } : { audio: true });
+    stream = await camera(pictures ? { video: { width: { ideal: 640 }, facingMode: "user" }, audio: $("#rec-sound").checked } : { audio: true });
   } catch (error) { sayError(error); return; }
   const [start, stop] = pictures ? [$("#rec-start"), $("#rec-stop")] : [$("#voice-start"), $("#voice-stop")];
-  const view = $("#rec-view");
+  const look = $("#rec-view");
   if (pictures) {
-    view.hidden = false;
-    view.controls = false;
-    view.removeAttribute("src");
-    view.srcObject = stream;
-    view.play();
+    look.hidden = false;
+    look.srcObject = stream;
+    look.play();
   }
-  const chunks = [];
-  recorder = new MediaRecorder(stream);
-  recorder.ondataavailable = (e) => chunks.push(e.data);
-  recorder.onstop = () => {
+  const mine = (recorder = recording(stream, pictures, async (file) => {
     stopTracks(stream);
     start.hidden = false;
     stop.hidden = true;
-    const type = recorder.mimeType.split(";")[0];
-    const file = new File(chunks, pictures ? `recording.${type.includes("mp4") ? "mp4" : "webm"}` : `voice.${type.includes("mp4") ? "m4a" : "webm"}`, { type });
+    look.hidden = true;
+    look.srcObject = null;
     recorder = null;
-    if (!file.size) return;
-    if (pictures) {
-      recorded = file;
-      URL.revokeObjectURL(recordedUrl);
-      recordedUrl = URL.createObjectURL(file);
-      view.srcObject = null;
-      view.src = recordedUrl;
-      view.controls = true;
-      start.textContent = "Record again";
-      ready();
-    } else takeVoice(file);
-  };
-  recorder.start();
+    if (file.size) take(file);
+  }));
   start.hidden = true;
   stop.hidden = false;
-  const mine = recorder;
-  setTimeout(() => { if (mine.state === "recording") mine.stop(); }, 30000);
+  stop.focus();
+  setTimeout(() => { if (mine.state === "recording") mine.stop(); }, 60000);
+}
+
+// A recorder of a stream that hands its file to `done`.
+export function recording(source, pictures, done) {
+  const chunks = [], it = new MediaRecorder(source);
+  it.ondataavailable = (e) => chunks.push(e.data);
+  it.onstop = () => {
+    const type = it.mimeType.split(";")[0], clock = new Date().toTimeString().slice(0, 5).replace(":", ".");
+    const ending = type.includes("mp4") ? (pictures ? "mp4" : "m4a") : "webm";
+    done(new File(chunks, `${t(pictures ? "record.take" : "record.voice", { clock })}.${ending}`, { type }));
+  };
+  it.start();
+  return it;
 }
 
 function stopRecording() {
   if (recorder?.state === "recording") recorder.stop();
-  stopTracks(stream);
 }
 
-function driver() {
-  return {
-    motion: motion && { motion, label: shared.offer.motions.find((m) => m.name === motion)?.label },
-    video: video && { driving: video, label: video.name },
-    camera: recorded && { driving: recorded, label: "Recording" },
-    text: $("#text").value.trim() && { text: $("#text").value.trim(), label: $("#text").value.trim().slice(0, 60) },
-    say: shared.offer.voices.length && $("#say").value.trim() && {
-      say: $("#say").value.trim(), label: $("#say").value.trim().slice(0, 60),
-      voice: $("#say-voice").value, voice_speed: $("#say-speed").value, voice_pitch: $("#say-pitch").value,
-    },
-    speech: voice && { speech: voice, label: voice.name },
-  }[kind];
+// A finished animation becomes a performance of one's own.
+export async function fromAnimation(id, name) {
+  try { useAsset(await post("/v1/performances", formOf({ animation: id, name }))); } catch (error) { sayError(error); return; }
+  assets.list();
 }
 
-const ready = () => { $("#make").disabled = !(driver() && shared.portrait); };
 
-export function options() {
-  const parts = $$('[name="part"]:checked').map((c) => c.value).join(",");
-  return {
-    parts, strength: $("#strength").value, smooth: $("#smooth").value, absolute: $("#exact").checked,
-    mouth: $("#borrow").checked ? "driver" : "auto", wrinkles: $("#folds").checked ? "driver" : "none",
-    open_eyes: $("#wake").checked, audio: $("#sound").checked ? "keep" : "none", mark: $("#mark").checked, size: $("#size").value,
-    engine: $("#engine").value || "mesh", start: $("#start").value, end: $("#end").value, loop: $("#loop").checked,
-    background: $("#background").value, format: $("#background").value === "none" ? "webm" : "mp4",
-  };
-}
-
-async function run() {
-  if (!$$('[name="part"]:checked').length) { toast("Nothing would move: choose at least one part."); return; }
-  for (const id of ["#start", "#end"]) if (!$(id).reportValidity()) return;
-  const button = $("#make");
-  button.disabled = true;
-  stage.close();
-  const face = $("#all-faces").checked && !$("#all-faces-row").hidden ? { face: "all" } : {};
-  const fields = { ...common(), ...face, ...options(), ...driver() };
-  const beside = kind === "video" ? videoUrl : kind === "camera" ? recordedUrl : null;
-  const made = await makeIn($("#job"), fields, { beside });
-  if (made) $("#job").scrollIntoView({ block: "nearest", behavior: "smooth" });
-  ready();
-}

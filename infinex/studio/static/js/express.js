@@ -1,37 +1,35 @@
-// Sliders, feelings, the pad, the timeline.
+// The face by hand: feelings, the pad, a slider for every muscle; moments of it go on the timeline.
 
-import { on, shared } from "./state.js";
-import { $, $$, dress, make, sayError } from "./ui.js";
-import * as stage from "./stage.js";
-import { common, makeIn } from "./job.js";
-import { saveStill } from "./portrait.js";
+import { ask, json, post, remove } from "./api.js";
+import { shared, on } from "./state.js";
+import { $, $$, dress, icon, make, save, sayError } from "./ui.js";
+import { named, number, percent, t } from "./words.js";
+import { layer } from "./project.js";
+import * as player from "./player.js";
+import * as timeline from "./timeline.js";
 
-const TURNS = [
-  ["yaw", "Turn the head"], ["pitch", "Nod"], ["roll", "Tilt"], ["right", "Look sideways"], ["down", "Look up or down"],
-];
+const TURNS = ["yaw", "pitch", "roll", "right", "down"];
 const FIRST = ["happy", "sad", "angry", "surprised", "afraid", "disgusted", "contemptuous"];
+const LASTS = 2; // seconds that a first moment stands
 let units = {}; // what the sliders say
-let turns = { yaw: 0, pitch: 0, roll: 0, right: 0, down: 0 };
+let turns = Object.fromEntries(TURNS.map((k) => [k, 0]));
 let emotion = null;
-const sliders = new Map(); // key -> {input, get, set}
-let keys = []; // {time, expression, picture}
-let chosen = null;
-let rolling = 0;
+const sliders = new Map(); // key -> {show}
 
-export const expression = () => ({ units: Object.fromEntries(Object.entries(units).filter(([, v]) => v)), ...turns });
-const percent = (v) => String(Math.round(100 * v));
+export const expression = () => ({
+  units: Object.fromEntries(Object.entries(units).filter(([, v]) => v)), ...Object.fromEntries(Object.entries(turns).filter(([, v]) => v)),
+});
 const neutral = () => !Object.values(units).some(Boolean) && !Object.values(turns).some(Boolean);
+const feeling = (name) => named("emotion", name, name[0].toUpperCase() + name.slice(1));
 
 export function begin() {
   const { offer } = shared;
-  for (const name of Object.keys(offer.emotions)) {
-    if (name === "neutral") continue;
-    const simple = FIRST.includes(name);
-    const chip = make("button", { class: "chip", "aria-pressed": "false", "data-emotion": name, text: name[0].toUpperCase() + name.slice(1), hidden: !simple || undefined, onclick: () => feel(emotion === name ? null : name) });
-    $("#emotions").append(chip);
+  const chips = Object.keys(offer.emotions).filter((n) => n !== "neutral");
+  for (const name of chips) {
+    $("#emotions").append(make("button", { class: "chip", "aria-pressed": "false", "data-emotion": name, text: feeling(name), hidden: !FIRST.includes(name) || undefined, onclick: () => feel(emotion === name ? null : name) }));
   }
-  if (Object.keys(offer.emotions).some((n) => n !== "neutral" && !FIRST.includes(n))) {
-    const more = make("button", { class: "chip", text: "More…", "aria-expanded": "false", onclick: () => {
+  if (chips.some((n) => !FIRST.includes(n))) {
+    const more = make("button", { class: "chip", text: t("emotions.more"), onclick: () => {
       $$("#emotions .chip").forEach((c) => { c.hidden = false; });
       more.remove();
     } });
@@ -39,28 +37,44 @@ export function begin() {
   }
   dress($("#amount"), (v) => percent(v)).addEventListener("input", () => { if (emotion) feel(emotion); });
   for (const group of offer.units) $("#groups").append(card(group));
-  const turnBox = $("#turns");
-  for (const [key, label] of TURNS) {
+  for (const key of TURNS) {
     const limit = offer.turn[key] ?? offer.gaze[key];
-    slider(turnBox, key, label, -limit, limit, (v) => { turns[key] = v; }, () => turns[key], (v) => `${Math.round(v)}°`);
+    slider($("#turns"), key, t(`turn.${key}`), -limit, limit, (v) => { turns[key] = v; }, () => turns[key], (v) => `${number(v)}°`);
   }
   pad();
-  timeline();
-  const hold = $("#hold");
-  const before = (show) => { $("#before").hidden = !show; hold.setAttribute("aria-pressed", show); };
-  hold.addEventListener("pointerdown", () => before(true));
-  for (const end of ["pointerup", "pointerleave", "blur"]) hold.addEventListener(end, () => before(false));
-  hold.addEventListener("keydown", (e) => { if (e.key === " " || e.key === "Enter") { e.preventDefault(); before(true); } });
-  hold.addEventListener("keyup", () => before(false));
+  $("#key-add").addEventListener("click", keepMoment);
+  $("#key-remove").addEventListener("click", () => timeline.dropMoment(timeline.selected.uid, timeline.selected.moment));
   $("#reset").addEventListener("click", () => { clear(); update(); });
   $("#save").addEventListener("click", async (e) => {
     e.target.disabled = true;
-    try { await saveStill(expression()); } catch (error) { sayError(error); }
+    try {
+      const response = await ask(`/v1/portraits/${shared.portrait.id}/still?face=${shared.face}`, {
+        method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(expression()),
+      });
+      save(await response.blob(), "infinex-portrait.png");
+    } catch (error) { sayError(error); }
     e.target.disabled = false;
   });
-  on("portrait", () => { clear(); keys = []; chosen = null; showKeys(); $("#key-job").replaceChildren(); });
-  on("face", () => update());
-  on("view", (name) => { if (name === "express" && shared.portrait) update(); else stopRolling(); });
+  $("#expression-keep").addEventListener("submit", async (e) => {
+    e.preventDefault();
+    const name = $("#expression-name").value.trim();
+    if (!name || neutral()) return;
+    try { await post("/v1/expressions", { name, expression: expression() }); $("#expression-name").value = ""; } catch (error) { sayError(error); }
+    own();
+  });
+  own();
+  on("portrait", clear);
+  on("selected", chosen);
+  on("view", (name) => { if (name === "express" && shared.portrait) { chosen(); update(); } });
+}
+
+// The visitor's own expressions.
+async function own() {
+  let list;
+  try { list = await json("/v1/expressions"); } catch { return; }
+  $("#expressions").replaceChildren(...list.map((one) => make("span", { class: "pairing-chip" },
+    make("button", { class: "chip", text: one.name, onclick: () => { load(one.expression); update(); } }),
+    make("button", { class: "icon", "aria-label": t("own.remove", { name: one.name }), onclick: async () => { await remove(`/v1/expressions/${one.id}`).catch(sayError); own(); } }, icon("bin")))));
 }
 
 function slider(place, key, label, low, high, set, get, words, { sub = false, hint = "" } = {}) {
@@ -79,27 +93,26 @@ function slider(place, key, label, low, high, set, get, words, { sub = false, hi
 function card(group) {
   const body = make("div");
   const numbers = [...new Set(group.units.map((u) => u.number))];
-  for (const number of numbers) {
-    const members = group.units.filter((u) => u.number === number);
+  for (const unit of numbers) {
+    const members = group.units.filter((u) => u.number === unit);
     const main = members.find((u) => !u.side);
     const sides = members.filter((u) => u.side);
     const names = main ? [main.name] : sides.map((u) => u.name);
-    const hint = `${members[0].title} (AU${number})`;
+    const label = named("unit", unit, members[0].label);
     const head = make("div", { class: "unit-head" });
     const set = (v) => { for (const n of names) units[n] = v; for (const u of main ? sides : []) units[u.name] = 0; showAll(); };
     const get = () => Math.max(...names.map((n) => units[n] ?? 0), 0);
-    slider(head, `AU${number}`, members[0].label, 0, 1, set, get, percent, { hint });
+    slider(head, `AU${unit}`, label, 0, 1, set, get, percent, { hint: `${members[0].title} (AU${unit})` });
     body.append(head);
     if (sides.length === 2) {
       const box = make("div", { hidden: true });
-      const button = make("button", { class: "sides", text: "L  R", "aria-expanded": "false", "aria-label": `${members[0].label}: left and right apart`, onclick: () => {
+      const button = make("button", { class: "sides", text: t("sides"), "aria-expanded": "false", "aria-label": `${t("sides")}: ${label}`, title: t("sides.hint"), onclick: () => {
         box.hidden = !box.hidden;
         button.setAttribute("aria-expanded", !box.hidden);
       } });
       head.append(button);
       for (const u of sides) {
-        const label = u.side === "L" ? "Their left" : "Their right";
-        slider(box, u.name, label, 0, 1, (v) => {
+        slider(box, u.name, t(u.side === "L" ? "side.left" : "side.right", { label }), 0, 1, (v) => {
           if (main && units[main.name]) { for (const s of sides) units[s.name] = units[main.name]; units[main.name] = 0; }
           units[u.name] = v;
           showAll();
@@ -108,17 +121,25 @@ function card(group) {
       body.append(box);
     }
   }
-  return make("details", { class: "card" }, make("summary", {}, make("h2", { text: group.title })), body);
+  return make("details", { class: "card" }, make("summary", {}, make("h2", { text: named("group", group.title, group.title) })), body);
 }
 
 const showAll = () => { for (const s of sliders.values()) s.show(); };
 
 function clear() {
   units = {};
-  turns = { yaw: 0, pitch: 0, roll: 0, right: 0, down: 0 };
+  turns = Object.fromEntries(TURNS.map((k) => [k, 0]));
   emotion = null;
   markEmotion();
   placeDot(0, 0);
+  showAll();
+}
+
+function load(e) {
+  units = { ...e.units };
+  turns = Object.fromEntries(TURNS.map((k) => [k, e[k] ?? 0]));
+  emotion = null;
+  markEmotion();
   showAll();
 }
 
@@ -136,10 +157,54 @@ function feel(name) {
   update();
 }
 
+// The sliders' setting is that of the chosen moment, or stands alone on the portrait.
 function update() {
   if (!shared.portrait) return;
-  if (!rolling) $("#reset").disabled = neutral();
-  stage.express(expression());
+  $("#reset").disabled = neutral();
+  const { uid, moment } = timeline.selected ?? {};
+  if (uid && moment !== null && layer(uid)?.keyframes?.[moment]) {
+    const keyframes = layer(uid).keyframes.map((k, i) => (i === moment ? { time: k.time, ...fitting(layer(uid)) } : k));
+    timeline.forget();
+    timeline.set(uid, { keyframes }, `pose ${uid} ${moment}`);
+  } else timeline.refresh(neutral() ? null : expression());
+}
+
+// What a layer of this kind takes of the sliders.
+const fitting = (l) => {
+  const { units: faces, ...rest } = expression();
+  return l.kind === "head" ? rest : { units: faces, ...rest };
+};
+
+function chosen() {
+  const l = timeline.current(), moment = timeline.selected?.moment ?? null;
+  $("#key-remove").disabled = moment === null;
+  $("#key-words").textContent = moment === null ? t("moments.free") : t("moments.chosen", { number: moment + 1 });
+  $("#key-add").disabled = false;
+  if (moment !== null && l?.keyframes?.[moment]) { timeline.forget(); load(l.keyframes[moment]); $("#reset").disabled = neutral(); }
+}
+
+// Keep the sliders' setting as a moment: on the chosen layer of moments, else on a new one.
+function keepMoment() {
+  const time = player.clock.time;
+  let l = timeline.current();
+  if (!timeline.keyed(l)) l = null;
+  const only = $("#key-head").checked;
+  if (l && (l.kind === "head") !== only) l = null;
+  timeline.forget();
+  if (!l) {
+    const kind = only ? "head" : "expression";
+    l = timeline.add({ kind, keyframes: [{ time: 0, ...fitting({ kind }) }], length: LASTS }, { at: time });
+  } else {
+    const speed = l.speed ?? 1, { from } = timeline.place(l), last = l.keyframes[l.keyframes.length - 1].time;
+    let at = Math.round((time - from) * speed * 100) / 100;
+    if (at < 0 || l.keyframes.some((k) => Math.abs(k.time - at) < 0.03)) at = last + speed;
+    const keyframes = [...l.keyframes, { time: at, ...fitting(l) }].sort((a, b) => a.time - b.time);
+    // The layer lasts as long as its moments and a little.
+    timeline.set(l.uid, { keyframes, hold: true, length: Math.round(100 * Math.max(l.length ?? 0, (keyframes[keyframes.length - 1].time + 0.5) / speed)) / 100 });
+  }
+  timeline.select(l.uid, null, { go: false });
+  player.park(Math.round((time + 1) * 100) / 100);
+  clear();
 }
 
 // -- the pad ------------------------------------------------------------------------------------------
@@ -154,7 +219,7 @@ function placeDot(x, y) {
   const [a, b] = [$("#pad-x").value, $("#pad-y").value];
   const node = $("#pad");
   node.setAttribute("aria-valuenow", Math.round(100 * Math.max(x, y)));
-  node.setAttribute("aria-valuetext", `${a} ${percent(x)} percent, ${b} ${percent(y)} percent`);
+  node.setAttribute("aria-valuetext", t("pad.value", { a: feeling(a), x: percent(x), b: feeling(b), y: percent(y) }));
 }
 
 function mixPad(x, y) {
@@ -174,11 +239,11 @@ function mixPad(x, y) {
 function pad() {
   const names = Object.keys(shared.offer.emotions).filter((n) => n !== "neutral");
   const fill = (select, value) => {
-    for (const n of names) select.append(make("option", { value: n, text: n }));
+    for (const n of names) select.append(make("option", { value: n, text: feeling(n) }));
     select.value = names.includes(value) ? value : names[0];
     select.addEventListener("change", () => { label(); mixPad(...at); });
   };
-  const label = () => { $("#axis-x").textContent = `${$("#pad-x").value} →`; $("#axis-y").textContent = `↑ ${$("#pad-y").value}`; };
+  const label = () => { $("#axis-x").textContent = `${feeling($("#pad-x").value)} →`; $("#axis-y").textContent = `↑ ${feeling($("#pad-y").value)}`; };
   fill($("#pad-x"), "happy");
   fill($("#pad-y"), "surprised");
   label();
@@ -195,126 +260,4 @@ function pad() {
     e.preventDefault();
     mixPad(at[0] + 0.05 * step[0], at[1] + 0.05 * step[1]);
   });
-}
-
-// -- the timeline -------------------------------------------------------------------------------------
-
-const long = () => Math.min(60, Math.max(1, Number($("#length").value) || 4));
-
-function timeline() {
-  const timeInput = dress($("#time"), (v) => `${v.toFixed(1)} s`);
-  timeInput.addEventListener("input", () => { stopRolling(); seek(Number(timeInput.value)); });
-  $("#length").addEventListener("change", () => { $("#length").value = long(); timeInput.max = long(); timeInput.show(); showKeys(); });
-  $("#key-add").addEventListener("click", addKey);
-  $("#key-remove").addEventListener("click", () => { keys = keys.filter((k) => k !== chosen); chosen = null; showKeys(); });
-  $("#key-play").addEventListener("click", () => (rolling ? stopRolling() : roll()));
-  $("#key-make").addEventListener("click", () => {
-    stopRolling();
-    const frames = keys.map((k) => ({ time: k.time, ...k.expression }));
-    if (keys[keys.length - 1].time < long()) frames.push({ ...frames[frames.length - 1], time: long() });
-    makeIn($("#key-job"), { ...common(), keyframes: JSON.stringify(frames), label: "Timeline" }, { panel: false });
-  });
-}
-
-function addKey() {
-  const time = Number($("#time").value);
-  keys = keys.filter((k) => Math.abs(k.time - time) > 0.02);
-  const canvas = $("#canvas");
-  const small = document.createElement("canvas");
-  const side = Math.min(canvas.width, canvas.height);
-  small.width = small.height = 64;
-  small.getContext("2d").drawImage(canvas, (canvas.width - side) / 2, 0, side, side, 0, 0, 64, 64);
-  chosen = { time, expression: expression(), picture: small.toDataURL("image/jpeg", 0.8) };
-  keys.push(chosen);
-  keys.sort((a, b) => a.time - b.time);
-  const next = Math.min(long(), time + 1);
-  showKeys();
-  const input = $("#time");
-  input.value = next;
-  input.show();
-  $("#playhead").style.left = `${(100 * next) / long()}%`;
-}
-
-function showKeys() {
-  const track = $("#track");
-  $$(".key", track).forEach((k) => k.remove());
-  for (const key of keys) {
-    const node = make("button", { class: "key", "aria-pressed": key === chosen, "aria-label": `Moment at ${key.time.toFixed(1)} seconds; arrow keys move it` });
-    node.style.left = `${(100 * key.time) / long()}%`;
-    node.style.backgroundImage = `url(${key.picture})`;
-    const moveTo = (t) => { key.time = Math.min(long(), Math.max(0, Math.round(t * 20) / 20)); node.style.left = `${(100 * key.time) / long()}%`; };
-    node.addEventListener("pointerdown", (e) => { node.setPointerCapture(e.pointerId); chosen = key; });
-    node.addEventListener("pointermove", (e) => {
-      if (!node.hasPointerCapture(e.pointerId)) return;
-      const box = track.getBoundingClientRect();
-      moveTo((long() * (e.clientX - box.left)) / box.width);
-    });
-    node.addEventListener("pointerup", () => { keys.sort((a, b) => a.time - b.time); pick(key); });
-    node.addEventListener("click", () => pick(key));
-    node.addEventListener("keydown", (e) => {
-      const step = { ArrowRight: 0.1, ArrowLeft: -0.1 }[e.key];
-      if (step) { e.preventDefault(); moveTo(key.time + step); keys.sort((a, b) => a.time - b.time); }
-      if (e.key === "Delete") { keys = keys.filter((k) => k !== key); chosen = null; showKeys(); }
-    });
-    track.append(node);
-  }
-  $("#key-remove").disabled = !chosen;
-  $("#key-play").disabled = keys.length < 2;
-  $("#key-make").disabled = keys.length < 1;
-}
-
-function pick(key) {
-  chosen = key;
-  load(key.expression);
-  const input = $("#time");
-  input.value = key.time;
-  input.show();
-  $("#playhead").style.left = `${(100 * key.time) / long()}%`;
-  showKeys();
-}
-
-function load(e) {
-  units = { ...e.units };
-  turns = Object.fromEntries(TURNS.map(([k]) => [k, e[k] ?? 0]));
-  emotion = null;
-  markEmotion();
-  showAll();
-  update();
-}
-
-function between(time) {
-  const after = keys.find((k) => k.time >= time) ?? keys[keys.length - 1];
-  const before = [...keys].reverse().find((k) => k.time <= time) ?? keys[0];
-  const w = after === before ? 0 : (time - before.time) / (after.time - before.time);
-  const s = w * w * (3 - 2 * w);
-  const mix = (a = 0, b = 0) => a * (1 - s) + b * s;
-  const names = new Set([...Object.keys(before.expression.units), ...Object.keys(after.expression.units)]);
-  const out = { units: {} };
-  for (const n of names) out.units[n] = mix(before.expression.units[n], after.expression.units[n]);
-  for (const [k] of TURNS) out[k] = mix(before.expression[k], after.expression[k]);
-  return out;
-}
-
-function seek(time) {
-  $("#playhead").style.left = `${(100 * time) / long()}%`;
-  if (keys.length > 1 && keys.some((k) => Math.abs(k.time - time) < 1e-3 || k.time > time)) load(between(time));
-}
-
-function roll() {
-  const start = performance.now();
-  $("#key-play").textContent = "Stop";
-  const tick = (now) => {
-    const time = ((now - start) / 1000) % long();
-    $("#playhead").style.left = `${(100 * time) / long()}%`;
-    stage.express(between(time));
-    rolling = requestAnimationFrame(tick);
-  };
-  rolling = requestAnimationFrame(tick);
-}
-
-function stopRolling() {
-  if (!rolling) return;
-  cancelAnimationFrame(rolling);
-  rolling = 0;
-  $("#key-play").textContent = "Play";
 }

@@ -1,9 +1,13 @@
-// The camera moves the portrait.
+// The camera moves the portrait; a take of it can be kept.
 
 import { socket } from "./api.js";
-import { on, shared } from "./state.js";
-import { $, $$, camera, dress, sayError, stopTracks, toast } from "./ui.js";
+import * as drive from "./drive.js";
+import { on, shared, tell } from "./state.js";
+import { $, $$, camera, dress, make, sayError, stopTracks, toast } from "./ui.js";
+import { number, percent, t } from "./words.js";
+import { showLink } from "./exporting.js";
 import * as stage from "./stage.js";
+import * as view from "./view.js";
 
 const WIDTH = 400; // of the frames that are sent
 let stream = null;
@@ -12,11 +16,9 @@ let sent = []; // when each frame that is under way was taken
 let frames = []; // when the last pictures came
 let delays = [];
 const grab = document.createElement("canvas");
-const STATES = {
-  settling: "Look straight ahead, mouth closed…",
-  live: "You are live.",
-  lost: "No face is seen. Move into the picture.",
-};
+let recorder = null; // of a take
+let voice = null; // the microphone's stream, for a take
+export const running = () => Boolean(line);
 export const figures = () => {
   const seconds = (frames[frames.length - 1] - frames[0]) / 1000;
   const sorted = [...delays].sort((a, b) => a - b);
@@ -24,34 +26,94 @@ export const figures = () => {
 };
 
 export function begin() {
-  $("#live-start").addEventListener("click", start);
+  $("#live-start").addEventListener("click", () => start());
   $("#live-stop").addEventListener("click", stop);
-  $("#live-settle").addEventListener("click", () => tellOptions({ settle: true }));
-  dress($("#live-strength"), (v) => `${Math.round(100 * v)} %`).addEventListener("input", () => tellOptions());
+  $("#live-settle").addEventListener("click", settle);
+  dress($("#live-strength"), (v) => percent(v)).addEventListener("input", () => tellOptions());
   for (const box of $$('[name="live-part"]')) box.addEventListener("change", () => tellOptions());
   $("#live-borrow").addEventListener("change", () => tellOptions());
-  on("view", (name) => { if (name !== "live") stop(); });
+  $("#live-mirror").addEventListener("change", mirror);
+  $("#live-camera").addEventListener("change", () => { if (running()) { stop(); start(); } });
+  $("#take-start").addEventListener("click", takeStart);
+  $("#take-stop").addEventListener("click", () => recorder?.stop());
+  $("#class-open").addEventListener("click", join);
+  on("view", (name) => { if (!["live", "kiosk"].includes(name)) stop(); });
   on("portrait", stop);
   on("face", stop);
+  navigator.mediaDevices?.addEventListener?.("devicechange", cameras);
 }
+
+const mirror = () => $("#live-view").classList.toggle("mirror", $("#live-mirror").checked);
+export const settle = () => tellOptions({ settle: true });
+
+// The cameras there are; their names are told once one was allowed.
+async function cameras() {
+  const found = (await navigator.mediaDevices.enumerateDevices()).filter((d) => d.kind === "videoinput");
+  const select = $("#live-camera"), now = stream?.getVideoTracks()[0]?.getSettings().deviceId ?? select.value;
+  select.replaceChildren(...found.map((d, i) => make("option", { value: d.deviceId, text: d.label || t("live.camera.number", { number: i + 1 }) })));
+  if (found.some((d) => d.deviceId === now)) select.value = now;
+  $("#live-camera-row").hidden = found.length < 2;
+}
+
+// A class joins by the address of this page, with the token where the studio has one.
+function join() {
+  const show = (token) => {
+    const url = new URL(shared.offer.join ?? location.href);
+    url.hash = "";
+    if (token) url.searchParams.set("token", token);
+    showLink(url.href, t("class.title"), t("class.hint"));
+    if (shared.offer.join) return;
+    const input = make("input", { type: "text", value: token, autocomplete: "off" });
+    input.addEventListener("change", () => show(input.value.trim()));
+    $("#link-body").append(make("label", { class: "field" }, make("span", { text: t("class.token") }), input));
+  };
+  show("");
+}
+
+// -- a take ------------------------------------------------------------------------------------------------
+
+async function takeStart() {
+  if (!stream) return;
+  if ($("#take-sound").checked) {
+    try { voice = await camera({ audio: true }); } catch (error) { sayError(error); return; }
+  }
+  const both = new MediaStream([...stream.getVideoTracks(), ...(voice?.getAudioTracks() ?? [])]);
+  recorder = drive.recording(both, true, async (file) => {
+    stopTracks(voice);
+    voice = recorder = null;
+    $("#take-start").hidden = false;
+    $("#take-stop").hidden = true;
+    if (!file.size) return;
+    location.hash = "#drive";
+    drive.take(file);
+  });
+  $("#take-start").hidden = true;
+  $("#take-stop").hidden = false;
+  $("#take-stop").focus();
+}
+
+// -- the line ----------------------------------------------------------------------------------------------
 
 function tellOptions(extra = {}) {
   if (line?.readyState !== WebSocket.OPEN) return;
   line.send(JSON.stringify({ strength: Number($("#live-strength").value), parts: $$('[name="live-part"]:checked').map((c) => c.value), borrow: $("#live-borrow").checked, ...extra }));
 }
 
-async function start() {
-  const button = $("#live-start");
+export async function start() {
+  const button = $("#live-start"), wanted = $("#live-camera").value;
   button.disabled = true;
   try {
-    stream = await camera({ video: { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 }, facingMode: "user" } });
+    stream = await camera({ video: { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 }, ...(wanted ? { deviceId: { exact: wanted } } : { facingMode: "user" }) } });
   } catch (error) { sayError(error); button.disabled = false; return; }
-  const view = $("#live-view");
-  view.srcObject = stream;
-  view.hidden = false;
-  await view.play();
+  cameras();
+  const look = $("#live-view");
+  look.srcObject = stream;
+  look.hidden = false;
+  mirror();
+  await look.play();
   stage.close();
-  stage.busyWith("Preparing the portrait…");
+  view.dismiss();
+  stage.busyWith(t("stage.preparing"));
   frames = [];
   delays = [];
   sent = [];
@@ -60,12 +122,14 @@ async function start() {
     if (message.ready) {
       stage.busyWith("");
       button.hidden = true;
-      $("#live-stop").hidden = $("#live-settle").hidden = false;
+      for (const id of ["#live-stop", "#live-settle", "#take-row"]) $(id).hidden = false;
       tellOptions();
       send();
       send();
-    } else if (message.state) $("#live-status").textContent = STATES[message.state] ?? "";
-    else if (message.error) { toast(message.error); if (!frames.length) stop(); else { sent.shift(); send(); } }
+    } else if (message.state) {
+      $("#live-status").textContent = t(`live.${message.state}`);
+      tell("live", message.state);
+    } else if (message.error) { toast(message.error); if (!frames.length) stop(); else { sent.shift(); send(); } }
   };
   const shown = async (picture) => {
     if (mine !== line) return;
@@ -78,11 +142,11 @@ async function start() {
       delays.push(now - taken);
       if (frames.length > 90) { frames.shift(); delays.shift(); }
       const { fps, delay } = figures();
-      if (frames.length % 6 === 0) $("#live-meter").textContent = `${fps.toFixed(0)} pictures a second, ${delay.toFixed(0)} ms behind you`;
+      if (frames.length % 6 === 0) $("#live-meter").textContent = t("live.meter", { fps: number(fps), delay: number(delay) });
     }
   };
   const mine = (line = socket("/studio/live", { portrait: shared.portrait.id, face: shared.face }, told, shown));
-  mine.onclose = () => { if (mine === line) stop(); };
+  mine.onclose = (e) => { if (mine === line) { if (e.reason) toast(e.reason); stop(); } };
 }
 
 function send() {
@@ -94,12 +158,14 @@ function send() {
   grab.width = WIDTH;
   grab.height = Math.round((WIDTH * view.videoHeight) / view.videoWidth);
   const context = grab.getContext("2d", { alpha: false });
-  context.setTransform(-1, 0, 0, 1, WIDTH, 0); // as a mirror shows it
+  if ($("#live-mirror").checked) context.setTransform(-1, 0, 0, 1, WIDTH, 0); // as a mirror shows it
   context.drawImage(view, 0, 0, grab.width, grab.height);
   grab.toBlob((blob) => { if (mine === line && mine.readyState === WebSocket.OPEN) mine.send(blob); }, "image/jpeg", 0.85);
 }
 
-function stop() {
+export function stop() {
+  if (recorder?.state === "recording") recorder.stop();
+  if (!line && !stream) return;
   const old = line;
   line = null;
   old?.close();
@@ -109,7 +175,8 @@ function stop() {
   $("#live-view").hidden = true;
   $("#live-start").hidden = false;
   $("#live-start").disabled = false;
-  $("#live-stop").hidden = $("#live-settle").hidden = true;
+  for (const id of ["#live-stop", "#live-settle", "#take-row"]) $(id).hidden = true;
   $("#live-status").textContent = "";
   $("#live-meter").textContent = "";
+  tell("live", null);
 }

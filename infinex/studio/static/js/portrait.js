@@ -1,17 +1,20 @@
-// Choosing a portrait, and a face in it.
+// Choosing a portrait and a face in it; the visitor's own portraits and projects.
 
-import { ask, json, post } from "./api.js";
+import { formOf, json, patch, post, put, remove, send } from "./api.js";
+import { forget, keep, kept } from "./kept.js";
 import { shared, tell, on } from "./state.js";
-import { $, camera, drops, make, sayError, stopTracks, toast } from "./ui.js";
+import { $, camera, drops, icon, make, sayError, stopTracks, toast } from "./ui.js";
+import { language, t } from "./words.js";
+import * as work from "./project.js";
 import { busyWith } from "./stage.js";
+import { whole } from "./view.js";
 
 let stream = null;
 
 export function begin() {
-  const list = $("#examples");
   for (const example of shared.offer.examples) {
-    list.append(make("button", { class: "example", title: example.credit, "aria-label": `Example: ${example.label}`,
-      onclick: () => take(() => post(`/studio/examples/${example.name}`), example.label) },
+    $("#examples").append(make("button", { class: "example", title: example.credit, "aria-label": t("example", { name: example.label }),
+      onclick: () => take(() => post(`/studio/examples/${example.name}`), example.label, null, `/static/examples/${example.name}.jpg`) },
     make("img", { src: `/static/examples/${example.name}.jpg`, alt: "", width: 132, height: 148 }), example.label));
   }
   $("#file").addEventListener("change", (e) => { if (e.target.files[0]) upload(e.target.files[0]); e.target.value = ""; });
@@ -27,21 +30,29 @@ export function begin() {
     if (item) { e.preventDefault(); upload(item.getAsFile()); }
   });
   marking();
-  const keep = () => sessionStorage.setItem("portrait", JSON.stringify({ id: shared.portrait.id, face: shared.face, name: shared.portrait.name }));
-  on("portrait", keep);
-  on("face", keep);
   $("#use-camera").addEventListener("click", shoot);
   $("#shoot-stop").addEventListener("click", stopShooting);
   $("#shoot-take").addEventListener("click", takePicture);
   $("#pick-face").addEventListener("click", () => showFaces(true));
-  on("view", (name) => { if (name !== "portrait") stopShooting(); });
+  $("#project-file").addEventListener("change", (e) => { if (e.target.files[0]) bringIn(e.target.files[0]); e.target.value = ""; });
+  on("view", (name) => { if (name !== "portrait") stopShooting(); else libraries(); });
+  on("saved", () => { if (shared.view === "portrait") libraries(); });
+  on("back", handAgain);
+  on("face", () => work.unsaved());
+  on("project", () => { $("#project-name").value = work.project.name; });
+  $("#project-name").addEventListener("change", (e) => work.rename(e.target.value.trim()));
 }
 
+const plain = (name) => name.replace(/\.[^.]+$/, "").replace(/[_]+/g, " ").trim() || name;
+
 export function upload(file) {
-  if (file.size > shared.offer.limits.upload) { toast(`That is too large; at most ${shared.offer.limits.upload >> 20} MB.`); return; }
-  const form = new FormData();
-  form.append("picture", file, file.name || "pasted.png");
-  take(() => post("/studio/portraits", form), file.name, file);
+  if (file.size > shared.offer.limits.upload) { toast(t("error.large", { most: shared.offer.limits.upload >> 20 })); return; }
+  const bar = $("#drop-bar"), stop = new AbortController(), button = $("#drop-cancel");
+  const form = formOf({ picture: file.name ? file : new File([file], "pasted.png", { type: file.type }), name: plain(file.name || t("portrait.pasted")) });
+  bar.hidden = button.hidden = false;
+  button.onclick = () => stop.abort();
+  const sent = (share) => { if (share < 1) bar.value = share; else bar.removeAttribute("value"); };
+  take(() => send("/v1/portraits", form, sent, stop.signal).finally(() => { bar.hidden = button.hidden = true; }), file.name, file);
 }
 
 // -- marking a face that was not found ------------------------------------------------------------------
@@ -93,45 +104,142 @@ function marking() {
     const form = new FormData();
     form.append("picture", marked, marked.name || "marked.png");
     form.append("box", [box[0] * w, box[1] * h, box[2] * w, box[3] * h].map((v) => v.toFixed(1)).join(","));
-    take(() => post("/studio/portraits", form), marked.name);
+    take(() => post("/v1/portraits", form), marked.name, marked);
   });
 }
 
-// The portrait of before the page was loaded again.
-export async function again() {
-  const kept = sessionStorage.getItem("portrait");
-  if (!kept) return;
-  try {
-    const { id, face, name } = JSON.parse(kept);
-    shared.portrait = { ...(await json(`/studio/portraits/${id}`)), name };
-    shared.face = Math.min(face, shared.portrait.faces.length);
-    tell("portrait");
-    $("#pick-face").hidden = shared.portrait.faces.length < 2;
-  } catch { sessionStorage.removeItem("portrait"); }
+// -- what was worked on before ------------------------------------------------------------------------------
+
+// Show a portrait that the studio has, and a project on it.
+async function use(portrait, project) {
+  shared.portrait = portrait;
+  shared.face = Math.min(project?.page?.face ?? portrait.largest, portrait.faces.length);
+  tell("portrait");
+  if (project) work.show(project);
+  else work.begin(portrait.name || t("project.unnamed"));
+  showFaces(false);
 }
 
-async function take(request, name, file = null) {
+// The work of before the page was loaded again.
+export async function again() {
+  const found = await work.remembered();
+  if (!found?.portrait) return;
+  try {
+    const portrait = await json(`/v1/portraits/${found.portrait}`).catch(async (error) => {
+      const file = error.status === 404 && await kept(`portrait ${found.portrait}`);
+      if (!file) throw error;
+      return handIn(file);
+    });
+    await use(portrait, found);
+    if (found.unsaved || portrait.id !== found.portrait) work.unsaved();
+  } catch { /* neither the studio nor the browser has it any more */ }
+}
+
+async function handIn(file) {
+  const portrait = await post("/v1/portraits", formOf({ picture: file, name: plain(file.name) }));
+  keep(`portrait ${portrait.id}`, file);
+  return portrait;
+}
+
+// The studio was started anew: what it has lost is handed in again.
+async function handAgain() {
+  if (!shared.portrait) return;
+  try { await json(`/v1/portraits/${shared.portrait.id}`); } catch (error) {
+    const file = error.status === 404 && await kept(`portrait ${shared.portrait.id}`);
+    if (!file) return;
+    try {
+      const portrait = await handIn(file);
+      shared.portrait = { ...portrait, name: shared.portrait.name };
+      work.unsaved();
+    } catch (failed) { sayError(failed); return; }
+  }
+  tell("work");
+}
+
+async function openProject(id) {
+  try {
+    await work.flush();
+    const project = await json(`/v1/projects/${id}`);
+    if (!project.portrait) { toast(t("project.lost")); return; }
+    await use(await json(`/v1/portraits/${project.portrait}`), project);
+    location.hash = project.layers ? "#drive" : "#express";
+  } catch (error) { sayError(error); }
+}
+
+async function bringIn(file) {
+  try {
+    const project = await send("/v1/projects/file", formOf({ file }));
+    await openProject(project.id);
+  } catch (error) { sayError(error); }
+}
+
+const shelf = (id, items) => {
+  $(id).hidden = !items.length;
+  $(`${id} ul`).replaceChildren(...items);
+};
+const tool = (name, label, act) => make("button", { class: "icon", "aria-label": label, title: label, onclick: act }, icon(name));
+const day = (seconds) => new Intl.DateTimeFormat(language, { dateStyle: "short", timeStyle: "short" }).format(1000 * seconds);
+const picture = (portrait) => make("img", { src: portrait ? `/v1/portraits/${portrait}/image?side=256` : "/static/icon.svg", alt: "", loading: "lazy" });
+
+export async function libraries() {
+  let projects, portraits;
+  try { [projects, portraits] = await Promise.all([json("/v1/projects"), json("/v1/portraits")]); } catch { return; }
+  shelf("#projects", projects.map((p) => make("li", {},
+    make("button", { class: "tile", onclick: () => openProject(p.id) }, picture(p.portrait), make("span", {}, make("b", { text: p.name || t("project.unnamed") }), make("small", { text: day(p.changed) }))),
+    make("div", { class: "tools" },
+      tool("pen", t("own.rename", { name: p.name }), async () => {
+        const name = prompt(t("own.name"), p.name)?.trim();
+        if (!name) return;
+        if (p.id === work.project.id) { work.rename(name); await work.flush(); } else {
+          try {
+            const { id, revision, portrait, layers, export: out, page } = await json(`/v1/projects/${p.id}`);
+            await put(`/v1/projects/${id}`, { revision, name, portrait, layers, export: out, page });
+          } catch (error) { sayError(error); }
+        }
+        libraries();
+      }),
+      make("a", { class: "icon", href: `/v1/projects/${p.id}/file`, download: "", "aria-label": t("project.export", { name: p.name }), title: t("project.export", { name: p.name }) }, icon("down")),
+      tool("bin", t("own.remove", { name: p.name }), async () => {
+        if (!confirm(t("project.remove.sure", { name: p.name }))) return;
+        await remove(`/v1/projects/${p.id}`).catch(sayError);
+        libraries();
+      })))));
+  shelf("#portraits", portraits.map((p) => make("li", {},
+    make("button", { class: "tile", onclick: async () => { await work.flush(); await use(p, null); location.hash = "#express"; } }, picture(p.id), make("span", {}, make("b", { text: p.name || t("project.unnamed") }))),
+    make("div", { class: "tools" },
+      tool("pen", t("own.rename", { name: p.name }), async () => {
+        const name = prompt(t("own.name"), p.name)?.trim();
+        if (name) await patch(`/v1/portraits/${p.id}`, { name }).catch(sayError);
+        libraries();
+      }),
+      tool("bin", t("own.remove", { name: p.name }), async () => { await remove(`/v1/portraits/${p.id}`).catch(sayError); forget(`portrait ${p.id}`); libraries(); })))));
+}
+
+async function take(request, name, file = null, url = null) {
   const drop = $("#drop");
   drop.setAttribute("aria-busy", "true");
   document.body.classList.add("waiting");
   const words = $(".drop-words");
-  const before = words.textContent;
-  words.textContent = "Looking for the face…";
+  words.textContent = t("portrait.looking");
   try {
     const portrait = await request();
-    shared.portrait = { ...portrait, name };
-    shared.face = portrait.largest;
+    if (file) keep(`portrait ${portrait.id}`, file);
+    else if (url) fetch(url).then((r) => r.blob()).then((b) => keep(`portrait ${portrait.id}`, new File([b], `${name}.jpg`, { type: b.type })));
     stopShooting();
     $("#marking").hidden = true;
+    await work.flush();
+    shared.portrait = { ...portrait, name: plain(portrait.name || name || "") };
+    shared.face = portrait.largest;
     tell("portrait");
+    work.begin(shared.portrait.name);
     location.hash = "#express";
-    if (portrait.faces.length > 1) showFaces(true);
-    else showFaces(false);
+    showFaces(portrait.faces.length > 1);
   } catch (error) {
+    if (error.name === "AbortError") return;
     sayError(error);
     if (file && /^no face found/i.test(error.message)) mark(file);
   } finally {
-    words.textContent = before;
+    words.textContent = t("portrait.drop");
     drop.removeAttribute("aria-busy");
     document.body.classList.remove("waiting");
   }
@@ -145,13 +253,14 @@ function showFaces(open) {
   svg.toggleAttribute("hidden", !(open && many));
   if (svg.hasAttribute("hidden")) return;
   busyWith("");
-  toast("Several faces are in this picture. Pick the one that should move.");
+  whole();
+  toast(t("faces.pick"));
   for (const face of shared.portrait.faces) {
     const shape = document.createElementNS("http://www.w3.org/2000/svg", "polygon");
     shape.setAttribute("points", face.outline.map((p) => p.join(",")).join(" "));
     shape.setAttribute("role", "button");
     shape.setAttribute("tabindex", "0");
-    shape.setAttribute("aria-label", `Face ${face.number} of ${shared.portrait.faces.length}, from the left`);
+    shape.setAttribute("aria-label", t("faces.one", { number: face.number, all: shared.portrait.faces.length }));
     shape.setAttribute("aria-pressed", face.number === shared.face);
     const pick = () => {
       shared.face = face.number;
@@ -188,14 +297,4 @@ function takePicture() {
   picture.height = video.videoHeight;
   picture.getContext("2d").drawImage(video, 0, 0);
   picture.toBlob((blob) => upload(new File([blob], "camera.jpg", { type: "image/jpeg" })), "image/jpeg", 0.95);
-}
-
-// The expression at the portrait's own size, as a file.
-export async function saveStill(expression) {
-  const response = await ask(`/studio/portraits/${shared.portrait.id}/still?face=${shared.face}`, {
-    method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(expression),
-  });
-  const link = make("a", { href: URL.createObjectURL(await response.blob()), download: "infinex-portrait.png" });
-  link.click();
-  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }

@@ -1,8 +1,9 @@
-// The picture in the middle: a socket that draws expressions and plays performances on it.
+// The picture in the middle: a socket that draws expressions, and scenes of layers at any time.
 
 import { socket } from "./api.js";
-import { shared, on } from "./state.js";
+import { shared, on, tell } from "./state.js";
 import { $, toast } from "./ui.js";
+import { t } from "./words.js";
 
 const canvas = $("#canvas");
 const context = canvas.getContext("2d", { alpha: false });
@@ -10,11 +11,14 @@ const busy = $("#busy");
 
 let line = null; // the open socket
 let ready = false;
-let waiting = null; // the newest message that has not been sent
-let inFlight = false;
+let scene = null; // the document that is to be shown, and whether the socket has it
+let known = false;
+let waiting = null; // the newest picture that has not been asked for
+let inFlight = null; // what the socket has not answered: "scene", "picture"
 let seq = 0;
 let sentAt = 0;
-let playing = null;
+let running = null; // number of the run whose pictures come by themselves
+let begun = 0; // number of the run whose first picture has come
 let retry = 0;
 export const latencies = []; // milliseconds from a change to its picture, the last 200
 
@@ -27,95 +31,118 @@ function resize(width, height) {
   canvas.width = width;
   canvas.height = height;
   $("#frame").style.setProperty("--ratio", width / height);
+  tell("ratio");
 }
 
 export async function paint(data) {
   const bitmap = await createImageBitmap(new Blob([data], { type: "image/jpeg" }));
-  if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) {
-    resize(bitmap.width, bitmap.height);
-  }
+  if (canvas.width !== bitmap.width || canvas.height !== bitmap.height) resize(bitmap.width, bitmap.height);
   context.drawImage(bitmap, 0, 0);
   bitmap.close();
 }
 
-function flush() {
-  if (!ready || inFlight || !waiting) return;
-  const message = waiting;
-  waiting = null;
+function say(message) {
   seq += 1;
-  inFlight = !message.play;
-  sentAt = message.at ?? performance.now();
-  delete message.at;
   line.send(JSON.stringify({ ...message, seq }));
 }
 
-// Show an expression: {units, yaw, pitch, roll, right, down}.
-export function express(expression) {
-  playing = null;
-  waiting = { ...expression, at: performance.now() };
+function flush() {
+  if (!ready || inFlight) return;
+  if (scene && !known) {
+    known = true;
+    inFlight = "scene";
+    say({ layers: scene });
+    return;
+  }
+  if (!waiting) return;
+  const { at, ...message } = waiting;
+  waiting = null;
+  sentAt = at;
+  say(message);
+  if ("run" in message) running = seq;
+  else inFlight = "picture";
+}
+
+function want(message) {
+  running = null;
+  waiting = { ...message, at: performance.now() };
   open();
   flush();
 }
 
-// Play a bundled performance round and round.
-export function play(name) {
-  playing = name;
-  waiting = { play: name };
-  inFlight = false;
-  open();
-  flush();
+// Show an expression alone: {units, yaw, pitch, roll, right, down}.
+export const express = (expression) => want(expression);
+// Layers that combine; null where there are none.
+export function layers(document) {
+  scene = document;
+  known = false;
+  if (scene) { open(); flush(); }
 }
-
-export const isPlaying = () => playing;
+// One picture of the scene, or all of them from a time on.
+export const at = (seconds) => want({ at: seconds });
+export const run = (seconds) => want({ run: seconds });
 
 export function open() {
   if (line || !shared.portrait) return;
   ready = false;
-  inFlight = false;
-  busyWith("Preparing the portrait…");
+  inFlight = null;
+  busyWith(t("stage.preparing"));
   const told = (message) => {
     if (mine !== line) return;
     if (message.ready) {
       ready = true;
       retry = 0;
       busyWith("");
-      flush();
-    } else if (message.error) {
-      inFlight = false;
+    } else if (message.scene) {
+      inFlight = null;
       busyWith("");
-      toast(message.error);
+      tell("scene", message.scene);
+    } else if (message.working) {
+      busyWith(t("stage.reading"));
+      return;
+    } else if ("ended" in message) {
+      if (message.ended === running) { running = null; tell("ran"); }
+    } else if (message.error) {
+      const about = inFlight === "scene" ? "scene" : "picture";
+      inFlight = null;
+      busyWith("");
+      if (about === "scene") tell("scene", { error: message.error });
+      else toast(message.error);
     }
+    flush();
   };
   const shown = async (picture) => {
     if (mine !== line) return;
     const number = new DataView(picture).getUint32(0, true);
+    if (running !== null && number !== running) return;
+    if (number === running && begun !== number) { begun = number; tell("running"); }
     await paint(picture.slice(4));
     if (mine !== line) return;
-    if (!playing && number === seq) {
-      inFlight = false;
+    if (number === seq && inFlight === "picture") {
+      inFlight = null;
       latencies.push(performance.now() - sentAt);
       if (latencies.length > 200) latencies.shift();
     }
     flush();
   };
   const mine = (line = socket("/studio/express", { portrait: shared.portrait.id, face: shared.face }, told, shown));
-  mine.onclose = () => {
+  mine.onclose = (e) => {
     if (mine !== line) return;
     line = null;
-    ready = false;
-    inFlight = false;
+    ready = known = false;
+    inFlight = running = null;
     busyWith("");
-    if (retry++ < 3 && shared.portrait && (waiting || playing)) setTimeout(open, 800 * retry);
+    if (e.code === 1006) tell("silent");
+    if (retry++ < 3 && shared.portrait && waiting && e.code !== 1006) setTimeout(open, 800 * retry);
+    else if (e.reason && waiting) toast(e.reason);
   };
 }
 
 export function close() {
   const old = line;
   line = null;
-  ready = false;
-  waiting = null;
-  inFlight = false;
-  playing = null;
+  ready = known = false;
+  waiting = inFlight = running = null;
   busyWith("");
   old?.close();
 }
@@ -127,12 +154,14 @@ export function showStill() {
     const k = Math.min(1, shared.offer.limits.preview / Math.max(image.naturalWidth, image.naturalHeight));
     resize(Math.max(2, Math.round(image.naturalWidth * k)), Math.max(2, Math.round(image.naturalHeight * k)));
     context.drawImage(image, 0, 0, canvas.width, canvas.height);
+    tell("still");
   };
-  image.src = `/studio/portraits/${shared.portrait.id}/image?side=1280`;
+  image.src = `/v1/portraits/${shared.portrait.id}/image?side=1280`;
 }
 
 on("portrait", () => {
   close();
+  scene = null;
   if (shared.portrait) showStill();
 });
 on("face", close);

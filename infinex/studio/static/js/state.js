@@ -4,6 +4,7 @@ export const shared = {
   offer: null,
   portrait: null, // {id, width, height, faces, largest, name}
   face: 1,
+  view: "portrait",
 };
 
 const listeners = {};

@@ -1,12 +1,14 @@
-// All work of this visitor, in every section: waiting, in the making, done. It comes from the server, so a reload keeps it.
+// All work of this visitor, in every section: waiting, in the making, done. It comes from the studio, so a reload keeps it.
 
-import { ask, cancel, json } from "./api.js";
-import { downloads, resultUrl } from "./job.js";
-import { on, tell } from "./state.js";
-import { $, make, sayError, time } from "./ui.js";
+import { cancel, ended, json, patch, post } from "./api.js";
+import { downloads, present, resultUrl, share, stateOf } from "./exporting.js";
+import { shared, on, tell } from "./state.js";
+import { $, make, sayError } from "./ui.js";
+import { t } from "./words.js";
 
-const OFTEN = 1500, SELDOM = 5000; // ms between looks, while the tray is open or something is being made
-let later = null;
+const AGAIN = 4000; // ms until a broken stream is opened anew
+let jobs = new Map(); // id -> animation
+let stream = null;
 let renaming = null; // id of the one whose name is being written
 let known = "";
 
@@ -14,81 +16,98 @@ export function begin() {
   $("#tray-open").addEventListener("click", () => show($("#tray").hidden));
   $("#tray-close").addEventListener("click", () => show(false));
   document.addEventListener("keydown", (e) => { if (e.key === "Escape" && !$("#tray").hidden && !renaming) show(false); });
-  document.addEventListener("visibilitychange", () => { if (!document.hidden) look(); });
+  document.addEventListener("visibilitychange", () => (document.hidden ? leave() : listen()));
   on("jobs", look);
-  look();
+  on("back", () => { leave(); listen(); });
+  listen();
 }
 
 function show(open) {
   $("#tray").hidden = !open;
   $("#tray-open").setAttribute("aria-expanded", open);
-  if (open) { look(); $("#tray-close").focus(); }
-  else { renaming = null; $("#tray-open").focus(); }
+  if (open) { draw(); $("#tray-close").focus(); } else { renaming = null; $("#tray-open").focus(); }
+}
+
+function leave() {
+  stream?.close();
+  stream = null;
+}
+
+async function listen() {
+  if (stream || document.hidden) return;
+  const mine = (stream = new EventSource("/v1/events"));
+  mine.addEventListener("state", (e) => { const a = JSON.parse(e.data); jobs.set(a.id, a); draw(); });
+  mine.addEventListener("gone", (e) => { jobs.delete(JSON.parse(e.data).id); draw(); });
+  mine.onerror = () => {
+    if (mine !== stream) return;
+    leave();
+    tell("silent");
+    setTimeout(listen, AGAIN);
+  };
+  await look();
 }
 
 async function look() {
-  clearTimeout(later);
-  let jobs;
-  try { jobs = await json("/studio/jobs"); } catch { later = setTimeout(look, SELDOM); return; }
-  const busy = jobs.filter((j) => ["queued", "running"].includes(j.state)).length;
-  $("#tray-count").textContent = busy || "";
-  $("#tray-open").setAttribute("aria-label", busy ? `All work, ${busy} in the making` : "All work");
-  const open = !$("#tray").hidden;
-  if (open) draw(jobs);
-  if ((busy || open) && !document.hidden) later = setTimeout(look, open ? OFTEN : SELDOM);
+  try { jobs = new Map((await json("/v1/animations")).map((a) => [a.id, a])); } catch { return; }
+  draw();
 }
 
-function draw(jobs) {
-  const now = JSON.stringify(jobs);
-  if (now === known || renaming) return;
+const order = () => [...jobs.values()].sort((a, b) => (b.created ?? 0) - (a.created ?? 0));
+
+function draw() {
+  const busy = order().filter((a) => !ended(a)).length;
+  $("#tray-count").textContent = busy || "";
+  $("#tray-open").setAttribute("aria-label", busy ? t("tray.busy", { n: busy }) : t("tray"));
+  if ($("#tray").hidden || renaming) return;
+  const now = JSON.stringify(order());
+  if (now === known) return;
   known = now;
   const focused = document.activeElement?.dataset?.key;
-  $("#tray-none").hidden = jobs.length > 0;
-  $("#tray-list").replaceChildren(...jobs.map(row));
-  if (focused) $(`[data-key="${focused}"]`)?.focus();
+  $("#tray-none").hidden = jobs.size > 0;
+  $("#tray-list").replaceChildren(...order().map(row));
+  if (focused) $(`[data-key="${CSS.escape(focused)}"]`)?.focus();
 }
 
-const named = (job) => job.label || "Animation";
+const titleOf = (a) => a.label || a.name || t("tray.unnamed");
 
-const state = (job) => ({
-  queued: job.position > 1 ? `Waiting, ${job.position - 1} before it` : "Next in the queue",
-  running: `${Math.round(100 * job.progress)} %${job.seconds_left === null ? "" : `, about ${time(job.seconds_left)} left`}`,
-  done: job.result ? `${job.result.duration.toFixed(1)} s, ${job.result.width} × ${job.result.height}` : "",
-  failed: job.message, cancelled: job.message || "Cancelled",
-}[job.state]);
+function lookAt(a) {
+  if (!shared.portrait) { open(resultUrl(a), "_blank", "noopener"); return; }
+  if (!["drive", "express"].includes(shared.view)) location.hash = "#drive";
+  show(false);
+  setTimeout(() => present(a, { sound: true }), 0);
+}
 
-function row(job) {
-  const ended = !["queued", "running"].includes(job.state);
-  const title = job.state === "done"
-    ? make("a", { href: resultUrl(job), target: "_blank", rel: "noopener", text: named(job), "data-key": `${job.id}-open` })
-    : make("span", { text: named(job) });
-  const tools = job.state === "done" ? downloads(job) : make("div", { class: "row" });
-  const gone = async () => { await cancel(job.id).catch(sayError); tell("jobs"); };
-  tools.append(
-    make("button", { class: "button small ghost", text: "Rename", "aria-label": `Rename ${named(job)}`, "data-key": `${job.id}-name`, onclick: () => rename(job, item) }),
-    make("button", { class: "button small ghost", text: ended ? "Remove" : "Stop", "aria-label": `${ended ? "Remove" : "Stop"} ${named(job)}`, "data-key": `${job.id}-gone`, onclick: gone }));
-  const words = make("p", { class: job.state === "failed" ? "error" : "hint", text: state(job) });
-  const picture = job.state === "done"
-    ? make("img", { class: "thumb", src: `/studio/jobs/${job.id}/thumb`, alt: "", loading: "lazy" })
-    : make("span", { class: "thumb" }, job.state === "running" ? make("span", { class: "spinner", "aria-hidden": "true" }) : null);
-  const item = make("li", {}, picture, make("div", { class: "about" }, title, words, tools));
+function row(a) {
+  const over = ended(a), name = titleOf(a);
+  const button = (key, label, act, style = "ghost") => make("button", { class: `button small ${style}`, text: t(key), "aria-label": `${t(key)}: ${label}`, "data-key": `${a.id}-${key}`, onclick: act });
+  const title = a.state === "done" ? make("button", { class: "link", text: name, "data-key": `${a.id}-open`, "aria-label": t("tray.show", { name }), onclick: () => lookAt(a) }) : make("span", { text: name });
+  const gone = async () => { await cancel(a.id).catch(sayError); look(); };
+  const tools = make("div", { class: "row" });
+  if (a.state === "done") {
+    const group = make("div", { class: "row", role: "group", "aria-label": `${t("download")}: ${name}` }, ...downloads(a));
+    tools.append(group, button("share", name, () => share(a)));
+  }
+  if (a.state === "interrupted" || a.state === "failed") tools.append(button("tray.again", name, async () => { await post(`/v1/animations/${a.id}/again`).catch(sayError); look(); }, ""));
+  tools.append(button("rename", name, () => rename(a, item)), button(over ? "remove" : "stop", name, gone));
+  const words = make("p", { class: a.state === "failed" ? "error" : "hint", text: stateOf(a) });
+  const picture = a.state === "done" ? make("img", { class: "thumb", src: `/v1/animations/${a.id}/thumb`, alt: "", loading: "lazy" })
+    : make("span", { class: "thumb" }, a.state === "running" ? make("span", { class: "spinner", "aria-hidden": "true" }) : null);
+  const bar = a.state === "running" ? make("progress", { max: 1, value: a.progress, "aria-label": t("job.progress") }) : null;
+  const item = make("li", {}, picture, make("div", { class: "about" }, title, words, bar, tools));
   return item;
 }
 
-function rename(job, item) {
-  renaming = job.id;
-  const input = make("input", { type: "text", maxlength: 80, value: job.label, "aria-label": "Name of this animation" });
+function rename(a, item) {
+  renaming = a.id;
+  const input = make("input", { type: "text", maxlength: 80, value: titleOf(a), "aria-label": t("tray.name") });
   const end = async (keep) => {
-    if (renaming !== job.id) return;
+    if (renaming !== a.id) return;
     renaming = null;
     known = "";
-    if (keep && input.value.trim() !== job.label) {
-      await ask(`/studio/jobs/${job.id}`, {
-        method: "PATCH", headers: { "Content-Type": "application/json" }, body: JSON.stringify({ label: input.value.trim() }),
-      }).catch(sayError);
-    }
+    const label = input.value.trim();
+    if (keep && label !== a.label) await patch(`/v1/animations/${a.id}`, { label }).catch(sayError);
     await look();
-    $(`[data-key="${job.id}-name"]`)?.focus();
+    $(`[data-key="${a.id}-rename"]`)?.focus();
   };
   input.addEventListener("keydown", (e) => {
     if (e.key === "Enter") end(true);

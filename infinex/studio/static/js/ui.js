@@ -1,5 +1,7 @@
 // Small things every part of the page uses.
 
+import { t } from "./words.js";
+
 export const $ = (selector, root = document) => root.querySelector(selector);
 export const $$ = (selector, root = document) => [...root.querySelectorAll(selector)];
 
@@ -16,13 +18,21 @@ export function make(tag, attributes = {}, ...children) {
   return node;
 }
 
-export function toast(text, seconds = 6) {
-  const box = make("div", { class: "toast", text });
-  $("#toasts").append(box);
-  setTimeout(() => box.remove(), seconds * 1000);
+// One message at a time, so that they do not pile up; it stays while somebody is reading it.
+let leaving = null;
+
+export function toast(text, seconds = Math.max(6, text.length / 12)) {
+  clearTimeout(leaving);
+  const close = make("button", { class: "toast-close", "aria-label": t("close"), text: "×", onclick: () => box.remove() });
+  const box = make("div", { class: "toast" }, make("span", { text }), close);
+  $("#toasts").replaceChildren(box);
+  const later = () => {
+    leaving = setTimeout(() => (box.matches(":hover, :focus-within") ? later() : box.remove()), seconds * 1000);
+  };
+  later();
 }
 
-export const sayError = (error) => toast(error?.message || "Something went wrong.");
+export const sayError = (error) => toast(error?.message || t("error.unknown"));
 
 // The coloured part of a slider, and its number.
 export function dress(input, words) {
@@ -52,13 +62,12 @@ export function drops(node, take) {
 }
 
 export async function camera(constraints) {
-  if (!navigator.mediaDevices?.getUserMedia) throw new Error("This browser gives no camera to pages opened this way; use localhost or https.");
+  if (!navigator.mediaDevices?.getUserMedia) throw new Error(t("camera.insecure"));
   try {
     return await navigator.mediaDevices.getUserMedia(constraints);
   } catch (error) {
     throw new Error(error.name === "NotAllowedError"
-      ? "The camera was not allowed. Allow it in the address bar and try again."
-      : "No camera or microphone was found.");
+      ? t("camera.refused") : error.name === "NotReadableError" ? t("camera.taken") : t("camera.none"));
   }
 }
 
@@ -91,4 +100,19 @@ export function tablist(node, chosen) {
 export function time(seconds) {
   const s = Math.max(1, Math.round(seconds));
   return s < 60 ? `${s} s` : `${Math.floor(s / 60)} min ${String(s % 60).padStart(2, "0")} s`;
+}
+
+export const icon = (name) => {
+  const svg = document.createElementNS("http://www.w3.org/2000/svg", "svg");
+  const use = document.createElementNS("http://www.w3.org/2000/svg", "use");
+  use.setAttribute("href", `/static/icons.svg#${name}`);
+  svg.setAttribute("aria-hidden", "true");
+  svg.append(use);
+  return svg;
+};
+
+export function save(blob, name) {
+  const link = make("a", { href: URL.createObjectURL(blob), download: name });
+  link.click();
+  setTimeout(() => URL.revokeObjectURL(link.href), 10000);
 }

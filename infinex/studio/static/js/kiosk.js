@@ -1,0 +1,85 @@
+// A museum's screen: the stage, large buttons, and back to the beginning when nobody is there.
+
+import { post } from "./api.js";
+import * as live from "./live.js";
+import { shared, on, tell } from "./state.js";
+import { $, $$, make, sayError } from "./ui.js";
+import { named, t } from "./words.js";
+import * as stage from "./stage.js";
+import * as work from "./project.js";
+
+const ALONE = 75_000; // ms without a touch and without a face until it begins anew
+const HOLD = 1500; // ms that the way out is held
+const FEELINGS = ["happy", "sad", "angry", "surprised", "afraid", "disgusted"];
+let alone = null;
+let before = null; // the work that was open
+
+const feel = (name) => {
+  live.stop();
+  for (const b of $$("#kiosk-feelings button")) b.setAttribute("aria-pressed", b.dataset.feeling === name);
+  stage.layers(null);
+  stage.express(name ? { units: shared.offer.emotions[name] } : {});
+};
+
+function touched() {
+  clearTimeout(alone);
+  if (shared.view === "kiosk") alone = setTimeout(reset, ALONE);
+}
+
+async function choose(name, label) {
+  try {
+    const portrait = await post(`/studio/examples/${name}`);
+    shared.portrait = { ...portrait, name: label };
+    shared.face = portrait.largest;
+    tell("portrait");
+    feel(null);
+  } catch (error) { sayError(error); }
+}
+
+async function reset() {
+  live.stop();
+  if (document.fullscreenElement === null && $("#kiosk-full").dataset.used) $("#kiosk-full").hidden = false;
+  feel(null);
+  touched();
+}
+
+export function begin() {
+  for (const e of shared.offer.examples) {
+    $("#kiosk-portraits").append(make("button", { "aria-label": e.label, onclick: () => choose(e.name, e.label) }, make("img", { src: `/static/examples/${e.name}.jpg`, alt: "" })));
+  }
+  for (const name of FEELINGS) $("#kiosk-feelings").append(make("button", { class: "button big", "data-feeling": name, "aria-pressed": "false", text: named("emotion", name, name), onclick: () => feel(name) }));
+  $("#kiosk-live").addEventListener("click", () => (live.running() ? (live.stop(), feel(null)) : live.start()));
+  $("#kiosk-settle").addEventListener("click", live.settle);
+  $("#kiosk-full").addEventListener("click", (e) => { e.currentTarget.dataset.used = "1"; document.documentElement.requestFullscreen?.().catch(() => {}); e.currentTarget.hidden = true; });
+  const out = $("#kiosk-out");
+  let held = null;
+  const leave = () => { if (document.fullscreenElement) document.exitFullscreen(); location.hash = before ? "#express" : "#portrait"; };
+  out.addEventListener("pointerdown", () => { held = setTimeout(leave, HOLD); out.classList.add("held"); });
+  for (const end of ["pointerup", "pointerleave", "pointercancel"]) out.addEventListener(end, () => { clearTimeout(held); out.classList.remove("held"); });
+  out.addEventListener("keydown", (e) => { if (e.key === "Enter" && e.shiftKey) leave(); });
+  for (const event of ["pointerdown", "keydown"]) document.addEventListener(event, touched);
+  on("live", (state) => {
+    $("#kiosk-live").setAttribute("aria-pressed", Boolean(state));
+    $("#kiosk-live").textContent = t(state ? "kiosk.stop" : "kiosk.live");
+    $("#kiosk-settle").hidden = !state;
+    $("#kiosk-words").textContent = state ? t(`live.${state}`) : t("kiosk.words");
+    if (state === "live") touched();
+  });
+  on("view", async (name) => {
+    const here = name === "kiosk";
+    if (here === document.body.classList.contains("kiosk")) return;
+    document.body.classList.toggle("kiosk", here);
+    if (here) {
+      await work.flush();
+      before = shared.portrait && { portrait: shared.portrait, face: shared.face };
+      $("#kiosk-words").textContent = t("kiosk.words");
+      if (!shared.portrait) { const e = shared.offer.examples[0]; await choose(e.name, e.label); } else feel(null);
+      touched();
+    } else {
+      clearTimeout(alone);
+      live.stop();
+      if (before && before.portrait.id !== shared.portrait?.id) { Object.assign(shared, before); tell("portrait"); }
+      tell("work");
+    }
+  });
+}
