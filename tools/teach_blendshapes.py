@@ -43,8 +43,7 @@ SEEN = {
     "right_flow": ("right_flow", 60), "left_flow": ("right_flow", 60), "mouth_flow": ("mouth_flow", 70),
     "face_flow": ("face_flow", 110), "points": ("points", 140), "person": ("person", 13),
 }  # fmt: skip
-ASKED = 2.0  # how much more a full shape counts than one that is absent
-MOST = 2.0  # by which calibration makes answers larger
+MOST = 1.6  # by which calibration makes answers larger
 ALONE, RESTING = 0.4, 0.44  # of the pictures show one shape alone; up to here nothing
 TURN = (7.0, 5.0, 4.0)  # degrees by which a head turns away from its rest
 
@@ -298,7 +297,7 @@ def train(o: argparse.Namespace) -> None:
         for k in range(0, len(given) - BATCH + 1, BATCH):
             i = order[k : k + BATCH]
             found, want = net.head(given[i] + o.noise * torch.randn(BATCH, given.shape[1])), wanted[i]
-            loss = ((ASKED * want + 1) * (found - want) ** 2 + 0.01 * (want == 0) * found.abs()) @ matters
+            loss = ((found - want) ** 2 + 0.01 * (want == 0) * found.abs()) @ matters
             loss = loss.mean() / len(NAMES)
             how.zero_grad()
             loss.backward()

@@ -64,12 +64,13 @@ class Flattened:
         smaller = int(pose.scale * SPAN / SIDE)
         if smaller > 1:  # a large face must not alias
             h, w = image.shape[:2]
-            x0, y0 = (int(np.clip(a.min() - smaller, 0, n - 1)) for a, n in zip(at, (w, h)))
-            part = image[y0 : int(at[1].max()) + 2 * smaller, x0 : int(at[0].max()) + 2 * smaller]
+            x0, y0 = (int(np.clip(a.min() - smaller, 0, max(0, n - 2 * smaller))) for a, n in zip(at, (w, h)))
+            x1, y1 = (int(np.clip(a.max(), c, n)) + 2 * smaller for a, c, n in zip(at, (x0, y0), (w, h)))
+            part = image[y0:y1, x0:x1]
             image = cv2.resize(part, None, fx=1 / smaller, fy=1 / smaller, interpolation=cv2.INTER_AREA)
             at = [(a - c + 0.5) / smaller - 0.5 for a, c in zip(at, (x0, y0))]
-        return np.asarray(cv2.remap(image, *(a.astype(np.float32) for a in at), cv2.INTER_LINEAR, None,
-                                    cv2.BORDER_REPLICATE), np.uint8)  # fmt: skip
+        x, y = (a.astype(np.float32) for a in at)
+        return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE), np.uint8)
 
     def pieces(self, image: RGB, pose: Pose) -> Pieces:
         """How a picture differs from rest, freed of light: right eye and left, mirrored (64, 64), the mouth's light
