@@ -1,7 +1,7 @@
 """Teach the reading of Apple's 52 blendshapes on invented people with exactly known expressions.
 
     python tools/teach_blendshapes.py render MODEL.npz PEOPLE --people 1000
-    python tools/teach_blendshapes.py render MODEL.npz EXAM --first 60000 --people 8 --each 30 --exam
+    python tools/teach_blendshapes.py render MODEL.npz EXAM --first 60000 --people 5 --each 30 --exam
     python tools/teach_blendshapes.py train PEOPLE EXAM
     python tools/teach_blendshapes.py basis MODEL.npz
 
@@ -389,10 +389,10 @@ def main() -> None:
     t = steps.add_parser("train")
     t.add_argument("folder", type=Path)
     t.add_argument("exam", type=Path)
-    t.add_argument("--epochs", type=int, default=60)
+    t.add_argument("--epochs", type=int, default=32)
     t.add_argument("--rate", type=float, default=2e-3)
     t.add_argument("--decay", type=float, default=0.03)
-    t.add_argument("--noise", type=float, default=0.1, help="spread of what is added to what is seen")
+    t.add_argument("--noise", type=float, default=0.15, help="spread of what is added to what is seen")
     t.add_argument("--out", type=Path, default=DATA / "blendshape_reader.onnx")
     t.add_argument("--threads", type=int, default=1)
     t.set_defaults(run=train)
