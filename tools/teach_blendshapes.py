@@ -1,13 +1,16 @@
 """Teach the reading of Apple's 52 blendshapes on invented people with exactly known expressions.
 
-    python tools/teach_blendshapes.py render MODEL.npz FOLDER --people 160
-    python tools/teach_blendshapes.py train FOLDER
+    python tools/teach_blendshapes.py render MODEL.npz PEOPLE --people 1000
+    python tools/teach_blendshapes.py render MODEL.npz EXAM --first 60000 --people 5 --each 30 --exam
+    python tools/teach_blendshapes.py train PEOPLE EXAM
     python tools/teach_blendshapes.py basis MODEL.npz
 
-`render` draws people (`tools/exact_face.py`) at rest and under mixtures of shapes and keeps what the tracker sees of
-them; `train` teaches a small network and writes infinex/face/data/blendshape_reader.npz, with what it finds of people
-held back; `basis` finds where the tracker's 478 points lie on the model, and writes how each shape moves them to
-infinex/face/data/blendshapes.npz. Seeds from 100000 on are for benchmarks and never taught.
+`render` draws people (`tools/exact_face.py`) at rest and under shapes alone and mixed, and keeps pictures and what the
+tracker finds in them; `train` teaches a small network and writes infinex/face/data/blendshape_reader.onnx; what was
+chosen, its calibration among it, was chosen by people of an exam. More people and longer lessons are only numbers:
+`render` goes on where it was left. `basis` finds where the tracker's 478 points lie on the model, and writes how each
+shape moves them to infinex/face/data/blendshapes.npz. Seeds from 60000 on are for exams, from 100000 on for benchmarks,
+and never taught.
 """
 
 from __future__ import annotations
@@ -15,68 +18,85 @@ from __future__ import annotations
 import argparse
 import multiprocessing
 from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
+import cv2
 import numpy as np
-from exact_face import HEAD, Model, Person, mixture
+from exact_face import HEAD, Model, Person, alone, mixture, put
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
 from infinex.face.blendshapes import NAMES, mirrored
 from infinex.face.pose import fit_pose, similarity
-from infinex.face.shape_reader import Network, cut, levelled, looked_at, numbers, plan, read, swapped
-from infinex.face.skin import Skin, face_view
+from infinex.face.shape_reader import INPUTS, Flattened, numbers, settled, swapped
 from infinex.face.tracker import FaceFinder
 
 Array = NDArray[np.float64]
 DATA = Path(__file__).parents[1] / "infinex" / "face" / "data"
 FACE_END = 6706  # vertices of the narrow face
-BATCH = 64
+BATCH = 128
+# What the network looks at: whose directions it has, and how many.
+SEEN = {
+    "right": ("right", 90), "left": ("right", 90), "mouth": ("mouth", 90), "red": ("red", 30), "face": ("face", 60),
+    "right_flow": ("right_flow", 60), "left_flow": ("right_flow", 60), "mouth_flow": ("mouth_flow", 70),
+    "face_flow": ("face_flow", 110), "points": ("points", 140), "person": ("person", 13),
+}  # fmt: skip
+MOST = 1.6  # by which calibration makes answers larger
+ALONE, RESTING = 0.4, 0.44  # of the pictures show one shape alone; up to here nothing
 TURN = (7.0, 5.0, 4.0)  # degrees by which a head turns away from its rest
 
 
 def seen_of(person: Person, wanted: Array, rng: np.random.Generator, finder: FaceFinder) -> dict[str, NDArray] | None:
-    """What is seen of a person at rest and under weights (N, 52); None where the rest is not found."""
-    image, places = person.draw(np.zeros(len(NAMES)))
-    face = places[:HEAD, :2]
-    box = (*face.min(0), *face.max(0))
-    points = finder.mesh(image, box)
-    if points is None:
-        return None
-    pose = fit_pose(top.mean_face(), points)
-    rest = pose.to_head(points)
-    plain = face_view(image, fit_pose(rest, points))
-    skin = Skin(plain, rest)
-    rows: list[tuple[NDArray, ...]] = []
-    for k, w in enumerate(wanted):
-        turn = tuple(rng.normal(0, TURN)) if rng.random() < 0.8 else (0.0, 0.0, 0.0)
-        image, places = person.draw(w, turn, k + 1)
+    """Pictures of a person at rest, first, and under weights (N, 52), as files, with the landmarks that are found in
+    them; None where the rest is not found."""
+    rows: list[tuple[NDArray, NDArray]] = []
+    files: list[NDArray] = []
+    for k, w in enumerate([np.zeros(len(NAMES)), *wanted]):
+        turn = tuple(rng.normal(0, TURN)) if k and rng.random() < 0.8 else (0.0, 0.0, 0.0)
+        image, places = person.draw(w, turn, k)
         face = places[:HEAD, :2]
         seen = finder.mesh(image, (*face.min(0), *face.max(0)))
-        if seen is None:
-            continue
-        pose = fit_pose(rest, seen)
-        view = face_view(image, pose)
-        rows.append((w, pose.to_head(seen) - rest, skin.moved(view), view, pose.angles))
-    w, offsets, moved, views, angles = (np.stack(c) for c in zip(*rows))
-    return {"weights": w.astype(np.float32), "offsets": offsets.astype(np.float32), "skin": moved.astype(np.float16),
-            "views": views, "angles": angles.astype(np.float32), "rest": rest.astype(np.float32),
-            "plain": plain}  # fmt: skip
+        if seen is None and not k:
+            return None
+        if seen is not None:
+            rows.append((w, seen))
+            files.append(person.coded.ravel())
+    weights, points = (np.stack(c) for c in zip(*rows))
+    return {"weights": weights.astype(np.float32), "points": points.astype(np.float32), "files": np.concatenate(files),
+            "ends": np.cumsum([len(f) for f in files])}  # fmt: skip
+
+
+def asked(rng: np.random.Generator, count: int) -> Array:
+    """Weights (count, 52) to draw somebody under: faces as they are, single shapes, many of them full, and rest."""
+    out = np.zeros((count, len(NAMES)))
+    for row in out:
+        kind = rng.random()
+        if kind < ALONE:
+            amount = 1.0 if rng.random() < 0.35 else float(rng.uniform(0.15, 1))
+            put(row, NAMES[int(rng.integers(len(NAMES)))], amount)
+        elif kind > RESTING:
+            row[:] = mixture(rng, 0.0)
+    return out
 
 
 _model: Model | None = None
 
 
-def _one(model: str, folder: str, seed: int, count: int) -> None:
+def _one(model: str, folder: str, seed: int, count: int, exam: bool) -> None:
     global _model
     out = Path(folder) / f"{seed:06d}.npz"
     if out.exists():
         return
     _model = _model or Model(model)
     rng = np.random.default_rng([5, seed])
-    found = seen_of(Person(_model, seed), np.stack([mixture(rng) for _ in range(count)]), rng, FaceFinder())
+    wanted = asked(rng, count)
+    if exam:
+        wanted = np.concatenate([alone((1.0,)), [mixture(rng) for _ in range(count)]])
+    found = seen_of(Person(_model, seed), wanted, rng, FaceFinder())
     if found is not None:
-        np.savez_compressed(out.with_suffix(".part.npz"), **found)
+        np.savez(out.with_suffix(".part.npz"), **found)
         out.with_suffix(".part.npz").rename(out)
 
 
@@ -85,7 +105,8 @@ def render(o: argparse.Namespace) -> None:
     o.folder.mkdir(parents=True, exist_ok=True)
     context = multiprocessing.get_context("spawn")
     with ProcessPoolExecutor(o.jobs, context) as pool:
-        jobs = [pool.submit(_one, str(o.model), str(o.folder), s, o.each) for s in range(o.first, o.first + o.people)]
+        seeds = range(o.first, o.first + o.people)
+        jobs = [pool.submit(_one, str(o.model), str(o.folder), s, o.each, o.exam) for s in seeds]
         for k, job in enumerate(jobs):
             job.result()
             print(f"\r{k + 1} of {len(jobs)} people", end="", flush=True)
@@ -141,92 +162,208 @@ def basis(o: argparse.Namespace) -> None:
 # -- training -------------------------------------------------------------------------------------
 
 
-def gathered(files: list[Path]) -> tuple[NDArray, list[NDArray], NDArray]:
-    """Numbers (N, F), small pictures and weights (N, 52) of people that were rendered."""
-    xs, pictures, ws = [], [], []
-    for file in files:
+@dataclass
+class Shown:
+    """Pictures that were rendered, as the reader sees them: pieces (N, C, H, W), numbers (N, F), weights (N, 52) and
+    whose they are (N,); everybody's first picture is at rest."""
+
+    pieces: list[NDArray]
+    x: NDArray
+    weights: NDArray
+    people: NDArray
+
+    def inputs(self, rows: NDArray) -> list[NDArray]:
+        """`INPUTS` of so many rows."""
+        return [a[rows].astype(np.float32) for a in (*self.pieces, self.x)]
+
+
+def gathered(files: list[Path]) -> Shown:
+    """The people of some files, as the reader sees them."""
+    pieces, people, xs, ws = [], [], [], []
+    for k, file in enumerate(files):
         with np.load(file, allow_pickle=False) as d:
-            rest = d["rest"].astype(np.float64)
-            where = plan(rest)
-            plain = cut(d["plain"], where)
-            xs.append(numbers(d["offsets"], d["skin"].astype(np.float32), rest, d["angles"]).astype(np.float32))
-            pictures.append([levelled(cut(v, where), plain) for v in d["views"]])
-            ws.append(d["weights"])
-    rows = [p for person in pictures for p in person]
-    return np.concatenate(xs), [np.stack(s) for s in zip(*rows)], np.concatenate(ws)
+            points, weights = d["points"].astype(np.float64), d["weights"]
+            images = [cv2.imdecode(f, cv2.IMREAD_COLOR) for f in np.split(d["files"], d["ends"][:-1])]  # as drawn
+        face = fit_pose(top.mean_face(), points[0]).to_head(points[0])
+        flat, poses = Flattened(images[0], points[0], face), [fit_pose(face, p) for p in points]
+        pieces += [[p.astype(np.float16) for p in flat.pieces(i, q)] for i, q in zip(images, poses)]
+        moved = np.stack([p.to_head(q) for p, q in zip(poses, points)]) - face
+        xs.append(numbers(moved, face, np.stack([p.angles for p in poses])).astype(np.float16))
+        ws.append(weights)
+        people += [k] * len(points)
+    stacked = [np.stack(p) for p in zip(*pieces)]
+    return Shown([p.reshape(len(p), -1, *p.shape[-2:]) for p in stacked], np.concatenate(xs), np.concatenate(ws),
+                 np.array(people))  # fmt: skip
 
 
-def train(o: argparse.Namespace) -> None:
-    """Teach the reader; every tenth person is held back and said to be found how well."""
+def looked_at(inputs: list[Any]) -> list[Any]:
+    """Rows (N, F) of `INPUTS`, as tensors: one for every part of `SEEN`."""
+    from torch.nn.functional import avg_pool2d
+
+    right, left, mouth, face, *flows, x = inputs
+    red = avg_pool2d(mouth[:, 1:], 4)
+    parts = [right, left, avg_pool2d(mouth[:, :1], 2), red, avg_pool2d(face, 2), *flows, x[:, :1434], x[:, 1434:]]
+    return [p.flatten(1) for p in parts]
+
+
+def directions(rows: Any, count: int) -> Any:
+    """The (F, count) directions in which rows (N, F) differ most from nothing, brought closer to equal size."""
+    import torch
+
+    _, spread, look = torch.svd_lowrank(rows, count + 10, 3)
+    spread, look = spread[:count] / len(rows) ** 0.5, look[:, :count]
+    return look / (spread**0.7 * spread[0] ** 0.3)
+
+
+def network(seen: Shown) -> Any:
+    """The network: main directions of what is seen, both eyes by the same, then three layers."""
     import torch
     from torch import nn
 
+    rows = np.sort(np.random.default_rng(0).choice(len(seen.weights), min(3000, len(seen.weights)), replace=False))
+    whole = looked_at([torch.tensor(i) for i in seen.inputs(rows)])
+
+    class Net(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            person = whole[-1]
+            self.register_buffer("middle", person.mean(0))
+            self.register_buffer("person", torch.diag(1 / (person.std(0) + 1e-3)))
+            for name, part in zip(SEEN, whole):
+                if name == SEEN[name][0] and name != "person":
+                    self.register_buffer(name, directions(part, SEEN[name][1]).contiguous())
+            n = sum(count for _, count in SEEN.values())
+            self.head = nn.Sequential(
+                nn.Dropout(0.1), nn.Linear(n, 448), nn.SiLU(), nn.Dropout(0.15), nn.Linear(448, 256), nn.SiLU(),
+                nn.Dropout(0.1), nn.Linear(256, len(NAMES)),
+            )  # fmt: skip
+
+        def features(self, inputs: list[torch.Tensor]) -> torch.Tensor:
+            *parts, person = looked_at(inputs)
+            looks = [getattr(self, kind) for kind, _ in SEEN.values()]
+            return torch.cat([p @ look for p, look in zip([*parts, person - self.middle], looks)], 1)
+
+        def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
+            return self.head(self.features(list(inputs)))
+
+    return Net()
+
+
+def features(net: Any, data: Shown) -> tuple[NDArray, NDArray]:
+    """What the last layers see of pictures, and of their mirror images: (N, F) each."""
+    import torch
+
+    out: tuple[list[NDArray], list[NDArray]] = [], []
+    with torch.no_grad():
+        for k in range(0, len(data.weights), 128):
+            given = data.inputs(np.arange(k, min(k + 128, len(data.weights))))
+            for kept, v in zip(out, (given, swapped(given))):
+                kept.append(net.features([torch.tensor(np.ascontiguousarray(g)) for g in v]).numpy())
+    return np.concatenate(out[0]), np.concatenate(out[1])
+
+
+def train(o: argparse.Namespace) -> None:
+    """Teach the reader, calibrate it on the people of the exam, and say how well it reads those."""
+    import torch
+
     torch.manual_seed(0)
     torch.set_num_threads(o.threads)
-    files = sorted(p for p in o.folder.glob("*.npz") if ".part" not in p.name)
-    held = files[::10]
-    x, pictures, w = gathered([f for f in files if f not in held])
-    tx, tpictures, tw = gathered(held)
-    print(f"{len(files) - len(held)} people, {len(x)} pictures; {len(held)} people held back")
-    right, left, mouth = pictures
-    x = np.concatenate([x, swapped(x).astype(np.float32)])
-    pictures = [np.concatenate([right, left]), np.concatenate([left, right]), np.concatenate([mouth, mouth[..., ::-1]])]
-    w = np.concatenate([w, mirrored(w)])
-    middle = np.zeros(x.shape[1], np.float32)
-    middle[-13:-3] = x[:, -13:-3].mean(0)  # at rest nothing has moved
-    look = np.zeros((x.shape[1], 0), np.float32)
-    for a, b, count in ((0, 1434, 120), (1434, 2370, 100), (2370, 2380, 10), (2380, 2383, 3)):
-        columns = np.zeros((x.shape[1], min(count, b - a)), np.float32)
-        columns[a:b] = directions(x[:, a:b] - middle[a:b], count)
-        look = np.concatenate([look, columns], 1)
-    parts: dict[str, NDArray] = {"middle": middle, "look": look}
-    seen = [(x - middle) @ look]
-    for name, count, picture in (("eye", 50, pictures[0]), ("mouth", 70, pictures[2])):
-        rows = looked_at(picture)
-        parts[f"{name}_middle"] = rows.mean(0)
-        parts[f"{name}_look"] = directions((rows - rows.mean(0))[::2], count)
-    for name, picture in zip(("eye", "eye", "mouth"), pictures):
-        seen.append((looked_at(picture) - parts[f"{name}_middle"]) @ parts[f"{name}_look"])
-    given, wanted = torch.tensor(np.concatenate(seen, 1).astype(np.float32)), torch.tensor(w)
-    n, many = given.shape[1], look.shape[1]
-    sizes = {"hidden0": (n, 320), "hidden1": (320, 192), "out": (192, len(NAMES))}
-    net = nn.ModuleDict({k: nn.Linear(*s) for k, s in sizes.items()})
-    drop = nn.Dropout(0.15)
+    data, test = (gathered(sorted(p for p in f.glob("*.npz") if ".part" not in p.name)) for f in (o.folder, o.exam))
+    print(f"{data.people[-1] + 1} people, {len(data.weights)} pictures; exam: {test.people[-1] + 1}, "
+          f"{len(test.weights)}", flush=True)  # fmt: skip
+    net = network(data)
+    given = torch.tensor(np.concatenate(features(net, data)))
+    wanted = torch.tensor(np.concatenate([data.weights, mirrored(data.weights)]))
+    asked_ = [torch.tensor(f) for f in features(net, test)]
+    spread = data.weights.std(0)
+    matters = torch.tensor(spread.mean() / spread)
+    print(f"{given.shape[1]} features", flush=True)
 
-    def seen_by(x: torch.Tensor) -> torch.Tensor:
-        a = drop(nn.functional.silu(net["hidden0"](drop(x))))
-        return net["out"](drop(nn.functional.silu(net["hidden1"](a))))
+    rests = np.flatnonzero(np.diff(test.people, prepend=-1))[test.people]
 
-    steps = o.epochs * (len(x) // BATCH)
-    how = torch.optim.AdamW(net.parameters(), 2e-3, weight_decay=3e-2)
-    slow = torch.optim.lr_scheduler.OneCycleLR(how, 2e-3, steps)
-    rng, shake = np.random.default_rng(0), torch.tensor(look)
+    def answers() -> Array:
+        net.eval()
+        with torch.no_grad():
+            there, back = (net.head(f).numpy() for f in asked_)
+        net.train()
+        out = (there + mirrored(back)) / 2
+        return settled(out - out[rests])
+
+    steps = o.epochs * (len(given) // BATCH)
+    how = torch.optim.AdamW(net.head.parameters(), o.rate, weight_decay=o.decay)
+    slow = torch.optim.lr_scheduler.OneCycleLR(how, o.rate, steps)
     for epoch in range(o.epochs):
-        drop.train()
-        order, total = rng.permutation(len(x)), 0.0
-        for k in range(0, len(x) - BATCH + 1, BATCH):
-            i = torch.tensor(order[k : k + BATCH])
-            tremble = (torch.randn(BATCH, x.shape[1]) * 1.5e-3) @ shake  # IOD
-            s = given[i] + torch.cat([tremble, 0.15 * torch.randn(BATCH, n - many)], 1)
-            found, want = seen_by(s), wanted[i]
-            loss = ((found - want) ** 2).mean() + 0.01 * ((want == 0) * found.abs()).mean()
+        order, total = torch.randperm(len(given)), 0.0
+        for k in range(0, len(given) - BATCH + 1, BATCH):
+            i = order[k : k + BATCH]
+            found, want = net.head(given[i] + o.noise * torch.randn(BATCH, given.shape[1])), wanted[i]
+            loss = ((found - want) ** 2 + 0.01 * (want == 0) * found.abs()) @ matters
+            loss = loss.mean() / len(NAMES)
             how.zero_grad()
             loss.backward()
             how.step()
             slow.step()
             total += float(loss.detach())
-        if epoch % 10 == 9 or epoch == o.epochs - 1:
-            for name in ("hidden0", "hidden1", "out"):
-                layer = net[name]
-                parts[f"{name}_w"] = layer.weight.detach().numpy().T.copy()  # type: ignore[union-attr,operator]
-                parts[f"{name}_b"] = layer.bias.detach().numpy().copy()  # type: ignore[union-attr,operator]
-            made = Network(parts)
-            r = correlations(tw, read(made, tx, tpictures))
-            print(f"epoch {epoch + 1}: loss {total / (len(x) // BATCH):.4f}, held back: median r {np.median(r):.3f}, "
-                  f"{(r >= 0.7).sum()} of 52 from 0.7, {(r >= 0.9).sum()} from 0.9", flush=True)  # fmt: skip
-    print("  ".join(f"{n} {v:.2f}" for n, v in zip(NAMES, r)))
-    path = DATA / "blendshape_reader.npz"
-    np.savez_compressed(path, names=np.array(NAMES), **{k: v.astype(np.float16) for k, v in made.parts.items()})
+        if epoch % 5 == 4 or epoch == o.epochs - 1:
+            print(
+                f"epoch {epoch + 1}: loss {total / (len(given) // BATCH):.4f}; {said(test, answers())[0]}", flush=True
+            )
+    gain = said(test, answers())[2]
+    times = torch.tensor(np.clip(1 / np.maximum(gain, 0.1), 1, MOST).astype(np.float32))
+    with torch.no_grad():
+        net.head[-1].weight *= times[:, None]
+        net.head[-1].bias *= times
+    line, r, gain = said(test, answers())
+    print(f"calibrated: {line}")
+    print("  ".join(f"{m} {a:.2f} ({g:.2f}, x{t:.2f})" for m, a, g, t in zip(NAMES, r, gain, times)))
+    written(net, data.inputs(np.arange(2)), o.out)
+
+
+def said(data: Shown, found: Array) -> tuple[str, Array, Array]:
+    """How well pictures were read, in words; correlation (52,) and gain (52,) over shapes that are full and alone."""
+    single = np.zeros(len(found), bool)
+    for k in range(data.people[-1] + 1):
+        single[np.flatnonzero(data.people == k)[1 : 1 + len(NAMES)]] = True  # so `render --exam` orders them
+    w = data.weights
+    r, many = correlations(w[single], found[single]), correlations(w[~single], found[~single])
+    full = [(w[:, k] == 1) & single for k in range(len(NAMES))]
+    full[NAMES.index("jawOpen")] &= w[:, NAMES.index("mouthClose")] == 0
+    gain = np.array([found[rows, k].mean() for k, rows in enumerate(full)])
+    leak = np.array([np.where(w[rows].any(0), 0, found[rows].mean(0)).max() for rows in full])
+    return (
+        (
+            f"alone {(r >= 0.7).sum()}, {(r >= 0.9).sum()}, {np.median(r):.3f}; mixed {(many >= 0.7).sum()}, "
+            f"{(many >= 0.9).sum()}, {np.median(many):.3f}; gain {np.median(gain):.2f}; leak {(leak <= 0.15).sum()}, "
+            f"{np.median(leak):.2f}"
+        ),
+        r,
+        gain,
+    )
+
+
+def written(net: Any, inputs: list[NDArray], path: Path) -> None:
+    """The network as ONNX, weights at half precision."""
+    import onnx
+    import torch
+    from onnx import TensorProto, helper, numpy_helper
+
+    torch.onnx.export(
+        net.eval(), tuple(torch.tensor(np.ascontiguousarray(i)) for i in inputs), str(path), input_names=list(INPUTS),
+        output_names=["weights"], dynamic_axes={k: {0: "n"} for k in (*INPUTS, "weights")}, opset_version=17,
+        dynamo=False,
+    )  # fmt: skip
+    model = onnx.load(path)
+    casts = []
+    for tensor in list(model.graph.initializer):
+        if tensor.data_type == TensorProto.FLOAT and np.prod(tensor.dims) > 256:
+            half = numpy_helper.from_array(numpy_helper.to_array(tensor).astype(np.float16), tensor.name + "_half")
+            model.graph.initializer.remove(tensor)
+            model.graph.initializer.append(half)
+            casts.append(helper.make_node("Cast", [half.name], [tensor.name], to=TensorProto.FLOAT))
+    for cast in reversed(casts):
+        model.graph.node.insert(0, cast)
+    onnx.checker.check_model(model)
+    onnx.save(model, path)
     print(f"{path.name}: {path.stat().st_size / 1e3:.0f} kB")
 
 
@@ -236,12 +373,6 @@ def correlations(asked: Array, found: Array) -> Array:
     return np.asarray((a * b).sum(0) / np.maximum(np.sqrt((a * a).sum(0) * (b * b).sum(0)), 1e-9))
 
 
-def directions(rows: NDArray, count: int) -> NDArray:
-    """(F, count) the directions in which rows (N, F) differ most, at equal size."""
-    spread, main_ = np.linalg.eigh(rows.T @ rows / len(rows))
-    return np.asarray(main_[:, -count:] / np.sqrt(spread[-count:] + 1e-9), np.float32)
-
-
 def main() -> None:
     """See above."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -249,14 +380,20 @@ def main() -> None:
     r = steps.add_parser("render")
     r.add_argument("model", type=Path)
     r.add_argument("folder", type=Path)
-    r.add_argument("--people", type=int, default=160)
+    r.add_argument("--people", type=int, default=1000)
     r.add_argument("--first", type=int, default=0)
-    r.add_argument("--each", type=int, default=56)
+    r.add_argument("--each", type=int, default=20)
     r.add_argument("--jobs", type=int, default=2)
+    r.add_argument("--exam", action="store_true", help="every shape alone and full, then mixtures")
     r.set_defaults(run=render)
     t = steps.add_parser("train")
     t.add_argument("folder", type=Path)
-    t.add_argument("--epochs", type=int, default=80)
+    t.add_argument("exam", type=Path)
+    t.add_argument("--epochs", type=int, default=32)
+    t.add_argument("--rate", type=float, default=2e-3)
+    t.add_argument("--decay", type=float, default=0.03)
+    t.add_argument("--noise", type=float, default=0.15, help="spread of what is added to what is seen")
+    t.add_argument("--out", type=Path, default=DATA / "blendshape_reader.onnx")
     t.add_argument("--threads", type=int, default=1)
     t.set_defaults(run=train)
     b = steps.add_parser("basis")

@@ -26,7 +26,7 @@ Array = NDArray[np.float64]
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
 
 
-def _session(name: str) -> Any:
+def session(name: str) -> Any:
     """A network of `infinex/face/data`, one for the process: sessions may be run by several threads at once."""
     return _opened(name, os.getpid())  # a fork has a session, but may have it in the middle of another thread's run
 
@@ -123,7 +123,7 @@ class Detector:
 
     def __init__(self, far: bool = False, least: float | None = None) -> None:
         """`least` is the score below which nothing is reported."""
-        self._session = _session("detector-far" if far else "detector-near")
+        self._session = session("detector-far" if far else "detector-near")
         self.size = 192 if far else 128
         self._least = least if least is not None else 0.6 if far else 0.5
         self._anchors = _anchors(self.size, [(4, 1)] if far else [(8, 2), (16, 6)])
@@ -209,7 +209,7 @@ class Mesh:
     """Attention Mesh (Grishchenko et al. 2020): 478 landmarks of the face in a window."""
 
     def __init__(self) -> None:
-        self._session = _session("mesh")
+        self._session = session("mesh")
 
     def __call__(self, image: Image, window: Window) -> tuple[Array, float]:
         """Landmarks (478, 3) in pixels of an RGB picture, and how surely a face is there, 0..1."""
@@ -337,7 +337,7 @@ class Segmenter:
     SIZE = 256
 
     def __init__(self) -> None:
-        self._session = _session("person")
+        self._session = session("person")
 
     def __call__(self, image: Image) -> NDArray[np.float32]:
         """A soft mask (H, W) in 0..1 of an RGB picture (H, W, 3) uint8."""

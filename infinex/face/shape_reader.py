@@ -1,15 +1,11 @@
 """Reading Apple's 52 blendshapes off tracked faces, with a picture of the person at rest to compare with.
 
-A small network sees how landmarks and skin moved from rest, and small pictures of both eyes and of the mouth, then
-and now. It was
-taught on invented people whose shapes are known (`tools/teach_blendshapes.py`); its card is `data/BLENDSHAPES.md`.
+A small network sees how the face's picture differs from the one at rest, both laid over the face at rest so that only
+expressions differ, more closely at eyes and mouth, and how skin and landmarks moved. It was taught on invented people
+whose shapes are known (`tools/teach_blendshapes.py`); its card is `data/BLENDSHAPES.md`.
 """
 
 from __future__ import annotations
-
-from dataclasses import dataclass
-from functools import cache
-from importlib import resources
 
 import cv2
 import numpy as np
@@ -17,116 +13,152 @@ from numpy.typing import NDArray
 
 from infinex.face import topology as top
 from infinex.face.blendshapes import NAMES, mirrored
-from infinex.face.pose import fit_pose
+from infinex.face.networks import session
+from infinex.face.pose import Pose, fit_pose
 from infinex.face.reading import proportions
-from infinex.face.skin import CENTRE, SIZE, SPAN, Skin, face_view
 
 Array = NDArray[np.float64]
-Pixels = NDArray[np.float32]
 RGB = NDArray[np.uint8]
-EYE, MOUTH = ((40, 28), (0.40, 0.28)), ((48, 40), (0.78, 0.65))  # pixels and IOD, width and height
-FAINT = 0.03  # below it, noise
+Pieces = tuple[NDArray, ...]
+NETWORK = "blendshape_reader"
+SIDE, SPAN, MIDDLE = 224, 2.0, (0.0, -0.12)  # of a face laid flat: pixels and IOD to a side, its middle
+GRID = 29  # places to a side at which depth is known
+EYE, MOUTH, FACE = (64, 64), (96, 64), (96, 112)  # pixels of the pieces, width and height; the face at half the size
+LEVEL = 40.0  # of a picture's differences
+BRIGHT = slice(60, 190), slice(60, 164)  # where a flat face is surely face
+CELL = 4  # pixels of a piece in one of its flow
+INPUTS = ("right", "left", "mouth", "face", "right_flow", "left_flow", "mouth_flow", "face_flow", "numbers")
+FAINT = 0.1  # below it, noise and what others leak
 BLOCK = 32  # frames read at a time
 
 
-def plan(points: Array) -> list[NDArray[np.float32]]:
-    """Where the small pictures lie in a `face_view`, of a face at rest (478, 3): right eye, left eye, mouth.
+class Flattened:
+    """A person's face laid flat: where every pixel of it lies in a picture, whatever the head does, and how its skin
+    moved, by dense optical flow from a picture at rest (Kroeger et al., ECCV 2016).
 
-    The left eye is mirrored, so that both run from the outer to the inner corner."""
-    out = []
-    for ids, ((w, h), (across, down)), flip in (
-        (top.RIGHT_EYE, EYE, 1.0), (top.LEFT_EYE, EYE, -1.0), (top.LIPS_INNER + top.LIPS_OUTER, MOUTH, 1.0),
-    ):  # fmt: skip
-        middle = ((points[ids, :2].mean(0) - CENTRE) / SPAN + 0.5) * SIZE - 0.5
-        kx, ky = flip * across * SIZE / SPAN / w, down * SIZE / SPAN / h
-        out.append(np.array([[kx, 0, middle[0] - kx * (w - 1) / 2], [0, ky, middle[1] - ky * (h - 1) / 2]], np.float32))
-    return out
+    A face is no plane: one that turns would slide over a plane's picture by more than an expression moves it."""
+
+    def __init__(self, image: RGB, points: Array, rest: Array) -> None:
+        """A picture (H, W, 3) at rest, landmarks (478, 3) in it, and the face (478, 3) at rest in head coordinates."""
+        places = np.linspace(-SPAN / 2, SPAN / 2, GRID)
+        x, y = np.meshgrid(places + MIDDLE[0], places + MIDDLE[1])
+        p = rest[: top.SURFACE]
+        near = 1 / (((np.stack([x, y], -1)[:, :, None] - p[None, None, :, :2]) ** 2).sum(3) + 6e-3) ** 2
+        depth = (near @ p[:, 2]) / near.sum(2)
+        step = (GRID - 1) * (np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE
+        at = np.meshgrid(step, step)
+        self._z = cv2.remap(depth.astype(np.float32), *at, cv2.INTER_LINEAR)
+        across = SPAN * ((np.arange(SIDE, dtype=np.float32) + 0.5) / SIDE - 0.5)
+        self._x, self._y = across[None] + np.float32(MIDDLE[0]), across[:, None] + np.float32(MIDDLE[1])
+        self._corners = [
+            _corner(rest[top.RIGHT_EYE], EYE, -0.08), _corner(rest[top.LEFT_EYE], EYE, -0.08),
+            _corner(rest[top.LIPS_INNER + top.LIPS_OUTER], MOUTH, 0.03),
+        ]  # fmt: skip
+        self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
+        self._rest = _freed(self.seen(image, fit_pose(rest, points)))
+
+    def seen(self, image: RGB, pose: Pose) -> RGB:
+        """The face of a picture (H, W, 3) in which the head is at `pose`: (SIDE, SIDE, 3)."""
+        step = (pose.scale * pose.rotation).astype(np.float32)
+        at = [step[k, 0] * self._x + step[k, 1] * self._y + step[k, 2] * self._z + pose.translation[k] for k in (0, 1)]
+        smaller = int(pose.scale * SPAN / SIDE)
+        if smaller > 1:  # a large face must not alias
+            h, w = image.shape[:2]
+            x0, y0 = (int(np.clip(a.min() - smaller, 0, max(0, n - 2 * smaller))) for a, n in zip(at, (w, h)))
+            x1, y1 = (int(np.clip(a.max(), c, n)) + 2 * smaller for a, c, n in zip(at, (x0, y0), (w, h)))
+            part = image[y0:y1, x0:x1]
+            image = cv2.resize(part, None, fx=1 / smaller, fy=1 / smaller, interpolation=cv2.INTER_AREA)
+            at = [(a - c + 0.5) / smaller - 0.5 for a, c in zip(at, (x0, y0))]
+        x, y = (a.astype(np.float32) for a in at)
+        return np.asarray(cv2.remap(image, x, y, cv2.INTER_LINEAR, None, cv2.BORDER_REPLICATE), np.uint8)
+
+    def pieces(self, image: RGB, pose: Pose) -> Pieces:
+        """How a picture differs from rest, freed of light: right eye and left, mirrored (64, 64), the mouth's light
+        and redness (2, 64, 96) and the whole face at half the size (112, 96); then how the skin of each moved,
+        (2, H / 4, W / 4) pixels right and down."""
+        rest, rest_red, rest_bright = self._rest
+        even, red, bright = _freed(self.seen(image, pose))
+        flow = self._flow.calc(rest, even, None)  # type: ignore[call-overload]
+        right, left, mouth = ((slice(y, y + h), slice(x, x + w)) for x, y, w, h in self._corners)
+        light = (even.astype(np.float32) - rest) / LEVEL
+        redness = (red * (rest_bright / bright) - rest_red) / LEVEL
+        redness -= redness[BRIGHT].mean()  # a film's colours drift
+        small = cv2.resize(light, (SIDE // 2, SIDE // 2), interpolation=cv2.INTER_AREA)
+        edge = (SIDE // 2 - FACE[0]) // 2
+        moved = [_coarse(flow[part], CELL) for part in (right, left, mouth)]
+        return (light[right], light[left][:, ::-1], np.stack([light[mouth], redness[mouth]]), small[:, edge:-edge],
+                moved[0], moved[1][..., ::-1] * np.array([-1, 1], np.float32)[:, None, None], moved[2],
+                _coarse(flow[:, 2 * edge : -2 * edge], 2 * CELL))  # fmt: skip
 
 
-def cut(view: NDArray[np.uint8], where: list[NDArray[np.float32]]) -> list[Pixels]:
-    """The small pictures of a `face_view`: (28, 40) of each eye and (40, 48) of the mouth."""
-    sizes = (EYE[0], EYE[0], MOUTH[0])
-    return [
-        cv2.warpAffine(
-            view, m, s, flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP, borderMode=cv2.BORDER_REPLICATE
-        ).astype(np.float32)
-        for m, s in zip(where, sizes)
-    ]
+def _freed(flat: RGB) -> tuple[NDArray[np.uint8], NDArray[np.float32], float]:
+    """Lightness freed of light and contrast, redness of a picture (H, W, 3), (H, W) each, and how bright it is."""
+    grey = cv2.cvtColor(flat, cv2.COLOR_RGB2GRAY)
+    return _evened(grey), flat[..., 0].astype(np.float32) - flat[..., 1], float(grey[BRIGHT].mean()) + 1
 
 
-def levelled(now: list[Pixels], rest: list[Pixels]) -> list[Pixels]:
-    """Small pictures now and at rest, (2, H, W) each, at the light and contrast of rest."""
-    return [
-        np.stack([(n - r.mean()) / (r.std() + 8), (r - r.mean()) / (r.std() + 8)]).astype(np.float32)
-        for n, r in zip(now, rest)
-    ]
+def _evened(grey: NDArray[np.uint8]) -> NDArray[np.uint8]:
+    """A picture (H, W) freed of light and contrast."""
+    out = grey.astype(np.float32)
+    out -= cv2.blur(out, (33, 33))
+    spread = np.sqrt(np.maximum(cv2.blur(out * out, (49, 49)), 0))  # sums run on and round below nothing
+    return np.clip(128 + 40 * out / (spread + 3), 0, 255).astype(np.uint8)
 
 
-def numbers(offsets: Array, skin: Array, rest: Array, angles: Array) -> Array:
-    """What is seen beside the pictures, (T, 2383): displacements of landmarks (T, 478, 3) and skin (T, 468, 2), the
-    proportions of the face at rest (478, 3) and how the head is turned (T, 3), degrees."""
+def _coarse(flow: NDArray[np.float32], cell: int) -> NDArray[np.float32]:
+    """Means (2, H / cell, W / cell) of a flow (H, W, 2)."""
+    h, w = flow.shape[:2]
+    return np.ascontiguousarray(
+        cv2.resize(flow, (w // cell, h // cell), interpolation=cv2.INTER_AREA).transpose(2, 0, 1), np.float32
+    )
+
+
+def _corner(points: Array, size: tuple[int, int], lower: float) -> tuple[int, int, int, int]:
+    """Where a piece about points (N, 3), so many IOD `lower`, lies in a flat face: x, y, width and height."""
+    middle = (points.min(0) + points.max(0))[:2] / 2 + [0, lower]
+    place = ((middle - MIDDLE) / SPAN + 0.5) * SIDE - np.array(size) / 2
+    x, y = np.clip(np.round(place), 0, SIDE - np.array(size)).astype(int)
+    return int(x), int(y), *size
+
+
+def numbers(offsets: Array, rest: Array, angles: Array) -> Array:
+    """What is seen beside the pictures, (T, 1447): displacements of landmarks (T, 478, 3) from rest, the proportions
+    of the face at rest (478, 3) and how the head is turned (T, 3), degrees."""
     n = len(offsets)
     own = np.repeat(proportions(rest[None, : top.SURFACE, :2].reshape(1, -1)), n, 0)
-    return np.concatenate([np.asarray(offsets).reshape(n, -1), np.asarray(skin).reshape(n, -1), own, angles / 90], 1)
+    return np.concatenate([np.asarray(offsets).reshape(n, -1) * 10, own, angles / 90], 1)
 
 
-@dataclass(frozen=True)
-class Network:
-    """The reader's weights; see `tools/teach_blendshapes.py` for how they come about."""
-
-    parts: dict[str, Array]
-
-    def __call__(self, x: Array, pictures: list[Pixels]) -> Array:
-        """Weights (T, 52) of `numbers` (T, F) and small pictures (T, 2, H, W): right eye, left eye, mouth."""
-        p = self.parts
-        seen = [(x - p["middle"]) @ p["look"]]
-        for name, picture in zip(("eye", "eye", "mouth"), pictures):
-            seen.append((looked_at(picture) - p[f"{name}_middle"]) @ p[f"{name}_look"])
-        out = np.concatenate(seen, 1)
-        for k in (0, 1):
-            out = out @ p[f"hidden{k}_w"] + p[f"hidden{k}_b"]
-            out = out / (1 + np.exp(-np.clip(out, -60, 60)))  # SiLU
-        return np.asarray(out @ p["out_w"] + p["out_b"])
-
-
-def looked_at(pictures: Pixels) -> Pixels:
-    """Small pictures now and at rest (T, 2, H, W) as rows: how they are, and how they differ."""
-    now, rest = pictures[:, 0], pictures[:, 1]
-    return np.concatenate([now.reshape(len(now), -1), (now - rest).reshape(len(now), -1)], 1)
-
-
-@cache
-def network() -> Network:
-    """The reader that comes along."""
-    path = resources.files("infinex.face").joinpath("data/blendshape_reader.npz")
-    with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-        if tuple(str(n) for n in data["names"]) != NAMES:
-            raise ValueError("blendshape_reader.npz was made for other shapes; run tools/teach_blendshapes.py train")
-        return Network({k: data[k].astype(np.float32) for k in data.files if k != "names"})
-
-
-def swapped(x: Array) -> Array:
-    """`numbers` (T, F) of the mirrored face."""
+def swapped(inputs: list[NDArray]) -> list[NDArray]:
+    """`INPUTS` of the mirrored face."""
+    right, left, mouth, face, right_flow, left_flow, mouth_flow, face_flow, x = inputs
     n, order = len(x), top.mirror()
     irises = np.concatenate([np.arange(473, 478), np.arange(468, 473)])
     # The four rim points of an iris: what is on its right is on its left in the mirror.
     irises = irises[[0, 3, 2, 1, 4, 5, 8, 7, 6, 9]]
     whole = np.concatenate([order[: top.SURFACE], irises])
-    a = x[:, : 478 * 3].reshape(n, 478, 3)[:, whole] * [-1, 1, 1]
-    b = x[:, 478 * 3 : 478 * 3 + 936].reshape(n, 468, 2)[:, order[: top.SURFACE]] * [-1, 1]
-    rest = x[:, 478 * 3 + 936 :].copy()
+    a = x[:, : 478 * 3].reshape(n, 478, 3)[:, whole] * np.array([-1, 1, 1], x.dtype)
+    rest = x[:, 478 * 3 :].copy()
     rest[:, -3] *= -1
     rest[:, -1] *= -1
-    return np.concatenate([a.reshape(n, -1), b.reshape(n, -1), rest], 1)
+    other = np.array([-1, 1], np.float32)[:, None, None]
+    flows = [left_flow, right_flow, *(f[..., ::-1] * other for f in (mouth_flow, face_flow))]
+    return [left, right, mouth[..., ::-1], face[..., ::-1], *flows, np.concatenate([a.reshape(n, -1), rest], 1)]
 
 
-def read(net: Network, x: Array, pictures: list[Pixels]) -> Array:
-    """Weights (T, 52) in 0..1, of a face and its mirror image alike."""
-    right, left, mouth = pictures
-    there = net(x, pictures)
-    back = net(swapped(x), [left, right, mouth[..., ::-1]])
-    found = (there + mirrored(back)) / 2
-    return np.clip((found - FAINT) / (1 - FAINT), 0, 1)
+def read(inputs: list[NDArray]) -> Array:
+    """What the network says (T, 52) of `INPUTS`, of a face and its mirror image alike."""
+    network = session(NETWORK)
+
+    def seen(given: list[NDArray]) -> Array:
+        return np.asarray(network.run(None, dict(zip(INPUTS, map(np.ascontiguousarray, given))))[0])
+
+    return np.asarray((seen(inputs) + mirrored(seen(swapped(inputs)))) / 2)
+
+
+def settled(found: Array) -> Array:
+    """Weights (T, 52) in 0..1 of what the network says, without noise."""
+    return np.asarray(np.clip((found - FAINT) / (1 - FAINT), 0, 1))
 
 
 class ShapeReader:
@@ -135,33 +167,31 @@ class ShapeReader:
     def __init__(self, image: RGB, points: Array, rest: Array) -> None:
         """A picture (H, W, 3) of the person at rest, with landmarks (478, 3) in pixels, and the face (478, 3) at
         rest."""
-        self._rest = rest
-        view = face_view(image, fit_pose(rest, points))
-        self._skin, self._where = Skin(view, rest), plan(rest)
-        self._plain = cut(view, self._where)
-        self._last = np.zeros((top.SURFACE, 2)), self._plain, np.zeros(3)
-        self._waiting: list[tuple[Array, Array, list[Pixels], Array]] = []
+        self._rest, self._face = rest, Flattened(image, points, rest)
+        pose = fit_pose(rest, points)
+        self._last = self._face.pieces(image, pose), pose.angles
+        self._waiting: list[tuple[Array, Pieces, Array]] = []
         self._read: list[Array] = []
+        self._zero = self._said([(np.zeros_like(rest), *self._last)])  # whoever is at rest shows nothing
 
     def add(self, image: RGB | None, points: Array | None, offsets: Array) -> None:
         """One more picture; `offsets` (478, 3) are its displacements from rest. A lost face (None) is as it was."""
         if image is not None and points is not None:
             pose = fit_pose(self._rest, points)
-            view = face_view(image, pose)
-            self._last = self._skin.moved(view), cut(view, self._where), pose.angles
-        moved, pictures, angles = self._last
-        self._waiting.append((offsets, moved, pictures, angles))
+            self._last = self._face.pieces(image, pose), pose.angles
+        self._waiting.append((offsets, *self._last))
         if len(self._waiting) == BLOCK:
             self._flush()
 
+    def _said(self, seen: list[tuple[Array, Pieces, Array]]) -> Array:
+        offsets, pieces, angles = zip(*seen)
+        x = numbers(np.stack(offsets), self._rest, np.stack(angles)).astype(np.float32)
+        return read([*(np.stack(p).reshape(len(seen), -1, *p[0].shape[-2:]) for p in zip(*pieces)), x])
+
     def _flush(self) -> None:
-        if not self._waiting:
-            return
-        offsets, moved, pictures, angles = zip(*self._waiting)
-        x = numbers(np.stack(offsets), np.stack(moved), self._rest, np.stack(angles))
-        small = [np.stack(s) for s in zip(*(levelled(p, self._plain) for p in pictures))]
-        self._read.append(read(network(), x, small))
-        self._waiting = []
+        if self._waiting:
+            self._read.append(settled(self._said(self._waiting) - self._zero))
+            self._waiting = []
 
     def shapes(self) -> Array:
         """Weights (T, 52) of the pictures added since the last call."""
