@@ -120,8 +120,8 @@ class Job:
         return self.folder / ("result.png.zip" if self.format == "png" else f"result.{self.format}")
 
 
-KEPT = ("id", "owner", "format", "label", "kind", "name", "portrait", "batch", "clear", "shared", "callback", "created", "state",
-        "message", "summary", "ended")  # fmt: skip
+KEPT = ("id", "owner", "format", "label", "kind", "name", "portrait", "batch", "clear", "shared", "callback", "created",
+        "state", "message", "summary", "ended")  # fmt: skip
 
 
 class _Worker:
