@@ -213,6 +213,9 @@ async def _scene_of(
     length, _, _ = await studio.look(
         scenes.length_of, scene, lambda name: kept / name, studio.settings, studio.verdicts, watch, engine
     )
+    captions = await studio.look(scenes.captions_of, scene)
+    if captions is not None:
+        captions.write_captions(job.folder / CAPTIONS)
     return document, length
 
 
