@@ -44,7 +44,10 @@ async def problem(request: Request, error: Exception) -> JSONResponse:
 def _methods(request: Request) -> set[str]:
     """What may be asked of a path, over all the routes it has."""
     out: set[str] = set()
-    for path, operations in request.app.openapi().get("paths", {}).items():
+    paths = request.app.openapi().get("paths", {})
+    if request.url.path in paths:  # not what a path with a name in its place would take
+        return {method.upper() for method in paths[request.url.path]}
+    for path, operations in paths.items():
         if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)), request.url.path):
             out |= {method.upper() for method in operations}
     for route in request.app.routes:
