@@ -17,6 +17,7 @@ import time
 import urllib.request
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -93,8 +94,7 @@ def scrub(address: str, cookie: str, portrait: dict[str, Any], seconds: float) -
 def spent(process: subprocess.Popen[str]) -> float:
     """Seconds of processor time that the server has used; 0 where the system does not tell."""
     try:
-        with open(f"/proc/{process.pid}/stat") as file:
-            fields = file.read().rsplit(")", 1)[1].split()
+        fields = Path(f"/proc/{process.pid}/stat").read_text().rsplit(")", 1)[1].split()
     except OSError:
         return 0.0
     return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
