@@ -16,7 +16,7 @@ import numpy as np
 
 from infinex.drivers.contract import Drive, Driver
 from infinex.drivers.layers import Layer, Scene, named, parse_document, read_scene
-from infinex.drivers.mixing import Mixer, Times, Track, laid_out, reader_at
+from infinex.drivers.mixing import Mixer, Times, Track, eased_round, laid_out, reader_at
 from infinex.drivers.motion import load_motion
 from infinex.drivers.units import parse_timeline, rest_face
 from infinex.engine import find_engine
@@ -198,24 +198,32 @@ class Performances:
     def of(self, layer: Layer, name: str, scene: Scene, path: Path | None, over: bool, watch: Watch) -> Motion:
         """A layer's performance, from its own beginning to its own end. Raises InputError, GoneError."""
         key = _key(layer, path) + str(over and layer.kind in ("voice", "words"))
+        if layer.loop:
+            once = self.of(replace(layer, loop=False), name, scene, path, over, watch)
+            return self._kept(key + "loop", lambda: eased_round(once))
+        return self._kept(key, lambda: self._read(layer, name, scene, path, over, watch))
+
+    def _kept(self, key: str, make: Callable[[], Motion]) -> Motion:
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
                 return self._known[key]
-        options = Options(refine=find_engine("mesh").system.measures)
-        opened = open_layer(layer, name, scene, options, lambda _: path or Path(), over)
-        try:
-            opened.driver.settle()
-            motion = Motion.collect(
-                _watched(opened.driver, watch, path or Path(name)), opened.driver.rest, float(opened.driver.fps)
-            )
-        finally:
-            opened.driver.close()
+        motion = make()
         with self._lock:
             self._known[key] = motion
             while len(self._known) > 1 and sum(map(len, self._known.values())) > MEMORY:
                 self._known.popitem(last=False)
         return motion
+
+    def _read(self, layer: Layer, name: str, scene: Scene, path: Path | None, over: bool, watch: Watch) -> Motion:
+        options = Options(refine=find_engine("mesh").system.measures)
+        opened = open_layer(layer, name, scene, options, lambda _: path or Path(), over)
+        try:
+            opened.driver.settle()
+            moves = _watched(opened.driver, watch, path or Path(name))
+            return Motion.collect(moves, opened.driver.rest, float(opened.driver.fps))
+        finally:
+            opened.driver.close()
 
 
 def _key(layer: Layer, path: Path | None) -> str:
@@ -253,6 +261,6 @@ def playable(
     if duration > longest + 1:
         raise InputError(f"layers: the scene lasts {duration:.0f} s; the limit here is {longest:.0f} s")
     rest = next((m.rest for m, layer in zip(motions, scene.layers) if layer.kind == "performance"), rest_face())
-    tracks = [Track(layer, t, m.rest, reader_at(m, layer.loop)) for layer, t, m in zip(scene.layers, times, motions)]
+    tracks = [Track(layer, t, m.rest, reader_at(m)) for layer, t, m in zip(scene.layers, times, motions)]
     fps = scene.fps or next((m.fps for m, e in zip(motions, scene.layers) if e.file is not None), USUAL)
     return Playable(rest, tracks, Mixer(rest), duration, fps, times, seconds)

@@ -38,9 +38,9 @@ async def express(socket: WebSocket) -> None:
     await visit(socket, "previews", full, _express)
 
 
-async def _express(socket: WebSocket, portrait: Portrait, number: int) -> None:
+async def _express(socket: WebSocket, portrait: Portrait, number: int, side: int) -> None:
     studio = studio_of(socket)
-    preview: Preview = await studio.draw(studio.library.preview, portrait, number)
+    preview: Preview = await studio.draw(studio.library.preview, portrait, number, side)
     h, w = preview.image.shape[:2]
     await socket.send_json({"ready": True, "width": w, "height": h})
     playing: tuple[Any, float, int] | None = None
@@ -154,10 +154,10 @@ async def live(socket: WebSocket) -> None:
     await visit(socket, "lives", "Somebody else is live just now; please come back in a moment.", _live)
 
 
-async def _live(socket: WebSocket, portrait: Portrait, number: int) -> None:
+async def _live(socket: WebSocket, portrait: Portrait, number: int, side: int) -> None:
     studio = studio_of(socket)
     driven: Live
-    with contextlib.closing(await studio.draw(_new_live, portrait, number, studio.settings.preview)) as driven:
+    with contextlib.closing(await studio.draw(_new_live, portrait, number, side)) as driven:
         await socket.send_json({"ready": True})
         state = ""
         with contextlib.closing(Latest(socket, "bytes")) as latest:
