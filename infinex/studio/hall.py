@@ -70,7 +70,7 @@ class Studio:
             for what in ("performance", "expression", "project")
         }
         self.uploads = Uploads(settings.keep, self.folder)
-        self.repeats = Repeats(settings.keep)
+        self.repeats = Repeats(settings.keep, self.folder / "repeats.jsonl")
         self.performances = scenes.Performances()
         self.closing = threading.Event()
         self.queue.on_end = self._ended

@@ -24,6 +24,7 @@ from infinex.studio import jobs
 from infinex.studio.app import create_app
 from infinex.studio.settings import Settings
 
+KEY = {"Idempotency-Key": "wink"}
 LAYERS = {
     "layers": [
         {"kind": "performance", "motion": "smile"},
@@ -154,6 +155,7 @@ def test_work_lasts_over_a_restart(made: None, settings: Settings, small: Path) 
             "/v1/animations", data={"portrait": portrait["id"], "motion": "smile", "label": "first"}
         ).json()
         followed(page, done["id"])
+        once = page.post("/v1/animations", data={"portrait": portrait["id"], "motion": "wink"}, headers=KEY).json()
         going = page.post("/v1/animations", data={"portrait": portrait["id"], "motion": "nod", "strength": "2"}).json()
         project = page.post(
             "/v1/projects", json={"name": "Lesson", "portrait": portrait["id"], "layers": LAYERS}
@@ -170,6 +172,8 @@ def test_work_lasts_over_a_restart(made: None, settings: Settings, small: Path) 
         assert again[going["id"]]["state"] == "interrupted" and "again" in again[going["id"]]["message"]
         assert page.get(f"/v1/animations/{done['id']}/result").content == b"made"
         said(page.post(f"/v1/animations/{done['id']}/again"), 409)
+        replayed = page.post("/v1/animations", data={"portrait": portrait["id"], "motion": "wink"}, headers=KEY)
+        assert replayed.json()["id"] == once["id"] and replayed.headers["idempotent-replayed"] == "true"
         assert page.post(f"/v1/animations/{going['id']}/again").json()["state"] in ("queued", "running")
         assert page.get(f"/v1/portraits/{portrait['id']}").json() == portrait
         assert page.get(f"/v1/portraits/{portrait['id']}/image?side=64").status_code == 200
