@@ -284,7 +284,9 @@ def test_a_scene_is_seen_at_any_time(page: Any, small: Path) -> None:
         socket.send_json({"seq": 2, "layers": {"layers": [{"kind": "performance", "file": "a.mp4"}]}})
         assert "Layer 1" in socket.receive_json()["error"]
         socket.send_json({"seq": 3, "layers": LAYERS})
-        scene = socket.receive_json()["scene"]
+        while "scene" not in (answer := socket.receive_json()):
+            assert "working" in answer
+        scene = answer["scene"]
         assert scene["seq"] == 3 and len(scene["layers"]) == 2
         pictures = []
         for seq, at in ((4, 0.0), (5, scene["duration"]), (6, 0.0)):  # in any order
