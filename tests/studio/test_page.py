@@ -63,7 +63,7 @@ def camera(performance: Path) -> Path:
 @pytest.fixture(scope="module")
 def address() -> Iterator[str]:
     """A studio of its own, started by the command."""
-    command = [sys.executable, "-m", "infinex.cli", "studio", "--port", "0", "--no-browser", "--folder", "none"]
+    command = [sys.executable, "-m", "infinex.cli", "studio", "--port", "0", "--no-browser"]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()
