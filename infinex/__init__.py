@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from infinex.engine import Source
     from infinex.errors import InfinexError, InputError
     from infinex.jobs.animate import animate, render
+    from infinex.jobs.layers import open_layers
     from infinex.jobs.open import open_driver, open_said
     from infinex.jobs.source import load_source
     from infinex.jobs.track import track
@@ -33,13 +34,13 @@ _HOMES = {
     "Drive": "drivers.contract", "Editor": "editing", "InfinexError": "errors", "InputError": "errors",
     "Motion": "motion", "Options": "options", "Rest": "motion", "Source": "engine", "animate": "jobs.animate",
     "edit": "editing", "load_motion": "drivers.motion", "load_source": "jobs.source", "open_driver": "jobs.open",
-    "open_said": "jobs.open", "parse_timeline": "drivers.units", "parse_units": "drivers.units",
-    "render": "jobs.animate", "timeline_motion": "drivers.units", "track": "jobs.track",
+    "open_layers": "jobs.layers", "open_said": "jobs.open", "parse_timeline": "drivers.units",
+    "parse_units": "drivers.units", "render": "jobs.animate", "timeline_motion": "drivers.units", "track": "jobs.track",
 }  # fmt: skip
 
 __all__ = ["Drive", "Editor", "InfinexError", "InputError", "Motion", "Options", "Rest", "Source", "__version__",
-           "animate", "edit", "load_motion", "load_source", "open_driver", "open_said", "parse_timeline", "parse_units",
-           "render", "timeline_motion", "track"]  # fmt: skip
+           "animate", "edit", "load_motion", "load_source", "open_driver", "open_layers", "open_said", "parse_timeline",
+           "parse_units", "render", "timeline_motion", "track"]  # fmt: skip
 
 
 def __getattr__(name: str) -> Any:

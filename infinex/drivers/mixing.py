@@ -273,21 +273,20 @@ def _one_shot(driver: Driver) -> Iterator[Drive]:
         yield replace(drive, image=None, points=None) if cut else drive
 
 
-def reader_at(motion: Motion, loop: bool) -> Callable[[], Reader]:
-    """The same of a performance that is in memory: times may come in any order."""
-    if loop:
-        eased = Motion.collect(
-            (d.move for d in looped((Drive(m) for m in motion), motion.fps)), motion.rest, motion.fps
-        )
-        motion = eased
+def eased_round(motion: Motion) -> Motion:
+    """A performance whose end runs into its beginning."""
+    return Motion.collect((d.move for d in looped((Drive(m) for m in motion), motion.fps)), motion.rest, motion.fps)
+
+
+def reader_at(motion: Motion) -> Callable[[], Reader]:
+    """A performance in memory as `reader_of` a driver: times may come in any order."""
 
     def at(time: float) -> Drive:
         x = min(max(time * motion.fps, 0.0), len(motion) - 1.0)
         i = int(x + 1e-6)
         j = min(i + 1, len(motion) - 1)
         f = min(max(x - i, 0.0), 1.0)
-        move = motion.at(i) if f < 1e-6 else blended(motion.at(i), motion.at(j), f)
-        return Drive(move)
+        return Drive(motion.at(i) if f < 1e-6 else blended(motion.at(i), motion.at(j), f))
 
     return lambda: at
 
@@ -393,4 +392,15 @@ class LayeredDriver(Driver):
             yield Drive(move) if seen is None else Drive(move, seen.image, seen.points)
 
 
-__all__ = ["EVER", "LayeredDriver", "Mixer", "Times", "Track", "laid_out", "own_length", "reader_at", "reader_of"]
+__all__ = [
+    "EVER",
+    "LayeredDriver",
+    "Mixer",
+    "Times",
+    "Track",
+    "eased_round",
+    "laid_out",
+    "own_length",
+    "reader_at",
+    "reader_of",
+]

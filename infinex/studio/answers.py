@@ -17,6 +17,7 @@ from infinex.studio.hall import Studio
 from infinex.studio.place import is_full
 
 FULL = "There is no room for this here: the disk, or what the studio may keep on it, is full. Delete some of your work."
+BARE = {404: "There is nothing at this address.", 405: "This cannot be asked of this address."}
 log = logging.getLogger("infinex.studio")
 
 
@@ -32,7 +33,8 @@ async def problem(request: Request, error: Exception) -> JSONResponse:
         headers = dict(error.headers or {})
         if error.status_code == 405:
             headers["Allow"] = ", ".join(sorted(_methods(request)))
-        return JSONResponse({"detail": str(error.detail)}, error.status_code, headers=headers)
+        words = BARE.get(error.status_code, "") if str(error.detail) in ("Not Found", "Method Not Allowed") else ""
+        return JSONResponse({"detail": words or str(error.detail)}, error.status_code, headers=headers)
     name = secrets.token_hex(4)
     log.error("error %s at %s %s", name, request.method, request.url.path, exc_info=error)
     words = "Something went wrong here, not with your request. The studio's log says what."
@@ -42,7 +44,10 @@ async def problem(request: Request, error: Exception) -> JSONResponse:
 def _methods(request: Request) -> set[str]:
     """What may be asked of a path, over all the routes it has."""
     out: set[str] = set()
-    for path, operations in request.app.openapi().get("paths", {}).items():
+    paths = request.app.openapi().get("paths", {})
+    if request.url.path in paths:  # not what a path with a name in its place would take
+        return {method.upper() for method in paths[request.url.path]}
+    for path, operations in paths.items():
         if re.fullmatch(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(path)), request.url.path):
             out |= {method.upper() for method in operations}
     for route in request.app.routes:

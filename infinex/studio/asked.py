@@ -151,11 +151,11 @@ async def task_of(
     if source is not None:
         path = await studio.keep_file(source, job.folder / "source", "portrait")
         if box is not None and box.strip():
-            size, faces = await studio.look(checks.look_in_box, path, box, s)
+            size, faces = await studio.look_at(path, checks.look_in_box, path, box, s)
             options["face"], options["box"] = "largest", checks.parse_box(box, size)
         else:
-            size, faces, whole = await studio.look(
-                studio.verdicts.of, path, "source", lambda p: checks.look_at_source(p, s, watch)
+            size, faces, whole = await studio.look_at(
+                path, studio.verdicts.of, path, "source", lambda p: checks.look_at_source(p, s, watch)
             )
         if not faces and options["panel"]:
             raise InputError("the panel needs a still picture as portrait")
@@ -213,6 +213,9 @@ async def _scene_of(
     length, _, _ = await studio.look(
         scenes.length_of, scene, lambda name: kept / name, studio.settings, studio.verdicts, watch, engine
     )
+    captions = await studio.look(scenes.captions_of, scene)
+    if captions is not None:
+        captions.write_captions(job.folder / CAPTIONS)
     return document, length
 
 

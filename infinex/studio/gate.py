@@ -39,6 +39,8 @@ HEADERS = (
 )
 
 
+JSON = 32 << 20  # bytes of a request that is JSON
+TOO_LARGE = "That is too large; at most {} MB can be sent at once."
 ASKING = """<!doctype html>
 <html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width">
 <title>Infinex studio</title>
@@ -137,7 +139,7 @@ class Gate:
             await self._app(scope, receive, send)
             return
         bare = scope["method"] in ("GET", "HEAD", "DELETE", "OPTIONS")
-        await self._app(scope, self._limited(receive, bare), _with_headers(send))
+        await self._app(scope, self._limited(receive, bare, self._most(scope)), _with_headers(send))
 
     def _refused(self, scope: Scope, cookies: dict[str, str], linked: bool) -> tuple[int, str] | None:
         """Status and words where a request is not let in; a link to one result asks for no token."""
@@ -157,12 +159,17 @@ class Gate:
                 given = _basic(words[6:])
             if not any(hmac.compare_digest(g.encode(), token.encode()) for g in given):
                 return 401, "This studio asks for its token: open the address it printed, or send it as Bearer."
-        length = _header(scope, b"content-length")
-        if scope["type"] == "http" and length is not None and length.isdigit() and int(length) > self._settings.upload:
-            return 413, f"That is too large; at most {self._settings.upload >> 20} MB can be sent at once."
+        length, most = _header(scope, b"content-length"), self._most(scope)
+        if scope["type"] == "http" and length is not None and length.isdigit() and int(length) > most:
+            return 413, TOO_LARGE.format(most >> 20)
         return None
 
-    def _limited(self, receive: Receive, whole: bool) -> Receive:
+    def _most(self, scope: Scope) -> int:
+        """Bytes that a body may have: JSON lies in memory, forms do not."""
+        kind = _header(scope, b"content-type") or ""
+        return min(JSON, self._settings.upload) if "json" in kind.lower() else self._settings.upload
+
+    def _limited(self, receive: Receive, whole: bool, most: int) -> Receive:
         """`receive` with an end to large bodies and to those that do not come; `whole`: there is none to wait for."""
         seen, begun = 0, time.monotonic()
 
@@ -179,10 +186,8 @@ class Gate:
                 whole = not message.get("more_body", False)
             if message["type"] == "http.request":
                 seen += len(message.get("body", b""))
-                if seen > self._settings.upload:
-                    raise HTTPException(
-                        413, f"That is too large; at most {self._settings.upload >> 20} MB can be sent at once."
-                    )
+                if seen > most:
+                    raise HTTPException(413, TOO_LARGE.format(most >> 20))
             return message
 
         return counted

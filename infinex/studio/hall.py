@@ -17,6 +17,7 @@ from fastapi import Request, UploadFile, WebSocket
 from starlette.exceptions import HTTPException
 
 from infinex.errors import InputError
+from infinex.media.image import header_size
 from infinex.studio import calls, checks, scenes
 from infinex.studio.checks import friendly, safe_name
 from infinex.studio.forms import Animation, Made
@@ -35,6 +36,7 @@ from infinex.studio.worker import CAPTIONS
 T = TypeVar("T")
 GONE = "There is no such animation; it may have been removed after its time."
 HERE = 0.5  # seconds between looks whether a client is still there
+SMALL = 4_000_000  # pixels, and bytes, of a picture that is looked over in a moment
 HOST = 8  # visitors' rates that one address may use up, since anybody can call a session their own
 
 
@@ -68,7 +70,7 @@ class Studio:
             for what in ("performance", "expression", "project")
         }
         self.uploads = Uploads(settings.keep, self.folder)
-        self.repeats = Repeats(settings.keep)
+        self.repeats = Repeats(settings.keep, self.folder / "repeats.jsonl")
         self.performances = scenes.Performances()
         self.closing = threading.Event()
         self.queue.on_end = self._ended
@@ -76,6 +78,9 @@ class Studio:
         self.rate, self.hosts = Rate(settings.rate), Rate(HOST * settings.rate)
         self.engines = Engines()
         self.looking = ThreadPoolExecutor(4, thread_name_prefix="infinex-look")
+        self.glancing = ThreadPoolExecutor(
+            2, thread_name_prefix="infinex-glance"
+        )  # small files wait behind no large one
         self.making = ThreadPoolExecutor(2, thread_name_prefix="infinex-make")  # other formats of results
         self.drawing = ThreadPoolExecutor(max(2, settings.previews), thread_name_prefix="infinex-draw")
         self.visits = {"previews": Places(settings.previews), "lives": Places(settings.lives)}
@@ -89,7 +94,7 @@ class Studio:
         """Stop all work; what is not to last is removed."""
         self.closing.set()
         self.queue.close()
-        for pool in (self.looking, self.making):
+        for pool in (self.looking, self.glancing, self.making):
             pool.shutdown(wait=False, cancel_futures=True)
         self.drawing.shutdown(wait=False, cancel_futures=True)
         self.place.close()
@@ -114,6 +119,11 @@ class Studio:
     async def look(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run a check in a thread."""
         return await asyncio.get_running_loop().run_in_executor(self.looking, functools.partial(work, *args))
+
+    async def look_at(self, path: Path, work: Callable[..., Any], *args: Any) -> Any:
+        """Run a check of a file in a thread: a small picture's at once, whatever else is looked at."""
+        pool = self.glancing if small_picture(path) else self.looking
+        return await asyncio.get_running_loop().run_in_executor(pool, functools.partial(work, *args))
 
     async def make(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run the making of another format in a thread."""
@@ -164,6 +174,12 @@ class Studio:
             created=round(job.created, 3), kind=job.kind, name=job.name, portrait=job.portrait, batch=job.batch,
             result=made,
         )  # fmt: skip
+
+
+def small_picture(path: Path) -> bool:
+    """Whether a file is a picture that is looked over in a moment, by what its header says."""
+    size = header_size(path)
+    return size is not None and size[0] * size[1] <= SMALL and path.stat().st_size <= SMALL
 
 
 def studio_of(request: Request | WebSocket) -> Studio:

@@ -51,6 +51,7 @@ class Job:
     name: str = ""  # says what is inside, fit for a file
     portrait: str | None = None  # the id of one of the library
     batch: str | None = None
+    clear: bool = False  # its result is transparent
     shared: str = ""  # the secret of a link to its result
     callback: str | None = None  # the address that is told of its end
     created: float = field(default_factory=time.time)
@@ -119,8 +120,8 @@ class Job:
         return self.folder / ("result.png.zip" if self.format == "png" else f"result.{self.format}")
 
 
-KEPT = ("id", "owner", "format", "label", "kind", "name", "portrait", "batch", "shared", "callback", "created", "state",
-        "message", "summary", "ended")  # fmt: skip
+KEPT = ("id", "owner", "format", "label", "kind", "name", "portrait", "batch", "clear", "shared", "callback", "created",
+        "state", "message", "summary", "ended")  # fmt: skip
 
 
 class _Worker:

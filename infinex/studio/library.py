@@ -115,7 +115,7 @@ class Library:
         self.folder = folder / "portraits"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._portraits: OrderedDict[str, Portrait] = OrderedDict()
-        self._previews: OrderedDict[tuple[str, int], Preview] = OrderedDict()
+        self._previews: OrderedDict[tuple[str, int, int], Preview] = OrderedDict()
         self._lock = threading.Lock()
         found = []
         for one in self.folder.iterdir():
@@ -179,15 +179,16 @@ class Library:
             raise InputError(f"there is no face {number} in this picture")
         return portrait.faces[number - 1]
 
-    def preview(self, portrait: Portrait, number: int) -> Preview:
-        """The portrait, small and ready to move; made once and kept while it is in use."""
+    def preview(self, portrait: Portrait, number: int, side: int | None = None) -> Preview:
+        """The portrait, its longer side `side` pixels, ready to move; made once and kept while it is in use."""
+        side = side or self._settings.preview
         face = self.face(portrait, number)
-        key = portrait.id, number
+        key = portrait.id, number, side
         with self._lock:
             if key in self._previews:
                 self._previews.move_to_end(key)
                 return self._previews[key]
-        source = shrunk(read_image(portrait.path), face, self._settings.preview)
+        source = shrunk(read_image(portrait.path), face, side)
         with LOOKING:
             preview = Preview(source)
         with self._lock:

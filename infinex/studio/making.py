@@ -86,7 +86,7 @@ async def make(request: Request, fields: Mapping[str, Any], batch: str | None = 
             job = studio.queue.new(request.state.session)
             try:
                 job.format, job.label, job.batch, job.callback = g["format"], g["label"], batch, g["callback"]
-                job.kind, job.portrait = named[0], g["portrait"]
+                job.kind, job.portrait, job.clear = named[0], g["portrait"], options["background"] == "none"
                 files = task_of(studio, request, job, g, script, options, length, watch)
                 task, work = await while_there(request, watch, files)
                 studio.queue.pace.check(work, g["format"], s)

@@ -186,7 +186,7 @@ def offer(settings: Settings, engines: Engines) -> dict[str, Any]:
         "voices": voices() if speaks() else [],
         "limits": {
             "upload": settings.upload, "duration": settings.duration, "text": settings.text,
-            "preview": settings.preview, "queue": settings.queue,
+            "preview": settings.preview, "sharpest": settings.sharpest, "queue": settings.queue,
         },
         "crops": list(CROPS),
         "formats": FORMATS,

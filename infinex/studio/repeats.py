@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import json
 import threading
 import time
 from collections import OrderedDict
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
 from fastapi import Request
@@ -20,17 +23,30 @@ KEY = "idempotency-key"
 class Claim:
     """What became of a key; `name` is set by whoever makes something of the request."""
 
-    def __init__(self, print_: str) -> None:
-        self.print, self.name, self.time = print_, "", time.time()
+    def __init__(self, print_: str, name: str = "", when: float | None = None) -> None:
+        self.print, self.name, self.time = print_, name, time.time() if when is None else when
 
 
 class Repeats:
-    """The keys of a while, by visitor and address."""
+    """The keys of a while, by visitor and address; a line of `path` for each, so that they outlast a restart."""
 
-    def __init__(self, keep: float, most: int = 10_000) -> None:
-        self._keep, self._most = keep, most
+    def __init__(self, keep: float, path: Path, most: int = 10_000) -> None:
+        self._keep, self._most, self._path = keep, most, path
         self._known: OrderedDict[tuple[str, str, str], Claim] = OrderedDict()
         self._lock = threading.Lock()
+        if path.exists():
+            for line in path.read_text("utf-8", "replace").splitlines()[-most:]:
+                with contextlib.suppress(ValueError, TypeError):  # half a line, of a studio that was killed
+                    who, where, key, print_, name, when = json.loads(line)
+                    if time.time() - float(when) < keep:
+                        self._known[str(who), str(where), str(key)] = Claim(str(print_), str(name), float(when))
+            path.unlink()
+            for place, claim in self._known.items():
+                self._write(place, claim)
+
+    def _write(self, place: tuple[str, str, str], claim: Claim) -> None:
+        with self._path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps([*place, claim.print, claim.name, claim.time]) + "\n")
 
     @contextmanager
     def claimed(self, request: Request, print_: str) -> Iterator[Claim]:
@@ -58,12 +74,16 @@ class Repeats:
                     raise HTTPException(409, "The first request with this Idempotency-Key has not been answered yet.")
             else:
                 claim = self._known[place] = Claim(print_)
+        before = claim.name
         try:
             yield claim
         except BaseException:
             if not claim.name:
                 self.forget(claim)
             raise
+        if claim.name != before:
+            with self._lock, contextlib.suppress(OSError):  # of a full disk: known until the studio ends
+                self._write(place, claim)
 
     def forget(self, claim: Claim) -> None:
         """Free a key, since what was made of it is not there any more."""

@@ -7,28 +7,32 @@ import json
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from infinex.drivers.contract import Drive
+import numpy as np
+
+from infinex.drivers.contract import Drive, Driver
 from infinex.drivers.layers import Layer, Scene, named, parse_document, read_scene
-from infinex.drivers.mixing import Mixer, Times, Track, laid_out, reader_at
+from infinex.drivers.mixing import Mixer, Times, Track, eased_round, laid_out, reader_at
 from infinex.drivers.motion import load_motion
 from infinex.drivers.units import parse_timeline, rest_face
 from infinex.engine import find_engine
 from infinex.errors import InfinexError, InputError
 from infinex.jobs.layers import USUAL, open_layer
-from infinex.motion import Motion, Rest
+from infinex.motion import Motion, Move, Rest
 from infinex.options import Options
 from infinex.studio.checks import Verdicts, Watch, look_at_driving, look_at_sound
 from infinex.studio.cost import Length
+from infinex.studio.saying import spoken
 from infinex.studio.settings import Settings
+from infinex.voices.say import Span, Spoken
 
 ASSET = "asset"
 Asset = Callable[[str], Path]  # the file of a performance of the library, by its id
-MEMORY = 24  # performances that previews keep in memory
+MEMORY = 30_000  # frames of performances that previews keep, 7 kB each
 
 
 def document_of(data: Any) -> dict[str, Any]:
@@ -108,8 +112,6 @@ def _own(layer: Layer, found: Callable[[str], Path], settings: Settings, verdict
             return verdicts.of(path, "speech", lambda p: look_at_sound(p, settings, watch))
         return verdicts.of(path, "driving", lambda p: look_at_driving(p, settings, watch))
     if layer.say is not None:
-        from infinex.studio.saying import spoken
-
         return Length(spoken(layer.say, layer.voice, layer.voice_speed, layer.voice_pitch).seconds)
     if layer.text is not None:
         from infinex.drivers.text import read_text
@@ -135,6 +137,26 @@ def copied(files: list[Path], folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     for i, path in enumerate(files):
         shutil.copyfile(path, folder / f"{i + 1}-{path.name}")
+
+
+def captions_of(scene: Scene) -> Spoken | None:
+    """What a scene's voices say, when it is heard in it; None where none says a text."""
+    lines: list[Span] = []
+    first: Spoken | None = None
+    for layer in scene.layers:
+        if layer.say is None or layer.loop:
+            continue
+        said = spoken(layer.say, layer.voice, layer.voice_speed, layer.voice_pitch)
+        first = first or said
+        last = said.seconds if layer.end is None else layer.end
+        if layer.length is not None:
+            last = min(last, layer.start + layer.length * layer.speed)
+        for line in said.lines:
+            a, b = max(line.start, layer.start), min(line.end, last)
+            if b > a:
+                at = [layer.at + (t - layer.start) / layer.speed for t in (a, b)]
+                lines.append(Span(at[0], at[1], line.text))
+    return None if first is None else replace(first, lines=tuple(sorted(lines, key=lambda s: s.start)))
 
 
 # -- previews -------------------------------------------------------------------------------------
@@ -173,30 +195,35 @@ class Performances:
         self._known: OrderedDict[str, Motion] = OrderedDict()
         self._lock = threading.Lock()
 
-    def known(self, layer: Layer, path: Path | None) -> bool:
-        """Whether a layer's performance is there already."""
-        with self._lock:
-            return _key(layer, path) in self._known
-
-    def of(self, layer: Layer, name: str, scene: Scene, path: Path | None, over: bool) -> Motion:
-        """A layer's performance, from its own beginning to its own end. Raises InputError."""
+    def of(self, layer: Layer, name: str, scene: Scene, path: Path | None, over: bool, watch: Watch) -> Motion:
+        """A layer's performance, from its own beginning to its own end. Raises InputError, GoneError."""
         key = _key(layer, path) + str(over and layer.kind in ("voice", "words"))
+        if layer.loop:
+            once = self.of(replace(layer, loop=False), name, scene, path, over, watch)
+            return self._kept(key + "loop", lambda: eased_round(once))
+        return self._kept(key, lambda: self._read(layer, name, scene, path, over, watch))
+
+    def _kept(self, key: str, make: Callable[[], Motion]) -> Motion:
         with self._lock:
             if key in self._known:
                 self._known.move_to_end(key)
                 return self._known[key]
+        motion = make()
+        with self._lock:
+            self._known[key] = motion
+            while len(self._known) > 1 and sum(map(len, self._known.values())) > MEMORY:
+                self._known.popitem(last=False)
+        return motion
+
+    def _read(self, layer: Layer, name: str, scene: Scene, path: Path | None, over: bool, watch: Watch) -> Motion:
         options = Options(refine=find_engine("mesh").system.measures)
         opened = open_layer(layer, name, scene, options, lambda _: path or Path(), over)
         try:
             opened.driver.settle()
-            motion = Motion.collect((d.move for d in opened.driver), opened.driver.rest, float(opened.driver.fps))
+            moves = _watched(opened.driver, watch, path or Path(name))
+            return Motion.collect(moves, opened.driver.rest, float(opened.driver.fps))
         finally:
             opened.driver.close()
-        with self._lock:
-            self._known[key] = motion
-            while len(self._known) > MEMORY:
-                self._known.popitem(last=False)
-        return motion
 
 
 def _key(layer: Layer, path: Path | None) -> str:
@@ -207,8 +234,17 @@ def _key(layer: Layer, path: Path | None) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-def playable(scene: Scene, paths: Mapping[str, Path], performances: Performances, longest: float) -> Playable:
-    """A scene made ready to be seen at any time. Raises InputError."""
+def _watched(driver: Driver, watch: Watch, path: Path) -> Iterator[Move]:
+    for drive in driver:
+        watch(path)
+        yield replace(drive.move, offsets=drive.move.offsets.astype(np.float32))
+
+
+def playable(
+    scene: Scene, paths: Mapping[str, Path], performances: Performances, longest: float, watch: Watch
+) -> Playable:
+    """A scene made ready to be seen at any time. Raises InputError, and GoneError where nobody waits for it."""
+    watch.begin()
     motions: list[Motion] = []
     filmed = False
     for layer, name in zip(scene.layers, scene.names):
@@ -218,13 +254,13 @@ def playable(scene: Scene, paths: Mapping[str, Path], performances: Performances
                 _bundled(layer.motion)
             except InfinexError as error:
                 raise named(error, name) from None
-        motions.append(performances.of(layer, name, scene, path, filmed))
+        motions.append(performances.of(layer, name, scene, path, filmed, watch))
         filmed = filmed or (layer.kind == "performance" and layer.file is not None)
     seconds = [m.duration for m in motions]
     times, duration = laid_out(scene.layers, seconds, scene.duration)
     if duration > longest + 1:
         raise InputError(f"layers: the scene lasts {duration:.0f} s; the limit here is {longest:.0f} s")
     rest = next((m.rest for m, layer in zip(motions, scene.layers) if layer.kind == "performance"), rest_face())
-    tracks = [Track(layer, t, m.rest, reader_at(m, layer.loop)) for layer, t, m in zip(scene.layers, times, motions)]
+    tracks = [Track(layer, t, m.rest, reader_at(m)) for layer, t, m in zip(scene.layers, times, motions)]
     fps = scene.fps or next((m.fps for m, e in zip(motions, scene.layers) if e.file is not None), USUAL)
     return Playable(rest, tracks, Mixer(rest), duration, fps, times, seconds)

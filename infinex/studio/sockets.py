@@ -79,9 +79,9 @@ async def visit(
     socket: WebSocket,
     kind: Literal["previews", "lives"],
     full: str,
-    serve: Callable[[WebSocket, Portrait, int], Awaitable[None]],
+    serve: Callable[[WebSocket, Portrait, int, int], Awaitable[None]],
 ) -> None:
-    """Take a page's socket and serve it the portrait and the face it names, while places of this kind last.
+    """Take a page's socket and serve it the portrait, the face and the size it names, while places of this kind last.
 
     A page that comes when none is left is told `full`; one that goes away ends the visit without an error."""
     begun = await _begin(socket)
@@ -100,7 +100,7 @@ async def visit(
         places.taken -= 1
 
 
-async def _begin(socket: WebSocket) -> tuple[Portrait, int] | None:
+async def _begin(socket: WebSocket) -> tuple[Portrait, int, int] | None:
     """Take a page's socket and the portrait it names first."""
     studio = studio_of(socket)
     await socket.accept()
@@ -111,7 +111,10 @@ async def _begin(socket: WebSocket) -> tuple[Portrait, int] | None:
         if not isinstance(number, int):
             raise InputError("face is a number")
         studio.library.face(portrait, number)
-        return portrait, number
+        side = hello.get("side", studio.settings.preview)
+        if isinstance(side, bool) or not isinstance(side, int) or side < 64:
+            raise InputError("side is a number of pixels, from 64")
+        return portrait, number, min(side, studio.settings.sharpest)
     except (InfinexError, HTTPException) as error:
         text = friendly(error) if isinstance(error, InfinexError) else str(error.detail)
         await close(socket, text)

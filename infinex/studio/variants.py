@@ -39,6 +39,10 @@ def variant(job: Job, wanted: str, watch: checks.Watch) -> Path:
         if path.exists():
             return path
         watch(job.output)
+        if job.clear:
+            raise InputError(
+                f"a transparent result is not made into another format; ask for {wanted} with the animation"
+            )
         if job.format == "png":
             raise InputError("PNG frames are not made into another format; ask for that with the animation")
         from infinex.media.provenance import inspect

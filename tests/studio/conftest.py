@@ -38,6 +38,14 @@ def client() -> Iterator[Any]:
         yield one
 
 
+@pytest.fixture(autouse=True)
+def no_other_engines(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Studios of single tests look for no engine but the mesh: that costs each a process that loads PyTorch."""
+    from infinex.studio.offer import Engines
+
+    monkeypatch.setattr(Engines, "_try", lambda self: self._done.set())
+
+
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     """Jobs begin and never end, and no process is started for them."""

@@ -272,7 +272,8 @@ def test_names_of_files_do_no_harm(client: Any, small: Path) -> None:
         if answer.status_code == 202:
             done_with(client, answer)
     folder = client.app.state.studio.folder
-    assert {p.name for p in folder.iterdir()} <= {"jobs", "portraits"}
+    kinds = {"jobs", "portraits", "performances", "expressions", "projects", "uploads"}
+    assert {p.name for p in folder.iterdir()} <= kinds | {"studio.lock"}
 
 
 def test_too_large_uploads_are_refused_before_they_are_read(small: Path, endless: None) -> None:
@@ -296,7 +297,7 @@ def test_visitors_do_not_see_each_other(client: Any, small: Path) -> None:
         portrait = one.post("/studio/portraits", files={"picture": ("me.png", small.read_bytes())}).json()
         assert len(portrait["faces"]) == 1 and portrait["width"] == 210
         assert one.get(f"/studio/portraits/{portrait['id']}/image").headers["content-type"] == "image/jpeg"
-        assert other.get(f"/studio/portraits/{portrait['id']}/image").status_code == 422
+        assert other.get(f"/studio/portraits/{portrait['id']}/image").status_code == 404
         data = {"portrait": portrait["id"], "motion": "wink", **SHORT}
         friendly(other.post("/v1/animations", data=data))
         job = one.post("/v1/animations", data=data).json()

@@ -51,7 +51,7 @@ def test_answers_are_what_the_specification_says(address: str) -> None:
     # What is valid by the form need not be a picture, so that it is accepted is not checked.
     command = [sys.executable, "-m", "schemathesis.cli", "run", f"{address}/openapi.json", "--max-examples", "60",
                "--exclude-checks", "positive_data_acceptance", "--request-timeout", "600", "--generation-deterministic",
-               "--no-color"]  # fmt: skip
+               "--no-color", "-H", "X-Infinex-Session: " + "s" * 24, "--exclude-path", "/v1/events"]  # fmt: skip
     done = subprocess.run(command, capture_output=True, text=True, timeout=1500, check=False)
     assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
 

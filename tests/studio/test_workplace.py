@@ -4,8 +4,10 @@ pretend."""
 from __future__ import annotations
 
 import base64
+import http.server
 import io
 import json
+import threading
 import time
 import zipfile
 from collections.abc import Iterator
@@ -22,6 +24,7 @@ from infinex.studio import jobs
 from infinex.studio.app import create_app
 from infinex.studio.settings import Settings
 
+KEY = {"Idempotency-Key": "wink"}
 LAYERS = {
     "layers": [
         {"kind": "performance", "motion": "smile"},
@@ -152,6 +155,7 @@ def test_work_lasts_over_a_restart(made: None, settings: Settings, small: Path) 
             "/v1/animations", data={"portrait": portrait["id"], "motion": "smile", "label": "first"}
         ).json()
         followed(page, done["id"])
+        once = page.post("/v1/animations", data={"portrait": portrait["id"], "motion": "wink"}, headers=KEY).json()
         going = page.post("/v1/animations", data={"portrait": portrait["id"], "motion": "nod", "strength": "2"}).json()
         project = page.post(
             "/v1/projects", json={"name": "Lesson", "portrait": portrait["id"], "layers": LAYERS}
@@ -168,6 +172,8 @@ def test_work_lasts_over_a_restart(made: None, settings: Settings, small: Path) 
         assert again[going["id"]]["state"] == "interrupted" and "again" in again[going["id"]]["message"]
         assert page.get(f"/v1/animations/{done['id']}/result").content == b"made"
         said(page.post(f"/v1/animations/{done['id']}/again"), 409)
+        replayed = page.post("/v1/animations", data={"portrait": portrait["id"], "motion": "wink"}, headers=KEY)
+        assert replayed.json()["id"] == once["id"] and replayed.headers["idempotent-replayed"] == "true"
         assert page.post(f"/v1/animations/{going['id']}/again").json()["state"] in ("queued", "running")
         assert page.get(f"/v1/portraits/{portrait['id']}").json() == portrait
         assert page.get(f"/v1/portraits/{portrait['id']}/image?side=64").status_code == 200
@@ -278,7 +284,9 @@ def test_a_scene_is_seen_at_any_time(page: Any, small: Path) -> None:
         socket.send_json({"seq": 2, "layers": {"layers": [{"kind": "performance", "file": "a.mp4"}]}})
         assert "Layer 1" in socket.receive_json()["error"]
         socket.send_json({"seq": 3, "layers": LAYERS})
-        scene = socket.receive_json()["scene"]
+        while "scene" not in (answer := socket.receive_json()):
+            assert "working" in answer
+        scene = answer["scene"]
         assert scene["seq"] == 3 and len(scene["layers"]) == 2
         pictures = []
         for seq, at in ((4, 0.0), (5, scene["duration"]), (6, 0.0)):  # in any order
@@ -330,3 +338,47 @@ def test_a_full_disk_and_faults_are_said(page: Any, small: Path, monkeypatch: py
     monkeypatch.setattr(studio.library, "of", broken)
     answer = TestClient(page.app, raise_server_exceptions=False, cookies=dict(page.cookies)).get("/v1/portraits")
     assert answer.status_code == 500 and "secret" not in answer.text and len(answer.json()["id"]) == 8
+
+
+def test_others_are_told_and_fetched_from_where_the_owner_allows(made: None, small: Path, tmp_path: Path) -> None:
+    heard: list[dict[str, Any]] = []
+
+    class Other(http.server.BaseHTTPRequestHandler):
+        def do_GET(self) -> None:
+            if self.path == "/away.png":
+                self.send_response(302)
+                self.send_header("Location", "/ada.png")
+                self.end_headers()
+                return
+            self.send_response(200)
+            self.end_headers()
+            self.wfile.write(small.read_bytes())
+
+        def do_POST(self) -> None:
+            heard.append(json.loads(self.rfile.read(int(self.headers["content-length"]))))
+            self.send_response(204)
+            self.end_headers()
+
+        def log_message(self, *_: Any) -> None:
+            pass
+
+    with http.server.ThreadingHTTPServer(("127.0.0.1", 0), Other) as other:
+        threading.Thread(target=other.serve_forever, daemon=True).start()
+        base = f"http://127.0.0.1:{other.server_port}"
+        settings = Settings(workers=1, webhooks=(f"{base}/done",), fetch=("127.0.0.1",))
+        voice = write_wav(tmp_path / "v.wav", [0.3 * np.sin(np.arange(16000) / 12)], 16000)
+        script = {
+            "type": "audio",
+            "audio_url": "data:audio/wav;base64," + base64.b64encode(voice.read_bytes()).decode(),
+        }
+        with TestClient(create_app(settings)) as client:
+            talk = {"source_url": f"{base}/ada.png", "script": script, "webhook": f"{base}/done/1"}
+            answer = client.post("/talks", json=talk)
+            assert answer.status_code == 201, answer.text
+            limit = time.monotonic() + 60
+            while not heard and time.monotonic() < limit:
+                time.sleep(0.02)
+            assert heard[0]["id"] == answer.json()["id"] and heard[0]["state"] == "done"
+            said(client.post("/talks", json=talk | {"source_url": f"{base}/away.png"}), 422, "could not be fetched")
+            assert not list((client.app.state.studio.folder / "incoming").iterdir())
+        other.shutdown()

@@ -115,9 +115,11 @@ async def add_example(request: Request, name: str) -> dict[str, Any]:
 async def _add(studio: Studio, owner: str, path: Path, box: str | None = None, name: str = "") -> Portrait:
     settings = studio.settings
     if box is not None:
-        size, faces = await studio.look(checks.look_in_box, path, box, settings)
+        size, faces = await studio.look_at(path, checks.look_in_box, path, box, settings)
         return studio.library.add(owner, path, size, faces, box, name)
-    size, faces = await studio.look(studio.verdicts.of, path, "faces", lambda p: checks.look_for_faces(p, settings))
+    size, faces = await studio.look_at(
+        path, studio.verdicts.of, path, "faces", lambda p: checks.look_for_faces(p, settings)
+    )
     return studio.library.add(owner, path, size, faces, None, name)
 
 

@@ -18,7 +18,7 @@ from infinex.errors import InfinexError, InputError
 from infinex.face.tracker import LOOKING
 from infinex.media.image import read_image
 from infinex.studio.asked import asset_of
-from infinex.studio.checks import friendly
+from infinex.studio.checks import GoneError, Watch, friendly
 from infinex.studio.hall import studio_of
 from infinex.studio.library import Portrait
 from infinex.studio.preview import Live, Preview, encode, shrunk
@@ -38,9 +38,9 @@ async def express(socket: WebSocket) -> None:
     await visit(socket, "previews", full, _express)
 
 
-async def _express(socket: WebSocket, portrait: Portrait, number: int) -> None:
+async def _express(socket: WebSocket, portrait: Portrait, number: int, side: int) -> None:
     studio = studio_of(socket)
-    preview: Preview = await studio.draw(studio.library.preview, portrait, number)
+    preview: Preview = await studio.draw(studio.library.preview, portrait, number, side)
     h, w = preview.image.shape[:2]
     await socket.send_json({"ready": True, "width": w, "height": h})
     playing: tuple[Any, float, int] | None = None
@@ -64,7 +64,7 @@ async def _express(socket: WebSocket, portrait: Portrait, number: int) -> None:
                         continue
                     playing = None
                     if "layers" in data:
-                        scene = await _opened(socket, data["layers"])
+                        scene = await _opened(socket, data["layers"], latest)
                         await socket.send_json({"scene": {"seq": seq, **scene.as_dict()}})
                         continue
                     if "at" in data or "run" in data:
@@ -96,6 +96,8 @@ async def _express(socket: WebSocket, portrait: Portrait, number: int) -> None:
             except InfinexError as error:
                 await socket.send_json({"error": friendly(error)})
                 continue
+            except GoneError:
+                return
             except (TypeError, ValueError, OverflowError):
                 await socket.send_json({"error": "That setting could not be read."})
                 continue
@@ -103,17 +105,27 @@ async def _express(socket: WebSocket, portrait: Portrait, number: int) -> None:
             portrait.used = time.time()
 
 
-async def _opened(socket: WebSocket, data: Any) -> Playable:
+async def _opened(socket: WebSocket, data: Any, latest: Latest) -> Playable:
     """The scene that a page sends. Raises InputError; files come from the library alone."""
     studio = studio_of(socket)
     document, files = with_files(document_of(data), asset_of(studio, socket), _no_uploads)
     scene = scene_of(document)
     paths = {f"{i + 1}-{f.name}": f for i, f in enumerate(files)}
-    longest = studio.settings.duration
-    work = asyncio.ensure_future(studio.draw(playable, scene, paths, studio.performances, longest))
-    done, _ = await asyncio.wait({work}, timeout=WORKING)
-    if not done:
-        await socket.send_json({"working": "What this comes from is read for the first time."})
+    watch = Watch(studio.settings.look)
+    work = asyncio.ensure_future(
+        studio.look(playable, scene, paths, studio.performances, studio.settings.duration, watch)
+    )
+    try:
+        done, _ = await asyncio.wait({work}, timeout=WORKING)
+        if not done:
+            await socket.send_json({"working": "What this comes from is read for the first time."})
+        while not done:
+            done, _ = await asyncio.wait({work}, timeout=WORKING)
+            if latest.closed:
+                watch.gone.set()
+    except BaseException:
+        watch.gone.set()
+        raise
     return await work
 
 
@@ -142,10 +154,10 @@ async def live(socket: WebSocket) -> None:
     await visit(socket, "lives", "Somebody else is live just now; please come back in a moment.", _live)
 
 
-async def _live(socket: WebSocket, portrait: Portrait, number: int) -> None:
+async def _live(socket: WebSocket, portrait: Portrait, number: int, side: int) -> None:
     studio = studio_of(socket)
     driven: Live
-    with contextlib.closing(await studio.draw(_new_live, portrait, number, studio.settings.preview)) as driven:
+    with contextlib.closing(await studio.draw(_new_live, portrait, number, side)) as driven:
         await socket.send_json({"ready": True})
         state = ""
         with contextlib.closing(Latest(socket, "bytes")) as latest:
