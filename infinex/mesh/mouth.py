@@ -292,7 +292,7 @@ def _spread(map_x: NDArray, map_y: NDArray, drawn: NDArray[np.bool_]) -> None:
 def _tooth_of(skin: NDArray, alive: float, share: float = 0.719, lift: float = 26.0) -> NDArray[np.float32]:
     """Colour (Lab) of teeth lit as a skin is; `alive` 0..1 is how much colour the picture's mouths have."""
     lightness = np.clip(share * float(skin[0]) + lift, 40, 96)
-    return np.array([lightness, 0.26 * skin[1] + 1.2 * alive, 0.46 * skin[2] + 4.0 * alive], np.float32)
+    return np.array([lightness, 0.26 * skin[1] + 1.2 * alive, 0.42 * skin[2] + 4.0 * alive], np.float32)
 
 
 def _mid_lips(points: Array) -> Array:
