@@ -505,7 +505,7 @@ class Mouth:
         if told is None:  # lips that open wide bare the upper teeth
             lowered = max(self._bared, roundness(target) * max(0.0, edge + UPPER_SHOWN))
         else:
-            # Teeth lie behind the lip: as far below it as was told they lie in the picture, whichever way the head nods.
+            # Teeth lie behind the lip: as far below it as was told they lie in the picture, however the head nods.
             behind = (self._upper.front - float(target.face[13, 2])) * float(d[1] / d[2])
             lowered = float(np.clip(edge + told[0] + behind, *TEETH_MOVE))
         upper = self._upper.meet(o - np.array([0.0, lowered, 0.0]), d)
