@@ -326,7 +326,8 @@ class Anatomy:
     """Where things lie in the modelled mouth (IOD, from the upper lip's inner edge), and how light they are.
 
     Fitted to mouths that opened in front of a camera, by `tools/calibrate_mouth.py`: lips hide more of the upper teeth
-    than anatomy alone would say, and a tongue fills the floor from cheek to cheek."""
+    than anatomy alone would say, and a tongue fills the floor from cheek to cheek. The light of teeth and the shadow of
+    the lip were set by eye since: as dark as in those small, dim pictures they look grey in a painting."""
 
     upper_edge: float = 0.006  # of the upper incisors, below the lip
     upper_front: float = 0.145  # of their front, behind the lips
