@@ -189,6 +189,9 @@ def test_rest_is_no_smile_and_no_raised_brow_where_a_performer_does_them_often()
     smiles = [0.0] * 6 + [0.7, 0.75, 0.8] * 14
     tracks = [pose.to_image(mean_face() + units_offsets({"AU12": a, "AU6": 0.5 * a})) for a in smiles]
     assert smiles[choose_rest(tracks)[1]] == 0
+    purses = [0.7, 0.8] * 3 + [0.0] * 4 + [-0.4, -0.5] * 10  # of one who rounds her lips often, and smiles
+    faces = [units_offsets({"AU18": a} if a > 0 else {"AU12": -a}) for a in purses]
+    assert purses[choose_rest([pose.to_image(mean_face() + f) for f in faces])[1]] == 0
     brows = [0.0] * 12 + [0.6, 0.7, 0.8] * 6
     tracks = [pose.to_image(mean_face() + units_offsets({"AU1": a, "AU2": a, "AU5": 0.4 * a})) for a in brows]
     rest, index = choose_rest(tracks)

@@ -40,7 +40,7 @@ TURNED = 18.0  # degrees of yaw by which the nearer eye alone has the say
 WINK = (0.2, 0.75)  # openings, of the usual one, of the shut and the open eye of a wink ...
 WINK_LASTS, WINK_BEGINS = 0.16, 0.3  # ... the seconds that it lasts at least, and within which both eyes were open
 SMILING, SMILE_NOISE = 0.8, 0.012  # cost of a smile at rest, IOD for IOD, and how far it is none
-PURSING, PURSED = 1.2, 25  # the same of a mouth that is pursed, and the percentile of its widths below which it is one
+PURSING, PURSED = 1.5, 35  # the same of a mouth that is pursed, below a percentile of its widths
 RAISING, CALM_BROWS = 0.8, (30, 45)  # the same of raised brows, above a percentile; up to which one they are calm
 CLOSED_LIPS = 0.012  # IOD between lips that are closed all the time: then nobody's who does what they do are open
 WINK_SEEN = 10.0  # degrees of yaw beyond which none is seen
@@ -120,13 +120,13 @@ def _widths(faces: Array) -> Array:
 
 
 def _purses(faces: Array) -> Array:
-    """By how much (T,) in IOD the mouth is narrower than it is a quarter of the time: lips that round or purse.
+    """By how much (T,) in IOD the mouth is narrower than it is a third of the time: lips that round or purse.
 
     Who speaks rounds them often, and a mouth that then merely widened would be drawn as a grin. Of one who smiles all
     the time mouths as wide as most people's are narrow, but not pursed."""
     width = _widths(faces)
     usual = min(float(np.percentile(width, PURSED)), float(_widths(top.mean_face()[None])[0]))
-    return np.maximum(0, usual - width)
+    return np.maximum(0, usual - width - SMILE_NOISE)
 
 
 def _brows(faces: Array) -> Array:

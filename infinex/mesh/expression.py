@@ -18,7 +18,7 @@ from infinex.face.units import FACE_UNITS
 Array = NDArray[np.float64]
 BROWS, WIDTH = 1.09, 1.20  # by how much brows go up and down, and corners of the mouth outward, more than was tracked
 BROWS_REACH, WIDTH_REACH = 0.16, 0.16  # IOD
-RISE = (0.055, 0.095)  # IOD up to which a portrait's brows follow a performer's, and that they approach: skin tears
+RISE = (0.045, 0.08)  # IOD up to which a portrait's brows follow a performer's, and that they approach: skin tears
 STRETCHED = (0.06, 0.13)  # IOD of a corner's way outward from which on less is added, and nothing: skin has an end
 CHEEKS = [117, 118, 50, 101, 123]  # of the subject's right side
 CHEEKS_REACH = 0.15  # IOD

@@ -289,10 +289,10 @@ def _spread(map_x: NDArray, map_y: NDArray, drawn: NDArray[np.bool_]) -> None:
         values[:] = values.ravel()[places[labels]]
 
 
-def _tooth_of(skin: NDArray, alive: float, share: float = 0.719, lift: float = 26.0) -> NDArray[np.float32]:
+def _tooth_of(skin: NDArray, alive: float, share: float = 0.8, lift: float = 22.0) -> NDArray[np.float32]:
     """Colour (Lab) of teeth lit as a skin is; `alive` 0..1 is how much colour the picture's mouths have."""
     lightness = np.clip(share * float(skin[0]) + lift, 40, 96)
-    return np.array([lightness, 0.26 * skin[1] + 1.2 * alive, 0.46 * skin[2] + 4.0 * alive], np.float32)
+    return np.array([lightness, 0.26 * skin[1] + 1.2 * alive, 0.42 * skin[2] + 4.0 * alive], np.float32)
 
 
 def _mid_lips(points: Array) -> Array:
@@ -326,7 +326,8 @@ class Anatomy:
     """Where things lie in the modelled mouth (IOD, from the upper lip's inner edge), and how light they are.
 
     Fitted to mouths that opened in front of a camera, by `tools/calibrate_mouth.py`: lips hide more of the upper teeth
-    than anatomy alone would say, and a tongue fills the floor from cheek to cheek."""
+    than anatomy alone would say, and a tongue fills the floor from cheek to cheek. The light of teeth and the shadow of
+    the lip were set by eye since: as dark as in those small, dim pictures they look grey in a painting."""
 
     upper_edge: float = 0.006  # of the upper incisors, below the lip
     upper_front: float = 0.145  # of their front, behind the lips
@@ -341,8 +342,8 @@ class Anatomy:
     flesh: float = 0.52  # lightness as a share of the skin's
     flesh_red: float = 9.0  # redness beyond that of lips and skin
     dark: float = 0.085
-    tooth_share: float = 0.719
-    tooth_lift: float = 26.0
+    tooth_share: float = 0.8
+    tooth_lift: float = 22.0
     upper_bright: float = 1.06
     lower_bright: float = 0.967
     teeth_fade: float = 0.625  # depth by which teeth sink into the dark of the cheeks
@@ -505,12 +506,16 @@ class Mouth:
         if told is None:  # lips that open wide bare the upper teeth
             lowered = max(self._bared, roundness(target) * max(0.0, edge + UPPER_SHOWN))
         else:
-            lowered = float(np.clip(edge + told[0], *TEETH_MOVE))
+            # Teeth lie behind the lip: as far below it as was told they lie in the picture, however the head nods.
+            behind = (self._upper.front - float(target.face[13, 2])) * float(d[1] / d[2])
+            lowered = float(np.clip(edge + told[0] + behind, *TEETH_MOVE))
         upper = self._upper.meet(o - np.array([0.0, lowered, 0.0]), d)
         drop = max(0.0, float(target.face[152, 1] - self._face.face[152, 1]))
         swing = to_matrix(np.array([np.arctan2(drop, 0.95), 0.0, 0.0]))
         # Lips hide the lower teeth but for their edge, however little the chin itself went down.
         hidden = float(target.face[14, 1]) - (LOWER_SHOWN if told is None else told[1]) - self._lower.edge
+        if told is not None:
+            hidden += (self._lower.front - float(target.face[14, 2])) * float(d[1] / d[2])
         sunk = max(0.0 if told is None else TEETH_MOVE[0], hidden - 0.95 * np.sin(np.arctan2(drop, 0.95)))
         o_jaw = o - np.array([0.0, sunk, 0.0])
         o_jaw = (o_jaw - HINGE) @ swing + HINGE  # rays in the frame of the lowered jaw
@@ -592,7 +597,7 @@ class Mouth:
         tooth = np.empty_like(lab)
         tooth[:] = self._tooth
         # Enamel is bluish and translucent at the edge, warmer towards the gum.
-        tooth[..., 0] *= (0.78 + 0.25 * light) * (1 - 0.13 * between) * (0.90 + 0.10 * np.sin(height * np.pi))
+        tooth[..., 0] *= (0.83 + 0.20 * light) * (1 - 0.13 * between) * (0.90 + 0.10 * np.sin(height * np.pi))
         tooth[..., 0] += GLOSS * gloss
         tooth[..., 2] += 3.0 * height * np.hypot(*self._tooth[1:]) / 8
         gum = np.empty_like(lab)

@@ -15,7 +15,7 @@ from infinex.face.tracker import FaceFinder
 from infinex.face.units import FACE_UNITS, field_of, units_offsets
 from infinex.media.image import read_image
 from infinex.mesh.engine import MeshOptions, PreparedFace
-from infinex.mesh.expression import BROWS, CHEEKS, WIDTH, fuller, read
+from infinex.mesh.expression import BROWS, CHEEKS, RISE, WIDTH, fuller, read, restrained
 from infinex.mesh.furrows import FILMED, of_performer
 from infinex.mesh.saturate import Saturation
 from infinex.motion import Move, Rest
@@ -120,3 +120,14 @@ def test_a_smile_on_a_smile_ends_where_one_does() -> None:
     np.testing.assert_array_equal(more(-full)[corner], -full[corner])
     np.testing.assert_array_equal(Saturation(mean, mean)(full), full)
     np.testing.assert_array_equal(Saturation(smiling, smiling)(full), full)
+    # Lips stay in one piece: what holds the corners back takes the lower lip's middle along.
+    bent = [np.diff(f[top.LIPS_OUTER_LOWER, 1], 2) for f in (mean + full, mean + more(full))]
+    assert np.abs(bent[1]).max() < 1.2 * np.abs(bent[0]).max()
+
+
+def test_brows_are_raised_no_farther_than_a_picture_bears() -> None:
+    small, large = (a * units_offsets({"AU1": 1.0, "AU2": 1.0}) for a in (0.2, 2.0))
+    brows = [*top.RIGHT_BROW, *top.LEFT_BROW]
+    np.testing.assert_array_equal(restrained(small), small)
+    assert -restrained(large)[brows, 1].mean() < 1.05 * RISE[1] < -large[brows, 1].mean()
+    np.testing.assert_array_equal(restrained(large)[[159, 386, 13, 14]], large[[159, 386, 13, 14]])

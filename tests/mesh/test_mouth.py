@@ -1,5 +1,7 @@
 """What is drawn between a portrait's lips."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 import pytest
@@ -66,6 +68,27 @@ def test_a_modelled_mouth_that_turns_is_free_of_specks(yaw: float) -> None:
     grey = cv2.cvtColor(out, cv2.COLOR_RGB2GRAY)
     specks = cv2.absdiff(grey, cv2.medianBlur(grey, 3))[cv2.erode(mask, np.ones((9, 9))) > 0]
     assert specks.size > 500 and (specks > 40).mean() < 0.001
+
+
+def shown(nod: float, yaw: float) -> np.ndarray:
+    """How much of every column of an open mouth is light, where upper teeth were told to fill a third of it."""
+    pose = Pose(200.0, to_matrix(np.radians([nod, yaw, 0.0])), np.array([250.0, 250.0, 0.0]))
+    face = SourceFace(pose.to_image(top.mean_face()))
+    move = units_motion(np.array([[1.0, 0.5]]), ["AU25", "AU26"]).at(0)
+    move = replace(move, interior=np.array([[1.0, 0.0], [0.0, 0.6], [0.0, 0.6]]))
+    target = Retarget(face, rest_face())(move)
+    out = np.zeros((500, 500, 3), np.uint8)
+    Mouth(face, MouthTone(lab(SKIN), lab(LIPS), np.zeros((8, 8), np.float32))).draw(out, (0, 0), target)
+    light = cv2.cvtColor(out, cv2.COLOR_RGB2GRAY)[:, out.any((0, 2))] > 90
+    return light.sum(0) / np.maximum(out[:, out.any((0, 2))].any(-1).sum(0), 1)
+
+
+@pytest.mark.parametrize(("nod", "yaw"), [(-15.0, 0.0), (0.0, 0.0), (15.0, 0.0), (0.0, 25.0), (0.0, -25.0)])
+def test_upper_teeth_are_seen_as_far_as_was_told_whichever_way_the_head_looks(nod: float, yaw: float) -> None:
+    columns = shown(nod, yaw)
+    inner = columns[len(columns) // 6 : -len(columns) // 6]
+    assert 0.15 < np.median(inner) < 0.45
+    assert (inner > 0.05).mean() > 0.9  # without a gap on the side that turns away
 
 
 def test_what_no_triangle_covers_is_taken_from_beside_not_from_the_corner_of_the_frame() -> None:
