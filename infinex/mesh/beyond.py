@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from infinex.face import topology as top
 from infinex.face.surroundings import smoothstep
-from infinex.mesh.fill import continued
+from infinex.mesh.fill import continued, push_pull
 
 BAND = 0.75  # width of what is continued; IOD
 LARGEST = 224  # pixels of the longer side at which patches are matched
@@ -27,6 +27,11 @@ FEATURES = (  # no second eye, nose or mouth may grow: chains around them ...
     list(top.LIPS_OUTER),
 )
 AROUND = 0.09  # ... and this much about them; IOD
+EARS = ([127, 234, 93, 132], [356, 454, 323, 361])  # nor a second ear, nor the cheek anew beside the head
+EAR = 0.2  # how far ears reach from there; IOD
+FRONT = 0.06  # over which the face beyond the border gives way to what is beside it; IOD
+HAIRLINE = 0.35  # how far above the face's topmost point hair begins at the latest; IOD
+LEAST = 0.01  # of what is beside the face, to go on with it; squared IOD
 MIRROR = 0.11  # over which the mirror gives way to what was matched; IOD
 DEPTH = 0.25  # of the picture along a border that tells how it leans there; IOD
 STEEP = 1.0  # at most, sideways per pixel outwards
@@ -133,13 +138,51 @@ class Beyond:
                 hull = cv2.convexHull(np.round(self._points[chain] + self._corner).astype(np.int32))
                 cv2.fillConvexPoly(known, hull, 0)
                 cv2.polylines(known, [hull], True, 0, max(1, round(2 * AROUND * unit)))
-            wanted = ~inside & (alpha > 0)
-            made = continued(np.ascontiguousarray(wide[..., :3]), known > 0, wanted, unit, LARGEST)
+            made = self._made(np.ascontiguousarray(wide[..., :3]), known > 0, ~inside & (alpha > 0))
             if made is not None:
                 share = smoothstep(away / MIRROR)[..., None]  # close by nothing goes on better than the mirror
                 wide[..., :3] = np.round(wide[..., :3] * (1 - share) + made * share)
         wide[..., 3] = alpha
         return wide
+
+    def _made(self, image: Image, known: NDArray[np.bool_], wanted: NDArray[np.bool_]) -> NDArray | None:
+        """`image` (H', W', 3) with what is `wanted` (H', W') made like what is `known`; None where that is too little.
+
+        A face that the border cuts goes on as face, up to where hair begins; beside and above that comes what the
+        picture shows there, hair or a hat, no more skin and no second ear."""
+        (h, w), unit = self._size, self._unit
+        left, above, right, below = self._widths(unit)
+        points = (self._points + self._corner).astype(np.float32)
+        brow, chin = points[10], points[152]
+        up = (brow - chin) / (float(np.linalg.norm(brow - chin)) + 1e-6)
+        y, x = np.mgrid[0.0 : known.shape[0], 0.0 : known.shape[1]].astype(np.float32)
+        height = ((x - brow[0]) * up[0] + (y - brow[1]) * up[1]) / unit  # above the top of the face
+        face = np.zeros(known.shape, np.uint8)
+        for rise in (0.0, HAIRLINE / 2, HAIRLINE):
+            cv2.fillPoly(face, [np.round(points[top.OVAL] + rise * unit * up).astype(np.int32)], 1)
+        inner = face[above : above + h, left : left + w].astype(np.float32)
+        front = cv2.copyMakeBorder(inner, above, below, left, right, cv2.BORDER_REPLICATE)
+        front = cv2.GaussianBlur(front, (0, 0), FRONT * unit + 0.5) * (1 - smoothstep(2 * height / HAIRLINE - 1))
+        lips, low = (float((p - brow) @ up) / unit for p in (points[13], chin))
+        under = smoothstep((lips - height) / (lips - low + 1e-6))  # neck and shoulders
+        front = np.maximum(front, under)
+        for chain in EARS:
+            cv2.polylines(face, [np.round(points[chain]).astype(np.int32)], False, 1, max(1, round(2 * EAR * unit)))
+        beside = known & (face == 0) & (height > lips) & (height < HAIRLINE)  # of a hat its brim, not its crown
+        around = None
+        if np.count_nonzero(beside) > LEAST * unit**2:
+            around = continued(image, beside, wanted, unit, LARGEST)
+            if around is None:  # too little for patches: its colours
+                k = min(1.0, LARGEST / max(image.shape[:2]))
+                small, weight = (cv2.resize(v, None, fx=k, fy=k, interpolation=cv2.INTER_AREA) for v in (
+                    image, beside.astype(np.float32)))  # fmt: skip
+                soft = push_pull(small, np.floor(weight))
+                around = cv2.resize(soft, image.shape[1::-1], interpolation=cv2.INTER_LINEAR)
+        if around is None:
+            return continued(image, known, wanted, unit, LARGEST)
+        on = wanted & (front > 0)
+        ahead = continued(image, known, on, unit, LARGEST) if on.any() else None
+        return around if ahead is None else around + front[..., None] * (ahead.astype(np.float32) - around)
 
     @property
     def continued(self) -> tuple[Image, int, int]:

@@ -103,6 +103,27 @@ def test_no_second_eye_grows_beyond_the_border() -> None:
     assert above[:, :, :3].min() > 120 and above[..., 3].min() == 255
 
 
+def test_beside_an_ear_at_the_border_there_is_hair_not_more_skin(whole: Source) -> None:
+    """Dark hair around a light face with light ears, cut through one of them and through the forehead."""
+    source = cut(cut(whole, "right"), "top")
+    p, (h, w) = source.face.landmarks[:, :2], source.image.shape[:2]
+    unit = float(np.linalg.norm(p[33] - p[263]))
+    person = np.full((h, w, 4), 255, np.uint8)
+    person[..., :3] = 25
+    cv2.fillConvexPoly(person, cv2.convexHull(np.round(p).astype(np.int32)), (220, 180, 160, 255))
+    for ear in (234, 454):
+        cv2.circle(person, tuple(int(v) for v in p[ear]), round(0.2 * unit), (220, 180, 160, 255), -1)
+    beyond = Beyond(person, p, unit, (False, True, True, False))
+    y, x = np.mgrid[0.0 : p[152, 1], w + 0.3 * unit : w + 0.6 * unit].astype(np.float32)
+    right = np.zeros((*y.shape, 4), np.uint8)
+    beyond.lay(right, np.ascontiguousarray(x), np.ascontiguousarray(y))
+    assert right[: round(p[13, 1]), :, :3].max() < 80
+    y, x = np.mgrid[-0.6 * unit : -0.5 * unit, p[10, 0] - 9 : p[10, 0] + 9].astype(np.float32)
+    above = np.zeros((*y.shape, 4), np.uint8)
+    beyond.lay(above, np.ascontiguousarray(x), np.ascontiguousarray(y))
+    assert above[..., :3].max() < 80  # a forehead ends in hair
+
+
 @pytest.mark.parametrize("slope", [-0.6, 0.5])
 def test_a_strand_goes_straight_on_beyond_every_border(slope: float) -> None:
     y, x = np.mgrid[:300, :300].astype(float)
