@@ -36,8 +36,8 @@ with_lock = @$(PIP) $(1) $(addprefix -c ,$(LOCK)) $(if $(and $(LOCK),$(if $(STRI
 	  echo "$(LOCK) cannot be followed here: taking the newest versions that pyproject.toml allows"; $(PIP) $(1); })
 
 # Without PyTorch the tests of the networks and of their training are skipped. A build that brings CUDA along takes
-# gigabytes, which nobody
-# who runs tests asked for: it is installed only where TORCH is given, on the command line or in the environment.
+# gigabytes, which nobody who runs tests asked for: it is installed only where TORCH is given, on the command line or
+# in the environment.
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(call with_lock,$(DEV))
 ifneq ($(TORCH),)
