@@ -1,6 +1,7 @@
 # make demo | studio | test | install | test-quick | test-slow | test-newest | lock | lint | clean
 VENV   := .venv
 TORCH  ?= torch==2.13.0
+TRAIN  := 'safetensors>=0.4,<0.9' 'lightning-fabric>=2.2,<2.7'
 LOCK   ?= constraints.txt
 PY     := $(VENV)/bin/python
 # Python compiles what it imports when it does: all of it would be 85 MB more.
@@ -34,17 +35,18 @@ $(VENV)/.installed: pyproject.toml $(LOCK)
 with_lock = @$(PIP) $(1) $(addprefix -c ,$(LOCK)) $(if $(and $(LOCK),$(if $(STRICT),,1)),|| { \
 	  echo "$(LOCK) cannot be followed here: taking the newest versions that pyproject.toml allows"; $(PIP) $(1); })
 
-# Without PyTorch the tests of the networks are skipped. A build that brings CUDA along takes gigabytes, which nobody
-# who runs tests asked for: it is installed only where TORCH is given, on the command line or in the environment.
+# Without PyTorch the tests of the networks and of their training are skipped. A build that brings CUDA along takes
+# gigabytes, which nobody who runs tests asked for: it is installed only where TORCH is given, on the command line or
+# in the environment.
 $(VENV)/.installed-dev: $(VENV)/.installed
 	$(call with_lock,$(DEV))
 ifneq ($(TORCH),)
 ifeq ($(origin TORCH),file)
 	@if $(PY) -m pip install --dry-run '$(TORCH)' 2>/dev/null | grep -q '^Would install.* nvidia-'; then \
 	  echo "PyTorch for this Python comes with CUDA: left out, tests of the networks are skipped (TORCH='$(TORCH)' takes it)"; \
-	else $(PIP) '$(TORCH)' 'safetensors>=0.4,<0.9' || echo "no PyTorch for this Python: tests of the networks are skipped"; fi
+	else $(PIP) '$(TORCH)' $(TRAIN) $(addprefix -c ,$(LOCK)) || echo "no PyTorch for this Python: tests of the networks are skipped"; fi
 else
-	$(PIP) '$(TORCH)' 'safetensors>=0.4,<0.9'
+	$(PIP) '$(TORCH)' $(TRAIN) $(addprefix -c ,$(LOCK))
 endif
 endif
 	@touch $@

@@ -37,27 +37,27 @@ CASES: dict[str, tuple[Any, dict[str, Any]]] = {
 }
 
 
-def drawn(data: Path) -> Iterator[tuple[str, list[np.ndarray]]]:
+def drawn(data: Path, portraits: int, count: int) -> Iterator[tuple[str, list[np.ndarray]]]:
     """Every case and its frames, by the package that this process imports."""
     import infinex
 
     clip = sorted((data / CLIP).glob("*.mp4"))[3]
-    for name in PORTRAITS:
+    for name in PORTRAITS[:portraits]:
         for case, (driver, options) in CASES.items():
             o = infinex.Options(**options)
             sources = infinex.load_source(data / "portraits" / name, face=o.face, size=384)
             frames = []
             for frame in infinex.render(sources, clip if driver == "clip" else driver, o):
                 frames.append(frame)
-                if len(frames) == FRAMES:
+                if len(frames) == count:
                     break
             yield f"{name}: {case}", frames
 
 
-def child(data: Path, out: Path) -> None:
+def child(data: Path, out: Path, portraits: int, count: int) -> None:
     """What one tree draws, into a folder."""
     digests = {}
-    for k, (name, frames) in enumerate(drawn(data)):
+    for k, (name, frames) in enumerate(drawn(data, portraits, count)):
         stack = np.stack(frames)
         digests[name] = hashlib.sha256(stack.tobytes()).hexdigest()
         if "fomm" in name or "ganimation" in name:
@@ -79,10 +79,12 @@ def main() -> int:
     parser.add_argument("old")
     parser.add_argument("new")
     parser.add_argument("data", type=Path)
+    parser.add_argument("--portraits", type=int, default=len(PORTRAITS), help="how many of them")
+    parser.add_argument("--frames", type=int, default=FRAMES, help="of each case")
     parser.add_argument("--child", type=Path, help=argparse.SUPPRESS)
     args = parser.parse_args()
     if args.child:
-        child(args.data, args.child)
+        child(args.data, args.child, args.portraits, args.frames)
         return 0
     found = []
     with tempfile.TemporaryDirectory() as folder:
@@ -91,7 +93,10 @@ def main() -> int:
             out.mkdir()
             home = tree(name, place)
             env = os.environ | {"PYTHONPATH": str(home)}
-            command = [sys.executable, __file__, "-", "-", str(args.data.absolute()), "--child", str(out)]
+            command = [
+                sys.executable, __file__, "-", "-", str(args.data.absolute()), "--child", str(out),
+                "--portraits", str(args.portraits), "--frames", str(args.frames),
+            ]  # fmt: skip
             subprocess.run(command, cwd=home, env=env, check=True)
             if home == place:
                 subprocess.run(["git", "worktree", "remove", "--force", str(place)], cwd=ROOT, check=True)

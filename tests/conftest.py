@@ -12,12 +12,15 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see infinex.cli
-
-import numpy as np
-import pytest
-from numpy.typing import NDArray
-
 ROOT = Path(__file__).parents[1]
+if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
+    # Tests start hundreds of processes, each of which would compile all that it imports: that is done once, elsewhere.
+    sys.pycache_prefix = os.environ.setdefault("PYTHONPYCACHEPREFIX", str(ROOT / ".pytest_cache" / "compiled"))
+    sys.dont_write_bytecode = False
+
+import numpy as np  # noqa: E402
+import pytest  # noqa: E402
+from numpy.typing import NDArray  # noqa: E402
 
 
 def _folder(variable: str, default: str) -> Path:

@@ -71,6 +71,10 @@ class Driver:
         """The strongest intensity of every Action Unit, where it is written in them."""
         return None
 
+    def units(self) -> tuple[Sequence[str], NDArray[np.float64]] | None:
+        """Names, and intensities (T, U) in 0..1, of the Action Units of its moves, where it knows them itself."""
+        return None
+
     def __iter__(self) -> Iterator[Drive]:
         raise NotImplementedError
 

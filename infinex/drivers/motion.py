@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from importlib import resources
 from pathlib import Path
 
@@ -29,6 +29,10 @@ class MotionDriver(Driver):
     def peaks(self) -> dict[str, float]:
         """Those of the performance; empty where it is not made of units."""
         return self.motion.peaks()
+
+    def units(self) -> tuple[Sequence[str], NDArray[np.float64]] | None:
+        """Those of the motion, where it has some."""
+        return None if self.motion.units is None else (self.motion.unit_names, self.motion.units)
 
     def __iter__(self) -> Iterator[Drive]:
         for move in self.motion:

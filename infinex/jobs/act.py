@@ -48,6 +48,8 @@ class Actor(Protocol):
 class Acting:
     """The scene in which an actor's pictures come one by one; see `infinex.jobs.perform.Scene`."""
 
+    box = None
+
     def __init__(self, pictures: Iterator[Image]) -> None:
         self._pictures = pictures
 

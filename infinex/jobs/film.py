@@ -34,6 +34,8 @@ RGB = NDArray[np.uint8]
 class Film:
     """The scene of a film: each drive is drawn into its next frame, wherever the head is there."""
 
+    box = None
+
     def __init__(self, reader: VideoReader, engine: Engine, tracker: FaceTracker, mouth: QuietMouth | None) -> None:
         """With `mouth`, what the film's own mouth says is taken off it."""
         self._engine, self._mouth = engine, mouth

@@ -27,6 +27,10 @@ Cue = Drive | Sequence[Drive]
 class Scene(Protocol):
     """Where drives become pictures: `infinex.stage.Stage`, or a film whose head stays where it is."""
 
+    @property
+    def box(self) -> Box | None:
+        """Outside, pictures never change; None: they may anywhere."""
+
     def render(self, drive: Cue) -> tuple[Picture, list[Shown]] | None:
         """The picture under one drive, or one for each face; None where the scene has ended by itself."""
 
@@ -141,7 +145,7 @@ def perform(
             if drawn is None:
                 break
             picture, shown = drawn
-            changed: Box | None = getattr(scene, "box", None)
+            changed = scene.box
             if panel is not None:
                 first = cue if isinstance(cue, Drive) else cue[0]
                 picture, changed = panel_frame(panel, first, picture, shown), None

@@ -85,14 +85,9 @@ class Recorded(Wrapped):
     def performed(self) -> Any:
         """What was played, with its Action Units: the driver's own, else estimated."""
         motion = Motion.collect(self._moves, self.inner.rest, float(self.inner.fps))
-        played = getattr(self.inner, "motion", None)
-        if played is not None and played.units is not None and len(played) == len(motion):
-            return replace(motion, units=played.units, unit_names=played.unit_names)
-        spoken = getattr(self.inner, "units", None)
-        if callable(spoken):
-            names, units = spoken()
-            if len(units) == len(motion):
-                return replace(motion, units=np.clip(units, 0, 1), unit_names=tuple(names))
+        known = self.inner.units()
+        if known is not None and len(known[1]) == len(motion):
+            return replace(motion, units=np.clip(known[1], 0, 1), unit_names=tuple(known[0]))
         return with_units(motion, self._reader.units() if self._reader is not None else None)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import importlib.util
 import json
 import os
 import signal
@@ -60,7 +61,7 @@ def test_a_run_leaves_everything(dataset: Callable[..., Path], tmp_path: Path) -
     assert [int(r["step"]) for r in rows(run, "held.csv")] == [4, 8, 9]
     assert (run / "panels" / "step-000000009.png").stat().st_size > 500
     assert len(list((run / "checkpoints").glob("*"))) <= run_folder.KEPT
-    assert any((run / "tensorboard").iterdir())
+    assert (run / "tensorboard").is_dir() == (importlib.util.find_spec("tensorboard") is not None)
     described = json.loads((run / "recipe.json").read_text())
     assert described["recipe"] == "test" and described["set"] == ["panel_every=4"]
     assert LAYOUT.load(run / "weights.safetensors").config == SMALL
