@@ -31,6 +31,9 @@ TRUST = 0.3  # weight of what colours tell, beside the smoothness
 ROUGH = (2e-3, 2e-2)  # weight of the rough matte where it is in doubt, and where it is not
 EPS = 1e-6  # variance of colours in 0..1 that is noise
 LITTLE = 0.25  # alpha below which what is not as guessed is rather the background than the person
+LAMP = 60.0  # levels off what is guessed from which on a busy background is meant, no tint of hair
+NARROW = 0.01  # half of the width of what a hole of a matte is open by; IOD
+HOLE = 0.12  # of the rough matte, from where on a hole is shut
 THICK = 0.03  # half of the width of what may be there in part; IOD
 FAINT = 0.05  # alpha that is none
 STEPS = (60, 40, 30)  # of the solver, at a quarter, half and all of the size
@@ -70,9 +73,9 @@ def refined(image: Image, rough: Map, sure: NDArray[np.bool_], unit: float) -> M
     # Fractions are hair and edges, thin ones: what is wide is there or not.
     wide = _wide((out > 0.1) & (out < 0.9), THICK * unit)
     out += wide * (smoothstep((out.astype(np.float64) - 0.3) / 0.4).astype(np.float32) - out)
-    # A shadow inside an ear is no hole.
-    open_to = _joined(out < 0.9, behind, 0)
-    return np.where((out < 0.9) & ~open_to & (rough > 0.5), 1, out).astype(np.float32)
+    # A shadow inside an ear is no hole, nor is a lamp that shows behind a doubtful part of the rough matte.
+    open_to = _grown(_joined(_shrunk(out < 0.9, NARROW * unit), behind, 0), 2 * NARROW * unit)
+    return np.where((out < 0.9) & ~open_to & (rough > HOLE), 1, out).astype(np.float32)
 
 
 def foreground(image: Image, alpha: NDArray[np.float32]) -> Image:
@@ -112,11 +115,14 @@ def parted(image: Image, alpha: Map, back: Map, sure: Map, unit: float) -> tuple
     a = np.where(hers, np.maximum(a, np.minimum(own, 1)), a)
     a = np.where(hers | (a > LITTLE), np.maximum(a, np.minimum(least, 1)), a)[:, None]
     person = np.clip((seen - (1 - a) * b) / np.maximum(a, 1e-3), 0, 255)
-    # But what is thin is hair that was not seen for what it is, and would stay behind as a line.
+    # But what is thin is hair that was not seen for what it is, and would stay behind as a line; unless she hardly
+    # covers it and the background is not known.
     left = np.where(a < 1, seen - a * person - (1 - a) * b, 0)
     missed = np.zeros(alpha.shape, bool)
     missed[edge] = np.abs(left).max(-1) > GRAIN
-    b += _wide(missed, THICK * unit)[edge][:, None] * left / np.maximum(1 - a, 1e-3)
+    lamp = (a[:, 0] < LITTLE) & (np.abs(left).max(-1) > LAMP)
+    share = np.maximum(_wide(missed, THICK * unit)[edge], lamp * (1 - sure[edge]))
+    b += share[:, None] * left / np.maximum(1 - a, 1e-3)
     out, colours, back = alpha.copy(), image.astype(np.float32), back.copy()
     out[edge], colours[edge], back[edge] = a[:, 0], person, b
     colours = np.where(out[..., None] > 0, colours, push_pull(np.round(colours).astype(np.uint8), out))
