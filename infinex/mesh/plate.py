@@ -32,8 +32,8 @@ FAINT = 7.0  # levels of difference whose direction says nothing
 BUSY = (5.0, 11.0)  # levels of error of a background that is plain, and of one that is not
 LAMP = (80.0, 140.0)  # levels off the guess that may be her before a busy background, and that are not
 CLEAN = (0.1, 0.4)  # share of traces beside a person that is none, and too much
-NOOK = (0.10, 0.30)  # how much longer the way from farther out is than straight to the person: open, and shut; IOD
-WRONG = (14.0, 28.0)  # mean error in levels of a guess that may tell what a nook shows, and of one that cannot
+APART = (0.08, 0.12)  # beside a person where hardly anything of her is, and nothing; IOD
+WRONG = (20.0, 40.0)  # mean error there, in levels, of a guess that tells what is her, and of one that does not
 SOFT = 0.012  # about a trace that goes with it; IOD
 
 
@@ -49,15 +49,13 @@ def plate(image: Image, alpha: Map, unit: float) -> tuple[Map, Map, Map]:
         return behind(image, alpha, unit).astype(np.float32), near, np.zeros_like(near)
     known = beside * _ramp(away, 0.0, BESIDE)
     far, noise = _joined(image, behind(image, alpha, unit, BESIDE).astype(np.float32), away, known, unit)
-    # What is plain is known from there; of what is not, as much as can be seen is to go on behind her. In a nook that
-    # nothing farther out reaches into the guess says nothing about what is seen.
-    busy = _ramp(noise, *BUSY)
-    beyond = cv2.distanceTransform((away < BESIDE).astype(np.uint8), cv2.DIST_L2, 5) / np.float32(unit)
+    # What is plain is known from there; of what is not, as much as can be seen is to go on behind her. A guess that is
+    # wrong where hardly anything of her can be tells nothing about what is closer by.
     wrong = np.sqrt(np.square(image - far).sum(-1))
-    nook = _ramp(_spread(cv2.merge([wrong] * 3), beside, JOIN * unit)[..., 0], *WRONG)
-    nook *= _ramp(beyond - np.maximum(BESIDE - away, 0), *NOOK)
-    near = np.maximum(near, (1 - nook) * _traces(image, alpha, far, away, noise, unit))
-    busy = np.maximum(busy, nook)
+    wrong = _spread(cv2.merge([wrong] * 3), beside * _ramp(away, *APART), JOIN * unit)[..., 0]
+    astray = _ramp(wrong, *WRONG)
+    busy = np.maximum(_ramp(noise, *BUSY), astray)
+    near = np.maximum(near, (1 - astray) * _traces(image, alpha, far, away, noise, unit))
     if busy.max() > 0:
         closer = behind(image, np.maximum(alpha, near * (near > 0.2)), unit)
         far += busy[..., None] * (closer - far)
