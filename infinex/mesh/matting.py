@@ -136,13 +136,14 @@ def _told(
     a, _ = _around(seen, person, NEAR * unit)
     b, noise = _around(seen, behind, length * unit)
     # Single hairs are no part of the background that they cross.
-    usual = _square(seen - b) < USUAL**2 * (noise + GRAIN**2)
-    b, noise = _around(seen, behind & usual, length * unit)
+    for _ in range(2):
+        usual = _square(seen - b) < USUAL**2 * (noise + GRAIN**2)
+        b, noise = _around(seen, behind & usual, length * unit)
     noise = np.sqrt(noise + GRAIN**2)
     line = a - b
     apart = _square(line)
     own = np.einsum("ijk,ijk->ij", seen - b, line) / np.maximum(apart, 1)
-    off = np.sqrt(_square(seen - b - own[..., None] * line)) / noise
+    off = np.sqrt(_square(seen - b - np.clip(own, 0, 1)[..., None] * line)) / noise
     odd = np.sqrt(_square(seen - b)) / noise
     strange = smoothstep(((off - ODD[0]) / (ODD[1] - ODD[0])).astype(np.float64)).astype(np.float32)
     # A person of many colours: what is as unlike the background as any of them is all hers.
