@@ -27,6 +27,7 @@ GRAIN = 5.0  # levels by which a background of one colour varies all the same
 USUAL = 2.0  # deviations beyond which a pixel of the background is not counted at second sight
 APART = 6.0  # deviations of the background by which the person's colours must differ to be told by half
 ODD = (3.0, 8.0)  # deviations off the line from background to person: of neither; none and all of it
+SMOOTH = 0.012  # over which it is seen whether a colour is neither the background's nor the person's; IOD
 TRUST = 0.3  # weight of what colours tell, beside the smoothness
 ROUGH = (2e-3, 2e-2)  # weight of the rough matte where it is in doubt, and where it is not
 EPS = 1e-6  # variance of colours in 0..1 that is noise
@@ -74,7 +75,7 @@ def refined(image: Image, rough: Map, sure: NDArray[np.bool_], unit: float) -> M
     wide = _wide((out > 0.1) & (out < 0.9), THICK * unit)
     out += wide * (smoothstep((out.astype(np.float64) - 0.3) / 0.4).astype(np.float32) - out)
     # A shadow inside an ear is no hole, nor is a lamp that shows behind a doubtful part of the rough matte.
-    open_to = _grown(_joined(_shrunk(out < 0.9, NARROW * unit), behind, 0), 2 * NARROW * unit)
+    open_to = _grown(_joined(_shrunk(out < 0.9, NARROW * unit), behind, 0), NARROW * unit)
     return np.where((out < 0.9) & ~open_to & (rough > HOLE), 1, out).astype(np.float32)
 
 
@@ -143,7 +144,10 @@ def _told(
     line = a - b
     apart = _square(line)
     own = np.einsum("ijk,ijk->ij", seen - b, line) / np.maximum(apart, 1)
-    off = np.sqrt(_square(seen - b - np.clip(own, 0, 1)[..., None] * line)) / noise
+    # Grain is of no colour of its own.
+    soft = cv2.GaussianBlur(seen, (0, 0), max(0.7, SMOOTH * unit))
+    share = np.clip(np.einsum("ijk,ijk->ij", soft - b, line) / np.maximum(apart, 1), 0, 1)
+    off = np.sqrt(_square(soft - b - share[..., None] * line)) / noise
     odd = np.sqrt(_square(seen - b)) / noise
     strange = smoothstep(((off - ODD[0]) / (ODD[1] - ODD[0])).astype(np.float64)).astype(np.float32)
     # A person of many colours: what is as unlike the background as any of them is all hers.
