@@ -61,6 +61,7 @@ def refined(image: Image, rough: Map, sure: NDArray[np.bool_], unit: float) -> M
     for length in (4 * NEAR, NEAR):
         alpha, trust, odd = _told(seen, person, behind, unit, length)
         joined = _joined((alpha * trust > 0.15) & (odd > 0.3) & reach, body, max(1, round(0.02 * unit)))
+        joined &= ~_leaving(joined & ~near)  # hair ends, a bar behind her goes on
         behind &= ~_grown(joined, max(2.0, 0.03 * unit))
     band = ~person & ~behind
     weight = np.where(band, TRUST * trust, 0).astype(np.float32)
@@ -212,6 +213,16 @@ def _joined(mask: NDArray[np.bool_], to: NDArray[np.bool_], gap: int) -> NDArray
     keep[np.unique(labels[to])] = True
     keep[0] = False
     return mask & keep[labels]
+
+
+def _leaving(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The parts of a mask that reach the picture's border."""
+    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    on = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    keep = np.zeros(int(labels.max()) + 1, bool)
+    keep[on] = True
+    keep[0] = False
+    return keep[labels]
 
 
 def _solved(seen: Map, band: NDArray[np.bool_], guess: Map, weight: Map) -> Map:
