@@ -27,10 +27,14 @@ GRAIN = 5.0  # levels by which a background of one colour varies all the same
 USUAL = 2.0  # deviations beyond which a pixel of the background is not counted at second sight
 APART = 6.0  # deviations of the background by which the person's colours must differ to be told by half
 ODD = (3.0, 8.0)  # deviations off the line from background to person: of neither; none and all of it
+SMOOTH = 0.012  # over which it is seen whether a colour is neither the background's nor the person's; IOD
 TRUST = 0.3  # weight of what colours tell, beside the smoothness
 ROUGH = (2e-3, 2e-2)  # weight of the rough matte where it is in doubt, and where it is not
 EPS = 1e-6  # variance of colours in 0..1 that is noise
 LITTLE = 0.25  # alpha below which what is not as guessed is rather the background than the person
+LAMP = 60.0  # levels off what is guessed from which on a busy background is meant, no tint of hair
+NARROW = 0.01  # half of the width of what a hole of a matte is open by; IOD
+HOLE = 0.12  # of the rough matte, from where on a hole is shut
 THICK = 0.03  # half of the width of what may be there in part; IOD
 FAINT = 0.05  # alpha that is none
 STEPS = (60, 40, 30)  # of the solver, at a quarter, half and all of the size
@@ -57,6 +61,7 @@ def refined(image: Image, rough: Map, sure: NDArray[np.bool_], unit: float) -> M
     for length in (4 * NEAR, NEAR):
         alpha, trust, odd = _told(seen, person, behind, unit, length)
         joined = _joined((alpha * trust > 0.15) & (odd > 0.3) & reach, body, max(1, round(0.02 * unit)))
+        joined &= ~_leaving(joined & ~near)  # hair ends, a bar behind her goes on
         behind &= ~_grown(joined, max(2.0, 0.03 * unit))
     band = ~person & ~behind
     weight = np.where(band, TRUST * trust, 0).astype(np.float32)
@@ -70,9 +75,9 @@ def refined(image: Image, rough: Map, sure: NDArray[np.bool_], unit: float) -> M
     # Fractions are hair and edges, thin ones: what is wide is there or not.
     wide = _wide((out > 0.1) & (out < 0.9), THICK * unit)
     out += wide * (smoothstep((out.astype(np.float64) - 0.3) / 0.4).astype(np.float32) - out)
-    # A shadow inside an ear is no hole.
-    open_to = _joined(out < 0.9, behind, 0)
-    return np.where((out < 0.9) & ~open_to & (rough > 0.5), 1, out).astype(np.float32)
+    # A shadow inside an ear is no hole, nor is a lamp that shows behind a doubtful part of the rough matte.
+    open_to = _grown(_joined(_shrunk(out < 0.9, NARROW * unit), behind, 0), NARROW * unit)
+    return np.where((out < 0.9) & ~open_to & (rough > HOLE), 1, out).astype(np.float32)
 
 
 def foreground(image: Image, alpha: NDArray[np.float32]) -> Image:
@@ -112,11 +117,14 @@ def parted(image: Image, alpha: Map, back: Map, sure: Map, unit: float) -> tuple
     a = np.where(hers, np.maximum(a, np.minimum(own, 1)), a)
     a = np.where(hers | (a > LITTLE), np.maximum(a, np.minimum(least, 1)), a)[:, None]
     person = np.clip((seen - (1 - a) * b) / np.maximum(a, 1e-3), 0, 255)
-    # But what is thin is hair that was not seen for what it is, and would stay behind as a line.
+    # But what is thin is hair that was not seen for what it is, and would stay behind as a line; unless she hardly
+    # covers it and the background is not known.
     left = np.where(a < 1, seen - a * person - (1 - a) * b, 0)
     missed = np.zeros(alpha.shape, bool)
     missed[edge] = np.abs(left).max(-1) > GRAIN
-    b += _wide(missed, THICK * unit)[edge][:, None] * left / np.maximum(1 - a, 1e-3)
+    lamp = (a[:, 0] < LITTLE) & (np.abs(left).max(-1) > LAMP)
+    share = np.maximum(_wide(missed, THICK * unit)[edge], lamp * (1 - sure[edge]))
+    b += share[:, None] * left / np.maximum(1 - a, 1e-3)
     out, colours, back = alpha.copy(), image.astype(np.float32), back.copy()
     out[edge], colours[edge], back[edge] = a[:, 0], person, b
     colours = np.where(out[..., None] > 0, colours, push_pull(np.round(colours).astype(np.uint8), out))
@@ -130,13 +138,17 @@ def _told(
     a, _ = _around(seen, person, NEAR * unit)
     b, noise = _around(seen, behind, length * unit)
     # Single hairs are no part of the background that they cross.
-    usual = _square(seen - b) < USUAL**2 * (noise + GRAIN**2)
-    b, noise = _around(seen, behind & usual, length * unit)
+    for _ in range(2):
+        usual = _square(seen - b) < USUAL**2 * (noise + GRAIN**2)
+        b, noise = _around(seen, behind & usual, length * unit)
     noise = np.sqrt(noise + GRAIN**2)
     line = a - b
     apart = _square(line)
     own = np.einsum("ijk,ijk->ij", seen - b, line) / np.maximum(apart, 1)
-    off = np.sqrt(_square(seen - b - own[..., None] * line)) / noise
+    # Grain is of no colour of its own.
+    soft = cv2.GaussianBlur(seen, (0, 0), max(0.7, SMOOTH * unit))
+    share = np.clip(np.einsum("ijk,ijk->ij", soft - b, line) / np.maximum(apart, 1), 0, 1)
+    off = np.sqrt(_square(soft - b - share[..., None] * line)) / noise
     odd = np.sqrt(_square(seen - b)) / noise
     strange = smoothstep(((off - ODD[0]) / (ODD[1] - ODD[0])).astype(np.float64)).astype(np.float32)
     # A person of many colours: what is as unlike the background as any of them is all hers.
@@ -201,6 +213,16 @@ def _joined(mask: NDArray[np.bool_], to: NDArray[np.bool_], gap: int) -> NDArray
     keep[np.unique(labels[to])] = True
     keep[0] = False
     return mask & keep[labels]
+
+
+def _leaving(mask: NDArray[np.bool_]) -> NDArray[np.bool_]:
+    """The parts of a mask that reach the picture's border."""
+    _, labels = cv2.connectedComponents(mask.astype(np.uint8), connectivity=8)
+    on = np.concatenate([labels[0], labels[-1], labels[:, 0], labels[:, -1]])
+    keep = np.zeros(int(labels.max()) + 1, bool)
+    keep[on] = True
+    keep[0] = False
+    return keep[labels]
 
 
 def _solved(seen: Map, band: NDArray[np.bool_], guess: Map, weight: Map) -> Map:

@@ -23,12 +23,17 @@ RIM = 0.02  # about that the picture is tinted by hair all the same; IOD
 CLOSE = (0.03, 0.08)  # what is odd so near is a trace whatever it looks like, and beyond no more; IOD
 JOIN = 0.06  # over which the guess is brought to the brightness of what shows ...
 DEPTH = 0.25  # ... and how far behind the outline; IOD
-MOST = 24.0  # levels by which at most
+MOST = 24.0  # levels by which at most ...
+SEAM = 60.0  # ... and where what shows is known to be background
 GRAIN = 2.5  # levels that any picture varies by
 ODD = (1.8, 3.5)  # deviations from the guess at which a pixel begins to be a trace, and is one
 LIKE = (0.45, 0.7)  # cosine of the difference with that to the person: not hers, hers
 FAINT = 7.0  # levels of difference whose direction says nothing
 BUSY = (5.0, 11.0)  # levels of error of a background that is plain, and of one that is not
+LAMP = (80.0, 140.0)  # levels off the guess that may be her before a busy background, and that are not
+CLEAN = (0.1, 0.4)  # share of traces beside a person that is none, and too much
+APART = (0.08, 0.12)  # beside a person where hardly anything of her is, and nothing; IOD
+WRONG = (20.0, 40.0)  # mean error there, in levels, of a guess that tells what is her, and of one that does not
 SOFT = 0.012  # about a trace that goes with it; IOD
 
 
@@ -42,24 +47,34 @@ def plate(image: Image, alpha: Map, unit: float) -> tuple[Map, Map, Map]:
     beside = ((away > 0) & (away < BESIDE)).astype(np.float32)
     if not beside.any():
         return behind(image, alpha, unit).astype(np.float32), near, np.zeros_like(near)
-    far, noise = _joined(image, behind(image, alpha, unit, BESIDE), away, beside * _ramp(away, 0.0, BESIDE), unit)
-    near = np.maximum(near, _traces(image, alpha, far, away, noise, unit))
-    # What is plain is known from there; of what is not, as much as can be seen is to go on behind her.
-    busy = _ramp(noise, *BUSY)
+    known = beside * _ramp(away, 0.0, BESIDE)
+    far, noise = _joined(image, behind(image, alpha, unit, BESIDE).astype(np.float32), away, known, unit)
+    # What is plain is known from there; of what is not, as much as can be seen is to go on behind her. A guess that is
+    # wrong where hardly anything of her can be tells nothing about what is closer by.
+    wrong = np.sqrt(np.square(image - far).sum(-1))
+    wrong = _spread(cv2.merge([wrong] * 3), beside * _ramp(away, *APART), JOIN * unit)[..., 0]
+    astray = _ramp(wrong, *WRONG)
+    busy = np.maximum(_ramp(noise, *BUSY), astray)
+    near = np.maximum(near, (1 - astray) * _traces(image, alpha, far, away, noise, unit))
     if busy.max() > 0:
         closer = behind(image, np.maximum(alpha, near * (near > 0.2)), unit)
         far += busy[..., None] * (closer - far)
-    return far, near, 1 - busy
+        # What is as unlike the guess as this before a busy background is a lamp that was not guessed, no tint of hair.
+        near *= 1 - busy * (away > 0) * _ramp(np.sqrt(np.square(image - far).sum(-1)), *LAMP)
+    # Where nothing of her stands beside her, all that shows there is background and goes on without a seam.
+    own = _spread(cv2.merge([near * (away > RIM)] * 3), beside, JOIN * unit)[..., :1]
+    seamless = _joined(image, far, away, beside * (1 - near), unit, SEAM)[0]
+    return far + (1 - _ramp(own, *CLEAN)) * (seamless - far), near, 1 - busy
 
 
 def _ramp(x: Map, low: float, high: float) -> Map:
     return smoothstep(((x - low) / (high - low)).astype(np.float64)).astype(np.float32)
 
 
-def _joined(image: Image, guess: Image, away: Map, known: Map, unit: float) -> tuple[Map, Map]:
+def _joined(image: Image, guess: Map, away: Map, known: Map, unit: float, most: float = MOST) -> tuple[Map, Map]:
     """A guess (H, W, 3) brought to the colours of the picture where that is `known` (H, W), and how much it still errs.
 
-    `away` (H, W) is the distance from the person, IOD; the error (H, W) is in levels."""
+    `away` (H, W) is the distance from the person, IOD; by `most` levels at most. The error (H, W) is in levels."""
     soft = cv2.GaussianBlur(image, (0, 0), max(0.7, 0.006 * unit)).astype(np.float32)
     weight, off = known, np.zeros_like(soft)
     for _ in range(3):  # what stands out of the guess counts less every time
@@ -69,7 +84,7 @@ def _joined(image: Image, guess: Image, away: Map, known: Map, unit: float) -> t
         weight = known / (1 + (rest / (2 * noise)) ** 4)
     size = np.sqrt(np.square(off).sum(-1))
     depth = cv2.distanceTransform((away == 0).astype(np.uint8), cv2.DIST_L2, 5) / np.float32(unit)
-    share = np.exp(-depth / DEPTH) * np.minimum(1, MOST / np.maximum(size, 1e-3)) * (away < BESIDE)
+    share = np.exp(-depth / DEPTH) * np.minimum(1, most / np.maximum(size, 1e-3)) * (away < BESIDE)
     return np.asarray(guess + off * share[..., None], np.float32), np.asarray(noise, np.float32)
 
 

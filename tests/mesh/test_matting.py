@@ -63,3 +63,10 @@ def test_colours_of_the_person_are_free_of_the_background() -> None:
     image = np.round(person * alpha[..., None] + behind * (1 - alpha[..., None])).astype(np.uint8)
     found = foreground(image, alpha)[(alpha > 0.1) & (alpha < 0.9)]
     assert np.abs(found - person).mean() < 12
+
+
+def test_a_bar_that_goes_on_to_the_border_is_no_hair(scene: tuple) -> None:
+    image, _, rough, face = (part[:, :200] for part in scene)
+    barred = image.copy()
+    barred[138:143, 160:] = PERSON
+    assert refined(barred, rough, face, UNIT)[138:143, 190:].max() < 0.1
