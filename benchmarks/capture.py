@@ -4,10 +4,11 @@
 
 People (`tools/exact_face.py`) of seeds that taught nothing show mixtures of expressions. The truth of a unit is the
 shape that stands for it in `infinex.face.blendshapes`, on FACS's scale of 0 to 5; that is a table, not a coder. What
-`infinex track --format openface` writes and what py-feat finds in the same pictures is reported in the form of py-feat's
-evaluation: F1 of an intensity from 2, ICC(3,1), and beside those the correlation; mean and for each unit. Of py-feat,
-which gives probabilities, one of 0.5 counts as there, as its evaluation has it. It needs `pip install py-feat` and its
-weights; where one of them is missing its part says why.
+`infinex track --format openface` writes and what py-feat finds in the same pictures is reported in the form of
+py-feat's evaluation: F1 of an intensity from 2, ICC(3,1), and beside those the correlation; mean and for each unit. Of
+py-feat, which gives probabilities, one of 0.5 counts as there, as its evaluation has it. It needs `pip install py-feat`
+and its weights, which it fetches itself (HF_HUB_OFFLINE=1 keeps it from trying); where one of them is missing its part
+says why.
 """
 
 from __future__ import annotations

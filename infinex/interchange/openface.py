@@ -101,7 +101,7 @@ def _rows(take: Take, who: int) -> Iterator[list[str]]:
         angles = np.arctan2(mean[0], -mean[2]), np.arctan2(mean[1], -mean[2])
         x, y, size = (0.0, 0.0, 1.0) if take.place is None else take.place[k]
         away = AWAY_MM / max(float(size), 1e-3)
-        points = np.zeros((68, 2)) if take.points is None else take.points[k]
+        points = np.zeros((68, 2)) if take.points is None else take.points[k] / 10
         cells = [str(k + 1), str(who), f"{k / take.fps:.3f}", f"{seen:.2f}", str(seen)]
         cells += [f"{v:.6f}" for g in looks for v in g] + [f"{v:.3f}" for v in angles]
         cells += [f"{v:.1f}" for v in (x * IOD_MM, y * IOD_MM, away)] + [f"{v:.3f}" for v in euler(R)]

@@ -29,8 +29,8 @@ class Take:
     clockwise
     on screen; `eyes` (T, 2, 2) where left and right eye look within the head, radians right and down as the viewer
     sees it; `valid` (T,) whether a face was seen; `units` (T, U) Action Units 0..1 named by `unit_names`, where they
-    were read; `points` (T, 68, 2) landmarks of the iBUG scheme in pixels of the picture, where there was one; `place`
-    (T, 3) the head's place and size (IOD right and down, and times its size at rest)."""
+    were read; `points` (T, 68, 2) landmarks of the iBUG scheme in tenths of the picture's pixels, where there was one;
+    `place` (T, 3) the head's place and size (IOD right and down, and times its size at rest)."""
 
     fps: float
     shapes: Array
@@ -39,7 +39,7 @@ class Take:
     valid: NDArray[np.bool_]
     units: Array | None = None
     unit_names: tuple[str, ...] = ()
-    points: NDArray[np.float32] | None = None
+    points: NDArray[np.int16] | None = None
     place: Array | None = None
     start: float = 0.0  # seconds of day at which it begins
     notes: tuple[str, ...] = field(default=())
@@ -110,6 +110,11 @@ def moves(weights: Array, head: Array, eyes: Array, valid: NDArray[np.bool_], fi
     for k in range(len(weights)):
         rotation = to_vector(turned(head[k]))
         yield Move((first + k) / fps, rotation, _about_neck(rotation), 1.0, offsets[k], eyes[k].mean(0), bool(valid[k]))
+
+
+def tenths(points: Array) -> NDArray[np.int16]:
+    """Pixels as `Take.points` has them."""
+    return np.clip(np.round(10 * points), -32000, 32000).astype(np.int16)
 
 
 class TakeDriver(Driver):

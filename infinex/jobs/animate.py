@@ -26,6 +26,7 @@ from infinex.jobs.perform import Box, Cue, Picture, Summary, adjusted, frames, h
 from infinex.jobs.pieces import Pieces, check_pieces, made_of, no_pieces, open_pieces, resumed
 from infinex.jobs.source import background_for, is_film, load_source
 from infinex.media.files import same_file
+from infinex.media.overlap import alone
 from infinex.mesh.album import unchecked
 from infinex.options import Options
 from infinex.panel import panel_size
@@ -45,6 +46,14 @@ def animate(
     every frame. Raises an InfinexError for whatever the user can mend; nothing is left half-written."""
     o = options or Options()
     o.check()
+    # Where OpenCV's threads share work, the last bit can depend on which of them was free; pieces must agree in it.
+    with contextlib.nullcontext() if o.pieces is None else alone():
+        return _animate(source, driving, output, o, progress)
+
+
+def _animate(
+    source: str | Path, driving: Driving, output: str | Path, o: Options, progress: Progress | None
+) -> Summary:
     out = checked_output(output, o)
     for path in (source, driving):
         if isinstance(path, (str, Path)) and same_file(path, out):

@@ -305,7 +305,11 @@ def _on_ray(jobs: list[Job], out: Path, address: str, do: Do) -> Iterator[dict[s
                 job = running.pop(ref)
                 try:
                     yield ray.get(ref)
-                except Exception:  # the worker died as often as it may
-                    yield _killed(job)
+                except (ray.exceptions.WorkerCrashedError, ray.exceptions.OutOfMemoryError,
+                        ray.exceptions.NodeDiedError):  # fmt: skip
+                    yield _killed(job)  # as often as it may
+                except ray.exceptions.RayError as error:
+                    said = str(error).strip().splitlines()[-1][:300]
+                    yield _killed(job) | {"error": f"the cluster cannot do it: {said}"}
     finally:
         ray.shutdown()

@@ -18,7 +18,7 @@ from infinex.errors import InputError, MissingDependencyError, option
 from infinex.face.identity import identity_network, same_person
 from infinex.interchange import formats, openface
 from infinex.interchange.openface import POINTS_68
-from infinex.interchange.take import Take, TakeDriver
+from infinex.interchange.take import Take, TakeDriver, tenths
 from infinex.jobs.file import Progress
 from infinex.jobs.open import open_driver, open_voice
 from infinex.jobs.track import AT_ONCE, track
@@ -49,7 +49,7 @@ class _Seen:
         self._kind = ShapeReader
         self._reader: ShapeReader | None = None
         self._read: list[np.ndarray] = []
-        self._places = array("f")
+        self._places = array("h")
         self._own = array("b")
         self._cuts = 0
         self._asked, self._same = False, True
@@ -60,9 +60,9 @@ class _Seen:
             self._reader = self._kind(driver.rest_image, driver.rest_points, driver.rest.face)
         self._reader.add(drive.image, drive.points, drive.move.offsets)
         if self._points:
-            none = self._places[-136:] or array("f", [0.0] * 136)
+            last = self._places[-136:] or array("h", [0] * 136)
             seen = drive.points
-            self._places.extend(none if seen is None else seen[POINTS_68, :2].astype(np.float32).ravel().tolist())
+            self._places.extend(last if seen is None else tenths(seen[POINTS_68, :2]).ravel().tolist())
         if self._alone:
             self._asked |= len(driver.cuts) != self._cuts
             self._cuts = len(driver.cuts)
@@ -80,7 +80,7 @@ class _Seen:
         if self._reader is None:
             return Take.of(motion)
         take = Take.of(motion, np.concatenate([*self._read, self._reader.shapes().astype(np.float32)]))
-        points = np.frombuffer(self._places, np.float32).reshape(-1, 68, 2) if self._points else None
+        points = np.frombuffer(self._places, np.int16).reshape(-1, 68, 2) if self._points else None
         return replace(take, points=points, valid=take.valid & np.frombuffer(self._own, np.int8).astype(bool))
 
 

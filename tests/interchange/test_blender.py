@@ -117,7 +117,7 @@ def test_blender_plays_takes(tmp_path: Path) -> None:
         assert np.abs(rows[:, :2] - shown).max() < 2e-3  # a timecode has thousandths of a sixtieth
         assert np.abs(rows[:, -9:] - turns).max() < 2e-3
     assert np.ptp(np.array(out["table"]["rows"])[:, 2]) == 0  # a shape that is not in the take
-    # Blender's importer takes 29.97 frames a second for 30: a hundredth of a frame, so far.
+    # Blender's own importer multiplies by a scene's fps_base, where the rate is divided by it: 30.03 for 29.97.
     assert np.abs(np.array(out["own"]["rows"]) - np.array(out["glb"]["rows"])).max() < 0.03
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import random
 import struct
 from pathlib import Path
 
@@ -41,6 +42,31 @@ def test_openface_and_bvh_keep_what_they_can(tmp_path: Path) -> None:
     assert np.abs(back.shapes[:, smile] - both).max() < 5e-3
     formats.FORMATS["bvh"].write(wanted, tmp_path / "a.bvh")
     assert np.abs(formats.read(tmp_path / "a.bvh").head - wanted.head).max() < 1e-4
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", formats.FORMATS)
+def test_damaged_takes_are_read_or_refused_in_one_line(name: str, tmp_path: Path) -> None:
+    found, rng, refused = formats.FORMATS[name], random.Random(name), 0
+    found.write(take(8), tmp_path / f"a{found.suffix}")
+    whole = (tmp_path / f"a{found.suffix}").read_bytes()
+    path = tmp_path / f"b{found.suffix}"
+    for _ in range(200):
+        data = bytearray(whole)
+        for _ in range(rng.randint(1, 6)):
+            # Half of the damage where a file says what it is, half of it bytes that texts are made of.
+            at = rng.randrange(min(len(data), 3000) if rng.random() < 0.5 else len(data))
+            data[at] = rng.choice(b'0123456789-:;.,eEnN \n\t{}[]"x') if rng.random() < 0.5 else rng.randrange(256)
+        path.write_bytes(data[: rng.randrange(len(data))] if rng.random() < 0.4 else data)
+        try:
+            back = formats.read(path)
+            assert (
+                len(back) and np.isfinite(back.shapes).all() and np.isfinite(back.head).all() and 1 <= back.fps <= 1000
+            )
+        except InputError as error:
+            refused += 1
+            assert "\n" not in str(error) and len(str(error)) < 300
+    assert refused > 10
 
 
 @pytest.mark.slow

@@ -162,6 +162,38 @@ def test_a_killed_run_goes_on(portrait: Path, tmp_path: Path) -> None:
     assert sorted(r["output"] for r in rows if r["status"] == "done") == ["0.mp4", "1.mp4", "2.mp4", "3.mp4"]
 
 
+def _deadly(job: Job, out: str) -> dict:
+    """A job whose process is killed on the first try, or on every."""
+    tried = Path(out) / f"{job.output}.tried"
+    before = len(tried.read_text()) if tried.exists() else 0
+    with tried.open("a") as file:
+        file.write("x")
+    if job.driving == "always" or (job.driving == "once" and not before):
+        os.kill(os.getpid(), signal.SIGKILL)
+    time.sleep(0.3)
+    return {"key": job.key, "source": str(os.getpid()), "driving": job.driving, "output": job.output, "status": "done"}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("ray", [None, "local"])
+def test_a_killed_workers_jobs_are_done_again_once(ray: str | None, tmp_path: Path) -> None:
+    if ray is not None:
+        cluster = pytest.importorskip("ray", reason="Ray is not installed: pip install 'infinex[ray]'")
+        cluster.cloudpickle.register_pickle_by_value(sys.modules[__name__])  # workers have no tests
+    what = ["never", "once", "never", "always", "never", "never"]
+    jobs = [Job("p.jpg", w, f"{k}.mp4") for k, w in enumerate(what)]
+    done = batch(jobs, tmp_path, 2, ray, False, None, _deadly)
+    assert (done["done"], done["failed"]) == (5, 1)
+    rows = [json.loads(line) for line in (tmp_path / "manifest.jsonl").read_text().splitlines()]
+    assert sorted(r["output"] for r in rows) == [f"{k}.mp4" for k in range(6)]
+    assert [r["output"] for r in rows if r["status"] == "failed"] == ["3.mp4"]
+    assert len({r["source"] for r in rows if r["status"] == "done"}) >= 2  # two workers at least
+    # Nothing that was done is done again on Ray; a pool that breaks loses what ran beside, too.
+    tries = {k: len((tmp_path / f"{k}.mp4.tried").read_text()) for k in range(6)}
+    assert tries[1] == tries[3] == 2 if ray else all(t <= 2 for t in tries.values())
+    assert ray is None or all(tries[k] == 1 for k in (0, 2, 4, 5))
+
+
 @pytest.mark.slow
 def test_on_a_ray_cluster(portrait: Path, tmp_path: Path) -> None:
     pytest.importorskip("ray", reason="Ray is not installed: pip install 'infinex[ray]'")

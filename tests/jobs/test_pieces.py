@@ -125,7 +125,8 @@ def test_a_killed_film_goes_on_with_its_sound(portrait: Path, data_dir: Path, tm
         run.wait()
     subprocess.run(call(out), check=True)
     once = tmp_path / "once" / "out.mp4"
-    assert np.array_equal(_frames(once), _frames(out)) and len(_frames(out)) == 70
+    off = np.abs(_frames(once).astype(int) - _frames(out)).max((1, 2, 3))
+    assert off.tolist() == [0] * 70
 
     def sound(path: Path) -> bytes:
         done = subprocess.run(["ffmpeg", "-v", "error", "-i", str(path), "-f", "s16le", "-"], check=True,
