@@ -64,9 +64,10 @@ def camera(performance: Path) -> Path:
 
 
 @pytest.fixture(scope="module")
-def address() -> Iterator[str]:
+def address(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A studio of its own, started by the command."""
-    command = [sys.executable, "-m", "infinex.cli", "studio", "--port", "0", "--no-browser"]
+    folder = str(tmp_path_factory.mktemp("studio"))
+    command = [sys.executable, "-m", "infinex.cli", "studio", "--port", "0", "--no-browser", "--folder", folder]
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
         assert process.stdout is not None
         line = process.stdout.readline()

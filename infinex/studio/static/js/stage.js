@@ -159,6 +159,15 @@ export function showStill() {
   image.src = `/v1/portraits/${shared.portrait.id}/image?side=1280`;
 }
 
+// A page that nobody sees gives up its seat after a while, and takes one again when it is seen.
+const UNSEEN = 60_000; // ms
+let leaving = null;
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(leaving);
+  if (document.hidden) leaving = setTimeout(() => { if (running === null) { leaving = line && "left"; close(); } }, UNSEEN);
+  else if (leaving === "left") tell("seen");
+});
+
 on("portrait", () => {
   close();
   scene = null;

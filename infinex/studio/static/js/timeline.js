@@ -276,7 +276,11 @@ export function begin() {
     if (found.layers.length >= work.layers.length && !held) work.layers.forEach((l, i) => places.set(l.uid, found.layers[i]));
     draw();
   });
+  on("seen", () => refresh());
   on("clock", head);
   on("portrait", () => { selected = null; pose = null; });
-  on("view", (name) => { $("#timeline").hidden = !["express", "drive"].includes(name); });
+  on("view", (name) => {
+    $("#timeline").hidden = !["express", "drive"].includes(name);
+    if (name === "drive" && pose) refresh(null); // sliders that were not kept are for the other section
+  });
 }
