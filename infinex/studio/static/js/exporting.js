@@ -151,7 +151,8 @@ export function present(animation, { sound = false, beside: driver = null } = {}
   if (!animation.result) return;
   const { format, captions } = animation.result;
   $("#job").replaceChildren(card(animation));
-  if (format === "png") return; // pictures in a zip file are only to be fetched
+  const shown = format !== "png" && !(format === "mov" && clear(animation)); // by a browser
+  if (!shown) return;
   const inPage = ["mp4", "webm", "gif", "apng"].includes(format) ? undefined : "mp4"; // what no browser shows is made into what all do
   view.present({ url: resultUrl(animation, inPage), format: inPage ?? format, captions: captions ? resultUrl(animation, "vtt") : null, loop: !sound, name: animation.label }, { sound, beside: driver });
 }
@@ -163,7 +164,7 @@ function card(animation) {
   row.setAttribute("role", "group");
   row.setAttribute("aria-label", t("download"));
   return make("div", { class: "made", role: "group", "aria-label": t("result") },
-    make("h2", { text: t(result.format === "png" ? "job.done" : "result.on.stage") }), make("p", { class: "hint", text: facts }), row,
+    make("h2", { text: t("job.done") }), make("p", { class: "hint", text: facts }), row,
     make("div", { class: "row" },
       make("button", { class: "button small", text: t("share"), onclick: () => share(animation) }),
       make("button", { class: "button small ghost", text: t("result.reuse"), onclick: () => drive.fromAnimation(animation.id, animation.label || animation.name) }),
@@ -171,9 +172,12 @@ function card(animation) {
     ...result.warnings.map((w) => make("p", { class: "hint", text: w })));
 }
 
+// Whether it is transparent, which its name says; such a one is not made into another kind.
+const clear = (animation) => /(^|-)transparent(-|$)/.test(animation.name ?? "");
+
 export function downloads(animation) {
   const own = animation.result?.format;
-  const wanted = [...new Set([own, ...(own === "png" ? [] : ["mp4", "gif"]), "motion", ...(animation.result?.captions ? ["vtt"] : [])])].filter(Boolean);
+  const wanted = [...new Set([own, ...(own === "png" || clear(animation) ? [] : ["mp4", "gif"]), "motion", ...(animation.result?.captions ? ["vtt"] : [])])].filter(Boolean);
   return wanted.map((f) => make("a", { class: "button small", href: resultUrl(animation, f), download: "", text: t(`download.${f}`), "data-key": `${animation.id}-${f}` }));
 }
 
