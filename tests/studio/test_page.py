@@ -226,7 +226,7 @@ def test_a_clip_and_a_voice_over_it(tab: Any, small: Path, performance: Path) ->
             tab.get_by_role("group", name="Download").get_by_role("link", name=name).click()
         assert head in Path(download.value.path()).read_bytes()[:12]
     tab.get_by_role("tab", name="Yours").click()
-    tab.get_by_role("button", name="Use performance").wait_for()
+    tab.locator("#own").get_by_role("button", name=re.compile("^performance")).wait_for()
 
 
 def test_say_this(tab: Any, small: Path) -> None:
