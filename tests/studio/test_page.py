@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import io
 import json
 import os
@@ -115,7 +116,7 @@ def with_portrait(page: Any, path: Path | None = None) -> None:
     else:
         page.set_input_files("#file", path)
     page.wait_for_url("**#express")
-    page.locator("#busy:not(.on)").wait_for(state="attached")
+    page.wait_for_function("() => infinex.latencies.length > 0")  # it was drawn once
 
 
 def made(page: Any) -> Any:
@@ -127,7 +128,8 @@ def made(page: Any) -> Any:
 
 
 def pixels(page: Any) -> np.ndarray:
-    return np.asarray(Image.open(io.BytesIO(page.locator("#canvas").screenshot())).convert("RGB")).astype(int)
+    data = page.evaluate("() => document.querySelector('#canvas').toDataURL().split(',')[1]")
+    return np.asarray(Image.open(io.BytesIO(base64.b64decode(data))).convert("RGB")).astype(int)
 
 
 def changed(page: Any, before: np.ndarray, seconds: float = 600) -> np.ndarray:
