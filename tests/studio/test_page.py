@@ -106,7 +106,7 @@ def opened(context: Any, address: str) -> Any:
     page.on("request", lambda r: None if r.url.startswith((here, "blob:", "data:", here.replace("http", "ws")))
             else page.faults.append(r.url))  # fmt: skip
     page.goto(address)
-    page.get_by_role("button", name="Example: Grace Hopper").wait_for()
+    page.locator("#examples button").first.wait_for()
     return page
 
 
@@ -205,7 +205,7 @@ def test_moments_by_keyboard_kept_over_a_reload_undone_and_made(tab: Any, small:
     assert abs(video.evaluate("v => v.duration") - 1.6) < 0.15
     tab.get_by_role("group", name="The result").get_by_text("210 × 210").wait_for()
     tab.get_by_role("link", name="Portrait", exact=True).click()
-    tab.get_by_role("button", name="Two feelings").wait_for()
+    tab.locator("#projects").get_by_role("button", name=re.compile("^Two feelings")).wait_for()
 
 
 def test_a_clip_and_a_voice_over_it(tab: Any, small: Path, performance: Path) -> None:
@@ -246,6 +246,7 @@ def test_say_this(tab: Any, small: Path) -> None:
     tab.get_by_role("button", name="[smiles]").click()
     text.press_sequentially("Hello.")
     assert tab.locator("#say").input_value() == "[smiles] Hello."
+    tab.get_by_role("button", name="[smiles] Hello., from").wait_for()
     tab.locator("#say-problem:empty").wait_for(state="attached")
     video = made(tab)
     assert not video.evaluate("v => v.muted") and video.locator("track").count() == 1
@@ -320,14 +321,14 @@ def test_live_by_a_camera_and_a_take_of_it(tab: Any) -> None:
     before = pixels(tab)
     tab.get_by_role("link", name="Live").click()
     tab.get_by_role("button", name="Start the camera").click()
-    tab.get_by_text("You are live.").wait_for()
+    tab.locator("#live-status", has_text="You are live.").wait_for()
     tab.locator("#live-meter", has_text="pictures a second").wait_for()
     limit = time.monotonic() + 600
     while np.abs(pixels(tab) - before).max() < 60:
         assert time.monotonic() < limit, "the portrait does not follow the camera"
     tab.get_by_role("button", name="Record a take").click()
     tab.get_by_role("button", name="This is my neutral face").click()
-    tab.get_by_text("Look straight ahead").wait_for()
+    tab.locator("#live-status", has_text="Look straight ahead").wait_for()
     time.sleep(1.5)  # of the take
     tab.get_by_role("button", name="End the take").click()
     tab.wait_for_url("**#drive")

@@ -249,6 +249,7 @@ export function refresh(free = pose) {
   view.dismiss();
   if (!work.layers.length) {
     stage.layers(null);
+    tell("misunderstood", null);
     player.empty();
     if (shared.view !== "live") stage.express(pose ?? {});
     return;
