@@ -82,6 +82,15 @@ export function layers(document) {
 export const at = (seconds) => want({ at: seconds });
 export const run = (seconds) => want({ run: seconds });
 
+// What a socket is told first: whose face, and how many pixels of the screen its pictures are to fill.
+const STEP = 128;
+export function hello() {
+  const { clientWidth, clientHeight } = $("#frame");
+  const shown = Math.ceil((Math.max(clientWidth, clientHeight) * devicePixelRatio) / STEP) * STEP;
+  const most = shared.offer.limits.sharpest;
+  return { portrait: shared.portrait.id, face: shared.face, ...(most ? { side: Math.min(most, Math.max(shared.offer.limits.preview, shown)) } : {}) };
+}
+
 export function open() {
   if (line || !shared.portrait) return;
   ready = false;
@@ -125,7 +134,7 @@ export function open() {
     }
     flush();
   };
-  const mine = (line = socket("/studio/express", { portrait: shared.portrait.id, face: shared.face }, told, shown));
+  const mine = (line = socket("/studio/express", hello(), told, shown));
   mine.onclose = (e) => {
     if (mine !== line) return;
     line = null;
