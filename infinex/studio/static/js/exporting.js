@@ -98,6 +98,11 @@ export const stateOf = (a) => {
   return a.state === "failed" ? a.message ?? words(a) : words(a);
 };
 
+// Stop one, and take it off the list.
+async function forget(id) {
+  for (let i = 0; i < 2; i++) await cancel(id).catch(() => {});
+}
+
 async function run() {
   const place = $("#job");
   const bar = make("progress", { max: 1, "aria-label": t("job.progress") });
@@ -111,7 +116,7 @@ async function run() {
   let id = null, wanted = true;
   stop.addEventListener("click", async () => {
     wanted = false;
-    if (id) await cancel(id).catch(() => {});
+    if (id) await forget(id);
     place.replaceChildren(make("p", { class: "hint", role: "status", text: t("job.stopped") }));
     $("#make").disabled = !can();
     tell("jobs");
@@ -120,7 +125,7 @@ async function run() {
     const driver = beside();
     let animation = await post("/v1/animations", formOf(fields()), { headers: { "Idempotency-Key": crypto.randomUUID?.() ?? `${Math.random()}` } });
     id = animation.id;
-    if (!wanted) { await cancel(id).catch(() => {}); return; }
+    if (!wanted) { await forget(id); return; }
     tell("jobs");
     animation = await follow(animation, (a) => {
       if (!wanted) return;
