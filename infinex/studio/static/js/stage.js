@@ -105,7 +105,7 @@ export function open() {
     } else if (message.scene) {
       inFlight = null;
       busyWith("");
-      tell("scene", message.scene);
+      if (known) tell("scene", message.scene); // else it has changed meanwhile
     } else if (message.working) {
       busyWith(t("stage.reading"));
       return;
@@ -115,7 +115,7 @@ export function open() {
       const about = inFlight === "scene" ? "scene" : "picture";
       inFlight = null;
       busyWith("");
-      if (about === "scene") tell("scene", { error: message.error });
+      if (about === "scene") { if (known) tell("scene", { error: message.error }); }
       else toast(message.error);
     }
     flush();
