@@ -42,7 +42,7 @@ export const isSound = (p) => p.kind === "sound";
 // The list of what is kept here; `use(performance)` is called with what somebody picks.
 export function show(place, use) {
   place.replaceChildren(...(performances.length ? performances.map((p) => {
-    const title = make("button", { class: "own-name", onclick: () => use(p), "aria-label": t("own.use", { name: p.name }) }, icon(isSound(p) ? "sound" : "drive"), make("span", { text: p.name }), make("small", { text: p.seconds ? `${number(p.seconds, 1)} s` : "" }));
+    const title = make("button", { class: "own-name", onclick: () => use(p) }, icon(isSound(p) ? "sound" : "drive"), make("span", { text: p.name }), make("small", { text: p.seconds ? `${number(p.seconds, 1)} s` : "" }));
     const name = async () => {
       const wanted = prompt(t("own.name"), p.name)?.trim();
       if (wanted) { await patch(`/v1/performances/${p.id}`, { name: wanted }).catch(sayError); list(); }

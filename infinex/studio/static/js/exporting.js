@@ -23,7 +23,7 @@ export const resultUrl = (a, format) => `/v1/animations/${a.id}/result${format ?
 const fields = () => ({
   portrait: shared.portrait.id, face: work.page.all && shared.portrait.faces.length > 1 ? "all" : String(shared.face), layers: JSON.stringify(documentOf()),
   ...work.export, engine: work.page.engine, mouth: work.page.mouth, wrinkles: work.page.wrinkles, label: project.name.slice(0, 80),
-  ...Object.fromEntries(["open_eyes", "absolute", "mark"].filter((k) => work.page[k]).map((k) => [k, "true"])),
+  ...Object.fromEntries(["open_eyes", "absolute", "mark", "panel"].filter((k) => work.page[k]).map((k) => [k, "true"])),
 });
 
 const can = () => Boolean(shared.portrait && work.layers.some((l) => !l.off));
@@ -41,7 +41,7 @@ function show() {
   $("#export-size").value = work.export.size;
   $("#engine").value = work.page.engine;
   $("#mouth").value = work.page.mouth;
-  for (const [id, value] of [["#folds", work.page.wrinkles === "driver"], ["#wake", work.page.open_eyes], ["#exact", work.page.absolute], ["#mark", work.page.mark], ["#all-faces", work.page.all]]) $(id).checked = value;
+  for (const [id, value] of [["#folds", work.page.wrinkles === "driver"], ["#wake", work.page.open_eyes], ["#exact", work.page.absolute], ["#mark", work.page.mark], ["#panel", work.page.panel], ["#all-faces", work.page.all]]) $(id).checked = value;
   for (const radio of $$('[name="crop"]')) radio.checked = radio.value === work.export.crop;
   const format = shared.offer.formats.find((f) => f.name === work.export.format);
   $("#export-alpha").textContent = work.export.background === "none" && !format?.alpha ? t("export.noalpha", { format: format?.label ?? work.export.format }) : format?.alpha && work.export.background === "keep" ? t("export.alpha") : "";
@@ -70,6 +70,7 @@ export function begin() {
   box("#wake", "open_eyes");
   box("#exact", "absolute");
   box("#mark", "mark");
+  box("#panel", "panel");
   box("#all-faces", "all");
   const dialog = $("#export");
   $("#export-open").addEventListener("click", () => { show(); dialog.showModal(); });
@@ -97,6 +98,11 @@ export const stateOf = (a) => {
   return a.state === "failed" ? a.message ?? words(a) : words(a);
 };
 
+// Stop one, and take it off the list.
+async function forget(id) {
+  for (let i = 0; i < 2; i++) await cancel(id).catch(() => {});
+}
+
 async function run() {
   const place = $("#job");
   const bar = make("progress", { max: 1, "aria-label": t("job.progress") });
@@ -110,7 +116,7 @@ async function run() {
   let id = null, wanted = true;
   stop.addEventListener("click", async () => {
     wanted = false;
-    if (id) await cancel(id).catch(() => {});
+    if (id) await forget(id);
     place.replaceChildren(make("p", { class: "hint", role: "status", text: t("job.stopped") }));
     $("#make").disabled = !can();
     tell("jobs");
@@ -119,7 +125,7 @@ async function run() {
     const driver = beside();
     let animation = await post("/v1/animations", formOf(fields()), { headers: { "Idempotency-Key": crypto.randomUUID?.() ?? `${Math.random()}` } });
     id = animation.id;
-    if (!wanted) { await cancel(id).catch(() => {}); return; }
+    if (!wanted) { await forget(id); return; }
     tell("jobs");
     animation = await follow(animation, (a) => {
       if (!wanted) return;
@@ -149,9 +155,11 @@ function beside() {
 export function present(animation, { sound = false, beside: driver = null } = {}) {
   if (!animation.result) return;
   const { format, captions } = animation.result;
+  $("#job").replaceChildren(card(animation));
+  const shown = format !== "png" && !(format === "mov" && clear(animation)); // by a browser
+  if (!shown) return;
   const inPage = ["mp4", "webm", "gif", "apng"].includes(format) ? undefined : "mp4"; // what no browser shows is made into what all do
   view.present({ url: resultUrl(animation, inPage), format: inPage ?? format, captions: captions ? resultUrl(animation, "vtt") : null, loop: !sound, name: animation.label }, { sound, beside: driver });
-  $("#job").replaceChildren(card(animation));
 }
 
 function card(animation) {
@@ -161,7 +169,7 @@ function card(animation) {
   row.setAttribute("role", "group");
   row.setAttribute("aria-label", t("download"));
   return make("div", { class: "made", role: "group", "aria-label": t("result") },
-    make("h2", { text: t("result.on.stage") }), make("p", { class: "hint", text: facts }), row,
+    make("h2", { text: t("job.done") }), make("p", { class: "hint", text: facts }), row,
     make("div", { class: "row" },
       make("button", { class: "button small", text: t("share"), onclick: () => share(animation) }),
       make("button", { class: "button small ghost", text: t("result.reuse"), onclick: () => drive.fromAnimation(animation.id, animation.label || animation.name) }),
@@ -169,9 +177,12 @@ function card(animation) {
     ...result.warnings.map((w) => make("p", { class: "hint", text: w })));
 }
 
+// Whether it is transparent, which its name says; such a one is not made into another kind.
+const clear = (animation) => /(^|-)transparent(-|$)/.test(animation.name ?? "");
+
 export function downloads(animation) {
   const own = animation.result?.format;
-  const wanted = [...new Set([own, "mp4", "gif", "motion", ...(animation.result?.captions ? ["vtt"] : [])])].filter(Boolean);
+  const wanted = [...new Set([own, ...(own === "png" || clear(animation) ? [] : ["mp4", "gif"]), "motion", ...(animation.result?.captions ? ["vtt"] : [])])].filter(Boolean);
   return wanted.map((f) => make("a", { class: "button small", href: resultUrl(animation, f), download: "", text: t(`download.${f}`), "data-key": `${animation.id}-${f}` }));
 }
 

@@ -10,6 +10,7 @@ import * as timeline from "./timeline.js";
 
 const TURNS = ["yaw", "pitch", "roll", "right", "down"];
 const FIRST = ["happy", "sad", "angry", "surprised", "afraid", "disgusted", "contemptuous"];
+const LEAD = 0.4;
 const LASTS = 2; // seconds that a first moment stands
 let units = {}; // what the sliders say
 let turns = Object.fromEntries(TURNS.map((k) => [k, 0]));
@@ -193,7 +194,8 @@ function keepMoment() {
   timeline.forget();
   if (!l) {
     const kind = only ? "head" : "expression";
-    l = timeline.add({ kind, keyframes: [{ time: 0, ...fitting({ kind }) }], length: LASTS }, { at: time });
+    const lead = Math.round(100 * Math.min(LEAD, time)) / 100; // in which it comes, so that it is whole at its time
+    l = timeline.add({ kind, keyframes: [{ time: lead, ...fitting({ kind }) }], length: LASTS, ...(lead ? { fade_in: lead } : {}) }, { at: time - lead });
   } else {
     const speed = l.speed ?? 1, { from } = timeline.place(l), last = l.keyframes[l.keyframes.length - 1].time;
     let at = Math.round((time - from) * speed * 100) / 100;

@@ -1,6 +1,6 @@
 // A museum's screen: the stage, large buttons, and back to the beginning when nobody is there.
 
-import { post } from "./api.js";
+import { json, post } from "./api.js";
 import * as live from "./live.js";
 import { shared, on, tell } from "./state.js";
 import { $, $$, make, sayError } from "./ui.js";
@@ -10,9 +10,11 @@ import * as work from "./project.js";
 
 const ALONE = 75_000; // ms without a touch and without a face until it begins anew
 const HOLD = 1500; // ms that the way out is held
+const MOST = 6; // portraits
 const FEELINGS = ["happy", "sad", "angry", "surprised", "afraid", "disgusted"];
 let alone = null;
 let before = null; // the work that was open
+let seen = false; // whether the camera sees a face
 
 const feel = (name) => {
   live.stop();
@@ -23,17 +25,27 @@ const feel = (name) => {
 
 function touched() {
   clearTimeout(alone);
-  if (shared.view === "kiosk") alone = setTimeout(reset, ALONE);
+  if (shared.view === "kiosk") alone = setTimeout(() => (seen ? touched() : reset()), ALONE);
 }
 
-async function choose(name, label) {
-  try {
-    const portrait = await post(`/studio/examples/${name}`);
-    shared.portrait = { ...portrait, name: label };
-    shared.face = portrait.largest;
-    tell("portrait");
-    feel(null);
-  } catch (error) { sayError(error); }
+function take(portrait) {
+  shared.portrait = portrait;
+  shared.face = portrait.largest;
+  tell("portrait");
+  feel(null);
+}
+
+async function example(e) {
+  try { take({ ...(await post(`/studio/examples/${e.name}`)), name: e.label }); } catch (error) { sayError(error); }
+}
+
+// The portraits of whoever set the screen up, else the examples.
+async function offered() {
+  const tile = (label, src, act) => make("button", { "aria-label": label, onclick: act }, make("img", { src, alt: "" }));
+  let own = [];
+  try { own = (await json("/v1/portraits")).slice(0, MOST); } catch { /* the examples do */ }
+  $("#kiosk-portraits").replaceChildren(...(own.length ? own.map((p) => tile(p.name || t("project.unnamed"), `/v1/portraits/${p.id}/image?side=256`, () => take(p)))
+    : shared.offer.examples.map((e) => tile(e.label, `/static/examples/${e.name}.jpg`, () => example(e)))));
 }
 
 async function reset() {
@@ -44,9 +56,6 @@ async function reset() {
 }
 
 export function begin() {
-  for (const e of shared.offer.examples) {
-    $("#kiosk-portraits").append(make("button", { "aria-label": e.label, onclick: () => choose(e.name, e.label) }, make("img", { src: `/static/examples/${e.name}.jpg`, alt: "" })));
-  }
   for (const name of FEELINGS) $("#kiosk-feelings").append(make("button", { class: "button big", "data-feeling": name, "aria-pressed": "false", text: named("emotion", name, name), onclick: () => feel(name) }));
   $("#kiosk-live").addEventListener("click", () => (live.running() ? (live.stop(), feel(null)) : live.start()));
   $("#kiosk-settle").addEventListener("click", live.settle);
@@ -63,7 +72,8 @@ export function begin() {
     $("#kiosk-live").textContent = t(state ? "kiosk.stop" : "kiosk.live");
     $("#kiosk-settle").hidden = !state;
     $("#kiosk-words").textContent = state ? t(`live.${state}`) : t("kiosk.words");
-    if (state === "live") touched();
+    seen = state === "live";
+    touched();
   });
   on("view", async (name) => {
     const here = name === "kiosk";
@@ -73,12 +83,14 @@ export function begin() {
       await work.flush();
       before = shared.portrait && { portrait: shared.portrait, face: shared.face };
       $("#kiosk-words").textContent = t("kiosk.words");
-      if (!shared.portrait) { const e = shared.offer.examples[0]; await choose(e.name, e.label); } else feel(null);
+      offered();
+      if (shared.portrait) feel(null); else await example(shared.offer.examples[0]);
       touched();
     } else {
       clearTimeout(alone);
       live.stop();
-      if (before && before.portrait.id !== shared.portrait?.id) { Object.assign(shared, before); tell("portrait"); }
+      if (!before) { if (shared.portrait) work.begin(shared.portrait.name); return; }
+      if (before.portrait.id !== shared.portrait.id) { Object.assign(shared, before); tell("portrait"); }
       tell("work");
     }
   });

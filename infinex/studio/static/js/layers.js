@@ -1,5 +1,6 @@
 // The chosen layer: when it plays, how strongly, which parts of the face it moves.
 
+import { asset } from "./assets.js";
 import { on } from "./state.js";
 import { $, dress, make } from "./ui.js";
 import { number, percent, t } from "./words.js";
@@ -75,10 +76,10 @@ function body(l) {
     slide(l, "strength", 1, 0, 2, 0.05, percent),
     clip && l.asset ? slide(l, "smooth", 0.5, 0, 1, 0.05, percent) : null,
     slide(l, "speed", 1, 0.25, 4, 0.05, (v) => `${number(v, 2)} ×`),
-    voice || (clip && l.asset) ? slide(l, "volume", 1, 0, 2, 0.05, percent) : null,
+    voice || (clip && asset(l.asset)?.sound) ? slide(l, "volume", 1, 0, 2, 0.05, percent) : null,
     voice ? null : parts(l),
     make("div", { class: "fields" }, seconds(l, "at"), keys ? null : seconds(l, "start"), keys ? null : seconds(l, "end", 0.1)),
-    check(l, "loop"), clip && l.asset ? check(l, "sound", true) : null, ["voice", "words"].includes(l.kind) ? check(l, "still") : null, check(l, "off"),
+    check(l, "loop"), clip && asset(l.asset)?.sound ? check(l, "sound", true) : null, ["voice", "words"].includes(l.kind) ? check(l, "still") : null, check(l, "off"),
     more,
     make("div", { class: "row" }, button("layer.duplicate", () => timeline.duplicate(l.uid)), button("layer.remove", () => timeline.drop(l.uid), "ghost")),
   ].filter(Boolean);

@@ -145,7 +145,7 @@ export async function start() {
       if (frames.length % 6 === 0) $("#live-meter").textContent = t("live.meter", { fps: number(fps), delay: number(delay) });
     }
   };
-  const mine = (line = socket("/studio/live", { portrait: shared.portrait.id, face: shared.face }, told, shown));
+  const mine = (line = socket("/studio/live", stage.hello(), told, shown));
   mine.onclose = (e) => { if (mine === line) { if (e.reason) toast(e.reason); stop(); } };
 }
 

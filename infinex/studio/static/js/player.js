@@ -1,7 +1,8 @@
 // Playing: the scene of layers with its sounds, or the result that is on the stage, by one set of controls.
 
 import { ask } from "./api.js";
-import { shared, on, tell } from "./state.js";
+import { asset } from "./assets.js";
+import { on, shared, tell } from "./state.js";
 import { $, dress, icon } from "./ui.js";
 import { number, t } from "./words.js";
 import { work } from "./project.js";
@@ -43,7 +44,7 @@ async function gather() {
   const layers = work.layers, told = scene?.layers ?? [];
   const voiced = layers.some((l) => l.kind === "voice" && !l.off);
   const heard = layers.map((l, i) => ({ l, place: told[i] })).filter(({ l, place }) => place && !l.off
-    && (l.kind === "voice" || (l.kind === "performance" && l.asset && (l.sound ?? !voiced))));
+    && (l.kind === "voice" || (l.kind === "performance" && asset(l.asset)?.sound && (l.sound ?? !voiced))));
   return (await Promise.all(heard.map(async ({ l, place }) => {
     const url = l.say ? await speech(l).catch(() => null) : `/v1/performances/${l.asset}/file`;
     if (!url) return null;

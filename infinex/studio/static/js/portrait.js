@@ -38,7 +38,7 @@ export function begin() {
   on("view", (name) => { if (name !== "portrait") stopShooting(); else libraries(); });
   on("saved", () => { if (shared.view === "portrait") libraries(); });
   on("back", handAgain);
-  on("face", () => work.unsaved());
+  on("face", work.keepHere);
   on("project", () => { $("#project-name").value = work.project.name; });
   $("#project-name").addEventListener("change", (e) => work.rename(e.target.value.trim()));
 }
@@ -141,10 +141,13 @@ async function handIn(file) {
   return portrait;
 }
 
-// The studio was started anew: what it has lost is handed in again.
-async function handAgain() {
+// The studio was away, perhaps started `anew`: what it has lost is handed in again.
+async function handAgain(anew) {
   if (!shared.portrait) return;
-  try { await json(`/v1/portraits/${shared.portrait.id}`); } catch (error) {
+  try {
+    await json(`/v1/portraits/${shared.portrait.id}`);
+    if (!anew) return;
+  } catch (error) {
     const file = error.status === 404 && await kept(`portrait ${shared.portrait.id}`);
     if (!file) return;
     try {

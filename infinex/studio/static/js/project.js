@@ -9,7 +9,7 @@ const STEPS = 200; // that can be undone
 const HERE = 300, THERE = 1500; // ms after a change until it is kept in the browser, in the studio
 const MERGED = 700; // ms in which changes of one control are one step
 export const EXPORT = { format: "mp4", crop: "keep", background: "keep", fps: "", size: "" };
-export const PAGE = { engine: "mesh", mouth: "auto", wrinkles: "driver", open_eyes: false, absolute: false, mark: false, face: 1, all: false };
+export const PAGE = { engine: "mesh", mouth: "auto", wrinkles: "driver", open_eyes: false, absolute: false, mark: false, panel: false, face: 1, all: false };
 const fresh = () => ({ layers: [], duration: null, export: { ...EXPORT }, page: { ...PAGE } });
 
 export let work = fresh();
@@ -75,7 +75,7 @@ function keep() {
   there = setTimeout(keepThere, THERE);
 }
 
-function keepHere() {
+export function keepHere() {
   try {
     localStorage.setItem("work", JSON.stringify({ id: project.id, revision: project.revision, dirty, ...body() }));
   } catch { /* a browser that keeps nothing; the studio does */ }
@@ -132,7 +132,7 @@ function take({ id = null, revision = 0, name = "", layers = null, export: out =
 // A new piece of work on the portrait that was just chosen.
 export function begin(name) {
   take({ name });
-  keep();
+  keepHere();
   tell("project");
   tell("work");
 }
@@ -167,5 +167,5 @@ export async function flush() {
 export function start() {
   window.addEventListener("pagehide", keepHere);
   document.addEventListener("visibilitychange", () => { if (document.hidden && dirty) { clearTimeout(there); keepThere(); } });
-  on("back", () => { if (dirty || !project.id) keep(); });
+  on("back", () => { if (dirty) keep(); });
 }

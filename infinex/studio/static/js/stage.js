@@ -82,6 +82,15 @@ export function layers(document) {
 export const at = (seconds) => want({ at: seconds });
 export const run = (seconds) => want({ run: seconds });
 
+// What a socket is told first: whose face, and how many pixels of the screen its pictures are to fill.
+const STEP = 128;
+export function hello() {
+  const { clientWidth, clientHeight } = $("#frame");
+  const shown = Math.ceil((Math.max(clientWidth, clientHeight) * devicePixelRatio) / STEP) * STEP;
+  const most = shared.offer.limits.sharpest;
+  return { portrait: shared.portrait.id, face: shared.face, ...(most ? { side: Math.min(most, Math.max(shared.offer.limits.preview, shown)) } : {}) };
+}
+
 export function open() {
   if (line || !shared.portrait) return;
   ready = false;
@@ -96,7 +105,7 @@ export function open() {
     } else if (message.scene) {
       inFlight = null;
       busyWith("");
-      tell("scene", message.scene);
+      if (known) tell("scene", message.scene); // else it has changed meanwhile
     } else if (message.working) {
       busyWith(t("stage.reading"));
       return;
@@ -106,7 +115,7 @@ export function open() {
       const about = inFlight === "scene" ? "scene" : "picture";
       inFlight = null;
       busyWith("");
-      if (about === "scene") tell("scene", { error: message.error });
+      if (about === "scene") { if (known) tell("scene", { error: message.error }); }
       else toast(message.error);
     }
     flush();
@@ -125,7 +134,7 @@ export function open() {
     }
     flush();
   };
-  const mine = (line = socket("/studio/express", { portrait: shared.portrait.id, face: shared.face }, told, shown));
+  const mine = (line = socket("/studio/express", hello(), told, shown));
   mine.onclose = (e) => {
     if (mine !== line) return;
     line = null;
@@ -158,6 +167,15 @@ export function showStill() {
   };
   image.src = `/v1/portraits/${shared.portrait.id}/image?side=1280`;
 }
+
+// A page that nobody sees gives up its seat after a while, and takes one again when it is seen.
+const UNSEEN = 60_000; // ms
+let leaving = null;
+document.addEventListener("visibilitychange", () => {
+  clearTimeout(leaving);
+  if (document.hidden) leaving = setTimeout(() => { if (running === null) { leaving = line && "left"; close(); } }, UNSEEN);
+  else if (leaving === "left") tell("seen");
+});
 
 on("portrait", () => {
   close();

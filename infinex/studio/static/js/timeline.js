@@ -66,7 +66,14 @@ export const set = (id, fields, key = null) => change((w) => {
 
 // -- moving and trimming --------------------------------------------------------------------------------
 
-function move(l, to) { set(l.uid, { at: round(Math.max(0, to)) || null }, `at ${l.uid}`); }
+// What is seen at once; the studio's own word follows.
+const shift = (id, { from, to, seconds }, begin, end) => places.set(id, { seconds, from: begin ?? from, to: end ?? to });
+
+function move(l, where, to) {
+  const from = Math.max(0, to);
+  shift(l.uid, where, from, from + where.to - where.from);
+  set(l.uid, { at: round(from) || null }, `at ${l.uid}`);
+}
 
 // The beginning later or earlier, the rest stays where it is; `l` and `where` are as they were before.
 function trimStart(l, where, by) {
@@ -75,18 +82,18 @@ function trimStart(l, where, by) {
   const fields = { at: round(where.from + step) || null, length: l.length ? round(l.length - step) : null };
   if (keyed(l)) fields.keyframes = l.keyframes.map((k) => ({ ...k, time: round(Math.max(0, k.time - step * speed)) }));
   else if (!l.loop) fields.start = round((l.start ?? 0) + step * speed) || null;
+  shift(l.uid, where, where.from + step);
   set(l.uid, fields, `start ${l.uid}`);
-  places.set(l.uid, { ...where, from: where.from + step });
 }
 
 function trimEnd(l, where, by) {
   const speed = l.speed ?? 1, wanted = Math.max(LEAST, where.to - where.from + by);
+  shift(l.uid, where, null, where.from + wanted);
   if (keyed(l) || l.loop || l.hold || l.length) set(l.uid, { length: round(wanted) }, `end ${l.uid}`);
   else {
     const end = Math.min(where.seconds, (l.start ?? 0) + wanted * speed);
     set(l.uid, { end: end >= where.seconds - 0.005 ? null : round(end) }, `end ${l.uid}`);
   }
-  places.set(l.uid, { ...where, to: where.from + wanted });
 }
 
 function moveMoment(l, index, time) {
@@ -98,7 +105,7 @@ function moveMoment(l, index, time) {
   selected = { uid: l.uid, moment: keys.indexOf(moved) };
 }
 
-function dragging(node, l, how, done = () => {}) {
+function dragging(node, l, how) {
   node.addEventListener("pointerdown", (e) => {
     if (e.button) return;
     e.stopPropagation();
@@ -112,13 +119,12 @@ function dragging(node, l, how, done = () => {}) {
       if (!moved) { moved = true; held = total(); }
       how(was, where, by);
     };
-    const end = (m) => {
+    const end = () => {
       removeEventListener("pointermove", go);
       removeEventListener("pointerup", end);
       removeEventListener("pointercancel", end);
       held = null;
-      draw();
-      done(moved, m);
+      if (moved) draw(); // else it is a click on what is there
     };
     addEventListener("pointermove", go);
     addEventListener("pointerup", end);
@@ -141,13 +147,13 @@ function block(l) {
   node.style.width = `calc(${share(to)} - ${share(from)})`;
   const ends = [make("i", { class: "grip start" }), make("i", { class: "grip end" })];
   node.append(...ends);
-  dragging(node, l, (was, where, by) => { places.set(l.uid, { ...where, from: Math.max(0, where.from + by), to: Math.max(0, where.from + by) + where.to - where.from }); move(was, where.from + by); });
+  dragging(node, l, (was, where, by) => move(was, where, where.from + by));
   dragging(ends[0], l, trimStart);
   dragging(ends[1], l, trimEnd);
   node.addEventListener("keydown", (e) => {
     const one = layer(l.uid), step = { ArrowRight: 0.1, ArrowLeft: -0.1 }[e.key] * (e.shiftKey ? 10 : 1);
     if (step && e.altKey) trimEnd(one, place(one), step);
-    else if (step) move(one, place(one).from + step);
+    else if (step) move(one, place(one), place(one).from + step);
     else if (e.key === "[") trimStart(one, place(one), player.clock.time - place(one).from);
     else if (e.key === "]") trimEnd(one, place(one), player.clock.time - place(one).to);
     else if (e.key === "Delete" || e.key === "Backspace") drop(one.uid);
@@ -243,6 +249,7 @@ export function refresh(free = pose) {
   view.dismiss();
   if (!work.layers.length) {
     stage.layers(null);
+    tell("misunderstood", null);
     player.empty();
     if (shared.view !== "live") stage.express(pose ?? {});
     return;
@@ -276,7 +283,11 @@ export function begin() {
     if (found.layers.length >= work.layers.length && !held) work.layers.forEach((l, i) => places.set(l.uid, found.layers[i]));
     draw();
   });
+  on("seen", () => refresh());
   on("clock", head);
   on("portrait", () => { selected = null; pose = null; });
-  on("view", (name) => { $("#timeline").hidden = !["express", "drive"].includes(name); });
+  on("view", (name) => {
+    $("#timeline").hidden = !["express", "drive"].includes(name);
+    if (name === "drive" && pose) refresh(null); // sliders that were not kept are for the other section
+  });
 }

@@ -87,7 +87,7 @@ function row(a) {
     const group = make("div", { class: "row", role: "group", "aria-label": `${t("download")}: ${name}` }, ...downloads(a));
     tools.append(group, button("share", name, () => share(a)));
   }
-  if (a.state === "interrupted" || a.state === "failed") tools.append(button("tray.again", name, async () => { await post(`/v1/animations/${a.id}/again`).catch(sayError); look(); }, ""));
+  if (a.state === "interrupted") tools.append(button("tray.again", name, async () => { await post(`/v1/animations/${a.id}/again`).catch(sayError); look(); }, ""));
   tools.append(button("rename", name, () => rename(a, item)), button(over ? "remove" : "stop", name, gone));
   const words = make("p", { class: a.state === "failed" ? "error" : "hint", text: stateOf(a) });
   const picture = a.state === "done" ? make("img", { class: "thumb", src: `/v1/animations/${a.id}/thumb`, alt: "", loading: "lazy" })

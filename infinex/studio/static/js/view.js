@@ -172,11 +172,20 @@ export function dismiss() {
   video.hidden = picture.hidden = true;
   driver = null;
   showCorner();
+  $("#wipe").disabled = false;
   frame.classList.remove("showing");
   tell("presented", null);
 }
 
 export const presented = () => playing && !video.hidden;
+
+// Before and after are compared where both have one shape.
+function fitting(ratio) {
+  const same = Math.abs(ratio / (wide / high) - 1) < 0.02;
+  if (!same) split = null;
+  $("#wipe").disabled = !same;
+  showSplit();
+}
 
 function showCorner() {
   corner.hidden = !driver || !playing;
@@ -216,6 +225,7 @@ export function begin() {
     const off = corner.classList.toggle("off");
     e.currentTarget.setAttribute("aria-pressed", !off);
   });
+  video.addEventListener("loadedmetadata", () => fitting(video.videoWidth / video.videoHeight));
   for (const name of ["play", "pause", "seeked", "timeupdate"]) video.addEventListener(name, along);
   for (const name of ["play", "pause", "timeupdate", "loadedmetadata", "volumechange", "ended", "seeked"]) video.addEventListener(name, () => tell("transport"));
   on("portrait", () => { split = null; dismiss(); zoom = 1; layout(); });
