@@ -187,6 +187,7 @@ export function begin() {
     if (what && clock.playing) { clock.playing = false; quiet(); }
     show();
   });
+  show();
   document.addEventListener("keydown", (e) => {
     if (e.key !== " " || e.target.closest("button, a, input, textarea, select, summary, [role=slider], dialog") || !shared.portrait) return;
     if ($("#studio").hidden || shared.view === "live") return;

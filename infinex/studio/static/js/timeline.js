@@ -19,7 +19,7 @@ export const place = (l) => places.get(l.uid) ?? { from: l.at ?? 0, to: (l.at ??
 export const nameOf = (l) => l.name || l.say?.slice(0, 40) || l.text?.slice(0, 40) || t(`kind.${l.kind}`);
 export const keyed = (l) => Boolean(l?.keyframes);
 export const current = () => (selected ? layer(selected.uid) : null);
-const total = () => held ?? Math.max(1, player.clock.duration);
+const total = () => held ?? Math.max(1, player.clock.duration || Math.max(...work.layers.map((l) => place(l).to)));
 const round = (v) => Math.round(v * 100) / 100;
 
 export function select(id, moment = null, { go = true } = {}) {
