@@ -10,6 +10,7 @@ import faulthandler
 import itertools
 import random
 import resource
+import signal
 import sys
 from pathlib import Path
 
@@ -29,7 +30,7 @@ from infinex.motion import Motion
 PICTURES = (".png", ".jpg", ".webp", ".gif", ".tif", ".bmp", ".jp2", ".avif", ".heic", ".jxl")
 SOUNDS = (".wav", ".mp3", ".ogg", ".opus", ".flac", ".m4a")
 FRAMES = 8  # read of each mutated clip
-HANGS = 60  # seconds one reading may take, on a machine that is busy
+HANGS = 60  # seconds of the processor that one reading may take
 
 
 def mutate(data: bytes, rng: random.Random) -> bytes:
@@ -104,9 +105,9 @@ def _read_many(seeds: Path, start: int, count: int, folder: Path) -> None:
         path = files[number % len(files)]
         mutant = folder / f"{number}{path.suffix}"
         mutant.write_bytes(mutate(path.read_bytes(), random.Random(number)))
-        faulthandler.dump_traceback_later(HANGS, exit=True)
+        signal.setitimer(signal.ITIMER_PROF, HANGS)
         good += read(mutant, number // len(files))
-        faulthandler.cancel_dump_traceback_later()
+        signal.setitimer(signal.ITIMER_PROF, 0)
         mutant.unlink()
     print(count, good, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)
 
@@ -131,6 +132,7 @@ def _write_forever(path: Path) -> None:
 
 if __name__ == "__main__":
     faulthandler.enable()
+    faulthandler.register(signal.SIGPROF, chain=True)  # says where, and ends
     if sys.argv[1] == "read":
         _read_many(Path(sys.argv[2]), int(sys.argv[3]), int(sys.argv[4]), Path(sys.argv[5]))
     else:
