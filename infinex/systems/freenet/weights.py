@@ -6,6 +6,7 @@ dictionary with its critics, and `latest_net_G.pth` of the generator; sizes are 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +65,7 @@ def published(data: Any, path: Path) -> dict[str, State]:
 LAYOUT = Layout(
     FreenetConfig, CONFIGS, networks_of, "FReeNet", "infinex-freenet-1", (), published, measured=sizes_of, files=files
 )
+untrained = partial(LAYOUT.untrained, config="freenet-64")
 
 
 def network(weights: FreenetWeights, name: str) -> Any:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -124,3 +125,4 @@ LAYOUT = Layout(
     measured=sizes_of, files=files,
 )  # fmt: skip
 convert = LAYOUT.convert
+untrained = partial(LAYOUT.untrained, config="reenactgan-64")
