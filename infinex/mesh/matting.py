@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from infinex.face.networks import Segmenter
 from infinex.face.surroundings import smoothstep
 from infinex.mesh.fill import push_pull
-from infinex.mesh.plate import own_colours
+from infinex.mesh.plate import at_edge, own_colours
 
 Map = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -122,7 +122,7 @@ def parted(image: Image, alpha: Map, back: Map, sure: Map, unit: float) -> tuple
     left = np.where(a < 1, seen - a * person - (1 - a) * b, 0)
     missed = np.zeros(alpha.shape, bool)
     missed[edge] = np.abs(left).max(-1) > GRAIN
-    lamp = (a[:, 0] < LITTLE) & (np.abs(left).max(-1) > LAMP)
+    lamp = (a[:, 0] < LITTLE) * (np.abs(left).max(-1) > LAMP) * (1 - at_edge(alpha, unit)[edge])
     share = np.maximum(_wide(missed, THICK * unit)[edge], lamp * (1 - sure[edge]))
     b += share[:, None] * left / np.maximum(1 - a, 1e-3)
     out, colours, back = alpha.copy(), image.astype(np.float32), back.copy()

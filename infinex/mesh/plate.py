@@ -31,6 +31,7 @@ LIKE = (0.45, 0.7)  # cosine of the difference with that to the person: not hers
 FAINT = 7.0  # levels of difference whose direction says nothing
 BUSY = (5.0, 11.0)  # levels of error of a background that is plain, and of one that is not
 LAMP = (80.0, 140.0)  # levels off the guess that may be her before a busy background, and that are not
+EDGE = (0.03, 0.05)  # but not so near to where somebody surely is: dark hats before a bright sky are as unlike; IOD
 CLEAN = (0.1, 0.4)  # share of traces beside a person that is none, and too much
 APART = (0.08, 0.12)  # beside a person where hardly anything of her is, and nothing; IOD
 WRONG = (20.0, 40.0)  # mean error there, in levels, of a guess that tells what is her, and of one that does not
@@ -60,7 +61,8 @@ def plate(image: Image, alpha: Map, unit: float) -> tuple[Map, Map, Map]:
         closer = behind(image, np.maximum(alpha, near * (near > 0.2)), unit)
         far += busy[..., None] * (closer - far)
         # What is as unlike the guess as this before a busy background is a lamp that was not guessed, no tint of hair.
-        near *= 1 - busy * (away > 0) * _ramp(np.sqrt(np.square(image - far).sum(-1)), *LAMP)
+        lamp = (away > 0) * _ramp(np.sqrt(np.square(image - far).sum(-1)), *LAMP)
+        near *= 1 - busy * lamp * (1 - at_edge(alpha, unit))
     # Where nothing of her stands beside her, all that shows there is background and goes on without a seam.
     own = _spread(cv2.merge([near * (away > RIM)] * 3), beside, JOIN * unit)[..., :1]
     seamless = _joined(image, far, away, beside * (1 - near), unit, SEAM)[0]
@@ -91,6 +93,12 @@ def _joined(image: Image, guess: Map, away: Map, known: Map, unit: float, most: 
 def own_colours(image: Image, alpha: Map, unit: float) -> Map:
     """Colours (H, W, 3) of the person alone, in levels, carried on beyond her; `alpha` (H, W), `unit` pixels of IOD."""
     return blurred(push_pull(image, (alpha > SOLID).astype(np.float32)), 0.05 * unit)
+
+
+def at_edge(alpha: Map, unit: float) -> Map:
+    """Where a matte `alpha` (H, W) surely has somebody, or so near to that (H, W), 0..1, that its edge may lie there."""
+    off = cv2.distanceTransform((alpha < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / np.float32(unit)
+    return 1 - _ramp(off, *EDGE)
 
 
 def _traces(image: Image, alpha: Map, back: Map, away: Map, noise: Map, unit: float) -> Map:
