@@ -96,7 +96,7 @@ def own_colours(image: Image, alpha: Map, unit: float) -> Map:
 
 
 def at_edge(alpha: Map, unit: float) -> Map:
-    """Where a matte `alpha` (H, W) surely has somebody or is so near to that that its edge may lie there, (H, W) 0..1."""
+    """Where a matte `alpha` (H, W) surely has somebody, or so near to it that its edge may lie there, (H, W) 0..1."""
     off = cv2.distanceTransform((alpha < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / np.float32(unit)
     return 1 - _ramp(off, *EDGE)
 
