@@ -300,6 +300,7 @@ def cross_reenactment(
                 asked.add(drive.move)
                 if me is not None and points is not None and i % EVERY == 0:
                     kept.append(cosine(identity(canvas, points), me))
+            done = watched.doings() if watched.found else None
         finally:
             driver.close()
             watched.close()
@@ -309,8 +310,8 @@ def cross_reenactment(
         row: dict[str, Any] = {"name": f"{portrait.stem} by {clip.name}", "identity": portrait.stem, "frames": total}
         if kept:
             row["csim"] = round(float(np.mean(kept)), 6)
-        if watched.found:
-            want, have = asked.units, watched.doings().units
+        if done is not None:
+            want, have = asked.units, done.units
             lively = np.flatnonzero((want.std(0) > 0.05) & (have.std(0) > 1e-6))
             if len(lively):
                 row["units"] = round(float(np.mean([np.corrcoef(want[:, k], have[:, k])[0, 1] for k in lively])), 6)

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from infinex.errors import InputError
+from infinex.errors import InputError, option
 from infinex.studio.settings import Settings
 
 TRIES = (0.0, 2.0, 10.0)  # seconds before each try to tell somebody
@@ -55,7 +55,9 @@ def check_callback(address: str | None, settings: Settings) -> None:
                 return
     except ValueError:
         raise InputError("callback: an address such as https://example.com/done is wanted") from None
-    raise InputError("callback: the studio's owner does not allow this address; --webhook names those that may be told")
+    raise InputError(
+        f"callback: the studio's owner does not allow this address; {option('webhook')} names those that may be told"
+    )
 
 
 def tell(address: str, data: dict[str, Any]) -> None:
