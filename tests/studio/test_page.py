@@ -179,6 +179,10 @@ def test_moments_by_keyboard_kept_over_a_reload_undone_and_made(tab: Any, small:
     tab.get_by_role("button", name="Keep this moment").click()
     block = tab.get_by_role("button", name="Expression, from 0.0 to 2.0 seconds")
     block.wait_for()
+    drawn = tab.evaluate("() => infinex.latencies.length")
+    tab.get_by_role("slider", name="Time", exact=True).press("ArrowLeft")
+    tab.wait_for_function("drawn => infinex.latencies.length > drawn", arg=drawn)
+    assert np.abs(pixels(tab) - before).max() > 60  # the scene is seen at the time that was gone to
     block.focus()
     tab.keyboard.press("Shift+ArrowRight")
     tab.get_by_role("button", name="Expression, from 1.0 to 3.0 seconds").wait_for()
