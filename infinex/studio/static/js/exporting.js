@@ -220,7 +220,8 @@ async function batch() {
     go.disabled = true;
     const { portrait: _, face: __, ...rest } = fields();
     try {
-      let found = await post("/v1/batches", formOf({ ...rest, portraits: ids.join(","), sources: [...files.files] }));
+      const label = project.name === shared.portrait.name ? null : rest.label; // else all would have one person's name
+      let found = await post("/v1/batches", formOf({ ...rest, label, portraits: ids.join(","), sources: [...files.files] }));
       tell("jobs");
       while (["queued", "running"].includes(found.state) && $("#link").open) {
         state.textContent = `${t("job.running")} ${percent(found.progress)}`;

@@ -178,8 +178,9 @@ export function begin() {
   on("scene", (found) => {
     if (found.error) return;
     scene = found;
+    const within = clock.time <= clock.duration; // else it stands where something new is to be put
     clock.duration = found.duration;
-    if (clock.playing) clock.time = Math.min(clock.time, found.duration);
+    if (within) clock.time = Math.min(clock.time, found.duration);
     show();
   });
   on("transport", show);
