@@ -157,7 +157,7 @@ export function present(animation, { sound = false, beside: driver = null } = {}
   const { format, captions } = animation.result;
   $("#job").replaceChildren(card(animation));
   const shown = format !== "png" && !(format === "mov" && clear(animation)); // by a browser
-  if (!shown) return;
+  if (!shown) { view.dismiss(); return; }
   const inPage = ["mp4", "webm", "gif", "apng"].includes(format) ? undefined : "mp4"; // what no browser shows is made into what all do
   view.present({ url: resultUrl(animation, inPage), format: inPage ?? format, captions: captions ? resultUrl(animation, "vtt") : null, loop: !sound, name: animation.label }, { sound, beside: driver });
 }
