@@ -30,7 +30,7 @@ def studio(
     browser: Browser = True,
     upload: Annotated[int, typer.Option(help="Largest upload, MB.", min=1, max=4096)] = 200,
     duration: Annotated[float, typer.Option(help="Longest driver, seconds.", min=1, max=36000)] = 300,
-    queue: Annotated[int, typer.Option(help="Jobs that may wait.", min=1, max=1000)] = 24,
+    queue: Annotated[int, typer.Option(help="Jobs that may wait; a batch is one.", min=1, max=1000)] = 24,
     workers: Annotated[
         Optional[int],  # noqa: UP045
         typer.Option(help="Jobs at a time; else one for every four cores.", min=1, max=64),

@@ -186,11 +186,15 @@ class Queue:
 
     # -- from outside -----------------------------------------------------------------------------
 
+    def _places(self) -> int:
+        """How many places of the queue are taken; a batch takes one. Under the lock."""
+        return len({j.batch or j.id for j in self._waiting}) + self._reserved
+
     @contextlib.contextmanager
     def reserved(self) -> Any:
         """Hold a place while a visitor's files are looked over. Raises QueueFullError."""
         with self._changed:
-            if len(self._waiting) + self._reserved >= self.settings.queue:
+            if self._places() >= self.settings.queue:
                 raise QueueFullError
             self._reserved += 1
         try:
@@ -223,7 +227,7 @@ class Queue:
         with self._changed:
             if job.state != "interrupted" or job.task is None:
                 return False
-            if len(self._waiting) + self._reserved >= self.settings.queue:
+            if self._places() >= self.settings.queue:
                 raise QueueFullError
             job.state, job.message, job.ended, job.done, job.total, job.first = "queued", None, None, 0, None, None
             job.seen = time.monotonic()

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from fastapi import Request
@@ -14,7 +15,7 @@ from infinex.errors import InputError
 from infinex.studio import checks
 from infinex.studio.asked import Script, background_of, check_options, length_of, task_of, whose_of
 from infinex.studio.calls import check_callback
-from infinex.studio.hall import Busy, studio_of, while_there
+from infinex.studio.hall import Busy, Studio, studio_of, while_there
 from infinex.studio.jobs import Job, QueueFullError
 from infinex.studio.names import name_of
 from infinex.studio.offer import speaks
@@ -53,6 +54,16 @@ def options_of(g: Mapping[str, Any]) -> dict[str, Any]:
     return options
 
 
+@contextlib.contextmanager
+def place_in(studio: Studio) -> Iterator[None]:
+    """Hold a place of the queue while what is to be made is looked over. Raises Busy."""
+    try:
+        with studio.queue.reserved():
+            yield
+    except QueueFullError:
+        raise Busy(10, "Many animations are being made just now; please try again in a moment.") from None
+
+
 async def make(request: Request, fields: Mapping[str, Any], batch: str | None = None) -> Job:
     """Look over what a request asks for and queue it. Raises InputError, HTTPException and its kin."""
     studio = studio_of(request)
@@ -82,7 +93,7 @@ async def make(request: Request, fields: Mapping[str, Any], batch: str | None = 
         script = Script(g["say"], g["voice"], g["voice_speed"], g["voice_pitch"], len(named) > 1)
     watch = checks.Watch(s.look)
     try:
-        with studio.queue.reserved():
+        with contextlib.nullcontext() if batch else place_in(studio):  # a batch has its place already
             job = studio.queue.new(request.state.session)
             try:
                 job.format, job.label, job.batch, job.callback = g["format"], g["label"], batch, g["callback"]
@@ -93,13 +104,11 @@ async def make(request: Request, fields: Mapping[str, Any], batch: str | None = 
                 job.work = work
                 task = {**task, "motion": motion, "text": g["text"], "units": g["units"], "keyframes": g["keyframes"]}
                 job.task = Task(output=str(job.output), options=options, **task)
-                job.name = name_of(g, studio.library.name(g["portrait"]), options)
+                job.name = name_of(g, studio.library.name(g["portrait"]), options, batch is not None)
                 studio.queue.submit(job)
             except BaseException:
                 studio.queue.discard(job)
                 raise
-    except QueueFullError:
-        raise Busy(10, "Many animations are being made just now; please try again in a moment.") from None
     except checks.GoneError:
         raise HTTPException(400, "The request was broken off.") from None
     if await request.is_disconnected():  # nobody hears of its id, so nobody could ever stop it

@@ -46,11 +46,13 @@ def _does(given: Mapping[str, Any]) -> str:
     return "timeline"
 
 
-def name_of(given: Mapping[str, Any], portrait: str, options: Mapping[str, Any]) -> str:
-    """The name of a result, without an ending."""
+def name_of(given: Mapping[str, Any], portrait: str, options: Mapping[str, Any], several: bool = False) -> str:
+    """The name of a result, without an ending; where there are `several` of one label it says whose portrait it is."""
     if not portrait and given.get("source") is not None:
         portrait = Path(given["source"].filename or "portrait").stem
-    parts = [slug(given["label"])] if given.get("label") else [slug(portrait, 24), slug(_does(given))]
+    parts = [slug(given.get("label") or _does(given))]
+    if several or not given.get("label"):
+        parts.insert(0, slug(portrait, 24))
     if options["crop"] != "keep":
         parts.append(options["crop"].replace(":", "x"))
     if options["background"] == "none":

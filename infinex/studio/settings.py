@@ -27,7 +27,7 @@ class Settings:
     token: str | None = None  # asked from every client where set
     loopback: bool = True  # answer only to requests for this machine's own names
     workers: int = field(default_factory=_core_groups)
-    queue: int = 24  # jobs that may wait
+    queue: int = 24  # jobs that may wait; a batch counts as one
     upload: int = 200 << 20  # of one request
     duration: float = 300.0  # of a driving clip, a motion, a voice or a timeline
     frames: int | None = None  # of a driving clip and of a result; None: 60 for each second of `duration`

@@ -179,6 +179,10 @@ def test_moments_by_keyboard_kept_over_a_reload_undone_and_made(tab: Any, small:
     tab.get_by_role("button", name="Keep this moment").click()
     block = tab.get_by_role("button", name="Expression, from 0.0 to 2.0 seconds")
     block.wait_for()
+    drawn = tab.evaluate("() => infinex.latencies.length")
+    tab.get_by_role("slider", name="Time", exact=True).press("ArrowLeft")
+    tab.wait_for_function("drawn => infinex.latencies.length > drawn", arg=drawn)
+    assert np.abs(pixels(tab) - before).max() > 60  # the scene is seen at the time that was gone to
     block.focus()
     tab.keyboard.press("Shift+ArrowRight")
     tab.get_by_role("button", name="Expression, from 1.0 to 3.0 seconds").wait_for()
@@ -222,6 +226,17 @@ def test_a_clip_and_a_voice_over_it(tab: Any, small: Path, performance: Path) ->
     knife = tab.get_by_role("slider", name="Border between before and after")
     tab.keyboard.press("ArrowRight")
     assert knife.get_attribute("aria-valuenow") == "52"
+    tab.get_by_role("button", name="Zoom in").click()
+    frame, before = tab.locator("#frame").bounding_box(), where(tab)
+    x, y = frame["x"] + frame["width"] / 4, frame["y"] + frame["height"] / 3
+    tab.mouse.move(x, y)
+    tab.mouse.down()
+    tab.mouse.move(x - 10, y - 5)
+    tab.mouse.move(x - 20, y - 10)
+    tab.mouse.up()
+    assert where(tab) == pytest.approx(
+        [before[0], before[1] - 20, before[2] - 10], abs=1
+    )  # also over the picture of before
     heads = {"MP4": b"ftyp", "GIF": b"GIF89a", "Motion": b"PK"}
     for name, head in heads.items():
         with tab.expect_download() as download:
@@ -366,14 +381,60 @@ def test_every_language_has_the_same_words() -> None:
             )
 
 
+def where(page: Any) -> list[float]:
+    """Scale and place of the picture on the stage."""
+    script = (
+        "() => { const m = new DOMMatrix(document.querySelector('#plate').style.transform); return [m.a, m.e, m.f]; }"
+    )
+    return page.evaluate(script)
+
+
+def touch(context: Any, page: Any, steps: list[list[tuple[float, float]]]) -> None:
+    """Fingers come down, move by steps, and leave."""
+    session = context.new_cdp_session(page)
+    for i, points in enumerate(steps):
+        kind = "touchMove" if i else "touchStart"
+        points = [{"x": x, "y": y, "id": n} for n, (x, y) in enumerate(points)]
+        session.send("Input.dispatchTouchEvent", {"type": kind, "touchPoints": points})
+    session.send("Input.dispatchTouchEvent", {"type": "touchEnd", "touchPoints": []})
+    session.detach()
+
+
+def test_a_screen_that_is_left_alone_begins_anew(browser: Any, address: str) -> None:
+    context = browser.new_context(locale="en-GB")
+    page = context.new_page()
+    page.set_default_timeout(WAIT)
+    page.clock.install()
+    page.goto(f"{address}#kiosk")
+    happy = page.get_by_role("button", name="Happy", exact=True)
+    happy.click()
+    sync_api.expect(happy).to_have_attribute("aria-pressed", "true")
+    page.clock.fast_forward(70_000)
+    page.keyboard.press("Shift")
+    page.clock.fast_forward(70_000)
+    assert happy.get_attribute("aria-pressed") == "true"
+    page.clock.fast_forward(6_000)
+    sync_api.expect(happy).to_have_attribute("aria-pressed", "false")
+    context.close()
+
+
 def test_every_control_has_a_name_and_a_size_on_a_phone(browser: Any, address: str) -> None:
-    context = browser.new_context(viewport={"width": 375, "height": 740}, color_scheme="dark", locale="de-DE")
+    context = browser.new_context(
+        viewport={"width": 375, "height": 740}, color_scheme="dark", locale="de-DE", has_touch=True
+    )
     page = opened(context, address)
     assert page.locator("html").get_attribute("data-theme") == "dark"
     page.get_by_role("heading", name="Ein Porträt zum Leben erwecken").wait_for()
     page.get_by_role("combobox", name="Sprache").select_option("en")
     page.get_by_role("heading", name="Bring a portrait to life").wait_for()
     with_portrait(page)
+    frame = page.locator("#frame").bounding_box()
+    x, y = frame["x"] + frame["width"] / 2, frame["y"] + frame["height"] / 2
+    touch(context, page, [[(x - a, y), (x + a, y)] for a in (30, 40, 50, 60)])
+    assert where(page)[0] == pytest.approx(2, abs=0.05)  # two fingers
+    before = where(page)
+    touch(context, page, [[(x + a, y + a)] for a in (0, 10, 20)])
+    assert where(page) == pytest.approx([before[0], before[1] + 20, before[2] + 20], abs=1)  # one
     axe = os.environ.get("INFINEX_AXE")  # the file axe.min.js of npm's axe-core
     for name in ("Portrait", "Expression", "Animate", "Live", "Compare"):
         page.get_by_role("link", name=name, exact=True).click()

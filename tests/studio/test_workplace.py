@@ -11,6 +11,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -233,10 +234,14 @@ def _zipped(members: dict[str, bytes]) -> bytes:
     return out.getvalue()
 
 
-def test_many_portraits_by_one_performance(page: Any, small: Path) -> None:
+def test_many_portraits_by_one_performance(page: Any, small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    queue = page.app.state.studio.queue
+    monkeypatch.setattr(queue, "settings", replace(queue.settings, queue=1))  # of which a batch takes one place
     portrait = page.post("/v1/portraits", files={"picture": ("a.png", small.read_bytes())}, data={"name": "Ada"}).json()
     sent = [("sources", (f"{n}.png", small.read_bytes())) for n in ("Grace", "Ada")]
-    answer = page.post("/v1/batches", files=sent, data={"portraits": portrait["id"], "motion": "smile", "label": ""})
+    answer = page.post(
+        "/v1/batches", files=sent, data={"portraits": portrait["id"], "motion": "smile", "label": "Class"}
+    )
     assert answer.status_code == 202, answer.text
     batch = answer.json()
     for one in batch["animations"]:
@@ -244,7 +249,7 @@ def test_many_portraits_by_one_performance(page: Any, small: Path) -> None:
     state = page.get(f"/v1/batches/{batch['id']}").json()
     assert state["state"] == "done" and state["progress"] == 1 and len(state["animations"]) == 3
     archive = zipfile.ZipFile(io.BytesIO(page.get(f"/v1/batches/{batch['id']}/result").content))
-    assert archive.namelist() == ["ada-smile.mp4", "grace-smile.mp4", "ada-smile-2.mp4"]
+    assert archive.namelist() == ["ada-class.mp4", "grace-class.mp4", "ada-class-2.mp4"]
     assert not list((page.app.state.studio.folder / "zips").iterdir())
     bad = [("sources", ("no.png", b"none")), *sent]
     said(page.post("/v1/batches", files=bad, data={"motion": "smile"}), 422, "Portrait 1 (no.png)")

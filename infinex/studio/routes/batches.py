@@ -19,7 +19,7 @@ from infinex.errors import InfinexError, InputError
 from infinex.studio.forms import BUSY, NO_ROOM, PROBLEMS, TYPE, Animation, Problem
 from infinex.studio.hall import Studio, studio_of
 from infinex.studio.jobs import Job
-from infinex.studio.making import make
+from infinex.studio.making import make, place_in
 from infinex.studio.names import slug
 from infinex.studio.repeats import no_other_fields, print_of
 from infinex.studio.routes.animations import FIELDS
@@ -63,8 +63,6 @@ async def create(
     sent = [f for f in sources or () if f.filename or f.size]
     if not 0 < len(named) + len(sent) <= MOST:
         raise InputError(f"between 1 and {MOST} portraits are wanted")
-    if len(named) + len(sent) > studio.settings.queue:
-        raise InputError(f"{len(named) + len(sent)} portraits; at most {studio.settings.queue} may wait here at once")
     with studio.repeats.claimed(request, await print_of(request) if idempotency_key else "") as claim:
         if claim.name and (jobs := studio.queue.all_of(claim.name, request.state.session)):
             response.headers["Idempotent-Replayed"] = "true"
@@ -73,15 +71,16 @@ async def create(
         name, jobs = secrets.token_urlsafe(16), []
         try:
             each: list[dict[str, Any]] = [*({"portrait": p} for p in named), *({"source": f} for f in sent)]
-            for one in each:
-                for upload in (given["driving"], given["speech"], *(given["files"] or ())):
-                    if upload is not None:
-                        await upload.seek(0)
-                try:
-                    jobs.append(await make(request, given | one, name))
-                except InfinexError as error:
-                    which = one["portrait"] if "portrait" in one else one["source"].filename
-                    raise InputError(f"portrait {len(jobs) + 1} ({str(which)[:40]}): {error.args[0]}") from None
+            with place_in(studio):  # one, however many they are
+                for one in each:
+                    for upload in (given["driving"], given["speech"], *(given["files"] or ())):
+                        if upload is not None:
+                            await upload.seek(0)
+                    try:
+                        jobs.append(await make(request, given | one, name))
+                    except InfinexError as error:
+                        which = one["portrait"] if "portrait" in one else one["source"].filename
+                        raise InputError(f"portrait {len(jobs) + 1} ({str(which)[:40]}): {error.args[0]}") from None
         except BaseException:
             for job in jobs:
                 await asyncio.to_thread(studio.queue.remove, job)

@@ -1,7 +1,7 @@
 // The visitor's own performances and voices: handed in once with a bar that is true, kept in the studio, used by layers.
 
-import { formOf, json, patch, remove, send } from "./api.js";
-import { keep } from "./kept.js";
+import { formOf, json, patch, post, remove, send } from "./api.js";
+import { keep, kept } from "./kept.js";
 import { shared, on, tell } from "./state.js";
 import { icon, make, sayError, toast } from "./ui.js";
 import { number, t } from "./words.js";
@@ -35,6 +35,23 @@ export async function handIn(file, name, place) {
 export async function list() {
   try { performances = await json("/v1/performances"); } catch { return; }
   tell("performances");
+}
+
+// What layers use and the studio has lost, handed in again from this browser: a map from old ids to new ones.
+export async function handAgain(ids) {
+  const found = new Map();
+  await list();
+  for (const id of new Set(ids)) {
+    const file = id && !asset(id) && await kept(`asset ${id}`);
+    if (!file) continue;
+    try {
+      const again = await post("/v1/performances", formOf({ file, name: file.name.replace(/\.[^.]+$/, "") }));
+      keep(`asset ${again.id}`, file);
+      found.set(id, again.id);
+    } catch (error) { sayError(error); }
+  }
+  if (found.size) await list();
+  return found;
 }
 
 export const isSound = (p) => p.kind === "sound";

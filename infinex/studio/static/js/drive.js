@@ -120,8 +120,14 @@ function typed(what) {
     const clean = Object.fromEntries(Object.entries(fields).filter(([, v]) => v !== null));
     if (l && like(l)) timeline.set(l.uid, fields, `typed ${l.uid}`);
     else put({ kind: what === "say" ? "voice" : "words", ...clean }, like, { hear: false });
-    if (project.name === shared.portrait.name && what === "say") rename(`${shared.portrait.name}: ${text.replace(/\[[^\]]*\]/g, "").trim().slice(0, 40)}`);
+    if (project.name === shared.portrait.name && what === "say") rename(`${shared.portrait.name}: ${inShort(text)}`.slice(0, 80));
   }, LATER);
+}
+
+// The beginning of what is said, in whole words.
+function inShort(text) {
+  const said = text.replace(/\[[^\]]*\]/g, " ").replace(/\s+/g, " ").trim();
+  return said.length <= 40 ? said : `${said.slice(0, 40).replace(/\s\S*$/, "")} …`;
 }
 
 // Put a stage direction where the cursor is.

@@ -157,7 +157,7 @@ export function present(animation, { sound = false, beside: driver = null } = {}
   const { format, captions } = animation.result;
   $("#job").replaceChildren(card(animation));
   const shown = format !== "png" && !(format === "mov" && clear(animation)); // by a browser
-  if (!shown) return;
+  if (!shown) { view.dismiss(); return; }
   const inPage = ["mp4", "webm", "gif", "apng"].includes(format) ? undefined : "mp4"; // what no browser shows is made into what all do
   view.present({ url: resultUrl(animation, inPage), format: inPage ?? format, captions: captions ? resultUrl(animation, "vtt") : null, loop: !sound, name: animation.label }, { sound, beside: driver });
 }
@@ -220,7 +220,8 @@ async function batch() {
     go.disabled = true;
     const { portrait: _, face: __, ...rest } = fields();
     try {
-      let found = await post("/v1/batches", formOf({ ...rest, portraits: ids.join(","), sources: [...files.files] }));
+      const label = project.name === shared.portrait.name ? null : rest.label; // else all would have one person's name
+      let found = await post("/v1/batches", formOf({ ...rest, label, portraits: ids.join(","), sources: [...files.files] }));
       tell("jobs");
       while (["queued", "running"].includes(found.state) && $("#link").open) {
         state.textContent = `${t("job.running")} ${percent(found.progress)}`;

@@ -5,6 +5,7 @@ import * as live from "./live.js";
 import { shared, on, tell } from "./state.js";
 import { $, $$, make, sayError } from "./ui.js";
 import { named, t } from "./words.js";
+import { whole } from "./view.js";
 import * as stage from "./stage.js";
 import * as work from "./project.js";
 
@@ -14,6 +15,7 @@ const MOST = 6; // portraits
 const FEELINGS = ["happy", "sad", "angry", "surprised", "afraid", "disgusted"];
 let alone = null;
 let before = null; // the work that was open
+let first = null; // the portrait that it began with
 let seen = false; // whether the camera sees a face
 
 const feel = (name) => {
@@ -51,7 +53,8 @@ async function offered() {
 async function reset() {
   live.stop();
   if (document.fullscreenElement === null && $("#kiosk-full").dataset.used) $("#kiosk-full").hidden = false;
-  feel(null);
+  if (first && first.id !== shared.portrait?.id) take(first); else feel(null);
+  whole();
   touched();
 }
 
@@ -84,7 +87,9 @@ export function begin() {
       before = shared.portrait && { portrait: shared.portrait, face: shared.face };
       $("#kiosk-words").textContent = t("kiosk.words");
       offered();
+      first = null;
       if (shared.portrait) feel(null); else await example(shared.offer.examples[0]);
+      first = shared.portrait;
       touched();
     } else {
       clearTimeout(alone);

@@ -10,7 +10,7 @@ import * as stage from "./stage.js";
 import * as view from "./view.js";
 
 const video = $("#result");
-const STEP = 0.25; // seconds between looks whether a sound is in time
+const STEP = 0.1; // seconds between looks whether a sound is in time
 export const clock = { time: 0, duration: 0, playing: false };
 export let scene = null; // {duration, fps, layers: [{from, to, seconds}]} as the studio sees the layers
 let from = 0, began = 0, frame = 0;
@@ -64,7 +64,8 @@ function sound(time) {
     if (!inside) { s.audio.pause(); continue; }
     let wanted = s.start + (time - s.from) * s.speed;
     if (s.loop && s.audio.duration) wanted %= s.audio.duration;
-    if (Math.abs(s.audio.currentTime - wanted) > 0.3) s.audio.currentTime = wanted;
+    // One that begins does so at its place; one that plays is moved only where that is heard less than its being late.
+    if (Math.abs(s.audio.currentTime - wanted) > (s.audio.paused ? 0.03 : 0.15)) s.audio.currentTime = wanted;
     if (s.audio.paused) s.audio.play().catch(() => {});
   }
 }
@@ -178,8 +179,9 @@ export function begin() {
   on("scene", (found) => {
     if (found.error) return;
     scene = found;
+    const within = clock.time <= clock.duration; // else it stands where something new is to be put
     clock.duration = found.duration;
-    if (clock.playing) clock.time = Math.min(clock.time, found.duration);
+    if (within) clock.time = Math.min(clock.time, found.duration);
     show();
   });
   on("transport", show);

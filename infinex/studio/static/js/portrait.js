@@ -5,6 +5,7 @@ import { forget, keep, kept } from "./kept.js";
 import { shared, tell, on } from "./state.js";
 import { $, camera, drops, icon, make, sayError, stopTracks, toast } from "./ui.js";
 import { language, t } from "./words.js";
+import * as assets from "./assets.js";
 import * as work from "./project.js";
 import { busyWith } from "./stage.js";
 import { whole } from "./view.js";
@@ -131,6 +132,7 @@ export async function again() {
       return handIn(file);
     });
     await use(portrait, found);
+    await performancesAgain();
     if (found.unsaved || portrait.id !== found.portrait) work.unsaved();
   } catch { /* neither the studio nor the browser has it any more */ }
 }
@@ -156,7 +158,13 @@ async function handAgain(anew) {
       work.unsaved();
     } catch (failed) { sayError(failed); return; }
   }
+  await performancesAgain();
   tell("work");
+}
+
+async function performancesAgain() {
+  const ids = await assets.handAgain(work.work.layers.map((l) => l.asset));
+  if (ids.size) work.change((w) => { for (const l of w.layers) l.asset = ids.get(l.asset) ?? l.asset; });
 }
 
 async function openProject(id) {

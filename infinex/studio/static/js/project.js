@@ -95,6 +95,7 @@ async function keepThere() {
       project.id = null;
       project.name = t("project.copy", { name: project.name });
       toast(t("project.elsewhere", { name: project.name }));
+      tell("project");
       there = setTimeout(keepThere, 50);
     } else if (error.status === 404) { // the studio has lost it
       project.id = null;

@@ -55,9 +55,9 @@ function flush() {
     return;
   }
   if (!waiting) return;
-  const { at, ...message } = waiting;
+  const { asked, ...message } = waiting;
   waiting = null;
-  sentAt = at;
+  sentAt = asked;
   say(message);
   if ("run" in message) running = seq;
   else inFlight = "picture";
@@ -65,7 +65,7 @@ function flush() {
 
 function want(message) {
   running = null;
-  waiting = { ...message, at: performance.now() };
+  waiting = { ...message, asked: performance.now() };
   open();
   flush();
 }

@@ -14,6 +14,7 @@ export let selected = null; // {uid, moment: number of a keyframe or null}
 const places = new Map(); // uid -> {from, to, seconds} as the studio said
 let pose = null; // the sliders, while they belong to no moment
 let held = null; // the scale in seconds while something is dragged
+let waits = false; // whether that is the end of a clip, whose part is read once it is let go
 
 export const place = (l) => places.get(l.uid) ?? { from: l.at ?? 0, to: (l.at ?? 0) + (l.length ?? 2), seconds: l.length ?? 2 };
 export const nameOf = (l) => l.name || l.say?.slice(0, 40) || l.text?.slice(0, 40) || t(`kind.${l.kind}`);
@@ -105,7 +106,7 @@ function moveMoment(l, index, time) {
   selected = { uid: l.uid, moment: keys.indexOf(moved) };
 }
 
-function dragging(node, l, how) {
+function dragging(node, l, how, late = false) {
   node.addEventListener("pointerdown", (e) => {
     if (e.button) return;
     e.stopPropagation();
@@ -116,7 +117,7 @@ function dragging(node, l, how) {
     const go = (m) => {
       const by = (m.clientX - start) * per;
       if (!moved && Math.abs(m.clientX - start) < 4) return;
-      if (!moved) { moved = true; held = total(); }
+      if (!moved) { moved = true; waits = late; held = total(); }
       how(was, where, by);
     };
     const end = () => {
@@ -125,6 +126,7 @@ function dragging(node, l, how) {
       removeEventListener("pointercancel", end);
       held = null;
       if (moved) draw(); // else it is a click on what is there
+      if (waits) { waits = false; refresh(); }
     };
     addEventListener("pointermove", go);
     addEventListener("pointerup", end);
@@ -148,8 +150,9 @@ function block(l) {
   const ends = [make("i", { class: "grip start" }), make("i", { class: "grip end" })];
   node.append(...ends);
   dragging(node, l, (was, where, by) => move(was, where, where.from + by));
-  dragging(ends[0], l, trimStart);
-  dragging(ends[1], l, trimEnd);
+  const late = Boolean(l.asset) && !l.loop;
+  dragging(ends[0], l, trimStart, late);
+  dragging(ends[1], l, trimEnd, late);
   node.addEventListener("keydown", (e) => {
     const one = layer(l.uid), step = { ArrowRight: 0.1, ArrowLeft: -0.1 }[e.key] * (e.shiftKey ? 10 : 1);
     if (step && e.altKey) trimEnd(one, place(one), step);
@@ -245,7 +248,7 @@ const head = (time) => $("#lanes").style.setProperty("--share", Math.min(1, time
 // Show the layers at the clock's time; `free` is a setting of sliders that belongs to none of them.
 export function refresh(free = pose) {
   pose = free;
-  if (!shared.portrait) return;
+  if (!shared.portrait || waits) return;
   view.dismiss();
   if (!work.layers.length) {
     stage.layers(null);

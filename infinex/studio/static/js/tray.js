@@ -87,6 +87,10 @@ function row(a) {
     const group = make("div", { class: "row", role: "group", "aria-label": `${t("download")}: ${name}` }, ...downloads(a));
     tools.append(group, button("share", name, () => share(a)));
   }
+  const together = a.batch ? order().filter((o) => o.batch === a.batch) : [];
+  if (together.every(ended) && together.find((o) => o.state === "done") === a) { // once for all of them
+    tools.prepend(make("a", { class: "button small", href: `/v1/batches/${a.batch}/result`, download: "", "data-key": `${a.id}-zip` }, t("batch.zip")));
+  }
   if (a.state === "interrupted") tools.append(button("tray.again", name, async () => { await post(`/v1/animations/${a.id}/again`).catch(sayError); look(); }, ""));
   tools.append(button("rename", name, () => rename(a, item)), button(over ? "remove" : "stop", name, gone));
   const words = make("p", { class: a.state === "failed" ? "error" : "hint", text: stateOf(a) });
