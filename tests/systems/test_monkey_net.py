@@ -15,7 +15,9 @@ from learned import Plain, comes_back, moved_by, pair  # noqa: E402
 from infinex.drivers.contract import Drive  # noqa: E402
 from infinex.engine import load_engine  # noqa: E402
 from infinex.errors import InputError, WeightsError  # noqa: E402
+from infinex.face.topology import mean_face  # noqa: E402
 from infinex.options import Options  # noqa: E402
+from infinex.systems.fomm.teacher import UNIT, keypoints  # noqa: E402
 from infinex.systems.monkey_net.losses import LossWeights  # noqa: E402
 from infinex.systems.monkey_net.model import (  # noqa: E402
     CONFIGS,
@@ -124,6 +126,28 @@ def test_its_engine_follows_the_performer(tmp_path: Path, own: dict) -> None:
     drive = filmed(moved())
     other = stage.render(Drive(drive.move, np.roll(drive.image, 9, axis=1), drive.points))[0]
     assert not np.array_equal(first, other)
+
+
+@pytest.mark.parametrize("alone", ["points", "motion"])
+def test_what_is_taught_alone_is_learned_alone(alone: str) -> None:
+    recipe = RECIPES[f"monkey-net-face-{alone}"]
+    made = task(replace(recipe, rate=1e-3, weights=replace(recipe.weights, deformed=1.0)))
+    taught = np.tile(keypoints(mean_face()[:, :2] * UNIT), (2, 2, 1, 1))
+    taught[:, 0, :, :2] += 0.1
+    batch = pair(64) | {"taught": torch.from_numpy(taught)}
+    before = {(n, k): p.detach().clone() for n, net in made.networks.items() for k, p in net.named_parameters()}
+    traces = [made.step(batch, Plain()) for _ in range(24)]
+    falling = ("taught_mean", "taught_variance") if alone == "points" else ("taught_field",)
+    assert all(np.mean([t[k] for t in traces[-8:]]) < 0.8 * traces[0][k] for k in falling)
+    after = {(n, k): p for n, net in made.networks.items() for k, p in net.named_parameters()}
+    moved = {
+        n if n == "detector" else k.split(".")[0] for (n, k), p in after.items() if not torch.equal(before[n, k], p)
+    }
+    assert moved == {"detector" if alone == "points" else "motion"}
+    assert set(made.schedulers()) == {"detector" if alone == "points" else "generator"}
+    assert made.weights().origin == {"picture": "deformed"}
+    with pytest.raises(InputError, match="above 0 where something is trained alone"):
+        task(replace(recipe, taught=0.0))
 
 
 def test_without_weights_it_says_how_to_train_them() -> None:
