@@ -16,6 +16,8 @@ from infinex.drivers.contract import Drive  # noqa: E402
 from infinex.engine import load_engine  # noqa: E402
 from infinex.errors import InputError, WeightsError  # noqa: E402
 from infinex.face.topology import mean_face  # noqa: E402
+from infinex.face.tracker import FaceTracker  # noqa: E402
+from infinex.media.image import read_image  # noqa: E402
 from infinex.options import Options  # noqa: E402
 from infinex.systems.fomm.teacher import UNIT, keypoints  # noqa: E402
 from infinex.systems.monkey_net.losses import LossWeights  # noqa: E402
@@ -28,6 +30,7 @@ from infinex.systems.monkey_net.model import (  # noqa: E402
 )
 from infinex.systems.monkey_net.recipe import RECIPES, MonkeyRecipe, MonkeyTask, samples, task  # noqa: E402
 from infinex.systems.monkey_net.weights import LAYOUT  # noqa: E402
+from infinex.systems.window import Square  # noqa: E402
 
 SMALL = MonkeyConfig(
     size=32,
@@ -150,6 +153,25 @@ def test_what_is_taught_alone_is_learned_alone(alone: str) -> None:
         task(replace(recipe, taught=0.0))
 
 
-def test_without_weights_it_says_how_to_train_them() -> None:
-    with pytest.raises(WeightsError, match=r"infinex train monkey-net-small --data DATASET"):
-        load_engine("monkey-net", Options(engine="monkey-net"))
+def test_what_comes_along_follows_a_face(portrait: Path) -> None:
+    """Its keypoints lie where the face tracker has them, and the picture follows a head that moved."""
+    image = read_image(portrait)
+    painter = load_engine("monkey-net", Options(engine="monkey-net", absolute=True)).painter  # type: ignore[attr-defined]
+    with FaceTracker() as tracker:
+        face = tracker(image)
+    assert face is not None
+    square = Square(image, face.landmarks)
+    still = square.cut(image, painter.size)
+    wanted = keypoints(square.points(face.landmarks, painter.size)[:, :2] * 2 / (painter.size - 1) - 1)[:, :2]
+    prepared = painter.prepare([still])
+    found = prepared.keypoints.mean[0].numpy()
+    assert np.linalg.norm(found - wanted, axis=1).max() < 0.12  # of a picture 2 wide
+    moved = np.roll(still, 5, axis=1)  # to the right
+    painter.begin(prepared, still, None)
+    out = painter.paint(prepared, moved, None)
+    middle = (slice(20, 44), slice(20, 44))
+
+    def apart(a: np.ndarray) -> float:
+        return float(np.abs(a[middle].astype(float) - moved[middle]).mean())
+
+    assert apart(out.picture) < 0.6 * apart(still)

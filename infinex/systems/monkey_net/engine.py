@@ -23,11 +23,12 @@ from infinex.systems.monkey_net.model import (
     relative_motion,
 )
 from infinex.systems.monkey_net.weights import LAYOUT, MonkeyWeights
-from infinex.systems.registry import trained
+from infinex.systems.registry import resolve
 from infinex.systems.square import Painted, SquareFace
 from infinex.training.task import pixels
 
 RGB = NDArray[np.uint8]
+BUNDLED = "monkey-net-face"  # in the registry of weights
 
 
 @dataclass
@@ -116,6 +117,6 @@ OPTIONS = MonkeyOptions
 
 def open_engine(options: MonkeyOptions, weights: str) -> MonkeyEngine:
     """For `infinex.engine.load_engine`. Raises WeightsError."""
-    path = trained(weights, "monkey-net", "monkey-net-small")
+    path = resolve(weights or BUNDLED, "monkey-net")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return MonkeyEngine(MonkeyPainter(LAYOUT.read(path), options, device))

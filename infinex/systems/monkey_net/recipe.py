@@ -79,7 +79,7 @@ RECIPES: dict[str, MonkeyRecipe] = {
     # For twenty minutes of one CPU core, too little to find keypoints from nothing: the face tracker teaches them,
     # then the motion network behind them.
     "monkey-net-face-points": MonkeyRecipe(
-        config="monkey-net-face", epochs=5, repeats=100, batch_size=16, rate=2e-3,
+        config="monkey-net-face", epochs=6, repeats=100, batch_size=16, milestones=(5,), rate=2e-3,
         weights=LossWeights(generator_gan=0.0), taught=1.0, alone="points", augmentation=PLACED, trainer=ON_A_CPU,
     ),
     "monkey-net-face-motion": MonkeyRecipe(
