@@ -1,6 +1,7 @@
 """Make the result of a training run small enough to come with Infinex, and see that nothing is lost.
 
     python tools/ship_weights.py RUN/weights.safetensors infinex/systems/fomm/data/NAME.safetensors
+    python tools/ship_weights.py RUN/weights.safetensors FILE --system monkey_net
 
 Keeps what inference needs, in half precision, and prints the largest change of a prediction on random pictures.
 """
@@ -8,31 +9,41 @@ Keeps what inference needs, in half precision, and prints the largest change of 
 from __future__ import annotations
 
 import argparse
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import torch
+from torch import Tensor
 
-from infinex.systems.fomm.weights import LAYOUT, model_of
+from infinex.nn.stored import Layout
+
+
+def drawn(layout: Layout[Any], weights: Any, source: Tensor, driving: Tensor) -> Tensor:
+    """Predictions and deformed sources (2B, 3, S, S) for pictures (B, 3, S, S)."""
+    networks = layout.networks(weights)
+    out = networks["generator"](source, networks["detector"](source), networks["detector"](driving))
+    return torch.cat([out.prediction, out.deformed])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("weights", type=Path)
     parser.add_argument("target", type=Path)
+    parser.add_argument("--system", choices=("fomm", "monkey_net"), default="fomm")
     a = parser.parse_args()
-    full = LAYOUT.load(a.weights)
-    model = model_of(full)
+    layout = import_module(f"infinex.systems.{a.system}.weights").LAYOUT
+    full = layout.load(a.weights)
     full.networks.pop("discriminator", None)
     a.target.parent.mkdir(parents=True, exist_ok=True)
-    LAYOUT.save(a.target, full, half=True)
-    small = model_of(LAYOUT.load(a.target))
+    layout.save(a.target, full, half=True)
+    small = layout.load(a.target)
     generator = torch.Generator().manual_seed(0)
     size = full.config.size
     pictures = torch.nn.functional.interpolate(torch.rand(8, 3, 8, 8, generator=generator), size=size, mode="bilinear")
     with torch.inference_mode():
-        change = (
-            (model(pictures[:4], pictures[4:]).prediction - small(pictures[:4], pictures[4:]).prediction).abs().max()
-        )
+        before, after = (drawn(layout, w, pictures[:4], pictures[4:]) for w in (full, small))
+    change = (before - after).abs().max()
     print(f"{a.target}: {a.target.stat().st_size / 1e6:.2f} MB, predictions change by {255 * float(change):.2f}/255")
 
 

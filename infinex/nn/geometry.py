@@ -80,6 +80,11 @@ def resize_field(field: Tensor, height: int, width: int) -> Tensor:
     return planes.permute(0, 2, 3, 1)
 
 
+def bent(image: Tensor, field: Tensor) -> Tensor:
+    """The source (B, 3, H, W) itself under a deformation (B, h, w, 2); its border goes on beyond it."""
+    return warp(image, resize_field(field, *image.shape[2:]).clamp(-1, 1))
+
+
 def hull_area(points: NDArray[np.floating]) -> float:
     """Area of the convex hull of (N, 2) points, by Andrew's monotone chain."""
     ordered = sorted({(float(x), float(y)) for x, y in points})

@@ -15,7 +15,11 @@ from learned import Plain, comes_back, moved_by, pair  # noqa: E402
 from infinex.drivers.contract import Drive  # noqa: E402
 from infinex.engine import load_engine  # noqa: E402
 from infinex.errors import InputError, WeightsError  # noqa: E402
+from infinex.face.topology import mean_face  # noqa: E402
+from infinex.face.tracker import FaceTracker  # noqa: E402
+from infinex.media.image import read_image  # noqa: E402
 from infinex.options import Options  # noqa: E402
+from infinex.systems.fomm.teacher import UNIT, keypoints  # noqa: E402
 from infinex.systems.monkey_net.losses import LossWeights  # noqa: E402
 from infinex.systems.monkey_net.model import (  # noqa: E402
     CONFIGS,
@@ -26,6 +30,7 @@ from infinex.systems.monkey_net.model import (  # noqa: E402
 )
 from infinex.systems.monkey_net.recipe import RECIPES, MonkeyRecipe, MonkeyTask, samples, task  # noqa: E402
 from infinex.systems.monkey_net.weights import LAYOUT  # noqa: E402
+from infinex.systems.window import Square  # noqa: E402
 
 SMALL = MonkeyConfig(
     size=32,
@@ -126,6 +131,47 @@ def test_its_engine_follows_the_performer(tmp_path: Path, own: dict) -> None:
     assert not np.array_equal(first, other)
 
 
-def test_without_weights_it_says_how_to_train_them() -> None:
-    with pytest.raises(WeightsError, match=r"infinex train monkey-net-small --data DATASET"):
-        load_engine("monkey-net", Options(engine="monkey-net"))
+@pytest.mark.parametrize("alone", ["points", "motion"])
+def test_what_is_taught_alone_is_learned_alone(alone: str) -> None:
+    recipe = RECIPES[f"monkey-net-face-{alone}"]
+    made = task(replace(recipe, rate=1e-3, weights=replace(recipe.weights, deformed=1.0)))
+    taught = np.tile(keypoints(mean_face()[:, :2] * UNIT), (2, 2, 1, 1))
+    taught[:, 0, :, :2] += 0.1
+    batch = pair(64) | {"taught": torch.from_numpy(taught)}
+    before = {(n, k): p.detach().clone() for n, net in made.networks.items() for k, p in net.named_parameters()}
+    traces = [made.step(batch, Plain()) for _ in range(24)]
+    falling = ("taught_mean", "taught_variance") if alone == "points" else ("taught_field",)
+    assert all(np.mean([t[k] for t in traces[-8:]]) < 0.8 * traces[0][k] for k in falling)
+    after = {(n, k): p for n, net in made.networks.items() for k, p in net.named_parameters()}
+    moved = {
+        n if n == "detector" else k.split(".")[0] for (n, k), p in after.items() if not torch.equal(before[n, k], p)
+    }
+    assert moved == {"detector" if alone == "points" else "motion"}
+    assert set(made.schedulers()) == {"detector" if alone == "points" else "generator"}
+    assert made.weights().origin == {"picture": "deformed"}
+    with pytest.raises(InputError, match="above 0 where something is trained alone"):
+        task(replace(recipe, taught=0.0))
+
+
+def test_what_comes_along_follows_a_face(portrait: Path) -> None:
+    """Its keypoints lie where the face tracker has them, and the picture follows a head that moved."""
+    image = read_image(portrait)
+    painter = load_engine("monkey-net", Options(engine="monkey-net", absolute=True)).painter  # type: ignore[attr-defined]
+    with FaceTracker() as tracker:
+        face = tracker(image)
+    assert face is not None
+    square = Square(image, face.landmarks)
+    still = square.cut(image, painter.size)
+    wanted = keypoints(square.points(face.landmarks, painter.size)[:, :2] * 2 / (painter.size - 1) - 1)[:, :2]
+    prepared = painter.prepare([still])
+    found = prepared.keypoints.mean[0].numpy()
+    assert np.linalg.norm(found - wanted, axis=1).max() < 0.12  # of a picture 2 wide
+    moved = np.roll(still, 5, axis=1)  # to the right
+    painter.begin(prepared, still, None)
+    out = painter.paint(prepared, moved, None)
+    middle = (slice(20, 44), slice(20, 44))
+
+    def apart(a: np.ndarray) -> float:
+        return float(np.abs(a[middle].astype(float) - moved[middle]).mean())
+
+    assert apart(out.picture) < 0.6 * apart(still)

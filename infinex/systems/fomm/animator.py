@@ -15,7 +15,7 @@ from torch import Tensor, nn
 
 from infinex.errors import InputError
 from infinex.nn.fast import accelerate
-from infinex.nn.geometry import gaussian_heatmaps, hull_area, resize_field, warp
+from infinex.nn.geometry import bent, gaussian_heatmaps, hull_area, resize_field, warp
 from infinex.systems.fomm.model import (
     DenseMotion,
     FommModel,
@@ -24,7 +24,6 @@ from infinex.systems.fomm.model import (
     Keypoints,
     Motion,
     Rendering,
-    bent,
     relative_motion,
 )
 from infinex.systems.fomm.weights import LAYOUT, FommWeights, model_of

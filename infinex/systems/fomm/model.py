@@ -18,7 +18,7 @@ import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from torch import Tensor, nn
 
 from infinex.nn.discriminators import MultiScaleDiscriminator
-from infinex.nn.geometry import coordinate_grid, gaussian_heatmaps, inverse_2x2, resize_field, soft_argmax, warp
+from infinex.nn.geometry import bent, coordinate_grid, gaussian_heatmaps, inverse_2x2, resize_field, soft_argmax, warp
 from infinex.nn.hourglass import Hourglass
 from infinex.nn.layers import AntiAliasDown, ConvBlock, DownBlock, ResBlock, UpBlock
 
@@ -200,11 +200,6 @@ class DenseMotion(nn.Module):
         mask = F.softmax(mask.float(), dim=1)
         field = torch.einsum("bkhw,bkhwc->bhwc", mask, sparse)
         return Motion(mask, stack[:, :, 1:], field, torch.sigmoid(occlusion.float()))
-
-
-def bent(image: Tensor, field: Tensor) -> Tensor:
-    """The source (B, 3, H, W) itself under a deformation (B, h, w, 2); its border goes on beyond it."""
-    return warp(image, resize_field(field, *image.shape[2:]).clamp(-1, 1))
 
 
 class Generator(nn.Module):

@@ -8,6 +8,8 @@ SYSTEM = System(
     options=("absolute", "adapt_scale", "adapt_shape"),
     recipes="recipe",
     weights=(
+        Weights("monkey-net-face", "trained here, small; infinex/systems/monkey_net/data/README.md", "Apache-2.0", 2.9,
+                bundled="monkey-net-face.safetensors"),
         Weights("monkey-net-vox", "A. Siarohin et al., monkey-net, the checkpoint for VoxCeleb",
                 "none stated by its authors", 400, convert="weights",
                 otherwise="download the checkpoint for VoxCeleb from the cloud drive that the README of "

@@ -13,6 +13,7 @@ from torch import Tensor
 from infinex.engine import Drive, Engine, Setting, Source
 from infinex.motion import Rest
 from infinex.nn.fast import accelerate
+from infinex.nn.geometry import bent
 from infinex.nn.hourglass import Hourglass
 from infinex.systems.monkey_net.model import (
     Generator,
@@ -22,11 +23,12 @@ from infinex.systems.monkey_net.model import (
     relative_motion,
 )
 from infinex.systems.monkey_net.weights import LAYOUT, MonkeyWeights
-from infinex.systems.registry import trained
+from infinex.systems.registry import resolve
 from infinex.systems.square import Painted, SquareFace
 from infinex.training.task import pixels
 
 RGB = NDArray[np.uint8]
+BUNDLED = "monkey-net-face"  # in the registry of weights
 
 
 @dataclass
@@ -54,6 +56,7 @@ class MonkeyPainter:
 
     def __init__(self, weights: MonkeyWeights, options: MonkeyOptions, device: str = "cpu") -> None:
         networks, self.o = LAYOUT.networks(weights), options
+        self.picture = weights.origin.get("picture") != "deformed"  # whether the generator was trained
         self.size, self.device = weights.config.size, torch.device(device)
         self.detector = cast(KeypointDetector, accelerate(networks["detector"], winograd=False)).to(self.device)
         self.generator = cast(Generator, accelerate(networks["generator"], winograd=False)).to(self.device)
@@ -67,7 +70,7 @@ class MonkeyPainter:
         """See `Painter`."""
         image = self._tensor(squares[0])
         body: Hourglass = self.generator.body
-        return Encoded(image, self.detector(image), body.encode(image))
+        return Encoded(image, self.detector(image), body.encode(image) if self.picture else [])
 
     @torch.inference_mode()
     def begin(self, prepared: Encoded, square: RGB | None, rest: Rest) -> None:
@@ -86,6 +89,9 @@ class MonkeyPainter:
                 prepared.keypoints, driving, prepared.reference, prepared.scale, self.o.adapt_shape
             )
         motion = self.generator.motion(prepared.image, prepared.keypoints, driving)
+        if not self.picture:
+            deformed = pixels(bent(prepared.image, motion.field))[0]
+            return Painted(deformed, deformed, motion.field[0].float().cpu().numpy())
         out = self.generator.decode(prepared.skips, prepared.keypoints, driving, motion)
         field = motion.field[0].float().cpu().numpy()
         return Painted(pixels(out.prediction)[0], pixels(out.deformed)[0], field)
@@ -111,6 +117,6 @@ OPTIONS = MonkeyOptions
 
 def open_engine(options: MonkeyOptions, weights: str) -> MonkeyEngine:
     """For `infinex.engine.load_engine`. Raises WeightsError."""
-    path = trained(weights, "monkey-net", "monkey-net-small")
+    path = resolve(weights or BUNDLED, "monkey-net")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return MonkeyEngine(MonkeyPainter(LAYOUT.read(path), options, device))

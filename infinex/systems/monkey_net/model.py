@@ -18,7 +18,7 @@ import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from torch import Tensor, nn
 
 from infinex.nn.discriminators import PatchDiscriminator, Verdict
-from infinex.nn.geometry import coordinate_grid, hull_area, inverse_2x2, resize_field, soft_argmax, warp
+from infinex.nn.geometry import bent, coordinate_grid, hull_area, inverse_2x2, resize_field, soft_argmax, warp
 from infinex.nn.hourglass import Hourglass
 from infinex.nn.layers import ResBlock
 
@@ -72,6 +72,12 @@ CONFIGS: dict[str, MonkeyConfig] = {
         motion_max=96, motion_levels=3, generator_width=16, generator_max=96, generator_levels=4,
         generator_blocks=2, critic_width=16, critic_max=96, critic_blocks=3,
     ),
+    # Taught by a face tracker: what ships. Heatmaps wide and high enough to be seen at once, displacements beside them.
+    "monkey-net-face": MonkeyConfig(
+        size=64, scale=0.5, norm=1.0, clip_variance=0.01, detector_width=16, detector_max=96, detector_levels=4,
+        motion_width=24, motion_max=96, motion_levels=4, motion_groups=0, motion_shift=True, generator_width=16,
+        generator_max=96, generator_levels=4, generator_blocks=2, critic_width=16, critic_max=96, critic_blocks=3,
+    ),
 }  # fmt: skip
 
 
@@ -116,7 +122,9 @@ def keypoints_of(heat: Tensor, covariance: Literal["matrix", "single"] = "matrix
     heat = heat + FLOOR
     mean = soft_argmax(heat)
     offset = coordinate_grid(heat.shape[2], heat.shape[3], heat) - mean[:, :, None, None]  # (B, K, h, w, 2)
-    variance = torch.einsum("bkhw,bkhwi,bkhwj->bkij", heat, offset, offset)
+    # In bfloat16 the least singular value would be noise, and what it divides anything.
+    with torch.autocast(heat.device.type, enabled=False):
+        variance = torch.einsum("bkhw,bkhwi,bkhwj->bkij", heat, offset, offset)
     if covariance == "single":
         return Keypoints(mean, (variance[..., 0, 0] + variance[..., 1, 1])[..., None, None] / 2)
     if clip:
@@ -253,9 +261,14 @@ class Generator(nn.Module):
             return resize_field(field, height, width)
         return F.interpolate(field.permute(0, 3, 1, 2), size=(height, width), mode="nearest").permute(0, 2, 3, 1)
 
-    def forward(self, image: Tensor, source: Keypoints, driving: Keypoints) -> Rendering:
-        """Source picture (B, 3, H, W) in 0..1 with its keypoints, and the keypoints it is to have."""
+    def forward(self, image: Tensor, source: Keypoints, driving: Keypoints, picture: bool = True) -> Rendering:
+        """Source picture (B, 3, H, W) in 0..1 with its keypoints, and the keypoints it is to have.
+
+        Without `picture` the deformed source stands for the prediction, and nothing is encoded or decoded."""
         motion = self.motion(image, source, driving)
+        if not picture:
+            deformed = bent(image, motion.field)
+            return Rendering(deformed, deformed, motion)
         return self.decode(self.body.encode(image), source, driving, motion)
 
     def decode(self, skips: list[Tensor], source: Keypoints, driving: Keypoints, motion: Motion) -> Rendering:

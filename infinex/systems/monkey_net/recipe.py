@@ -4,19 +4,26 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor
+from torch.optim.lr_scheduler import LRScheduler
 
+from infinex.errors import InputError, option
 from infinex.nn.losses import Adversary
+from infinex.systems.fomm.recipe import taught_field
+from infinex.systems.fomm.teacher import FaceTeacher
 from infinex.systems.monkey_net.losses import LossWeights, discriminator_terms, generator_terms
-from infinex.systems.monkey_net.model import Keypoints, Rendering, networks_of
+from infinex.systems.monkey_net.model import CONFIGS, Keypoints, Rendering, networks_of
 from infinex.systems.monkey_net.weights import LAYOUT
 from infinex.training.data import FramePairs
 from infinex.training.stored import StoredTask, sizes_of
 from infinex.training.task import Adams, Fabric, TrainerOptions, draw_keypoints, evaluating, grid, pixels, plain
+
+SPREAD = 0.01  # variance of a keypoint where it is taught
 
 
 @dataclass(frozen=True)
@@ -48,9 +55,15 @@ class MonkeyRecipe:
     clip_gradient: float = 0.0  # largest norm of a network's gradient; 0: no limit, as the authors
     adversary: Adversary = "lsgan"
     weights: LossWeights = field(default_factory=LossWeights)
+    taught: float = 0.0  # weight of the distance from keypoints that a face tracker names; 0: none, as the authors
+    alone: Literal["", "points", "motion"] = ""  # what is trained without the rest, by what is taught; "": everything
     augmentation: Augmentation = field(default_factory=Augmentation)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
 
+
+# Few people, all of them framed alike: without this the detector knows where a face is by the frame.
+PLACED = Augmentation(brightness=0.3, contrast=0.3, saturation=0.5, hue=0.03, shift=0.2, zoom=0.3, turn=20.0)
+ON_A_CPU = TrainerOptions(precision="bf16-mixed", checkpoint_every=200, panel_every=400, ema=0.998)
 
 RECIPES: dict[str, MonkeyRecipe] = {
     "monkey-net-vox": MonkeyRecipe(),
@@ -62,6 +75,17 @@ RECIPES: dict[str, MonkeyRecipe] = {
     "monkey-net-tiny": MonkeyRecipe(
         config="monkey-net-tiny", epochs=20, repeats=50, batch_size=8, milestones=(16,), rate=5e-4,
         weights=LossWeights(deformed=10.0, generator_gan=0.0), trainer=TrainerOptions(ema=0.99),
+    ),
+    # For twenty minutes of one CPU core, too little to find keypoints from nothing: the face tracker teaches them,
+    # then the motion network behind them.
+    "monkey-net-face-points": MonkeyRecipe(
+        config="monkey-net-face", epochs=6, repeats=100, batch_size=16, milestones=(5,), rate=2e-3,
+        weights=LossWeights(generator_gan=0.0), taught=1.0, alone="points", augmentation=PLACED, trainer=ON_A_CPU,
+    ),
+    "monkey-net-face-motion": MonkeyRecipe(
+        config="monkey-net-face", start_from="monkey-net-face-points", epochs=7, repeats=100, batch_size=16,
+        milestones=(3, 6), rate=2e-3, weights=LossWeights(deformed=100.0, generator_gan=0.0), taught=1.0,
+        alone="motion", augmentation=PLACED, trainer=ON_A_CPU,
     ),
 }  # fmt: skip
 
@@ -85,11 +109,41 @@ class MonkeyTask(StoredTask):
         mean, variance = self.networks["detector"](torch.cat([source, driving]))
         b = len(source)
         own, wanted = Keypoints(mean[:b], variance[:b]), Keypoints(mean[b:], variance[b:])
-        return self.networks["generator"](source, own, wanted), own, wanted
+        picture = not self.recipe.alone
+        return self.networks["generator"](source, own, wanted, picture=picture), own, wanted
+
+    def origin(self) -> dict[str, str]:
+        """Whoever uses weights must know that their generator was never asked for a picture."""
+        return {"picture": "deformed"} if self.recipe.alone else {}
+
+    def schedulers(self) -> dict[str, LRScheduler]:
+        """See `StoredTask`; of the optimisers that are used."""
+        unused = {"points": "generator", "motion": "detector"}.get(self.recipe.alone)
+        return {name: schedule for name, schedule in super().schedulers().items() if name != unused}
+
+    def _alone(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
+        """A step of the detector, or of the motion network behind it, towards what is taught."""
+        detector, generator, recipe = self.networks["detector"], self.networks["generator"], self.recipe
+        source, driving, taught = batch["source"], batch["driving"], batch["taught"]
+        both = torch.cat([source, driving])
+        if recipe.alone == "points":
+            return plain(self.update(["detector"], taught_points(Keypoints(*detector(both)), taught, recipe), fabric))
+        with torch.no_grad(), evaluating(detector):
+            mean, variance = detector(both)
+        b = len(source)
+        own, wanted = Keypoints(mean[:b], variance[:b]), Keypoints(mean[b:], variance[b:])
+        out: Rendering = generator(source, own, wanted, picture=False)
+        terms = {
+            "taught_field": 30 * recipe.taught * taught_field(out.motion.field, taught),
+            "deformed": recipe.weights.deformed * (out.deformed - driving).abs().mean(),
+        }
+        return plain(self.update(["generator"], terms, fabric))
 
     def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
         """See `Task`: `source` and `driving` (B, 3, S, S) in 0..1."""
         source, driving, recipe = batch["source"], batch["driving"], self.recipe
+        if recipe.alone:
+            return self._alone(batch, fabric)
         out, _, wanted = self._rendered(source, driving)
         critic = self.networks.get("discriminator")
         real = fake = None
@@ -129,12 +183,28 @@ class MonkeyTask(StoredTask):
         return {k: float((v.float() - wanted).abs().mean()) for k, v in made.items()}
 
 
+def taught_points(points: Keypoints, taught: Tensor, recipe: MonkeyRecipe) -> dict[str, Tensor]:
+    """How far keypoints of all sources, then all driving frames, are from those in `taught` (B, 2, K, 6), and from a
+    round covariance of `SPREAD`."""
+    places = taught[..., :2].transpose(0, 1).flatten(0, 1)
+    w = 10 * recipe.taught
+    return {
+        "taught_mean": w * (points.mean - places).abs().mean(),
+        "taught_variance": w * (points.variance - SPREAD * torch.eye(2, device=places.device)).abs().mean(),
+    }
+
+
 def task(recipe: MonkeyRecipe) -> MonkeyTask:
     """For the trainer. Raises InputError where the recipe contradicts itself."""
+    if bool(recipe.taught) != bool(recipe.alone):
+        raise InputError(f"{option('set')} taught: above 0 where something is trained alone, else 0")
     return MonkeyTask(recipe)
 
 
 def samples(recipe: MonkeyRecipe, folder: str | Path, split: str) -> FramePairs:
     """Pairs of frames of a prepared folder at the size of the networks; held-back ones as they are."""
     train, size = split == "train", sizes_of(LAYOUT, recipe.config).size
-    return FramePairs(folder, split, size, recipe.repeats if train else 1, recipe.augmentation if train else None)
+    teacher = FaceTeacher(CONFIGS[recipe.config].keypoints) if recipe.taught and train else None
+    return FramePairs(
+        folder, split, size, recipe.repeats if train else 1, recipe.augmentation if train else None, teacher=teacher
+    )
