@@ -38,6 +38,8 @@ def train(
         raise MissingDependencyError(f"training needs {error.name}: pip install 'infinex[train]'") from None
 
     if recipe is None:
+        if resume or out is not None or data is not None or person is not None or settings:
+            raise InputError("name the recipe first, as in infinex train fomm-tiny --out RUN; alone it lists them")
         for name, entry in sorted(all_recipes().items()):
             print(f"{name:20} {(type(entry.recipe).__doc__ or '').splitlines()[0]}")
         return

@@ -286,3 +286,10 @@ def test_two_processes_train_together(dataset: Callable[..., Path], tmp_path: Pa
     assert done.returncode == 0, done.stderr[-2000:]
     assert [int(r["step"]) for r in rows(run)] == [1, 2, 3]
     assert LAYOUT.load(run / "weights.safetensors").config == SMALL
+
+
+def test_a_run_without_its_recipe_is_refused(tmp_path: Path) -> None:
+    from infinex.commands.train import train as command
+
+    with pytest.raises(InputError, match="recipe first"):
+        command(out=tmp_path, resume=True)
