@@ -11,7 +11,7 @@ import urllib.error
 import urllib.request
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
+from urllib.parse import unquote, urlsplit
 
 from infinex.errors import InputError, option
 from infinex.studio.settings import Settings
@@ -37,7 +37,7 @@ def _place(address: str) -> tuple[str, str, str]:
     parts = urlsplit(address)
     if parts.scheme not in ("http", "https") or not parts.hostname or parts.username or parts.password:
         raise ValueError(address)
-    if any(c.isspace() or ord(c) < 32 for c in address):
+    if any(c.isspace() or ord(c) < 32 for c in address) or ".." in unquote(parts.path).split("/"):
         raise ValueError(address)
     port = parts.port or (443 if parts.scheme == "https" else 80)
     return parts.scheme, f"{parts.hostname.lower()}:{port}", parts.path or "/"

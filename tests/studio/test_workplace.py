@@ -319,7 +319,7 @@ def test_who_is_told_and_asked(made: None, tmp_path: Path, small: Path) -> None:
         assert entered.status_code == 303 and "samesite=lax" in entered.headers["set-cookie"].lower()
         client.headers["Authorization"] = "Bearer secret"
         for address in ("https://mine.example/hooks2", "https://mine.example.evil/hooks/a", "http://mine.example/hooks",
-                        "https://u:p@mine.example/hooks"):  # fmt: skip
+                        "https://u:p@mine.example/hooks", "https://mine.example/hooks/%2e%2e/a"):  # fmt: skip
             said(ask(client, small, motion="nod", callback=address), 422, "allback")
 
 
