@@ -15,7 +15,7 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -45,21 +45,33 @@ def open_socket(address: str, path: str, cookie: str, portrait: dict[str, Any]) 
         yield line
 
 
+def timed(once: Callable[[int], None], seconds: float) -> np.ndarray:
+    """Milliseconds of each call, one after the other; the first ones do not count."""
+    out = []
+    start = time.perf_counter()
+    while time.perf_counter() - start < seconds:
+        begun = time.perf_counter()
+        once(len(out) + 1)
+        out.append(1e3 * (time.perf_counter() - begun))
+    return np.array(out[3:])
+
+
+def picture(line: Any, change: dict[str, Any]) -> None:
+    """Ask for a change, and wait for its picture."""
+    line.send(json.dumps(change))
+    while not isinstance(line.recv(), bytes):
+        pass
+
+
 def express(address: str, cookie: str, portrait: dict[str, Any], seconds: float) -> np.ndarray:
     """Milliseconds from a slider's change to its picture, one change at a time."""
-    out = []
     with open_socket(address, "studio/express", cookie, portrait) as line:
-        start = time.perf_counter()
-        i = 0
-        while time.perf_counter() - start < seconds:
-            i += 1
+
+        def once(i: int) -> None:
             a = 0.5 - 0.5 * np.cos(i / 7)
-            begun = time.perf_counter()
-            line.send(json.dumps({"seq": i, "units": {"AU12": a, "AU6": a / 2, "AU25": a}, "yaw": 12 * a, "down": 5}))
-            while not isinstance(line.recv(), bytes):
-                pass
-            out.append(1e3 * (time.perf_counter() - begun))
-    return np.array(out[3:])
+            picture(line, {"seq": i, "units": {"AU12": a, "AU6": a / 2, "AU25": a}, "yaw": 12 * a, "down": 5})
+
+        return timed(once, seconds)
 
 
 SCENE = {
@@ -73,22 +85,16 @@ SCENE = {
 
 def scrub(address: str, cookie: str, portrait: dict[str, Any], seconds: float) -> np.ndarray:
     """Milliseconds from a slider of a layer to its picture: the scene is sent again each time, then a time of it."""
-    out = []
     with open_socket(address, "studio/express", cookie, portrait) as line:
-        start = time.perf_counter()
-        i = 0
-        while time.perf_counter() - start < seconds:
-            i += 1
+
+        def once(i: int) -> None:
             scene = {**SCENE, "layers": [{**layer, "strength": 0.5 + (i % 20) / 20} for layer in SCENE["layers"]]}
-            begun = time.perf_counter()
             line.send(json.dumps({"seq": i, "layers": scene}))
             while "scene" not in json.loads(line.recv()):
                 pass
-            line.send(json.dumps({"seq": i, "at": i / 7 % 6}))
-            while not isinstance(line.recv(), bytes):
-                pass
-            out.append(1e3 * (time.perf_counter() - begun))
-    return np.array(out[3:])
+            picture(line, {"seq": i, "at": i / 7 % 6})
+
+        return timed(once, seconds)
 
 
 def spent(process: subprocess.Popen[str]) -> float:

@@ -33,6 +33,10 @@ class Kept:
     used: float = field(default_factory=time.time)
     lock: threading.Lock = field(default_factory=threading.Lock)
 
+    def rename(self, name: str) -> None:
+        """Another name; an empty one changes nothing."""
+        self.name = " ".join(name.split()) or self.name
+
     def save(self) -> None:
         """Write it down."""
         self.folder.mkdir(parents=True, exist_ok=True)

@@ -140,7 +140,7 @@ async def one(request: Request, id: str) -> Performance:
 async def rename(request: Request, id: str, new: Named) -> Performance:
     """Give it another name."""
     kept = kept_of(request, "performance", id)
-    kept.name = " ".join(new.name.split()) or kept.name
+    kept.rename(new.name)
     kept.save()
     return _shown(kept)
 
@@ -232,7 +232,7 @@ async def change_expression(request: Request, id: str, new: ChangedExpression) -
     if new.expression is not None:
         kept.data = expression_of(new.expression)
     if new.name is not None:
-        kept.name = " ".join(new.name.split()) or kept.name
+        kept.rename(new.name)
     kept.save()
     return _expression(kept)
 
