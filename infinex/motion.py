@@ -186,7 +186,7 @@ class Motion:
         if not path.is_file():
             raise InputError(f"{path}: no such motion file")
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
                 a = {k: data[k] for k in data.files}
         except Exception as error:  # a damaged archive is reported in every way there is
             raise InputError(f"{path} is not a readable .motion.npz file") from error

@@ -224,7 +224,7 @@ def _motion_text(path: Path) -> dict[str, str]:
     import zipfile
 
     try:
-        with np.load(path, allow_pickle=False) as data:
+        with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
             return {"comment": str(data["made_with"])} if "made_with" in data.files else {}
     except (OSError, ValueError, zipfile.BadZipFile, EOFError, KeyError):
         raise InputError(f"{path.name} is not a readable .motion.npz file") from None

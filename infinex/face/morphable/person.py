@@ -81,7 +81,7 @@ class Person:
         Raises InputError for anything else."""
         path = readable_file(path)
         try:
-            with np.load(path, allow_pickle=False) as data:
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
                 a = {k: data[k] for k in data.files}
         except Exception as error:  # a damaged archive is reported in every way there is
             raise InputError(f"{path.name} is not a readable person file; infinex fit makes one") from error
