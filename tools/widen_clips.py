@@ -18,6 +18,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from infinex.engine import Source
 from infinex.errors import InfinexError
 from infinex.face.identity import identity
 from infinex.face.tracker import FaceFinder
@@ -25,7 +26,7 @@ from infinex.media.files import atomic_path
 from infinex.media.sink import open_sink
 from infinex.media.video import VideoReader
 from infinex.motion import Motion
-from infinex.pipeline import Options, Source, render, track
+from infinex.pipeline import Options, render, track
 from infinex.training.data import MANIFEST, read_clips
 from infinex.training.prepare import MANIFEST_COLUMNS, People
 
@@ -96,15 +97,14 @@ def main() -> None:
         motion = motions[i % len(motions)]
         length = a.frames * a.every
         start = rng.randrange(max(1, len(motion) - length)) / motion.fps
-        motion = motion.trim(start, start + length / motion.fps)
-        side = source.image.shape[0]
         fps, count = motion.fps / a.every, 0
+        motion = motion.trim(start, start + length / motion.fps).resample(fps)
+        side = source.image.shape[0]
         with open_sink(a.out / name, (a.size, a.size), fps, quality=15) as sink:
-            for t, frame in enumerate(render(source, motion, LEAK_FREE)):
-                if t % a.every == 0:
-                    inter = cv2.INTER_AREA if side > a.size else cv2.INTER_CUBIC
-                    sink.write(cv2.resize(frame, (a.size, a.size), interpolation=inter))
-                    count += 1
+            for frame in render(source, motion, LEAK_FREE):
+                inter = cv2.INTER_AREA if side > a.size else cv2.INTER_CUBIC
+                sink.write(cv2.resize(frame, (a.size, a.size), interpolation=inter))
+                count += 1
         row = dict.fromkeys(MANIFEST_COLUMNS, "") | {
             "file": path.name, "clip": name, "split": "train", "identity": person, "status": "ok", "start": 0,
             "seconds": round(count / fps, 3), "frames": count, "fps": f"{fps:g}", "width": a.size, "height": a.size,

@@ -8,9 +8,11 @@ import glob
 import os
 import secrets
 import shutil
+import sys
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from typing import TextIO
 
 from infinex.errors import InputError, OutputError
 
@@ -96,3 +98,23 @@ def same_file(a: str | Path, b: str | Path) -> bool:
         return Path(a).samefile(b)
     except OSError:
         return False
+
+
+def locked(path: Path) -> TextIO | None:
+    """A lock file, opened and held until it is closed or this process ends; None where another process holds it.
+
+    Raises OSError where nothing can be written."""
+    file = path.open("w")
+    try:
+        if sys.platform == "win32":
+            import msvcrt
+
+            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
+        else:
+            import fcntl
+
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError:
+        file.close()
+        return None
+    return file

@@ -12,9 +12,10 @@ import tempfile
 import threading
 import time
 from pathlib import Path
-from typing import Any, TextIO
+from typing import Any
 
 from infinex.errors import InputError, option
+from infinex.media.files import locked
 
 PREFIX = "infinex-studio-"
 LOCK = "studio.lock"
@@ -37,24 +38,6 @@ def usual_folder() -> Path:
     return base / "infinex" / "studio"
 
 
-def _locked(folder: Path) -> TextIO | None:
-    """The open lock file of a folder, None where another process holds it. The lock goes with its process."""
-    file = (folder / LOCK).open("w")
-    try:
-        if sys.platform == "win32":
-            import msvcrt
-
-            msvcrt.locking(file.fileno(), msvcrt.LK_NBLCK, 1)
-        else:
-            import fcntl
-
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        file.close()
-        return None
-    return file
-
-
 def sweep_temporary() -> None:
     """Remove the temporary folders of studios that were killed: nobody holds their locks."""
     with contextlib.suppress(OSError):
@@ -62,7 +45,7 @@ def sweep_temporary() -> None:
             with contextlib.suppress(OSError):
                 if not (folder / LOCK).exists() or folder.stat().st_uid != _user():
                     continue
-                lock = _locked(folder)
+                lock = locked(folder / LOCK)
                 if lock is not None:
                     lock.close()
                     shutil.rmtree(folder, ignore_errors=True)
@@ -85,7 +68,7 @@ class Place:
         self.folder = folder
         try:
             folder.mkdir(parents=True, exist_ok=True, mode=0o700)
-            held = _locked(folder)
+            held = locked(folder / LOCK)
         except OSError as error:
             raise InputError(f"{option('folder')} {folder} cannot be written: {error.strerror}") from None
         if held is None:

@@ -25,7 +25,7 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, TextIO
 
 import numpy as np
 import torch
@@ -33,7 +33,7 @@ from torch import Tensor, nn
 from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 
 from infinex.errors import InfinexError, InputError, MissingDependencyError, OutputError, WeightsError, option
-from infinex.media.files import atomic_path
+from infinex.media.files import atomic_path, locked
 from infinex.media.image import write_image
 from infinex.training.average import Average
 from infinex.training.data import Samples
@@ -42,6 +42,7 @@ from infinex.training.run import FORMAT, Checkpoints, Say, Table, earlier
 from infinex.training.task import Task, TrainerOptions
 
 Progress = Callable[[int, int | None], None]
+LOCK = ".lock"  # in a run's folder, held while it is trained
 
 
 class _Order(Sampler):
@@ -140,6 +141,7 @@ class Trainer:
         self._say = say
         self.fabric: Any = None
         self.leads = True
+        self._lock: TextIO | None = None
 
     def say(self, text: str) -> None:
         """A word to the user, remembered for the summary."""
@@ -161,6 +163,25 @@ class Trainer:
                 )
             if self.run.is_dir() and any(self.run.iterdir()):
                 raise OutputError(f"{self.run} exists and is not an empty folder")
+        if resume:
+            self._hold()
+
+    def _hold(self) -> None:
+        """Keep other processes from writing into the run's folder while this one does; one that died keeps nobody."""
+        if self._lock is not None:
+            return
+        try:
+            self.run.mkdir(parents=True, exist_ok=True)
+            self._lock = locked(self.run / LOCK)
+        except OSError as error:
+            raise OutputError(f"{self.run} cannot be written: {error.strerror}") from None
+        if self._lock is None:
+            raise OutputError(f"{self.run} is being trained by another process: wait for it, or name another folder")
+
+    def _release(self) -> None:
+        if self._lock is not None:
+            self._lock.close()
+        self._lock = None
 
     def _description(self) -> dict[str, Any]:
         from infinex._version import __version__
@@ -271,17 +292,19 @@ class Trainer:
             return self._train(samples, state, rank, world, progress)
         finally:
             torch.set_num_threads(threads)
+            self._release()
 
     def _prepared(self, recipe: Any, progress: Progress | None) -> Any:
         """See `Entry.prepare`: the first process makes the folder, the others wait and find it there."""
         assert self.entry.prepare is not None
         if self.leads:
             new = not self.run.is_dir() or not any(self.run.iterdir())
-            self.run.mkdir(parents=True, exist_ok=True)
+            self._hold()
             try:
                 self._describe()
                 recipe, self.learned = self.entry.prepare(recipe, self.data, self.run, self._say, progress)
             except InfinexError:
+                self._release()
                 if new:  # what cannot be learned from leaves nothing behind
                     shutil.rmtree(self.run, ignore_errors=True)
                 raise
@@ -322,7 +345,7 @@ class Trainer:
         order.last = total = o.max_steps or recipe.epochs * order.steps
         self.checkpoints = Checkpoints(self.run / "checkpoints")
         if self.leads:
-            self.run.mkdir(parents=True, exist_ok=True)
+            self._hold()
             self._describe()
             metrics, self.held_table = (Table(self.run / f"{n}.csv", first) for n in ("metrics", "held"))
         board = self._board(first) if self.leads and o.tensorboard else None

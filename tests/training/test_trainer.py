@@ -99,6 +99,22 @@ class Falling(fomm.FommTask):
         }
 
 
+def test_two_processes_do_not_write_into_one_run(dataset: Callable[..., Path], tmp_path: Path) -> None:
+    data, run = dataset(), tmp_path / "run"
+    trainer.train(entry(), data, run, ["max_steps=1"])
+    other = subprocess.Popen(
+        [sys.executable, "-c", "import sys, time\nfrom pathlib import Path\nfrom infinex.media.files import locked\n"
+         "lock = locked(Path(sys.argv[1]))\nprint(lock is not None, flush=True)\ntime.sleep(60)",
+         str(run / trainer.LOCK)], stdout=subprocess.PIPE, text=True,
+    )  # fmt: skip
+    assert other.stdout is not None and other.stdout.readline() == "True\n"
+    with pytest.raises(OutputError, match="is being trained by another process"):
+        trainer.train(entry(), data, run, ["max_steps=2"], resume=True)
+    other.kill()  # its lock goes with it
+    other.communicate()
+    assert trainer.train(entry(), data, run, ["max_steps=2"], resume=True).step == 2
+
+
 def test_a_rate_that_falls_by_a_function_goes_on_where_it_was(dataset: Callable[..., Path], tmp_path: Path) -> None:
     data, falling = dataset(), entry()._replace(task=Falling)
     trainer.train(falling, data, tmp_path / "whole", ["max_steps=9"])
