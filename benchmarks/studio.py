@@ -307,9 +307,10 @@ def main() -> None:
             told(f"{what} to picture ({portrait['width']}x{portrait['height']} portrait)", ms)
             print(f"  {1e3 * (spent(process) - before) / (len(ms) + 3):.0f} ms of the server's processors each")
         if asked.clip:
+            before = spent(process)
             first, last, count = draft(address, cookie, portrait, asked.clip)
             print(f"first draft of {asked.clip.name}: begins after {first:.1f} s, two seconds of it after {last:.1f} s,"
-                  f" {count} pictures")  # fmt: skip
+                  f" {count} pictures, {spent(process) - before:.1f} s of the server's processors")  # fmt: skip
         counts = crowd(address, cookie, portrait, asked.pages, seconds)
         print(f"{len(counts)} pages at once: {min(counts)} to {max(counts)} pictures each in {seconds:.0f} s,"
               f" {counts[-1]} for one that is slow")  # fmt: skip

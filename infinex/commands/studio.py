@@ -45,7 +45,7 @@ def studio(
     ] = "",
     space: Annotated[int, typer.Option(help="Most that is kept there, MB.", min=100, max=10_000_000)] = 20_000,
     previews: Annotated[int, typer.Option(help="Pages that may preview at once.", min=1, max=500)] = 40,
-    lives: Annotated[int, typer.Option(help="Pages that may drive live at once.", min=1, max=100)] = 2,
+    lives: Annotated[int, typer.Option(help="Pages that may drive live at once.", min=1, max=100)] = 30,
     fetch: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="A host from which pictures and voices of talks may be fetched; repeatable."),

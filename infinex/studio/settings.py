@@ -43,7 +43,7 @@ class Settings:
     previews: int = 40  # pages that may preview at once
     preview: int = 512  # longer side of a preview in pixels
     sharpest: int = 1024  # the same, where a page asks for as many as its screen has
-    lives: int = 2  # pages that may drive live at once
+    lives: int = 30  # pages that may drive live at once
     look: float = 600.0  # longest time that looking over one file may take
     stall: float = 60.0  # longest time in which nothing of an upload comes
     absent: float = 300.0  # time after which a page's job is stopped when its page asks no more

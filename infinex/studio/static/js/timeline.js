@@ -291,6 +291,7 @@ export function begin() {
     draw();
   });
   on("seen", () => refresh());
+  on("face", () => refresh());
   on("clock", head);
   on("portrait", () => { selected = null; pose = null; });
   on("view", (name) => {
