@@ -22,6 +22,7 @@ from infinex.face.tracker import Face
 from infinex.jobs.perform import Box, Cue, adjusted, perform, settled
 from infinex.media.image import header_size
 from infinex.mesh.engine import MeshEngine, MeshOptions
+from infinex.mesh.mouth import Mouth
 from infinex.motion import Motion, Rest, part_weights
 from infinex.options import MotionOptions
 from infinex.stage import Stage
@@ -78,7 +79,8 @@ class Preview:
     def play(self, acting: Mapping[int, tuple[Rest, Drive]], fine: bool = True) -> RGB:
         """The portrait under a drive of a performance with its rest, for each face.
 
-        Unless `fine`, without the networks that touch it up: for pictures that the next one follows at once."""
+        Unless `fine`, without the networks that touch it up and the mouth's finer grid: for pictures that the next one
+        follows at once."""
         for i, number in enumerate(self.numbers):
             rest, _ = acting[number]
             if rest is not self._rests.get(number):
@@ -86,6 +88,7 @@ class Preview:
                 self._rests[number] = rest
             face: Any = self._stage.faces[i]
             face.options = replace(face.options, refine=fine)
+            face.mouth.samples = Mouth.samples if fine else 1.0
         return self._stage.render([acting[n][1] for n in self.numbers])[0]
 
     def frame(self, motion: Motion, seconds: float) -> RGB:

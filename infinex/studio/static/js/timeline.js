@@ -20,6 +20,7 @@ export const place = (l) => places.get(l.uid) ?? { from: l.at ?? 0, to: (l.at ??
 export const nameOf = (l) => l.name || l.say?.slice(0, 40) || l.text?.slice(0, 40) || t(`kind.${l.kind}`);
 // A layer's name, and of a group the face it moves.
 const titled = (l) => (l.face && group() ? `${nameOf(l)} · ${t("layer.face.number", { number: l.face })}` : nameOf(l));
+const badge = (l) => (l.face && group() ? make("i", { class: "badge", "aria-hidden": "true", text: l.face }) : null);
 // The face that a new layer moves, where there are several and not all are to do the same.
 export const whose = () => (group() && !work.page.all ? { face: shared.face } : {});
 export const keyed = (l) => Boolean(l?.keyframes);
@@ -148,7 +149,7 @@ function block(l) {
     class: `block ${l.kind}${l.off ? " off" : ""}`, "data-focus": `block ${l.uid}`, "aria-pressed": selected?.uid === l.uid, "aria-describedby": "track-keys",
     "aria-label": t("track.block", { name: titled(l), from: number(from, 1), to: number(to, 1) }),
     onclick: () => select(l.uid, selected?.uid === l.uid ? selected.moment : null),
-  }, make("span", { text: titled(l) }));
+  }, badge(l), make("span", { text: nameOf(l) }));
   node.style.left = share(from);
   node.style.width = `calc(${share(to)} - ${share(from)})`;
   const ends = [make("i", { class: "grip start" }), make("i", { class: "grip end" })];
@@ -209,7 +210,7 @@ export function dropMoment(id, index) {
 function track(l) {
   const chosen = selected?.uid === l.uid;
   const name = make("button", { class: "track-name", "aria-pressed": chosen, "data-focus": `name ${l.uid}`, "aria-label": t("track.choose", { name: titled(l) }), title: titled(l), onclick: () => { select(l.uid); if (shared.view !== "drive" && !keyed(l)) location.hash = "#drive"; } },
-    icon(ICONS[l.kind]), make("span", { text: titled(l) }));
+    icon(ICONS[l.kind]), badge(l), make("span", { text: nameOf(l) }));
   const lane = make("div", { class: "lane" }, block(l), ...(keyed(l) ? l.keyframes.map((_, i) => moment(l, i)) : []));
   lane.addEventListener("pointerdown", (e) => {
     if (e.target !== lane) return;
