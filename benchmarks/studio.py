@@ -1,18 +1,22 @@
-"""How fast the studio answers: slider to picture, camera frame to picture, both through its own server.
+"""How fast the studio answers, through its own server: sliders, a first draft, a class, a camera; what a page weighs.
 
-    python benchmarks/studio.py [--seconds 10]
+    python benchmarks/studio.py [--seconds 10] [--clip talk.mp4] [--beside PYTHON FOLDER]
 
 Starts `infinex studio`, opens a page's sockets from this process, and prints medians and worst twentieths. A
-browser adds the decoding and painting of one JPEG, a few milliseconds."""
+browser adds the decoding and painting of one JPEG, a few milliseconds. With `--beside`, the processor time of one
+picture is measured in turns with that of another checkout in FOLDER, run by its own PYTHON."""
 
 from __future__ import annotations
 
 import argparse
+import gzip
 import io
 import json
 import os
+import re
 import subprocess
 import sys
+import threading
 import time
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -23,6 +27,8 @@ from typing import Any
 import numpy as np
 from PIL import Image
 from websockets.sync.client import connect
+
+from infinex.studio.examples import EXAMPLES
 
 
 def visit(address: str) -> tuple[str, dict[str, Any]]:
@@ -59,7 +65,7 @@ def timed(once: Callable[[int], None], seconds: float) -> np.ndarray:
 def picture(line: Any, change: dict[str, Any]) -> None:
     """Ask for a change, and wait for its picture."""
     line.send(json.dumps(change))
-    while not isinstance(line.recv(), bytes):
+    while not isinstance(answer := line.recv(), bytes) or int.from_bytes(answer[:4], "little") != change["seq"]:
         pass
 
 
@@ -72,6 +78,19 @@ def express(address: str, cookie: str, portrait: dict[str, Any], seconds: float)
             picture(line, {"seq": i, "units": {"AU12": a, "AU6": a / 2, "AU25": a}, "yaw": 12 * a, "down": 5})
 
         return timed(once, seconds)
+
+
+def rested(address: str, cookie: str, portrait: dict[str, Any], seconds: float) -> np.ndarray:
+    """The same of sliders that rest between their changes: pictures with all that the networks add."""
+    with open_socket(address, "studio/express", cookie, portrait) as line:
+        out, start, i = [], time.perf_counter(), 0
+        while time.perf_counter() - start < seconds:
+            i += 1
+            time.sleep(0.6)
+            begun = time.perf_counter()
+            picture(line, {"seq": i, "units": {"AU12": (i % 5) / 5, "AU25": 0.4}, "yaw": 2 * (i % 5), "down": 5})
+            out.append(1e3 * (time.perf_counter() - begun))
+        return np.array(out[1:])
 
 
 SCENE = {
@@ -97,6 +116,82 @@ def scrub(address: str, cookie: str, portrait: dict[str, Any], seconds: float) -
         return timed(once, seconds)
 
 
+def posted(address: str, cookie: str, path: str, field: str, file: Path) -> dict[str, Any]:
+    """Hand a file in."""
+    mark = "----infinex"
+    head = f'--{mark}\r\nContent-Disposition: form-data; name="{field}"; filename="{file.name}"\r\n\r\n'
+    body = head.encode() + file.read_bytes() + f"\r\n--{mark}--\r\n".encode()
+    request = urllib.request.Request(
+        f"{address}{path}", body, {"Cookie": cookie, "Content-Type": f"multipart/form-data; boundary={mark}"}
+    )
+    with urllib.request.urlopen(request) as answer:
+        found: dict[str, Any] = json.load(answer)
+    return found
+
+
+def draft(address: str, cookie: str, portrait: dict[str, Any], clip: Path) -> tuple[float, float, int]:
+    """Seconds from a click on a clip that nobody has looked at before to its first picture and to the last of its
+    first two seconds, and how many there were."""
+    asset = posted(address, cookie, "v1/performances", "file", clip)["id"]
+    with open_socket(address, "studio/express", cookie, portrait) as line:
+        begun = time.perf_counter()
+        line.send(json.dumps({"seq": 1, "layers": {"layers": [{"kind": "performance", "asset": asset}]}}))
+        while "scene" not in json.loads(line.recv()):
+            pass
+        line.send(json.dumps({"seq": 2, "run": 0}))
+        times: list[float] = []
+        while not times or times[-1] - times[0] < 2:
+            if not isinstance(line.recv(), bytes):
+                break
+            times.append(time.perf_counter())
+    return times[0] - begun, times[-1] - begun, len(times)
+
+
+def crowd(address: str, cookie: str, portrait: dict[str, Any], pages: int, seconds: float) -> list[int]:
+    """Pictures that each of so many pages gets which all move a slider; the last of them reads slowly."""
+    counts = [0] * pages
+    start = threading.Barrier(pages)
+
+    def page(i: int) -> None:
+        with open_socket(address, "studio/express", cookie, portrait) as line:
+            start.wait()
+            begun, n = time.perf_counter(), 0
+            while time.perf_counter() - begun < seconds:
+                n += 1
+                picture(line, {"seq": n, "units": {"AU12": (n + i) % 9 / 9}, "yaw": i % 10})
+                counts[i] += 1
+                if i == pages - 1:
+                    time.sleep(0.5)
+
+    threads = [threading.Thread(target=page, args=(i,)) for i in range(pages)]
+    for t in threads:
+        t.start()
+    for t in threads:
+        t.join()
+    return counts
+
+
+def weight(address: str, cookie: str) -> int:
+    """Bytes that a first visit sends until the page stands there, compressed as a browser asks for it."""
+    pictures = [f"static/examples/{e.path.name}" for e in EXAMPLES]
+    wanted, seen, total = ["", "static/words/en.json", "studio/offer", *pictures], set(), 0
+    while wanted:
+        path = wanted.pop()
+        if path in seen:
+            continue
+        seen.add(path)
+        request = urllib.request.Request(address + path, headers={"Accept-Encoding": "gzip", "Cookie": cookie})
+        with urllib.request.urlopen(request) as answer:
+            data = answer.read()
+            packed = answer.headers.get("Content-Encoding") == "gzip"
+        total += len(data)
+        if path == "" or path.endswith(".js"):
+            text = (gzip.decompress(data) if packed else data).decode()
+            wanted += re.findall(r'(?:src|href)="/(static/[^"#]+)', text)
+            wanted += [f"static/js/{name}" for name in re.findall(r'from "\./([\w.]+)"', text)]
+    return total
+
+
 def spent(process: subprocess.Popen[str]) -> float:
     """Seconds of processor time that the server has used; 0 where the system does not tell."""
     try:
@@ -109,7 +204,6 @@ def spent(process: subprocess.Popen[str]) -> float:
 def camera() -> list[bytes]:
     """A performer's frames as a browser sends them: 400 pixels, JPEG."""
     import infinex
-    from infinex.studio.examples import EXAMPLES
 
     sources = infinex.load_source(EXAMPLES[1].path, size=400)
     frames = []
@@ -158,29 +252,71 @@ def told(what: str, ms: np.ndarray) -> None:
     print(f"{what}: median {np.median(ms):.0f} ms, 95 % within {np.percentile(ms, 95):.0f} ms, of {len(ms)}")
 
 
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--seconds", type=float, default=10)
-    seconds = parser.parse_args().seconds
-    command = [sys.executable, "-m", "infinex.cli", "studio", "--port", "0", "--no-browser", "--folder", "none"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+@contextmanager
+def studio(python: str = sys.executable, folder: str | None = None) -> Iterator[tuple[Any, str]]:
+    """A studio that runs, and its address."""
+    command = [python, "-m", "infinex.cli", "studio", "--port", "0", "--no-browser"]
+    env = None if folder is None else {**os.environ, "PYTHONPATH": folder}
+    command += [] if folder is not None else ["--folder", "none"]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=env, cwd=folder) as process:
         try:
             assert process.stdout is not None
-            address = process.stdout.readline().split()[2]
-            cookie, portrait = visit(address)
-            for what, measure in (("slider", express), ("slider of a layer", scrub)):
-                with open_socket(address, "studio/express", cookie, portrait):
-                    pass  # made ready
-                before = spent(process)
-                ms = measure(address, cookie, portrait, seconds)
-                told(f"{what} to picture ({portrait['width']}x{portrait['height']} portrait)", ms)
-                print(f"  {1e3 * (spent(process) - before) / (len(ms) + 3):.0f} ms of the server's processors each")
-            rate, ms = live(address, cookie, portrait, seconds)
-            told("camera to picture", ms)
-            print(f"live: {rate:.1f} pictures a second")
+            yield process, process.stdout.readline().split()[2]
         finally:
             process.terminate()
             process.wait(20)
+
+
+def compared(python: str, folder: str, seconds: float) -> None:
+    """Processor time of one picture here and in another checkout, in turns."""
+    with studio() as (here, address), studio(python, folder) as (there, other):
+        sums = {"here": [0.0, 0], "there": [0.0, 0]}
+        visits = {"here": (here, address, *visit(address)), "there": (there, other, *visit(other))}
+        for _, where, cookie, portrait in visits.values():
+            express(where, cookie, portrait, 3)  # made ready
+        for _ in range(4):
+            for name, (process, where, cookie, portrait) in visits.items():
+                before = spent(process)
+                count = len(express(where, cookie, portrait, seconds / 4)) + 3
+                sums[name][0] += 1e3 * (spent(process) - before)
+                sums[name][1] += count
+        mine, theirs = (t / max(1, n) for t, n in sums.values())
+        print(f"processor time of a slider's picture: {mine:.0f} ms here, {theirs:.0f} ms there, {mine / theirs:.2f}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=10)
+    parser.add_argument("--pages", type=int, default=30, help="that preview at once")
+    parser.add_argument("--clip", type=Path, help="a talking face, for the first draft")
+    parser.add_argument("--beside", nargs=2, metavar=("PYTHON", "FOLDER"), help="another checkout, and what runs it")
+    asked = parser.parse_args()
+    seconds = asked.seconds
+    if asked.beside:
+        compared(*asked.beside, seconds)
+        return
+    with studio() as (process, address):
+        cookie, portrait = visit(address)
+        print(f"the page: {weight(address, cookie) / 1000:.0f} kB")
+        ways = (("slider", express), ("slider that rests", rested), ("slider of a layer", scrub))
+        for what, measure in ways:
+            with open_socket(address, "studio/express", cookie, portrait):
+                pass  # made ready
+            before = spent(process)
+            ms = measure(address, cookie, portrait, seconds)
+            told(f"{what} to picture ({portrait['width']}x{portrait['height']} portrait)", ms)
+            print(f"  {1e3 * (spent(process) - before) / (len(ms) + 3):.0f} ms of the server's processors each")
+        if asked.clip:
+            before = spent(process)
+            first, last, count = draft(address, cookie, portrait, asked.clip)
+            print(f"first draft of {asked.clip.name}: begins after {first:.1f} s, two seconds of it after {last:.1f} s,"
+                  f" {count} pictures, {spent(process) - before:.1f} s of the server's processors")  # fmt: skip
+        counts = crowd(address, cookie, portrait, asked.pages, seconds)
+        print(f"{len(counts)} pages at once: {min(counts)} to {max(counts)} pictures each in {seconds:.0f} s,"
+              f" {counts[-1]} for one that is slow")  # fmt: skip
+        rate, ms = live(address, cookie, portrait, seconds)
+        told("camera to picture", ms)
+        print(f"live: {rate:.1f} pictures a second")
 
 
 if __name__ == "__main__":

@@ -268,8 +268,7 @@ def animate(
         return
     if output is None:
         raise InputError("name the output with -o, for example -o out.mp4")
-    if layers is not None:
-        driver = open_layers(layers, options, still=is_film(source))
+    scene = None if layers is None else open_layers(layers, options, still=is_film(source))
     if units is not None:
         driver = open_units(units, fps or 25.0, exaggerate)
     if speech is not None:
@@ -278,7 +277,7 @@ def animate(
         driver = speaker = open_said(say, driver, options, still or is_film(source), voice, voice_speed, voice_pitch)
         notes = [*notes, *speaker.spoken.remarks]
     with progress_bar("animating", quiet or as_json) as update:
-        summary = run(source, driver, output, options, update)
+        summary = run(source, driver if scene is None else scene, output, options, update)
     if say is not None and captions is not None:
         speaker.spoken.write_captions(captions)
     summary.warnings += notes

@@ -44,8 +44,8 @@ def studio(
         typer.Option(help="Where work is kept; else a folder of this user's, or none: nothing outlasts the studio."),
     ] = "",
     space: Annotated[int, typer.Option(help="Most that is kept there, MB.", min=100, max=10_000_000)] = 20_000,
-    previews: Annotated[int, typer.Option(help="Pages that may preview at once.", min=1, max=500)] = 30,
-    lives: Annotated[int, typer.Option(help="Pages that may drive live at once.", min=1, max=100)] = 2,
+    previews: Annotated[int, typer.Option(help="Pages that may preview at once.", min=1, max=500)] = 40,
+    lives: Annotated[int, typer.Option(help="Pages that may drive live at once.", min=1, max=100)] = 30,
     fetch: Annotated[
         Optional[list[str]],  # noqa: UP045
         typer.Option(help="A host from which pictures and voices of talks may be fetched; repeatable."),

@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,8 @@ KINDS = {  # what a layer may come from, and what else it knows beside what ever
     "head": (("keyframes",), ("combine",)),
 }
 COMMON = ("at", "start", "end", "length", "speed", "loop", "hold", "strength", "parts", "fade_in", "fade_out", "off",
-          "name")  # fmt: skip
+          "name", "face")  # fmt: skip
+FACES = 99  # numbers that a face of a group may have
 NUMBERS: dict[str, tuple[float, float]] = {
     "at": (0, HOURS), "start": (0, HOURS), "end": (0, HOURS), "length": (0.04, HOURS), "speed": (0.1, 10),
     "strength": (0, 3), "fade_in": (0, 60), "fade_out": (0, 60), "volume": (0, 2), "smooth": (0, 1),
@@ -72,6 +73,7 @@ class Layer:
     reference: int | None = None
     smooth: float = 0.5
     name: str = ""
+    face: int | None = None  # of a group, from the left, which alone it moves; None: whoever is animated
 
     @property
     def stands(self) -> bool:
@@ -84,6 +86,7 @@ class Layer:
         same = Layer(
             self.kind, file=self.file, motion=self.motion, start=self.start, end=self.end, combine=self.combine,
             driver_face=self.driver_face, reference=self.reference, smooth=self.smooth, name=self.name,
+            face=self.face,
         )  # fmt: skip
         return self.kind == "performance" and self == same
 
@@ -96,6 +99,22 @@ class Scene:
     names: tuple[str, ...]
     fps: float | None = None
     duration: float | None = None  # seconds; None: until the last layer ends
+
+    @property
+    def faces(self) -> tuple[int, ...]:
+        """Faces of a group that layers of their own move, by number; none where all layers move whoever is animated."""
+        return tuple(sorted({layer.face for layer in self.layers if layer.face is not None}))
+
+    def moved(self, chosen: Iterable[int]) -> tuple[int, ...]:
+        """Faces that move where these are `chosen` to be animated."""
+        shared = any(layer.face is None for layer in self.layers)
+        return tuple(sorted({*self.faces, *(chosen if shared else ())}))
+
+    def check_faces(self, count: int) -> None:
+        """Raise InputError where a layer moves a face that a portrait with `count` of them has not."""
+        for layer, name in zip(self.layers, self.names):
+            if layer.face is not None and layer.face > count:
+                raise InputError(f"{name}: face {layer.face}: the portrait has {count} face{'s' * (count != 1)}")
 
 
 def read_scene(data: Any) -> Scene:
@@ -181,6 +200,10 @@ def _layer(item: Any, name: str) -> Layer:
     if reference is not None and (isinstance(reference, bool) or not isinstance(reference, int) or reference < 0):
         raise InputError("reference is a frame's number, from 0")
     values["reference"] = reference
+    face = item.get("face")
+    if face is not None and (isinstance(face, bool) or not isinstance(face, int) or not 1 <= face <= FACES):
+        raise InputError("face is the number of a face of the portrait, counted from the left")
+    values["face"] = face
     if item.get("keyframes") is not None:
         values["keyframes"] = _keyframes(item["keyframes"], kind)
     layer = Layer(kind, **{f.name: values[f.name] for f in fields(Layer) if values.get(f.name) is not None})

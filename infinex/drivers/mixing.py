@@ -6,7 +6,7 @@ import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -278,7 +278,19 @@ def eased_round(motion: Motion) -> Motion:
     return Motion.collect((d.move for d in looped((Drive(m) for m in motion), motion.fps)), motion.rest, motion.fps)
 
 
-def reader_at(motion: Motion) -> Callable[[], Reader]:
+class Instants(Protocol):
+    """A performance whose instants are asked for in any order, as those of a `Motion` are."""
+
+    @property
+    def fps(self) -> float:
+        """Instants a second."""
+
+    def __len__(self) -> int: ...
+
+    def at(self, i: int) -> Move: ...
+
+
+def reader_at(motion: Instants) -> Callable[[], Reader]:
     """A performance in memory as `reader_of` a driver: times may come in any order."""
 
     def at(time: float) -> Drive:

@@ -20,6 +20,7 @@ from infinex.face.remarks import Watch
 from infinex.jobs.cast import animate_cast
 from infinex.jobs.file import FileSink, Progress, checked_output, open_file, own_sound, provenance, sound_for
 from infinex.jobs.film import animate_film
+from infinex.jobs.layers import Cast
 from infinex.jobs.open import Driving, label, open_driver
 from infinex.jobs.passes import check_passes, no_passes, open_kit
 from infinex.jobs.perform import Box, Cue, Picture, Summary, adjusted, frames, heard, perform, settled
@@ -35,7 +36,7 @@ from infinex.stage import make_stage
 
 def animate(
     source: str | Path,
-    driving: Driving,
+    driving: Driving | Cast,
     output: str | Path,
     options: Options | None = None,
     progress: Progress | None = None,
@@ -52,7 +53,7 @@ def animate(
 
 
 def _animate(
-    source: str | Path, driving: Driving, output: str | Path, o: Options, progress: Progress | None
+    source: str | Path, driving: Driving | Cast, output: str | Path, o: Options, progress: Progress | None
 ) -> Summary:
     out = checked_output(output, o)
     for path in (source, driving):
@@ -63,7 +64,7 @@ def _animate(
     own = own_sound(o, out)
     started = time.perf_counter()
     cast = parse_cast(o.face)
-    if cast is not None:
+    if cast is not None or isinstance(driving, Cast):
         no_passes(o, "several drivers")
         no_pieces(o, "several drivers")
         return animate_cast(source, driving, cast, out, o, progress)

@@ -1,4 +1,4 @@
-"""A group, another driver for each face: `--face 1=a.mp4,2=b.mp4`."""
+"""A group, another driver for each face: `--face 1=a.mp4,2=b.mp4`, or layers that name faces."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 from infinex.drivers.contract import Drive, Driver
-from infinex.engine import Prepared
+from infinex.engine import Prepared, Source
 from infinex.errors import InputError, option
 from infinex.jobs.file import Progress, open_file, own_sound, provenance, sound_for
+from infinex.jobs.layers import Cast
 from infinex.jobs.open import Driving, open_driver
 from infinex.jobs.perform import Summary, adjusted, perform, settled
 from infinex.jobs.source import background_for, is_film, load_source
@@ -95,30 +96,57 @@ class Ensemble:
                     pass
 
 
-def animate_cast(
-    source: str | Path, driving: Driving, cast: dict[int, str], out: Path, o: Options, progress: Progress | None
-) -> Summary:
-    """Animate faces of a picture, numbered from the left, each by its own driver; the others stay still."""
-    started = time.perf_counter()
+def _named(cast: dict[int, str], driving: Any, source: str | Path, out: Path, faces: int, o: Options) -> None:
+    """Raise InputError where drivers that were named for faces cannot be used."""
     if driving not in ("", None):
         raise InputError(f"{option('face')} {o.face} names the drivers already; leave out the other one")
-    if o.panel:
-        raise InputError(f"{option('panel')} shows one driver; it does not go with {option('face')} 1=a.mp4")
-    if is_film(source):
-        raise InputError(f"{option('face')} 1=a.mp4 needs a still picture as source")
     for name in cast.values():
         if same_file(name, out):
             raise InputError(f"the output {out} would overwrite an input")
+    if max(cast) > faces:
+        name = Path(source).name
+        raise InputError(f"{option('face')} {max(cast)}=...: {name} has {faces} face(s), numbered from the left")
+
+
+def _chosen(sources: Sequence[Source], o: Options) -> list[int]:
+    """The numbers of the faces that `o.face` means."""
+    if o.face == "all":
+        return list(range(1, len(sources) + 1))
+    if o.face == "largest":
+        return [max(range(len(sources)), key=lambda i: sources[i].face.size) + 1]
+    number = int(o.face)
+    if number > len(sources):
+        raise InputError(f"{option('face')} {number}: the picture has {len(sources)} face(s), numbered from the left")
+    return [number]
+
+
+def animate_cast(
+    source: str | Path, driving: Driving | Cast, cast: dict[int, str] | None, out: Path, o: Options,
+    progress: Progress | None,
+) -> Summary:  # fmt: skip
+    """Animate faces of a picture, numbered from the left, each by its own driver; the others stay still.
+
+    The drivers are those of `cast`, or `driving` is a cast itself."""
+    started = time.perf_counter()
+    how = "layers that move single faces" if cast is None else f"{option('face')} 1=a.mp4"
+    if o.panel:
+        raise InputError(f"{option('panel')} shows one driver; it does not go with {how}")
+    if is_film(source) or o.box is not None:
+        raise InputError(f"{how}: a still picture is wanted as source, and no {option('box')}")
     own = own_sound(o, out)
     sources = load_source(source, "all", None, o.size, o.open_eyes, crop=o.crop)
-    if max(cast) > len(sources):
-        name, count = Path(source).name, len(sources)
-        raise InputError(f"{option('face')} {max(cast)}=...: {name} has {count} face(s), numbered from the left")
-    chosen = [sources[n - 1] for n in sorted(cast)]
-    beside = [s.face for n, s in enumerate(sources, 1) if n not in cast]
-    stage = make_stage(chosen, o, beside, background_for(o, sources[0], out))
-    players = Ensemble.open([cast[n] for n in sorted(cast)], o)
+    drivers: dict[int, Driver] | dict[int, str]
+    if cast is not None:
+        _named(cast, driving, source, out, len(sources), o)
+        drivers = cast
+    else:
+        assert isinstance(driving, Cast)
+        drivers = driving.open(_chosen(sources, o), len(sources))
+    chosen = [sources[n - 1] for n in sorted(drivers)]
+    beside = [s.face for n, s in enumerate(sources, 1) if n not in drivers]
+    players = Ensemble.open([drivers[n] for n in sorted(drivers)], o)
     try:
+        stage = make_stage(chosen, o, beside, background_for(o, sources[0], out))
         players.settle_on(stage.faces)
         h, w = stage.image.shape[:2]
         sound = sound_for(out, o, own, *players.drivers)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from pathlib import Path
@@ -44,9 +44,10 @@ def open_layers(
     options: Options | None = None,
     found: Found | None = None,
     still: bool = False,
-) -> Driver:
+) -> Driver | Cast:
     """A scene of layers, a JSON document or its file, as a driver. `found` says what file a layer means; else paths
-    count from the document's folder. `still`: voices and words bring no blinks of their own.
+    count from the document's folder. `still`: voices and words bring no blinks of their own. Where layers move single
+    faces of a group it is a cast, for `animate`.
 
     Raises InputError, which says of which layer, also for options that only a clip can follow."""
     o = options or Options()
@@ -56,6 +57,8 @@ def open_layers(
     path = Path(document) if isinstance(document, (str, Path)) else None
     scene = document if isinstance(document, Scene) else read_scene(path if path is not None else document)
     found = found or beside(Path() if path is None else path.parent)
+    if scene.faces:
+        return Cast(scene, o, found, still)
     with ExitStack() as stack:
         opened: list[Opened] = []
         for layer, name in zip(scene.layers, scene.names):
@@ -71,23 +74,74 @@ def open_layers(
 
 
 def _layered(opened: list[Opened], scene: Scene, o: Options, stack: ExitStack) -> LayeredDriver:
-    layers = [e.layer for e in opened]
-    filmed = next((float(e.driver.fps) for e in opened if e.driver.filmed), USUAL)
-    times, duration = laid_out(layers, [e.seconds for e in opened], scene.duration)
-    late = next((n for n, e, t in zip(scene.names, opened, times) if t.begin >= duration - 1e-6), None)
+    times, duration = _times(opened, scene)
+    audio, closing = _sound(opened, times, duration, stack)
+    layers, drivers = [e.layer for e in opened], [e.driver for e in opened]
+    return LayeredDriver(layers, drivers, times, duration, _rate(opened, scene, o), audio, closing)
+
+
+def _times(opened: Sequence[Opened], scene: Scene) -> tuple[list[Times], float]:
+    times, duration = laid_out([e.layer for e in opened], [e.seconds for e in opened], scene.duration)
+    late = next((n for n, t in zip(scene.names, times) if t.begin >= duration - 1e-6), None)
     if late is not None:
         raise InputError(f"{late}: it begins when the scene has ended, after {duration:g} s")
+    return times, duration
+
+
+def _rate(opened: Sequence[Opened], scene: Scene, o: Options) -> float:
+    return o.fps or scene.fps or next((float(e.driver.fps) for e in opened if e.driver.filmed), USUAL)
+
+
+def _sound(
+    opened: Sequence[Opened], times: Sequence[Times], duration: float, stack: ExitStack
+) -> tuple[Path | None, Callable[[], None] | None]:
+    """The sound of all layers in one file, and what removes it."""
     voiced = any(e.layer.kind == "voice" for e in opened)
     heard = [h for e, t in zip(opened, times) if (h := _heard(e, t, voiced)) is not None]
-    audio = None
-    closing = None
-    if heard:
-        folder = TemporaryDirectory(prefix="infinex-layers-")
-        stack.callback(folder.cleanup)
-        audio = mix(heard, duration, Path(folder.name) / "layers.wav")
-        closing = folder.cleanup
-    fps = o.fps or scene.fps or filmed
-    return LayeredDriver(layers, [e.driver for e in opened], times, duration, fps, audio, closing)
+    if not heard:
+        return None, None
+    folder = TemporaryDirectory(prefix="infinex-layers-")
+    stack.callback(folder.cleanup)
+    return mix(heard, duration, Path(folder.name) / "layers.wav"), folder.cleanup
+
+
+class Cast:
+    """A scene whose layers move single faces of a group: a driver for each, on one clock and with one sound.
+
+    Layers that name no face move everybody who is animated."""
+
+    def __init__(self, scene: Scene, options: Options, found: Found, still: bool = False) -> None:
+        self.scene, self._options, self._found, self._still = scene, options, found, still
+        self.name = "layers"
+
+    def open(self, chosen: Sequence[int], count: int) -> dict[int, Driver]:
+        """Drivers by the number of the face they move, where the faces `chosen`, of `count`, are to be animated.
+
+        The sound of all is that of the first. Raises InputError; none stays open then."""
+        scene, o = self.scene, self._options
+        scene.check_faces(count)
+        with ExitStack() as stack:
+            by_face: dict[int, dict[int, Opened]] = {}
+            for face in scene.moved(chosen):
+                mine = by_face[face] = {}
+                for i, (layer, name) in enumerate(zip(scene.layers, scene.names)):
+                    if layer.face in (None, face):
+                        over = self._still or any(e.driver.filmed for e in mine.values())
+                        mine[i] = open_layer(layer, name, scene, o, self._found, over)
+                        stack.callback(mine[i].driver.close)
+            first = [next(m[i] for m in by_face.values() if i in m) for i in range(len(scene.layers))]
+            times, duration = _times(first, scene)
+            audio, closing = _sound(first, times, duration, stack)
+            fps = _rate(first, scene, o)
+            out: dict[int, Driver] = {}
+            for face, mine in by_face.items():
+                one = LayeredDriver(
+                    [e.layer for e in mine.values()], [e.driver for e in mine.values()], [times[i] for i in mine],
+                    duration, fps, None if out else audio, None if out else closing,
+                )  # fmt: skip
+                out[face] = open_driver(one, o)
+            stack.pop_all()
+        return out
 
 
 def _heard(e: Opened, t: Times, voiced: bool) -> Heard | None:
@@ -157,4 +211,4 @@ def _seconds(driver: Driver) -> float:
         return max(1, sum(1 for _ in reader)) / float(reader.info.fps)
 
 
-__all__ = ["Opened", "beside", "open_layer", "open_layers"]
+__all__ = ["Cast", "Opened", "beside", "open_layer", "open_layers"]

@@ -414,6 +414,8 @@ class _Arch:
 class Mouth:
     """The modelled mouth of one portrait."""
 
+    samples = 2.0  # a pixel of a small mouth and direction; one for pictures in haste
+
     def __init__(self, face: SourceFace, tone: MouthTone, anatomy: Anatomy | None = None, alone: bool = False) -> None:
         """`alone`: nothing of what the picture shows between the lips may be seen, however little they part."""
         self._least, self._ramp = (0.002, 0.004) if alone else (LEAST, 0.02)
@@ -466,7 +468,7 @@ class Mouth:
             ring[lower] += self._tone.beneath[:, None] * (P[top.LIPS_OUTER_LOWER] - P[lower])
             box = _lip_box(ring, out.shape) or box
         x0, y0, x1, y1 = box
-        k = 2.0 if x1 - x0 < 90 else min(1.0, LARGEST / (x1 - x0))
+        k = self.samples if x1 - x0 < 90 else min(1.0, LARGEST / (x1 - x0))
         W, H = max(4, round((x1 - x0) * k)), max(4, round((y1 - y0) * k))
         layer = self._render(target, P, box, origin, W, H)
         inter = cv2.INTER_AREA if k > 1 else cv2.INTER_LINEAR

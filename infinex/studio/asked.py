@@ -15,8 +15,10 @@ from starlette.exceptions import HTTPException
 
 from infinex.drivers.directions import directed
 from infinex.drivers.expression import read_keyframes
+from infinex.drivers.layers import Scene
 from infinex.drivers.motion import load_motion
 from infinex.drivers.units import parse_timeline
+from infinex.engine import find_engine
 from infinex.errors import InputError
 from infinex.motion import PARTS
 from infinex.studio import checks, scenes
@@ -148,6 +150,7 @@ async def task_of(
     source, portrait, driving, speech, box = (given[k] for k in ("source", "portrait", "driving", "speech", "box"))
     out: dict[str, Any] = {}
     whole: Length | None = None  # of a portrait that is a clip
+    count = 1  # faces of the picture
     if source is not None:
         path = await studio.keep_file(source, job.folder / "source", "portrait")
         if box is not None and box.strip():
@@ -164,6 +167,7 @@ async def task_of(
         else:
             from infinex.face.tracker import choose
 
+            count = len(faces)
             faces = choose(faces, options["face"], path.name)
         out["source"] = str(path)
     else:
@@ -171,11 +175,14 @@ async def task_of(
         folder = job.folder / "source"
         folder.mkdir()
         # A copy, so that the portrait may go while the job waits.
-        await studio.look(shutil.copyfile, kept.path, folder / kept.path.name)
-        out["source"] = str(folder / kept.path.name)
+        await studio.look(shutil.copyfile, kept.source, folder / kept.source.name)
+        out["source"] = str(folder / kept.source.name)
         size, faces = kept.size, kept.faces if options["face"] == "all" else kept.faces[:1]
+        count, whole = len(kept.faces), kept.clip
         if kept.box is not None:
             options["face"], options["box"] = "largest", checks.parse_box(kept.box, kept.size)
+    if whole is not None:
+        check_film(options)
     if driving is not None:
         path = await studio.keep_file(driving, job.folder / "driving", "driving")
         length = await studio.look(studio.verdicts.of, path, "driving", lambda p: checks.look_at_driving(p, s, watch))
@@ -188,16 +195,34 @@ async def task_of(
         spoken, length = await studio.look(script.speak, job.folder, s)
         out |= spoken
     if given["layers"] is not None:
-        scene, length = await _scene_of(studio, request, job, given, watch, options["engine"])
-        out["layers"] = json.dumps(scene)
+        document, scene, length = await _scene_of(studio, request, job, given, watch, options["engine"])
+        if whole is not None and scene.faces:
+            raise InputError("layers that move single faces need a still picture as portrait")
+        scene.check_faces(count)
+        moved = min(count, len(faces) + len(scene.faces))
+        out["layers"] = json.dumps(document)
+    else:
+        moved = len(faces)
     assert length is not None  # one driver was given
-    return out, work_of(options, size, max(1, len(faces)), length, whole)
+    return out, work_of(options, size, max(1, moved), length, whole)
+
+
+def check_film(options: Mapping[str, Any]) -> None:
+    """Raise InputError for what a portrait that is a clip cannot be."""
+    usual = {"background": "keep", "crop": "keep", "panel": False, "loop": False, "absolute": False, "open_eyes": False}
+    for name, value in usual.items():
+        if options.get(name, value) != value:
+            raise InputError(f"{name}: this needs a still picture as portrait; a clip keeps its own")
+    if options["engine"] != "mesh" and not find_engine(options["engine"]).system.films:
+        raise InputError(f"the engine {options['engine']} needs a still picture as portrait")
 
 
 async def _scene_of(
     studio: Studio, request: Request, job: Job, given: Mapping[str, Any], watch: checks.Watch, engine: str
-) -> tuple[dict[str, Any], Length]:
-    """A scene of layers with its files in the job's folder, and how long it is. Raises InputError."""
+) -> tuple[dict[str, Any], Scene, Length]:
+    """A scene of layers, as it came and read, with its files in the job's folder, and how long it is.
+
+    Raises InputError."""
     uploads: dict[str, Path] = {}
     for i, upload in enumerate(given["files"]):
         name = (upload.filename or "").replace("\\", "/").rsplit("/", 1)[-1]
@@ -216,7 +241,7 @@ async def _scene_of(
     captions = await studio.look(scenes.captions_of, scene)
     if captions is not None:
         captions.write_captions(job.folder / CAPTIONS)
-    return document, length
+    return document, scene, length
 
 
 def asset_of(studio: Studio, request: Request | WebSocket) -> scenes.Asset:

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from infinex.errors import FaceNotFoundError, InfinexError, InputError, Note
 from infinex.face.tracker import MIN_FACE, Box, Face, shared_finder
@@ -220,6 +221,27 @@ def look_at_source(path: Path, settings: Settings, watch: Watch) -> tuple[tuple[
     length = look_through(path, settings, watch)
     with VideoReader(path) as reader:
         return (reader.info.width, reader.info.height), [], length
+
+
+def still_of(path: Path) -> tuple[NDArray[np.uint8], list[Face]]:
+    """A frame of a clip that was looked through, and the largest face in it, by which the portrait is known.
+
+    Raises InputError where no frame that is looked at shows a face large enough."""
+    best: tuple[NDArray[np.uint8], Face] | None = None
+    with VideoReader(path) as reader:
+        for frame in reader:
+            if frame.index not in PROBES and (not frame.index or frame.index % 500):
+                continue
+            image = frame.image
+            with shared_finder() as finder:
+                faces = [f for f in finder.find(image) if f.size >= MIN_FACE]
+            if faces and (best is None or faces[0].size > 1.2 * best[1].size):
+                best = image.copy(), faces[0]
+            if best is not None and frame.index >= PROBES[3]:
+                break
+    if best is None:
+        raise FaceNotFoundError(f"no face found in {path.name}; use a clip that shows a face clearly")
+    return best[0], [best[1]]
 
 
 def _moves(path: Path, settings: Settings) -> bool:

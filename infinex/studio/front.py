@@ -9,6 +9,7 @@ from fastapi.exceptions import RequestValidationError
 from fastapi.responses import FileResponse, RedirectResponse
 from fastapi.staticfiles import StaticFiles
 from starlette.exceptions import HTTPException
+from starlette.middleware.gzip import GZipMiddleware
 
 from infinex.errors import InfinexError
 from infinex.studio.answers import problem
@@ -37,7 +38,7 @@ async def index(request: Request, token: str | None = None) -> Response:
 
 def dress(app: FastAPI, settings: Settings) -> None:
     """Static files, errors in words and the gate."""
-    app.mount("/static", StaticFiles(directory=STATIC), name="static")
+    app.mount("/static", GZipMiddleware(StaticFiles(directory=STATIC), minimum_size=500), name="static")
     for kind in (InfinexError, RequestValidationError, HTTPException, NoRoomError, OSError, Exception):
         app.add_exception_handler(kind, problem)
     app.add_middleware(Gate, settings=settings)

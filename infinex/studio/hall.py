@@ -82,7 +82,7 @@ class Studio:
             2, thread_name_prefix="infinex-glance"
         )  # small files wait behind no large one
         self.making = ThreadPoolExecutor(2, thread_name_prefix="infinex-make")  # other formats of results
-        self.drawing = ThreadPoolExecutor(max(2, settings.previews), thread_name_prefix="infinex-draw")
+        self.drawing = ThreadPoolExecutor(settings.previews + settings.lives, thread_name_prefix="infinex-draw")
         self.visits = {"previews": Places(settings.previews), "lives": Places(settings.lives)}
 
     def _ended(self, job: Job) -> None:

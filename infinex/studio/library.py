@@ -7,7 +7,7 @@ import shutil
 import threading
 import time
 from collections import OrderedDict
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -17,8 +17,9 @@ from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.face.tracker import LOOKING, Face
 from infinex.media.image import read_image
+from infinex.studio.cost import Length
 from infinex.studio.place import read_record, write_record
-from infinex.studio.preview import Preview, shrunk
+from infinex.studio.preview import Preview, all_shrunk
 from infinex.studio.settings import Settings
 
 RECORD = "portrait.json"
@@ -26,7 +27,7 @@ RECORD = "portrait.json"
 
 @dataclass
 class Portrait:
-    """A picture and the faces in it, from the left."""
+    """A picture and the faces in it, from the left; of a clip one of its frames."""
 
     id: str
     owner: str
@@ -37,12 +38,21 @@ class Portrait:
     name: str = ""
     created: float = field(default_factory=time.time)
     used: float = field(default_factory=time.time)
+    clip: Length | None = None  # how long it is, where it is a clip
+    film: str = ""  # the clip's file, beside the picture
+
+    @property
+    def source(self) -> Path:
+        """The file as it was handed in."""
+        return self.path.with_name(self.film) if self.film else self.path
 
     def save(self) -> None:
         """Write down what was found in the picture, beside it."""
         record = {k: getattr(self, k) for k in ("id", "owner", "size", "box", "name", "created", "used")}
         faces = [{"points": np.round(f.landmarks, 3).tolist(), "score": float(f.score)} for f in self.faces]
-        write_record(self.path.parent / RECORD, record | {"file": self.path.name, "faces": faces})
+        record |= {"file": self.path.name, "faces": faces, "film": self.film}
+        record["clip"] = None if self.clip is None else [self.clip.seconds, self.clip.fps]
+        write_record(self.path.parent / RECORD, record)
 
     @staticmethod
     def load(folder: Path) -> Portrait | None:
@@ -54,8 +64,11 @@ class Portrait:
             path = folder / Path(r["file"]).name
             if not faces or any(f.landmarks.shape != (top.POINTS, 3) for f in faces) or not path.is_file():
                 return None
+            film, clip = Path(r.get("film") or "").name, r.get("clip")
+            if film and not (folder / film).is_file():
+                return None
             return Portrait(r["id"], r["owner"], path, (r["size"][0], r["size"][1]), faces, r["box"], r["name"],
-                            r["created"], r["used"])  # fmt: skip
+                            r["created"], r["used"], Length(*clip) if film and clip else None, film)  # fmt: skip
         except (AssertionError, KeyError, TypeError, ValueError, IndexError):
             return None
 
@@ -70,6 +83,7 @@ class Portrait:
             "width": w,
             "height": h,
             "largest": largest + 1,
+            "seconds": None if self.clip is None else round(self.clip.seconds, 3),
             "faces": [
                 {
                     "number": i + 1,
@@ -115,7 +129,7 @@ class Library:
         self.folder = folder / "portraits"
         self.folder.mkdir(parents=True, exist_ok=True)
         self._portraits: OrderedDict[str, Portrait] = OrderedDict()
-        self._previews: OrderedDict[tuple[str, int, int], Preview] = OrderedDict()
+        self._previews: OrderedDict[tuple[str, tuple[int, ...], int], Preview] = OrderedDict()
         self._lock = threading.Lock()
         found = []
         for one in self.folder.iterdir():
@@ -133,11 +147,13 @@ class Library:
         return folder
 
     def add(
-        self, owner: str, path: Path, size: tuple[int, int], faces: list[Face], box: str | None = None, name: str = ""
-    ) -> Portrait:
-        """Keep a picture that was looked over."""
+        self, owner: str, path: Path, size: tuple[int, int], faces: list[Face], box: str | None = None, name: str = "",
+        film: Path | None = None, clip: Length | None = None,
+    ) -> Portrait:  # fmt: skip
+        """Keep a picture that was looked over; it may be a frame of the `clip` in the file `film` beside it."""
         ordered = sorted(faces, key=lambda f: f.box[0])
-        portrait = Portrait(secrets.token_urlsafe(16), owner, path, size, ordered, box, name or path.stem)
+        portrait = Portrait(secrets.token_urlsafe(16), owner, path, size, ordered, box, name or (film or path).stem)
+        portrait.film, portrait.clip = film.name if film else "", clip
         portrait.save()
         with self._lock:
             self._portraits[portrait.id] = portrait
@@ -179,21 +195,24 @@ class Library:
             raise InputError(f"there is no face {number} in this picture")
         return portrait.faces[number - 1]
 
-    def preview(self, portrait: Portrait, number: int, side: int | None = None) -> Preview:
-        """The portrait, its longer side `side` pixels, ready to move; made once and kept while it is in use."""
+    def preview(self, portrait: Portrait, numbers: Sequence[int], side: int | None = None) -> Preview:
+        """Faces of the portrait by their numbers, its longer side `side` pixels, ready to move; made once and kept
+        while it is in use."""
         side = side or self._settings.preview
-        face = self.face(portrait, number)
-        key = portrait.id, number, side
+        faces = [self.face(portrait, n) for n in numbers]
+        key = portrait.id, tuple(numbers), side
         with self._lock:
             if key in self._previews:
                 self._previews.move_to_end(key)
                 return self._previews[key]
-        source = shrunk(read_image(portrait.path), face, side)
         with LOOKING:
-            preview = Preview(source)
+            with self._lock:  # somebody else who waited may have made it
+                if key in self._previews:
+                    return self._previews[key]
+            preview = Preview(dict(zip(numbers, all_shrunk(read_image(portrait.path), faces, side))))
         with self._lock:
             self._previews[key] = preview
-            while len(self._previews) > 2 * self._settings.previews:
+            while len(self._previews) > self._settings.previews:
                 self._previews.popitem(last=False)
         return preview
 

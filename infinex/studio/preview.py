@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
 
@@ -20,6 +22,7 @@ from infinex.face.tracker import Face
 from infinex.jobs.perform import Box, Cue, adjusted, perform, settled
 from infinex.media.image import header_size
 from infinex.mesh.engine import MeshEngine, MeshOptions
+from infinex.mesh.mouth import Mouth
 from infinex.motion import Motion, Rest, part_weights
 from infinex.options import MotionOptions
 from infinex.stage import Stage
@@ -42,41 +45,56 @@ def encode(image: RGB, quality: int = QUALITY) -> bytes:
 
 def shrunk(image: RGB, face: Face, side: int) -> Source:
     """A portrait with its longer side at most `side` pixels, landmarks with it."""
+    return all_shrunk(image, [face], side)[0]
+
+
+def all_shrunk(image: RGB, faces: Sequence[Face], side: int) -> list[Source]:
+    """The same of several faces of one picture."""
     k = side / max(image.shape[:2])
     if k >= 1:
-        return Source(image, face)
+        return [Source(image, face) for face in faces]
     h, w = (max(2, round(s * k)) for s in image.shape[:2])
     small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
-    points = face.landmarks * [w / image.shape[1], h / image.shape[0], w / image.shape[1]]
-    return Source(small, Face(points, face.score))
+    scale = [w / image.shape[1], h / image.shape[0], w / image.shape[1]]
+    return [Source(small, Face(face.landmarks * scale, face.score)) for face in faces]
 
 
 class Preview:
-    """One face of one portrait, ready to follow sliders. One thread at a time may draw."""
+    """Faces of one portrait, by their numbers, ready to follow sliders. One thread at a time may draw."""
 
-    def __init__(self, source: Source, options: MeshOptions | None = None) -> None:
-        self._stage = Stage([source], MeshEngine(options or MeshOptions(mouth="own")))
+    def __init__(self, sources: Mapping[int, Source], options: MeshOptions | None = None) -> None:
+        self.numbers = tuple(sources)
+        self._stage = Stage(list(sources.values()), MeshEngine(options or MeshOptions(mouth="own")))
         self._neutral = rest()
-        self._rest: Rest | None = None
+        self._rests: dict[int, Rest] = {}
         self.lock = threading.Lock()
-        self.image = source.image
+        self.image = self._stage.image
         self.draw(Expression({"AU12": 0.5, "AU25": 0.5}, yaw=3))  # what is compiled or made at first use
 
-    def draw(self, expression: Expression) -> RGB:
+    def draw(self, expression: Expression, fine: bool = True) -> RGB:
         """The portrait with this expression, (H, W, 3); the array is used again by the next call."""
-        return self.play(self._neutral, Drive(move_of(expression)))
+        drive = Drive(move_of(expression))
+        return self.play(dict.fromkeys(self.numbers, (self._neutral, drive)), fine)
 
-    def play(self, rest: Rest, drive: Drive) -> RGB:
-        """The portrait under one drive of a performance with this rest."""
-        if rest is not self._rest:
-            self._stage.begin(rest)
-            self._rest = rest
-        return self._stage.render(drive)[0]
+    def play(self, acting: Mapping[int, tuple[Rest, Drive]], fine: bool = True) -> RGB:
+        """The portrait under a drive of a performance with its rest, for each face.
+
+        Unless `fine`, without the networks that touch it up and the mouth's finer grid: for pictures that the next one
+        follows at once."""
+        for i, number in enumerate(self.numbers):
+            rest, _ = acting[number]
+            if rest is not self._rests.get(number):
+                self._stage.begin(rest, index=i)
+                self._rests[number] = rest
+            face: Any = self._stage.faces[i]
+            face.options = replace(face.options, refine=fine)
+            face.mouth.samples = Mouth.samples if fine else 1.0
+        return self._stage.render([acting[n][1] for n in self.numbers])[0]
 
     def frame(self, motion: Motion, seconds: float) -> RGB:
         """A performance at a time, played round and round."""
         index = int(seconds * motion.fps) % len(motion)
-        return self.play(motion.rest, Drive(motion.at(index)))
+        return self.play({n: (motion.rest, Drive(motion.at(index))) for n in self.numbers}, fine=False)
 
 
 class PageCamera(LiveDriver):

@@ -7,12 +7,10 @@ import json
 import shutil
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from infinex.drivers.contract import Drive, Driver
 from infinex.drivers.layers import Layer, Scene, named, parse_document, read_scene
@@ -26,6 +24,7 @@ from infinex.motion import Motion, Move, Rest
 from infinex.options import Options
 from infinex.studio.checks import Verdicts, Watch, look_at_driving, look_at_sound
 from infinex.studio.cost import Length
+from infinex.studio.growing import Growing, moves_of
 from infinex.studio.saying import spoken
 from infinex.studio.settings import Settings
 from infinex.voices.say import Span, Spoken
@@ -163,21 +162,28 @@ def captions_of(scene: Scene) -> Spoken | None:
 
 
 @dataclass
-class Playable:
-    """A scene in memory, which can be seen at any time."""
+class Part:
+    """What one face does in a scene."""
 
     rest: Rest
     tracks: list[Track]
     mixer: Mixer
+
+
+@dataclass
+class Playable:
+    """A scene in memory, which can be seen at any time."""
+
+    parts: dict[int, Part]  # by the number of the face
     duration: float
     fps: float
     times: list[Times]
     seconds: list[float]
 
-    def at(self, seconds: float) -> Drive:
-        """What it shows at a time, held to its length."""
+    def at(self, seconds: float) -> dict[int, tuple[Rest, Drive]]:
+        """What it shows at a time, held to its length: of every face the rest and the drive."""
         time = min(max(0.0, seconds), max(0.0, self.duration - 1 / self.fps))
-        return Drive(self.mixer.mixed(self.tracks, time)[0])
+        return {n: (p.rest, Drive(p.mixer.mixed(p.tracks, time)[0])) for n, p in self.parts.items()}
 
     def as_dict(self) -> dict[str, Any]:
         """For the page."""
@@ -192,38 +198,61 @@ class Performances:
     """What layers come from, read once and kept in memory for as long as there is room."""
 
     def __init__(self) -> None:
-        self._known: OrderedDict[str, Motion] = OrderedDict()
+        self._known: OrderedDict[str, Motion | Growing] = OrderedDict()
         self._lock = threading.Lock()
 
-    def of(self, layer: Layer, name: str, scene: Scene, path: Path | None, over: bool, watch: Watch) -> Motion:
-        """A layer's performance, from its own beginning to its own end. Raises InputError, GoneError."""
+    def of(
+        self, layer: Layer, name: str, scene: Scene, path: Path | None, over: bool, watch: Watch
+    ) -> Motion | Growing:
+        """A layer's performance, from its own beginning to its own end; a clip's may still be read.
+
+        Raises InputError, GoneError."""
         key = _key(layer, path) + str(over and layer.kind in ("voice", "words"))
         if layer.loop:
             once = self.of(replace(layer, loop=False), name, scene, path, over, watch)
-            return self._kept(key + "loop", lambda: eased_round(once))
-        return self._kept(key, lambda: self._read(layer, name, scene, path, over, watch))
+            return self._kept(
+                key + "loop", lambda: eased_round(once.whole(watch) if isinstance(once, Growing) else once), watch
+            )
+        return self._kept(key, lambda: self._read(layer, name, scene, path, over, watch, key), watch)
 
-    def _kept(self, key: str, make: Callable[[], Motion]) -> Motion:
+    def _kept(self, key: str, make: Callable[[], Motion | Growing], watch: Watch) -> Motion | Growing:
         with self._lock:
-            if key in self._known:
+            motion = self._known.get(key)
+            if motion is not None:
                 self._known.move_to_end(key)
-                return self._known[key]
-        motion = make()
-        with self._lock:
-            self._known[key] = motion
-            while len(self._known) > 1 and sum(map(len, self._known.values())) > MEMORY:
-                self._known.popitem(last=False)
+        if motion is None:
+            motion = make()
+            with self._lock:
+                self._known[key] = motion
+                while len(self._known) > 1 and sum(map(len, self._known.values())) > MEMORY:
+                    self._known.popitem(last=False)
+            if isinstance(motion, Growing):
+                motion.join(watch)
+                motion.start()
+        elif isinstance(motion, Growing):
+            motion.join(watch)
         return motion
 
-    def _read(self, layer: Layer, name: str, scene: Scene, path: Path | None, over: bool, watch: Watch) -> Motion:
+    def _forget(self, key: str) -> None:
+        with self._lock:
+            self._known.pop(key, None)
+
+    def _read(
+        self, layer: Layer, name: str, scene: Scene, path: Path | None, over: bool, watch: Watch, key: str
+    ) -> Motion | Growing:
         options = Options(refine=find_engine("mesh").system.measures)
         opened = open_layer(layer, name, scene, options, lambda _: path or Path(), over)
+        growing = False
         try:
             opened.driver.settle()
+            if opened.driver.filmed and opened.driver.frames is not None:
+                growing = True
+                return Growing(opened.driver, opened.driver.frames, path or Path(name), lambda: self._forget(key))
             moves = _watched(opened.driver, watch, path or Path(name))
             return Motion.collect(moves, opened.driver.rest, float(opened.driver.fps))
         finally:
-            opened.driver.close()
+            if not growing:
+                opened.driver.close()
 
 
 def _key(layer: Layer, path: Path | None) -> str:
@@ -235,32 +264,49 @@ def _key(layer: Layer, path: Path | None) -> str:
 
 
 def _watched(driver: Driver, watch: Watch, path: Path) -> Iterator[Move]:
-    for drive in driver:
+    for move in moves_of(driver):
         watch(path)
-        yield replace(drive.move, offsets=drive.move.offsets.astype(np.float32))
+        yield move
 
 
 def playable(
-    scene: Scene, paths: Mapping[str, Path], performances: Performances, longest: float, watch: Watch
+    scene: Scene,
+    paths: Mapping[str, Path],
+    performances: Performances,
+    longest: float,
+    watch: Watch,
+    chosen: Sequence[int] = (1,),
+    count: int = 1,
 ) -> Playable:
-    """A scene made ready to be seen at any time. Raises InputError, and GoneError where nobody waits for it."""
+    """A scene made ready to be seen at any time, where the faces `chosen`, of `count`, are to be animated.
+
+    Raises InputError, and GoneError where nobody waits for it."""
     watch.begin()
-    motions: list[Motion] = []
-    filmed = False
-    for layer, name in zip(scene.layers, scene.names):
-        path = None if layer.file is None else paths[layer.file]
-        if layer.motion is not None:
-            try:
-                _bundled(layer.motion)
-            except InfinexError as error:
-                raise named(error, name) from None
-        motions.append(performances.of(layer, name, scene, path, filmed, watch))
-        filmed = filmed or (layer.kind == "performance" and layer.file is not None)
-    seconds = [m.duration for m in motions]
+    scene.check_faces(count)
+    motions: dict[int, dict[int, Motion | Growing]] = {}
+    for face in scene.moved(chosen):
+        mine = motions[face] = {}
+        filmed = False
+        for i, (layer, name) in enumerate(zip(scene.layers, scene.names)):
+            if layer.face not in (None, face):
+                continue
+            path = None if layer.file is None else paths[layer.file]
+            if layer.motion is not None:
+                try:
+                    _bundled(layer.motion)
+                except InfinexError as error:
+                    raise named(error, name) from None
+            mine[i] = performances.of(layer, name, scene, path, filmed, watch)
+            filmed = filmed or (layer.kind == "performance" and layer.file is not None)
+    every = [next(m[i] for m in motions.values() if i in m) for i in range(len(scene.layers))]
+    seconds = [m.duration for m in every]
     times, duration = laid_out(scene.layers, seconds, scene.duration)
     if duration > longest + 1:
         raise InputError(f"layers: the scene lasts {duration:.0f} s; the limit here is {longest:.0f} s")
-    rest = next((m.rest for m, layer in zip(motions, scene.layers) if layer.kind == "performance"), rest_face())
-    tracks = [Track(layer, t, m.rest, reader_at(m)) for layer, t, m in zip(scene.layers, times, motions)]
-    fps = scene.fps or next((m.fps for m, e in zip(motions, scene.layers) if e.file is not None), USUAL)
-    return Playable(rest, tracks, Mixer(rest), duration, fps, times, seconds)
+    parts = {}
+    for face, mine in motions.items():
+        rest = next((m.rest for i, m in mine.items() if scene.layers[i].kind == "performance"), rest_face())
+        tracks = [Track(scene.layers[i], times[i], m.rest, reader_at(m)) for i, m in mine.items()]
+        parts[face] = Part(rest, tracks, Mixer(rest))
+    fps = scene.fps or next((m.fps for m, e in zip(every, scene.layers) if e.file is not None), USUAL)
+    return Playable(parts, duration, fps, times, seconds)

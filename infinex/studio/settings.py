@@ -40,10 +40,10 @@ class Settings:
     jobs: int = 200  # results kept at once; the oldest go first
     portraits: int = 100  # portraits kept for one visitor
     shelf: int = 200  # performances, expressions and projects of one visitor, each
-    previews: int = 12  # pages that may preview at once
+    previews: int = 40  # pages that may preview at once
     preview: int = 512  # longer side of a preview in pixels
     sharpest: int = 1024  # the same, where a page asks for as many as its screen has
-    lives: int = 2  # pages that may drive live at once
+    lives: int = 30  # pages that may drive live at once
     look: float = 600.0  # longest time that looking over one file may take
     stall: float = 60.0  # longest time in which nothing of an upload comes
     absent: float = 300.0  # time after which a page's job is stopped when its page asks no more

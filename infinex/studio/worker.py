@@ -9,7 +9,7 @@ import sys
 import threading
 import time
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ import numpy as np
 from infinex.drivers import expression
 from infinex.drivers.contract import Drive, Driver, Wrapped
 from infinex.drivers.directions import open_directions
+from infinex.drivers.layers import read_scene
 from infinex.drivers.motion import load_motion
 from infinex.drivers.text import label_of as words_of
 from infinex.drivers.text import open_text
@@ -26,7 +27,7 @@ from infinex.drivers.units import parse_timeline, timeline_motion, with_units
 from infinex.errors import InfinexError
 from infinex.face.reading import UnitReader
 from infinex.jobs.animate import animate
-from infinex.jobs.layers import open_layers
+from infinex.jobs.layers import Cast, open_layers
 from infinex.jobs.open import OF_CLIPS, Driving, is_clip, open_driver, open_voice
 from infinex.motion import Motion, Move
 from infinex.options import Options
@@ -91,13 +92,30 @@ class Recorded(Wrapped):
         return with_units(motion, self._reader.units() if self._reader is not None else None)
 
 
-def driver_of(task: Task, options: Options) -> Driver:
+class RecordedCast(Cast):
+    """A cast that keeps what the first of its faces does."""
+
+    def open(self, chosen: Sequence[int], count: int) -> dict[int, Driver]:
+        """See `Cast`."""
+        out = super().open(chosen, count)
+        first = min(out)
+        self.recorded = out[first] = Recorded(out[first], self.name)
+        return out
+
+
+def driver_of(task: Task, options: Options) -> Driver | RecordedCast:
     """The driver a task asks for. Raises InfinexError."""
     driving: Driving | None = task.driving
     if task.layers is not None:
         files = Path(task.output).parent / "files"
         plain = replace(options, **{n: getattr(Options(), n) for n in OF_CLIPS})
-        return open_layers(json.loads(task.layers), plain, lambda name: files / Path(name).name)
+        scene = read_scene(json.loads(task.layers))
+        found = lambda name: files / Path(name).name  # noqa: E731
+        if scene.faces:
+            return RecordedCast(scene, plain, found)
+        opened = open_layers(scene, plain, found)
+        assert isinstance(opened, Driver)
+        return opened
     if task.keyframes is not None:
         keys = expression.read_keyframes(json.loads(task.keyframes), 1e6)
         alone = len(keys) == 1 and keys[0][0] == 0
@@ -139,17 +157,20 @@ def perform(task: Task, progress: Any = None) -> dict[str, Any]:
         given["box"] = tuple(given["box"])
     options = Options(**given)
     options.check()
-    driver = Recorded(driver_of(task, options), label_of(task))
+    asked = driver_of(task, options)
+    driver = asked if isinstance(asked, RecordedCast) else Recorded(asked, label_of(task))
     try:
         zipped = task.output.endswith(FRAMES)
         output = str(Path(task.output).with_name("frames")) if zipped else task.output
         summary = animate(task.source, driver, output, options, progress).as_dict()
         if zipped:
             pack_frames(Path(output), Path(task.output))
-        motion = driver.performed()
-        summary["warnings"] = [*driver.notes, *summary["warnings"]]
+        played = driver.recorded if isinstance(driver, RecordedCast) else driver
+        motion = played.performed()
+        summary["warnings"] = [*played.notes, *summary["warnings"]]
     finally:
-        driver.close()
+        if isinstance(driver, Recorded):  # a cast was closed by whom it was opened
+            driver.close()
     motion.save(Path(task.output).with_name(MOTION))
     return summary
 

@@ -15,7 +15,7 @@ from infinex.drivers.layers import read_scene
 from infinex.drivers.motion import load_motion
 from infinex.errors import InputError
 from infinex.face.shape import eye_openness, lip_gaps
-from infinex.jobs.layers import open_layers
+from infinex.jobs.layers import Cast, open_layers
 from infinex.media.audio import read_audio
 from infinex.media.mix import Heard, mix
 
@@ -45,6 +45,7 @@ def moves(*layers: dict[str, Any], **scene: Any) -> list[Any]:
         ({**SMILE, "start": 2, "end": 1}, "end 1: it must come after start 2"),
         ({**SMILE, "driver_face": "2"}, "goes with a driver that is a clip"),
         ({**SMILE, "at": 99}, None),
+        ({**SMILE, "face": 0}, "face is the number of a face"),
         ({**SMILE, "file": "a.mp4"}, "there are several"),
         ({"kind": "performance", "file": "nowhere.mp4"}, "nowhere.mp4: no such file"),
         ({"kind": "voice", "say": "Hm.", "combine": "add"}, "'combine' is not known"),
@@ -163,6 +164,36 @@ def test_sounds_are_mixed_where_they_belong(tmp_path: Path) -> None:
     for a in (1.2, 2.2):  # half as fast, at its own pitch, twice
         assert loudest(a, a + 0.5) == (pytest.approx(1000, abs=5), pytest.approx(0.15, abs=0.03))
     assert np.abs(sound[round(3.05 * 48000) :]).max() < 1e-3
+
+
+def test_each_face_of_a_group_has_layers_of_its_own(tmp_path: Path) -> None:
+    low, high = tone(tmp_path / "low.wav", 220, 1.0), tone(tmp_path / "high.wav", 1000, 1.0)
+    scene = {"layers": [
+        {**SMILE, "face": 1}, {**WIDE, "length": 1, "face": 3}, {**WIDE, "at": 0.5, "length": 0.5},
+        {"kind": "voice", "file": str(low), "face": 1, "still": True},
+        {"kind": "voice", "file": str(high), "face": 3, "at": 1, "still": True},
+    ]}  # fmt: skip
+    cast = open_layers(scene)
+    assert isinstance(cast, Cast)
+    with pytest.raises(InputError, match=r"layer 2 \(expression\): face 3: the portrait has 2 faces"):
+        cast.open([1], 2)
+    drivers = cast.open([2], 3)
+    try:
+        assert list(drivers) == [1, 2, 3]  # the second has what names no face
+        done = {n: [d.move for d in driver.settle()] for n, driver in drivers.items()}
+        assert len({len(m) for m in done.values()}) == 1 and len({d.fps for d in drivers.values()}) == 1
+        at = lambda n, seconds: np.abs(done[n][round(25 * seconds)].offsets).max()  # noqa: E731
+        assert at(2, 0.3) == 0 < at(2, 0.75) and at(3, 0.3) > 0
+        alone = moves({**SMILE}, {**WIDE, "at": 0.5, "length": 0.5}, {"kind": "voice", "file": str(low), "still": True},
+                      duration=len(done[1]) / 25)  # fmt: skip
+        assert np.allclose(done[1][20].offsets, alone[20].offsets)
+        assert [d.audio is not None for d in drivers.values()] == [True, False, False]  # both are heard, once
+        sound = read_audio(drivers[1].audio, 48000)
+        strength = lambda a, hz: np.abs(np.fft.rfft(sound[a : a + 24000])[hz // 2])  # noqa: E731
+        assert strength(12000, 220) > 10 * strength(12000, 1000) and strength(60000, 1000) > 10 * strength(60000, 220)
+    finally:
+        for driver in drivers.values():
+            driver.close()
 
 
 def test_the_command_takes_a_scene(tmp_path: Path) -> None:

@@ -20,9 +20,17 @@ import pytest
 from starlette.testclient import TestClient
 from studio_helpers import visitor
 
+import infinex
+from infinex.drivers.mixing import reader_at
+from infinex.drivers.motion import MotionDriver
 from infinex.media.audio import write_wav
+from infinex.media.sink import open_sink
 from infinex.studio import jobs
 from infinex.studio.app import create_app
+from infinex.studio.checks import GoneError, Watch
+from infinex.studio.examples import EXAMPLES
+from infinex.studio.growing import Growing
+from infinex.studio.routes.preview import QUICK
 from infinex.studio.settings import Settings
 
 KEY = {"Idempotency-Key": "wink"}
@@ -294,18 +302,88 @@ def test_a_scene_is_seen_at_any_time(page: Any, small: Path) -> None:
         scene = answer["scene"]
         assert scene["seq"] == 3 and len(scene["layers"]) == 2
         pictures = []
-        for seq, at in ((4, 0.0), (5, scene["duration"]), (6, 0.0)):  # in any order
+
+        def seen(seq: int, at: float) -> bytes:
             socket.send_json({"seq": seq, "at": at})
             data = socket.receive_bytes()
             assert int.from_bytes(data[:4], "little") == seq
-            pictures.append(data[4:])
+            return data[4:]
+
+        for seq, at in ((4, 0.0), (5, 0.6), (6, 0.0)):  # in any order
+            time.sleep(2 * QUICK)  # a slider that rests
+            pictures.append(seen(seq, at))
         assert pictures[0] == pictures[2] != pictures[1]
+        first = seen(61, 0.6)  # in haste, without the networks; the same picture follows with them
+        data = socket.receive_bytes()
+        assert data[4:] == pictures[1] != first and int.from_bytes(data[:4], "little") == 61
         socket.send_json({"seq": 7, "run": scene["duration"] - 0.2})
         while True:
             message = socket.receive()
             if message.get("text"):
                 assert json.loads(message["text"]) == {"ended": 7}
                 break
+        socket.send_json({"seq": 8, "layers": {"layers": [{"kind": "performance", "motion": "smile", "face": 2}]}})
+        while (message := socket.receive()).get("text") is None:
+            pass  # what was owed
+        assert "face 2: the portrait has 1 face" in message["text"]
+
+
+def test_a_clip_is_a_portrait(page: Any, tmp_path: Path) -> None:
+    clip = tmp_path / "Ada talks.mp4"
+    with open_sink(clip, (256, 256), 12) as sink:
+        for frame in infinex.render(infinex.load_source(EXAMPLES[1].path, size=256), infinex.load_motion("wink")):
+            sink.write(np.ascontiguousarray(frame[:256, :256]))
+    portrait = page.post(
+        "/v1/portraits", files={"picture": (clip.name, clip.read_bytes())}, data={"name": "Ada"}
+    ).json()
+    assert (
+        portrait["seconds"] > 1
+        and len(portrait["faces"]) == 1
+        and (portrait["width"], portrait["height"]) == (256, 256)
+    )
+    assert page.get(f"/v1/portraits/{portrait['id']}/image").headers["content-type"] == "image/jpeg"
+    asked = {"portrait": portrait["id"], "layers": json.dumps(LAYERS)}
+    for wrong in ({"crop": "1:1"}, {"background": "green"}, {"panel": "true"}, {"loop": "true"}):
+        said(page.post("/v1/animations", data=asked | wrong), 422, "still picture")
+    single = json.dumps({"layers": [{"kind": "performance", "motion": "smile", "face": 1}]})
+    said(page.post("/v1/animations", data=asked | {"layers": single}), 422, "still picture")
+    job = page.post("/v1/animations", data=asked).json()
+    assert followed(page, job["id"])[-1]["state"] == "done"
+    project = page.post("/v1/projects", json={"name": "Ada", "portrait": portrait["id"], "layers": LAYERS}).json()
+    file = page.get(f"/v1/projects/{project['id']}/file").content
+    other = page.post("/v1/projects/file", files={"file": ("a.zip", file)}).json()
+    assert page.get(f"/v1/portraits/{other['portrait']}").json()["seconds"] == portrait["seconds"]
+
+
+def test_a_clip_is_played_while_it_is_read(tmp_path: Path) -> None:
+    goes_on, forgotten = threading.Semaphore(3), []
+    motion = infinex.load_motion("smile")
+
+    class Slow(MotionDriver):
+        def __iter__(self) -> Iterator[Any]:
+            for drive in super().__iter__():
+                goes_on.acquire()
+                yield drive
+
+    watch = Watch(60)
+    growing = Growing(Slow(motion), len(motion), tmp_path / "a.mp4", lambda: forgotten.append(1))
+    growing.join(watch)
+    growing.start()
+    read = reader_at(growing)()
+    assert len(growing) == len(motion)
+    assert np.allclose(read(1 / motion.fps).move.offsets, motion.at(1).offsets, atol=1e-6)  # of the three that are read
+    later = threading.Timer(0.2, lambda: goes_on.release(len(motion)))
+    later.start()
+    assert np.allclose(read(motion.duration).move.offsets, motion.at(len(motion) - 1).offsets, atol=1e-6)
+    assert len(growing.whole(watch)) == len(motion) and not forgotten
+    goes_on = threading.Semaphore(1)
+    left = Growing(Slow(motion), len(motion), tmp_path / "a.mp4", lambda: forgotten.append(1))
+    left.join(watch)
+    watch.gone.set()
+    left.start()
+    with pytest.raises(GoneError):
+        left.at(5)
+    assert forgotten == [1]
 
 
 def test_who_is_told_and_asked(made: None, tmp_path: Path, small: Path) -> None:

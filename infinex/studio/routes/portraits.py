@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Optional
 from urllib.parse import quote
 
 from fastapi import APIRouter, Body, Form, Query, Request, Response, UploadFile
@@ -14,15 +14,15 @@ from starlette.exceptions import HTTPException
 from infinex.drivers.expression import Expression
 from infinex.engine import Source
 from infinex.errors import InputError
-from infinex.face.tracker import LOOKING
+from infinex.face.tracker import LOOKING, Face
 from infinex.jobs.source import cropped
-from infinex.media.image import png_text, read_image
+from infinex.media.image import png_text, read_image, write_image
 from infinex.media.provenance import statement
 from infinex.studio import checks
 from infinex.studio.checks import friendly
 from infinex.studio.examples import EXAMPLES
 from infinex.studio.forms import BUSY, NO_ROOM, PROBLEMS, TYPE, Crop, Problem
-from infinex.studio.hall import Studio, portrait_of, studio_of, visitor_of
+from infinex.studio.hall import Studio, portrait_of, studio_of, visitor_of, while_there
 from infinex.studio.library import Portrait
 from infinex.studio.names import slug
 from infinex.studio.preview import Preview, encode, shrunk
@@ -54,6 +54,7 @@ class Kept(BaseModel):
     height: int
     largest: int
     faces: list[Outlined]
+    seconds: Optional[float] = None  # noqa: UP045  # of a clip
 
 
 @api.post("/portraits", status_code=201, response_model=Kept, responses=PROBLEMS | BUSY | NO_ROOM | TYPE,
@@ -83,7 +84,12 @@ async def _handed_in(request: Request, picture: UploadFile, box: str | None, nam
     folder = studio.library.new_folder()
     try:
         path = await studio.keep_file(picture, folder, "portrait")
-        return (await _add(studio, owner, path, box, " ".join(name.split()))).as_dict()
+        watch = checks.Watch(studio.settings.look)
+        added = _add(studio, owner, path, box, " ".join(name.split()), watch)
+        return (await while_there(request, watch, added)).as_dict()
+    except checks.GoneError:
+        shutil.rmtree(folder, ignore_errors=True)
+        raise HTTPException(400, "The request was broken off.") from None
     except BaseException:
         shutil.rmtree(folder, ignore_errors=True)
         raise
@@ -112,15 +118,28 @@ async def add_example(request: Request, name: str) -> dict[str, Any]:
     return (await _add(studio, owner, path, name=example.label)).as_dict()
 
 
-async def _add(studio: Studio, owner: str, path: Path, box: str | None = None, name: str = "") -> Portrait:
+async def _add(
+    studio: Studio, owner: str, path: Path, box: str | None = None, name: str = "", watch: checks.Watch | None = None
+) -> Portrait:
     settings = studio.settings
     if box is not None:
         size, faces = await studio.look_at(path, checks.look_in_box, path, box, settings)
         return studio.library.add(owner, path, size, faces, box, name)
-    size, faces = await studio.look_at(
-        path, studio.verdicts.of, path, "faces", lambda p: checks.look_for_faces(p, settings)
+    watch = watch or checks.Watch(settings.look)
+    size, faces, clip = await studio.look_at(
+        path, studio.verdicts.of, path, "source", lambda p: checks.look_at_source(p, settings, watch)
     )
-    return studio.library.add(owner, path, size, faces, None, name)
+    if clip is None:
+        return studio.library.add(owner, path, size, faces, None, name)
+
+    def frame() -> tuple[Path, tuple[int, int], list[Face]]:
+        image, found = checks.still_of(path)
+        picture = path.with_name(f"{path.stem}.frame.png")
+        write_image(picture, image)
+        return picture, (image.shape[1], image.shape[0]), found
+
+    picture, size, faces = await studio.look(frame)
+    return studio.library.add(owner, picture, size, faces, None, name, path, clip)
 
 
 def _portrait(request: Request, name: str) -> Portrait:
@@ -205,7 +224,7 @@ async def still(
         if crop != "keep":
             source = cropped([source], crop)[0]
         with LOOKING:
-            full = Preview(source)
+            full = Preview({1: source})
         drawn = full.draw(wanted)
         out = io.BytesIO()
         words = statement("a portrait with another expression, not a photograph", portrait.path.name, "sliders", "mesh")

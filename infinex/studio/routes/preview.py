@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import functools
 import math
 import struct
 import time
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +29,7 @@ from infinex.studio.sockets import Latest, close, message_of, visit
 
 page = APIRouter(include_in_schema=False)
 IDLE_STEP = 5.0  # seconds between looks whether a socket is still used
+QUICK = 0.25  # seconds within which the next change of a slider comes while it is moved
 WORKING = 0.4  # seconds after which a page is told that a scene takes a while
 RESTED = "The preview was closed, since nothing moved for a while."
 
@@ -39,23 +42,37 @@ async def express(socket: WebSocket) -> None:
 
 
 async def _express(socket: WebSocket, portrait: Portrait, number: int, side: int) -> None:
+    watch = Watch(studio_of(socket).settings.look)  # of the clips that this page has had read
+    try:
+        await _shown(socket, portrait, number, side, watch)
+    finally:
+        watch.gone.set()
+
+
+async def _shown(socket: WebSocket, portrait: Portrait, number: int, side: int, watch: Watch) -> None:
     studio = studio_of(socket)
-    preview: Preview = await studio.draw(studio.library.preview, portrait, number, side)
-    h, w = preview.image.shape[:2]
+    alone: Preview = await studio.draw(studio.library.preview, portrait, (number,), side)
+    group = alone  # the faces that the scene moves
+    h, w = alone.image.shape[:2]
     await socket.send_json({"ready": True, "width": w, "height": h})
     playing: tuple[Any, float, int] | None = None
     scene: Playable | None = None
     running = 0.0  # seconds of the scene at which it began to run
+    # While a slider moves, pictures come without what the networks add; the last one follows whole.
+    owed: tuple[int, Callable[[bool], bytes]] | None = None
+    asked = 0.0  # when the last picture was
     with contextlib.closing(Latest(socket, "text")) as latest:
         while not latest.closed:
-            text = await latest.get(IDLE_STEP if playing is None else 1 / 24)
+            text = await latest.get(1 / 24 if playing else IDLE_STEP if owed is None else QUICK)
             if text is None and latest.idle(studio.settings.idle):
                 await close(socket, RESTED)
                 return
+            show: Callable[[bool], bytes]
             try:
                 if text is not None:
                     data = message_of(text)
                     seq = int(data.get("seq", 0)) & 0xFFFFFFFF
+                    owed = None
                     if "play" in data:
                         name = str(data["play"])
                         if name not in bundled_motions():
@@ -64,7 +81,15 @@ async def _express(socket: WebSocket, portrait: Portrait, number: int, side: int
                         continue
                     playing = None
                     if "layers" in data:
-                        scene = await _opened(socket, data["layers"], latest)
+                        everyone = data.get("everyone", False) is True
+                        chosen = range(1, len(portrait.faces) + 1) if everyone else (number,)
+                        scene = await _opened(socket, data["layers"], latest, watch, chosen, len(portrait.faces))
+                        numbers = tuple(scene.parts)
+                        if numbers != group.numbers:
+                            same = numbers == alone.numbers
+                            group = (
+                                alone if same else await studio.draw(studio.library.preview, portrait, numbers, side)
+                            )
                         await socket.send_json({"scene": {"seq": seq, **scene.as_dict()}})
                         continue
                     if "at" in data or "run" in data:
@@ -76,10 +101,13 @@ async def _express(socket: WebSocket, portrait: Portrait, number: int, side: int
                         if "run" in data:
                             playing = scene, time.monotonic(), seq
                             continue
-                        picture = await studio.draw(_seen, preview, scene, running)
+                        show = functools.partial(_seen, group, scene, running)
                     else:
-                        expression = Expression.read(data)
-                        picture = await studio.draw(_drawn, preview, expression)
+                        show = functools.partial(_drawn, alone, Expression.read(data))
+                    quick = time.monotonic() - asked < QUICK
+                    picture = await studio.draw(show, not quick)
+                    asked = time.monotonic()
+                    owed = (seq, show) if quick else None
                 elif playing is not None:
                     motion, start, seq = playing
                     seconds = time.monotonic() - start
@@ -87,10 +115,15 @@ async def _express(socket: WebSocket, portrait: Portrait, number: int, side: int
                         if running + seconds >= motion.duration:
                             playing = None
                             await socket.send_json({"ended": seq})
+                            owed = seq, functools.partial(_seen, group, motion, motion.duration)
                             continue
-                        picture = await studio.draw(_seen, preview, motion, running + seconds)
+                        picture = await studio.draw(_seen, group, motion, running + seconds, False)
                     else:
-                        picture = await studio.draw(_played, preview, motion, seconds)
+                        picture = await studio.draw(_played, alone, motion, seconds)
+                elif owed is not None:
+                    seq, show = owed
+                    owed = None
+                    picture = await studio.draw(show, True)
                 else:
                     continue
             except InfinexError as error:
@@ -105,15 +138,17 @@ async def _express(socket: WebSocket, portrait: Portrait, number: int, side: int
             portrait.used = time.time()
 
 
-async def _opened(socket: WebSocket, data: Any, latest: Latest) -> Playable:
+async def _opened(
+    socket: WebSocket, data: Any, latest: Latest, watch: Watch, chosen: Sequence[int], count: int
+) -> Playable:
     """The scene that a page sends. Raises InputError; files come from the library alone."""
     studio = studio_of(socket)
     document, files = with_files(document_of(data), asset_of(studio, socket), _no_uploads)
     scene = scene_of(document)
     paths = {f"{i + 1}-{f.name}": f for i, f in enumerate(files)}
-    watch = Watch(studio.settings.look)
+    longest = studio.settings.duration
     work = asyncio.ensure_future(
-        studio.look(playable, scene, paths, studio.performances, studio.settings.duration, watch)
+        studio.look(playable, scene, paths, studio.performances, longest, watch, chosen, count)
     )
     try:
         done, _ = await asyncio.wait({work}, timeout=WORKING)
@@ -133,14 +168,15 @@ def _no_uploads(name: str) -> Path:
     raise InputError("a preview plays what is in the library: name an asset")
 
 
-def _seen(preview: Preview, scene: Playable, seconds: float) -> bytes:
+def _seen(preview: Preview, scene: Playable, seconds: float, fine: bool) -> bytes:
+    acting = scene.at(seconds)  # may wait for a clip that is being read, and nobody else for that
     with preview.lock:
-        return encode(preview.play(scene.rest, scene.at(seconds)))
+        return encode(preview.play(acting, fine))
 
 
-def _drawn(preview: Preview, expression: Expression) -> bytes:
+def _drawn(preview: Preview, expression: Expression, fine: bool) -> bytes:
     with preview.lock:
-        return encode(preview.draw(expression))
+        return encode(preview.draw(expression, fine))
 
 
 def _played(preview: Preview, motion: Any, seconds: float) -> bytes:

@@ -142,7 +142,7 @@ async def exported(request: Request, id: str) -> Response:
     if data["portrait"]:
         try:
             found = studio.library.get(data["portrait"], owner)
-            portrait = found.path, found.box
+            portrait = found.source, found.box
         except InputError:
             pass  # it has gone after its time; all else is still there
     assets = {}

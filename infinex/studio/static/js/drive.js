@@ -20,6 +20,8 @@ let typing = null;
 let ready = false; // whether the scene is to be played once it has come
 let tabs = null;
 
+// Of a group, whether a layer is of the face that is chosen.
+const mine = (l) => !l.face || l.face === shared.face;
 const heard = (l) => l.kind === "voice";
 const performed = (l) => l.kind === "performance";
 
@@ -27,11 +29,11 @@ const performed = (l) => l.kind === "performance";
 function put(fields, like, { hear = true } = {}) {
   const chosen = timeline.current();
   ready = hear;
-  if (!another && chosen && like(chosen)) {
+  if (!another && chosen && like(chosen) && mine(chosen)) {
     timeline.set(chosen.uid, { motion: null, asset: null, say: null, text: null, voice: null, voice_speed: null, voice_pitch: null, start: null, end: null, reference: null, ...fields });
     return chosen;
   }
-  const first = !work.layers.some(like);
+  const first = !work.layers.some((l) => like(l) && mine(l));
   another = false;
   return timeline.add(fields, { at: first ? 0 : player.clock.time });
 }
@@ -111,7 +113,7 @@ function typed(what) {
   typing = setTimeout(() => {
     const text = $(`#${what}`).value.trim();
     const like = what === "say" ? (l) => "say" in l : (l) => l.kind === "words";
-    const l = timeline.current();
+    const l = mine(timeline.current() ?? {}) ? timeline.current() : null;
     if (!text) { if (l && like(l)) timeline.drop(l.uid); return; }
     if (what === "say" && !shared.offer.voices.length) return;
     const usual = (id, value) => (Number($(id).value) === value ? null : Number($(id).value));

@@ -20,11 +20,17 @@ export const resultUrl = (a, format) => `/v1/animations/${a.id}/result${format ?
 
 // -- choices ----------------------------------------------------------------------------------------------
 
-const fields = () => ({
+// What a film cannot be is not asked of one.
+const film = () => Boolean(shared.portrait?.seconds);
+const OF_STILLS = ["crop", "background", "open_eyes", "absolute", "panel"];
+
+const chosen = () => ({
   portrait: shared.portrait.id, face: work.page.all && shared.portrait.faces.length > 1 ? "all" : String(shared.face), layers: JSON.stringify(documentOf()),
   ...work.export, engine: work.page.engine, mouth: work.page.mouth, wrinkles: work.page.wrinkles, label: project.name.slice(0, 80),
   ...Object.fromEntries(["open_eyes", "absolute", "mark", "panel"].filter((k) => work.page[k]).map((k) => [k, "true"])),
 });
+
+const fields = () => Object.fromEntries(Object.entries(chosen()).filter(([k]) => !film() || !OF_STILLS.includes(k)));
 
 const can = () => Boolean(shared.portrait && work.layers.some((l) => !l.off));
 
@@ -46,6 +52,8 @@ function show() {
   const format = shared.offer.formats.find((f) => f.name === work.export.format);
   $("#export-alpha").textContent = work.export.background === "none" && !format?.alpha ? t("export.noalpha", { format: format?.label ?? work.export.format }) : format?.alpha && work.export.background === "keep" ? t("export.alpha") : "";
   $("#all-faces-row").hidden = (shared.portrait?.faces.length ?? 1) < 2;
+  for (const node of [$("#export-crops"), $("#export-background-row"), ...$$(".still-only")]) node.hidden = film();
+  $("#export-film").hidden = $("#film-hint").hidden = !film();
   const length = player.clock.duration;
   $("#export-facts").textContent = length ? t("export.facts", { seconds: number(length, 1) }) : "";
   for (const id of ["#make", "#export-make"]) $(id).disabled = !can();
@@ -219,6 +227,8 @@ async function batch() {
     if (!ids.length && !files.files.length) { state.textContent = t("batch.none"); return; }
     go.disabled = true;
     const { portrait: _, face: __, ...rest } = fields();
+    const { layers, ...scene } = documentOf(); // other portraits have other faces
+    rest.layers = JSON.stringify({ ...scene, layers: layers.map(({ face: _own, ...l }) => l) });
     try {
       const label = project.name === shared.portrait.name ? null : rest.label; // else all would have one person's name
       let found = await post("/v1/batches", formOf({ ...rest, label, portraits: ids.join(","), sources: [...files.files] }));

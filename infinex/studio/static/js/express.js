@@ -190,7 +190,7 @@ function keepMoment() {
   let l = timeline.current();
   if (!timeline.keyed(l)) l = null;
   const only = $("#key-head").checked;
-  if (l && (l.kind === "head") !== only) l = null;
+  if (l && ((l.kind === "head") !== only || (l.face ?? shared.face) !== shared.face)) l = null;
   timeline.forget();
   if (!l) {
     const kind = only ? "head" : "expression";

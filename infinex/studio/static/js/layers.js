@@ -1,7 +1,7 @@
 // The chosen layer: when it plays, how strongly, which parts of the face it moves.
 
 import { asset } from "./assets.js";
-import { on } from "./state.js";
+import { group, on, shared } from "./state.js";
 import { $, dress, make } from "./ui.js";
 import { number, percent, t } from "./words.js";
 import { layer } from "./project.js";
@@ -43,6 +43,16 @@ function choice(l, name, options, usual) {
   return make("label", { class: "field row-field" }, make("span", { text: t(`layer.${name}`) }), select);
 }
 
+// Of a group, the face that it moves.
+function whose(l) {
+  const numbers = shared.portrait.faces.map((f) => String(f.number));
+  const row = choice(l, "face", [["", t("layer.face.everyone")], ...numbers.map((n) => [n, t("layer.face.number", { number: n })])], "");
+  const select = $("select", row);
+  select.value = numbers.includes(String(l.face)) ? String(l.face) : "";
+  select.addEventListener("change", (e) => { e.stopImmediatePropagation(); timeline.set(l.uid, { face: Number(select.value) || null }); }, { capture: true });
+  return row;
+}
+
 function parts(l) {
   const boxes = PARTS.map((part) => {
     const input = make("input", { type: "checkbox", value: part, "data-field": `part ${part}` });
@@ -73,6 +83,7 @@ function body(l) {
   more.addEventListener("toggle", () => { open = more.open; });
   return [
     make("label", { class: "field row-field" }, make("span", { text: t("layer.name") }), name),
+    group() ? whose(l) : null,
     slide(l, "strength", 1, 0, 2, 0.05, percent),
     clip && l.asset ? slide(l, "smooth", 0.5, 0, 1, 0.05, percent) : null,
     slide(l, "speed", 1, 0.25, 4, 0.05, (v) => `${number(v, 2)} ×`),

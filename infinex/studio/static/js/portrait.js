@@ -24,7 +24,7 @@ export function begin() {
   document.addEventListener("drop", (e) => {
     e.preventDefault();
     const file = e.dataTransfer.files[0];
-    if (file?.type.startsWith("image/")) upload(file);
+    if (/^(image|video)\//.test(file?.type ?? "") && (file.type.startsWith("image/") || shared.view === "portrait")) upload(file);
   });
   document.addEventListener("paste", (e) => {
     const item = [...(e.clipboardData?.items ?? [])].find((i) => i.type.startsWith("image/"));

@@ -12,6 +12,7 @@ const busy = $("#busy");
 let line = null; // the open socket
 let ready = false;
 let scene = null; // the document that is to be shown, and whether the socket has it
+let everyone = false; // whether layers without a face move all of a group
 let known = false;
 let waiting = null; // the newest picture that has not been asked for
 let inFlight = null; // what the socket has not answered: "scene", "picture"
@@ -51,7 +52,7 @@ function flush() {
   if (scene && !known) {
     known = true;
     inFlight = "scene";
-    say({ layers: scene });
+    say({ layers: scene, ...(everyone ? { everyone } : {}) });
     return;
   }
   if (!waiting) return;
@@ -73,8 +74,9 @@ function want(message) {
 // Show an expression alone: {units, yaw, pitch, roll, right, down}.
 export const express = (expression) => want(expression);
 // Layers that combine; null where there are none.
-export function layers(document) {
+export function layers(document, all = false) {
   scene = document;
+  everyone = all;
   known = false;
   if (scene) { open(); flush(); }
 }

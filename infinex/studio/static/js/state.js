@@ -7,6 +7,9 @@ export const shared = {
   view: "portrait",
 };
 
+// A group has faces of its own to move, each by layers of its own.
+export const group = () => (shared.portrait?.faces.length ?? 1) > 1;
+
 const listeners = {};
 
 export function on(event, handler) {

@@ -1,6 +1,6 @@
 // The timeline: every layer a track, from the top down; dragged, trimmed and moved by keys as well.
 
-import { shared, on, tell } from "./state.js";
+import { group, shared, on, tell } from "./state.js";
 import { $, $$, icon, make, toast } from "./ui.js";
 import { number, t } from "./words.js";
 import { canRedo, canUndo, change, documentOf, layer, redo, uid, undo, work } from "./project.js";
@@ -18,6 +18,11 @@ let waits = false; // whether that is the end of a clip, whose part is read once
 
 export const place = (l) => places.get(l.uid) ?? { from: l.at ?? 0, to: (l.at ?? 0) + (l.length ?? 2), seconds: l.length ?? 2 };
 export const nameOf = (l) => l.name || l.say?.slice(0, 40) || l.text?.slice(0, 40) || t(`kind.${l.kind}`);
+// A layer's name, and of a group the face it moves.
+const titled = (l) => (l.face && group() ? `${nameOf(l)} · ${t("layer.face.number", { number: l.face })}` : nameOf(l));
+const badge = (l) => (l.face && group() ? make("i", { class: "badge", "aria-hidden": "true", text: l.face }) : null);
+// The face that a new layer moves, where there are several and not all are to do the same.
+export const whose = () => (group() && !work.page.all ? { face: shared.face } : {});
 export const keyed = (l) => Boolean(l?.keyframes);
 export const current = () => (selected ? layer(selected.uid) : null);
 const total = () => held ?? Math.max(1, player.clock.duration || Math.max(...work.layers.map((l) => place(l).to)));
@@ -34,7 +39,7 @@ export function select(id, moment = null, { go = true } = {}) {
 
 // Put a layer on the timeline, above the others, and choose it.
 export function add(fields, { at = 0 } = {}) {
-  const one = { uid: uid(), ...(at ? { at: round(at) } : {}), ...fields };
+  const one = { uid: uid(), ...whose(), ...(at ? { at: round(at) } : {}), ...fields };
   change((w) => { w.layers.push(one); });
   select(one.uid, keyed(one) ? one.keyframes.length - 1 : null, { go: false });
   return one;
@@ -142,9 +147,9 @@ function block(l) {
   const { from, to } = place(l);
   const node = make("button", {
     class: `block ${l.kind}${l.off ? " off" : ""}`, "data-focus": `block ${l.uid}`, "aria-pressed": selected?.uid === l.uid, "aria-describedby": "track-keys",
-    "aria-label": t("track.block", { name: nameOf(l), from: number(from, 1), to: number(to, 1) }),
+    "aria-label": t("track.block", { name: titled(l), from: number(from, 1), to: number(to, 1) }),
     onclick: () => select(l.uid, selected?.uid === l.uid ? selected.moment : null),
-  }, make("span", { text: nameOf(l) }));
+  }, badge(l), make("span", { text: nameOf(l) }));
   node.style.left = share(from);
   node.style.width = `calc(${share(to)} - ${share(from)})`;
   const ends = [make("i", { class: "grip start" }), make("i", { class: "grip end" })];
@@ -204,8 +209,8 @@ export function dropMoment(id, index) {
 
 function track(l) {
   const chosen = selected?.uid === l.uid;
-  const name = make("button", { class: "track-name", "aria-pressed": chosen, "data-focus": `name ${l.uid}`, "aria-label": t("track.choose", { name: nameOf(l) }), onclick: () => { select(l.uid); if (shared.view !== "drive" && !keyed(l)) location.hash = "#drive"; } },
-    icon(ICONS[l.kind]), make("span", { text: nameOf(l) }));
+  const name = make("button", { class: "track-name", "aria-pressed": chosen, "data-focus": `name ${l.uid}`, "aria-label": t("track.choose", { name: titled(l) }), title: titled(l), onclick: () => { select(l.uid); if (shared.view !== "drive" && !keyed(l)) location.hash = "#drive"; } },
+    icon(ICONS[l.kind]), badge(l), make("span", { text: nameOf(l) }));
   const lane = make("div", { class: "lane" }, block(l), ...(keyed(l) ? l.keyframes.map((_, i) => moment(l, i)) : []));
   lane.addEventListener("pointerdown", (e) => {
     if (e.target !== lane) return;
@@ -258,8 +263,8 @@ export function refresh(free = pose) {
     return;
   }
   if (player.clock.playing) player.pause();
-  const extra = pose ? { kind: "expression", keyframes: [{ time: 0, ...pose }], length: Math.max(LEAST, player.clock.duration || 1), fade_in: 0, fade_out: 0 } : null;
-  stage.layers(documentOf(extra));
+  const extra = pose ? { kind: "expression", ...whose(), keyframes: [{ time: 0, ...pose }], length: Math.max(LEAST, player.clock.duration || 1), fade_in: 0, fade_out: 0 } : null;
+  stage.layers(documentOf(extra), group() && work.page.all);
   stage.at(player.clock.time);
 }
 
@@ -287,6 +292,7 @@ export function begin() {
     draw();
   });
   on("seen", () => refresh());
+  on("face", () => refresh());
   on("clock", head);
   on("portrait", () => { selected = null; pose = null; });
   on("view", (name) => {
