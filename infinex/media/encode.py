@@ -27,21 +27,23 @@ BLEED = 9  # pixels over which colours go on beyond a transparent edge, so that 
 @njit(cache=True, nogil=True, fastmath=True)
 def _to_i420(rgb: NDArray, x0: int, y0: int, x1: int, y1: int, Y: NDArray, U: NDArray, V: NDArray) -> None:
     """RGB (H, W, 3) to BT.709 limited-range planes over an even-aligned box; chroma is the mean of 2×2."""
-    two = np.uintp(2)  # unsigned numbers need no look at what a negative index means: loops become vectors
-    i32 = np.int32
+    # Lines of plain bytes and unsigned numbers: the steps are known, so that loops become vectors.
+    i32, two, six = np.int32, np.uintp(2), np.uintp(6)
+    one, three, four, five = np.uintp(1), np.uintp(3), np.uintp(4), np.uintp(5)
+    lines = rgb.reshape(rgb.shape[0], -1)
     for i in range(y0, y1, 2):
         for k in range(2):
-            line, grey = rgb[i + k], Y[i + k]
+            line, grey = lines[i + k], Y[i + k]
             for j in range(np.uintp(x0), np.uintp(x1)):
-                r, g, b = i32(line[j, 0]), i32(line[j, 1]), i32(line[j, 2])
+                m = np.uintp(three * j)
+                r, g, b = i32(line[m]), i32(line[m + one]), i32(line[m + two])
                 grey[j] = (i32(11966) * r + i32(40254) * g + i32(4064) * b + i32(1081344)) >> i32(16)
-        p, q, u, v = rgb[i], rgb[i + 1], U[i // 2], V[i // 2]
+        p, q, u, v = lines[i], lines[i + 1], U[i // 2], V[i // 2]
         for j in range(np.uintp(x0 // 2), np.uintp(x1 // 2)):
-            m = np.uintp(two * j)
-            n = np.uintp(m + np.uintp(1))
-            r = i32(p[m, 0]) + i32(p[n, 0]) + i32(q[m, 0]) + i32(q[n, 0])
-            g = i32(p[m, 1]) + i32(p[n, 1]) + i32(q[m, 1]) + i32(q[n, 1])
-            b = i32(p[m, 2]) + i32(p[n, 2]) + i32(q[m, 2]) + i32(q[n, 2])
+            m = np.uintp(six * j)
+            r = i32(p[m]) + i32(p[m + three]) + i32(q[m]) + i32(q[m + three])
+            g = i32(p[m + one]) + i32(p[m + four]) + i32(q[m + one]) + i32(q[m + four])
+            b = i32(p[m + two]) + i32(p[m + five]) + i32(q[m + two]) + i32(q[m + five])
             u[j] = (i32(-6596) * r - i32(22189) * g + i32(28784) * b + i32(33685504)) >> i32(18)
             v[j] = (i32(28784) * r - i32(26145) * g - i32(2639) * b + i32(33685504)) >> i32(18)
 
@@ -106,7 +108,7 @@ class VideoSink:
             raise
         planes = [(h, w), (h // 2, w // 2), (h // 2, w // 2)] + [(h, w)] * alpha
         self._canvas = [] if self._prores else [np.zeros(shape, np.uint8) for shape in planes]
-        self._bled = np.zeros((h, w, 4) if alpha and not self._prores else (0, 0, 4), np.uint8)
+        self._bled = np.zeros((h, w, 3) if alpha and not self._prores else (0, 0, 3), np.uint8)
         self._reformatter = VideoReformatter() if self._prores else None
 
     def _add_stream(self, codec: str, quality: int) -> None:
@@ -179,9 +181,9 @@ class VideoSink:
             if self._alpha:
                 part = frame[y0:y1, x0:x1]
                 self._canvas[3][y0:y1, x0:x1] = part[..., 3]
-                self._bled[y0:y1, x0:x1] = bled(part)
+                self._bled[y0:y1, x0:x1] = bled(part)[..., :3]
                 frame = self._bled
-            _to_i420(frame, x0, y0, x1, y1, *self._canvas[:3])
+            _to_i420(np.ascontiguousarray(frame), x0, y0, x1, y1, *self._canvas[:3])
         picture = av.VideoFrame(w, h, "yuva420p" if self._alpha else "yuv420p")
         for index, plane in enumerate(self._canvas):
             _plane(picture, index)[:, : plane.shape[1]] = plane

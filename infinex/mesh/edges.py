@@ -6,10 +6,67 @@ import numpy as np
 from numba import njit
 from numpy.typing import NDArray
 
-from infinex.mesh.kernel import uncovered
+from infinex.mesh.kernel import run_end, same_run, uncovered
 
 SAMPLES = 4  # along each side of a pixel that is drawn again
 APART = 0.75  # pixels by which a part that hides another breaks the picture
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _off(affine: NDArray, t: int, other: int, x: float, y: float) -> float:
+    """How far apart, squared, two triangles have it where a place comes from."""
+    ex = (affine[other, 0] - affine[t, 0]) * x + (affine[other, 1] - affine[t, 1]) * y
+    ey = (affine[other, 3] - affine[t, 3]) * x + (affine[other, 4] - affine[t, 4]) * y
+    ex += affine[other, 2] - affine[t, 2]
+    ey += affine[other, 5] - affine[t, 5]
+    return ex * ex + ey * ey
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def broken(
+    ids: NDArray, affine: NDArray, corner: NDArray, left: int, top: int, right: int, bottom: int, flags: NDArray,
+    spans: NDArray,
+) -> None:  # fmt: skip
+    """Set `flags` (H, W) where a neighbour comes from elsewhere, see `finer`; `spans` (H, 2) get where in each row."""
+    limit = APART * APART
+    for i in range(top - 1, bottom + 1):
+        spans[i, 0], spans[i, 1] = right, left - 1
+    for i in range(top - 1, bottom):
+        y = i + corner[1]
+        line, below = ids[i], ids[i + 1]
+        if i >= top:
+            j = np.uintp(left - 1)
+            while True:
+                end = run_end(line, j, right + 1)
+                if end > right:
+                    break
+                t, other = line[end - np.uintp(1)], line[end]
+                if t >= 0 and other >= 0:
+                    x = np.intp(end) + corner[0]
+                    if _off(affine, np.uintp(t), np.uintp(other), x, y) > limit:
+                        _set(flags, spans, i, np.intp(end) - 1)
+                    if _off(affine, np.uintp(t), np.uintp(other), x - 1, y) > limit:
+                        _set(flags, spans, i, np.intp(end))
+                j = end
+        j = np.uintp(left)
+        while True:
+            j = same_run(line, below, j, right)
+            if j >= right:
+                break
+            t, other = line[j], below[j]
+            if t >= 0 and other >= 0:
+                x = np.intp(j) + corner[0]
+                if _off(affine, np.uintp(t), np.uintp(other), x, y + 1) > limit:
+                    _set(flags, spans, i, np.intp(j))
+                if _off(affine, np.uintp(t), np.uintp(other), x, y) > limit:
+                    _set(flags, spans, i + 1, np.intp(j))
+            j = np.uintp(j + np.uintp(1))
+
+
+@njit(cache=True, nogil=True)
+def _set(flags: NDArray, spans: NDArray, i: int, j: int) -> None:
+    flags[i, j] = 1
+    spans[i, 0], spans[i, 1] = min(spans[i, 0], j), max(spans[i, 1], j)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -27,37 +84,28 @@ def finer(
     near: NDArray,
     hidden: NDArray,
     coarse: NDArray,
+    flags: NDArray,
     out: NDArray,
 ) -> int:
     """Draw again, from `SAMPLES`^2 places each, the pixels at which one part hides another; how many there were.
 
     Such are those whose neighbour comes from more than `APART` pixels off where their own triangle would have it.
     `rank` (T,) is the place of each triangle in the order of drawing, `corner` (2,) the target's pixel of the first of
-    `ids` (H, W), `box` (4,) the part of them to look at; all else as in `kernel.paint`."""
+    `ids` (H, W), `box` (4,) the part of them to look at, `flags` (H, W) room, all 0; all else as in `kernel.paint`."""
     H, W = ids.shape
     many = 0
     about = np.empty(9, np.int64)
     n, m = coarse.shape
-    for i in range(max(box[1], 1), min(box[3], H - 1)):
-        for j in range(max(box[0], 1), min(box[2], W - 1)):
+    top, bottom, left, right = max(box[1], 1), min(box[3], H - 1), max(box[0], 1), min(box[2], W - 1)
+    if bottom <= top or right <= left:
+        return 0
+    spans = np.empty((H, 2), np.int64)
+    broken(ids, affine, corner, left, top, right, bottom, flags, spans)
+    for i in range(top, bottom):
+        for j in range(max(left, spans[i, 0]), min(right, spans[i, 1] + 1)):
+            if flags[i, j] == 0:
+                continue
             t = ids[i, j]
-            if t < 0 or (ids[i, j - 1] == t and ids[i, j + 1] == t and ids[i - 1, j] == t and ids[i + 1, j] == t):
-                continue
-            broken = False
-            for k in range(4):
-                p, q = (0, 1) if k == 0 else (1, 0) if k == 1 else (0, -1) if k == 2 else (-1, 0)
-                other = ids[i + p, j + q]
-                if other == t or other < 0:
-                    continue
-                x, y = j + q + corner[0], i + p + corner[1]
-                ex = (affine[other, 0] - affine[t, 0]) * x + (affine[other, 1] - affine[t, 1]) * y
-                ey = (affine[other, 3] - affine[t, 3]) * x + (affine[other, 4] - affine[t, 4]) * y
-                ex += affine[other, 2] - affine[t, 2]
-                ey += affine[other, 5] - affine[t, 5]
-                if ex * ex + ey * ey > APART * APART:
-                    broken = True
-            if not broken:
-                continue
             # The triangles about it, the last drawn first.
             count = 0
             for p in range(-1, 2):

@@ -15,13 +15,17 @@ from numba import njit, types
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from infinex.mesh.raster import placed, span
+from infinex.mesh.raster import placed
 
 SLACK = 0.03  # pixels outside that sampling rounds away
 LEFT, TOP, RIGHT, BOTTOM = 1, 2, 4, 8  # bits that tell beyond which border something was sampled
 FINE = 10  # bits of a pixel's fraction that sampling heeds; places are stepped along a row with 16
 MASK = (1 << FINE) - 1
 FAST = ("fast",)
+BITS = 4
+ALIKE = 16
+BLOCK = 1 << BITS  # pixels of a line of which it is known together what they show
+HALF = np.float32(0.5)
 
 
 def _cubic_table() -> NDArray[np.float32]:
@@ -125,16 +129,57 @@ def _at_border(picture: NDArray, sx: int, sy: int, table: NDArray, mirrored: boo
     """What `_four_by_four` gives at (sx, sy), with 16 bits of fraction, where some of the sixteen may lie outside."""
     h, w = picture.shape[0], picture.shape[1]
     ix, iy = (sx >> 16) - 1, (sy >> 16) - 1
-    wx, wy = table[(sx >> (16 - FINE)) & MASK], table[(sy >> (16 - FINE)) & MASK]
-    out = np.uint32(0)
-    for c in range(4):
-        total = np.float32(0.5)
-        for i in range(4):
-            y = _inside(iy + i, h, mirrored)
-            for j in range(4):
-                total += wx[j] * wy[i] * np.float32(picture[y, _inside(ix + j, w, mirrored), c])
-        out |= np.uint32(min(np.float32(255), max(np.float32(0), total))) << np.uint32(8 * c)
-    return out
+    around = np.empty((4, 4, 4), np.uint8)
+    for i in range(4):
+        line = picture[_inside(iy + i, h, mirrored)]
+        for j in range(4):
+            x = np.uintp(_inside(ix + j, w, mirrored))
+            for c in range(4):
+                around[i, j, c] = line[x, c]
+    wx = table.ctypes.data + (((sx >> (16 - FINE)) & MASK) << 4)
+    wy = table.ctypes.data + (((sy >> (16 - FINE)) & MASK) << 4)
+    return _four_by_four(around.ctypes.data, 16, wx, wy)
+
+
+def _storing(count: int) -> Any:
+    @intrinsic  # type: ignore[untyped-decorator]
+    def store(typing: Any, address: Any, value: Any) -> Any:
+        """Write a whole number of 16 bits `count` times from an address on."""
+
+        def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+            kind = ir.VectorType(ir.IntType(16), count)
+            one = builder.insert_element(ir.Constant(kind, ir.Undefined), args[1], ir.Constant(ir.IntType(32), 0))
+            many = _spread(builder, one, 0, 1, count)
+            builder.store(many, builder.inttoptr(args[0], kind.as_pointer()), align=2)
+            return context.get_dummy_value()
+
+        return types.void(types.intp, types.int16), generate
+
+    return store
+
+
+_store_1, _store_4, _store_8, _store_16 = (_storing(n) for n in (1, 4, 8, 16))
+
+
+@njit(cache=True, nogil=True)
+def _fill(at: int, value: int, count: int) -> None:
+    """Write a whole number of 16 bits `count` times, at least once, from the address `at` on."""
+    end = at + 2 * count
+    if count >= 16:
+        while at + 32 <= end:
+            _store_16(at, value)
+            at += 32
+        _store_16(end - 32, value)
+    elif count >= 8:
+        _store_8(at, value)
+        _store_8(end - 16, value)
+    elif count >= 4:
+        _store_4(at, value)
+        _store_4(end - 8, value)
+    else:
+        while at < end:
+            _store_1(at, value)
+            at += 2
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -145,19 +190,41 @@ def cover(
 
     Pixel (j, i) lies at (x0 + j·step, y0 + i·step) of the target plane."""
     H, W = ids.shape
-    inv = 1.0 / step
+    inv, base, stride = 1.0 / step, ids.ctypes.data, ids.strides[0]
     for n in range(order.shape[0]):
         t = order[n]
         if area[t] == 0.0:
             continue
         ax, ay, bx, by, cx, cy, i0, i1 = placed(dst, tris, t, x0, y0, inv, H, W)
         number = np.int16(t)
+        # As `span` has it, with what is the same in every row reckoned once.
+        if ay > by:
+            ax, ay, bx, by = bx, by, ax, ay
+        if by > cy:
+            bx, by, cx, cy = cx, cy, bx, by
+        if ay > by:
+            ax, ay, bx, by = bx, by, ax, ay
+        long = (cx - ax) / max(cy - ay, 1e-6)
+        first, second = (bx - ax) / max(by - ay, 1e-6), (cx - bx) / max(cy - by, 1e-6)
         for i in range(i0, i1 + 1):
-            j0, j1 = span(i, ax, ay, bx, by, cx, cy, W)
+            lo, hi = 1e9, -1e9
+            if cy - ay >= 1e-6:
+                lo = hi = ax + (min(max(i, ay), cy) - ay) * long
+            if i <= by + 1e-3:
+                if by - ay < 1e-6:
+                    lo, hi = min(lo, ax, bx), max(hi, ax, bx)
+                else:
+                    x = ax + (min(max(i, ay), by) - ay) * first
+                    lo, hi = min(lo, x), max(hi, x)
+            if i >= by - 1e-3:
+                if cy - by < 1e-6:
+                    lo, hi = min(lo, bx, cx), max(hi, bx, cx)
+                else:
+                    x = bx + (min(max(i, by), cy) - by) * second
+                    lo, hi = min(lo, x), max(hi, x)
+            j0, j1 = max(0, int(np.ceil(lo - 1e-3))), min(W - 1, int(np.floor(hi + 1e-3)))
             if j1 >= j0:
-                line = ids[i]
-                for j in range(np.uintp(j0), np.uintp(j1 + 1)):
-                    line[j] = number
+                _fill(base + i * stride + 2 * j0, number, j1 + 1 - j0)
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -251,65 +318,204 @@ def uncovered(
 
 
 @njit(cache=True, nogil=True, fastmath=True)
-def _lay(out: NDArray, source: NDArray, fill: NDArray, x: int, packed: int, g: int) -> None:
-    """A pixel of rows (W, 3): a packed one with alpha over what is behind it."""
-    p = np.int32(packed >> np.uint32(24))
-    for k in range(3):
-        colour = np.int32((packed >> np.uint32(8 * k)) & np.uint32(255))
-        if p == 255:
-            out[x, k] = colour
-            continue
-        back = np.int32(source[x, k]) * 255
-        if g > 0:
-            back += np.int32(g) * (np.int32(fill[x, k]) - np.int32(source[x, k]))
-        out[x, k] = (colour * 255 * p + back * (255 - p) + 32512) // 65025
+def _gated(gate: NDArray, across: float, near: int, hidden: int) -> int:
+    """The same along one row of it, `gate` (m + 1,)."""
+    if near == 0:
+        return hidden
+    across = max(np.float32(0), across)
+    at = np.uintp(min(np.int64(across), len(gate) - 2))
+    fu = across - np.float32(at)
+    shown = np.int64(gate[at] + fu * (gate[at + np.uintp(1)] - gate[at]) + HALF)
+    return max(hidden, (shown * near + 127) // 255)
+
+
+def _three(builder: Any, address: Any) -> Any:
+    """Three bytes at an address, as four floats."""
+    word, rest = ir.IntType(32), builder.add(address, ir.Constant(address.type, 2))
+    low, high = (
+        builder.zext(builder.load(builder.inttoptr(at, kind.as_pointer()), align=1), word)
+        for at, kind in ((address, ir.IntType(16)), (rest, ir.IntType(8)))
+    )
+    return _floats(builder, builder.or_(low, builder.shl(high, ir.Constant(word, 16))))
+
+
+def _floats(builder: Any, packed: Any) -> Any:
+    """The four bytes of a packed pixel as floats."""
+    four = builder.zext(builder.bitcast(packed, ir.VectorType(ir.IntType(8), 4)), ir.VectorType(ir.IntType(32), 4))
+    return builder.sitofp(four, ir.VectorType(ir.FloatType(), 4))
+
+
+def _all(builder: Any, value: Any) -> Any:
+    """A whole number as a share of 255, four times."""
+    share = builder.fmul(builder.sitofp(value, ir.FloatType()), ir.Constant(ir.FloatType(), float(np.float32(1 / 255))))
+    one = ir.Constant(ir.VectorType(ir.FloatType(), 4), ir.Undefined)
+    return _spread(builder, builder.insert_element(one, share, ir.Constant(ir.IntType(32), 0)), 0, 1, 4)
+
+
+def _written(builder: Any, address: Any, packed: Any) -> None:
+    """The first three bytes of a packed pixel, put at an address."""
+    for kind, shift in ((ir.IntType(16), 0), (ir.IntType(8), 16)):
+        value = builder.trunc(builder.lshr(packed, ir.Constant(packed.type, shift)), kind)
+        at = builder.add(address, ir.Constant(address.type, shift // 8))
+        builder.store(value, builder.inttoptr(at, kind.as_pointer()), align=1)
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _lay(typing: Any, out: Any, source: Any, fill: Any, packed: Any, g: Any) -> Any:
+    """A pixel at the address `out`: a packed one with alpha over what is behind it, `g` of 255 of `fill`."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        own, behind, filled = _floats(builder, args[3]), _three(builder, args[1]), _three(builder, args[2])
+        shown = _all(builder, builder.lshr(args[3], ir.Constant(args[3].type, 24)))
+        behind = builder.fadd(behind, builder.fmul(builder.fsub(filled, behind), _all(builder, args[4])))
+        total = builder.fadd(behind, builder.fmul(builder.fsub(own, behind), shown))
+        total = builder.fadd(total, ir.Constant(total.type, [0.5] * 4))
+        whole = builder.trunc(builder.fptosi(total, ir.VectorType(ir.IntType(32), 4)), ir.VectorType(ir.IntType(8), 4))
+        _written(builder, args[0], builder.bitcast(whole, ir.IntType(32)))
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp, types.intp, types.uint32, types.intp), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _alike(typing: Any, address: Any, value: Any) -> Any:
+    """How many of the ALIKE whole numbers of 16 bits at an address are `value`, before the first that is not."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        many, bits = ir.VectorType(ir.IntType(16), ALIKE), ir.IntType(ALIKE)
+        seen = builder.load(builder.inttoptr(args[0], many.as_pointer()), align=2)
+        one = builder.insert_element(ir.Constant(many, ir.Undefined), args[1], ir.Constant(ir.IntType(32), 0))
+        other = builder.bitcast(builder.icmp_unsigned("!=", seen, _spread(builder, one, 0, 1, ALIKE)), bits)
+        return builder.zext(builder.cttz(other, ir.Constant(ir.IntType(1), 0)), ir.IntType(64))
+
+    return types.intp(types.intp, types.int16), generate
+
+
+@njit(cache=True, nogil=True)
+def run_end(line: NDArray, j: int, last: int) -> int:
+    """The end, at most `last`, of the run of equal numbers in a line (W,) int16 that begins at `j`."""
+    t = line[j]
+    end = np.uintp(j + np.uintp(1))
+    while end + np.uintp(ALIKE) <= last:
+        more = _alike(line.ctypes.data + 2 * np.intp(end), t)
+        end = np.uintp(end + np.uintp(more))
+        if more < ALIKE:
+            return end
+    while end < last and line[end] == t:
+        end = np.uintp(end + np.uintp(1))
+    return end
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _common(typing: Any, address: Any, other: Any) -> Any:
+    """How many of the ALIKE whole numbers of 16 bits at two addresses are the same, before the first that is not."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        many, bits = ir.VectorType(ir.IntType(16), ALIKE), ir.IntType(ALIKE)
+        one, two = (builder.load(builder.inttoptr(a, many.as_pointer()), align=2) for a in args)
+        apart = builder.bitcast(builder.icmp_unsigned("!=", one, two), bits)
+        return builder.zext(builder.cttz(apart, ir.Constant(ir.IntType(1), 0)), ir.IntType(64))
+
+    return types.intp(types.intp, types.intp), generate
+
+
+@njit(cache=True, nogil=True)
+def same_run(line: NDArray, other: NDArray, j: int, last: int) -> int:
+    """The first place from `j` on, at most `last`, at which two lines (W,) int16 differ."""
+    while j + np.uintp(ALIKE) <= last:
+        more = _common(line.ctypes.data + 2 * np.intp(j), other.ctypes.data + 2 * np.intp(j))
+        j = np.uintp(j + np.uintp(more))
+        if more < ALIKE:
+            return j
+    while j < last and line[j] == other[j]:
+        j = np.uintp(j + np.uintp(1))
+    return j
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _put4(typing: Any, address: Any, packed: Any) -> Any:
+    """Write a packed pixel."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        builder.store(args[1], builder.inttoptr(args[0], args[1].type.as_pointer()), align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.uint32), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _put(typing: Any, address: Any, packed: Any) -> Any:
+    """Write the first three bytes of a packed pixel."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        _written(builder, args[0], args[1])
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.uint32), generate
+
+
+def blocks(kind: NDArray[np.uint8], rows: int, least: bool = False) -> NDArray[np.uint8]:
+    """The largest, or `least`, of every block of `rows` by BLOCK of values (H, W)."""
+    h, w = kind.shape
+    by, bx = np.arange(0, h, rows), np.arange(0, w, BLOCK)
+    how = np.minimum if least else np.maximum
+    return np.asarray(how.reduceat(how.reduceat(kind, bx, axis=1), by, axis=0))
 
 
 @njit(cache=True, nogil=True, fastmath=True)
 def paint(
     ids: NDArray, affine: NDArray, still: NDArray, x0: int, y0: int, a: int, b: int, c: int, d: int, picture: NDArray,
-    cx: int, cy: int, kind: NDArray, mirrored: bool, cubic: bool, weights: NDArray, source: NDArray, fill: NDArray,
-    near: NDArray, hidden: NDArray, coarse: NDArray, out: NDArray,
+    cx: int, cy: int, kind: NDArray, least: NDArray, most: NDArray, mirrored: bool, cubic: bool, weights: NDArray,
+    source: NDArray, fill: NDArray, near: NDArray, hidden: NDArray, busy: NDArray, coarse: NDArray, out: NDArray,
 ) -> int:  # fmt: skip
-    """The person, moved, over the background: pixels (a, b) to (c, d) of `out` (H, W, 3).
+    """The person, moved, over the background: pixels (a, b) to (c, d) of `out` (H, W, 3), which holds `source` there.
 
     `ids` (H, W) numbers of triangles, from (x0, y0) of the target's plane on; `affine` (T, 6) their maps and
     `still` (T,) which of them stay. `picture` (h, w, 4) is the person with alpha, perhaps continued beyond the
     source's borders, whose corner then lies at (cx, cy) in it; `kind` (h, w) is 0 where the 4×4 pixels from one before
-    on show nothing of it, 2 where nothing else. `weights` are CUBIC or LINEAR, as `cubic` says.
-    `source` and `fill` (H, W, 3). How much of the fill shows: `coarse` (n, m), enlarged over the box, times `near`
-    (H, W), at least `hidden` (H, W). out = p·warp + (1 - p)·[g·fill + (1 - g)·source].
+    on show nothing of it, 2 where nothing else, and `least` and `most` are its `blocks`. `weights` are CUBIC or LINEAR,
+    as `cubic` says. `source` and `fill` (H, W, 3). How much of the fill shows: `coarse` (n, m), enlarged over the box,
+    times `near` (H, W), at least `hidden` (H, W); in each row, blocks where both are nothing are not `busy`.
+    out = p·warp + (1 - p)·[g·fill + (1 - g)·source].
     Returns bits for the source's borders beyond which something was sampled."""
     H, W = ids.shape
     h, w = picture.shape[0], picture.shape[1]
     data, stride, table = picture.ctypes.data, 4 * w, weights.ctypes.data
+    out_at, source_at, fill_at = out.ctypes.data, source.ctypes.data, fill.ctypes.data
     n, m = coarse.shape
     one = 65536.0
-    scale = m / (c - a)
+    scale = np.float32(m / (c - a))
     beyond = 0
+    gate = np.empty(m + 1, np.float32)
     for i in range(b, d):
         f = max(0.0, (i - b + 0.5) * n / (d - b) - 0.5)
         row = min(int(f), n - 1)
-        next_row, fv = min(row + 1, n - 1), f - row
-        line, target, behind, filled, close, under = ids[i], out[i], source[i], fill[i], near[i], hidden[i]
+        next_row, fv = min(row + 1, n - 1), np.float32(f - row)
+        upper, lower = coarse[row], coarse[next_row]
+        for k in range(m):
+            gate[k] = np.float32(upper[k]) + fv * (np.float32(lower[k]) - np.float32(upper[k]))
+        gate[m] = gate[m - 1]
+        line, close, under, about = ids[i], near[i], hidden[i], busy[i]
+        first, below, above = out_at + i * 3 * W, source_at + i * 3 * W, fill_at + i * 3 * W
         j = np.uintp(a)
         last = np.uintp(c)
         while j < last:
-            t = line[j]
-            end = np.uintp(j + np.uintp(1))
-            while end < last and line[end] == t:
-                end = np.uintp(end + np.uintp(1))
-            if t < 0 or still[t]:
-                for x in range(j, end):
-                    target[x, 0], target[x, 1], target[x, 2] = behind[x, 0], behind[x, 1], behind[x, 2]
-                    if close[x] == 0 and under[x] == 0:
+            end = run_end(line, j, last)
+            t = np.uintp(line[j])
+            if line[j] < 0 or still[t]:
+                x = j
+                while x < end:
+                    if about[x >> BITS] == 0:
+                        x = ((x >> BITS) + np.uintp(1)) << BITS
                         continue
-                    g = uncovered(coarse, row, next_row, fv, (x - a + 0.5) * scale - 0.5, close[x], under[x])
-                    own = picture[i + cy, x + cx]
-                    if g > 0 and own[3] < 255:
-                        packed = np.uint32(own[0]) | np.uint32(own[1]) << np.uint32(8)
-                        packed |= np.uint32(own[2]) << np.uint32(16) | np.uint32(own[3]) << np.uint32(24)
-                        _lay(target, behind, filled, x, packed, g)
+                    if close[x] != 0 or under[x] != 0:
+                        g = _gated(gate, (np.float32(x - np.uintp(a)) + HALF) * scale - HALF, close[x], under[x])
+                        own = picture[i + cy, x + cx]
+                        if g > 0 and own[3] < 255:
+                            packed = np.uint32(own[0]) | np.uint32(own[1]) << np.uint32(8)
+                            packed |= np.uint32(own[2]) << np.uint32(16) | np.uint32(own[3]) << np.uint32(24)
+                            _lay(first + 3 * np.intp(x), below + 3 * np.intp(x), above + 3 * np.intp(x), packed, g)
+                    x = np.uintp(x + np.uintp(1))
                 j = end
                 continue
             steps = int(end - j) - 1
@@ -322,6 +528,44 @@ def paint(
             sx, sy = np.int64(np.floor((u0 + cx) * one + 0.5)), np.int64(np.floor((v0 + cy) * one + 0.5))
             dx, dy = np.int64(np.floor(affine[t, 0] * one + 0.5)), np.int64(np.floor(affine[t, 3] * one + 0.5))
             whole = left + cx >= 1.1 and right + cx < w - 2.1 and up + cy >= 1.1 and down + cy < h - 2.1
+            fewest, largest = 0, 2
+            if whole:
+                fewest, largest = 2, 0
+                for p in range((int(up) + cy - 1) >> BITS, ((int(down) + cy + 1) >> BITS) + 1):
+                    for q in range((int(left) + cx - 1) >> BITS, ((int(right) + cx + 1) >> BITS) + 1):
+                        fewest = min(fewest, least[np.uintp(p), np.uintp(q)])
+                        largest = max(largest, most[np.uintp(p), np.uintp(q)])
+            if largest == 0:  # nothing but what is behind
+                x = j
+                while x < end:
+                    if about[x >> BITS] == 0:
+                        x = ((x >> BITS) + np.uintp(1)) << BITS
+                        continue
+                    if close[x] != 0 or under[x] != 0:
+                        g = _gated(gate, (np.float32(x - np.uintp(a)) + HALF) * scale - HALF, close[x], under[x])
+                        _lay(first + 3 * np.intp(x), below + 3 * np.intp(x), above + 3 * np.intp(x), np.uint32(0), g)
+                    x = np.uintp(x + np.uintp(1))
+                j = end
+                continue
+            if fewest == 2:  # nothing but the person
+                at = first + 3 * np.intp(j)
+                for k in range(steps + 1):
+                    wx = table + (((sx >> (16 - FINE)) & MASK) << 4)
+                    wy = table + (((sy >> (16 - FINE)) & MASK) << 4)
+                    ix, iy = sx >> 16, sy >> 16
+                    if cubic:
+                        packed = _four_by_four(data + (iy - 1) * stride + 4 * (ix - 1), stride, wx, wy)
+                    else:
+                        packed = _two_by_two(data + iy * stride + 4 * ix, stride, wx, wy)
+                    if k < steps:  # what is written beyond it, the next one writes anew
+                        _put4(at, packed)
+                    else:
+                        _put(at, packed)
+                    at += 3
+                    sx += dx
+                    sy += dy
+                j = end
+                continue
             for x in range(j, end):
                 ix, iy = sx >> 16, sy >> 16
                 shown = 1
@@ -340,14 +584,10 @@ def paint(
                 sx += dx
                 sy += dy
                 if shown == 2:
-                    target[x, 0] = packed & np.uint32(255)
-                    target[x, 1] = (packed >> np.uint32(8)) & np.uint32(255)
-                    target[x, 2] = (packed >> np.uint32(16)) & np.uint32(255)
-                elif shown == 0 and close[x] == 0 and under[x] == 0:
-                    target[x, 0], target[x, 1], target[x, 2] = behind[x, 0], behind[x, 1], behind[x, 2]
-                else:
-                    g = uncovered(coarse, row, next_row, fv, (x - a + 0.5) * scale - 0.5, close[x], under[x])
-                    _lay(target, behind, filled, x, packed, g)
+                    _put(first + 3 * np.intp(x), packed)
+                elif shown != 0 or close[x] != 0 or under[x] != 0:
+                    g = _gated(gate, (np.float32(x - np.uintp(a)) + HALF) * scale - HALF, close[x], under[x])
+                    _lay(first + 3 * np.intp(x), below + 3 * np.intp(x), above + 3 * np.intp(x), packed, g)
             j = end
     return beyond
 

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from infinex.mesh.beyond import Beyond
 from infinex.mesh.edges import finer
-from infinex.mesh.kernel import BOTTOM, CUBIC, LEFT, LINEAR, RIGHT, TOP, paint, paint_fine, shows
+from infinex.mesh.kernel import BLOCK, BOTTOM, CUBIC, LEFT, LINEAR, RIGHT, TOP, blocks, paint, paint_fine, shows
 from infinex.mesh.layers import COARSE, Layers
 from infinex.mesh.warp import Flow
 
@@ -32,11 +32,13 @@ class Painter:
         self._mirrored = False
         self._coarse = np.zeros((1, 1), np.uint8)
         self._sample(layers.person, 0, 0)
+        self._busy = blocks(layers.near | layers.hidden, 1)
 
     def _sample(self, picture: Image, x: int, y: int) -> None:
         """Sample a person (H, W, 4) in which the layers' corner lies at (x, y)."""
         self._picture = np.ascontiguousarray(picture), x, y
-        self._shows = shows(np.ascontiguousarray(picture[..., 3]))
+        kind = shows(np.ascontiguousarray(picture[..., 3]))
+        self._shows = kind, blocks(kind, BLOCK, least=True), blocks(kind, BLOCK)
 
     def _looks_beyond(self, bits: int) -> bool:
         """Whether it was looked beyond a border behind which the person goes on; from now on that is sampled, too."""
@@ -65,12 +67,13 @@ class Painter:
         self._coarse = coarse
         while True:
             bits = paint(
-                flow.ids, flow.affine, flow.still, *self._corner, a, b, c, d, *self._picture, self._shows,
+                flow.ids, flow.affine, flow.still, *self._corner, a, b, c, d, *self._picture, *self._shows,
                 self._mirrored, cubic, CUBIC if cubic else LINEAR, layers.image, layers.fill, layers.near,
-                layers.hidden, coarse, part,
+                layers.hidden, self._busy, coarse, part,
             )  # fmt: skip
             if not self._looks_beyond(bits):
                 return part
+            part[b:d, a:c] = layers.image[b:d, a:c]
 
     def smooth(self, flow: Flow, tris: NDArray[np.int64]) -> None:
         """Draw again, finer, where a part of the person hides another; after the frame was painted."""
@@ -82,7 +85,8 @@ class Painter:
         layers = self._layers
         finer(
             flow.points, tris, rank, flow.affine, flow.ids, np.array(self._corner, np.float64), np.array(flow.box),
-            layers.person, layers.image, layers.fill, layers.near, layers.hidden, self._coarse, self._part,
+            layers.person, layers.image, layers.fill, layers.near, layers.hidden, self._coarse,
+            np.zeros(flow.ids.shape, np.uint8), self._part,
         )  # fmt: skip
 
     def _reach(self, flow: Flow) -> Box:

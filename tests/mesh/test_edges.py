@@ -30,7 +30,8 @@ def test_an_edge_over_something_else_has_no_steps() -> None:
     plain = np.where(ids[..., None] == 2, 240, 0).repeat(3, -1).astype(np.uint8)
     out, nothing = plain.copy(), np.zeros((side, side), np.uint8)
     many = finer(points, tris, order, affine, ids.astype(np.int16), np.zeros(2), np.array([0, 0, side, side]), person,
-                 person[..., :3].copy(), person[..., :3].copy(), nothing, nothing, nothing[:10, :10], out)  # fmt: skip
+                 person[..., :3].copy(), person[..., :3].copy(), nothing, nothing, nothing[:10, :10], nothing.copy(),
+                 out)  # fmt: skip
     fine = 16  # the truth: how much of each pixel the triangle covers
     y, x = (np.mgrid[: side * fine, : side * fine] + 0.5) / fine - 0.5
     a, b, c = near

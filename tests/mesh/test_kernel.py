@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from infinex.mesh.kernel import CUBIC, LEFT, LINEAR, cover, paint, paint_fine, places, shows, triangles
+from infinex.mesh.kernel import BLOCK, CUBIC, LEFT, LINEAR, blocks, cover, paint, paint_fine, places, shows, triangles
 from infinex.mesh.raster import affines, draw
 
 SIZE = 96
@@ -43,6 +43,12 @@ def placed(source: NDArray, target: NDArray, tris: NDArray) -> tuple[NDArray, ..
     return ids, affine, area, still, np.array(box)
 
 
+def kinds(alpha: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
+    """What a picture of this alpha shows, by pixel and by block."""
+    kind = shows(np.ascontiguousarray(alpha))
+    return kind, blocks(kind, BLOCK, least=True), blocks(kind, BLOCK)
+
+
 def test_triangles_beyond_a_map_paint_nothing_beside_themselves() -> None:
     corners = np.array([[-30.0, 2], [6, 2], [-30, 40], [50, 5], [90, 5], [90, 30]])  # over the left and right border
     tris = np.array([[0, 1, 2], [3, 4, 5]])
@@ -66,13 +72,16 @@ def test_one_pass_shows_what_the_plain_steps_show(cubic: bool) -> None:
     assert (ids >= 0).all() and still.any() and not still.all()
     image, fill = smooth(2), smooth(3)
     alpha = np.clip(smooth(4, 1).astype(int) * 2 - 128, 0, 255).astype(np.uint8)
+    alpha[:45, :45], alpha[50:, 50:] = 255, 0  # whole blocks of the person, and of what is behind
     person = np.dstack([image, alpha])
     near = smooth(5, 1)[..., 0]
+    near[70:] = 0
     hidden = np.where(near > 200, 90, 0).astype(np.uint8)
     coarse = cv2.resize(smooth(6, 1), (24, 24))
-    out = np.zeros_like(image)
-    bits = paint(ids, affine, still, *CORNER, 0, 0, SIZE, SIZE, person, 0, 0, shows(alpha[..., 0]), False, cubic,
-                 CUBIC if cubic else LINEAR, image, fill, near, hidden, coarse, out)  # fmt: skip
+    out = image.copy()
+    bits = paint(ids, affine, still, *CORNER, 0, 0, SIZE, SIZE, person, 0, 0, *kinds(alpha[..., 0]), False, cubic,
+                 CUBIC if cubic else LINEAR, image, fill, near, hidden, blocks(near | hidden, 1), coarse,
+                 out)  # fmt: skip
     assert bits == 0
     maps = np.empty((2, SIZE, SIZE), np.float32)
     places(ids, affine, *CORNER, 0, 0, 1, maps[0], maps[1])
@@ -99,10 +108,10 @@ def test_what_is_sampled_beyond_a_border_is_told() -> None:
     nothing = np.zeros((SIZE, SIZE), np.uint8)
     wide = cv2.copyMakeBorder(person, 0, 0, 8, 0, cv2.BORDER_REFLECT_101)
     for picture, corner, mirrored in ((person, 0, False), (wide, 8, True)):
-        out = np.zeros_like(image)
+        out = image.copy()
         bits = paint(ids, affine, still, *CORNER, 0, 0, SIZE, SIZE, picture, corner, 0,
-                     shows(np.ascontiguousarray(picture[..., 3])), mirrored, True, CUBIC, image, image,
-                     nothing, nothing, np.zeros((4, 4), np.uint8), out)  # fmt: skip
+                     *kinds(picture[..., 3]), mirrored, True, CUBIC, image, image,
+                     nothing, nothing, blocks(nothing, 1), np.zeros((4, 4), np.uint8), out)  # fmt: skip
         assert bits == LEFT
         assert np.abs(out[:, 4:].astype(int) - image[:, :-4]).max() <= 1
         beyond = image[:, 4:0:-1] if mirrored else np.repeat(image[:, :1], 4, 1)
