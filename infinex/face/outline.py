@@ -16,12 +16,13 @@ from infinex.face import topology as top
 from infinex.face.pose import Pose
 from infinex.face.surroundings import Surroundings, SurroundingsShape, head_reach
 from infinex.face.tracker import segmenter
-from infinex.face.unwarp import make_flow, unwarped
+from infinex.face.unwarp import Part, make_flow, unwarped
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 UNIT = 40  # pixels between the eyes at which the flow is measured
+SMALL = 96  # pixels a side under which a view is looked at as a whole
 STEP = 0.2  # IOD between the places where it is read
 STIFF = 0.5  # places' worth of belief that nothing differs
 ROBUST = 0.04  # IOD: what differs by more from the fields counts less and less
@@ -52,7 +53,6 @@ class Outline:
         contour = oval.astype(np.float32).reshape(-1, 1, 2)
         outside = np.array([-cv2.pointPolygonTest(contour, (float(a), float(b)), True) for a, b in places])
         self._around = Surroundings(face, pose, places, np.maximum(outside, 0) / pose.scale, oval, shape)
-        self._design = self._around.design()
         self._size = max(8, round((x1 - x0) * self._k)), max(8, round((y1 - y0) * self._k))
         self._rest = unwarped(image, places, self._grid, self._size, pose.scale, UNIT)
         person = segmenter()(cv2.resize(image, None, fx=self._k, fy=self._k, interpolation=cv2.INTER_AREA))
@@ -62,12 +62,24 @@ class Outline:
         at = np.stack(np.meshgrid(x * self._size[0] - 0.5, y * self._size[1] - 0.5))
         self._at = at.reshape(2, -1).astype(np.float32)  # the places in the view
         plain = np.clip(self._read(texture) / PLAIN, 0, 1)
-        self._weight = np.where(outside > 0.5 * cell, seen * plain, 0.0)
+        weight = np.where(outside > 0.5 * cell, seen * plain, 0.0)
+        self._used = np.flatnonzero(weight)  # the places that have a say
+        small = min(self._size) < SMALL  # the flow needs some room
+        self._part = Part.around(((weight > 0) | small).reshape(rows, columns))
+        down, across = self._part.pixels(self._grid, self._size)
+        self._rest = np.ascontiguousarray(self._rest[down, across])
+        self._at = self._at[:, self._used] - np.array([[across.start], [down.start]], np.float32)
+        self._weight, self._design = weight[self._used], self._around.design()[self._used]
+        self._shown = self._read(self._rest)
         self._flow = make_flow()
 
     def _read(self, picture: NDArray) -> NDArray:
-        """A picture of the working size (H, W[, C]) at the places, (N[, C])."""
-        return cv2.remap(picture, self._at[:1], self._at[1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+        """A picture of the working size (H, W[, C]) at the places that have a say, (N[, C])."""
+        return _at(picture, self._at)
+
+    def _beyond(self, outline: Array) -> Array:
+        """The fields (2, 2, 3) at the places that have a say, (N, 2) in IOD."""
+        return self._design @ outline.transpose(0, 2, 1).reshape(6, 2)
 
     def predicted(self, pose: Pose, outline: Array) -> Array:
         """Where the places are in a frame with the head at `pose` and the fields `outline` (2, 2, 3): (N, 2) pixels."""
@@ -87,22 +99,23 @@ class Outline:
         h, w = image.shape[:2]
         for _ in range(rounds):
             places = (self.predicted(other, outline) - other.translation[:2]) * zoom + pose.translation[:2]
-            view = unwarped(image, places, self._grid, self._size, pose.scale, UNIT)
+            view = unwarped(image, places, self._grid, self._size, pose.scale, UNIT, self._part)
             flow = self._flow.calc(self._rest, view, None)
-            off = self._read(flow).astype(np.float64) * ((self._box[2] - self._box[0]) / self._size[0])
-            there = self._at + self._read(flow).T
-            then = cv2.remap(view, there[:1], there[1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
-            alike = np.exp(-(((then.astype(np.float64) - self._read(self._rest)) / ALIKE) ** 2))
-            inside = ((places > 2) & (places < [w - 3, h - 3])).all(1)
+            step = self._read(flow)
+            off = step.astype(np.float64) * ((self._box[2] - self._box[0]) / self._size[0])
+            then = _at(view, self._at + step.T)
+            alike = np.exp(-(((then.astype(np.float64) - self._shown) / ALIKE) ** 2))
+            used = places[self._used]
+            inside = ((used > 2) & (used < [w - 3, h - 3])).all(1)
             # What is off in the reference's picture is off in this one by the turn and the growth of the head.
             turn = pose.rotation[:2, :2] @ self._flat
-            wanted = self._around.beyond(outline) + off @ turn.T / self._pose.scale
+            wanted = self._beyond(outline) + off @ turn.T / self._pose.scale
             outline = self._fitted(wanted, self._weight * alike * inside)
         return outline
 
     def settled(self, outline: Array) -> Array:
         """The fields (2, 2, 3), or none where they would hardly move anything; never more than is plausible."""
-        most = float(np.linalg.norm(self._around.beyond(outline)[self._weight > 0], axis=1).max(initial=0.0))
+        most = float(np.linalg.norm(self._beyond(outline), axis=1).max(initial=0.0))
         knee, end = MOST
         if most > knee:
             return outline * ((knee + (end - knee) * np.tanh((most - knee) / (end - knee))) / most)
@@ -117,3 +130,10 @@ class Outline:
             found = np.linalg.solve(a.T @ self._design + STIFF * np.eye(6), a.T @ wanted)
             v = weight / (1 + (np.linalg.norm(wanted - self._design @ found, axis=1) / ROBUST) ** 2)
         return found.reshape(2, 3, 2).transpose(0, 2, 1)
+
+
+def _at(picture: NDArray, places: NDArray) -> NDArray:
+    """A picture (H, W[, C]) at places (2, N), (N[, C]); there may be none."""
+    if not places.size:
+        return np.zeros((0, *picture.shape[2:]), picture.dtype)
+    return cv2.remap(picture, places[:1], places[1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from infinex.face.topology import RIGID, RIGID_WEIGHTS
@@ -60,33 +61,106 @@ def fit_pose(canonical: Array, points: Array, passes: int = 3) -> Pose:
 
     Over the rigid points, re-weighted so that those an expression moves count little: a raised brow or
     a full cheek must not turn the head."""
-    source, target = canonical[RIGID], points[RIGID].astype(np.float64)
-    middle = target.mean(0)
-    ones = np.ones((len(source), 1))
-    a, b = np.hstack([source, ones]), np.hstack([target - middle, ones])
-    squares = (source * source).sum(1)
-    weights = _STIFFNESS
-    for left in range(passes, -1, -1):
-        # All weighted sums of `similarity` in one product, since a frame asks for a dozen fits.
-        sums = (a * weights[:, None]).T @ b
-        total = sums[3, 3]
-        ms, mt = sums[:3, 3] / total, sums[3, :3] / total
-        D, U, Vt = cv2.SVDecomp(sums[:3, :3].T / total - mt[:, None] * ms)
-        R = U @ Vt
-        if odd := cv2.determinant(R) < 0:
-            U[:, 2] *= -1
-            R = U @ Vt
-        spread = weights @ squares / total - ms @ ms
-        scale = float(D[0, 0] + D[1, 0] + (-D[2, 0] if odd else D[2, 0])) / max(float(spread), 1e-12)
-        shift = mt - scale * (R @ ms)
-        if left:
-            off = a[:, :3] @ (scale * R.T) + shift - b[:, :3]
-            weights = _STIFFNESS / (1 + (off * off).sum(1) / (SLACK * scale) ** 2)
-    return Pose(scale, R, shift + middle)
+    source = np.ascontiguousarray(canonical[RIGID], np.float64)
+    target = np.ascontiguousarray(points[RIGID], np.float64)
+    return Pose(*_fitted(source, target, _STIFFNESS, passes, SLACK))
 
 
 SLACK = 0.02  # IOD by which a rigid point may stray before it is doubted
 _STIFFNESS = np.array([RIGID_WEIGHTS.get(i, 1.0) for i in RIGID])
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _fitted(
+    source: Array, target: Array, stiffness: Array, passes: int, slack: float
+) -> tuple[float, Array, Array]:  # pragma: no cover - compiled
+    """Scale, rotation (3, 3) and translation (3,) from points to points (N, 3), re-weighted so many times."""
+    n = len(source)
+    weights = stiffness.copy()
+    rotation, shift = np.zeros((3, 3)), np.zeros(3)
+    ms, mt, m = np.zeros(3), np.zeros(3), np.zeros((3, 3))
+    scale = 1.0
+    for k in range(passes + 1):
+        total, spread = 0.0, 0.0
+        ms[:], mt[:], m[:] = 0.0, 0.0, 0.0
+        for i in range(n):
+            total += weights[i]
+            for a in range(3):
+                ms[a] += weights[i] * source[i, a]
+                mt[a] += weights[i] * target[i, a]
+        for a in range(3):
+            ms[a] /= total
+            mt[a] /= total
+        for i in range(n):
+            w = weights[i] / total
+            for a in range(3):
+                s = source[i, a] - ms[a]
+                spread += w * s * s
+                for b in range(3):
+                    m[b, a] += w * (target[i, b] - mt[b]) * s
+        scale = _rotation(m, rotation) / max(spread, 1e-12)
+        for a in range(3):
+            shift[a] = mt[a] - scale * (rotation[a, 0] * ms[0] + rotation[a, 1] * ms[1] + rotation[a, 2] * ms[2])
+        if k == passes:
+            break
+        for i in range(n):
+            off = 0.0
+            for a in range(3):
+                x = rotation[a, 0] * source[i, 0] + rotation[a, 1] * source[i, 1] + rotation[a, 2] * source[i, 2]
+                off += (scale * x + shift[a] - target[i, a]) ** 2
+            weights[i] = stiffness[i] / (1 + off / (slack * scale) ** 2)
+    return scale, rotation, shift
+
+
+@njit(cache=True, nogil=True, error_model="numpy")
+def _rotation(m: Array, rotation: Array) -> float:  # pragma: no cover - compiled
+    """Fill in the rotation (3, 3) nearest to `m` (3, 3), of which the sum of the signed singular values is returned.
+
+    One-sided Jacobi: columns are turned until they are at right angles."""
+    u, v = m.copy(), np.eye(3)
+    for _ in range(30):
+        most = 0.0
+        for p in range(2):
+            for q in range(p + 1, 3):
+                a, b, c = 0.0, 0.0, 0.0
+                for i in range(3):
+                    a += u[i, p] * u[i, p]
+                    b += u[i, q] * u[i, q]
+                    c += u[i, p] * u[i, q]
+                if abs(c) <= 1e-15 * np.sqrt(a * b) or c == 0.0:
+                    continue
+                most = max(most, abs(c) / np.sqrt(a * b))
+                z = (b - a) / (2 * c)
+                t = (1.0 if z >= 0 else -1.0) / (abs(z) + np.sqrt(1 + z * z))
+                co = 1 / np.sqrt(1 + t * t)
+                si = co * t
+                for i in range(3):
+                    x, y = u[i, p], u[i, q]
+                    u[i, p], u[i, q] = co * x - si * y, si * x + co * y
+                    x, y = v[i, p], v[i, q]
+                    v[i, p], v[i, q] = co * x - si * y, si * x + co * y
+        if most < 1e-15:
+            break
+    d = np.sqrt((u * u).sum(0))
+    first = int(np.argmax(d))
+    last = int(np.argmin(d))
+    if first == last:
+        last = (first + 2) % 3
+    second = 3 - first - last
+    # The two longest axes tell the third, which may have no length: both are right-handed.
+    a0, a1 = u[:, first] / max(d[first], 1e-300), u[:, second] / max(d[second], 1e-300)
+    b0, b1 = v[:, first], v[:, second]
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        a2 = a0[j] * a1[k] - a0[k] * a1[j]
+        for o in range(3):
+            r, s = (o + 1) % 3, (o + 2) % 3
+            rotation[i, o] = a0[i] * b0[o] + a1[i] * b1[o] + a2 * (b0[r] * b1[s] - b0[s] * b1[r])
+    det = 0.0
+    for i in range(3):
+        j, k = (i + 1) % 3, (i + 2) % 3
+        det += m[0, i] * (m[1, j] * m[2, k] - m[1, k] * m[2, j])
+    return d[first] + d[second] + (d[last] if det >= 0 else -d[last])
 
 
 def to_vector(rotation: Array) -> Array:

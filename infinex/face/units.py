@@ -369,48 +369,55 @@ def tamed(amounts: Array) -> Array:
     wider drop replaces a smaller one, smile and frown pull one corner (12 with 15), closing lids overrule
     opening ones, pressed lips do not part. One unit alone stays as it is; all is continuous and monotone."""
     a = np.asarray(amounts, np.float64)
-    units = np.moveaxis(a, -1, 0)
-    within = np.minimum(np.maximum(units, 0), 1)
+    if a.size == len(SIDED):  # a frame at a time, numbers take a tenth of the time that arrays of one take
+        one = a.ravel().tolist()
+        _meet(one, max, min)
+        return np.array(one).reshape(a.shape)
     out = a.copy()
-    left = np.moveaxis(out, -1, 0)
+    _meet(np.moveaxis(out, -1, 0), np.maximum, np.minimum)
+    return out
 
-    def of(name: str, side: str = "") -> Array:
+
+def _meet(left: Any, most: Callable[..., Any], least: Callable[..., Any]) -> None:
+    """`tamed` in place, of intensities by unit: numbers or arrays, with what takes the more and the less of two."""
+    units = list(left) if isinstance(left, list) else left.copy()
+    within = [least(most(u, 0), 1) for u in units]
+
+    def of(name: str, side: str = "") -> Any:
         if name in _AT:
-            return np.asarray(within[_AT[name]])
+            return within[_AT[name]]
         if side:
-            return np.asarray(within[_AT[name + side]])
-        mean = (units[_AT[name + "L"]] + units[_AT[name + "R"]]) / 2
-        return np.asarray(np.minimum(np.maximum(mean, 0), 1))
+            return within[_AT[name + side]]
+        return least(most((units[_AT[name + "L"]] + units[_AT[name + "R"]]) / 2, 0), 1)
 
-    def less(name: str, by: NDArray[Any], side: str = "") -> None:  # `by` is 0..1
+    def less(name: str, by: Any, side: str = "") -> None:  # `by` is 0..1
         left[_AT[name + side]] *= 1 - by
 
-    jaw = np.maximum(of("AU26"), of("AU27"))
-    press = np.maximum(of("AU24"), of("AU28"))
+    jaw = most(of("AU26"), of("AU27"))
+    press = most(of("AU24"), of("AU28"))
     less("AU26", of("AU27"))
-    less("AU25", np.subtract(1, (1 - 0.5 * jaw) * (1 - press) * (1 - 0.5 * of("AU16"))))
-    less("AU24", 0.7 * np.maximum(jaw, of("AU28")))
-    less("AU23", np.maximum(0.6 * jaw, np.maximum(0.5 * of("AU24"), of("AU28"))))
+    less("AU25", 1 - (1 - 0.5 * jaw) * (1 - press) * (1 - 0.5 * of("AU16")))
+    less("AU24", 0.7 * most(jaw, of("AU28")))
+    less("AU23", most(0.6 * jaw, most(0.5 * of("AU24"), of("AU28"))))
     less("AU28", 0.4 * jaw)
     less("AU18", 1 - (1 - 0.5 * of("AU12")) * (1 - 0.5 * of("AU22")) * (1 - 0.5 * of("AU20")))
     less("AU22", 1 - (1 - 0.5 * of("AU12")) * (1 - press) * (1 - 0.4 * of("AU20")))
-    less("AU17", np.maximum(0.35 * jaw, 0.4 * of("AU25")))
+    less("AU17", most(0.35 * jaw, 0.4 * of("AU25")))
     for s in "LR":
         shut = 1 - (1 - of("AU43", s)) * (1 - of("AU45", s)) * (1 - of("AU46", s))
         less("AU5", shut, s)
         less("AU7", 0.8 * shut, s)
-        less("AU46", np.maximum(of("AU43", s), of("AU45", s)), s)
+        less("AU46", most(of("AU43", s), of("AU45", s)), s)
         less("AU45", of("AU43", s), s)
         less("AU2", 0.35 * of("AU1", s), s)
         less("AU1", 0.30 * of("AU2", s), s)
         less("AU15", 0.45 * of("AU12", s), s)
         less("AU12", 0.30 * of("AU15", s), s)
         less("AU20", 0.5 * of("AU12", s), s)
-        less("AU14", np.maximum(0.25 * of("AU12", s), 0.5 * of("AU20", s)), s)
+        less("AU14", most(0.25 * of("AU12", s), 0.5 * of("AU20", s)), s)
         less("AU10", 0.5 * of("AU9", s), s)
-        less("AU11", 0.5 * np.maximum(of("AU12", s), np.maximum(of("AU9", s), of("AU10", s))), s)
+        less("AU11", 0.5 * most(of("AU12", s), most(of("AU9", s), of("AU10", s))), s)
         less("AU16", 1 - (1 - 0.4 * jaw) * (1 - press), s)
-    return out
 
 
 def _apart(offsets: Array) -> Array:
