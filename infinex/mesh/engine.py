@@ -23,7 +23,7 @@ from infinex.mesh.album import Album, read_album
 from infinex.mesh.beyond import Beyond
 from infinex.mesh.cutout import CutOut, face_matte
 from infinex.mesh.expression import borne, fuller, read, restrained
-from infinex.mesh.eyes import draw_eyes
+from infinex.mesh.eyes import draw_eyes, irises
 from infinex.mesh.furrows import Furrows
 from infinex.mesh.glasses import held
 from infinex.mesh.layers import Layers, person_matte
@@ -118,7 +118,7 @@ class PreparedFace:
             self.mouth = Mouth(self.face.displaced(-self._own), replace(self.tone, upper=0.0), alone=True)
         self._held = held(source.image, self.face)
         self._retarget: Retarget | None = None
-        self._borne = borne(source.image, self.face.points)
+        self._borne, self._sees = borne(source.image, self.face.points), irises(source.image, self.face.points)
         self._filmed = False  # performed, not written
         self._saturation: Saturation | None = None
         self._units: NDArray[np.float64] | None = None  # of the last target of a filmed performance
@@ -142,7 +142,7 @@ class PreparedFace:
     def begin(self, rest: Rest, image: NDArray[np.uint8] | None, points: NDArray | None) -> None:
         """Start a performance: its rest, with the reference frame and its landmarks where there are any."""
         self._retarget = Retarget(self.face, rest, self.options.absolute, self.options.proportions)
-        self._retarget.held = self._held
+        self._retarget.held, self._retarget.sees = self._held, self._sees
         if not (self.options.neutral or self.options.absolute):
             self._retarget.beneath = self.tone.depth_beneath(self.face.face)
         self._filmed = rest.lids_open is not None
@@ -214,7 +214,8 @@ class PreparedFace:
             self._wrinkles.apply(part, (x0, y0), target, drive.move, drive.image, drive.points)
         if self.options.wrinkles == "driver":
             self.furrows.apply(part, (x0, y0), target, drive.move, self._units)
-        draw_eyes(part, layers.image, (x0, y0), self.face, target)
+        if self._sees > 0.5:  # else there is nothing that must stay round
+            draw_eyes(part, layers.image, (x0, y0), self.face, target)
         self.lids.draw(part, target)
         theirs = False
         known = None if self.album is None else self.album(target.points)

@@ -103,6 +103,7 @@ class Retarget:
         self.own: Array | None = None  # (478, 3) taken off the source first: what its own mouth says
         self.beneath: Array = np.zeros(9)  # IOD by which teeth lie over its lower lip, which is open as far already
         self.held: Array | None = None  # (478,) 0..1 see `infinex.mesh.glasses`
+        self.sees = 1.0  # 0..1: see `infinex.mesh.eyes.irises`
         self.shut = False  # whether its lips are taken to be closed at rest, however far apart they are in the picture
 
     def _lower_lids(self, offsets: Array, openness: Array) -> Array:
@@ -215,7 +216,7 @@ class Retarget:
             angle,
             ratio,
             gap,
-            np.clip(move.gaze - rest.gaze, -0.65, 0.65),
+            self.sees * np.clip(move.gaze - rest.gaze, -0.65, 0.65),
             False,
             move.outline,
             move.interior,
