@@ -36,6 +36,7 @@ DRIFT = 0.3  # seconds over which that movement is averaged
 GROWN, MOVED = 0.2, 0.3  # log, IOD: growth and drift that the surroundings are carried along by at most
 AWAKE = 0.7  # share of the widest opening from which on a performer counts as awake; below, the eyes look down or blink
 BLINKS = 0.42  # share of the usual opening under which lids that narrowed are taken for shut
+UNSEEN, LOW = 0.28, (BLINKS, 0.65)  # the same of shut ones where none were seen, less where the lowest were between
 TURNED = 18.0  # degrees of yaw by which the nearer eye alone has the say
 WINK = (0.2, 0.75)  # openings, of the usual one, of the shut and the open eye of a wink ...
 WINK_LASTS, WINK_BEGINS = 0.16, 0.3  # ... the seconds that it lasts at least, and within which both eyes were open
@@ -155,7 +156,10 @@ def _lids(openness: Array, yaw: Array, calm: NDArray[np.bool_]) -> tuple[Array, 
     seen = awake[:, None] & (say > 0.2)
     wide = np.array([np.median(openness[s if s.any() else awake, k]) for k, s in enumerate(seen.T)])
     low = float(np.percentile((say * openness / np.maximum(wide, 1e-3)).sum(1), 1))
-    return wide, wide * (min(low + 0.05, BLINKS) if low < BLINKS else 0.28)
+    if low < BLINKS:
+        return wide, wide * min(low + 0.05, BLINKS)
+    # Lids that were low, but never shut, look lower to a tracker than to the eye.
+    return wide, wide * float(np.interp(low, LOW, (0.08, UNSEEN)))
 
 
 class Lids:

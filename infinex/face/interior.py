@@ -22,6 +22,7 @@ DARK, BETWEEN, LIGHT = 0.1, 0.6, 1.1  # lightness, as a share of the skin's, of 
 SHAPE = (BANDS, KINDS)
 ROWS = 4  # read in each band
 ACROSS = 3  # columns read between neighbouring landmarks
+TONGUE = (6.0, 12.0)  # redness (Lab a) beyond the skin's over which what is light at the lower lip is no tooth
 LEAST = 0.6  # pixels of mean opening under which nothing is seen
 # What mouths show on the whole: stands in where one of two joined performances knows more than the other.
 USUAL: Array = np.array([[0.2, 0.3], [0.2, 0.3], [0.2, 0.2]])
@@ -44,8 +45,10 @@ def interior(image: Image, points: Array) -> Array | None:
     if not ((places > -1) & (places < [w, h])).all():
         return None
     seen = cv2.remap(image, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    light = lab_of(seen)[..., 0] / max(float(colour_at(image, points[top.SKIN])[0]), 1.0)
+    lab, skin = lab_of(seen), colour_at(image, points[top.SKIN])
+    light = lab[..., 0] / max(float(skin[0]), 1.0)
     shares = np.stack([ramp(light, BETWEEN, LIGHT), 1 - ramp(light, DARK, BETWEEN)], -1)
+    shares[-ROWS:, :, 0] *= 1 - ramp(lab[-ROWS:, :, 1] - skin[1], *TONGUE)  # a wet tongue or lip is as light as teeth
     shares = shares.reshape(BANDS, ROWS, -1, KINDS).mean(1)  # columns count by how far open they are
     return (shares * down[:, None]).sum(1) / down.sum()
 

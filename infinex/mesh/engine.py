@@ -22,8 +22,8 @@ from infinex.face.tracker import Face
 from infinex.mesh.album import Album, read_album
 from infinex.mesh.beyond import Beyond
 from infinex.mesh.cutout import CutOut, face_matte
-from infinex.mesh.expression import fuller, read, restrained
-from infinex.mesh.eyes import draw_eyes
+from infinex.mesh.expression import borne, fuller, read, restrained
+from infinex.mesh.eyes import draw_eyes, irises
 from infinex.mesh.furrows import Furrows
 from infinex.mesh.glasses import held
 from infinex.mesh.layers import Layers, person_matte
@@ -118,6 +118,7 @@ class PreparedFace:
             self.mouth = Mouth(self.face.displaced(-self._own), replace(self.tone, upper=0.0), alone=True)
         self._held = held(source.image, self.face)
         self._retarget: Retarget | None = None
+        self._borne, self._sees = borne(source.image, self.face.points), irises(source.image, self.face.points)
         self._filmed = False  # performed, not written
         self._saturation: Saturation | None = None
         self._units: NDArray[np.float64] | None = None  # of the last target of a filmed performance
@@ -141,7 +142,9 @@ class PreparedFace:
     def begin(self, rest: Rest, image: NDArray[np.uint8] | None, points: NDArray | None) -> None:
         """Start a performance: its rest, with the reference frame and its landmarks where there are any."""
         self._retarget = Retarget(self.face, rest, self.options.absolute, self.options.proportions)
-        self._retarget.held = self._held
+        self._retarget.held, self._retarget.sees = self._held, self._sees
+        if not (self.options.neutral or self.options.absolute):
+            self._retarget.beneath = self.tone.depth_beneath(self.face.face)
         self._filmed = rest.lids_open is not None
         # What is read off one frame of a film differs from what is read off the next by as much as a smile.
         still = not (self.options.absolute or self.options.neutral or self._film)
@@ -188,7 +191,9 @@ class PreparedFace:
         if self._filmed and move.offsets.any():
             self._units = read(move.offsets)
             offsets = fuller(move.offsets, self._units)
-            move = replace(move, offsets=offsets if self._saturation is None else restrained(self._saturation(offsets)))
+            if self._saturation is not None:
+                offsets = restrained(self._saturation(offsets), self._borne)
+            move = replace(move, offsets=offsets)
         return self._retarget(move if self.options.outline else replace(move, outline=None))
 
     def draw(self, canvas: NDArray[np.uint8], drive: Drive) -> MeshShown:
@@ -209,7 +214,8 @@ class PreparedFace:
             self._wrinkles.apply(part, (x0, y0), target, drive.move, drive.image, drive.points)
         if self.options.wrinkles == "driver":
             self.furrows.apply(part, (x0, y0), target, drive.move, self._units)
-        draw_eyes(part, layers.image, (x0, y0), self.face, target)
+        if self._sees > 0.5:  # else there is nothing that must stay round
+            draw_eyes(part, layers.image, (x0, y0), self.face, target)
         self.lids.draw(part, target)
         theirs = False
         known = None if self.album is None else self.album(target.points)

@@ -12,13 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
+from infinex.face.interior import colour_at
 from infinex.face.reading import read_units
 from infinex.face.units import FACE_UNITS
+from infinex.mesh.lids import CREASES
 
 Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
 BROWS, WIDTH = 1.09, 1.20  # by how much brows go up and down, and corners of the mouth outward, more than was tracked
 BROWS_REACH, WIDTH_REACH = 0.16, 0.16  # IOD
-RISE = (0.045, 0.08)  # IOD up to which a portrait's brows follow a performer's, and that they approach: skin tears
+RISE = (0.035, 0.06)  # IOD up to which a portrait's brows follow a performer's, and that they approach: skin tears
+SOCKETS, BORNE = (0.40, 0.65), 0.5  # lightness of sockets, of the skin's, from painted shade to skin; of that in shade
 STRETCHED = (0.06, 0.13)  # IOD of a corner's way outward from which on less is added, and nothing: skin has an end
 CHEEKS = [117, 118, 50, 101, 123]  # of the subject's right side
 CHEEKS_REACH = 0.15  # IOD
@@ -84,11 +88,24 @@ def fuller(offsets: Array, units: Array) -> Array:
     return out
 
 
-def restrained(offsets: Array) -> Array:
+def borne(image: Image, points: Array) -> float:
+    """Share of `RISE` that the brows of a portrait, (H, W, 3) with landmarks (478, 3) in it, may rise: less where the
+    skin from the lids to them lies in deep shade, which would be drawn out into a dark patch."""
+    skin = max(float(colour_at(image, points[top.SKIN])[0]), 1.0)
+    shades = []
+    for lid, brow in zip(CREASES, (top.RIGHT_BROW, top.LEFT_BROW)):
+        way = points[brow, :2].mean(0) - points[lid, :2].mean(0)
+        between = points[lid, :2] + np.linspace(0.1, 0.6, 5)[:, None, None] * way
+        shades.append(colour_at(image, between.reshape(-1, 2))[0] / skin)
+    return float(np.interp(np.mean(shades), SOCKETS, (BORNE, 1.0)))
+
+
+def restrained(offsets: Array, share: float = 1.0) -> Array:
     """Displacements (478, 3) of one face laid on another, with brows raised no farther than a picture bears.
 
-    Whoever acts for a camera lifts them by half the way from the eye; a painter's shadows there would become smears."""
-    knee, end = RISE
+    Whoever acts for a camera lifts them by half the way from the eye; a painter's shadows there would become smears.
+    `share` of that is what this one bears, see `borne`."""
+    knee, end = (share * r for r in RISE)
     rise = -float(offsets[[*top.RIGHT_BROW, *top.LEFT_BROW], 1].mean())
     if rise <= knee:
         return offsets

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
+from infinex.face.interior import lab_of, ramp
 from infinex.face.portrait import SourceFace
 from infinex.face.shape import GAZE_ANGLE
 from infinex.mesh.layers import polygon_mask
@@ -22,6 +23,7 @@ EYES = (
 TRAVEL = 0.25  # eye widths that an iris moves at most
 KEPT = 0.35  # of its radius by which its centre stays inside the lids, however the performer rolls the eyes
 SIDE = 0.55  # ... and beside the corners
+BLANK = (0.50, 0.62)  # lightness of the dark of an iris, of the white's, from painted eyes to balls of stone
 
 
 def _complex(points: NDArray) -> NDArray:
@@ -55,6 +57,29 @@ def _travel(face: SourceFace, target: Target) -> NDArray[np.float64]:
             least, most = min(0.0, low + room - at), max(0.0, high - room - at)
             shift[axis] = np.clip(shift[axis], least, most)
     return shift
+
+
+def irises(image: NDArray[np.uint8], points: NDArray) -> float:
+    """How surely `image` (H, W, 3) with landmarks (478, 3) shows irises, 0..1: a ball of stone has none that could
+    turn, and its corners would be drawn along."""
+    shares = []
+    for ring, _, _, iris in EYES:
+        lo = np.clip(np.floor(points[ring, :2].min(0)), 0, None).astype(int)
+        hi = np.ceil(points[ring, :2].max(0)).astype(int) + 1
+        part = image[lo[1] : hi[1], lo[0] : hi[0]]
+        if min(part.shape[:2]) < 3:
+            continue
+        light = lab_of(part)[..., 0]
+        h, w = light.shape
+        inside = polygon_mask(h, w, points[ring, :2] - lo) > 0.7
+        yy, xx = np.mgrid[:h, :w]
+        centre = points[iris[0], :2] - lo
+        radius = float(np.linalg.norm(points[iris[1:], :2] - points[iris[0], :2], axis=1).mean())
+        away = np.hypot(xx - centre[0], yy - centre[1]) / max(radius, 1e-6)
+        disc, white = light[inside & (away < 0.8)], light[inside & (away > 1.15)]
+        if len(disc) > 3 and len(white) > 3:
+            shares.append(float(np.percentile(disc, 25) / max(np.percentile(white, 60), 1.0)))
+    return float(1 - ramp(np.array(min(shares)), *BLANK)) if shares else 1.0
 
 
 def draw_eyes(

@@ -42,8 +42,12 @@ OVER = (0.08, 0.32)  # heights between which the lightest skin above an open lid
 RAISED = 0.14  # by how much it may lie above the crease at most
 HAIR = 0.07  # widths of an eye that a lash, or a few that cling together, are across
 SPILL = (0.16, 0.28)  # height up to which lashes are looked for, and beyond which the brow may begin
-MEETS, APART = 0.07, 22.0  # height above the crease in which a shut lid's skin meets that above, and lightness between
-FOLD = 0.07  # darkness of the crease above a shut lid
+MEETS = 0.11  # height above the crease in which a shut lid's skin meets that above ...
+APART = (12.0, 22.0)  # ... and by how much darker or lighter that may be
+ROUNDED = 0.6  # power of the parabola that a shut lid's crease stays below
+DARKER = (6.0, 26.0)  # lightness by which the picture beside a corner is darker than the lid
+BESIDE, CARRIED = (0.02, 0.22), 0.14  # heights beyond a corner at which it is seen how dark it is; how far that reaches
+FOLD = 0.04  # darkness of the crease above a shut lid
 TURN = (0.75, 0.15)  # opening over which lashes turn over
 DOWN, FAINT = 0.65, 0.5  # length and darkness of lashes on a shut eye, of those on an open one
 FLATTEST = 0.3  # of the length of lashes that point at the viewer
@@ -153,7 +157,14 @@ class Lid:
         base = base + (under - base) * [LIT, 0.35, 0.35]
         middle = np.median(base, 0)
         base = middle + np.clip(base - middle, [-16, -9, -9], [10, 9, 9])  # no glint, no rim
-        self.skin: Plane = np.stack([_smoothed(c, 1.6 * column) for c in base.T], 1).astype(np.float32)  # (n, 3)
+        skin = np.stack([_smoothed(c, 1.6 * column) for c in base.T], 1)
+        # Lashes and paint beyond a corner stay there: against clean skin they would stand as the side of a square.
+        beside = (d > BESIDE[0]) & (d < BESIDE[1])
+        for far in (self._u, 1 - self._u):
+            corner = np.median(lab[beside][:, far < -0.02].reshape(-1, 3), 0)
+            darker = 0.6 * float(ramp(middle[0] - corner[0], *DARKER))
+            skin += (darker * np.exp(-((np.maximum(far, 0) / CARRIED) ** 2)))[:, None] * (corner - skin)
+        self.skin: Plane = skin.astype(np.float32)  # (n, 3)
 
     def _unfolded(self, lab: Plane, d: Array, column: float) -> Array:
         """How far above the crease a lid that closes smooths the skin, by column: to where it is lightest.
@@ -178,9 +189,12 @@ class Lid:
         lab = lab_of(self.bare)
         begin = (self._height + self._folds)[None]
         weight = ramp(d[:, None], begin - 0.01, begin + 0.01) * ramp(-d[:, None], -begin - MEETS, -begin - 0.8 * MEETS)
+        # Lashes, or the shadow of a fold, would make it the dark edge of a disc.
+        light = (lab[..., 0] * weight).sum(0) / np.maximum(weight.sum(0), 1e-6)
+        weight = weight * np.exp(np.clip(lab[..., 0] - light, -12, 12) / 4)
         rim = (lab * weight[..., None]).sum(0) / np.maximum(weight.sum(0), 1e-6)[:, None]
         rim = np.where(weight.sum(0)[:, None] > 0.5, rim, self.skin)
-        rim = self.skin + np.clip(rim - self.skin, [-APART, -9, -9], [APART, 9, 9])
+        rim = self.skin + np.clip(rim - self.skin, [-APART[0], -9, -9], [APART[1], 9, 9])
         return np.stack([_smoothed(c, 0.8 * column) for c in rim.T], 1).astype(np.float32)
 
     def _beneath(self, image: Image, frame: _Frame, low: Array, skin: Plane, column: float) -> Array:
@@ -265,6 +279,8 @@ class Lid:
         edge = edge + self.root * np.clip(openness, 0, 1) - self._under * np.clip(closed, 0, 1)
         tall = np.interp(self._u, *_curve(frame, points, crease)) - edge
         corner = smoothstep((self._u + 0.04) / 0.22) * smoothstep((1.04 - self._u) / 0.22)
+        # The mesh's crease stands upright at the corners; a lid is an arc.
+        tall = np.minimum(tall, tall.max() * np.clip(4 * self._u * (1 - self._u), 0, 1) ** ROUNDED)
         tall = np.maximum(tall, 0.02 + (self.band + 0.01) * corner)
         row = np.clip((u - self._u[0]) / (self._u[1] - self._u[0]), 0, len(self._u) - 1)
         d = height - np.interp(u, self._u, edge)
@@ -282,7 +298,7 @@ class Lid:
         lab += (self._at(self._above[None], row, np.zeros_like(d)) - lab) * over
         across = np.clip(u, 0, 1)
         bulge = 0.05 * np.exp(-(((s - 0.5) / 0.28) ** 2)) * np.sin(np.pi * across)
-        shade = 1 + bulge - 0.08 * np.exp(-s / 0.15) - 0.16 * (1 - np.sin(np.pi * across))
+        shade = 1 + bulge - 0.08 * np.exp(-s / 0.15) - 0.08 * (1 - np.sin(np.pi * across))
         lab[..., 0] *= shade * self._at(self.grain, row, np.clip(d, LOW, HIGH))
         clean = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255
         # Where lashes are on the source's skin it is replaced at once: they are laid on again below.

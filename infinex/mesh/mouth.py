@@ -34,17 +34,22 @@ CROWN_LOWER = np.array([9.0, 9.2, 10.5, 8.8, 8.2, 7.5, 7.0]) * MM
 HINGE = np.array([0.0, -0.02, 0.10])  # jaw joint, head coordinates
 SUN = np.array([0.12, -0.45, -0.88])  # light from the front and above, head coordinates
 HALFWAY = (SUN - np.array([0, 0, 1])) / np.linalg.norm(SUN - np.array([0, 0, 1]))  # between light and viewer
+SHOWS_LIT = 0.7  # share of that smile where the portrait shows its own teeth
 SMILE_LIT = 0.15  # how much lighter the upper teeth are in a broad smile
 BARE = (0.80, 0.09)  # shadow of the upper lip, and its reach in IOD, in a mouth that shows no upper teeth
-TOOTH_SEEN = (0.002, 0.012)  # IOD of teeth told to show over which they appear
-DARK_TOLD, DARKENED = (0.25, 0.85), 0.75  # share of a band told dark over which, and by how much, it darkens
+TOOTH_SEEN = np.array([[0.002, 0.012], [0.010, 0.025]])  # IOD of upper and lower teeth told over which they appear
+DARK_TOLD, DARKENED = (0.15, 0.70), 0.8  # share of a band told dark over which, and by how much, it darkens
 FRONT = 1.1  # lightness of a tooth that stands in front beside the mean of all that are seen
+TONGUE_LIT = ((0.04, 0.20), (0.6, 1.0))  # gaps of lips, and share of the light that comes to the tongue through them
 GLOSS = 9.0  # lightness of the light on a wet tooth
 SQUEEZED = (0.4, 0.6)  # share of its own opening under which a portrait's own interior is not shown
+BOUNCED = 0.30  # share of the colour of flesh that light in a mouth takes on, where it has come by way of flesh alone
+CANINE = (0.95, 2.5)  # lightness and yellowness of canines beside other teeth
 GRAZING = 0.65  # least share of the depth of a ray at which it still crosses the arch
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
+ROOF_DARK = (0.3, 0.6)  # share of the upper third that is dark over which what is light at the bottom is a tongue
 TOOTH_LIGHT = (0.30, 0.45)  # share of light from where on a third of the mouth is full of teeth: upper ones, lower ones
-TEETH_MOVE = (-0.03, 0.09)  # IOD by which teeth may be shown elsewhere than the skull has them
+TEETH_MOVE = (-0.03, 0.11)  # IOD by which teeth may be shown elsewhere than the skull has them
 ROUND = (0.15, 0.27)  # opening as a share of the mouth's width, from narrow to wide open
 UPPER_SHOWN = 0.035  # of the upper teeth, below the lip of a mouth that is wide open, where nothing is known
 LOWER_SHOWN = 0.030  # of the lower teeth, above the lip
@@ -71,6 +76,13 @@ class MouthTone:
     ceiling: float = 96.0  # lightness that nothing in the mouth exceeds: that of the face's light parts
     teeth: NDArray[np.float32] | None = None  # (3,) of the teeth that the picture shows
     beneath: Array | None = None  # (11,) share of the lower lip that the picture's teeth cover below its tracked edge
+
+    def depth_beneath(self, face: Array) -> Array:
+        """How far (9,) in IOD the teeth that `face` (478, 3 in head coordinates) shows reach over its lower lip."""
+        if self.beneath is None:
+            return np.zeros(9)
+        lip = face[top.LIPS_OUTER_LOWER, 1] - face[top.LIPS_INNER_LOWER, 1]
+        return np.asarray((self.beneath * np.maximum(lip, 0))[1:-1])
 
     @staticmethod
     def measure(image: Image, points: Array) -> MouthTone:
@@ -318,6 +330,7 @@ def _teeth_shown(interior: Array) -> Array:
     upper = (first + first * second + first * second * third) / 3
     # At the bottom lie a wet tongue and a lip, too, which are half as light.
     third, second = np.clip((light[2:0:-1] - 0.5 * below) / below, 0, 1)
+    third *= 1 - float(ramp(interior[0, 1], *ROOF_DARK))
     return np.array([upper, min((third + third * second) / 3, 1 - upper)])
 
 
@@ -398,16 +411,16 @@ class _Arch:
         start = np.concatenate([[0], self.widths])[n]
         u = np.clip(2 * (along - start) / (self.widths[n] - start) - 1, -1.2, 1.2)
         # The line of incisal edges curves; each crown is rounded at its corners.
-        sag = 0.10 * x * x + 0.006 * (n == 1) + 0.012 * np.abs(u) ** 5 + 0.003 * (n == 2) * np.abs(u)
+        sag = 0.10 * x * x + 0.006 * (n == 1) + 0.008 * np.abs(u) ** 5 + 0.003 * (n == 2) * np.abs(u)
         above = (y - self.edge) * self.up - sag  # > 0: into the crown, away from the edge
         crown = self.crowns[n] * (1 - 0.22 * np.abs(u) ** 2.2)  # scalloped gum line
-        bulge = -0.75 * u**3 * np.sign(x) - 0.20 * u * np.sign(x)
+        bulge = -0.45 * u**3 * np.sign(x) - 0.20 * u * np.sign(x)
         roll = 0.35 - 0.9 * np.clip(above / np.maximum(crown, 1e-6), 0, 1)  # vertical curvature of a crown
         normal = np.stack([slope - bulge, -self.up * roll * 0.6, -np.ones_like(x)], -1)
         normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
         return {
             "t": t, "z": depth, "above": above, "crown": crown, "u": u, "x": x, "normal": normal,
-            "met": met,
+            "met": met, "canine": n == 2,
         }  # fmt: skip
 
 
@@ -503,7 +516,9 @@ class Mouth:
         d = pose.rotation[2]  # the viewing axis in head coordinates
         # The cheeks' own shift carries the arches: a skewed smile keeps its teeth behind the lips.
         o[..., 0] -= self._centre
-        told = None if target.interior is None else _teeth_shown(target.interior) * float(target.gap[4])
+        told = None
+        if target.interior is not None:
+            told = _teeth_shown(target.interior) * (float(target.gap[4]) + target.beneath)
         edge = float(target.face[13, 1]) - self._upper.edge
         if told is None:  # lips that open wide bare the upper teeth
             lowered = max(self._bared, roundness(target) * max(0.0, edge + UPPER_SHOWN))
@@ -524,14 +539,15 @@ class Mouth:
         d_jaw = d @ swing
         lower = self._lower.meet(o_jaw, d_jaw)
         lab = self._cavity(o, d)
-        lab = self._draw_tongue(lab, o_jaw, d_jaw)
+        lab = self._draw_tongue(lab, o_jaw, d_jaw, float(target.gap[4]) + target.beneath)
         q = (P[top.LIPS_INNER] - [x0, y0]) * [W / (x1 - x0), H / (y1 - y0)]
         opening = polygon_mask(H, W, q)
         if target.interior is not None:  # as dark behind the teeth as the performer's mouth was there
             _, dark = painted(target.interior, opening)
             lab *= (1 - DARKENED * ramp(dark, *DARK_TOLD))[..., None]
-        smile = max(self._smile(target), self._tone.upper)  # teeth that the portrait shows are lit already
-        seen = np.ones(2) if told is None else ramp(told, *TOOTH_SEEN)
+        shows = 0.0 if self._tone.teeth is None else SHOWS_LIT
+        smile = max(self._smile(target), self._tone.upper, shows)  # teeth that the portrait shows are lit already
+        seen = np.ones(2) if told is None else ramp(told, *TOOTH_SEEN.T)
         seam = float(np.clip(0.9 * MM * 8 * pose.scale / 12, 0.25, 1))  # small teeth run into each other
         bright = self._anatomy.upper_bright * (1 + SMILE_LIT * smile)
         held = min(1.0, self._tone.ceiling / (float(self._tooth[0]) * bright + GLOSS))
@@ -557,6 +573,7 @@ class Mouth:
         shade *= (1 - self._anatomy.aside * np.clip(aside - 0.35, 0, 1) ** 1.5)[None]
         lab[..., 0] *= shade
         lab[..., 1:] *= (0.6 + 0.4 * shade)[..., None]
+        lab[..., 1:] += (1 - shade)[..., None] * BOUNCED * self._flesh[1:]  # shadows are lit by flesh
         return cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2RGB) * 255
 
     def _smile(self, target: Target) -> float:
@@ -572,7 +589,7 @@ class Mouth:
         lab += (self._flesh - self._dark) * (0.16 * palate)[..., None]
         return lab
 
-    def _draw_tongue(self, lab: NDArray, o: NDArray, d: Array) -> NDArray:
+    def _draw_tongue(self, lab: NDArray, o: NDArray, d: Array, gap: float) -> NDArray:
         (centre, radii), k = self._tongue, self._anatomy
         p, v = (o - centre) / radii, d / radii
         a, b, c = v @ v, (p * v).sum(-1), (p * p).sum(-1) - 1
@@ -587,6 +604,7 @@ class Mouth:
         colour[:] = self._flesh
         groove = 1 - 0.06 * np.exp(-(((o[..., 0] + t * d[0]) / 0.05) ** 2))  # a sharper one is taken for a gap of teeth
         colour[..., 0] *= (k.tongue_dim + k.tongue_lit * light) * np.clip(1 - k.tongue_fade * depth, 0.12, 1) * groove
+        colour[..., 0] *= np.interp(gap, *TONGUE_LIT)
         w = (hit * np.clip(disc / (0.55 * a), 0, 1))[..., None]
         return lab * (1 - w) + colour * w
 
@@ -600,8 +618,9 @@ class Mouth:
         tooth[:] = self._tooth
         # Enamel is bluish and translucent at the edge, warmer towards the gum.
         tooth[..., 0] *= (0.83 + 0.20 * light) * (1 - 0.13 * between) * (0.90 + 0.10 * np.sin(height * np.pi))
+        tooth[..., 0] *= 1 - (1 - CANINE[0]) * m["canine"]
         tooth[..., 0] += GLOSS * gloss
-        tooth[..., 2] += 3.0 * height * np.hypot(*self._tooth[1:]) / 8
+        tooth[..., 2] += (3.0 * height + CANINE[1] * m["canine"]) * np.hypot(*self._tooth[1:]) / 8
         gum = np.empty_like(lab)
         gum[:] = self._gum
         over = np.clip((m["above"] - m["crown"]) / 0.05, 0, 1)
@@ -612,6 +631,7 @@ class Mouth:
         shown = 0.10 + 0.90 * fade
         colour[..., 0] *= bright * shown
         colour[..., 1:] *= (0.5 + 0.5 * shown)[..., None]
+        colour[..., 1:] += (1 - shown)[..., None] * BOUNCED * self._flesh[1:]
         present = 1 / (1 + np.exp(-np.clip(m["above"] / (0.8 * soft), -40, 40)))
         present *= np.clip((0.42 - np.abs(m["x"])) / 0.06, 0, 1) * m["met"]
         # Gums end where the cheek begins.

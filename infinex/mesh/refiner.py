@@ -20,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
-from infinex.face.interior import KINDS, painted
+from infinex.face.interior import KINDS, painted, ramp
 from infinex.face.portrait import EYES, SourceFace
 from infinex.face.pose import Pose
 from infinex.mesh.kernel import CUBIC, correct, corrections
@@ -33,12 +33,15 @@ Image = NDArray[np.uint8]
 Planes = NDArray[np.float32]
 Known = dict[str, Any]  # what a portrait's looks have in common from frame to frame, filled by them
 MODELS = Path(__file__).with_name("data")
+BROWS = (top.RIGHT_BROW, top.LEFT_BROW)
 PARTS = ("head", "eye", "mouth")  # in the order they are refined
 GENTLE = 0.4  # strength where the face has no colour
 MODELLED, TINT = 1.0, 0.25  # of its answer for the mouth, and of its colours: the model has those of the portrait
 WIDE_TOLD = 0.3  # share by which it holds back before a wide open mouth that it was told about
 SHUT = (0.25, 0.6)  # of an eye's own opening, over which the eyes' network begins to move lids
 PAINTED = 0.3  # of its answer for lids that are shut
+EYE_TINT = 0.25  # of its answer's colours for eyes: they would be veiled in a blue that no portrait has
+WIDENED, LIFTED = (1.15, 1.4), (0.03, 0.07)  # openings, and IOD that a brow rose, over which it fades out
 FAR_GAZE = 0.5  # radians; the eyes' network fades out towards it
 LARGEST = 110.0  # of a residual, in grey levels
 
@@ -286,9 +289,11 @@ def look_at_eye(
     trust = float(np.clip((FAR_GAZE - float(np.hypot(*target.gaze))) / 0.2, 0, 1))
     # A tracker calls eyes shut before they are, and the network learned to leave them open a little: lids shall meet.
     steer = float(np.clip((target.openness[k] - SHUT[0]) / (SHUT[1] - SHUT[0]), 0, 1))
+    rise = float((face.face[BROWS[k], 1] - target.face[BROWS[k], 1]).mean())
+    trust *= float((1 - ramp(target.openness[k], *WIDENED)) * (1 - ramp(np.array(rise), *LIFTED)))
     trust *= PAINTED + (1 - PAINTED) * steer  # lids that come down are painted, as it has not seen them
     grown = cv2.dilate(lids, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (15, 13)))
-    return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 3.0) * float(alive)), trust, steer)
+    return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 3.0) * float(alive)), trust, steer, EYE_TINT)
 
 
 def look_at_head(

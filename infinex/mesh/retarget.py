@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.engine import Proportions
+from infinex.face.interior import ramp
 from infinex.face.landmark_transformer import landmark_transformer
 from infinex.face.portrait import EYES, LOWER_LID_RISE, SourceFace
 from infinex.face.pose import Pose, to_matrix, to_vector
@@ -21,6 +22,7 @@ SHIFT_LIMIT = np.array([0.25, 0.6])  # of the head's place, IOD
 TILT_LIMIT = np.radians([30.0, 45.0])  # roll
 NARROWING = 1.1  # how much less than in proportion lids follow while they are nearly open
 STARE = 0.5  # share of a widening that lids follow beyond the performer's own opening
+WAKEFUL, DROWSY = 0.7, (0.15, 0.5)  # share of a narrowing undone in lids still as wide as the portrait's; shares open
 LIP_NOISE = 0.015  # IOD: gaps of a performer at rest below which shares of them say little
 PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they are to be shut
 CORNERS = 0.55  # of the way to the outer corners that the inner ones go in a mouth that is wide open
@@ -41,6 +43,7 @@ class Target:
     still: bool  # exactly the source
     outline: Array | None = None  # (2, 2, 3) see `infinex.face.surroundings`
     interior: Array | None = None  # (3, 2) see `infinex.face.interior`
+    beneath: float = 0.0  # IOD of the mouth's opening that lies below the tracked edge of the lower lip
 
 
 def _limited(angle: float, limit: Array) -> float:
@@ -98,7 +101,9 @@ class Retarget:
         apart = np.linalg.norm(to_vector(source.pose.rotation @ self._rest_rotation.T))
         self._apart = bool(apart > np.radians(4.0))
         self.own: Array | None = None  # (478, 3) taken off the source first: what its own mouth says
+        self.beneath: Array = np.zeros(9)  # IOD by which teeth lie over its lower lip, which is open as far already
         self.held: Array | None = None  # (478,) 0..1 see `infinex.mesh.glasses`
+        self.sees = 1.0  # 0..1: see `infinex.mesh.eyes.irises`
         self.shut = False  # whether its lips are taken to be closed at rest, however far apart they are in the picture
 
     def _lower_lids(self, offsets: Array, openness: Array) -> Array:
@@ -148,9 +153,12 @@ class Retarget:
             ratio = np.clip((openness - self._closed) / np.maximum(self._open - self._closed, 1e-3), 0, 1.5)
             # Large-eyed portraits look asleep where a performer merely smiles: narrow lids less than shut ones.
             ratio = np.where(ratio < 1, 1 - np.abs(1 - ratio) ** NARROWING, ratio)
-            if rest.lids_open is not None:  # narrow-eyed people who look up make others stare
-                as_wide = np.minimum(ratio, openness / np.maximum(src.openness, 1e-3))
-                ratio = np.where(ratio > 1, 1 + STARE * (ratio - 1) + (1 - STARE) * np.maximum(as_wide - 1, 0), ratio)
+            # Narrow-eyed people who look up make others stare; large-eyed ones who smile make them drowsy.
+            if rest.lids_open is not None:
+                as_wide = openness / np.maximum(src.openness, 1e-3)
+                wider = 1 + STARE * (ratio - 1) + (1 - STARE) * np.maximum(np.minimum(ratio, as_wide) - 1, 0)
+                awake = WAKEFUL * ramp(ratio, *DROWSY) * np.maximum(np.minimum(as_wide, 1) - ratio, 0)
+                ratio = np.where(ratio > 1, wider, ratio + awake)
         if self.shut and (self.absolute or rest.lips_closed is None):
             gap = np.minimum(src.gaps, 0) + np.maximum((gaps - self._rest_gaps) * self._lip_scale, 0)
         elif self.absolute or rest.lips_closed is None:
@@ -163,6 +171,7 @@ class Retarget:
                 gap = np.where(change < 0, np.minimum(gap, np.maximum(src.gaps, 0) * share), gap)
         else:  # lips meet when the performer's do, however open the portrait's are
             gap = np.maximum(0, gaps - rest.lips_closed) * self._lip_scale
+            gap = np.hypot(gap, self.beneath) - self.beneath
         if self.own is not None or not self.absolute:
             # What showed between lips that were apart would be left as a line of teeth.
             met = src.gaps if self.own is not None else src.gaps - gap
@@ -207,8 +216,9 @@ class Retarget:
             angle,
             ratio,
             gap,
-            np.clip(move.gaze - rest.gaze, -0.65, 0.65),
+            self.sees * np.clip(move.gaze - rest.gaze, -0.65, 0.65),
             False,
             move.outline,
             move.interior,
+            float(self.beneath[4]),
         )

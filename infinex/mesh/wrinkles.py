@@ -13,7 +13,9 @@ from numba import njit
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
 from infinex.face.pose import to_matrix, to_vector
+from infinex.mesh.glasses import held as glasses
 from infinex.mesh.layers import polygon_mask
 from infinex.mesh.raster import affines, draw, modulate, shade
 from infinex.mesh.retarget import Target
@@ -63,7 +65,7 @@ class Wrinkles:
     ) -> None:
         """`rest_image` (H, W, 3) and `rest_points` (478, 3) pixels show the performer's reference frame; `tint` (3,) is
         how the portrait's skin darkens (`skin_tint`), `worn` in 0..1 how deep it folds; none
-        where glasses hold it (`infinex.mesh.glasses`)."""
+        where glasses hold it (`infinex.mesh.glasses`) or the performer wears some."""
         self._rest, self._worn = rest, worn
         self._tint = np.ones(3, np.float32) if tint is None else tint
         self._tris = np.ascontiguousarray(top.triangles(), np.int64)
@@ -87,9 +89,10 @@ class Wrinkles:
         size = 2 * max(1, round(NARROW * self._unit / 2)) + 1
         self._narrow = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
         self._rest_facing = facing(rest_points, self._tris)
-        if held is not None:
-            free = (0.45 + 0.3 * (1 - held[self._tris].mean(1))).astype(self._rest_facing.dtype)
-            self._rest_facing = np.minimum(self._rest_facing, free)
+        for hold in (held, glasses(rest_image, SourceFace(rest_points))):  # the performer's would be folds, too
+            if hold is not None:
+                free = (0.45 + 0.3 * (1 - hold[self._tris].mean(1))).astype(self._rest_facing.dtype)
+                self._rest_facing = np.minimum(self._rest_facing, free)
 
     def _masks(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
         """The face without eyes and lips; and how deep inside the oval each cell lies, 0..1."""
