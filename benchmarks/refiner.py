@@ -70,7 +70,7 @@ def regions(image: Image, points: NDArray, source_alpha: NDArray) -> dict[str, N
     if lip_gaps(fit_pose(top.mean_face(), points).to_head(points))[4] > 0.02:
         out["mouth"] = mask(top.LIPS_INNER)
     out["eyes"] = mask(top.RIGHT_EYE, 0.05) | mask(top.LEFT_EYE, 0.05)
-    alpha = person_matte(image, face, points[top.OVAL][:, :2])
+    alpha = person_matte(image, face, points[:, :2])
     size = 2 * max(1, round(0.08 * unit)) + 1
     ring = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
     solid = (alpha > 0.5).astype(np.uint8)
@@ -91,7 +91,7 @@ def measure(clip: Path, finder: FaceFinder, frames: int) -> tuple[dict[str, Any]
     drivers = {flow: VideoDriver(clip, flow=flow).settle(one.face.pose, one.face.face) for flow in (False, True)}
     for e in engines.values():
         e.begin(drivers[True].rest, None, None)
-    alpha = person_matte(first, one.face, face.landmarks[top.OVAL][:, :2])
+    alpha = person_matte(first, one.face, face.landmarks[:, :2])
     me = identity(first, face.landmarks)
     canvas = {n: first.copy() for n in engines}
     sums: dict[str, list[float]] = defaultdict(list)

@@ -1,7 +1,8 @@
-"""The face networks at work, by ONNX Runtime: detectors, the mesh and the person's mask.
+"""The face networks at work, by ONNX Runtime: detectors, the mesh, the person's mask and what stands out.
 
-The networks are MediaPipe's, converted by `tools/convert_faces.py`; what its graphs do around them - anchors, rotated
-windows, landmarks refined at lips and eyes - is done here. All angles are radians, clockwise on the screen.
+All but the last are MediaPipe's, converted by `tools/convert_faces.py` (the last: `tools/convert_salient.py`); what its
+graphs do around them - anchors, rotated windows, landmarks refined at lips and eyes - is done here. All angles are
+radians, clockwise on the screen.
 """
 
 from __future__ import annotations
@@ -335,9 +336,10 @@ class Segmenter:
     """MediaPipe's selfie segmentation: where a person is."""
 
     SIZE = 256
+    NAME = "person"
 
     def __init__(self) -> None:
-        self._session = session("person")
+        self._session = session(self.NAME)
 
     def __call__(self, image: Image) -> NDArray[np.float32]:
         """A soft mask (H, W) in 0..1 of an RGB picture (H, W, 3) uint8."""
@@ -345,3 +347,10 @@ class Segmenter:
         window = Window(w / 2, h / 2, w, h).cut(image, self.SIZE, cv2.BORDER_CONSTANT)
         mask = self._session.run(["mask"], {"picture": window[None]})[0][0, ..., 0]
         return np.asarray(cv2.resize(mask, (w, h), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+class Salient(Segmenter):
+    """U-2-Net's small network: what stands out of a picture, whatever it is (Qin et al. 2020)."""
+
+    SIZE = 320
+    NAME = "salient"

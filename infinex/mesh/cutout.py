@@ -37,7 +37,7 @@ def whole_matte(image: Image, faces: Sequence[Any]) -> NDArray[np.float32]:
     """Alpha (H, W) in 0..1 of everybody in the picture, near each face the one it is drawn with."""
     h, w = image.shape[:2]
     first = faces[0].face
-    alpha = person_matte(image, first, first.points[top.OVAL][:, :2], everybody=True)
+    alpha = person_matte(image, first, first.points[:, :2], everybody=True)
     for face in faces:
         x0, y0, x1, y1 = face.box
         seam = max(2.0, SEAM * face.face.pose.scale)

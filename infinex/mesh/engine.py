@@ -96,11 +96,11 @@ class PreparedFace:
         alpha = None
         if options.layers == "matte":
             x0, y0, x1, y1 = reach
-            oval = self.face.points[top.OVAL][:, :2] - [x0, y0]
+            own = self.face.points[:, :2] - [x0, y0]
             if cut and source.cutout is not None:
                 alpha = face_matte(source.cutout, self.face, reach)
             else:
-                alpha = person_matte(np.ascontiguousarray(source.image[y0:y1, x0:x1]), self.face, oval)
+                alpha = person_matte(np.ascontiguousarray(source.image[y0:y1, x0:x1]), self.face, own)
             reach, alpha = self._tightened(reach, alpha)
         self.box = x0, y0, x1, y1 = reach
         self.warp = Warp(self.face, w, h, options.shape, reach, alpha, options.absolute)

@@ -6,16 +6,19 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
-from infinex.face.tracker import segmenter
+from infinex.mesh.grain import regrained
 from infinex.mesh.guided import guided_filter
 from infinex.mesh.matting import parted, refined
 from infinex.mesh.plate import plate
+from infinex.mesh.rough import rough_matte
 
 Image = NDArray[np.uint8]
 SURE = 0.98  # of the segmentation, from where on there is somebody
 LARGEST = 1024  # pixels of the longer side at which a matte is made
 COARSE = 4  # pixels for each of which it is decided together whether they moved
+SHOWS = 0.05  # share of the guess in a background up to which it is what shows
 EDGE = 1e-4  # variance of colours, in 0..1, from which a change of them is an edge of the matte
 
 
@@ -27,19 +30,17 @@ def polygon_mask(height: int, width: int, points: NDArray, feather: float = 0.0)
     return cv2.GaussianBlur(out, (0, 0), feather) if feather > 0 else out  # type: ignore[return-value]
 
 
-def person_matte(image: Image, face: SourceFace, oval: NDArray, everybody: bool = False) -> NDArray[np.float32]:
+def person_matte(image: Image, face: SourceFace, points: NDArray, everybody: bool = False) -> NDArray[np.float32]:
     """Alpha of the person (H, W) in 0..1: segmentation made exact by the picture's own colours and edges.
 
-    `oval` is the edge of her face; `everybody` takes all people in for her."""
+    `points` (478, 2) are her landmarks in it; `everybody` takes all people in for her."""
+    oval = points[top.OVAL]
     h, w = image.shape[:2]
     k = min(1.0, LARGEST / max(h, w))
     small = image if k == 1 else cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
     sure = polygon_mask(small.shape[0], small.shape[1], oval * k)
-    seen = segmenter()
-    rough = (seen(small) + seen(np.ascontiguousarray(small[:, ::-1]))[:, ::-1]) / 2
-    alpha = refined(
-        small, np.asarray(rough, np.float32), (sure > 0.5) | (everybody & (rough > SURE)), face.pose.scale * k
-    )
+    rough = rough_matte(small, points * k, sure > 0.5, face.pose.scale * k)
+    alpha = refined(small, rough, (sure > 0.5) | (everybody & (rough > SURE)), face.pose.scale * k)
     if k < 1:  # one more pass at full size sharpens the enlarged edge where the picture has one
         alpha = cv2.resize(alpha, (w, h), interpolation=cv2.INTER_LINEAR)
         if max(h, w) <= 2600:
@@ -63,8 +64,9 @@ class Layers:
             self.hidden = self.near
             return
         guess, near, sure = plate(self.image, alpha, unit)
-        back = self.image + near[..., None] * (guess - self.image)
-        self.alpha, colours, self.fill = parted(self.image, alpha, np.asarray(back, np.float32), sure, unit)
+        back = np.asarray(self.image + near[..., None] * (guess - self.image), np.float32)
+        back = regrained(back, near > SHOWS, unit)
+        self.alpha, colours, self.fill = parted(self.image, alpha, back, sure, unit)
         self.person = np.dstack([colours, np.round(self.alpha * 255).astype(np.uint8)])
         # What stands still shows as it is: only where the person was can the background be unknown. The faint rim of
         # the matte belongs to that: it is tinted by hair, and would stay behind as a line.

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from infinex.engine import Drive, Shown, Source
 from infinex.face.networks import Segmenter
 from infinex.face.portrait import SourceFace
-from infinex.face.topology import OVAL
 from infinex.mesh.album import View
 from infinex.mesh.fill import behind
 from infinex.mesh.layers import person_matte
@@ -163,7 +162,7 @@ class PersonLayer:
         self.faces, self.under = faces, under
         if cutout is None:
             first = faces[0].face
-            alpha: NDArray[np.float32] = person_matte(image, first, first.points[OVAL][:, :2], everybody=True)
+            alpha: NDArray[np.float32] = person_matte(image, first, first.points[:, :2], everybody=True)
         else:
             alpha = np.asarray(cutout[..., 3] / 255, np.float32)
         self._alpha = np.round(alpha * 255).astype(np.float32)
