@@ -8,7 +8,9 @@ truth as a share of a still mouth's (their tracked rest, which is the portrait h
 `--blind` not), the correlation of mouth opening with the truth, and the lag at which that peaks;
 beside it, in the same run, a mouth moved by loudness alone (its shape and strength fitted to the other talkers).
 Sound and picture of web video are often apart: `filed` takes each file as it is, `in step` first moves the sound by
-the lag found. `--all` measures the talkers of the training too. `--tracks` keeps the tracked motions for another run.
+the lag found. `gain` is how much the opening moves beside the truth's; `p, b, m` is by how much their sound is late
+against the lips that are seen to close, which tells a file's lag without what the network makes of mouths.
+`--all` measures the talkers of the training too. `--tracks` keeps the tracked motions for another run.
 Then, where the program `flite` is installed, how often lips shut on p, b and m of phrases it speaks, and the speed.
 `--closures` prints these alone.
 """
@@ -25,6 +27,7 @@ from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.ndimage import gaussian_filter1d
 
 from infinex.errors import MissingDependencyError
 from infinex.face import topology as top
@@ -32,11 +35,12 @@ from infinex.face.shape import lip_gaps
 from infinex.media.audio import read_audio, write_wav
 from infinex.motion import Motion, part_weights
 from infinex.pipeline import track
-from infinex.systems.speech.data import LAGS, lag_of, opening, shifted
-from infinex.systems.speech.driver import SpeechDriver
+from infinex.systems.speech.data import LAGS, lag_of, opening, rows_of, shifted
+from infinex.systems.speech.driver import LEAD, SpeechDriver
 from infinex.systems.speech.features import RATE, loudness, measure, stream_log_mel
 from infinex.systems.speech.listener import STEPS
 from infinex.systems.speech.resting import LIPS
+from infinex.systems.speech.runtime import default_model
 from infinex.systems.speech.synthetic import VOICES, say
 
 HELD = ("it-ref", "mi-de", "pc-00473", "pc-731200067", "st-kh")
@@ -70,6 +74,9 @@ class Case:
         grid = np.arange(self.frames)
         a, b = (np.interp(steps, grid, opening(motion.rest.face + x)) for x in (self.filed, self.truth))
         self.lag, _ = lag_of(a, b)
+        below = gaussian_filter1d(b, 8) - b
+        _, sure = default_model().run(rows_of(self.sound))
+        self.closing, _ = lag_of(sure[:, 1], np.clip(below, 0, None))
         self.moved = shifted(self.sound, self.lag, int(self.frames / self.fps * STEPS))
         self.in_step = self.spoken(self.moved, folder)
 
@@ -78,6 +85,7 @@ class Case:
         driver = SpeechDriver(write_wav(folder / "voice.wav", [sound], RATE), self.fps, still=True)
         if self.suited:
             driver.suit(self.motion.rest.face)
+        self.reach = driver.reach
         made = [d.move.offsets for d in driver][: self.frames]
         made += [np.zeros_like(made[0])] * (self.frames - len(made))
         return np.stack(made)
@@ -95,7 +103,7 @@ class Case:
 def closures(phrases: int = 40, seed: int = 424242) -> tuple[int, float, float, float]:
     """How many p, b and m there are in synthesised phrases, at which share of them the lips meet, in which share of
     the frames with other sounds, more than 60 ms away from one, they do, and by how many seconds the middle of a
-    closure is late against the middle of the sound (median)."""
+    closure is late against the middle of the sound (median). Where frames go with sounds the LEAD is taken out."""
     rng = np.random.default_rng(seed)
     met: list[bool] = []
     others: list[bool] = []
@@ -105,14 +113,14 @@ def closures(phrases: int = 40, seed: int = 424242) -> tuple[int, float, float, 
         with tempfile.TemporaryDirectory() as folder:
             driver = SpeechDriver(write_wav(Path(folder) / "a.wav", [samples], RATE), 50, still=True)
             gaps = np.array([lip_gaps(top.mean_face() + d.move.offsets)[3:6].mean() for d in driver])
-        times = np.arange(len(gaps)) / 50
+        times = np.arange(len(gaps)) / 50 + LEAD
         starts = [0.0, *(end for end, _ in sounds)]
         away = np.ones(len(gaps), bool)
         for start, (end, name) in zip(starts, sounds):
             if name == "pbm":
                 met.append(bool((gaps[(times > start - 0.03) & (times < end + 0.03)] < MEET).any()))
                 if (together := times[(times > start - 0.1) & (times < end + 0.1) & (gaps < MEET)]).size:
-                    late.append(float(together.mean()) - (start + end) / 2)
+                    late.append(float(together.mean()) - LEAD - (start + end) / 2)
             if name in ("pbm", "sil"):
                 away &= (times < start - 0.06) | (times > end + 0.06)
         others += [bool(x) for x in gaps[away & (times < starts[-1])] < MEET]
@@ -183,10 +191,11 @@ def main() -> None:
             if args.all or r["identity"] in HELD:
                 wanted.append((r, motion))
         field = np.linalg.solve(gram + np.eye(2) * 1e-6, aim).reshape(2, top.POINTS, 3)
-        head = ("clip", "held", "lag ms", "dist", "r", "dist", "r", "dist", "r")
-        print(f"{'':24}{'':15}{'filed':>14}{'in step':>14}{'loudness':>14}")
-        print("{:24}{:>6}{:>9}{:>8}{:>6}{:>8}{:>6}{:>8}{:>6}".format(*head))
+        head = ("clip", "held", "lag ms", "p, b, m", "gain", "dist", "r", "dist", "r", "dist", "r")
+        print(f"{'':24}{'':30}{'filed':>14}{'in step':>14}{'loudness':>14}")
+        print("{:24}{:>6}{:>9}{:>9}{:>6}{:>8}{:>6}{:>8}{:>6}{:>8}{:>6}".format(*head))
         table, constant, lively = [], [], []
+        everybody: dict[str, list[tuple[float, ...]]] = {}
         for r, motion in wanted:
             case = Case(args.data / r["path"], r["identity"], motion, Path(temporary), not args.blind)
             x = volume(case.moved, case.frames, case.fps)
@@ -194,13 +203,37 @@ def main() -> None:
             figures = (*case.figures(case.filed), *case.figures(case.in_step), *case.figures(loud))
             held = r["identity"] in HELD
             line = "{:8.2f}{:6.2f}" * 3
-            print(f"{case.name:24}{'yes' if held else 'no':>6}{case.lag * 20:9d}" + line.format(*figures), flush=True)
+            gain = float(opening(motion.rest.face + case.in_step).std() / case.seen.std())
+            start = f"{case.name:24}{'yes' if held else 'no':>6}{case.lag * 20:9d}{case.closing * 20:9d}{gain:6.2f}"
+            print(start + line.format(*figures), flush=True)
+            everybody.setdefault(r["identity"], []).append(
+                (
+                    case.lag * 20,
+                    gain,
+                    figures[1],
+                    figures[3],
+                    case.closing * 20,
+                    np.log(case.reach),
+                    np.log(case.seen.std()),
+                )
+            )
             if held:
                 table.append((case.lag * 20, *figures))
                 constant.append(case.figures(case.truth.mean(0, keepdims=True))[0])
-                lively.append(opening(motion.rest.face + case.in_step).std() / case.seen.std())
+                lively.append(gain)
         mean = np.array(table).mean(0)
-        print(f"{'mean of held back':24}{'':6}{np.abs(np.array(table)[:, 0]).mean():9.0f}" + line.format(*mean[1:]))
+        late = np.abs(np.array(table)[:, 0]).mean()
+        print(f"{'mean of held back':24}{'':6}{late:9.0f}{'':9}{np.mean(lively):6.2f}" + line.format(*mean[1:]))
+        each = np.array([np.mean(x, 0) for x in everybody.values()])
+        lag, gain, *_ = np.median(each, 0)
+        closing = np.median([x[4] for clips in everybody.values() for x in clips])
+        filed, best = each[:, 2:4].mean(0)
+        print(
+            f"all {len(everybody)} talkers shown: r {filed:.2f} filed and {best:.2f} in step (mean), "
+            f"late by {lag:.0f} ms, gain {gain:.2f} (median); p, b, m {closing:.0f} ms late (median of clips)"
+        )
+        told = np.corrcoef(each[:, 5], each[:, 6])[0, 1]
+        print(f"how widely a talker moves goes with what the voice tells of it at r = {told:.2f} (logarithms)")
         print(f"each clip's own mean mouth, held still: distance {np.mean(constant):.2f}")
         print(f"how much the opening moves, as a share of the truth: {np.median(lively):.2f} (median)")
         inside = np.mean(np.abs(np.array(table)[:, 0]) <= 80)

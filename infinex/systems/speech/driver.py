@@ -30,6 +30,12 @@ CLIPPED = 0.01  # share of samples at full scale that is worth a word
 SHORT = 0.1  # seconds
 TRUST = 2.0 * STEPS  # steps of speech after which what a recording is like on the average counts half
 PAUSE = 21  # steps of 20 ms around speech in which the mouth is not yet at rest
+LEAD = 0.05  # seconds by which lips are ahead of what they are heard to say
+CALM = 2.0  # steps: standard deviation of the Gaussian that takes off what a voice cannot tell of a mouth
+WIDE = 1.5  # times the likeliest motion, which is smaller than anybody's: what is not known of it is not in it
+# A talker whose voice carries, loud most of the time, opens the mouth wider than one who speaks in swells: the share of
+# the steps around speech that are loud, of the talkers of the training in the mean, and the slope of the logarithm.
+LOUD_SHARE, SLOPE, NARROWEST, WIDEST = 0.57, 1.6, 0.6, 1.5
 SURE, DOUBT = 0.5, 0.3  # probability of p, b, m above which lips shut: against what they do, and with it
 OVERLAP = 0.015  # IOD by which lips press together when shut
 CERTAIN, SOFT = 0.15, 0.7  # how far above them lips are wholly shut; steps over which they shut
@@ -144,12 +150,14 @@ class SpeechDriver(Driver):
         spoken = quiet < 0.5
         coefficients -= coefficients[spoken].sum(0) / (spoken.sum() + TRUST)
         # The network knows short pauses itself; in longer ones the mouth comes to rest.
-        voiced = np.clip(loud / 1.5 + 1.5, 0, 1) * (quiet < 0.9)
+        audible = np.clip(loud / 1.5 + 1.5, 0, 1)
+        self.reach = reach(loud, audible)
+        voiced = audible * (quiet < 0.9)
         speaks = gaussian_filter1d(maximum_filter1d(voiced, PAUSE), 4.0)
         self.speaks = speaks
-        calm = gaussian_filter1d(coefficients, 1.0, axis=0)  # 20 ms: below what lips can do
+        calm = WIDE * self.reach * gaussian_filter1d(coefficients, CALM, axis=0)
         self._coefficients = (calm * speaks[:, None]).astype(np.float32)
-        self._placed = speaks.astype(np.float32)
+        self._placed = (self.reach * speaks).astype(np.float32)
         # p, b, m: surely heard, or heard while the lips come together anyway.
         apart = calm @ np.array([lip_gaps(x)[3:6].mean() for x in self._model.shapes])
         least = np.where(apart < gaussian_filter1d(apart, 6.0), DOUBT, SURE)
@@ -192,17 +200,27 @@ class SpeechDriver(Driver):
         mouth = _Mouth(self._model, self._place)
         last = len(self._shut) - 1
         for i in range(self.frames):
-            t = i / self.fps * STEPS
-            j = min(int(t), last)
-            k, f = min(j + 1, last), min(t - j, 1.0)
+            now = i / self.fps * STEPS
 
-            def at(track: NDArray[np.float32], j: int = j, k: int = k, f: float = f) -> Array:
-                return np.asarray(track[j] * (1 - f) + track[k] * f, np.float64)
+            def at(track: NDArray[np.float32], t: float) -> Array:
+                j = min(int(t), last)
+                f = min(t - j, 1.0)
+                return np.asarray(track[j] * (1 - f) + track[min(j + 1, last)] * f, np.float64)
 
-            speaks, shut, lids, brows = (float(at(x)) for x in (self._placed, self._shut, self._lids, self._brows))
-            offsets = mouth(at(self._coefficients), speaks, shut, lids, brows)
-            turn = at(self._turn)
+            soon = now + LEAD * STEPS
+            speaks, shut = float(at(self._placed, soon)), float(at(self._shut, soon))
+            lids, brows = float(at(self._lids, now)), float(at(self._brows, now))
+            offsets = mouth(at(self._coefficients, soon), speaks, shut, lids, brows)
+            turn = at(self._turn, now)
             yield Drive(Move(i / self.fps, turn, _carried(turn), 1.0, offsets, np.zeros(2)))
+
+
+def reach(loud: Array, audible: Array) -> float:
+    """How widely a talker is likely to move the mouth, beside a usual one; `loud` (T,) in nats above the level of
+    speech, `audible` (T,) 0..1 where anything is heard."""
+    near = maximum_filter1d(audible, PAUSE) > 0.5
+    share = float((loud[near] > 0).mean()) if near.any() else LOUD_SHARE
+    return float(np.clip(np.exp(SLOPE * (share - LOUD_SHARE)), NARROWEST, WIDEST))
 
 
 def _carried(turn: Array) -> Array:
