@@ -86,7 +86,7 @@ def rested(address: str, cookie: str, portrait: dict[str, Any], seconds: float) 
         out, start, i = [], time.perf_counter(), 0
         while time.perf_counter() - start < seconds:
             i += 1
-            time.sleep(0.6)
+            time.sleep(1.1)
             begun = time.perf_counter()
             picture(line, {"seq": i, "units": {"AU12": (i % 5) / 5, "AU25": 0.4}, "yaw": 2 * (i % 5), "down": 5})
             out.append(1e3 * (time.perf_counter() - begun))

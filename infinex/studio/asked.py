@@ -208,12 +208,15 @@ async def task_of(
 
 
 def check_film(options: Mapping[str, Any]) -> None:
-    """Raise InputError for what a portrait that is a clip cannot be."""
+    """Raise InputError for what a clip as portrait cannot be; an engine that knows one person only looks at it."""
+    system = find_engine(options["engine"]).system
+    if system.knows:
+        return
     usual = {"background": "keep", "crop": "keep", "panel": False, "loop": False, "absolute": False, "open_eyes": False}
     for name, value in usual.items():
-        if options.get(name, value) != value:
+        if options[name] != value:
             raise InputError(f"{name}: this needs a still picture as portrait; a clip keeps its own")
-    if options["engine"] != "mesh" and not find_engine(options["engine"]).system.films:
+    if not system.films:
         raise InputError(f"the engine {options['engine']} needs a still picture as portrait")
 
 

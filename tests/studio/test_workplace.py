@@ -30,7 +30,7 @@ from infinex.studio.app import create_app
 from infinex.studio.checks import GoneError, Watch
 from infinex.studio.examples import EXAMPLES
 from infinex.studio.growing import Growing
-from infinex.studio.routes.preview import QUICK
+from infinex.studio.routes.preview import BUSY
 from infinex.studio.settings import Settings
 
 KEY = {"Idempotency-Key": "wink"}
@@ -310,7 +310,7 @@ def test_a_scene_is_seen_at_any_time(page: Any, small: Path) -> None:
             return data[4:]
 
         for seq, at in ((4, 0.0), (5, 0.6), (6, 0.0)):  # in any order
-            time.sleep(2 * QUICK)  # a slider that rests
+            time.sleep(1.1 * BUSY)  # a slider that rests
             pictures.append(seen(seq, at))
         assert pictures[0] == pictures[2] != pictures[1]
         first = seen(61, 0.6)  # in haste, without the networks; the same picture follows with them

@@ -30,6 +30,7 @@ from infinex.studio.sockets import Latest, close, message_of, visit
 page = APIRouter(include_in_schema=False)
 IDLE_STEP = 5.0  # seconds between looks whether a socket is still used
 QUICK = 0.25  # seconds within which the next change of a slider comes while it is moved
+BUSY = 1.0  # the same at most, where pictures take long
 WORKING = 0.4  # seconds after which a page is told that a scene takes a while
 RESTED = "The preview was closed, since nothing moved for a while."
 
@@ -60,10 +61,10 @@ async def _shown(socket: WebSocket, portrait: Portrait, number: int, side: int, 
     running = 0.0  # seconds of the scene at which it began to run
     # While a slider moves, pictures come without what the networks add; the last one follows whole.
     owed: tuple[int, Callable[[bool], bytes]] | None = None
-    asked = 0.0  # when the last picture was
+    asked, quickly = 0.0, QUICK  # when the last picture was there, and within which time the next is in haste
     with contextlib.closing(Latest(socket, "text")) as latest:
         while not latest.closed:
-            text = await latest.get(1 / 24 if playing else IDLE_STEP if owed is None else QUICK)
+            text = await latest.get(1 / 24 if playing else IDLE_STEP if owed is None else quickly)
             if text is None and latest.idle(studio.settings.idle):
                 await close(socket, RESTED)
                 return
@@ -104,9 +105,11 @@ async def _shown(socket: WebSocket, portrait: Portrait, number: int, side: int, 
                         show = functools.partial(_seen, group, scene, running)
                     else:
                         show = functools.partial(_drawn, alone, Expression.read(data))
-                    quick = time.monotonic() - asked < QUICK
+                    begun = time.monotonic()
+                    quick = begun - asked < quickly
                     picture = await studio.draw(show, not quick)
                     asked = time.monotonic()
+                    quickly = min(BUSY, max(QUICK, 2 * (asked - begun)))
                     owed = (seq, show) if quick else None
                 elif playing is not None:
                     motion, start, seq = playing

@@ -3,7 +3,7 @@
 import { ask, json, post, remove } from "./api.js";
 import { shared, on } from "./state.js";
 import { $, $$, dress, icon, make, save, sayError } from "./ui.js";
-import { named, number, percent, t } from "./words.js";
+import { language, named, number, percent, t } from "./words.js";
 import { layer } from "./project.js";
 import * as player from "./player.js";
 import * as timeline from "./timeline.js";
@@ -103,7 +103,7 @@ function card(group) {
     const head = make("div", { class: "unit-head" });
     const set = (v) => { for (const n of names) units[n] = v; for (const u of main ? sides : []) units[u.name] = 0; showAll(); };
     const get = () => Math.max(...names.map((n) => units[n] ?? 0), 0);
-    slider(head, `AU${unit}`, label, 0, 1, set, get, percent, { hint: `${members[0].title} (AU${unit})` });
+    slider(head, `AU${unit}`, label, 0, 1, set, get, percent, { hint: language === "en" ? `${members[0].title} (AU${unit})` : `AU${unit}` });
     body.append(head);
     if (sides.length === 2) {
       const box = make("div", { hidden: true });

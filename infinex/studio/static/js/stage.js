@@ -14,6 +14,7 @@ let ready = false;
 let scene = null; // the document that is to be shown, and whether the socket has it
 let everyone = false; // whether layers without a face move all of a group
 let known = false;
+let wrong = false; // whether the studio cannot show the scene it was told last
 let waiting = null; // the newest picture that has not been asked for
 let inFlight = null; // what the socket has not answered: "scene", "picture"
 let seq = 0;
@@ -51,10 +52,12 @@ function flush() {
   if (!ready || inFlight) return;
   if (scene && !known) {
     known = true;
+    wrong = false;
     inFlight = "scene";
     say({ layers: scene, ...(everyone ? { everyone } : {}) });
     return;
   }
+  if (wrong && waiting && ("at" in waiting || "run" in waiting)) waiting = null; // what is wrong was told already
   if (!waiting) return;
   const { asked, ...message } = waiting;
   waiting = null;
@@ -77,7 +80,7 @@ export const express = (expression) => want(expression);
 export function layers(document, all = false) {
   scene = document;
   everyone = all;
-  known = false;
+  known = wrong = false;
   if (scene) { open(); flush(); }
 }
 // One picture of the scene, or all of them from a time on.
@@ -117,6 +120,7 @@ export function open() {
       const about = inFlight === "scene" ? "scene" : "picture";
       inFlight = null;
       busyWith("");
+      wrong = wrong || about === "scene";
       if (about === "scene") { if (known) tell("scene", { error: message.error }); }
       else toast(message.error);
     }

@@ -20,7 +20,7 @@ export const place = (l) => places.get(l.uid) ?? { from: l.at ?? 0, to: (l.at ??
 export const nameOf = (l) => l.name || l.say?.slice(0, 40) || l.text?.slice(0, 40) || t(`kind.${l.kind}`);
 // A layer's name, and of a group the face it moves.
 const titled = (l) => (l.face && group() ? `${nameOf(l)} · ${t("layer.face.number", { number: l.face })}` : nameOf(l));
-const badge = (l) => (l.face && group() ? make("i", { class: "badge", "aria-hidden": "true", text: l.face }) : null);
+const badge = (l) => (l.face && group() ? make("i", { class: "badge", "aria-hidden": "true", "data-number": l.face }) : null);
 // The face that a new layer moves, where there are several and not all are to do the same.
 export const whose = () => (group() && !work.page.all ? { face: shared.face } : {});
 export const keyed = (l) => Boolean(l?.keyframes);
@@ -149,7 +149,7 @@ function block(l) {
     class: `block ${l.kind}${l.off ? " off" : ""}`, "data-focus": `block ${l.uid}`, "aria-pressed": selected?.uid === l.uid, "aria-describedby": "track-keys",
     "aria-label": t("track.block", { name: titled(l), from: number(from, 1), to: number(to, 1) }),
     onclick: () => select(l.uid, selected?.uid === l.uid ? selected.moment : null),
-  }, badge(l), make("span", { text: nameOf(l) }));
+  }, make("span", { text: nameOf(l) }));
   node.style.left = share(from);
   node.style.width = `calc(${share(to)} - ${share(from)})`;
   const ends = [make("i", { class: "grip start" }), make("i", { class: "grip end" })];
