@@ -30,8 +30,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from exact_face import HEAD, Model, Person, mixture
 
 from infinex.face.blendshapes import NAMES, to_units
-from infinex.face.reading import UnitReader
 from infinex.face.tracker import FaceFinder
+from infinex.face.unit_reader import UnitReader
 from infinex.face.units import FACE_UNITS, OPENFACE
 
 Array = NDArray[np.float64]
