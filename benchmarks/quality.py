@@ -172,13 +172,14 @@ def cross(
                 if found is not None and i % EVERY == 0:
                     kept.append(cosine(identity(canvas, found), me))
             driver.close()
+            done = watched.doings().units if kept else None
             watched.close()
             sheet.append(np.hstack(line))
-            if not kept:
+            if done is None:
                 print(f"{path.name}: no face in the result")
                 continue
             r = agreement(theirs.units(), mine.units())
-            alone = agreement(read_units(np.stack(asked)), watched.doings().units)
+            alone = agreement(read_units(np.stack(asked)), done)
             rows.append({"portrait": path.stem, "clip": clip.stem, "csim": float(np.mean(kept)),
                          "units": float(np.mean(list(r.values()))) if r else float("nan"), "each": r,
                          "landmarks": float(np.mean(list(alone.values()))) if alone else float("nan"),

@@ -1,7 +1,7 @@
 """Teach the reading of Action Units beside Apple's shapes: what the blendshape reader sees, in units.
 
     python tools/teach_units.py draw STILLS CLIPS DRAWN --leave-out liveportrait_d10_00,liveportrait_d13_00
-    python tools/teach_units.py train PEOPLE DRAWN
+    python tools/teach_units.py train PEOPLE EXAM DRAWN
 
 `draw` puts units on portraits by the mesh engine, and moments of the performances in clips, and keeps the pictures with
 what the tracker finds in them; it goes on where it was left. `train` teaches a small network what is meant by what the
@@ -13,7 +13,7 @@ of `tools/calibrate_units.py`, whose answers it is given, come first.
 from __future__ import annotations
 
 import argparse
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +33,7 @@ from infinex.face.pose import fit_pose
 from infinex.face.reading import guessed
 from infinex.face.shape_reader import Flattened, numbers, read, seen_in
 from infinex.face.tracker import FaceFinder
+from infinex.face.unit_reader import mixed
 from infinex.face.units import ALIKE, FACE_UNITS
 from infinex.media.files import atomic_path
 from infinex.mesh.engine import MeshEngine, MeshOptions
@@ -179,6 +180,9 @@ ACTIVE = [k for k, u in enumerate(FACE_UNITS) if u not in ALIKE]
 STEPS, BATCH, PAIRS, RATE, DECAY = 900, 256, 64, 1e-3, 0.03
 NOISE, DOUBT = 0.15, 0.05  # spread of what is added to what is seen, and to what landmarks and skin are taken for
 DRAWN, ALIKE_WEIGHT, REAL_WEIGHT = 1.2, 0.3, 0.1  # of portraits, of performer against portrait, of performances
+BLINK = 5.0  # of AU45 among these
+UNKNOWN = ("AU11", "AU27")  # no shapes stand for these
+HELD = 1.5  # how much more than an exam portraits held back say about shares
 SPARSE = 0.01  # of what is found where there is nothing
 
 
@@ -223,6 +227,8 @@ def performances(folder: Path) -> tuple[NDArray, NDArray, Array]:
         for k, (clip, frame) in enumerate(moments, 1):
             *seen, shapes = clips[clip]
             said = known(np.clip(shapes[frame + 1] - shapes[0], 0, 1)[None])[0]
+            lids = seen[0][frame + 1, -len(ACTIVE) - 1]  # rims hide a blink from pictures
+            said[-1] = max(said[-1], float(np.clip(1.05 * lids, 0, 1)))
             for side in (0, 1):
                 theirs.append(seen[side][frame + 1])
                 mine.append(found[side][k])
@@ -251,27 +257,51 @@ def head(size: int) -> Any:
     return net
 
 
-def train(o: argparse.Namespace) -> None:
-    """Teach the head, and write it beside the readers of landmarks."""
-    import torch
+@dataclass
+class Taught:
+    """What is seen (N, F) of pictures, one array a person and side, and the units (N, A) they show."""
 
-    torch.manual_seed(0)
-    torch.set_num_threads(o.threads)
-    seen, wanted, drawn, asked_ = [], [], [], []
-    for file in bar(sorted(p for p in o.people.glob("*.npz") if ".part" not in p.name), description="people"):
+    seen: list[NDArray[np.float32]]
+    units: list[Array]
+
+    def tensors(self) -> tuple[Any, Any]:
+        """All of it: (N, F) and (N, A)."""
+        import torch
+
+        return tuple(torch.tensor(np.concatenate(a).astype(np.float32)) for a in (self.seen, self.units))  # type: ignore[return-value]
+
+
+def people(folder: Path) -> Taught:
+    """Those of `teach_blendshapes.py render`."""
+    out = Taught([], [])
+    for file in bar(sorted(p for p in folder.glob("*.npz") if ".part" not in p.name), description="people"):
         *sides, _ = looked_at(file)
         with np.load(file, allow_pickle=False) as d:
             units = known(d["weights"])
-        seen += sides
-        wanted += [units, units]
-    for file in bar(sorted(o.folder.glob("face_*.npz")), description="portraits"):
+        out.seen += sides
+        out.units += [units, units]
+    return out
+
+
+def portraits(folder: Path) -> Taught:
+    """Those of `draw`."""
+    out = Taught([], [])
+    for file in bar(sorted(folder.glob("face_*.npz")), description="portraits"):
         *sides, _ = looked_at(file)
         with np.load(file, allow_pickle=False) as d:
             units = d["units"][:, ACTIVE]
-        drawn += sides
-        asked_ += [units, units]
-    x, y, e, z = (torch.tensor(np.concatenate(a).astype(np.float32)) for a in (seen, wanted, drawn, asked_))
-    theirs, mine, said = (torch.tensor(a.astype(np.float32)) for a in performances(o.folder))
+        out.seen += sides
+        out.units += [units, units]
+    return out
+
+
+def lesson(exact: Taught, drawn: Taught, played: tuple[NDArray, NDArray, Array], steps: int) -> Any:
+    """The network, taught."""
+    import torch
+
+    torch.manual_seed(0)
+    (x, y), (e, z) = exact.tensors(), drawn.tensors()
+    theirs, mine, said = (torch.tensor(a.astype(np.float32)) for a in played)
     net = head(x.shape[1])
     with torch.no_grad():
         net.eval()
@@ -283,32 +313,84 @@ def train(o: argparse.Namespace) -> None:
         net[7].weight.data, net[7].bias.data = first[:-1].T.contiguous(), first[-1]
         net.train()
     matters, matters_drawn = ((v.std(0).mean() / v.std(0).clamp(min=0.05)).clamp(0.5, 2) for v in (y, z))
-    shown = torch.tensor([float(FACE_UNITS[k] not in ("AU11", "AU27")) for k in ACTIVE])  # no shapes stand for these
+    shown = torch.tensor([float(FACE_UNITS[k] not in UNKNOWN) for k in ACTIVE])
+    surely = torch.tensor([BLINK if FACE_UNITS[k] == "AU45" else 1.0 for k in ACTIVE])
     noise = torch.full((x.shape[1],), NOISE)
     noise[-2 * len(ACTIVE) :] = DOUBT
     how = torch.optim.AdamW(net.parameters(), RATE, weight_decay=DECAY)
-    slow = torch.optim.lr_scheduler.OneCycleLR(how, RATE, o.steps)
-    for _ in bar(range(o.steps), description="lessons"):
+    slow = torch.optim.lr_scheduler.OneCycleLR(how, RATE, steps)
+    for _ in bar(range(steps), description="lessons"):
         i, j, m = torch.randint(len(x), (BATCH,)), torch.randint(len(e), (BATCH,)), torch.randint(len(mine), (PAIRS,))
         given = torch.cat([x[i], e[j]])
         answers = net(torch.cat([given + noise * torch.randn_like(given), theirs[m], mine[m]]))
         a, b, c, d = answers.split([BATCH, BATCH, PAIRS, PAIRS])
         loss = (((a - y[i]) ** 2 + SPARSE * (y[i] == 0) * a.abs()) * shown @ matters).mean() / len(ACTIVE)
         loss = loss + DRAWN * (((b - z[j]) ** 2 + SPARSE * (z[j] == 0) * b.abs()) @ matters_drawn).mean() / len(ACTIVE)
-        loss = loss + ALIKE_WEIGHT * ((c - d) ** 2).mean() + REAL_WEIGHT * ((c - said[m]) ** 2 * shown).mean()
+        loss = loss + ALIKE_WEIGHT * ((c - d) ** 2).mean()
+        loss = loss + REAL_WEIGHT * ((c - said[m]) ** 2 * shown * surely).mean()
         how.zero_grad()
         loss.backward()
         how.step()
         slow.step()
-    written(net, o.out)
+    return net.eval()
 
 
-def written(net: Any, path: Path) -> None:
+def answers(net: Any, some: Taught) -> tuple[Array, Array, Array]:
+    """What the network says of pictures as the reader asks it (N, A), what was guessed (N, 2 A), and the truth."""
+    import torch
+
+    found, before = [], []
+    with torch.no_grad():
+        for a, b in zip(some.seen[::2], some.seen[1::2]):
+            said = (net(torch.tensor(a)) + net(torch.tensor(b))).numpy() / 2
+            found.append(said - said[:1])
+            before.append(a[:, -2 * len(ACTIVE) :])
+    return np.concatenate(found), np.concatenate(before), np.concatenate(some.units[::2])
+
+
+def shares(net: Any, exam: Taught, held: Taught) -> Array:
+    """How much (3, A) counts of what the network says and of both guesses, by least squares on people who taught none;
+    this undoes, too, that answers come out too small."""
+    seen = [answers(net, some) for some in (exam, held)]
+    out = np.zeros((3, len(ACTIVE)))
+    weights = (1.0, HELD)
+    for k, unit in enumerate(ACTIVE):
+        parts = seen[1:] if FACE_UNITS[unit] in (*UNKNOWN, "AU23") else seen  # the exam hardly shows an AU23
+        w = weights[-len(parts) :]
+        a = np.concatenate(
+            [v * np.stack([f[:, k], *(g[:, k] for g in np.split(b, 2, 1))], 1) for v, (f, b, _) in zip(w, parts)]
+        )
+        y = np.concatenate([v * t[:, k] for v, (*_, t) in zip(w, parts)])
+        out[:, k] = np.linalg.solve(a.T @ a + 5e-4 * len(a) * np.eye(3), a.T @ y)
+    print("   ".join(f"{FACE_UNITS[u]} {a:.2f} {b:.2f} {c:.2f}" for u, (a, b, c) in zip(ACTIVE, out.T)))
+    for name, (f, b, t) in zip(("exam", "held back"), seen):
+        said = np.clip(mixed(f, b, out), 0, 1)
+        r = [np.corrcoef(said[:, k], t[:, k])[0, 1] if t[:, k].any() else np.nan for k in range(len(ACTIVE))]
+        print(f"{name}: mean r {np.nanmean(r):.3f}")
+    return out
+
+
+def train(o: argparse.Namespace) -> None:
+    """Teach the head, and write it beside the readers of landmarks."""
+    import torch
+
+    torch.set_num_threads(o.threads)
+    exact, exam, drawn, played = people(o.people), people(o.exam), portraits(o.folder), performances(o.folder)
+    held = [k for k in range(len(drawn.seen)) if k // 2 % 6 == 2]
+    some, rest = (
+        Taught([drawn.seen[k] for k in ks], [drawn.units[k] for k in ks])
+        for ks in (held, [k for k in range(len(drawn.seen)) if k not in held])
+    )
+    share = shares(lesson(exact, rest, played, o.steps), exam, some)
+    written(lesson(exact, drawn, played, o.steps), share, o.out)
+
+
+def written(net: Any, share: Array, path: Path) -> None:
     """Put the head into the file of readers, as `seen_*`, whole or not at all."""
     with np.load(path, allow_pickle=False) as data:
         out = {k: v for k, v in data.items() if not k.startswith("seen_")}
     layers = [p for k in (1, 4, 7) for p in (net[k].weight.detach().numpy().T, net[k].bias.detach().numpy())]
-    for k, layer in enumerate(layers):
+    for k, layer in enumerate([*layers, share]):
         out[f"seen_{k}"] = layer.astype(np.float16)
     with atomic_path(path) as temporary, temporary.open("wb") as file:
         np.savez_compressed(file, **out)
@@ -332,6 +414,7 @@ def main() -> None:
     d.set_defaults(run=draw)
     t = steps.add_parser("train")
     t.add_argument("people", type=Path)
+    t.add_argument("exam", type=Path)
     t.add_argument("folder", type=Path)
     t.add_argument("--steps", type=int, default=STEPS)
     t.add_argument("--threads", type=int, default=1)

@@ -18,6 +18,12 @@ from infinex.face.shape_reader import RGB, PictureReader, seen_in
 Array = NDArray[np.float64]
 
 
+def mixed(found: Array, before: Array, share: Array) -> Array:
+    """Units (T, A) of those found (T, A) and both that were `guessed` before (T, 2 A), by shares (3, A)."""
+    skin, landmarks = np.split(before, 2, 1)
+    return np.asarray(found * share[0] + skin * share[1] + landmarks * share[2])
+
+
 class UnitReader(PictureReader):
     """Reads units off pictures of one person, of whom a picture at rest is known; streams."""
 
@@ -42,9 +48,9 @@ class UnitReader(PictureReader):
     def said(self, offsets: Array, inputs: list[NDArray], skin: Array) -> Array:
         """See `PictureReader`."""
         before = guessed(offsets, skin, self.rest)
-        layers = reader("seen")[1]
+        *layers, share = reader("seen")[1]
         sides = [network(layers, np.concatenate([s, before], 1)) for s in seen_in(inputs)]
-        return np.asarray((sides[0] + sides[1]) / 2)
+        return mixed((sides[0] + sides[1]) / 2, before, share)
 
     def units(self) -> Array:
         """Intensities (T, U) in 0..1 of `FACE_UNITS` in the pictures added since the last call."""
