@@ -29,10 +29,10 @@ from exact_face import HEAD, Model, Person, alone, mixture
 from infinex.face import topology as top
 from infinex.face.blendshapes import AT, EYES, NAMES, from_units, look
 from infinex.face.pose import fit_pose
-from infinex.face.reading import UnitReader
 from infinex.face.shape import gaze_of
 from infinex.face.shape_reader import ShapeReader
 from infinex.face.tracker import FaceFinder
+from infinex.face.unit_reader import UnitReader
 from infinex.face.units import FACE_UNITS
 
 Array = NDArray[np.float64]

@@ -30,8 +30,8 @@ sys.path.insert(0, str(Path(__file__).parents[1] / "tools"))
 from exact_face import HEAD, Model, Person, mixture
 
 from infinex.face.blendshapes import NAMES, to_units
-from infinex.face.reading import UnitReader
 from infinex.face.tracker import FaceFinder
+from infinex.face.unit_reader import UnitReader
 from infinex.face.units import FACE_UNITS, OPENFACE
 
 Array = NDArray[np.float64]
@@ -148,11 +148,12 @@ def main() -> None:
         truth.append(wanted[1:])
         print(f"person {k + 1} of {o.people}", file=sys.stderr, flush=True)
     units = to_units(np.concatenate(truth))
-    asked = {two(u): MOST * units[u] for u in OPENFACE if u in units}
+    asked = {two(u): MOST * units[u] for u in OPENFACE if u in units and units[u].any()}
     found, seconds = ours(people)
     report: dict[str, Any] = {"infinex": scored(asked, found, THERE, seconds)}
     theirs = of_pyfeat(people)
     report["py-feat"] = theirs if isinstance(theirs, str) else scored(asked, theirs[0], PROBABLE, theirs[1])
+    print(f"mean r {report['infinex']['au_r_mean']:.2f} of {len(asked)} units; others are in none of the pictures")
     print("unit   r     F1    ICC" + ("" if isinstance(theirs, str) else "   py-feat: r F1 ICC"))
     for unit in asked:
         cells = [

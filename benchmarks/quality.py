@@ -7,7 +7,8 @@ Self-reenactment: the source is a clip's first frame, the driver the clip, motio
 or shading of the driver enters (`--mouth own --wrinkles none`). Landmarks of result and truth are
 tracked alike. Beside the engine stands `static`, the source repeated. With a manifest (columns path, identity) the
 mean is also taken over the people whom neither the refiner's training nor the mouth's fit has seen.
-Cross-reenactment drives every portrait by a few clips. REPORT_DIR gets report.json and contact sheets.
+Cross-reenactment drives every portrait by a few clips; units are read in the pictures of performer and result, and, as
+`landmarks`, in their landmarks alone. REPORT_DIR gets report.json and contact sheets.
 """
 
 from __future__ import annotations
@@ -28,9 +29,11 @@ from infinex.engine import Source
 from infinex.errors import InputError
 from infinex.evaluation.metrics import Flicker, l1, landmark_distance, psnr, ssim
 from infinex.evaluation.watched import Watched
+from infinex.face import topology as top
 from infinex.face.identity import cosine, identity
 from infinex.face.reading import read_units
 from infinex.face.tracker import FaceFinder, FaceTracker
+from infinex.face.unit_reader import UnitReader
 from infinex.face.units import FACE_UNITS
 from infinex.media.image import read_image
 from infinex.media.video import VideoReader
@@ -112,6 +115,14 @@ def twice_areas(points: NDArray[np.floating], tris: NDArray[np.integer]) -> NDAr
     return (b - a)[:, 0] * (c - a)[:, 1] - (b - a)[:, 1] * (c - a)[:, 0]
 
 
+def agreement(want: NDArray[np.float64], have: NDArray[np.float64]) -> dict[str, float]:
+    """Correlations of units read of a performer and of a result, (T, U) each, by name, over those that move."""
+    return {
+        FACE_UNITS[k]: float(np.corrcoef(want[:, k], have[:, k])[0, 1]) if have[:, k].any() else 0.0
+        for k in np.flatnonzero(want.std(0) > LIVELY)
+    }
+
+
 def cross(
     portraits: list[Path], clips: list[Path], finder: FaceFinder, out: Path | None, frames: int | None
 ) -> list[Row]:
@@ -135,6 +146,8 @@ def cross(
             stage.begin(driver.rest, driver.rest_image, driver.rest_points)
             watched, kept, folded = Watched(image, driver.fps), [], 0
             asked = []
+            theirs = UnitReader(driver.rest_image, driver.rest_points, driver.rest.face)
+            mine = UnitReader(image, faces[0].landmarks)
             total = min(driver.frames or 100, frames or 10**9)
             show = set(np.linspace(0, total - 1, 6).astype(int).tolist())
             line = [crop(image, faces[0].box, 256)]
@@ -154,22 +167,23 @@ def cross(
                     line.append(crop(canvas, faces[0].box, 256))
                 found = watched.add(canvas) if watched.found else None
                 asked.append(drive.move.offsets)
+                theirs.add(drive.image, drive.points, drive.move.offsets)
+                mine.add(*((None, None, np.zeros((top.POINTS, 3))) if found is None else (canvas, found)))
                 if found is not None and i % EVERY == 0:
                     kept.append(cosine(identity(canvas, found), me))
             driver.close()
+            done = watched.doings().units if kept else None
             watched.close()
             sheet.append(np.hstack(line))
-            if not kept:
+            if done is None:
                 print(f"{path.name}: no face in the result")
                 continue
-            want, have = read_units(np.stack(asked)), watched.doings().units
-            r = {
-                FACE_UNITS[k]: float(np.corrcoef(want[:, k], have[:, k])[0, 1]) if have[:, k].any() else 0.0
-                for k in np.flatnonzero(want.std(0) > LIVELY)
-            }
+            r = agreement(theirs.units(), mine.units())
+            alone = agreement(read_units(np.stack(asked)), done)
             rows.append({"portrait": path.stem, "clip": clip.stem, "csim": float(np.mean(kept)),
                          "units": float(np.mean(list(r.values()))) if r else float("nan"), "each": r,
-                         "folded": folded, "frames": len(want)})  # fmt: skip
+                         "landmarks": float(np.mean(list(alone.values()))) if alone else float("nan"),
+                         "folded": folded, "frames": len(asked)})  # fmt: skip
         if out is not None:
             cv2.imwrite(str(out / f"cross_{path.stem}.png"), np.vstack(sheet)[..., ::-1])
     return rows
@@ -236,7 +250,7 @@ def main() -> None:
             for name, r in row["each"].items():
                 each.setdefault(name, []).append(r)
         print("  ".join(f"{name} {np.mean(each[name]):.2f}" for name in FACE_UNITS if name in each))
-        for k in ("csim", "units"):
+        for k in ("csim", "units", "landmarks"):
             print(f"mean {k} {np.nanmean([r[k] for r in report['cross']]):.3f}")
     finder.close()
     if a.out:

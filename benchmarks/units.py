@@ -28,8 +28,9 @@ from infinex.editing import Editor
 from infinex.errors import InfinexError
 from infinex.face import topology as top
 from infinex.face.pose import fit_pose
-from infinex.face.reading import UnitReader, together
+from infinex.face.reading import together
 from infinex.face.tracker import FaceFinder
+from infinex.face.unit_reader import UnitReader
 from infinex.face.units import FACE_UNITS, OPENFACE, UNITS
 from infinex.pipeline import load_source
 

@@ -29,9 +29,9 @@ from infinex.editing import Editor
 from infinex.engine import Drive
 from infinex.errors import InfinexError
 from infinex.face import topology as top
-from infinex.face.pose import fit_pose
-from infinex.face.reading import DRAWN, _reader, network, proportions, together
-from infinex.face.skin import Skin, face_view
+from infinex.face.pose import Pose, fit_pose
+from infinex.face.reading import DRAWN, network, proportions, reader, together
+from infinex.face.shape_reader import Flattened
 from infinex.face.tracker import FaceFinder
 from infinex.face.units import ALIKE, FACE_UNITS, nonnegative
 from infinex.media.files import atomic_path
@@ -79,6 +79,12 @@ def emotions(count: int, rng: np.random.Generator) -> list[dict[str, float]]:
     return out
 
 
+def skin_of(flat: Flattened, image: NDArray[np.uint8], pose: Pose) -> Array:
+    """How the skin moved at landmarks (468, 2) of a face laid flat, in a picture (H, W, 3) of it at `pose`."""
+    flat.pieces(image, pose)
+    return flat.skin()
+
+
 def responses(path: Path, wanted: list[dict[str, float]], finder: FaceFinder) -> dict[str, NDArray]:
     """Intensities x (N, U), displacements seen y (N, 468, 2), those of the skin (N, 468, 2), and the face's own shape
     (468, 2)."""
@@ -92,7 +98,7 @@ def responses(path: Path, wanted: list[dict[str, float]], finder: FaceFinder) ->
     if np.abs(pose.angles).max() > 25:
         raise InfinexError(f"{path.name}: turned too far")
     rest = pose.to_head(still)
-    skin = Skin(face_view(plain, fit_pose(rest, still)), rest)
+    flat = Flattened(plain, still, rest)
     x, y, z = [], [], []
     for units in wanted:
         picture = editor(units)
@@ -102,7 +108,7 @@ def responses(path: Path, wanted: list[dict[str, float]], finder: FaceFinder) ->
         x.append([units.get(u, 0.0) for u in FACE_UNITS])
         pose = fit_pose(rest, seen)
         y.append((pose.to_head(seen) - rest)[: top.SURFACE, :2].astype(np.float32))
-        z.append(skin.moved(face_view(picture, pose)).astype(np.float32))
+        z.append(skin_of(flat, picture, pose).astype(np.float32))
     return {"x": np.array(x), "y": np.stack(y), "skin": np.stack(z), "shape": rest[: top.SURFACE, :2]}
 
 
@@ -118,7 +124,7 @@ def performances(
     if still is None:
         raise InfinexError(f"{path.name}: not found again")
     rest = fit_pose(top.mean_face(), still).to_head(still)
-    skin = Skin(face_view(stage.canvas, fit_pose(rest, still)), rest)
+    flat = Flattened(stage.canvas, still, rest)
     wanted, seen, moved, places = [], [], [], []
     for name, motion in motions.items():
         stage.begin(motion.rest, None, None)
@@ -131,7 +137,7 @@ def performances(
             pose = fit_pose(rest, found)
             wanted.append(move.offsets[: top.SURFACE, :2].astype(np.float32))
             seen.append((pose.to_head(found) - rest)[: top.SURFACE, :2].astype(np.float32))
-            moved.append(skin.moved(face_view(canvas, pose)).astype(np.float32))
+            moved.append(skin_of(flat, canvas, pose).astype(np.float32))
             places.append((name, int(i)))
     clips, frames = zip(*places)
     return {"wanted": np.stack(wanted), "seen": np.stack(seen), "skin": np.stack(moved), "clips": np.array(clips),
@@ -144,12 +150,12 @@ def performer(path: Path, keep: Path) -> None:
     if not file.exists():
         driver = VideoDriver(path, flow=False).settle()
         face = driver.rest.face
-        skin = Skin(face_view(driver.rest_image, fit_pose(face, driver.rest_points)), face)
+        flat = Flattened(driver.rest_image, driver.rest_points, face)
         moves, moved = [], [np.zeros((top.SURFACE, 2))]
         for drive in driver:
             moves.append(replace(drive.move, offsets=drive.move.offsets.astype(np.float32)))
             lost = drive.image is None or drive.points is None
-            moved.append(moved[-1] if lost else skin.moved(face_view(drive.image, fit_pose(face, drive.points))))
+            moved.append(moved[-1] if lost else skin_of(flat, drive.image, fit_pose(face, drive.points)))
         driver.close()
         np.savez_compressed(keep / f"{path.stem}.skin.npz", skin=np.stack(moved[1:]).astype(np.float32))
         Motion.collect(moves, driver.rest, driver.fps).save(file)
@@ -389,7 +395,7 @@ def tuned(data: Measured, stay: Measured, kind: str, epochs: int = TUNE_EPOCHS) 
 
     Of performances, of which nothing new was drawn, it is to go on finding what it finds; `stay` has them."""
     torch.manual_seed(0)
-    _, layers = _reader(kind)
+    _, layers = reader(kind)
     weights = [torch.tensor(w, dtype=torch.float32, requires_grad=True) for w in layers]
     drawn = torch.tensor([DRAWN.get(FACE_UNITS[k], 1.0) for k in ACTIVE], dtype=torch.float32)
     asked = torch.tensor(data.units[:, ACTIVE], dtype=torch.float32) * drawn
@@ -434,7 +440,7 @@ def tune(keep: Path, target: Path) -> None:
         out = dict(data)
     for kind in ("clip", "skin"):
         x = np.concatenate([test.seen, *([test.seen_skin, test.proportions()[0]] if kind == "skin" else [])], 1)
-        before, after = (network(w, x) for w in (_reader(kind)[1], tuned(rest, rest, kind)))
+        before, after = (network(w, x) for w in (reader(kind)[1], tuned(rest, rest, kind)))
         r = np.array(
             [[np.corrcoef(test.units[:, k], f)[0, 1] for k, f in zip(ACTIVE, found.T)] for found in (before, after)]
         )

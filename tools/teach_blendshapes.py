@@ -243,8 +243,9 @@ def network(seen: Shown) -> Any:
             looks = [getattr(self, kind) for kind, _ in SEEN.values()]
             return torch.cat([p @ look for p, look in zip([*parts, person - self.middle], looks)], 1)
 
-        def forward(self, *inputs: torch.Tensor) -> torch.Tensor:
-            return self.head(self.features(list(inputs)))
+        def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+            seen = self.features(list(inputs))
+            return self.head(seen), seen
 
     return Net()
 
@@ -349,8 +350,8 @@ def written(net: Any, inputs: list[NDArray], path: Path) -> None:
 
     torch.onnx.export(
         net.eval(), tuple(torch.tensor(np.ascontiguousarray(i)) for i in inputs), str(path), input_names=list(INPUTS),
-        output_names=["weights"], dynamic_axes={k: {0: "n"} for k in (*INPUTS, "weights")}, opset_version=17,
-        dynamo=False,
+        output_names=["weights", "seen"], dynamic_axes={k: {0: "n"} for k in (*INPUTS, "weights", "seen")},
+        opset_version=17, dynamo=False,
     )  # fmt: skip
     model = onnx.load(path)
     casts = []

@@ -12,8 +12,8 @@ import numpy as np
 from infinex.drivers.units import EMOTIONS, LEVELS
 from infinex.editing import Editor
 from infinex.errors import InfinexError, InputError
-from infinex.face.reading import UnitReader
 from infinex.face.tracker import shared_finder
+from infinex.face.unit_reader import UnitReader
 from infinex.face.units import ALIKE, FACE_UNITS
 from infinex.jobs.source import load_source
 from infinex.media.files import atomic_path

@@ -17,12 +17,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
-from infinex.face.pose import fit_pose
-from infinex.face.skin import Skin, face_view
 from infinex.face.units import FACE_UNITS, SIDED, tamed, units_offsets
 
 Array = NDArray[np.float64]
-RGB = NDArray[np.uint8]
 FAINT = 0.02  # below it, tracking noise
 MOST = 1.0
 DRAWN = {"AU1": 0.75, "AU2": 0.75}  # how far these go today, of what they did when the network was taught
@@ -33,7 +30,7 @@ PROPORTIONS = 10  # of a face at rest, that tell how units will look on it
 
 
 @cache
-def _reader(kind: str) -> tuple[list[int], list[Array]]:
+def reader(kind: str) -> tuple[list[int], list[Array]]:
     """Which of `FACE_UNITS` are read, and the layers that read them."""
     path = resources.files("infinex.face").joinpath("data/unit_reader.npz")
     with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
@@ -54,24 +51,38 @@ def network(layers: Sequence[Array], x: Array) -> Array:
     return x
 
 
-def read_units(offsets: Array, still: bool = False, skin: Array | None = None, rest: Array | None = None) -> Array:
+def read_units(offsets: Array, still: bool = False) -> Array:
     """Intensities (T, U) in 0..1 of `FACE_UNITS` in displacements (T, 478, 3) of a tracked face in IOD.
 
-    Displacements are taken from the person's own rest, or with `still` from the mean face. `skin` (T, 468, 2) is how
-    the skin was seen to move from that rest (`infinex.face.skin`), and `rest` (478, 3) is then wanted too. A blink, a
-    wink and eyes that stay closed differ in duration only; all are read as AU45."""
-    columns, layers = _reader("still" if still else "clip" if skin is None else "skin")
-    x = np.asarray(offsets, np.float64)[:, : top.SURFACE, :2].reshape(len(offsets), -1)
-    none = np.zeros_like(x[:1])
-    if skin is not None and rest is not None:
-        own = proportions(rest[None, : top.SURFACE, :2].reshape(1, -1))
-        x = np.concatenate([x, np.asarray(skin, np.float64).reshape(len(x), -1), np.repeat(own, len(x), 0)], 1)
-        none = np.concatenate([none, none, own], 1)
-    found = network(layers, x) - network(layers, none)
-    found = found / np.array([DRAWN.get(FACE_UNITS[k], 1.0) for k in columns])
-    out = np.zeros((len(x), len(FACE_UNITS)))
+    Displacements are taken from the person's own rest, or with `still` from the mean face. A blink, a wink and eyes
+    that stay closed differ in duration only; all are read as AU45."""
+    columns, layers = reader("still" if still else "clip")
+    x = _flat(offsets)
+    found = network(layers, x) - network(layers, np.zeros_like(x[:1]))
+    return _as_asked(settled(found / np.array([DRAWN.get(FACE_UNITS[k], 1.0) for k in columns]), columns))
+
+
+def guessed(offsets: Array, skin: Array, rest: Array) -> Array:
+    """What landmarks and skin alone are taken for, (T, 2 A): of displacements (T, 478, 3) and how the skin was seen to
+    move at landmarks (T, 468, 2) from the face `rest` (478, 3), then of displacements."""
+    x = _flat(offsets)
+    own = proportions(rest[None, : top.SURFACE, :2].reshape(1, -1))
+    both = np.concatenate([x, np.asarray(skin, np.float64).reshape(len(x), -1), np.repeat(own, len(x), 0)], 1)
+    none = np.concatenate([np.zeros((1, both.shape[1] - own.shape[1])), own], 1)
+    layers, alone = reader("skin")[1], reader("clip")[1]
+    of_both = network(layers, both) - network(layers, none)
+    return np.concatenate([of_both, network(alone, x) - network(alone, np.zeros_like(x[:1]))], 1)
+
+
+def settled(found: Array, columns: Sequence[int]) -> Array:
+    """Intensities (T, U) of `FACE_UNITS` of what was found (T, A) of some, without noise."""
+    out = np.zeros((len(found), len(FACE_UNITS)))
     out[:, columns] = np.clip(found - FAINT, 0, MOST)
-    return _as_asked(out)
+    return out
+
+
+def _flat(offsets: Array) -> Array:
+    return np.asarray(offsets, np.float64)[:, : top.SURFACE, :2].reshape(len(offsets), -1)
 
 
 def worn_units(face: Array) -> dict[str, float]:
@@ -87,48 +98,6 @@ def own_expression(face: Array) -> Array:
     """The same as displacements (478, 3) in IOD."""
     amounts = worn_units(face)
     return units_offsets(amounts) if amounts else np.zeros((top.POINTS, 3))
-
-
-class UnitReader:
-    """Reads units off pictures of one person, of whom a picture at rest is known; streams."""
-
-    def __init__(self, image: RGB, points: Array, rest: Array | None = None) -> None:
-        """A picture (H, W, 3) of the person at rest, with landmarks (478, 3) in pixels.
-
-        `rest` (478, 3) is the face that displacements are measured from; by default the one in the picture."""
-        self._rest = fit_pose(top.mean_face(), points).to_head(points) if rest is None else rest
-        self._skin = Skin(face_view(image, fit_pose(self._rest, points)), self._rest)
-        self._last = np.zeros((top.SURFACE, 2))
-        self._waiting: list[tuple[Array, Array]] = []
-        self._read: list[Array] = []
-
-    def add(self, image: RGB | None, points: Array | None, offsets: Array | None = None) -> None:
-        """One more picture; `offsets` (478, 3) are its displacements from rest where they are known better.
-
-        Where the face is lost (None) its skin is taken to be as before. Raises ValueError where it is lost and no
-        offsets are given."""
-        if image is not None and points is not None:
-            pose = fit_pose(self._rest, points)
-            self._last = self._skin.moved(face_view(image, pose))
-            if offsets is None:
-                offsets = pose.to_head(points) - self._rest
-        if offsets is None:
-            raise ValueError("a lost face needs the displacements it is bridged with")
-        self._waiting.append((offsets, self._last))
-        if len(self._waiting) == 64:
-            self._flush()
-
-    def _flush(self) -> None:
-        if self._waiting:
-            offsets, skin = zip(*self._waiting)
-            self._read.append(read_units(np.stack(offsets), skin=np.stack(skin), rest=self._rest))
-            self._waiting = []
-
-    def units(self) -> Array:
-        """Intensities (T, U) in 0..1 of `FACE_UNITS` in the pictures added since the last call."""
-        self._flush()
-        read, self._read = self._read, []
-        return np.concatenate([np.zeros((0, len(FACE_UNITS))), *read])
 
 
 def proportions(faces: Array) -> Array:

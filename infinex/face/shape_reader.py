@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
-from infinex.face.blendshapes import NAMES, mirrored
+from infinex.face.blendshapes import mirrored
 from infinex.face.networks import session
 from infinex.face.pose import Pose, fit_pose
 from infinex.face.reading import proportions
@@ -20,12 +20,14 @@ from infinex.face.reading import proportions
 Array = NDArray[np.float64]
 RGB = NDArray[np.uint8]
 Pieces = tuple[NDArray, ...]
+Look = tuple[Pieces, Array, Array]  # a flat face, how the head is turned, how the skin moved
 NETWORK = "blendshape_reader"
 SIDE, SPAN, MIDDLE = 224, 2.0, (0.0, -0.12)  # of a face laid flat: pixels and IOD to a side, its middle
 GRID = 29  # places to a side at which depth is known
 EYE, MOUTH, FACE = (64, 64), (96, 64), (96, 112)  # pixels of the pieces, width and height; the face at half the size
 LEVEL = 40.0  # of a picture's differences
 BRIGHT = slice(60, 190), slice(60, 164)  # where a flat face is surely face
+SOFT = 1.5  # pixels: smoothing of the flow at landmarks
 CELL = 4  # pixels of a piece in one of its flow
 INPUTS = ("right", "left", "mouth", "face", "right_flow", "left_flow", "mouth_flow", "face_flow", "numbers")
 FAINT = 0.1  # below it, noise and what others leak
@@ -56,6 +58,8 @@ class Flattened:
         ]  # fmt: skip
         self._flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST)
         self._rest = _freed(self.seen(image, fit_pose(rest, points)))
+        self._places = (((p[None, :, :2] - MIDDLE) / SPAN + 0.5) * SIDE - 0.5).astype(np.float32)
+        self._moved = np.zeros((SIDE, SIDE, 2), np.float32)
 
     def seen(self, image: RGB, pose: Pose) -> RGB:
         """The face of a picture (H, W, 3) in which the head is at `pose`: (SIDE, SIDE, 3)."""
@@ -78,7 +82,7 @@ class Flattened:
         (2, H / 4, W / 4) pixels right and down."""
         rest, rest_red, rest_bright = self._rest
         even, red, bright = _freed(self.seen(image, pose))
-        flow = self._flow.calc(rest, even, None)  # type: ignore[call-overload]
+        flow = self._moved = self._flow.calc(rest, even, None)  # type: ignore[call-overload]
         right, left, mouth = ((slice(y, y + h), slice(x, x + w)) for x, y, w, h in self._corners)
         light = (even.astype(np.float32) - rest) / LEVEL
         redness = (red * (rest_bright / bright) - rest_red) / LEVEL
@@ -89,6 +93,12 @@ class Flattened:
         return (light[right], light[left][:, ::-1], np.stack([light[mouth], redness[mouth]]), small[:, edge:-edge],
                 moved[0], moved[1][..., ::-1] * np.array([-1, 1], np.float32)[:, None, None], moved[2],
                 _coarse(flow[:, 2 * edge : -2 * edge], 2 * CELL))  # fmt: skip
+
+    def skin(self) -> Array:
+        """How the skin at every landmark moved in the picture last given to `pieces`: (468, 2) IOD right and down."""
+        soft = cv2.GaussianBlur(self._moved, (0, 0), SOFT)
+        seen = cv2.remap(soft, self._places, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)  # type: ignore[call-overload]
+        return np.asarray(seen[0] * (SPAN / SIDE), np.float64)
 
 
 def _freed(flat: RGB) -> tuple[NDArray[np.uint8], NDArray[np.float32], float]:
@@ -148,12 +158,16 @@ def swapped(inputs: list[NDArray]) -> list[NDArray]:
 
 def read(inputs: list[NDArray]) -> Array:
     """What the network says (T, 52) of `INPUTS`, of a face and its mirror image alike."""
-    network = session(NETWORK)
+    return np.asarray((_run(inputs, "weights") + mirrored(_run(swapped(inputs), "weights"))) / 2)
 
-    def seen(given: list[NDArray]) -> Array:
-        return np.asarray(network.run(None, dict(zip(INPUTS, map(np.ascontiguousarray, given))))[0])
 
-    return np.asarray((seen(inputs) + mirrored(seen(swapped(inputs)))) / 2)
+def seen_in(inputs: list[NDArray]) -> tuple[Array, Array]:
+    """What the network sees in `INPUTS` before it says what it means, of a face and of its mirror: (T, F) each."""
+    return _run(inputs, "seen"), _run(swapped(inputs), "seen")
+
+
+def _run(inputs: list[NDArray], output: str) -> Array:
+    return np.asarray(session(NETWORK).run([output], dict(zip(INPUTS, map(np.ascontiguousarray, inputs))))[0])
 
 
 def settled(found: Array) -> Array:
@@ -161,40 +175,60 @@ def settled(found: Array) -> Array:
     return np.asarray(np.clip((found - FAINT) / (1 - FAINT), 0, 1))
 
 
-class ShapeReader:
-    """Reads shapes off pictures of one person, of whom a picture at rest is known; streams."""
+class PictureReader:
+    """Reads pictures of one person, of whom a picture at rest is known; streams. What is read, `said` says."""
 
     def __init__(self, image: RGB, points: Array, rest: Array) -> None:
         """A picture (H, W, 3) of the person at rest, with landmarks (478, 3) in pixels, and the face (478, 3) at
         rest."""
-        self._rest, self._face = rest, Flattened(image, points, rest)
-        pose = fit_pose(rest, points)
-        self._last = self._face.pieces(image, pose), pose.angles
-        self._waiting: list[tuple[Array, Pieces, Array]] = []
+        self.rest, self._face = rest, Flattened(image, points, rest)
+        self._last = self._look(image, fit_pose(rest, points))
+        self._waiting: list[tuple[Array, Look]] = []
         self._read: list[Array] = []
-        self._zero = self._said([(np.zeros_like(rest), *self._last)])  # whoever is at rest shows nothing
+        self._zero = self._said([(np.zeros_like(rest), self._last)])  # whoever is at rest shows nothing
 
     def add(self, image: RGB | None, points: Array | None, offsets: Array) -> None:
         """One more picture; `offsets` (478, 3) are its displacements from rest. A lost face (None) is as it was."""
         if image is not None and points is not None:
-            pose = fit_pose(self._rest, points)
-            self._last = self._face.pieces(image, pose), pose.angles
-        self._waiting.append((offsets, *self._last))
+            self._last = self._look(image, fit_pose(self.rest, points))
+        self._waiting.append((offsets, self._last))
         if len(self._waiting) == BLOCK:
             self._flush()
 
-    def _said(self, seen: list[tuple[Array, Pieces, Array]]) -> Array:
-        offsets, pieces, angles = zip(*seen)
-        x = numbers(np.stack(offsets), self._rest, np.stack(angles)).astype(np.float32)
-        return read([*(np.stack(p).reshape(len(seen), -1, *p[0].shape[-2:]) for p in zip(*pieces)), x])
+    def said(self, offsets: Array, inputs: list[NDArray], skin: Array) -> Array:
+        """What is read (T, N), of displacements (T, 478, 3), `INPUTS` and how skin moved at landmarks (T, 468, 2)."""
+        raise NotImplementedError
+
+    def _look(self, image: RGB, pose: Pose) -> Look:
+        return self._face.pieces(image, pose), pose.angles, self._face.skin()
+
+    def _said(self, seen: list[tuple[Array, Look]]) -> Array:
+        offsets, looks = zip(*seen)
+        pieces, angles, skin = zip(*looks)
+        moved = np.stack(offsets)
+        x = numbers(moved, self.rest, np.stack(angles)).astype(np.float32)
+        inputs = [*(np.stack(p).reshape(len(seen), -1, *p[0].shape[-2:]) for p in zip(*pieces)), x]
+        return self.said(moved, inputs, np.stack(skin))
 
     def _flush(self) -> None:
         if self._waiting:
-            self._read.append(settled(self._said(self._waiting) - self._zero))
+            self._read.append(self._said(self._waiting) - self._zero)
             self._waiting = []
+
+    def taken(self) -> Array:
+        """What was read (T, N) since the last call, less what is read of the person at rest."""
+        self._flush()
+        read, self._read = self._read, []
+        return np.concatenate([np.zeros((0, self._zero.shape[1])), *read])
+
+
+class ShapeReader(PictureReader):
+    """Reads Apple's shapes."""
+
+    def said(self, offsets: Array, inputs: list[NDArray], skin: Array) -> Array:
+        """See `PictureReader`."""
+        return read(inputs)
 
     def shapes(self) -> Array:
         """Weights (T, 52) of the pictures added since the last call."""
-        self._flush()
-        read, self._read = self._read, []
-        return np.concatenate([np.zeros((0, len(NAMES))), *read])
+        return settled(self.taken())

@@ -16,7 +16,7 @@ from infinex.drivers.motion import still_move
 from infinex.drivers.units import told_apart, with_units
 from infinex.drivers.video import VideoDriver
 from infinex.errors import InputError, option
-from infinex.face.reading import UnitReader
+from infinex.face.unit_reader import UnitReader
 from infinex.jobs.file import Progress
 from infinex.jobs.open import largest
 from infinex.media.image import is_image

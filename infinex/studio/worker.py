@@ -25,7 +25,7 @@ from infinex.drivers.text import label_of as words_of
 from infinex.drivers.text import open_text
 from infinex.drivers.units import parse_timeline, timeline_motion, with_units
 from infinex.errors import InfinexError
-from infinex.face.reading import UnitReader
+from infinex.face.unit_reader import UnitReader
 from infinex.jobs.animate import animate
 from infinex.jobs.layers import Cast, open_layers
 from infinex.jobs.open import OF_CLIPS, Driving, is_clip, open_driver, open_voice

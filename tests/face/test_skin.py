@@ -6,47 +6,32 @@ import pytest
 
 from infinex.editing import Editor
 from infinex.face import topology as top
-from infinex.face.pose import Pose, to_matrix
-from infinex.face.reading import UnitReader
-from infinex.face.skin import CENTRE, SIZE, SPAN, Skin, face_view
+from infinex.face.pose import Pose
+from infinex.face.shape_reader import MIDDLE, SIDE, SPAN, Flattened
 from infinex.face.tracker import FaceFinder
+from infinex.face.unit_reader import UnitReader
 from infinex.face.units import FACE_UNITS
 from infinex.pipeline import load_source
 from infinex.studio.examples import EXAMPLES
 
-UNIT = SIZE / SPAN  # pixels of a view in one IOD
-
-
-def freckled(seed: int = 0) -> np.ndarray:
-    """A view (SIZE, SIZE) with texture everywhere."""
-    grain = np.random.default_rng(seed).normal(0, 1, (SIZE, SIZE)).astype(np.float32)
-    return np.clip(120 + 150 * cv2.GaussianBlur(grain, (0, 0), 2.5), 0, 255).astype(np.uint8)
-
-
-def test_a_view_undoes_where_the_head_is() -> None:
-    rng = np.random.default_rng(3)
-    grain = cv2.GaussianBlur(rng.normal(0, 1, (700, 700)).astype(np.float32), (0, 0), 8)
-    image = np.repeat(np.clip(120 + 900 * grain, 0, 255).astype(np.uint8)[:, :, None], 3, 2)
-    here = Pose(UNIT * 1.3, np.eye(3), np.array([350.0, 340.0, 0.0]))
-    tilted = Pose(UNIT * 1.3, to_matrix(np.array([0, 0, 0.4])), np.array([350.0, 340.0, 0.0]))
-    back = cv2.getRotationMatrix2D((350, 340), -np.degrees(0.4), 1)
-    turned = cv2.warpAffine(image, back, (700, 700))
-    apart = face_view(image, here).astype(float) - face_view(turned, tilted)
-    assert np.abs(apart)[20:-20, 20:-20].mean() < 3 < np.abs(face_view(image, here).astype(float) - 128).mean()
-
 
 def test_movement_is_measured_in_inter_ocular_distances_and_light_is_none() -> None:
-    rest = freckled()
-    skin = Skin(rest, top.mean_face())
-    assert np.abs(skin.moved(rest)).max() < 1e-3
+    grain = np.random.default_rng(0).normal(0, 1, (SIDE, SIDE)).astype(np.float32)
+    grey = np.clip(120 + 150 * cv2.GaussianBlur(grain, (0, 0), 2.5), 0, 255).astype(np.uint8)
+    rest, unit = np.repeat(grey[:, :, None], 3, 2), SIDE / SPAN
+    here = Pose(unit, np.eye(3), np.array([SIDE / 2, SIDE / 2, 0.0]) - unit * np.array([*MIDDLE, 0.0]))
+    flat = Flattened(rest, here.to_image(top.mean_face()), top.mean_face())
     shift = np.array([2.0, -3.0])
-    moved = cv2.warpAffine(
-        rest, np.array([[1, 0, shift[0]], [0, 1, shift[1]]]), (SIZE, SIZE), borderMode=cv2.BORDER_REFLECT
-    )
-    inside = (np.abs(top.mean_face()[: top.SURFACE, :2] - CENTRE) < 0.4 * SPAN).all(1)
-    assert np.allclose(np.median(skin.moved(moved)[inside], 0), shift / UNIT, atol=0.3 / UNIT)
-    darker = np.clip(rest * 0.7 + np.linspace(0, 60, SIZE)[None], 0, 255).astype(np.uint8)
-    assert np.median(np.abs(skin.moved(darker))) < 0.3 / UNIT
+    moved = cv2.warpAffine(rest, np.array([[1, 0, shift[0]], [0, 1, shift[1]]]), (SIDE, SIDE))
+    darker = np.clip(rest * 0.7 + np.linspace(0, 60, SIDE)[None, :, None], 0, 255).astype(np.uint8)
+    inside = (np.abs(top.mean_face()[: top.SURFACE, :2] - MIDDLE) < 0.3 * SPAN).all(1)
+    seen = []
+    for picture in (rest, moved, darker):
+        flat.pieces(picture, here)
+        seen.append(flat.skin()[inside])
+    assert np.abs(seen[0]).max() < 1e-3
+    assert np.allclose(np.median(seen[1], 0), shift / unit, atol=0.3 / unit)
+    assert np.median(np.abs(seen[2])) < 0.3 / unit
 
 
 def test_what_landmarks_hardly_show_is_read_off_the_skin() -> None:

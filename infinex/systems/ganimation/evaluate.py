@@ -22,8 +22,8 @@ from infinex.engine import Drive, Source
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.evaluation.inception import Inception, frechet_distance, inception_score
 from infinex.face.identity import identity
-from infinex.face.reading import UnitReader
 from infinex.face.tracker import FaceFinder
+from infinex.face.unit_reader import UnitReader
 from infinex.face.units import FACE_UNITS, basis
 from infinex.media.files import atomic_path
 from infinex.media.image import is_image, read_image

@@ -20,7 +20,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.errors import FaceNotFoundError, InputError
-from infinex.face.reading import UnitReader, read_units
+from infinex.face.reading import read_units
+from infinex.face.unit_reader import UnitReader
 from infinex.face.units import FACE_UNITS, basis
 from infinex.media.files import atomic_path
 from infinex.training.data import read_clips
