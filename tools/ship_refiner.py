@@ -3,6 +3,7 @@
     python tools/ship_refiner.py PART WEIGHTS.safetensors      # PART: mouth, eye or head
 
 WEIGHTS is what `infinex train refiner-PART` leaves as RUN/weights.safetensors. Needs the extras train and onnx.
+What this leaves has 32 bits; tools/quantise_refiner.py makes eight of them.
 """
 
 from __future__ import annotations

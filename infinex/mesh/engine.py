@@ -30,7 +30,18 @@ from infinex.mesh.layers import Layers, person_matte
 from infinex.mesh.lids import Lids
 from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
 from infinex.mesh.painter import Painter
-from infinex.mesh.refiner import Known, Look, colour_of, look_at_eye, look_at_head, look_at_mouth, refiner
+from infinex.mesh.refiner import (
+    SEEN,
+    Known,
+    Look,
+    colour_of,
+    eye_shown,
+    look_at_eye,
+    look_at_head,
+    look_at_mouth,
+    mouth_shown,
+    refiner,
+)
 from infinex.mesh.retarget import Retarget, Target
 from infinex.mesh.saturate import Saturation
 from infinex.mesh.warp import Flow, Warp, WarpShape
@@ -229,14 +240,15 @@ class PreparedFace:
             self.mouth.draw(part, (x0, y0), target)
         self._last = part, flow, target
         if self.options.refine:
-            refiner()(part, self.looks(theirs), self.colour)
+            refiner()(part, self.looks(theirs, SEEN), self.colour)
         out[:] = part
         return MeshShown(target, flow, layers)
 
-    def looks(self, performers_mouth: bool = False) -> dict[str, Look]:
+    def looks(self, performers_mouth: bool = False, least: float = -1.0) -> dict[str, Look]:
         """What the refiner's networks see of the frame drawn last; nothing where it was the source itself.
 
-        The inside of a performer's own mouth is real already and not looked at."""
+        The inside of a performer's own mouth is real already and not looked at; nor is what shows no more than `least`
+        of a correction."""
         if self._last is None:
             return {}
         part, flow, target = self._last
@@ -245,8 +257,12 @@ class PreparedFace:
         # A head that stays is right as it is; a large one would be corrected too coarsely to gain.
         if flow.peak > 0.02 * self.face.pose.scale and self.face.pose.scale < HEAD_LARGEST:
             looks["head"] = look_at_head(part, self.layers, flow, self.face, target, corner, self._kept)
-        looks |= {f"eye-{k}": look_at_eye(part, image, corner, self.face, target, k, self._kept) for k in (0, 1)}
-        if performers_mouth:
+        for k in (0, 1):
+            alive, trust, _ = eye_shown(self.face, target, k)
+            if alive * trust > least:
+                looks[f"eye-{k}"] = look_at_eye(part, image, corner, self.face, target, k, self._kept)
+        alive, trust = mouth_shown(self.face, target)
+        if performers_mouth or alive * trust <= least:
             return looks
         return looks | {"mouth": look_at_mouth(part, image, corner, self.face, target, self._kept)}
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
@@ -82,6 +83,27 @@ def irises(image: NDArray[np.uint8], points: NDArray) -> float:
     return float(1 - ramp(np.array(min(shares)), *BLANK)) if shares else 1.0
 
 
+@njit(cache=True, nogil=True, fastmath=True)
+def _look_from(
+    first: complex, step: complex, keep: float, rise: float, centre: complex, radius: float, reach: float, du: float,
+    dv: float, along: complex, corner: complex, map_x: NDArray, map_y: NDArray,
+) -> None:  # fmt: skip
+    """Where the pixels of an eye come from, into maps (h, w).
+
+    The first pixel lies at `first` and each is as wide as `step` in the eye's coordinates, whose heights are scaled by
+    `keep` and raised; the iris at `centre` has moved by (du, dv), and over `reach` beyond its `radius` that fades.
+    `along` and `corner` are those of the eye in the source."""
+    for i in range(map_x.shape[0]):
+        for j in range(map_x.shape[1]):
+            z = (first + complex(j, i)) * step
+            u, v = z.real, z.imag * keep + rise
+            away = np.hypot(u - centre.real - du, v - centre.imag - dv) - radius
+            f = min(1.0, max(0.0, away / reach))
+            pull = (1 - f) ** 2 * (1 + 2 * f)
+            at = complex(u - du * pull, v - dv * pull) * along + corner
+            map_x[i, j], map_y[i, j] = at.real, at.imag
+
+
 def draw_eyes(
     out: NDArray[np.uint8],
     image: NDArray[np.uint8],
@@ -116,29 +138,21 @@ def draw_eyes(
 
         top_s, low_s = (_local(S[c[1:-1]], a_s, e_s).imag.mean() for c in (upper, lower))
         top_d, low_d = (_local(P[c[1:-1]], a_d, e_d).imag.mean() for c in (upper, lower))
-        yy, xx = np.mgrid[y0:y1, x0:x1]
-        z = (xx + 1j * yy - a_d) / e_d
-        u, v = z.real, z.imag
         wide = abs(top_d - low_d) / max(abs(top_s - low_s), 1e-6)
+        keep, rise = 1.0, 0.0
         if wide > 1 / 0.98:  # opened further than the source shows: keep the samples inside its eye
-            v = (top_s + low_s) / 2 + (v - (top_d + low_d) / 2) / wide * 0.98
+            keep = 0.98 / wide
+            rise = (top_s + low_s) / 2 - (top_d + low_d) / 2 * keep
         centre = _local(S[iris[0]], a_s, e_s)
         radius = float(np.abs(_local(S[iris[1:]], a_s, e_s) - centre).mean())
         # The eye's own axes: for the left eye both run the other way on screen, and so does its shift.
         turn = 1.0 if e_s.real > 0 else -1.0
         du, dv = shift * turn
-        away = np.hypot(u - centre.real - du, v - centre.imag - dv) - 1.05 * radius
         reach = 0.5 * radius + 0.6 * min(centre.real, 1 - centre.real)
-        f = np.clip(away / reach, 0, 1)
-        pull = (1 - f) ** 2 * (1 + 2 * f)
-        sample = (u - du * pull + 1j * (v - dv * pull)) * e_s + a_s
-        ball = cv2.remap(
-            image,
-            sample.real.astype(np.float32),
-            sample.imag.astype(np.float32),
-            cv2.INTER_CUBIC,
-            borderMode=cv2.BORDER_REPLICATE,
-        ).astype(np.float32)
+        maps = np.empty((2, y1 - y0, x1 - x0), np.float32)
+        _look_from(complex(x0, y0) - a_d, 1 / e_d, keep, rise, complex(centre), 1.05 * radius, reach, du, dv, e_s, a_s,
+                   maps[0], maps[1])  # fmt: skip
+        ball = cv2.remap(image, maps[0], maps[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
         width = abs(e_d)
         soft = max(0.6, width * 0.02)
         lids = polygon_mask(y1 - y0, x1 - x0, P[ring] - [x0, y0], max(0.6, width * 0.018))

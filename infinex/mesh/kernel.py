@@ -605,26 +605,31 @@ def paint_fine(
     data, stride, table = picture.ctypes.data, 4 * w, weights.ctypes.data
     H, W = out.shape[0], out.shape[1]
     share, shift = 1.0 / times, 0.5 / times - 0.5
-    count = times * times
+    count, wide = times * times, len(edge_x)
     beyond = 0
     one = 65536.0
+    total = np.empty((wide, 4), np.uint32)  # of a row: colours times alpha, and alpha
     for i in range(len(edge_y)):
-        target = out[b + i]
-        for j in range(len(edge_x)):
-            e = edge_x[j] * edge_y[i]
-            if e <= 0:
-                continue
-            red = green = blue = solid = np.uint32(0)
-            for m in range(times * i, times * (i + 1)):
-                line = ids[m]
-                for n in range(times * j, times * (j + 1)):
-                    x, y = a + shift + n * share, b + shift + m * share
-                    t = line[n]
-                    if t >= 0:
-                        u, v = x + x0, y + y0
-                        x = affine[t, 0] * u + affine[t, 1] * v + affine[t, 2]
-                        y = affine[t, 3] * u + affine[t, 4] * v + affine[t, 5]
-                    sx, sy = np.int64((x + cx) * one + 0.5), np.int64((y + cy) * one + 0.5)
+        if edge_y[i] <= 0:
+            continue
+        total[:] = 0
+        for m in range(times * i, times * (i + 1)):
+            line = ids[m]
+            y = b + shift + m * share
+            n, last = np.uintp(0), np.uintp(times * wide)
+            while n < last:
+                end = run_end(line, n, last)
+                t = np.intp(line[n])
+                ax, bx, cx_ = 1.0, 0.0, -float(x0)
+                ay, by, cy_ = 0.0, 1.0, -float(y0)
+                if t >= 0:
+                    ax, bx, cx_ = affine[t, 0], affine[t, 1], affine[t, 2]
+                    ay, by, cy_ = affine[t, 3], affine[t, 4], affine[t, 5]
+                x = a + shift + np.intp(n) * share
+                u0, v0 = ax * (x + x0) + bx * (y + y0) + cx_, ay * (x + x0) + by * (y + y0) + cy_
+                sx, sy = np.int64(np.floor((u0 + cx) * one + 0.5)), np.int64(np.floor((v0 + cy) * one + 0.5))
+                dx, dy = np.int64(np.floor(ax * share * one + 0.5)), np.int64(np.floor(ay * share * one + 0.5))
+                for k in range(np.intp(n), np.intp(end)):
                     ix, iy = sx >> 16, sy >> 16
                     if ix >= 1 and iy >= 1 and ix < w - 2 and iy < h - 2:
                         wx = table + (((sx >> (16 - FINE)) & MASK) << 4)
@@ -632,19 +637,28 @@ def paint_fine(
                         packed = _four_by_four(data + (iy - 1) * stride + 4 * (ix - 1), stride, wx, wy)
                     else:
                         packed = _at_border(picture, sx, sy, weights, mirrored)
-                        beyond |= LEFT * (x < -SLACK) | RIGHT * (x > W - 1 + SLACK)
-                        beyond |= TOP * (y < -SLACK) | BOTTOM * (y > H - 1 + SLACK)
+                        u, v = sx / one - cx, sy / one - cy
+                        beyond |= LEFT * (u < -SLACK) | RIGHT * (u > W - 1 + SLACK)
+                        beyond |= TOP * (v < -SLACK) | BOTTOM * (v > H - 1 + SLACK)
                     p = packed >> np.uint32(24)
-                    red += (packed & np.uint32(255)) * p
-                    green += ((packed >> np.uint32(8)) & np.uint32(255)) * p
-                    blue += ((packed >> np.uint32(16)) & np.uint32(255)) * p
-                    solid += p
+                    sum_ = total[np.uintp(k // times)]
+                    sum_[0] += (packed & np.uint32(255)) * p
+                    sum_[1] += ((packed >> np.uint32(8)) & np.uint32(255)) * p
+                    sum_[2] += ((packed >> np.uint32(16)) & np.uint32(255)) * p
+                    sum_[3] += p
+                    sx += dx
+                    sy += dy
+                n = end
+        target = out[b + i]
+        for j in range(wide):
+            e = edge_x[j] * edge_y[i]
+            if e <= 0:
+                continue
             q, half = e / np.float32(255 * count), np.float32(0.5)
-            r = np.float32(1) - q * np.float32(solid)
+            r = np.float32(1) - q * np.float32(total[j, 3])
             k = a + j
-            target[k, 0] = np.uint8(target[k, 0] * r + np.float32(red) * q + half)
-            target[k, 1] = np.uint8(target[k, 1] * r + np.float32(green) * q + half)
-            target[k, 2] = np.uint8(target[k, 2] * r + np.float32(blue) * q + half)
+            for c in range(3):
+                target[k, c] = np.uint8(target[k, c] * r + np.float32(total[j, c]) * q + half)
     return beyond
 
 

@@ -44,6 +44,7 @@ EYE_TINT = 0.25  # of its answer's colours for eyes: they would be veiled in a b
 WIDENED, LIFTED = (1.15, 1.4), (0.03, 0.07)  # openings, and IOD that a brow rose, over which it fades out
 FAR_GAZE = 0.5  # radians; the eyes' network fades out towards it
 LARGEST = 110.0  # of a residual, in grey levels
+SEEN = 0.02  # share of a correction below which it is left out
 
 
 @dataclass(frozen=True)
@@ -141,7 +142,7 @@ class Refiner:
 
         An answer that is not finite is left out, with a warning."""
         for kind, session in self._sessions.items():
-            seen = [look for name, look in looks.items() if name.startswith(kind) and look.visible > 0.02]
+            seen = [look for name, look in looks.items() if name.startswith(kind) and look.visible > SEEN]
             if not seen:
                 continue
             (answer,) = session.run(None, {"planes": np.stack([look.planes for look in seen])})
@@ -221,6 +222,30 @@ def _turns(face: SourceFace, target: Target) -> list[float]:
     return [float(v) / 30 for v in (-a[0], -a[1], a[0] - b[0], a[1] - b[1])]
 
 
+def mouth_shown(face: SourceFace, target: Target) -> tuple[float, float]:
+    """How much of the mouth's correction may show, 0..1, and how far it is trusted."""
+    # Shut lips have no inside; and where nothing moved, the source itself is right.
+    moved = float(np.abs(target.face[top.LIPS_INNER] - face.face[top.LIPS_INNER]).max())
+    alive = np.clip((target.gap[4] - 0.010) / 0.02, 0, 1) * np.clip(moved / 0.03, 0, 1)
+    # What a wide open mouth shows is else anybody's guess, and the mean of all guesses is pale: the model stands alone.
+    trust = MODELLED * (1 - (WIDE_TOLD if target.interior is not None else 1.0) * roundness(target))
+    return float(alive), trust
+
+
+def eye_shown(face: SourceFace, target: Target, k: int) -> tuple[float, float, float]:
+    """The same of eye `k`, and how much of what it moves counts."""
+    moved = abs(float(target.openness[k]) - 1) + float(np.abs(target.gaze).sum()) + target.turn
+    alive = float(np.clip(20 * (moved - 0.02), 0, 1))  # eyes that hardly move are right as they are
+    # Eyes turned further than almost any it has learned from are better left to the warp.
+    trust = float(np.clip((FAR_GAZE - float(np.hypot(*target.gaze))) / 0.2, 0, 1))
+    # A tracker calls eyes shut before they are, and the network learned to leave them open a little: lids shall meet.
+    steer = float(np.clip((target.openness[k] - SHUT[0]) / (SHUT[1] - SHUT[0]), 0, 1))
+    rise = float((face.face[BROWS[k], 1] - target.face[BROWS[k], 1]).mean())
+    trust *= float((1 - ramp(target.openness[k], *WIDENED)) * (1 - ramp(np.array(rise), *LIFTED)))
+    trust *= PAINTED + (1 - PAINTED) * steer  # lids that come down are painted, as it has not seen them
+    return alive, trust, steer
+
+
 def look_at_mouth(
     part: Image, image: Image, origin: tuple[int, int], face: SourceFace, target: Target, kept: Known | None = None
 ) -> Look:
@@ -250,12 +275,8 @@ def look_at_mouth(
         side, _rgb(w.cut(part)), source[0], open_, lips, source[1], *numbers, *_turns(face, target), shown, known
     )
     grown = cv2.dilate(open_, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (7, 7)))
-    # Shut lips have no inside; and where nothing moved, the source itself is right.
-    moved = float(np.abs(target.face[top.LIPS_INNER] - face.face[top.LIPS_INNER]).max())
-    alive = np.clip((target.gap[4] - 0.010) / 0.02, 0, 1) * np.clip(moved / 0.03, 0, 1)
-    # What a wide open mouth shows is else anybody's guess, and the mean of all guesses is pale: the model stands alone.
-    trust = MODELLED * (1 - (WIDE_TOLD if known else 1.0) * roundness(target))
-    return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 1.5) * float(alive)), trust, tint=TINT)
+    alive, trust = mouth_shown(face, target)
+    return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 1.5) * alive), trust, tint=TINT)
 
 
 def look_at_eye(
@@ -283,17 +304,9 @@ def look_at_eye(
     turns = np.array(_turns(face, target)) * [1 if k == 0 else -1, 1, 1 if k == 0 else -1, 1]
     numbers = [float(target.openness[k]) - 1, 3 * float(face.openness[k]) - 1, 3 * gaze[0], 3 * gaze[1]]
     planes = _planes(side, _rgb(w.cut(part)), source, lids, own, disc, *numbers, *turns)
-    moved = abs(float(target.openness[k]) - 1) + float(np.abs(target.gaze).sum()) + target.turn
-    alive = np.clip(20 * (moved - 0.02), 0, 1)  # eyes that hardly move are right as they are
-    # Eyes turned further than almost any it has learned from are better left to the warp.
-    trust = float(np.clip((FAR_GAZE - float(np.hypot(*target.gaze))) / 0.2, 0, 1))
-    # A tracker calls eyes shut before they are, and the network learned to leave them open a little: lids shall meet.
-    steer = float(np.clip((target.openness[k] - SHUT[0]) / (SHUT[1] - SHUT[0]), 0, 1))
-    rise = float((face.face[BROWS[k], 1] - target.face[BROWS[k], 1]).mean())
-    trust *= float((1 - ramp(target.openness[k], *WIDENED)) * (1 - ramp(np.array(rise), *LIFTED)))
-    trust *= PAINTED + (1 - PAINTED) * steer  # lids that come down are painted, as it has not seen them
+    alive, trust, steer = eye_shown(face, target, k)
     grown = cv2.dilate(lids, cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (15, 13)))
-    return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 3.0) * float(alive)), trust, steer, EYE_TINT)
+    return Look(w, planes, _rimless(cv2.GaussianBlur(grown, (0, 0), 3.0) * alive), trust, steer, EYE_TINT)
 
 
 def look_at_head(

@@ -51,6 +51,36 @@ def _least_facing(points: NDArray, tris: NDArray, out: NDArray) -> None:
         out[t] = min(out[t], abs(nz) / max(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-9))
 
 
+@njit(cache=True, nogil=True, fastmath=True)
+def _changed(ratio: NDArray, slow: NDArray, dark: NDArray, bright: NDArray, new: NDArray, whole: NDArray) -> None:
+    """What of a log ratio, free of its `slow` share, was not there at rest, all (rows, columns); and that as `whole`.
+
+    In whole steps of 1/8192, of which a processor compares twice as many at once."""
+    for i in range(ratio.shape[0]):
+        for j in range(ratio.shape[1]):
+            v = ratio[i, j] - slow[i, j]
+            v -= min(max(v, dark[i, j]), bright[i, j])
+            new[i, j] = v
+            whole[i, j] = np.uint16(
+                np.int32(min(np.float32(65535), max(np.float32(0), v * np.float32(8192) + np.float32(32768.5))))
+            )
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _creases(
+    new: NDArray, closed: NDArray, opened: NDArray, gate: NDArray, inside: NDArray, strength: float
+) -> None:  # fmt: skip
+    """Leave of `new` (rows, columns) what is folds, by how it is `closed` and `opened`, times all that gates it."""
+    for i in range(new.shape[0]):
+        for j in range(new.shape[1]):
+            v = new[i, j]
+            broad = closed[i, j] if v < 0 else opened[i, j]
+            fold = v - (np.float32(broad) * np.float32(1 / 8192) - np.float32(4))
+            fold = min(max(fold, min(v, np.float32(0))), max(v, np.float32(0)))
+            fold = min(max(fold + np.float32(BROAD) * (v - fold), np.float32(DARKEST)), np.float32(BRIGHTEST))
+            new[i, j] = fold * gate[i, j] * inside[i, j] * strength
+
+
 class Wrinkles:
     """Ratio images of one performer."""
 
@@ -147,26 +177,16 @@ class Wrinkles:
         if strength < 0.02:
             return
         ratio = cv2.log((self._light(image, points) + 8) / (self._rest_light + 8))
-        ratio = self._creases(ratio - self._blur(ratio, SLOW))
+        new, whole = np.empty_like(ratio), np.empty(ratio.shape, np.uint16)
+        _changed(ratio, self._blur(ratio, SLOW), self._rest_dark, self._rest_bright, new, whole)
+        closed, opened = (cv2.morphologyEx(whole, how, self._narrow) for how in (cv2.MORPH_CLOSE, cv2.MORPH_OPEN))
         seen = self._rest_facing.copy()
         for each in (points, target.points):
             _least_facing(np.ascontiguousarray(each), self._tris, seen)
         gate = np.clip((seen - 0.45) / 0.3, 0, 1).astype(np.float32)[np.maximum(self._ids, 0)] * self._hit
-        gate = cv2.GaussianBlur(self._core * gate, (0, 0), self._unit * 0.03) * self._inside
-        ratio = (ratio * gate * strength).astype(np.float32)
-        lay(out, origin, target, self._tris, self._grid, ratio, self._tint)
-
-    def _creases(self, ratio: NDArray[np.float32]) -> NDArray[np.float32]:
-        """What of a log ratio (rows, columns), free of slow shading, is folds."""
-        new = ratio - np.clip(ratio, self._rest_dark, self._rest_bright)
-        # In whole steps of 1/8192, of which a processor compares twice as many at once.
-        whole = np.clip(8192 * new + 32768.5, 0, 65535).astype(np.uint16)
-        dark, bright = (
-            new - (cv2.morphologyEx(whole, how, self._narrow) * np.float32(1 / 8192) - np.float32(4))
-            for how in (cv2.MORPH_CLOSE, cv2.MORPH_OPEN)
-        )
-        fold = np.clip(np.where(new < 0, dark, bright), np.minimum(new, 0), np.maximum(new, 0))
-        return np.clip(fold + BROAD * (new - fold), DARKEST, BRIGHTEST).astype(np.float32)
+        gate = cv2.GaussianBlur(self._core * gate, (0, 0), self._unit * 0.03)
+        _creases(new, closed, opened, gate, self._inside, np.float32(strength))
+        lay(out, origin, target, self._tris, self._grid, new, self._tint)
 
 
 def skin_tint(tone: NDArray) -> NDArray[np.float32]:

@@ -1,0 +1,113 @@
+"""Turn the refiner's networks into eight-bit ones, by what they see while portraits are animated by clips.
+
+    python tools/quantise_refiner.py OUT --portrait P.jpg CLIP.mp4 [--portrait ...] [--models FOLDER]
+
+FOLDER holds `refiner-{mouth,eye,head}.onnx` with weights of 32 bits, as tools/ship_refiner.py leaves them (default: the
+mesh engine's own). Needs the extra onnx.
+"""
+
+from __future__ import annotations
+
+import argparse
+import itertools
+import tempfile
+import warnings
+from collections import defaultdict
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+import infinex.mesh.engine as mesh
+from infinex.jobs.animate import render
+from infinex.jobs.source import load_source
+from infinex.mesh.refiner import MODELS, PARTS, Look, Refiner
+from infinex.options import Options
+
+FRAMES, EVERY = 48, 3  # frames of each clip, and which of them are kept
+SIZE = 384  # larger heads are not refined
+MOST = 120  # windows of one network
+WHOLE = ("Conv", "Add", "Concat", "Resize")  # what is reckoned in whole numbers
+Seen = dict[str, list[NDArray[np.float32]]]
+
+
+class Watching(Refiner):
+    """The networks, and what they are shown."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.seen: Seen = defaultdict(list)
+        self.count = 0
+
+    def __call__(self, part: NDArray[np.uint8], looks: dict[str, Look], colour: float = 1.0) -> None:
+        self.count += 1
+        if self.count % EVERY == 0:
+            for name, look in looks.items():
+                if look.visible > 0.02:
+                    self.seen[name.split("-")[0]].append(look.planes.copy())
+        super().__call__(part, looks, colour)
+
+
+def watch(pairs: list[tuple[str, str]], models: Path) -> Seen:
+    """What each network sees while portraits are animated by clips."""
+    watching = Watching(models)
+    mesh.refiner = lambda: watching  # type: ignore[assignment]
+    o = Options(mouth="own")
+    for portrait, clip in pairs:
+        source = load_source(portrait, o.face, o.box, SIZE)[0]
+        for _ in itertools.islice(render(source, clip, o), FRAMES):
+            pass
+        print(portrait, clip, {k: len(v) for k, v in watching.seen.items()}, flush=True)
+    return {k: [v[i] for i in np.linspace(0, len(v) - 1, min(len(v), MOST)).astype(int)]
+            for k, v in watching.seen.items()}  # fmt: skip
+
+
+def quantise(file: Path, planes: list[NDArray[np.float32]], out: Path) -> None:
+    """Write one network in eight bits; `planes` are windows (C, s, s) that it sees."""
+    import onnx
+    from onnxruntime import quantization as q
+    from onnxruntime.quantization.shape_inference import quant_pre_process
+
+    class Reader(q.CalibrationDataReader):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self.rest: Iterator[NDArray[np.float32]] = iter(planes)
+
+        def get_next(self) -> dict[str, Any] | None:
+            one = next(self.rest, None)
+            return None if one is None else {"planes": one[None]}
+
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        ready = Path(folder) / file.name
+        quant_pre_process(file, ready, skip_symbolic_shape=True)
+        # Weights of seven bits: processors without VNNI add two products in sixteen, which eight may overflow.
+        q.quantize_static(ready, out, Reader(), quant_format=q.QuantFormat.QDQ, op_types_to_quantize=list(WHOLE),
+                          per_channel=True, reduce_range=True, activation_type=q.QuantType.QUInt8,
+                          weight_type=q.QuantType.QInt8)  # fmt: skip
+    # The quantiser states sets of operators that are not used, newer than some runtimes know.
+    model = onnx.load(out)
+    used = {node.domain for node in model.graph.node}
+    kept = [o for o in model.opset_import if o.domain in used]
+    del model.opset_import[:], model.metadata_props[:]
+    model.opset_import.extend(kept)
+    onnx.save(model, out)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
+    parser.add_argument("out", type=Path)
+    parser.add_argument("--portrait", nargs=2, action="append", required=True, metavar=("PORTRAIT", "CLIP"))
+    parser.add_argument("--models", type=Path, default=MODELS)
+    a = parser.parse_args()
+    a.out.mkdir(parents=True, exist_ok=True)
+    seen = watch(a.portrait, a.models)
+    for part in PARTS:
+        file = a.out / f"refiner-{part}.onnx"
+        quantise(a.models / file.name, seen[part], file)
+        print(f"{file}: {file.stat().st_size / 1e6:.2f} MB from {len(seen[part])} windows")
+
+
+if __name__ == "__main__":
+    main()
