@@ -77,7 +77,7 @@ class Registration:
         share_of = np.exp(near[which] / (-2 * SPREAD**2)).astype(np.float32)
         self._near = csr_array((share_of, which), near.shape)  # (478, N)
         self._pixels = np.stack(np.meshgrid(*map(np.arange, self._size)), -1).astype(np.float32)
-        self._flow = make_flow(quick=True)
+        self._flow = make_flow()
 
     def _read(self, picture: NDArray) -> NDArray:
         """A picture of the view's size (H, W[, C]) at the places, (N[, C])."""

@@ -45,15 +45,10 @@ def unwarped(
     return np.asarray(cv2.remap(small, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 
-def make_flow(quick: bool = False) -> cv2.DISOpticalFlow:
+def make_flow() -> cv2.DISOpticalFlow:
     """Dense inverse search (Kroeger et al. 2016) as both measures use it.
 
-    Two rounds of refinement leave less of faces unexplained than the five of the preset (3.6 grey levels for 3.7). With
-    `quick`, one round, eight steps for 25 and patches four pixels apart take two thirds of the time and move landmarks
-    by 0.0003 to 0.002 IOD, a sixth of what they tremble from frame to frame."""
+    Two rounds of refinement leave less of faces unexplained than the five of the preset (3.6 grey levels for 3.7)."""
     made = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
-    made.setVariationalRefinementIterations(1 if quick else 2)
-    if quick:
-        made.setPatchStride(4)
-        made.setGradientDescentIterations(8)
+    made.setVariationalRefinementIterations(2)
     return made
