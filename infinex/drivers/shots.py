@@ -85,6 +85,7 @@ class Glimpse:
     grey: Image
     points: Array | None = None
     pose: tuple[Array, Array, float] | None = field(default=None, repr=False)  # place, canonical face, IOD in pixels
+    came: float | None = None  # IOD that the face went since the frame before, once that was asked
 
     def see(self, points: Array | None) -> None:
         """Note the face."""
@@ -255,4 +256,6 @@ def _step(a: Glimpse, b: Glimpse) -> float:
     """How far a face went from one frame to the next, IOD."""
     if a.points is None or b.points is None or a.pose is None:
         return 0.0
-    return float(np.median(np.linalg.norm((b.points - a.points)[RIGID, :2], axis=1))) / a.pose[2]
+    if b.came is None:
+        b.came = float(np.median(np.linalg.norm((b.points - a.points)[RIGID, :2], axis=1))) / a.pose[2]
+    return b.came

@@ -10,19 +10,19 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
 from infinex.face.pose import Pose
 from infinex.face.surroundings import Surroundings, SurroundingsShape, head_reach
 from infinex.face.tracker import segmenter
-from infinex.face.unwarp import Part, make_flow, unwarped
+from infinex.face.unwarp import make_flow, unwarped
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 
 UNIT = 40  # pixels between the eyes at which the flow is measured
-SMALL = 96  # pixels a side under which a view is looked at as a whole
 STEP = 0.2  # IOD between the places where it is read
 STIFF = 0.5  # places' worth of belief that nothing differs
 ROBUST = 0.04  # IOD: what differs by more from the fields counts less and less
@@ -64,11 +64,7 @@ class Outline:
         plain = np.clip(self._read(texture) / PLAIN, 0, 1)
         weight = np.where(outside > 0.5 * cell, seen * plain, 0.0)
         self._used = np.flatnonzero(weight)  # the places that have a say
-        small = min(self._size) < SMALL  # the flow needs some room
-        self._part = Part.around(((weight > 0) | small).reshape(rows, columns))
-        down, across = self._part.pixels(self._grid, self._size)
-        self._rest = np.ascontiguousarray(self._rest[down, across])
-        self._at = self._at[:, self._used] - np.array([[across.start], [down.start]], np.float32)
+        self._at = self._at[:, self._used]
         self._weight, self._design = weight[self._used], self._around.design()[self._used]
         self._shown = self._read(self._rest)
         self._flow = make_flow()
@@ -99,7 +95,7 @@ class Outline:
         h, w = image.shape[:2]
         for _ in range(rounds):
             places = (self.predicted(other, outline) - other.translation[:2]) * zoom + pose.translation[:2]
-            view = unwarped(image, places, self._grid, self._size, pose.scale, UNIT, self._part)
+            view = unwarped(image, places, self._grid, self._size, pose.scale, UNIT)
             flow = self._flow.calc(self._rest, view, None)
             step = self._read(flow)
             off = step.astype(np.float64) * ((self._box[2] - self._box[0]) / self._size[0])
@@ -123,13 +119,52 @@ class Outline:
 
     def _fitted(self, wanted: Array, weight: Array) -> Array:
         """Robust least squares of the fields to displacements (N, 2)."""
-        found = np.zeros((6, 2))
-        v = weight
-        for _ in range(5):
-            a = self._design * v[:, None]
-            found = np.linalg.solve(a.T @ self._design + STIFF * np.eye(6), a.T @ wanted)
-            v = weight / (1 + (np.linalg.norm(wanted - self._design @ found, axis=1) / ROBUST) ** 2)
+        found = _least_squares(self._design, np.ascontiguousarray(wanted), weight.astype(np.float64))
         return found.reshape(2, 3, 2).transpose(0, 2, 1)
+
+
+@njit(cache=True, nogil=True)
+def _least_squares(design: Array, wanted: Array, weight: Array) -> Array:  # pragma: no cover - compiled
+    """Coefficients (K, 2) by which `design` (N, K) gives `wanted` (N, 2), each place weighted, five times anew."""
+    n, k = design.shape
+    found, v = np.zeros((k, 2)), weight.copy()
+    a, b = np.zeros((k, k)), np.zeros((k, 2))
+    for _ in range(5):
+        a[:], b[:] = 0.0, 0.0
+        for m in range(n):
+            for i in range(k):
+                share = v[m] * design[m, i]
+                for j in range(i + 1):
+                    a[i, j] += share * design[m, j]
+                b[i, 0] += share * wanted[m, 0]
+                b[i, 1] += share * wanted[m, 1]
+        for i in range(k):  # Cholesky's factor, then forwards and back
+            a[i, i] += STIFF
+            for j in range(i + 1):
+                s = a[i, j]
+                for m in range(j):
+                    s -= a[i, m] * a[j, m]
+                a[i, j] = np.sqrt(s) if i == j else s / a[j, j]
+        for d in range(2):
+            for i in range(k):
+                s = b[i, d]
+                for j in range(i):
+                    s -= a[i, j] * found[j, d]
+                found[i, d] = s / a[i, i]
+            for i in range(k - 1, -1, -1):
+                s = found[i, d]
+                for j in range(i + 1, k):
+                    s -= a[j, i] * found[j, d]
+                found[i, d] = s / a[i, i]
+        for m in range(n):
+            off = 0.0
+            for d in range(2):
+                s = wanted[m, d]
+                for i in range(k):
+                    s -= design[m, i] * found[i, d]
+                off += s * s
+            v[m] = weight[m] / (1 + off / (ROBUST * ROBUST))
+    return found
 
 
 def _at(picture: NDArray, places: NDArray) -> NDArray:

@@ -59,9 +59,11 @@ class Registration:
         t = mesh.transform[found]
         two = np.einsum("nij,nj->ni", t[:, :2], places - t[:, 2])
         share = np.concatenate([two, 1 - two.sum(1, keepdims=True)], 1)
-        nearest = np.linalg.norm(places[:, None] - flat[None], axis=2).argmin(1)
-        self._corner = np.where(inside[:, None], mesh.simplices[found], nearest[:, None])
-        self._share = np.where(inside[:, None], share, [1.0, 0.0, 0.0])
+        nearest = _apart(places, flat).argmin(1)
+        corner = np.where(inside[:, None], mesh.simplices[found], nearest[:, None])
+        share = np.where(inside[:, None], share, [1.0, 0.0, 0.0])
+        begin = np.arange(len(places) + 1) * 3
+        self._within = csr_array((share.ravel(), corner.ravel(), begin), (len(places), top.SURFACE))
         self._beside = np.where(inside[:, None], 0.0, places - flat[nearest])
         self._rest = self._view(image, points, pose)
         texture = cv2.GaussianBlur(np.abs(cv2.Laplacian(self._rest, cv2.CV_32F)), (0, 0), 2.0)
@@ -70,9 +72,10 @@ class Registration:
         edge = np.array([cv2.pointPolygonTest(contour, (float(a), float(b)), True) for a, b in places]) / unit
         mouth = np.array([cv2.pointPolygonTest(lips, (float(a), float(b)), True) for a, b in places]) / unit
         self._weight = np.clip(edge / 0.05, 0, 1) * (mouth < -0.02) * np.clip(self._read(texture) / PLAIN, 0, 1)
-        near = np.linalg.norm(points[:, None, :2] - places[None], axis=2) / unit
-        share_of = np.where(near < 3 * SPREAD, np.exp(-0.5 * (near / SPREAD) ** 2), 0)
-        self._near = csr_array(share_of.astype(np.float32))  # (478, N)
+        near = _apart(points[:, :2] / unit, places / unit)
+        which = np.nonzero(near < (3 * SPREAD) ** 2)
+        share_of = np.exp(near[which] / (-2 * SPREAD**2)).astype(np.float32)
+        self._near = csr_array((share_of, which), near.shape)  # (478, N)
         self._pixels = np.stack(np.meshgrid(*map(np.arange, self._size)), -1).astype(np.float32)
         self._flow = make_flow()
 
@@ -83,7 +86,7 @@ class Registration:
     def _view(self, image: Image, points: Array, pose: Pose) -> Image:
         """A picture (H, W, 3) with its landmarks `points` where the reference has its own."""
         turn = self._turn(pose)
-        places = (points[self._corner, :2] * self._share[..., None]).sum(1) + self._beside @ turn.T
+        places = self._within @ points[: top.SURFACE, :2] + self._beside @ turn.T
         return unwarped(image, places, self._grid, self._size, pose.scale, UNIT)
 
     def _turn(self, pose: Pose) -> Array:
@@ -116,3 +119,10 @@ class Registration:
         out = points.copy()
         out[:, :2] += mean @ self._turn(pose).T
         return out
+
+
+def _apart(one: Array, other: Array) -> NDArray[np.float32]:
+    """Squared distances (N, M) between points (N, 2) and (M, 2)."""
+    middle = other.mean(0)
+    a, b = (one - middle).astype(np.float32), (other - middle).astype(np.float32)
+    return np.asarray((a[:, :1] - b[:, 0]) ** 2 + (a[:, 1:] - b[:, 1]) ** 2)

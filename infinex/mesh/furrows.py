@@ -133,9 +133,8 @@ def _height(fold: Fold) -> tuple[Array, Array]:
     lo, hi = line.min(0) - 6 * fold.width, line.max(0) + 6 * fold.width
     near = (x >= lo[0]) & (x <= hi[0]) & (y >= lo[1]) & (y <= hi[1])
     p = np.stack([x[near], y[near]], 1)
-    away = np.linalg.norm(p[:, None] - line, axis=2)
-    k = away.argmin(1)
-    d, along = away[np.arange(len(k)), k], fine[k]
+    k = ((p[:, :1] - line[:, 0]) ** 2 + (p[:, 1:] - line[:, 1]) ** 2).argmin(1)
+    d, along = np.linalg.norm(p - line[k], axis=1), fine[k]
     # Creases fade out at free ends; those that reach the midline go on in their mirror image.
     start = np.clip(along / 0.28, 0, 1)
     end = 1.0 if abs(course[-1, 0]) < 1e-6 else np.clip((1 - along) / 0.28, 0, 1)

@@ -109,6 +109,8 @@ def test_units_that_meet() -> None:
 def test_one_unit_alone_stays_as_it_is() -> None:
     eye = np.eye(len(SIDED))
     assert np.allclose(tamed(eye), eye)
+    some = np.random.default_rng(0).uniform(-0.2, 1.2, eye.shape)
+    assert (np.stack([tamed(row) for row in some]) == tamed(some)).all()  # by numbers and by arrays
     half = tamed(0.5 * eye + 1e-9)
     assert np.allclose(half, 0.5 * eye, atol=1e-6)
 
