@@ -13,6 +13,7 @@ from infinex.face import topology as top
 from infinex.face.interior import BANDS, KINDS, interior, painted
 from infinex.face.units import units_offsets
 from infinex.mesh.engine import MeshOptions, PreparedFace
+from infinex.mesh.mouth import _teeth_shown
 from infinex.mesh.retarget import Target
 from infinex.motion import Move, Rest
 from infinex.pipeline import load_source
@@ -147,3 +148,14 @@ def test_teeth_that_a_portrait_shows_stay_as_its_mouth_opens_wide() -> None:
     gap = own[14, 1] - own[13, 1]
     assert target.points[14, 1] - target.points[13, 1] > 1.5 * gap
     assert light(canvas, target.points[13], gap) > 0.6 * light(source.image, own[13], gap)
+
+
+def test_a_wet_tongue_as_light_as_teeth_is_no_row_of_them() -> None:
+    points = face(0.3)
+    red, white = (interior(picture(points, [DARK, DARK, c]), points) for c in ((250, 150, 150), TEETH))
+    assert red is not None and white is not None
+    assert red[2, 0] < 0.1 and white[2, 0] > 0.7
+    light_below = np.array([[0.0, 0.8], [0.0, 0.4], [0.6, 0.0]])  # under a dark roof, or with teeth above
+    assert _teeth_shown(light_below)[1] == 0
+    light_below[0] = 0.5, 0.0
+    assert _teeth_shown(light_below)[1] > 0.1

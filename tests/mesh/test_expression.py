@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
@@ -15,8 +16,9 @@ from infinex.face.tracker import FaceFinder
 from infinex.face.units import FACE_UNITS, field_of, units_offsets
 from infinex.media.image import read_image
 from infinex.mesh.engine import MeshOptions, PreparedFace
-from infinex.mesh.expression import BROWS, CHEEKS, RISE, WIDTH, fuller, read, restrained
+from infinex.mesh.expression import BORNE, BROWS, CHEEKS, RISE, WIDTH, borne, fuller, read, restrained
 from infinex.mesh.furrows import FILMED, of_performer
+from infinex.mesh.lids import CREASES
 from infinex.mesh.saturate import Saturation
 from infinex.motion import Move, Rest
 
@@ -131,3 +133,16 @@ def test_brows_are_raised_no_farther_than_a_picture_bears() -> None:
     np.testing.assert_array_equal(restrained(small), small)
     assert -restrained(large)[brows, 1].mean() < 1.05 * RISE[1] < -large[brows, 1].mean()
     np.testing.assert_array_equal(restrained(large)[[159, 386, 13, 14]], large[[159, 386, 13, 14]])
+
+
+def test_brows_above_painted_sockets_rise_less() -> None:
+    points = top.mean_face() * 300 + [300, 300, 0]
+    image = np.full((600, 600, 3), 190, np.uint8)
+    assert borne(image, points) == 1
+    for crease in CREASES:
+        x, y = np.round(points[crease, :2].mean(0)).astype(int).tolist()
+        cv2.circle(image, (x, y), 40, (50, 50, 50), -1)
+    assert borne(image, points) == BORNE
+    large = 2.0 * units_offsets({"AU1": 1.0, "AU2": 1.0})
+    brows = [*top.RIGHT_BROW, *top.LEFT_BROW]
+    assert restrained(large, BORNE)[brows, 1].mean() > 0.7 * restrained(large)[brows, 1].mean()

@@ -10,7 +10,7 @@ from infinex.face import topology as top
 from infinex.face.portrait import EYES, SourceFace
 from infinex.face.pose import Pose
 from infinex.face.shape import lip_gaps
-from infinex.mesh.eyes import _travel
+from infinex.mesh.eyes import _travel, irises
 from infinex.mesh.lids import Lids
 from infinex.mesh.retarget import Retarget, Target
 from infinex.motion import Move, Rest
@@ -114,3 +114,34 @@ def test_lips_of_an_open_mouth_meet_by_the_jaw() -> None:
     moved = closed.face - source.face
     assert moved[152, 1] < -0.03  # the chin rises
     assert abs(moved[13, 1]) < 0.4 * abs(moved[14, 1])  # the upper lip hardly sinks
+
+
+def test_large_eyed_performers_do_not_make_others_drowsy() -> None:
+    source = SourceFace(top.mean_face() * 100 + [200, 200, 0])
+    wide = 1.4 * source.openness
+    model = SourceFace(top.mean_face())
+    awake = top.mean_face().copy()
+    model.set_lids(awake, wide / model.openness)
+    rest = Rest(awake, lids_closed=np.full(2, 0.05), lids_open=wide)
+
+    def opened(share: float) -> float:
+        lids = awake.copy()
+        model.set_lids(lids, share * wide / model.openness)
+        move = Move(0.0, np.zeros(3), np.zeros(3), 1.0, lids - awake, np.array([1e-6, 0]))
+        return float(Retarget(source, rest)(move).openness.mean())
+
+    shares = [opened(s) for s in (0.1, 0.3, 0.5, 0.75, 0.9)]
+    assert shares == sorted(shares) and shares[0] < 0.05
+    plain = (0.75 * wide.mean() - 0.05) / (wide.mean() - 0.05)
+    assert shares[3] > 1 - 0.5 * (1 - plain)  # still as wide as the portrait
+    assert opened(1.0) == pytest.approx(1, abs=0.02)
+
+
+def test_balls_of_stone_have_no_irises() -> None:
+    points = top.mean_face() * 300 + [300, 300, 0]
+    image = np.full((600, 600, 3), 190, np.uint8)
+    assert irises(image, points) == 0
+    for iris in (top.RIGHT_IRIS, top.LEFT_IRIS):
+        radius = float(np.linalg.norm(points[iris[1], :2] - points[iris[0], :2]))
+        cv2.circle(image, tuple(np.round(points[iris[0], :2]).astype(int).tolist()), round(radius), (60, 40, 30), -1)
+    assert irises(image, points) == 1
