@@ -18,7 +18,7 @@ Map = NDArray[np.float32]
 FINE = 0.05  # up to which detail is texture; IOD
 ABOUT = 0.25  # in which it is told how strong it is; IOD
 SPOT = 0.05  # in which it is told where single things are stronger; IOD
-EVEN = (0.62, 0.72)  # mean of its size by the root of its mean square: of single lines, and of texture (0.80 of noise)
+EVEN = (0.68, 0.76)  # mean of its size by the root of its mean square: of single lines, and of texture (0.80 of noise)
 STRONG = (10.0, 18.0)  # levels of it up to which it may be texture, and from which it is none
 
 
