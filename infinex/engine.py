@@ -33,12 +33,14 @@ class Source:
     """A portrait: `image` (H, W, 3) uint8 RGB at its own resolution and one face tracked in it.
 
     Of a picture with transparency `image` is laid on white, and `cutout` (H, W, 4) is the picture itself, its colours
-    not premultiplied. `views` are further pictures of the same person, for engines that learn from more than one."""
+    not premultiplied. `views` are further pictures of the same person, for engines that learn from more than one;
+    `others` are faces of this picture that stay as they are."""
 
     image: RGB
     face: Face
     cutout: RGB | None = None
     views: tuple[Source, ...] = ()
+    others: tuple[Face, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from infinex.engine import Source, find_engine
 from infinex.errors import InputError, option
-from infinex.face.tracker import choose, shared_finder
+from infinex.face.tracker import Face, choose, shared_finder
 from infinex.face.waking import opened
 from infinex.media.image import is_image, read_image, read_rgba
 from infinex.media.sink import supports_alpha
@@ -64,9 +64,11 @@ def load_source(
                 raise InputError(
                     f"{option('box')} lies outside {Path(path).name} ({original.shape[1]}x{original.shape[0]})"
                 )
-            faces = [finder.in_box(image, (x, y, x + w, y + h))]
+            faces, others = [finder.in_box(image, (x, y, x + w, y + h))], []
         else:
-            faces = choose(finder.find(image), face, Path(path).name)
+            found = finder.find(image)
+            faces = choose(found, face, Path(path).name)
+            others = [f for f in found if all(f is not one for one in faces)]
         before = image
         for i, one in enumerate(faces if open_eyes else ()):
             awake, faces[i] = opened(image, one, finder.mesh)
@@ -78,7 +80,7 @@ def load_source(
             raise InputError(
                 f"{option('open_eyes')}: no eye in {Path(path).name} is closed, or glasses and size hide that it is"
             )
-    return [Source(image, f, cutout) for f in faces]
+    return [Source(image, f, cutout, others=tuple(others)) for f in faces]
 
 
 def cropped(sources: list[Source], crop: str, size: int | None = None) -> list[Source]:
@@ -96,7 +98,11 @@ def cropped(sources: list[Source], crop: str, size: int | None = None) -> list[S
     cutout = sources[0].cutout
     if cutout is not None:
         cutout = _resized_cutout(np.ascontiguousarray(cutout[y : y + ch, x : x + cw]), image.shape[1], image.shape[0])
-    return [Source(image, replace(s.face, landmarks=(s.face.landmarks - [x, y, 0]) * scale), cutout) for s in sources]
+
+    def moved(face: Face) -> Face:
+        return replace(face, landmarks=(face.landmarks - [x, y, 0]) * scale)
+
+    return [Source(image, moved(s.face), cutout, others=tuple(moved(f) for f in s.others)) for s in sources]
 
 
 def _read_portrait(path: str | Path) -> tuple[RGB, NDArray[np.uint8] | None]:

@@ -95,10 +95,16 @@ class PreparedFace:
     """One face of a portrait, ready to be moved."""
 
     def __init__(
-        self, source: Source, options: MeshOptions, cut: bool = False, film: bool = False, album: Album | None = None
+        self,
+        source: Source,
+        options: MeshOptions,
+        cut: bool = False,
+        film: bool = False,
+        album: Album | None = None,
+        beside: Sequence[Face] = (),
     ) -> None:
         """With `cut` a cut-out's own transparency says where the person is; of a `film` it is one frame; `album` has
-        more of their mouths."""
+        more of their mouths; faces `beside` this one move by themselves."""
         self.album = album
         self.source, self.options = source, options
         h, w = source.image.shape[:2]
@@ -114,7 +120,8 @@ class PreparedFace:
                 alpha = person_matte(np.ascontiguousarray(source.image[y0:y1, x0:x1]), self.face, own)
             reach, alpha = self._tightened(reach, alpha)
         self.box = x0, y0, x1, y1 = reach
-        self.warp = Warp(self.face, w, h, options.shape, reach, alpha, options.absolute)
+        others = [f.landmarks for f in (*beside, *source.others)]
+        self.warp = Warp(self.face, w, h, options.shape, reach, alpha, options.absolute, others)
         part = np.ascontiguousarray(source.image[y0:y1, x0:x1])
         self.layers = Layers(part, self.face, alpha)
         borders = x0 <= 0, y0 <= 0, x1 >= w, y1 >= h
@@ -296,14 +303,14 @@ class MeshEngine(Engine):
 
     def prepare(self, source: Source, setting: Setting = Setting()) -> PreparedFace:  # noqa: B008
         """Everything that depends on the portrait alone."""
-        shape = _room(source.face, setting.beside, self.options.shape)
+        shape = _room(source.face, [*setting.beside, *source.others], self.options.shape)
         layers: Literal["matte", "flat"] = "flat" if setting.film else self.options.layers
         if self.options.album and self._album is None:
             if setting.beside:
                 raise InputError(f"{option('album')} is of one person: name the one by {option('face')}")
             self._album = Album(read_album(self.options.album, source))
         chosen = replace(self.options, shape=shape, layers=layers)
-        return PreparedFace(source, chosen, setting.cut, setting.film, self._album)
+        return PreparedFace(source, chosen, setting.cut, setting.film, self._album, setting.beside)
 
     def layer(
         self,

@@ -21,6 +21,7 @@ NOBODY = 0.1  # ... and up to where nobody is
 LEAK = (0.2, 0.4)  # share of what stands out where nobody is: a hat, some other thing
 WHOLE = (0.5, 0.8)  # share of a neck that stands out: the face alone was seen, all of her
 NECK = (0.15, 0.9, 0.45)  # where a neck is: from and to so far below the chin, and on each side of it; IOD
+DOUBT = (0.1, 0.4)  # of what stands out: it is nobody, it could be dark hair before the dark
 CERTAIN = 0.85  # of what knows people, from which on somebody's clothes are seen
 RISING = 0.15  # share of them above the chin, from which on they are none
 LEAST = 0.02  # of a neck, to judge by it; squared IOD
@@ -47,7 +48,9 @@ def fused(people: Map, stands: Map, points: NDArray, sure: NDArray[np.bool_], un
     whole = _mean(stands, neck if np.count_nonzero(neck) > LEAST * unit**2 else there)
     leak = _mean(people < NOBODY, stands > 0.5)
     change = stands - people
-    change *= np.where(change > 0, 1 - _ramp(leak, *LEAK), _ramp(whole, *WHOLE) * (1 - _clothes(people, stands, below)))
+    more = 1 - _ramp(leak, *LEAK)
+    less = _ramp(whole, *WHOLE) * (1 - _ramp(stands, *DOUBT)) * (1 - _clothes(people, stands, below))
+    change *= np.where(change > 0, more, less)
     return np.asarray(people + change, np.float32)
 
 

@@ -6,6 +6,7 @@ shoulders stand still, and the face's oval drags its neighbourhood along.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -26,6 +27,7 @@ Array = NDArray[np.float64]
 GIVE = 0.6  # reach into the surroundings of what the rim of the face gives way; IOD
 STRETCHED = 1.0  # depth to which hair stretches rather than leave the border that cuts it; IOD ...
 GIVEN_UP = 0.5  # ... and by what share of that depth at most
+BETWEEN = 0.4  # sizes of a face over which, between two heads, the one's motion ends
 STILL = 0.05  # pixels by which a vertex may be off and still count as unmoved
 
 
@@ -58,6 +60,15 @@ def _head(alpha: NDArray[np.float32], places: Array, step: float) -> Array:
     near = cv2.blur(cv2.dilate(near, np.ones((size, size), np.uint8)), (size, size))
     at = np.round(places * k).astype(int)
     return np.asarray(near[at[:, 1].clip(0, near.shape[0] - 1), at[:, 0].clip(0, near.shape[1] - 1)], np.float64)
+
+
+def _of_others(places: Array, face: Array, others: Sequence[Array]) -> Array:
+    """How much places (N, 2) belong to the head of another than `face` (478, 3), (N,) in 0..1: to which is nearest."""
+    apart = []
+    for points in (face, *others):
+        low, high = points[: top.SURFACE, :2].min(0), points[: top.SURFACE, :2].max(0)
+        apart.append(np.linalg.norm(places - (low + high) / 2, axis=1) / float((high - low).max()))
+    return smoothstep((apart[0] - np.min(apart[1:], axis=0)) / BETWEEN + 0.5) if others else np.zeros(len(places))
 
 
 @dataclass
@@ -105,10 +116,10 @@ class Warp:
 
     def __init__(
         self, face: SourceFace, width: int, height: int, shape: WarpShape, reach: tuple[int, int, int, int],
-        alpha: NDArray[np.float32] | None = None, absolute: bool = False,
+        alpha: NDArray[np.float32] | None = None, absolute: bool = False, others: Sequence[Array] = (),
     ) -> None:  # fmt: skip
         """`reach` (x0, y0, x1, y1) is the part of the picture that may move, at most `head_reach`; `alpha` the person
-        (y1 - y0, x1 - x0) in it."""
+        (y1 - y0, x1 - x0) in it; `others` (478, 3) are faces beside this one, whose heads it does not move."""
         s = shape
         self.face, self.width, self.height = face, width, height
         unit = face.pose.scale
@@ -136,8 +147,9 @@ class Warp:
         self.tris = np.ascontiguousarray(np.vstack([outer, top.triangles(), top.opening_triangles()]), np.int64)
         self.source = np.ascontiguousarray(np.vstack([face.points[:, :2], grid]))
         self._around = around = Surroundings(face.face, face.pose, grid, outside, oval, s)
+        own = 1 - _of_others(grid, face.points, others)
         if alpha is not None:
-            around.stiffen(_head(alpha, grid - [x0, y0], step), s)
+            around.stiffen(_head(alpha, grid - [x0, y0], step) * own, s)
         self._give = 1 - smoothstep(outside / GIVE)
         self._drag = np.exp(-outside / s.drag) * (1 - smoothstep((outside - 0.4) / 1.2))
         # Where the reach ends pixels must stay; so they must at the lower border where nothing goes on beyond it.
@@ -146,7 +158,8 @@ class Warp:
         for side, limit, full in ((0, x0, 0), (1, y0, 0), (0, x1 - 1, width - 1), (1, y1 - 1, height - 1)):
             if abs(limit - full) > 0.5:
                 inner |= np.abs(grid[:, side] - limit) < 0.5
-        self._rigid = np.where(edge | inner, 0, around.rigid)
+        self._rigid = np.where(edge | inner, 0, around.rigid) * own
+        around.skull *= own
         around.skull[edge | inner] = 0
         self._drag[edge | inner] = 0
         self._give[edge | inner] = 0
@@ -154,7 +167,7 @@ class Warp:
         held = smoothstep((y1 - 1 - grid[:, 1]) / (0.6 * unit))
         sides = smoothstep((grid[:, 0] - x0) / (0.5 * unit)) * smoothstep((x1 - 1 - grid[:, 0]) / (0.5 * unit))
         # Only the body: hair and background beside the head stay.
-        self._follow = (s.body if absolute else s.lean) * held * sides
+        self._follow = (s.body if absolute else s.lean) * held * sides * own
         self._cuts = [] if alpha is None else self._cut(alpha, outside * unit)
 
     def _cut(

@@ -1,5 +1,6 @@
 """The mesh engine: retargeting, warping, layers, eyes and mouth."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,20 @@ def test_nothing_changes_outside_the_box(prepared: PreparedFace) -> None:
     outside = np.ones(image.shape[:2], bool)
     outside[y0:y1, x0:x1] = False
     assert np.array_equal(image[outside], prepared.source.image[outside])
+
+
+def test_somebody_beside_a_head_stays(prepared: PreparedFace) -> None:
+    other = prepared.face.points + np.array([1.1 * np.ptp(prepared.face.points[:468, 0]), 0, 0])
+    flat = MeshOptions(layers="flat")
+    alone = PreparedFace(prepared.source, flat)
+    beside = PreparedFace(replace(prepared.source, others=(Face(other),)), flat)
+    changes = []
+    for one in (alone, beside):
+        one.begin(Rest.neutral(), None, None)
+        source, points, _ = one.warp.vertices(one.target(move(turn=(0, 0, 0.3))))
+        near = np.linalg.norm(source - other[:468, :2].mean(0), axis=1) < 0.4 * one.face.pose.scale
+        changes.append(np.abs(points - source)[near].max(initial=0.0) / one.face.pose.scale)
+    assert changes[0] > 0.1 > 0.02 > changes[1]
 
 
 @pytest.mark.parametrize(("axis", "degrees"), [(1, 20), (1, -20), (0, 15), (0, -15), (2, 25), (2, -25)])
