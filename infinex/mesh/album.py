@@ -133,7 +133,8 @@ class Album:
     """The mouths of one person, asked for frame after frame."""
 
     def __init__(self, views: Sequence[View]) -> None:
-        gaps = [float(lip_gaps(_head(v.points))[4]) for v in views]
+        self.faces = np.stack([_head(v.points) for v in views])  # (N, 478, 3), all of them
+        gaps = lip_gaps(self.faces)[:, 4].tolist()
         self.views = [v for v, g in zip(views, gaps) if g > OPEN]
         self.gaps = np.array([g for g in gaps if g > OPEN])
         self._find: Retrieval | None = None

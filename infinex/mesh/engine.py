@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -280,6 +281,8 @@ class MeshEngine(Engine):
             if setting.beside:
                 raise InputError(f"{option('album')} is of one person: name the one by {option('face')}")
             self._album = Album(read_album(self.options.album, source))
+            if not Path(self.options.album).is_dir():
+                self.seen = self._album.faces
         chosen = replace(self.options, shape=shape, layers=layers)
         return PreparedFace(source, chosen, setting.cut, setting.film, self._album)
 
