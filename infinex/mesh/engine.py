@@ -20,7 +20,7 @@ from infinex.face.portrait import SourceFace
 from infinex.face.reading import own_expression
 from infinex.face.surroundings import head_reach
 from infinex.face.tracker import Face
-from infinex.mesh.album import Album, read_album
+from infinex.mesh.album import OPEN, Album, moved, read_album
 from infinex.mesh.beyond import Beyond
 from infinex.mesh.cutout import CutOut, face_matte
 from infinex.mesh.expression import fuller, read, restrained
@@ -34,6 +34,7 @@ from infinex.mesh.painter import Painter
 from infinex.mesh.refiner import Known, Look, colour_of, look_at_eye, look_at_head, look_at_mouth, refiner
 from infinex.mesh.retarget import Retarget, Target
 from infinex.mesh.saturate import Saturation
+from infinex.mesh.seen import draw_seen_mouth
 from infinex.mesh.warp import Flow, Warp, WarpShape
 from infinex.mesh.wrinkles import Wrinkles, skin_tint
 from infinex.motion import Move, Rest
@@ -214,7 +215,7 @@ class PreparedFace:
         self.lids.draw(part, target)
         theirs = False
         known = None if self.album is None else self.album(target.points)
-        if known is not None:
+        if known is not None and target.gap[4] > OPEN:
             theirs = True
             draw_performer_mouth(part, (x0, y0), self.face, target, self.tone, known.image, known.points)
         elif self._borrows and drive.image is not None and drive.points is not None:
@@ -222,6 +223,9 @@ class PreparedFace:
             draw_performer_mouth(part, (x0, y0), self.face, target, self.tone, drive.image, drive.points)
         else:
             self.mouth.draw(part, (x0, y0), target)
+        if known is not None:
+            share = moved(target.points, self.face.face)
+            draw_seen_mouth(part, (x0, y0), target.points, target.pose.scale, known.image, known.points, share)
         self._last = part, flow, target
         if self.options.refine:
             refiner()(part, self.looks(theirs), self.colour)

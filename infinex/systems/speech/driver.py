@@ -80,6 +80,8 @@ class SpeechDriver(Driver):
     Raises InputError for a file without sound, or too short to be speech."""
 
     frames: int
+    speaks: Array  # (T,) 0..1, one each 20 ms: how much the mouth is that of somebody who speaks
+    _coefficients: NDArray[np.float32]  # (T, K) of the mouth
     new_voice = True  # a filmed mouth's own speech gives way
 
     def __init__(
