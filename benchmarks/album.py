@@ -21,12 +21,13 @@ from infinex.engine import Source
 from infinex.face import topology as top
 from infinex.face.pose import fit_pose
 from infinex.face.shape import lip_gaps
-from infinex.face.tracker import FaceFinder, FaceTracker
+from infinex.face.tracker import FaceFinder
 from infinex.media.video import VideoReader
-from infinex.mesh.album import OPEN, Album, cut_out
+from infinex.mesh.album import OPEN, Album, View, cut_out
 from infinex.mesh.engine import MeshOptions, PreparedFace
 
 LEAK_FREE = MeshOptions("own", "none", True)
+NAMES = ("without", "with")
 LIPS = [*top.LIPS_INNER, *top.LIPS_OUTER]
 
 
@@ -40,28 +41,30 @@ def measured(clip: Path, frames: int) -> dict[str, float] | None:
     if not faces:
         return None
     source, cut = Source(first, faces[0]), 0.8 * length
-    with VideoReader(clip, end=cut) as reader:
-        views = []
-        with FaceTracker() as tracker:
-            for frame in reader:
-                face = tracker(frame.image)
-                if face is not None and frame.index % 2 == 0:
-                    views.append(cut_out(frame.image, face.landmarks))
-    album = Album(views)
-    engines = {"without": PreparedFace(source, LEAK_FREE), "with": PreparedFace(source, LEAK_FREE, album=album)}
-    # The rest is that of the first frame, as for a whole clip; only what is drawn is of its last fifth.
-    driver = VideoDriver(clip, start=cut).settle(engines["without"].face.pose, engines["without"].face.face)
-    for engine in engines.values():
-        engine.begin(driver.rest, None, None)
-    values: dict[str, list[float]] = {f"{k} {n}": [] for n in engines for k in ("mouth", "open", "frame", "flicker")}
+    # Tracked once, from the first frame on, whose rest is the portrait's: what is drawn is of the last fifth alone.
+    driver = VideoDriver(clip, reference=0).settle()
+    views: list[View] = []
+    engines: dict[str, PreparedFace] = {}
+    values: dict[str, list[float]] = {f"{k} {n}": [] for n in NAMES for k in ("mouth", "open", "frame", "flicker")}
     values["flicker truth"] = []
     last: dict[str, NDArray] = {}
-    canvas = {n: first.copy() for n in engines}
+    canvas = {n: first.copy() for n in NAMES}
+    drawn = 0
     for i, drive in enumerate(driver):
-        if i >= frames:
-            break
         if drive.image is None or drive.points is None:
             continue
+        if drive.move.time < cut:
+            if i % 2 == 0:
+                views.append(cut_out(drive.image, drive.points))
+            continue
+        if not engines:
+            engines = {"without": PreparedFace(source, LEAK_FREE)}
+            engines["with"] = PreparedFace(source, LEAK_FREE, album=Album(views))
+            for engine in engines.values():
+                engine.begin(driver.rest, None, None)
+        drawn += 1
+        if drawn > frames:
+            break
         p = drive.points[LIPS, :2]
         x0, y0 = np.maximum(np.floor(p.min(0)) - 3, 0).astype(int)
         x1, y1 = np.ceil(p.max(0)).astype(int) + 4
@@ -82,7 +85,7 @@ def measured(clip: Path, frames: int) -> dict[str, float] | None:
             last[n] = canvas[n].astype(np.float32)
     driver.close()
     mean = {k: float(np.mean(v)) for k, v in values.items() if v}
-    out = {"frames": float(len(values["mouth with"])), "views": float(len(album.views))}
+    out = {"frames": float(len(values["mouth with"])), "views": float(len(views))}
     out |= {k: mean[f"{k} with"] / mean[f"{k} without"] for k in ("mouth", "open", "frame") if f"{k} with" in mean}
     return out | {k: mean[f"flicker {k}"] / mean["flicker truth"] for k in ("with", "without")}
 

@@ -80,15 +80,23 @@ class Case:
         self.moved = shifted(self.sound, self.lag, int(self.frames / self.fps * STEPS))
         self.in_step = self.spoken(self.moved, folder)
 
-    def spoken(self, sound: NDArray[np.float32], folder: Path) -> Array:
+    def spoken(self, sound: NDArray[np.float32], folder: Path, faces: Array | None = None) -> Array:
         """Displacements (T, 478, 3) of the driver, in the float16 of a motion file to save memory."""
         driver = SpeechDriver(write_wav(folder / "voice.wav", [sound], RATE), self.fps, still=True)
         if self.suited:
             driver.suit(self.motion.rest.face)
         self.reach = driver.reach
+        if faces is not None:
+            driver.acquaint(faces)
         made = [d.move.offsets for d in driver][: self.frames]
         made += [np.zeros_like(made[0])] * (self.frames - len(made))
         return np.stack(made)
+
+    def acquainted(self, folder: Path) -> Array:
+        """Displacements in step of a driver who has seen the other half of the clip, each half in turn."""
+        half, faces = self.frames // 2, self.motion.rest.face + self.truth
+        first = self.spoken(self.moved, folder, faces[half:])[:half]
+        return np.concatenate([first, self.spoken(self.moved, folder, faces[:half])[half:]])
 
     def distance(self, offsets: Array) -> float:
         return float(np.linalg.norm((offsets - self.truth)[:, LIPS, :2], axis=-1).mean())
@@ -161,6 +169,7 @@ def main() -> None:
     parser.add_argument("data", type=Path, nargs="?")
     parser.add_argument("--tracks", type=Path)
     parser.add_argument("--all", action="store_true")
+    parser.add_argument("--album", action="store_true", help="also with each clip's other half as album, in step")
     parser.add_argument("--blind", action="store_true", help="without telling the driver the face at rest")
     parser.add_argument("--closures", action="store_true")
     args = parser.parse_args()
@@ -191,18 +200,19 @@ def main() -> None:
             if args.all or r["identity"] in HELD:
                 wanted.append((r, motion))
         field = np.linalg.solve(gram + np.eye(2) * 1e-6, aim).reshape(2, top.POINTS, 3)
-        head = ("clip", "held", "lag ms", "p, b, m", "gain", "dist", "r", "dist", "r", "dist", "r")
-        print(f"{'':24}{'':30}{'filed':>14}{'in step':>14}{'loudness':>14}")
-        print("{:24}{:>6}{:>9}{:>9}{:>6}{:>8}{:>6}{:>8}{:>6}{:>8}{:>6}".format(*head))
+        head = ("clip", "held", "lag ms", "p, b, m", "gain", "dist", "r", "dist", "r", "dist", "r", "dist", "r")
+        print(f"{'':24}{'':30}{'filed':>14}{'in step':>14}{'loudness':>14}{'album':>14}")
+        print("{:24}{:>6}{:>9}{:>9}{:>6}{:>8}{:>6}{:>8}{:>6}{:>8}{:>6}{:>8}{:>6}".format(*head))
         table, constant, lively = [], [], []
         everybody: dict[str, list[tuple[float, ...]]] = {}
         for r, motion in wanted:
             case = Case(args.data / r["path"], r["identity"], motion, Path(temporary), not args.blind)
             x = volume(case.moved, case.frames, case.fps)
             loud = np.tensordot(np.stack([x, (x > 0).astype(float)], 1), field, 1)
-            figures = (*case.figures(case.filed), *case.figures(case.in_step), *case.figures(loud))
+            known = case.acquainted(Path(temporary)) if args.album else np.zeros_like(case.truth)
+            figures = tuple(f for x in (case.filed, case.in_step, loud, known) for f in case.figures(x))
             held = r["identity"] in HELD
-            line = "{:8.2f}{:6.2f}" * 3
+            line = "{:8.2f}{:6.2f}" * (4 if args.album else 3)
             gain = float(opening(motion.rest.face + case.in_step).std() / case.seen.std())
             start = f"{case.name:24}{'yes' if held else 'no':>6}{case.lag * 20:9d}{case.closing * 20:9d}{gain:6.2f}"
             print(start + line.format(*figures), flush=True)
@@ -213,6 +223,7 @@ def main() -> None:
                     figures[1],
                     figures[3],
                     case.closing * 20,
+                    figures[6],
                     np.log(case.reach),
                     np.log(case.seen.std()),
                 )
@@ -232,7 +243,9 @@ def main() -> None:
             f"all {len(everybody)} talkers shown: r {filed:.2f} filed and {best:.2f} in step (mean), "
             f"late by {lag:.0f} ms, gain {gain:.2f} (median); p, b, m {closing:.0f} ms late (median of clips)"
         )
-        told = np.corrcoef(each[:, 5], each[:, 6])[0, 1]
+        if args.album:
+            print(f"with the other half of the clip as album: distance {each[:, 5].mean():.2f} (mean of talkers)")
+        told = np.corrcoef(each[:, 6], each[:, 7])[0, 1]
         print(f"how widely a talker moves goes with what the voice tells of it at r = {told:.2f} (logarithms)")
         print(f"each clip's own mean mouth, held still: distance {np.mean(constant):.2f}")
         print(f"how much the opening moves, as a share of the truth: {np.median(lively):.2f} (median)")

@@ -114,6 +114,7 @@ class Engine:
     name: str
     needs: Literal["motion", "frames"] = "motion"  # of a `Drive`; frames that a driver lacks the mesh engine renders
     own_rest: bool = True  # whether a face at rest is the source itself, pixel by pixel
+    seen: NDArray[np.float64] | None = None  # (N, 478, 3) canonical faces of the person prepared, in a clip of them
 
     def hear(self, sound: Path, span: tuple[float, float | None]) -> None:
         """The voice that a performance speaks with, and the part of it in seconds, before it begins."""

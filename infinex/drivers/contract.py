@@ -67,6 +67,9 @@ class Driver:
     def suit(self, face: NDArray[np.float64]) -> None:
         """`face` (478, 3) is the portrait's canonical face as it is at rest: some move one otherwise than another."""
 
+    def acquaint(self, faces: NDArray[np.float64]) -> None:
+        """`faces` (N, 478, 3) are the canonical ones that the portrait's person has in a clip; after `suit`."""
+
     def peaks(self) -> Mapping[str, float] | None:
         """The strongest intensity of every Action Unit, where it is written in them."""
         return None
@@ -96,6 +99,10 @@ class Wrapped(Driver):
     def suit(self, face: NDArray[np.float64]) -> None:
         """Tell the inner one whose face it moves."""
         self.inner.suit(face)
+
+    def acquaint(self, faces: NDArray[np.float64]) -> None:
+        """Acquaint the inner one with whom it moves."""
+        self.inner.acquaint(faces)
 
     def peaks(self) -> Mapping[str, float] | None:
         """Those of the inner one."""

@@ -385,6 +385,11 @@ class LayeredDriver(Driver):
         for driver in self.drivers:
             driver.suit(face)
 
+    def acquaint(self, faces: Array) -> None:
+        """Acquaint each with whom it moves."""
+        for driver in self.drivers:
+            driver.acquaint(faces)
+
     def close(self) -> None:
         """Close each."""
         for driver in self.drivers:

@@ -97,9 +97,11 @@ def settled(driver: Driver, face: Prepared, absolute: bool) -> Driver:
 
 
 def heard(engine: Engine, driver: Driver) -> None:
-    """The engine, told the voice that a driver speaks with, where it does."""
+    """The engine, told the voice that a driver speaks with, where it does; and the driver, how they are in a clip."""
     if driver.new_voice and driver.audio is not None:
         engine.hear(driver.audio, driver.span)
+    if engine.seen is not None:
+        driver.acquaint(engine.seen)
 
 
 def adjusted(driver: Driver, o: MotionOptions, needs: str, watch: Any = None) -> Iterator[Drive]:

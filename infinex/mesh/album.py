@@ -30,6 +30,7 @@ SIDE = 256  # pixels of a face that is kept
 MOST = 240  # pictures that are kept, evenly spread
 OPEN = 0.02  # IOD of the inner lips' gap from where on a mouth shows its inside
 ENOUGH = 0.5  # share of the wanted gap that a picture must show, lest teeth are stretched
+OWN = (0.006, 0.018)  # IOD by which lips are elsewhere than the portrait's, from where on and over which others show
 SAME = 0.6  # distance of two embeddings up to which dlib takes them for one person
 LOOKED_AT = 5  # pictures whose identity is compared
 LIPS = np.array(sorted({*top.LIPS_INNER, *top.LIPS_OUTER}))
@@ -133,39 +134,45 @@ class Album:
     """The mouths of one person, asked for frame after frame."""
 
     def __init__(self, views: Sequence[View]) -> None:
-        gaps = [float(lip_gaps(_head(v.points))[4]) for v in views]
-        self.views = [v for v, g in zip(views, gaps) if g > OPEN]
-        self.gaps = np.array([g for g in gaps if g > OPEN])
-        self._find: Retrieval | None = None
+        self.faces = np.stack([_head(v.points) for v in views])  # (N, 478, 3), all of them
+        self.gaps, self.views = lip_gaps(self.faces)[:, 4], list(views)
         self._last: View | None = None
-        if self.views:
-            looks = [_mouth(v) for v in self.views]
-            described = [_described(v.points, k) for v, k in zip(self.views, looks)]
-            self._find = Retrieval(described, looks, _PAIRS)
+        looks = [_mouth(v) for v in self.views]
+        described = [_described(v.points, k) for v, k in zip(self.views, looks)]
+        self._find = Retrieval(described, looks, _PAIRS)
 
     def begin(self) -> None:
         """Start anew: nothing was shown before."""
-        self._last = None
-        if self._find is not None:
-            self._find.last = None
+        self._last = self._find.last = None
 
     def __call__(self, points: NDArray) -> View | None:
         """The picture whose mouth is like that of `points` (478, 3), as it follows on the last one; None where none of
         them opens so far."""
         wanted = float(lip_gaps(_head(points))[4])
-        if self._find is None or wanted < OPEN:
-            self.begin()
-            return None
         found = self._find(_described(points, None))
-        if self.gaps[found] < ENOUGH * wanted:
+        if not self._serves(found, wanted):
             found = int(np.argmin(np.abs(self.gaps - wanted)))
-            if self.gaps[found] < ENOUGH * wanted:
+            if not self._serves(found, wanted):
+                self.begin()
                 return None
             self._find.last = found
         view = self.views[found]
+        if wanted < OPEN:  # lips that meet hide what would be blended
+            self._last = None
         shown = view if self._last is None else blended(self._last, view)
         self._last = shown
         return shown
+
+    def _serves(self, found: int, wanted: float) -> bool:
+        """Whether a picture opens far enough for a gap that is wanted, and shows no teeth where lips meet."""
+        gap = float(self.gaps[found])
+        return gap < 2 * OPEN if wanted < OPEN else gap > ENOUGH * wanted
+
+
+def moved(points: NDArray, own: Array) -> float:
+    """How much a mouth does that a portrait's does not, 0..1: landmarks (478, 3), and the portrait's canonical face."""
+    away = float(np.linalg.norm((_head(points) - own)[LIPS, :2], axis=1).mean())
+    return float(np.clip((away - OWN[0]) / (OWN[1] - OWN[0]), 0, 1))
 
 
 def _head(points: NDArray) -> Array:

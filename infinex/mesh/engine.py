@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from pathlib import Path
 from typing import Literal
 
 import cv2
@@ -19,7 +20,7 @@ from infinex.face.portrait import SourceFace
 from infinex.face.reading import own_expression
 from infinex.face.surroundings import head_reach
 from infinex.face.tracker import Face
-from infinex.mesh.album import Album, read_album
+from infinex.mesh.album import OPEN, Album, moved, read_album
 from infinex.mesh.beyond import Beyond
 from infinex.mesh.cutout import CutOut, face_matte
 from infinex.mesh.expression import borne, fuller, read, restrained
@@ -44,6 +45,7 @@ from infinex.mesh.refiner import (
 )
 from infinex.mesh.retarget import Retarget, Target
 from infinex.mesh.saturate import Saturation
+from infinex.mesh.seen import draw_seen_mouth
 from infinex.mesh.warp import Flow, Warp, WarpShape
 from infinex.mesh.wrinkles import Wrinkles, skin_tint
 from infinex.motion import Move, Rest
@@ -237,7 +239,7 @@ class PreparedFace:
         self.lids.draw(part, target)
         theirs = False
         known = None if self.album is None else self.album(target.points)
-        if known is not None:
+        if known is not None and target.gap[4] > OPEN:
             theirs = True
             draw_performer_mouth(part, (x0, y0), self.face, target, self.tone, known.image, known.points)
         elif self._borrows and drive.image is not None and drive.points is not None:
@@ -245,6 +247,9 @@ class PreparedFace:
             draw_performer_mouth(part, (x0, y0), self.face, target, self.tone, drive.image, drive.points)
         else:
             self.mouth.draw(part, (x0, y0), target)
+        if known is not None:
+            share = moved(target.points, self.face.face)
+            draw_seen_mouth(part, (x0, y0), target.points, target.pose.scale, known.image, known.points, share)
         self._last = part, flow, target
         if self.options.refine:
             refiner()(part, self.looks(theirs, SEEN), self.colour)
@@ -309,6 +314,8 @@ class MeshEngine(Engine):
             if setting.beside:
                 raise InputError(f"{option('album')} is of one person: name the one by {option('face')}")
             self._album = Album(read_album(self.options.album, source))
+            if not Path(self.options.album).is_dir():
+                self.seen = self._album.faces
         chosen = replace(self.options, shape=shape, layers=layers)
         return PreparedFace(source, chosen, setting.cut, setting.film, self._album, setting.beside)
 

@@ -14,11 +14,13 @@ from infinex.drivers.motion import MotionDriver, load_motion
 from infinex.drivers.overlay import LipsOver
 from infinex.errors import InputError, WeightsError
 from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
 from infinex.face.shape import eye_openness, lip_gaps
 from infinex.media.audio import read_audio, write_wav
 from infinex.options import Options
 from infinex.pipeline import animate
-from infinex.systems.speech.driver import SpeechDriver
+from infinex.systems.speech.data import lag_of
+from infinex.systems.speech.driver import LEAD, SpeechDriver
 from infinex.systems.speech.features import RATE, log_mel, loudness, measure, stream_log_mel
 from infinex.systems.speech.listener import AROUND, BLOCK, HIDDEN, STEP, default_listener
 from infinex.systems.speech.runtime import SpeechModel, default_model
@@ -175,6 +177,35 @@ def test_voice_is_told_whose_mouth_it_moves(talk: Path) -> None:
     both.suit(crooked)
     after = [d.move.offsets for d in both]
     assert np.abs(after[32] - before[32]).max() > 0.003 and np.abs(after[3] - before[3]).max() < 1e-9
+
+
+def test_voice_moves_lips_as_they_were_seen_to_move(talk: Path) -> None:
+    """A clip of the person tells where their lips are while they speak, and how widely they part."""
+    driver = SpeechDriver(talk, still=True)
+    usual = opening(driver)
+    faces = np.repeat(top.mean_face()[None], 60, 0)
+    for face, gap in zip(faces, 0.16 * np.abs(np.sin(np.linspace(0, 20, 60)))):
+        SourceFace(top.mean_face()).set_lips(face, np.full(9, gap))
+    wide = faces.copy()
+    wide[:, 61, 0] -= 0.05  # one corner further out
+    driver.acquaint(wide)
+    seen = np.stack([d.move.offsets for d in driver])
+    assert opening(driver).std() > 1.3 * usual.std()
+    assert seen[32, 61, 0] < -0.03 and np.abs(seen[3, 61]).max() < 1e-9  # speaking; silent
+    reach = driver.reach
+    driver.acquaint(faces[:1].repeat(60, 0))  # somebody who does not speak
+    driver.acquaint(wide[:5])
+    assert driver.reach == reach
+
+
+def test_lips_are_ahead_of_the_sound(talk: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The course of the lips is that of what is heard, LEAD earlier; life around them begins with the result."""
+    driver = SpeechDriver(talk, 50.0)
+    lips = opening(driver)
+    assert not next(iter(driver)).move.rotation.any()
+    monkeypatch.setattr("infinex.systems.speech.driver.LEAD", 0.0)
+    lag, r = lag_of(lips, opening(driver))
+    assert r > 0.95 and abs(lag + LEAD * 50) <= 1
 
 
 @pytest.mark.parametrize(

@@ -12,6 +12,7 @@ from infinex.drivers.contract import Drive
 from infinex.drivers.units import units_motion
 from infinex.engine import Setting, Source, find_engine, load_engine
 from infinex.errors import FaceNotFoundError, InputError
+from infinex.face.shape import lip_gaps
 from infinex.face.tracker import FaceTracker, find_faces
 from infinex.media.image import write_image
 from infinex.media.video import VideoReader
@@ -34,20 +35,22 @@ def frames(data_dir: Path) -> list[Source]:
 
 def test_the_mouth_that_is_asked_for_is_found(frames: list[Source]) -> None:
     album = Album([cut_out(s.image, s.face.landmarks) for s in frames])
-    if not album.views:
+    if album.gaps.max() < module.OPEN:
         pytest.skip("this talker never opens the mouth")
     widest = int(np.argmax(album.gaps))
     found = album(album.views[widest].points)
     assert found is not None and (found.points == album.views[widest].points).all()
     shut = album.views[widest].points.copy()
     shut[module.top.LIPS_INNER_LOWER] = shut[module.top.LIPS_INNER_UPPER]
-    assert album(shut) is None
+    closed = album(shut)  # lips that meet are shown as well, and never an open mouth for them
+    if album.gaps.min() < 2 * module.OPEN:
+        assert closed is not None and lip_gaps(module._head(closed.points))[4] < 2 * module.OPEN
     agape = album.views[widest].points.copy()
     agape[module.top.LIPS_INNER_LOWER[1:-1], 1] += 1000
     assert album(agape) is None
 
 
-def test_an_album_changes_open_mouths_alone(frames: list[Source], tmp_path: Path) -> None:
+def test_an_album_changes_mouths_that_move_alone(frames: list[Source], tmp_path: Path) -> None:
     for i, s in enumerate(frames[::4]):
         write_image(tmp_path / f"{i:02}.png", s.image)
     source = frames[0]
@@ -61,7 +64,7 @@ def test_an_album_changes_open_mouths_alone(frames: list[Source], tmp_path: Path
             canvas = source.image.copy()
             face.draw(canvas, Drive(motion.at(0)))
             pictures[name, len(units)] = canvas
-    assert (pictures["with", 1] == pictures["without", 1]).all()
+    assert (pictures["with", 1] == pictures["without", 1]).all()  # brows
     changed = np.abs(pictures["with", 2].astype(int) - pictures["without", 2]).max(2) > 4
     assert changed.any()
     lips = source.face.landmarks[module.LIPS, :2]

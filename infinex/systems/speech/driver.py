@@ -18,7 +18,7 @@ from infinex.face.portrait import SourceFace
 from infinex.face.shape import lip_gaps
 from infinex.face.units import units_offsets
 from infinex.media.audio import iter_audio, open_sound
-from infinex.motion import Move, Rest
+from infinex.motion import Move, Rest, part_weights
 from infinex.systems.speech.features import RATE, Level, loudness, measure, stream_log_mel
 from infinex.systems.speech.listener import STEPS
 from infinex.systems.speech.runtime import SpeechModel, default_model
@@ -36,6 +36,9 @@ WIDE = 1.5  # times the likeliest motion, which is smaller than anybody's: what 
 # A talker whose voice carries, loud most of the time, opens the mouth wider than one who speaks in swells: the share of
 # the steps around speech that are loud, of the talkers of the training in the mean, and the slope of the logarithm.
 LOUD_SHARE, SLOPE, NARROWEST, WIDEST = 0.57, 1.6, 0.6, 1.5
+# Of a person in a clip: faces from which on, and IOD of their opening's deviation, their speech is seen; the share of
+# that deviation a voice moves (wider is no nearer to them, since it does not tell all), and how far that may go.
+FACES, SPEAKING, SEEN, BEYOND = 25, 0.012, 0.7, (0.3, 3.0)
 SURE, DOUBT = 0.5, 0.3  # probability of p, b, m above which lips shut: against what they do, and with it
 OVERLAP = 0.015  # IOD by which lips press together when shut
 CERTAIN, SOFT = 0.15, 0.7  # how far above them lips are wholly shut; steps over which they shut
@@ -77,6 +80,8 @@ class SpeechDriver(Driver):
     Raises InputError for a file without sound, or too short to be speech."""
 
     frames: int
+    speaks: Array  # (T,) 0..1, one each 20 ms: how much the mouth is that of somebody who speaks
+    _coefficients: NDArray[np.float32]  # (T, K) of the mouth
     new_voice = True  # a filmed mouth's own speech gives way
 
     def __init__(
@@ -97,6 +102,7 @@ class SpeechDriver(Driver):
         self.rest = replace(Rest.neutral(), lips_closed=lip_gaps(top.mean_face()))
         self.warnings: list[str] = []
         self._model = model or default_model()
+        self._face = top.mean_face()
         self._place = self._model.resting()
         self._still, self._seed = still, seed
         self.level, self.seconds, loud = self._survey()
@@ -112,7 +118,22 @@ class SpeechDriver(Driver):
     def suit(self, face: Array) -> None:
         """Speak with a portrait whose canonical face at rest (478, 3) is this: crooked, pressed or parted lips return
         towards the place speaking lips have. Without it the average face's is taken."""
-        self._place = self._model.resting(face)
+        self._face = face
+        self._place = self.reach * self._model.resting(face)
+
+    def acquaint(self, faces: Array) -> None:
+        """Speak as the portrait's person does, whose canonical faces (N, 478, 3) in a clip these are: about the place
+        their lips had there, and as widely. Faces that hardly move their lips tell neither."""
+        apart = lip_gaps(faces)
+        spread = float(apart[:, 3:6].mean(1).std())
+        own = float((self._coefficients @ self._model.parts)[self.speaks > 0.5].std()) if self.speaks.max() > 0.5 else 0
+        if len(faces) < FACES or spread < SPEAKING or own == 0:
+            return
+        place = top.mean_face() + (faces.mean(0) - self._face) * part_weights(["lips"])[:, None]
+        closed = lip_gaps(top.mean_face())  # how far lips part is set from where they meet, however the portrait's do
+        SourceFace(top.mean_face()).set_lips(place, closed + np.maximum(apart.mean(0), 0))
+        self._place = place - top.mean_face()
+        self.reach = float(np.clip(SEEN * spread / own, *BEYOND))
 
     # -- listening --------------------------------------------------------------------------------
 
@@ -155,11 +176,11 @@ class SpeechDriver(Driver):
         voiced = audible * (quiet < 0.9)
         speaks = gaussian_filter1d(maximum_filter1d(voiced, PAUSE), 4.0)
         self.speaks = speaks
-        calm = WIDE * self.reach * gaussian_filter1d(coefficients, CALM, axis=0)
+        calm = WIDE * gaussian_filter1d(coefficients, CALM, axis=0)
         self._coefficients = (calm * speaks[:, None]).astype(np.float32)
-        self._placed = (self.reach * speaks).astype(np.float32)
+        self._place = self.reach * self._place
         # p, b, m: surely heard, or heard while the lips come together anyway.
-        apart = calm @ np.array([lip_gaps(x)[3:6].mean() for x in self._model.shapes])
+        apart = calm @ self._model.parts
         least = np.where(apart < gaussian_filter1d(apart, 6.0), DOUBT, SURE)
         closing = np.clip((shut - least) / CERTAIN, 0, 1) * (speaks > 0.2)
         self._shut = gaussian_filter1d(closing, SOFT).astype(np.float32)
@@ -202,15 +223,15 @@ class SpeechDriver(Driver):
         for i in range(self.frames):
             now = i / self.fps * STEPS
 
-            def at(track: NDArray[np.float32], t: float) -> Array:
+            def at(track: NDArray[np.floating], t: float) -> Array:
                 j = min(int(t), last)
                 f = min(t - j, 1.0)
                 return np.asarray(track[j] * (1 - f) + track[min(j + 1, last)] * f, np.float64)
 
             soon = now + LEAD * STEPS
-            speaks, shut = float(at(self._placed, soon)), float(at(self._shut, soon))
+            speaks, shut = float(at(self.speaks, soon)), float(at(self._shut, soon))
             lids, brows = float(at(self._lids, now)), float(at(self._brows, now))
-            offsets = mouth(at(self._coefficients, soon), speaks, shut, lids, brows)
+            offsets = mouth(self.reach * at(self._coefficients, soon), speaks, shut, lids, brows)
             turn = at(self._turn, now)
             yield Drive(Move(i / self.fps, turn, _carried(turn), 1.0, offsets, np.zeros(2)))
 

@@ -14,7 +14,7 @@ from infinex.errors import WeightsError
 from infinex.face import topology as top
 from infinex.systems.speech.features import Level
 from infinex.systems.speech.listener import Listener, bundled, open_network
-from infinex.systems.speech.resting import Resting
+from infinex.systems.speech.resting import Resting, opening_of
 
 Array = NDArray[np.float64]
 
@@ -49,6 +49,7 @@ class SpeechModel:
         k = len(self.shapes)
         if usual.shape != (k,) or back.shape != (k, k) or even.shape != ():
             raise WeightsError(f"{where / 'shapes.npz'} does not say where mouths rest")
+        self.parts = opening_of(self.shapes)  # (K,) IOD by which one unit of each parts the lips
         self.resting = Resting(self.shapes, usual, back, float(even))
 
     def run(self, rows: NDArray[np.float32]) -> tuple[Array, Array]:

@@ -1,0 +1,65 @@
+"""A mouth as another picture of the same person shows it: lips and the skin around them, in the portrait's colours."""
+
+from __future__ import annotations
+
+from functools import cache
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.face import topology as top
+from infinex.mesh.layers import polygon_mask
+from infinex.mesh.raster import affines, blend, draw
+
+Image = NDArray[np.uint8]
+Array = NDArray[np.float64]
+
+REACH = 0.16  # IOD around the lips in which skin is taken along
+INNER = 0.03  # ... and up to which it is the picture's alone
+EDGE = 0.05  # IOD over which it ends where the face does
+LIGHT = 0.10  # IOD: deviation of the Gaussian that tells light and colour from what is shown
+COARSE = (1.3, 2.0)  # times the size of the face in the picture, from where on and up to which less of it is shown
+STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
+
+
+@cache
+def _triangles() -> NDArray[np.int64]:
+    """The opening of the mouth, then the lips and all skin of which something may show, however far it stretches."""
+    face = top.mean_face()[: top.SURFACE, :2]
+    away = np.linalg.norm(face[:, None] - face[None, top.LIPS_OUTER], axis=2).min(1)
+    skin = top.triangles()
+    return np.concatenate([STRIP, skin[(away[skin] < 4 * REACH).all(1)]]).astype(np.int64)
+
+
+def draw_seen_mouth(
+    out: Image, origin: tuple[int, int], points: Array, unit: float, image: Image, seen: Array, share: float
+) -> None:
+    """Lay the mouth of `image`, landmarks `seen` (478, 3), over that of `out`, which begins at `origin` and whose
+    landmarks are `points` (478, 3), `unit` pixels from eye to eye; `share` 0..1 is how much of it."""
+    # A picture that is much coarser than the portrait would blur lips and skin.
+    coarse = unit / max(float(np.linalg.norm(seen[33, :2] - seen[263, :2])), 1.0)
+    share *= float(np.clip((COARSE[1] - coarse) / (COARSE[1] - COARSE[0]), 0, 1))
+    p = np.ascontiguousarray(points[:, :2] - np.array(origin), np.float64)
+    lips = p[top.LIPS_OUTER]
+    x0, y0 = np.maximum(np.floor(lips.min(0) - REACH * unit), 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(lips.max(0) + REACH * unit) + 1, [out.shape[1], out.shape[0]]).astype(int)
+    if share <= 0 or x1 - x0 < 8 or y1 - y0 < 8:
+        return
+    tris, shape = _triangles(), (y1 - y0, x1 - x0)
+    affine, area = np.zeros((len(tris), 6)), np.zeros(len(tris))
+    affines(p, np.ascontiguousarray(seen[:, :2], np.float64), tris, affine, area)
+    mx, my, ids = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.full(shape, -1, np.int32)
+    draw(p, tris, np.arange(len(tris)), affine, area, float(x0), float(y0), 1.0, mx, my, ids)
+    layer = cv2.remap(image, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    outside = (polygon_mask(*shape, lips - [x0, y0]) < 0.5).astype(np.uint8)
+    away = cv2.distanceTransform(outside, cv2.DIST_L2, 3) / unit
+    within = cv2.distanceTransform((ids >= 0).astype(np.uint8), cv2.DIST_L2, 3) / unit
+    mask = np.clip((REACH - away) / (REACH - INNER), 0, 1) * np.clip(within / EDGE, 0, 1)
+    # Light and colour are the portrait's: of lips and skin, which both pictures show, the coarse difference goes over.
+    both = (mask > 0) & (polygon_mask(*shape, p[top.LIPS_INNER] - [x0, y0]) < 0.5)
+    weight = cv2.GaussianBlur(both.astype(np.float32), (0, 0), LIGHT * unit)
+    apart = (out[y0:y1, x0:x1].astype(np.float32) - layer) * both[..., None]
+    layer += cv2.GaussianBlur(apart, (0, 0), LIGHT * unit) / np.maximum(weight, 1e-3)[..., None]
+    mask = cv2.GaussianBlur((share * mask * mask * (3 - 2 * mask)).astype(np.float32), (0, 0), 0.01 * unit)
+    blend(out, np.clip(layer, 0, 255), mask, int(x0), int(y0))
