@@ -12,7 +12,7 @@ import argparse
 from pathlib import Path
 
 import cv2
-import matplotlib.cbook
+import matplotlib
 import numpy as np
 import skimage.data
 from numpy.typing import NDArray
@@ -23,7 +23,6 @@ from infinex.drivers.motion import bundled_motions
 from infinex.engine import Source, load_engine
 from infinex.face.tracker import FaceFinder
 from infinex.jobs.animate import render
-from infinex.media.image import write_image
 from infinex.motion import Motion, Move, Rest
 from infinex.options import Options
 from infinex.systems.window import Square
@@ -36,9 +35,8 @@ SIDE = 170
 
 def portraits() -> tuple[RGB, RGB]:
     """Performer and follower (H, W, 3)."""
-    with matplotlib.cbook.get_sample_data("grace_hopper.jpg") as file:
-        hopper = np.asarray(Image.open(file).convert("RGB"))
-    return skimage.data.astronaut()[:380, 60:400].copy(), hopper
+    path = Path(matplotlib.get_data_path()) / "sample_data" / "grace_hopper.jpg"
+    return skimage.data.astronaut()[:380, 60:400].copy(), np.asarray(Image.open(path).convert("RGB"))
 
 
 def cut(image: RGB, box: tuple[int, int, int, int]) -> RGB:
@@ -74,7 +72,7 @@ def main() -> None:
             face.draw(canvas, Drive(move, image, seen))
             drawn.append(cut(canvas, box))
         rows.append(np.hstack(drawn))
-    write_image(a.out, np.vstack(rows))
+    Image.fromarray(np.vstack(rows)).save(a.out, quality=85)
 
 
 if __name__ == "__main__":
