@@ -72,7 +72,7 @@ def main() -> None:
             face.draw(canvas, Drive(move, image, seen))
             drawn.append(cut(canvas, box))
         rows.append(np.hstack(drawn))
-    Image.fromarray(np.vstack(rows)).save(a.out, quality=85)
+    Image.fromarray(np.vstack(rows)).save(a.out, quality=82)
 
 
 if __name__ == "__main__":
