@@ -18,10 +18,20 @@ from torch import Tensor
 
 from infinex.nn.stored import Layout
 
+# Networks that only training wants; elsewhere the discriminator.
+LEFT = {"stargan": ("critic",)}
 
-def drawn(layout: Layout[Any], weights: Any, source: Tensor, driving: Tensor) -> Tensor:
-    """Predictions and deformed sources (2B, 3, S, S) for pictures (B, 3, S, S)."""
+
+def drawn(system: str, layout: Layout[Any], weights: Any, source: Tensor, driving: Tensor) -> Tensor:
+    """What networks make of pictures (B, 3, S, S): pictures, or warps."""
     networks = layout.networks(weights)
+    if system == "x2face":
+        return torch.cat([networks["embedding"](source)[0], networks["driving"](driving)[0]])
+    if system == "dae_gan":
+        pose: Any = networks["pose"]
+        return torch.cat([networks["face"](source[:, None])[1], pose(driving, pose.pose(driving))[0]])
+    if system == "stargan":
+        return networks["generator"](source * 2 - 1, torch.eye(len(weights.config.labels))[: len(source)])
     out = networks["generator"](source, networks["detector"](source), networks["detector"](driving))
     return torch.cat([out.prediction, out.deformed])
 
@@ -30,11 +40,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("weights", type=Path)
     parser.add_argument("target", type=Path)
-    parser.add_argument("--system", choices=("fomm", "monkey_net"), default="fomm")
+    parser.add_argument("--system", choices=("fomm", "monkey_net", "x2face", "dae_gan", "stargan"), default="fomm")
     a = parser.parse_args()
     layout = import_module(f"infinex.systems.{a.system}.weights").LAYOUT
     full = layout.load(a.weights)
-    full.networks.pop("discriminator", None)
+    for name in LEFT.get(a.system, ("discriminator",)):
+        full.networks.pop(name, None)
     a.target.parent.mkdir(parents=True, exist_ok=True)
     layout.save(a.target, full, half=True)
     small = layout.load(a.target)
@@ -42,7 +53,7 @@ def main() -> None:
     size = full.config.size
     pictures = torch.nn.functional.interpolate(torch.rand(8, 3, 8, 8, generator=generator), size=size, mode="bilinear")
     with torch.inference_mode():
-        before, after = (drawn(layout, w, pictures[:4], pictures[4:]) for w in (full, small))
+        before, after = (drawn(a.system, layout, w, pictures[:4], pictures[4:]) for w in (full, small))
     change = (before - after).abs().max()
     print(f"{a.target}: {a.target.stat().st_size / 1e6:.2f} MB, predictions change by {255 * float(change):.2f}/255")
 

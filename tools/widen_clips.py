@@ -1,6 +1,10 @@
 """Add people to a training set: stills moved by the mesh engine under the motion of the set's own training clips.
 
-    python tools/widen_clips.py DATASET STILLS_DIR WIDER [--stills 60] [--frames 40] [--size 128] [--drivers 12]
+    python tools/widen_clips.py DATASET STILLS_DIR WIDER [--number 60] [--frames 40] [--size 128] [--drivers 12]
+    python tools/widen_clips.py DATASET STILLS_DIR WIDER --number 200 --frames 0
+
+With --frames 0 stills stay still: enough to learn where faces are, in seconds. They count together as many people as
+there are in the clips, so that a pair is drawn from either as often.
 
 WIDER becomes a prepared folder with the clips of DATASET and the rendered ones, all of them for training. A still that
 looks like anybody held back in DATASET is left out, so that nobody of the test split is trained on.
@@ -82,10 +86,11 @@ def main() -> None:
         seen[c[2]] += 1
     chosen = [chosen[i] for i in np.argsort(turn, kind="stable")]  # every person once before any twice
     clips = read_clips(a.dataset, "train")
+    people_filmed = len({c.identity for c in clips})
     rng.shuffle(clips)
     motions: list[Motion] = []
     for clip in clips:
-        if len(motions) == a.drivers:
+        if len(motions) == (a.drivers if a.frames else 0):
             break
         try:
             motions.append(track(clip.path)[0])
@@ -94,14 +99,18 @@ def main() -> None:
     print(f"{len(chosen)} stills, {len({c[2] for c in chosen})} people, {len(motions)} motions")
     for i, (path, source, person) in enumerate(chosen[: a.number]):
         name = f"clips/still_{path.stem}.mp4"
-        motion = motions[i % len(motions)]
-        length = a.frames * a.every
-        start = rng.randrange(max(1, len(motion) - length)) / motion.fps
-        fps, count = motion.fps / a.every, 0
-        motion = motion.trim(start, start + length / motion.fps).resample(fps)
+        fps, count, frames = 25.0, 0, iter([source.image] * 2)
+        if a.frames:
+            motion = motions[i % len(motions)]
+            length = a.frames * a.every
+            start = rng.randrange(max(1, len(motion) - length)) / motion.fps
+            fps = motion.fps / a.every
+            frames = render(source, motion.trim(start, start + length / motion.fps).resample(fps), LEAK_FREE)
+        else:
+            person = f"stills-{i % people_filmed}"
         side = source.image.shape[0]
         with open_sink(a.out / name, (a.size, a.size), fps, quality=15) as sink:
-            for frame in render(source, motion, LEAK_FREE):
+            for frame in frames:
                 inter = cv2.INTER_AREA if side > a.size else cv2.INTER_CUBIC
                 sink.write(cv2.resize(frame, (a.size, a.size), interpolation=inter))
                 count += 1

@@ -166,5 +166,3 @@ def test_what_weights_have_not_learned_is_refused(tmp_path: Path) -> None:
     X2FaceTask(_recipe()).save(path)
     with pytest.raises(WeightsError, match=r"infinex train small-pose teaches them"):
         load_engine("x2face", Options(engine="x2face", own={"by": "pose"}), str(path))
-    with pytest.raises(WeightsError, match=r"infinex train x2face-small --data DATASET"):
-        load_engine("x2face", Options(engine="x2face"))

@@ -12,7 +12,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from itertools import pairwise
 from math import log2
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
@@ -37,13 +37,15 @@ class DaeConfig:
     critic_width: int = 32
     critic_max: int = 256
     critic_blocks: int = 4
+    kind: Literal["dense", "small"] = "dense"  # of the autoencoders; small ones have batch norms here
 
     @property
     def deforming(self) -> DeformingConfig:
         """Those of an autoencoder, without the layers that nothing reaches."""
         return DeformingConfig(
-            self.size, width=self.width, code=self.code, texture=self.texture, warp=self.warp, kept=1
-        )
+            self.size, self.kind, "batch" if self.kind == "small" else "instance", self.width, self.code, self.texture,
+            self.warp, kept=1,
+        )  # fmt: skip
 
 
 CONFIGS: dict[str, DaeConfig] = {
@@ -53,6 +55,11 @@ CONFIGS: dict[str, DaeConfig] = {
     "dae-gan-tiny": DaeConfig(
         size=64, width=12, code=96, texture=48, warp=64, generator_width=16, generator_max=96, critic_width=16,
         critic_max=96, critic_blocks=3,
+    ),
+    # What a CPU trains within the hour, taught by the face tracker; generator and critic are only there.
+    "dae-gan-face": DaeConfig(
+        size=64, width=32, code=256, texture=16, warp=128, generator_width=8, generator_max=32, critic_width=16,
+        critic_max=96, critic_blocks=3, kind="small",
     ),
 }  # fmt: skip
 

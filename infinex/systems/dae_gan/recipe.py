@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -12,6 +12,8 @@ import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from numpy.typing import NDArray
 from torch import Tensor
 
+from infinex.errors import InputError, option
+from infinex.nn.geometry import bent
 from infinex.nn.losses import (
     Adversary,
     discriminator_adversarial,
@@ -20,9 +22,11 @@ from infinex.nn.losses import (
     reconstruction,
 )
 from infinex.systems.dae_gan.deforming import warp_terms
-from infinex.systems.dae_gan.model import Made, PoseEmbedder, networks_of
+from infinex.systems.dae_gan.model import FaceEmbedder, Made, PoseEmbedder, networks_of
 from infinex.systems.dae_gan.weights import LAYOUT
-from infinex.training.data import ClipFrames, cache_folder, read_clips, to_chw
+from infinex.systems.embedded import inverse, then
+from infinex.training.data import ClipFrames, FramePairs, Samples, cache_folder, read_clips, to_chw
+from infinex.training.embedded import PointsOf, SurfaceTeacher, both_frames, embedded_points, roughness, warp_apart
 from infinex.training.stored import StoredTask, sizes_of
 from infinex.training.task import Adams, Fabric, TrainerOptions, evaluating, grid, pixels, plain
 
@@ -41,6 +45,25 @@ class LossWeights:
 
 
 @dataclass(frozen=True)
+class Augmentation:
+    """Applied alike to both frames of a pair."""
+
+    flip: bool = False
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    shift: float = 0.0  # of half the picture, sideways and down
+    zoom: float = 0.0  # larger by up to so much, or smaller by as much
+    turn: float = 0.0  # degrees
+
+
+# Few people, all of them framed alike: without this the networks know where a face is by the frame.
+PLACED = Augmentation(True, 0.2, 0.2, 0.3, 0.03, shift=0.1, zoom=0.15, turn=10.0)
+ON_A_CPU = TrainerOptions(precision="bf16-mixed", checkpoint_every=200, panel_every=400, ema=0.998)
+
+
+@dataclass(frozen=True)
 class DaeRecipe:
     """DAE-GAN: an embedded face from several frames, a pose code from one, and a generator of both."""
 
@@ -56,6 +79,9 @@ class DaeRecipe:
     betas: tuple[float, float] = (0.5, 0.999)
     clip_gradient: float = 0.0  # largest norm of a network's gradient; 0: no limit
     adversary: Adversary = "hinge"
+    taught: float = 0.0  # weight of warps' distance from what a face tracker says, all they then learn; 0: none
+    points: bool = False  # before that: the encoders alone, by what a linear map of their codes knows of the face
+    augmentation: Augmentation = field(default_factory=Augmentation)  # where a tracker teaches
     weights: LossWeights = field(default_factory=LossWeights)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
 
@@ -66,6 +92,17 @@ RECIPES: dict[str, DaeRecipe] = {
     "dae-gan-tiny": DaeRecipe(
         config="dae-gan-tiny", epochs=30, milestones=(24,), batch_size=6, rate=1e-3,
         weights=LossWeights(generator_gan=0.0, matching=0.0), trainer=TrainerOptions(ema=0.99),
+    ),
+    # For half an hour of one CPU core, too little to find warps from pictures alone: the face tracker teaches where
+    # faces are, then both warps.
+    "dae-gan-face-points": DaeRecipe(
+        config="dae-gan-face", epochs=6, repeats=50, batch_size=16, milestones=(4, 5), rate=3e-3, betas=(0.9, 0.999),
+        taught=1.0, points=True, weights=LossWeights(generator_gan=0.0), augmentation=PLACED, trainer=ON_A_CPU,
+    ),
+    "dae-gan-face": DaeRecipe(
+        config="dae-gan-face", start_from="dae-gan-face-points", epochs=4, repeats=20, batch_size=16,
+        milestones=(2, 3), rate=1e-3, betas=(0.9, 0.999), taught=1.0, weights=LossWeights(generator_gan=0.0),
+        augmentation=PLACED, trainer=ON_A_CPU,
     ),
 }  # fmt: skip
 
@@ -82,6 +119,14 @@ class DaeTask(StoredTask):
         self.networks = networks_of(self.config)
         if not recipe.weights.generator_gan:
             del self.networks["discriminator"]
+        if recipe.points:
+            face, pose = cast(FaceEmbedder, self.networks["face"]), cast(PoseEmbedder, self.networks["pose"])
+            # Both see pictures with the same eyes, until the next stage.
+            face.encoders.encoder, face.encoders.zWmixer = pose.encoder, pose.mixer
+            self.networks["points"] = PointsOf(pose, pose.pose, self.config.warp)
+        if recipe.taught:  # half the time on a CPU
+            for name in ("face", "pose"):
+                self.networks[name].to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimizers = Adams(self.networks, recipe.rate, recipe.betas)
 
     def _made(self, frames: Tensor, driving: Tensor) -> tuple[Made, Tensor, Tensor, Tensor]:
@@ -97,6 +142,12 @@ class DaeTask(StoredTask):
 
     def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
         """See `Task`: `frames` (B, N, 3, S, S) of a video and `driving` (B, 3, S, S), another one, in 0..1."""
+        if self.recipe.taught:
+            if self.recipe.points:
+                both, taught = both_frames(batch)
+                apart = (self.networks["points"](both) - taught).abs().mean()
+                return plain(self.update(["points"], {"points": 30 * self.recipe.taught * apart}, fabric))
+            return plain(self.update(["face", "pose"], self._taught(batch), fabric))
         frames, driving, recipe, w = batch["frames"], batch["driving"], self.recipe, self.recipe.weights
         made, again, warps, moved = self._made(frames, driving)
         terms = {
@@ -125,6 +176,32 @@ class DaeTask(StoredTask):
             done |= self.update(["discriminator"], terms, fabric)
         return plain(done)
 
+    def _taught(self, batch: dict[str, Tensor]) -> dict[str, Tensor]:
+        """Both warps, of either picture of a pair, where a tracker says how they read the embedded face."""
+        both, points = both_frames(batch)
+        middle = torch.from_numpy(embedded_points()).to(both)[None]
+        face: Any = self.networks["face"]
+        terms = {}
+        for name, warps in (("face", face(both[:, None])[1]), ("pose", self._pose(both))):
+            terms[f"taught_{name}"] = 30 * self.recipe.taught * warp_apart(warps, points, middle)
+            terms[f"rough_{name}"] = 15 * self.recipe.taught * roughness(warps)
+        return terms
+
+    def _pose(self, frames: Tensor) -> Tensor:
+        """Where frames (B, 3, S, S) read an embedded face, by the pose's autoencoder (B, S, S, 2)."""
+        network = self.networks["pose"]
+        inner = network if isinstance(network, PoseEmbedder) else network.module
+        assert isinstance(inner, PoseEmbedder)
+        return network(frames, inner.pose(frames))[0]
+
+    def stored(self) -> list[str]:
+        """See `StoredTask`: what only taught the others is left out."""
+        return [n for n in self.networks if n != "points"]
+
+    def origin(self) -> dict[str, str]:
+        """Whoever uses weights must know that their generator was never asked for a picture."""
+        return {"picture": "deformed"} if self.recipe.taught else {}
+
     def _scaled(self, made: Tensor, wanted: Tensor) -> Tensor:
         """Mean absolute difference at every scale, added up."""
         terms = []
@@ -137,6 +214,9 @@ class DaeTask(StoredTask):
     def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
         """(B·S, 5·S, 3): a frame, the one that is wanted, embedded face, the same in the pose, picture."""
         with evaluating(*self.networks.values()):
+            if self.recipe.taught:
+                source, driving = batch["source"], batch["driving"]
+                return grid([pixels(x) for x in (source, driving, *self._moved(source, driving))])
             made, *_ = self._made(batch["frames"], batch["driving"])
         return grid([pixels(x) for x in (batch["frames"][:, 0], batch["driving"], *made)])
 
@@ -144,9 +224,18 @@ class DaeTask(StoredTask):
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
         """Mean absolute error of pictures, of warped faces, and of a frame left as it is."""
         with evaluating(*self.networks.values()):
+            if self.recipe.taught:
+                wanted = batch["driving"]
+                kinds = {"l1_deformed": self._moved(batch["source"], wanted)[1], "l1_static": batch["source"]}
+                return {k: float((v.float() - wanted).abs().mean()) for k, v in kinds.items()}
             made, *_ = self._made(batch["frames"], batch["driving"])
         kinds = {"l1": made.picture, "l1_deformed": made.deformed, "l1_static": batch["frames"][:, 0]}
         return {k: float((v.float() - batch["driving"]).abs().mean()) for k, v in kinds.items()}
+
+    def _moved(self, source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
+        """Sources as embedded faces, and their own pixels where driving frames have them, (B, 3, S, S) each."""
+        back = inverse(self.networks["face"](source[:, None])[1])
+        return bent(source, back), bent(source, then(self._pose(driving), back))
 
 
 class Glimpses:
@@ -172,10 +261,16 @@ class Glimpses:
 
 def task(recipe: DaeRecipe) -> DaeTask:
     """For the trainer. Raises InputError where the recipe contradicts itself."""
+    if recipe.points and not recipe.taught:
+        raise InputError(f"{option('set')} points=true: with taught above 0")
     return DaeTask(recipe)
 
 
-def samples(recipe: DaeRecipe, folder: str | Path, split: str) -> Glimpses:
+def samples(recipe: DaeRecipe, folder: str | Path, split: str) -> Samples:
     """Frames of a prepared folder at the size of the networks."""
     size = sizes_of(LAYOUT, recipe.config).size
+    if recipe.taught:
+        train = split == "train"
+        placed = recipe.augmentation if train else None
+        return FramePairs(folder, split, size, recipe.repeats if train else 1, placed, teacher=SurfaceTeacher())
     return Glimpses(folder, split, size, recipe.frames, recipe.repeats if split == "train" else 1)

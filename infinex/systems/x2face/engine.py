@@ -20,8 +20,9 @@ from infinex.face.pose import to_matrix, to_vector
 from infinex.media.audio import read_audio
 from infinex.mesh.album import read_album
 from infinex.motion import Rest
-from infinex.nn.geometry import warp
-from infinex.systems.registry import trained
+from infinex.nn.geometry import bent, warp
+from infinex.systems.embedded import Passed, looked_at_often
+from infinex.systems.registry import resolve
 from infinex.systems.speech.listener import HIDDEN, RATE
 from infinex.systems.square import Painted, SquareFace, square_view
 from infinex.systems.x2face.data import angles_of, heard_in
@@ -30,6 +31,7 @@ from infinex.systems.x2face.weights import LAYOUT, X2FaceWeights
 from infinex.training.task import pixels
 
 RGB = NDArray[np.uint8]
+BUNDLED = "x2face-face"  # in the registry of weights
 MOST = 16  # pictures that the embedded face is made of
 
 
@@ -40,6 +42,8 @@ class X2FaceOptions:
     album: str = ""  # more pictures of the same person, for one embedded face
     by: Literal["picture", "pose", "voice"] = "picture"  # what drives
     sound: str = ""  # the recording, where a voice drives
+    # The performer's places, as published, or movement from rest; "": movement where a face tracker taught the weights.
+    motion: Literal["", "places", "movement"] = ""
 
 
 @dataclass
@@ -49,7 +53,7 @@ class Encoded:
     image: Tensor  # (1, 3, S, S) the portrait in 0..1
     face: Tensor  # (1, 3, S, S) embedded
     bottleneck: Tensor  # (1, waist) of the portrait
-    grid: Tensor | None  # (1, S, S, 2) where the embedded face is read from the portrait; None: from several pictures
+    passed: Passed | None  # from performer to portrait by way of the embedded face; None: that is of several pictures
     rest: Rest | None = None
 
 
@@ -72,6 +76,13 @@ class X2FacePainter:
                     f"{option('option')} by={options.by}: these weights have not learned it; infinex train "
                     f"{weights.name or 'x2face-small'}-{stage} teaches them"
                 )
+        self.taught = taught = weights.origin.get("embedded") == "frontal"
+        if options.motion == "movement" and not (taught and options.by == "picture"):
+            raise InputError(
+                f"{option('option')} motion=movement: for weights that a face tracker taught (x2face-face), driven by "
+                "pictures"
+            )
+        self.movement = taught and options.motion != "places" and options.by == "picture"
         self.heard: NDArray[np.float32] | None = None
         if options.sound and options.by != "voice":
             raise InputError(f"{option('option')} sound: a recording drives with {option('option')} by=voice alone")
@@ -88,6 +99,12 @@ class X2FacePainter:
         x = torch.from_numpy(np.ascontiguousarray(np.stack(squares))).to(self.device)
         return x.permute(0, 3, 1, 2).float() / 255
 
+    def _warp(self, network: Embedding | Driving, image: Tensor) -> Tensor:
+        """A network's warp (1, S, S, 2) of a picture."""
+        if not self.taught:
+            return network(image)[0]
+        return looked_at_often(lambda x: network(x)[0], image, reads=network is self.embedding)
+
     @torch.inference_mode()
     def prepare(self, squares: list[RGB]) -> Encoded:
         """See `Painter`."""
@@ -95,12 +112,15 @@ class X2FacePainter:
             kept = np.linspace(1, len(squares) - 1, MOST - 1).round().astype(int)
             squares = [squares[0], *(squares[i] for i in kept)]
         images = self._tensor(squares)
-        grid = self.embedding(images)[0] if len(images) == 1 else None
-        return Encoded(images[:1], self.embedding.face(images[None]), self.driving.bottleneck(images[:1]), grid)
+        passed = Passed(self._warp(self.embedding, images)) if len(images) == 1 else None
+        return Encoded(images[:1], self.embedding.face(images[None]), self.driving.bottleneck(images[:1]), passed)
 
+    @torch.inference_mode()
     def begin(self, prepared: Encoded, square: RGB | None, rest: Rest) -> None:
         """See `Painter`."""
         prepared.rest = rest
+        if prepared.passed is not None and self.movement and square is not None:
+            prepared.passed.rest(self._warp(self.driving, self._tensor([square])))
 
     def _written(self, prepared: Encoded, drive: Drive) -> Tensor:
         """The bottleneck (1, waist) of the portrait under the turn of a head, or under a voice."""
@@ -118,18 +138,19 @@ class X2FacePainter:
     def paint(self, prepared: Encoded, square: RGB | None, drive: Drive) -> Painted:
         """See `Painter`."""
         if square is not None:
-            grid, _ = self.driving(self._tensor([square]))
+            grid = self._warp(self.driving, self._tensor([square]))
         else:
             grid = grid_of(self.driving.flow(self._written(prepared, drive)))
-        picture = pixels(warp(prepared.face, grid).clamp(0, 1))[0]
-        if prepared.grid is None:
-            return Painted(picture)
-        # One warp after the other is one warp of the portrait itself; what lies beyond its border is black.
-        planes = prepared.grid.permute(0, 3, 1, 2)
-        field = torch.nn.functional.grid_sample(planes, grid, padding_mode="border", align_corners=True)
-        whole = field.permute(0, 2, 3, 1)
-        deformed = pixels(warp(prepared.image, whole))[0]
-        return Painted(picture, deformed, whole[0].float().cpu().numpy())
+        if prepared.passed is None:
+            return Painted(pixels(warp(prepared.face, grid).clamp(0, 1))[0])
+        # One warp after the other is one warp of the portrait itself.
+        whole = prepared.passed(grid)
+        field = whole[0].float().cpu().numpy()
+        if self.movement:
+            moved = pixels(bent(prepared.image, whole))[0]
+            return Painted(moved, moved, field)
+        # What lies beyond the embedded face's border is black.
+        return Painted(pixels(warp(prepared.face, grid).clamp(0, 1))[0], pixels(warp(prepared.image, whole))[0], field)
 
 
 class X2FaceEngine(Engine):
@@ -155,6 +176,6 @@ OPTIONS = X2FaceOptions
 
 def open_engine(options: X2FaceOptions, weights: str) -> X2FaceEngine:
     """For `infinex.engine.load_engine`. Raises WeightsError, InputError."""
-    path = trained(weights, "x2face", "x2face-small")
+    path = resolve(weights or BUNDLED, "x2face")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return X2FaceEngine(X2FacePainter(LAYOUT.read(path), options, device), options.album)
