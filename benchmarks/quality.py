@@ -7,8 +7,8 @@ Self-reenactment: the source is a clip's first frame, the driver the clip, motio
 or shading of the driver enters (`--mouth own --wrinkles none`). Landmarks of result and truth are
 tracked alike. Beside the engine stands `static`, the source repeated. With a manifest (columns path, identity) the
 mean is also taken over the people whom neither the refiner's training nor the mouth's fit has seen.
-Cross-reenactment drives every portrait by a few clips; units are read in the pictures of performer and result, and, as
-`landmarks`, in their landmarks alone. REPORT_DIR gets report.json and contact sheets.
+Cross-reenactment drives every portrait by a few clips; units are read in landmarks of performer and result, and, as
+`pictures`, in their pictures. REPORT_DIR gets report.json and contact sheets.
 """
 
 from __future__ import annotations
@@ -178,11 +178,10 @@ def cross(
             if done is None:
                 print(f"{path.name}: no face in the result")
                 continue
-            r = agreement(theirs.units(), mine.units())
-            alone = agreement(read_units(np.stack(asked)), done)
+            r, seen = agreement(read_units(np.stack(asked)), done), agreement(theirs.units(), mine.units())
             rows.append({"portrait": path.stem, "clip": clip.stem, "csim": float(np.mean(kept)),
                          "units": float(np.mean(list(r.values()))) if r else float("nan"), "each": r,
-                         "landmarks": float(np.mean(list(alone.values()))) if alone else float("nan"),
+                         "pictures": float(np.mean(list(seen.values()))) if seen else float("nan"),
                          "folded": folded, "frames": len(asked)})  # fmt: skip
         if out is not None:
             cv2.imwrite(str(out / f"cross_{path.stem}.png"), np.vstack(sheet)[..., ::-1])
@@ -250,7 +249,7 @@ def main() -> None:
             for name, r in row["each"].items():
                 each.setdefault(name, []).append(r)
         print("  ".join(f"{name} {np.mean(each[name]):.2f}" for name in FACE_UNITS if name in each))
-        for k in ("csim", "units", "landmarks"):
+        for k in ("csim", "units", "pictures"):
             print(f"mean {k} {np.nanmean([r[k] for r in report['cross']]):.3f}")
     finder.close()
     if a.out:
