@@ -47,6 +47,7 @@ BOUNCED = 0.30  # share of the colour of flesh that light in a mouth takes on, w
 CANINE = (0.95, 2.5)  # lightness and yellowness of canines beside other teeth
 GRAZING = 0.65  # least share of the depth of a ray at which it still crosses the arch
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
+TOOTHLIKE = 0.35  # of the way from the colour of lips to that of teeth, beyond which what shows is teeth
 ROOF_DARK = (0.3, 0.6)  # share of the upper third that is dark over which what is light at the bottom is a tongue
 TOOTH_LIGHT = (0.30, 0.45)  # share of light from where on a third of the mouth is full of teeth: upper ones, lower ones
 TEETH_MOVE = (-0.03, 0.11)  # IOD by which teeth may be shown elsewhere than the skull has them
@@ -121,19 +122,24 @@ class MouthTone:
         beneath, teeth = None, None
         if upper > 0:
             beneath = _beneath(image, points, own_lips)
-            teeth = _teeth_of(lab_of(part)[polygon_mask(H, W, p[top.LIPS_INNER]) > 0.5], own_lips)
+            teeth = _teeth_of(lab_of(part)[polygon_mask(H, W, p[top.LIPS_INNER]) > 0.5], own_lips, own_skin)
         else:
             beneath, teeth = _overlooked(image, points)
         ceiling = ceiling if teeth is None else max(ceiling, float(teeth[0]) + GLOSS)
         return MouthTone(own_skin, own_lips, patch.astype(np.float32), upper, ceiling, teeth, beneath)
 
 
-def _teeth_of(lab: NDArray, lips: NDArray) -> NDArray[np.float32] | None:
-    """Colour of the teeth among the pixels (N, 3) between the lips; None where nothing there is lighter than lips."""
+def _teeth_of(lab: NDArray, lips: NDArray, skin: NDArray) -> NDArray[np.float32] | None:
+    """Colour of the teeth among the pixels (N, 3) between the lips; None where what is light there is a lip's inside,
+    as red as the lips, rather than on the way from them to the colour that teeth have under such a `skin`."""
     if len(lab) < 20:
         return None
-    light = np.asarray(lab[lab[:, 0] >= np.percentile(lab[:, 0], 60)].mean(0), np.float32)
-    return light if light[0] > lips[0] else None
+    way = _tooth_of(skin, float(np.clip(np.hypot(lips[1], lips[2]) / 18, 0, 1))) - lips
+    for share, least in ((60, 2 * TOOTHLIKE), (88, TOOTHLIKE)):  # teeth of which little shows are a few of the pixels
+        light = np.asarray(lab[lab[:, 0] >= np.percentile(lab[:, 0], share)].mean(0), np.float32)
+        if light[0] > lips[0] and float((light - lips) @ way) > least * float(way @ way):
+            return light
+    return None
 
 
 def _beneath(image: Image, points: Array, lips: NDArray) -> Array | None:
@@ -545,7 +551,7 @@ class Mouth:
         if target.interior is not None:  # as dark behind the teeth as the performer's mouth was there
             _, dark = painted(target.interior, opening)
             lab *= (1 - DARKENED * ramp(dark, *DARK_TOLD))[..., None]
-        shows = 0.0 if self._tone.teeth is None else SHOWS_LIT
+        shows = SHOWS_LIT if self._tone.teeth is not None or self._tone.upper > 0.1 else 0.0
         smile = max(self._smile(target), self._tone.upper, shows)  # teeth that the portrait shows are lit already
         seen = np.ones(2) if told is None else ramp(told, *TOOTH_SEEN.T)
         seam = float(np.clip(0.9 * MM * 8 * pose.scale / 12, 0.25, 1))  # small teeth run into each other

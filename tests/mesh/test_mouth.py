@@ -10,7 +10,7 @@ from infinex.drivers.units import rest_face, units_motion
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import Pose, to_matrix
-from infinex.mesh.mouth import Mouth, MouthTone, _spread, draw_performer_mouth
+from infinex.mesh.mouth import Mouth, MouthTone, _spread, _teeth_of, draw_performer_mouth
 from infinex.mesh.retarget import Retarget
 
 POSE = Pose(120.0, np.eye(3), np.array([200.0, 180.0, 0.0]))
@@ -99,3 +99,13 @@ def test_what_no_triangle_covers_is_taken_from_beside_not_from_the_corner_of_the
     _spread(x, y, drawn)
     assert x.min() == 101 and x.max() == 106 and y.min() == 52 and y.max() == 53
     assert (x[0, 3], y[0, 3], y[5, 3]) == (103, 52, 53)
+
+
+def test_the_light_inside_of_a_lip_is_no_tooth() -> None:
+    skin, lips, rng = lab(SKIN), lab(LIPS), np.random.default_rng(0)
+    flesh = lips + rng.normal(0, 3, (400, 3))
+    assert _teeth_of(flesh, lips, skin) is None
+    few = flesh.copy()
+    few[:60] = lab((225, 205, 190))  # of which little shows
+    found = _teeth_of(few, lips, skin)
+    assert found is not None and np.abs(found - lab((225, 205, 190))).max() < 2  # not mixed with lips
