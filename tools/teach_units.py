@@ -31,7 +31,7 @@ from infinex.face import topology as top
 from infinex.face.blendshapes import to_units
 from infinex.face.pose import fit_pose
 from infinex.face.reading import guessed
-from infinex.face.shape_reader import Flattened, numbers, read, seen_in
+from infinex.face.shape_reader import Flattened, numbers, read_and_seen
 from infinex.face.tracker import FaceFinder
 from infinex.face.unit_reader import mixed
 from infinex.face.units import ALIKE, FACE_UNITS
@@ -205,8 +205,9 @@ def looked_at(file: Path) -> tuple[NDArray[np.float32], NDArray[np.float32], Arr
     x = numbers(moved, face, np.stack([q.angles for q in poses])).astype(np.float32)
     given = [*(np.stack(p).reshape(len(x), -1, *p[0].shape[-2:]).astype(np.float32) for p in zip(*pieces)), x]
     before = guessed(moved, np.stack(skins), face)
-    a, b = (np.concatenate([s, before], 1).astype(np.float32) for s in seen_in(given))
-    return a, b, read(given)
+    shapes, *seen = read_and_seen(given)
+    a, b = (np.concatenate([s, before], 1).astype(np.float32) for s in seen)
+    return a, b, shapes
 
 
 def known(weights: Array) -> Array:

@@ -158,16 +158,19 @@ def swapped(inputs: list[NDArray]) -> list[NDArray]:
 
 def read(inputs: list[NDArray]) -> Array:
     """What the network says (T, 52) of `INPUTS`, of a face and its mirror image alike."""
-    return np.asarray((_run(inputs, "weights") + mirrored(_run(swapped(inputs), "weights"))) / 2)
+    return read_and_seen(inputs)[0]
 
 
-def seen_in(inputs: list[NDArray]) -> tuple[Array, Array]:
-    """What the network sees in `INPUTS` before it says what it means, of a face and of its mirror: (T, F) each."""
-    return _run(inputs, "seen"), _run(swapped(inputs), "seen")
+def read_and_seen(inputs: list[NDArray]) -> tuple[Array, Array, Array]:
+    """The same, and what the network sees in `INPUTS` before it says what it means, of a face and of its mirror: (T, F)
+    each."""
+    (said, seen), (said_of_mirror, seen_of_mirror) = _run(inputs), _run(swapped(inputs))
+    return np.asarray((said + mirrored(said_of_mirror)) / 2), seen, seen_of_mirror
 
 
-def _run(inputs: list[NDArray], output: str) -> Array:
-    return np.asarray(session(NETWORK).run([output], dict(zip(INPUTS, map(np.ascontiguousarray, inputs))))[0])
+def _run(inputs: list[NDArray]) -> list[Array]:
+    given = dict(zip(INPUTS, map(np.ascontiguousarray, inputs)))
+    return [np.asarray(a) for a in session(NETWORK).run(["weights", "seen"], given)]
 
 
 def settled(found: Array) -> Array:

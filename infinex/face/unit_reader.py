@@ -1,4 +1,4 @@
-"""Reading Action Units off pictures of a person, of whom a picture at rest is known.
+"""Reading Action Units, and Apple's shapes with them, off pictures of a person, of whom a picture at rest is known.
 
 A small network looks at what the reader of Apple's shapes sees (`infinex.face.shape_reader`) and at what landmarks and
 skin alone are taken for (`infinex.face.reading`). It was taught by people whose shapes are known exactly, by units
@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 from infinex.face import topology as top
 from infinex.face.pose import fit_pose
 from infinex.face.reading import guessed, network, reader, settled
-from infinex.face.shape_reader import RGB, PictureReader, seen_in
+from infinex.face.shape_reader import RGB, PictureReader, read_and_seen
+from infinex.face.shape_reader import settled as settled_shapes
 
 Array = NDArray[np.float64]
 
@@ -25,7 +26,7 @@ def mixed(found: Array, before: Array, share: Array) -> Array:
 
 
 class UnitReader(PictureReader):
-    """Reads units off pictures of one person, of whom a picture at rest is known; streams."""
+    """Reads units and shapes off pictures of one person, of whom a picture at rest is known; streams."""
 
     def __init__(self, image: RGB, points: Array, rest: Array | None = None) -> None:
         """A picture (H, W, 3) of the person at rest, with landmarks (478, 3) in pixels.
@@ -49,9 +50,16 @@ class UnitReader(PictureReader):
         """See `PictureReader`."""
         before = guessed(offsets, skin, self.rest)
         *layers, share = reader("seen")[1]
-        sides = [network(layers, np.concatenate([s, before], 1)) for s in seen_in(inputs)]
-        return mixed((sides[0] + sides[1]) / 2, before, share)
+        shapes, *seen = read_and_seen(inputs)
+        sides = [network(layers, np.concatenate([s, before], 1)) for s in seen]
+        return np.concatenate([mixed((sides[0] + sides[1]) / 2, before, share), shapes], 1)
 
     def units(self) -> Array:
         """Intensities (T, U) in 0..1 of `FACE_UNITS` in the pictures added since the last call."""
-        return settled(self.taken(), reader("seen")[0])
+        return self.units_and_shapes()[0]
+
+    def units_and_shapes(self) -> tuple[Array, Array]:
+        """The same, and the weights (T, 52) that `ShapeReader.shapes` gives of these pictures."""
+        columns = reader("seen")[0]
+        units, shapes = np.split(self.taken(), [len(columns)], 1)
+        return settled(units, columns), settled_shapes(shapes)

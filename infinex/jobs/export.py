@@ -21,7 +21,7 @@ from infinex.interchange.openface import POINTS_68
 from infinex.interchange.take import Take, TakeDriver, tenths
 from infinex.jobs.file import Progress
 from infinex.jobs.open import open_driver, open_voice
-from infinex.jobs.track import AT_ONCE, track
+from infinex.jobs.track import track
 from infinex.media.image import is_image
 from infinex.media.strip import is_sequence
 from infinex.motion import Motion
@@ -38,17 +38,12 @@ def is_filmed(source: str | Path) -> bool:
 
 
 class _Seen:
-    """Keeps of every frame what a take wants beyond its motion: shapes, and with `points` 68 landmarks.
+    """Keeps of every frame what a take wants beyond its motion and shapes: with `points` 68 landmarks.
 
     With `alone` frames after a cut that show somebody else are as without a face, where dlib is there to tell."""
 
     def __init__(self, points: bool, alone: bool) -> None:
-        from infinex.face.shape_reader import ShapeReader
-
         self._points, self._alone = points, alone
-        self._kind = ShapeReader
-        self._reader: ShapeReader | None = None
-        self._read: list[np.ndarray] = []
         self._places = array("h")
         self._own = array("b")
         self._cuts = 0
@@ -56,9 +51,6 @@ class _Seen:
 
     def __call__(self, driver: VideoDriver, drive: Drive) -> None:
         assert driver.rest_image is not None and driver.rest_points is not None  # it is settled
-        if self._reader is None:
-            self._reader = self._kind(driver.rest_image, driver.rest_points, driver.rest.face)
-        self._reader.add(drive.image, drive.points, drive.move.offsets)
         if self._points:
             last = self._places[-136:] or array("h", [0] * 136)
             seen = drive.points
@@ -72,14 +64,12 @@ class _Seen:
                     identity_network()
                     self._same = same_person(drive.image, drive.points, driver.rest_image, driver.rest_points)
         self._own.append(self._same)
-        if len(self._own) % AT_ONCE == 0:
-            self._read.append(self._reader.shapes().astype(np.float32))
 
-    def take(self, motion: Motion) -> Take:
-        """The take of what was seen."""
-        if self._reader is None:
+    def take(self, motion: Motion, shapes: list[np.ndarray]) -> Take:
+        """The take of what was seen; a picture has no `shapes`."""
+        if not shapes:
             return Take.of(motion)
-        take = Take.of(motion, np.concatenate([*self._read, self._reader.shapes().astype(np.float32)]))
+        take = Take.of(motion, np.concatenate(shapes))
         points = np.frombuffer(self._places, np.int16).reshape(-1, 68, 2) if self._points else None
         return replace(take, points=points, valid=take.valid & np.frombuffer(self._own, np.int8).astype(bool))
 
@@ -93,12 +83,13 @@ def captured(
     `lean`: see `track`. `alone`: frames in which the face is somebody else's count as without one."""
     notes = [] if notes is None else notes
     seen = _Seen(points, alone)
+    shapes: list[np.ndarray] = []
     motion, lost = track(
         source, o.keep_readable, o.smooth, progress, o.start, o.end, o.driver_face, notes,
-        None if is_image(source) else seen, o.fps if is_sequence(source) else None, lean,
+        None if is_image(source) else seen, o.fps if is_sequence(source) else None, lean, shapes,
     )  # fmt: skip
     notes += [f"no face from {a:.1f} s to {b:.1f} s" for a, b in lost]
-    take = seen.take(motion)
+    take = seen.take(motion, shapes)
     return motion, take.resampled(o.fps) if o.fps else take
 
 

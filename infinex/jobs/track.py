@@ -38,14 +38,16 @@ def track(
     watch: Callable[[VideoDriver, Drive], None] | None = None,
     fps: float | None = None,
     lean: bool = False,
+    shapes: list[NDArray] | None = None,
 ) -> tuple[Motion, list[tuple[float, float]]]:
     """Capture the performance in a video: its motion with Action Units, and where the face was lost.
 
     Of a still picture the one moment it shows, measured from the average face. `start`, `end`: seconds of the video.
     `face`: whose, where a video shows several; `notes` is given words about that and about cuts, across which all is
-    told from the first shot's rest. `watch` sees every drive of a film as it comes, with the driver. `fps`: the rate at
-    which a film is read, or a folder of pictures shown. `lean` leaves out the displacements, most of what is kept of a
-    long film: then the motion says head, gaze and units, and drives nothing."""
+    told from the first shot's rest. `shapes` is given Apple's of a film, (T, 52) part by part. `watch` sees every drive
+    of a film as it comes, with the driver. `fps`: the rate at which a film is read, or a folder of pictures shown.
+    `lean` leaves out the displacements, most of what is kept of a long film: then the motion says head, gaze and units,
+    and drives nothing."""
     if is_image(video):
         if (start, end) != WHOLE:
             raise InputError(
@@ -65,7 +67,10 @@ def track(
 
         def gather() -> None:
             parts.append(Motion.collect(moves, driver.rest, driver.fps))
-            amounts.append(reader.units().astype(np.float32))
+            units, seen = reader.units_and_shapes()
+            amounts.append(units.astype(np.float32))
+            if shapes is not None:
+                shapes.append(seen.astype(np.float32))
             moves.clear()
 
         for count, drive in enumerate(one_rest(driver, driver.rest), 1):
