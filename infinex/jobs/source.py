@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -64,11 +65,11 @@ def load_source(
                 raise InputError(
                     f"{option('box')} lies outside {Path(path).name} ({original.shape[1]}x{original.shape[0]})"
                 )
-            faces, others = [finder.in_box(image, (x, y, x + w, y + h))], []
+            found = faces = [finder.in_box(image, (x, y, x + w, y + h))]
         else:
             found = finder.find(image)
             faces = choose(found, face, Path(path).name)
-            others = [f for f in found if all(f is not one for one in faces)]
+        others = unmoved(found, faces)
         before = image
         for i, one in enumerate(faces if open_eyes else ()):
             awake, faces[i] = opened(image, one, finder.mesh)
@@ -80,7 +81,27 @@ def load_source(
             raise InputError(
                 f"{option('open_eyes')}: no eye in {Path(path).name} is closed, or glasses and size hide that it is"
             )
-    return [Source(image, f, cutout, others=tuple(others)) for f in faces]
+    return [Source(image, f, cutout, others=others) for f in faces]
+
+
+def unmoved(found: Sequence[Face], chosen: Sequence[Face]) -> tuple[Face, ...]:
+    """The faces `found` in a picture that are none of those `chosen` to be animated."""
+    return tuple(f for f in found if all(f is not one for one in chosen))
+
+
+def shrunk(sources: Sequence[Source], side: int) -> list[Source]:
+    """Portraits over one picture without transparency, its longer side at most `side` pixels, all faces with it."""
+    image = sources[0].image
+    if side >= max(image.shape[:2]):
+        return list(sources)
+    small = _resized(image, side)
+    across, down = (b / a for a, b in zip(image.shape[1::-1], small.shape[1::-1]))
+    scale = np.array([across, down, across])
+
+    def moved(face: Face) -> Face:
+        return replace(face, landmarks=face.landmarks * scale)
+
+    return [Source(small, moved(s.face), others=tuple(moved(f) for f in s.others)) for s in sources]
 
 
 def cropped(sources: list[Source], crop: str, size: int | None = None) -> list[Source]:

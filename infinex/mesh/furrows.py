@@ -312,7 +312,8 @@ class Furrows:
             return
         gain = np.tensordot(strength[active].astype(np.float32), self._gain[active], 1)
         # Where folds of several muscles meet they do not add without end.
-        gain = np.where(gain < 0, DARKEST * np.tanh(gain / DARKEST), BRIGHTEST * np.tanh(gain / BRIGHTEST))
+        most = np.where(gain < 0, np.float32(DARKEST), np.float32(BRIGHTEST))
+        gain = most * np.tanh(gain / most)
         seen = np.minimum(facing(target.points, self._tris), self._facing)
         gate = np.clip((seen - 0.25) / 0.3, 0, 1).astype(np.float32)[np.maximum(self._ids, 0)]
         gate = cv2.GaussianBlur(gate, (0, 0), 0.03 * UNIT)

@@ -13,13 +13,15 @@ from pathlib import Path
 
 import numpy as np
 
+from infinex.engine import Source
 from infinex.errors import InputError
 from infinex.face import topology as top
 from infinex.face.tracker import LOOKING, Face
+from infinex.jobs.source import shrunk, unmoved
 from infinex.media.image import read_image
 from infinex.studio.cost import Length
 from infinex.studio.place import read_record, write_record
-from infinex.studio.preview import Preview, all_shrunk
+from infinex.studio.preview import Preview
 from infinex.studio.settings import Settings
 
 RECORD = "portrait.json"
@@ -195,11 +197,16 @@ class Library:
             raise InputError(f"there is no face {number} in this picture")
         return portrait.faces[number - 1]
 
+    def sources(self, portrait: Portrait, numbers: Sequence[int]) -> list[Source]:
+        """Its picture with each of these faces; the others are known as those that stay. Raises InputError."""
+        faces = [self.face(portrait, n) for n in numbers]
+        image = read_image(portrait.path)
+        return [Source(image, f, others=unmoved(portrait.faces, faces)) for f in faces]
+
     def preview(self, portrait: Portrait, numbers: Sequence[int], side: int | None = None) -> Preview:
         """Faces of the portrait by their numbers, its longer side `side` pixels, ready to move; made once and kept
         while it is in use."""
         side = side or self._settings.preview
-        faces = [self.face(portrait, n) for n in numbers]
         key = portrait.id, tuple(numbers), side
         with self._lock:
             if key in self._previews:
@@ -209,7 +216,7 @@ class Library:
             with self._lock:  # somebody else who waited may have made it
                 if key in self._previews:
                     return self._previews[key]
-            preview = Preview(dict(zip(numbers, all_shrunk(read_image(portrait.path), faces, side))))
+            preview = Preview(dict(zip(numbers, shrunk(self.sources(portrait, numbers), side))))
         with self._lock:
             self._previews[key] = preview
             while len(self._previews) > self._settings.previews:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import replace
 from queue import SimpleQueue
 from typing import Any
@@ -18,7 +18,6 @@ from infinex.drivers.contract import Drive
 from infinex.drivers.expression import Expression, move_of, rest
 from infinex.engine import Source
 from infinex.errors import InputError
-from infinex.face.tracker import Face
 from infinex.jobs.perform import Box, Cue, adjusted, perform, settled
 from infinex.media.image import header_size
 from infinex.mesh.engine import MeshEngine, MeshOptions
@@ -41,22 +40,6 @@ def encode(image: RGB, quality: int = QUALITY) -> bytes:
     if not ok:
         raise ValueError("a picture could not be encoded")
     return data.tobytes()
-
-
-def shrunk(image: RGB, face: Face, side: int) -> Source:
-    """A portrait with its longer side at most `side` pixels, landmarks with it."""
-    return all_shrunk(image, [face], side)[0]
-
-
-def all_shrunk(image: RGB, faces: Sequence[Face], side: int) -> list[Source]:
-    """The same of several faces of one picture."""
-    k = side / max(image.shape[:2])
-    if k >= 1:
-        return [Source(image, face) for face in faces]
-    h, w = (max(2, round(s * k)) for s in image.shape[:2])
-    small = cv2.resize(image, (w, h), interpolation=cv2.INTER_AREA)
-    scale = [w / image.shape[1], h / image.shape[0], w / image.shape[1]]
-    return [Source(small, Face(face.landmarks * scale, face.score)) for face in faces]
 
 
 class Preview:

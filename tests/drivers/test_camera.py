@@ -17,14 +17,13 @@ from infinex.engine import Drive
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.jobs import live, recorder
 from infinex.jobs.file import FileSink
-from infinex.jobs.open import largest
 from infinex.jobs.perform import Adjusting
 from infinex.media.audio import read_audio
 from infinex.media.video import VideoReader
 from infinex.mesh.engine import PreparedFace
 from infinex.pipeline import Options, Stage, animate, load_source
 from infinex.studio.examples import EXAMPLES
-from infinex.studio.preview import SETTLE, Live, PageCamera, shrunk
+from infinex.studio.preview import SETTLE, Live, PageCamera
 
 
 class Pictures:
@@ -277,7 +276,7 @@ def test_a_camera_keeps_the_rules_of_files(
 
 def handed_in(frames: list[np.ndarray], then: Callable[[int, Live], None] = lambda n, page: None) -> list[Any]:
     """A page's camera sends frames; what each was answered, pictures as copies."""
-    page = Live(shrunk(*largest(EXAMPLES[0].path)[::-1], 128))
+    page = Live(load_source(EXAMPLES[0].path, size=128)[0])
     answers = []
     try:
         for n, frame in enumerate(frames):

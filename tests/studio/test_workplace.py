@@ -21,15 +21,21 @@ from starlette.testclient import TestClient
 from studio_helpers import visitor
 
 import infinex
+from infinex.drivers.expression import Expression
 from infinex.drivers.mixing import reader_at
 from infinex.drivers.motion import MotionDriver
+from infinex.face.tracker import Face
+from infinex.jobs.open import largest
+from infinex.jobs.source import shrunk
 from infinex.media.audio import write_wav
+from infinex.media.image import write_image
 from infinex.media.sink import open_sink
 from infinex.studio import jobs
 from infinex.studio.app import create_app
 from infinex.studio.checks import GoneError, Watch
 from infinex.studio.examples import EXAMPLES
 from infinex.studio.growing import Growing
+from infinex.studio.library import Library, Portrait
 from infinex.studio.routes.preview import BUSY
 from infinex.studio.settings import Settings
 
@@ -326,6 +332,26 @@ def test_a_scene_is_seen_at_any_time(page: Any, small: Path) -> None:
         while (message := socket.receive()).get("text") is None:
             pass  # what was owed
         assert "face 2: the portrait has 1 face" in message["text"]
+
+
+def test_who_is_not_moved_stays_in_a_preview(small: Path, tmp_path: Path) -> None:
+    face, image = largest(small)
+    h, w = image.shape[:2]
+    beside = Face(face.landmarks + np.array([w, 0, 0]))
+    path = tmp_path / "two.png"
+    write_image(path, np.hstack([image, image]))
+    library = Library(Settings(), tmp_path)
+    portrait = Portrait("two", "me", path, (2 * w, h), [face, beside])
+    sources = library.sources(portrait, (1,))
+    assert [s.others for s in sources] == [(beside,)]
+    assert not any(s.others for s in library.sources(portrait, (1, 2)))
+    (half,) = shrunk(sources, w)
+    assert np.allclose(half.others[0].landmarks, beside.landmarks * [0.5, half.image.shape[0] / h, 0.5])
+    preview = library.preview(portrait, (1,), 2 * w)
+    picture = preview.draw(Expression({}, roll=12, yaw=12), fine=False).astype(int)
+    x0, y0, x1, y1 = (round(v) for v in beside.box)
+    changed = np.abs(picture - preview.image)
+    assert changed[:, : w // 2].max() > 40 and changed[y0:y1, (x0 + x1) // 2 : x1].max() < 8
 
 
 def test_a_clip_is_a_portrait(page: Any, tmp_path: Path) -> None:

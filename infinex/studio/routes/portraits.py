@@ -12,11 +12,10 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from infinex.drivers.expression import Expression
-from infinex.engine import Source
 from infinex.errors import InputError
 from infinex.face.tracker import LOOKING, Face
-from infinex.jobs.source import cropped
-from infinex.media.image import png_text, read_image, write_image
+from infinex.jobs.source import cropped, shrunk
+from infinex.media.image import png_text, write_image
 from infinex.media.provenance import statement
 from infinex.studio import checks
 from infinex.studio.checks import friendly
@@ -25,7 +24,7 @@ from infinex.studio.forms import BUSY, NO_ROOM, PROBLEMS, TYPE, Crop, Problem
 from infinex.studio.hall import Studio, portrait_of, studio_of, visitor_of, while_there
 from infinex.studio.library import Portrait
 from infinex.studio.names import slug
-from infinex.studio.preview import Preview, encode, shrunk
+from infinex.studio.preview import Preview, encode
 from infinex.studio.repeats import no_other_fields
 from infinex.studio.routes.libraries import expression_of
 from infinex.studio.typed import Typed
@@ -192,8 +191,7 @@ async def portrait_image(request: Request, name: str, side: Annotated[int, Query
     studio, portrait = studio_of(request), _portrait(request, name)
 
     def make() -> bytes:
-        image = read_image(portrait.path)
-        return encode(shrunk(image, portrait.faces[0], side).image, 92)
+        return encode(shrunk(studio.library.sources(portrait, (1,)), side)[0].image, 92)
 
     return Response(await studio.draw(make), media_type="image/jpeg", headers={"Cache-Control": "private, no-store"})
 
@@ -212,19 +210,18 @@ async def still(
     studio, portrait = studio_of(request), _portrait(request, name)
     studio.counted(request)
     wanted = Expression.read(expression_of(expression))
-    chosen = studio.library.face(portrait, face)
+    studio.library.face(portrait, face)
 
     def make() -> bytes:
         import io
 
         from PIL import Image
 
-        image = read_image(portrait.path)
-        source = Source(image, chosen)
+        sources = studio.library.sources(portrait, (face,))
         if crop != "keep":
-            source = cropped([source], crop)[0]
+            sources = cropped(sources, crop)
         with LOOKING:
-            full = Preview({1: source})
+            full = Preview({1: sources[0]})
         drawn = full.draw(wanted)
         out = io.BytesIO()
         words = statement("a portrait with another expression, not a photograph", portrait.path.name, "sliders", "mesh")

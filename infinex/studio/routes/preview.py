@@ -18,12 +18,12 @@ from infinex.drivers.expression import Expression
 from infinex.drivers.motion import bundled_motions, load_motion
 from infinex.errors import InfinexError, InputError
 from infinex.face.tracker import LOOKING
-from infinex.media.image import read_image
+from infinex.jobs.source import shrunk
 from infinex.studio.asked import asset_of
 from infinex.studio.checks import GoneError, Watch, friendly
 from infinex.studio.hall import studio_of
-from infinex.studio.library import Portrait
-from infinex.studio.preview import Live, Preview, encode, shrunk
+from infinex.studio.library import Library, Portrait
+from infinex.studio.preview import Live, Preview, encode
 from infinex.studio.scenes import Playable, document_of, playable, scene_of, with_files
 from infinex.studio.sockets import Latest, close, message_of, visit
 
@@ -196,7 +196,7 @@ async def live(socket: WebSocket) -> None:
 async def _live(socket: WebSocket, portrait: Portrait, number: int, side: int) -> None:
     studio = studio_of(socket)
     driven: Live
-    with contextlib.closing(await studio.draw(_new_live, portrait, number, side)) as driven:
+    with contextlib.closing(await studio.draw(_new_live, studio.library, portrait, number, side)) as driven:
         await socket.send_json({"ready": True})
         state = ""
         with contextlib.closing(Latest(socket, "bytes")) as latest:
@@ -221,8 +221,8 @@ async def _live(socket: WebSocket, portrait: Portrait, number: int, side: int) -
                 portrait.used = time.time()
 
 
-def _new_live(portrait: Portrait, number: int, side: int) -> Live:
-    source = shrunk(read_image(portrait.path), portrait.faces[number - 1], side)
+def _new_live(library: Library, portrait: Portrait, number: int, side: int) -> Live:
+    source = shrunk(library.sources(portrait, (number,)), side)[0]
     with LOOKING:
         return Live(source)
 
