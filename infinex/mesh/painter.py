@@ -17,7 +17,7 @@ from infinex.mesh.warp import Flow
 Image = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
 LARGE = 1_200_000  # pixels that move
-ABOUT = 0.5  # IOD about a face within which a frame may be changed beside what moves
+ABOUT = 0.5  # IOD about a face, and about what moves, within which a frame may be changed: the head's network is coarse
 
 
 class Painter:
@@ -95,12 +95,10 @@ class Painter:
         p = np.concatenate([self._points, flow.points[: len(self._points)]]) - self._corner
         lo, hi = p.min(0) - ABOUT * self._unit, p.max(0) + ABOUT * self._unit
         a, b, c, d = flow.box
-        if c <= a or d <= b:
-            a, b, c, d = w, h, 0, 0
-        return (
-            max(0, min(a, int(lo[0]))), max(0, min(b, int(lo[1]))),
-            min(w, max(c, int(hi[0]))), min(h, max(d, int(hi[1]))),
-        )  # fmt: skip
+        if c > a and d > b:
+            lo = np.minimum(lo, np.array([a, b]) - ABOUT * self._unit)
+            hi = np.maximum(hi, np.array([c, d]) + ABOUT * self._unit)
+        return max(0, int(lo[0])), max(0, int(lo[1])), min(w, int(hi[0])), min(h, int(hi[1]))
 
     def finer(self, flow: Flow, ids: NDArray[np.int16], times: int, box: Box, share: float) -> None:
         """Paint a `box` of the picture (its own pixels) again, from `times`² samples a pixel, softly at its rim.

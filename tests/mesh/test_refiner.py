@@ -143,3 +143,13 @@ def test_the_packaged_networks_answer() -> None:
     before = part.copy()
     networks(part, face.looks())
     assert (part != before).any()
+
+
+def test_a_frame_is_the_same_whatever_was_drawn_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infinex.mesh.engine.refiner", lambda: Answers(0.4, flow=True))
+    alone, after = prepared(True), prepared(True)
+    want, got = alone.source.image.copy(), after.source.image.copy()
+    for move in (opened(turn=0.35), opened(turn=-0.35), opened(0.3, 0.0)):
+        after.draw(got, Drive(move))
+    alone.draw(want, Drive(opened(0.3, 0.0)))
+    assert (got == want).all()
