@@ -203,6 +203,7 @@ def test_moments_by_keyboard_kept_over_a_reload_undone_and_made(tab: Any, small:
         )
     ):
         tab.get_by_role("textbox", name="Name of the project").blur()
+    tab.wait_for_function("() => JSON.parse(localStorage.getItem('work') ?? '{}').id")  # the page knows the answer
     tab.reload()
     shorter.wait_for()
     video = made(tab)
