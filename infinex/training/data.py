@@ -315,6 +315,20 @@ class FramePairs:
         return out if taught is None else out | {"taught": taught}
 
 
+@dataclass(frozen=True)
+class Augmentation:
+    """Applied alike to both frames of a pair, colours and places by up to so much; nothing unless a recipe says so."""
+
+    flip: bool = False  # mirrored left to right, and source and driving exchanged, half of the time each
+    brightness: float = 0.0
+    contrast: float = 0.0
+    saturation: float = 0.0
+    hue: float = 0.0
+    shift: float = 0.0  # of half the picture, sideways and down
+    zoom: float = 0.0  # larger by up to so much, or smaller by as much
+    turn: float = 0.0  # degrees
+
+
 class Teacher(Protocol):
     """Says where the keypoints of a picture should be; see `FramePairs`."""
 
@@ -325,6 +339,31 @@ class Teacher(Protocol):
 
     def mirrored(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """What (K, 6) becomes when the picture is mirrored."""
+
+
+class TrackedTeacher:
+    """A teacher that looks at each frame's tracked landmarks."""
+
+    count: int  # K
+
+    def placed(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(K, 6) of landmarks (478, 2) in -1..1."""
+        raise NotImplementedError
+
+    def __call__(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
+        """(T, K, 6) for successive frames (H, W, 3) of one clip; NaN where no face is seen."""
+        from infinex.face.tracker import FaceTracker
+
+        out = []
+        with FaceTracker() as tracker:
+            for image in images:
+                face = tracker(image)
+                if face is None:
+                    out.append(np.full((self.count, 6), np.nan, np.float32))
+                    continue
+                h, w = image.shape[:2]
+                out.append(self.placed(face.landmarks[:, :2] * 2 / np.array([w - 1, h - 1]) - 1))
+        return np.stack(out) if out else np.zeros((0, self.count, 6), np.float32)
 
 
 class ClipPoints:

@@ -5,7 +5,7 @@ is seen. A picture's warp is then right where each tracked point reads its own p
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import cache
 
 import numpy as np
@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from infinex.face import topology as top
+from infinex.training.data import TrackedTeacher
 
 UNIT = 0.6  # distance of the outer eye corners in the embedded face, which is 2 wide
 LOW = 0.15  # of the middle of the embedded face: as low as faces are as a rule
@@ -29,27 +30,16 @@ def embedded_points() -> NDArray[np.float32]:
     return np.asarray(flat - (flat.min(0) + flat.max(0)) / 2 + [0, LOW], np.float32)
 
 
-class SurfaceTeacher:
+class SurfaceTeacher(TrackedTeacher):
     """The tracked surface of every frame; see `infinex.training.data.Teacher`."""
 
-    name = "surface"
+    name, count = "surface", POINTS
 
-    def __call__(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """(T, 468, 6) in -1..1 and a frame that is always upright; NaN where no face is seen."""
-        from infinex.face.tracker import FaceTracker
-
-        out = []
-        with FaceTracker() as tracker:
-            for image in images:
-                face = tracker(image)
-                if face is None:
-                    out.append(np.full((POINTS, 6), np.nan, np.float32))
-                    continue
-                h, w = image.shape[:2]
-                rows = np.tile(np.array([0, 0, 1, 0, 0, 1], np.float32), (POINTS, 1))
-                rows[:, :2] = face.landmarks[:POINTS, :2] * 2 / np.array([w - 1, h - 1]) - 1
-                out.append(rows)
-        return np.stack(out) if out else np.zeros((0, POINTS, 6), np.float32)
+    def placed(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """(468, 6): places, and frames that are always upright."""
+        rows = np.tile(np.array([0, 0, 1, 0, 0, 1], np.float32), (POINTS, 1))
+        rows[:, :2] = points[:POINTS]
+        return rows
 
     def mirrored(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Right becomes left; frames stay upright."""

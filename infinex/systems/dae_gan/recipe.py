@@ -25,7 +25,7 @@ from infinex.systems.dae_gan.deforming import warp_terms
 from infinex.systems.dae_gan.model import FaceEmbedder, Made, PoseEmbedder, networks_of
 from infinex.systems.dae_gan.weights import LAYOUT
 from infinex.systems.embedded import inverse, then
-from infinex.training.data import ClipFrames, FramePairs, Samples, cache_folder, read_clips, to_chw
+from infinex.training.data import Augmentation, ClipFrames, FramePairs, Samples, cache_folder, read_clips, to_chw
 from infinex.training.embedded import PointsOf, SurfaceTeacher, both_frames, embedded_points, roughness, warp_apart
 from infinex.training.stored import StoredTask, sizes_of
 from infinex.training.task import Adams, Fabric, TrainerOptions, evaluating, grid, pixels, plain
@@ -42,20 +42,6 @@ class LossWeights:
     reconstruction: float = 10.0  # of the generated picture
     matching: float = 10.0
     generator_gan: float = 1.0  # 0: no discriminator
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Applied alike to both frames of a pair."""
-
-    flip: bool = False
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-    shift: float = 0.0  # of half the picture, sideways and down
-    zoom: float = 0.0  # larger by up to so much, or smaller by as much
-    turn: float = 0.0  # degrees
 
 
 # Few people, all of them framed alike: without this the networks know where a face is by the frame.

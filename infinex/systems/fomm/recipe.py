@@ -27,7 +27,7 @@ from infinex.systems.fomm.model import (
 )
 from infinex.systems.fomm.teacher import FaceTeacher
 from infinex.systems.fomm.weights import LAYOUT
-from infinex.training.data import FramePairs
+from infinex.training.data import Augmentation, FramePairs
 from infinex.training.stored import StoredTask, sizes_of
 from infinex.training.task import (
     Adams,
@@ -41,19 +41,7 @@ from infinex.training.task import (
     plain,
 )
 
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Applied alike to both frames of a pair."""
-
-    flip: bool = True  # mirrored left to right, and source and driving exchanged, half of the time each
-    brightness: float = 0.1
-    contrast: float = 0.1
-    saturation: float = 0.1
-    hue: float = 0.1
-    shift: float = 0.0  # of half the picture, sideways and down
-    zoom: float = 0.0  # larger by up to so much, or smaller by as much
-    turn: float = 0.0  # degrees
+AUTHORS = Augmentation(flip=True, brightness=0.1, contrast=0.1, saturation=0.1, hue=0.1)
 
 
 @dataclass(frozen=True)
@@ -78,7 +66,7 @@ class FommRecipe:
     scales: tuple[float, ...] = (1.0, 0.5, 0.25, 0.125)  # of the perceptual loss
     vgg: str = ""  # torchvision's vgg19 weights; without, the structural substitute is used
     transform: TransformSizes = field(default_factory=TransformSizes)
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation = AUTHORS
     taught: float = 0.0  # weight of the distance from keypoints that a face tracker names; 0: none, as the author
     deformed: float = 0.0  # weight of the distance of the deformed source itself from the driving frame
     alone: Literal["", "points", "motion"] = ""  # what is trained without the rest, by what is taught; "": everything
@@ -91,7 +79,7 @@ class FommRecipe:
         return config if self.spectral is None else replace(config, critic_spectral=self.spectral)
 
 
-FAINT = Augmentation(hue=0.03, saturation=0.2)
+FAINT = replace(AUTHORS, hue=0.03, saturation=0.2)
 # Few people, all of them framed alike: without this the detector knows where a face is by the frame.
 PLACED = replace(FAINT, brightness=0.3, contrast=0.3, saturation=0.5, shift=0.2, zoom=0.3, turn=20)
 ON_A_CPU = TrainerOptions(precision="bf16-mixed", checkpoint_every=200, panel_every=400, ema=0.998)

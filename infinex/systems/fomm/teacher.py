@@ -6,7 +6,6 @@ affine frames, measured against the mean face, are keypoints and Jacobians of th
 
 from __future__ import annotations
 
-from collections.abc import Iterable
 from functools import cache
 
 import numpy as np
@@ -14,6 +13,7 @@ from numpy.typing import NDArray
 
 from infinex.errors import InputError
 from infinex.face.topology import mean_face
+from infinex.training.data import TrackedTeacher
 
 # Right and left eye, brows and corners of the mouth; nose, lips, chin. Landmarks whose mean is the keypoint.
 PLACES: tuple[tuple[int, ...], ...] = (
@@ -52,29 +52,18 @@ def keypoints(landmarks: NDArray[np.floating]) -> NDArray[np.float32]:
     return np.array(rows, np.float32)
 
 
-class FaceTeacher:
+class FaceTeacher(TrackedTeacher):
     """See `infinex.training.data.Teacher`."""
 
-    name = "face10"
+    name, count = "face10", len(PLACES)
 
     def __init__(self, count: int = len(PLACES)) -> None:
         if count != len(PLACES):
             raise InputError(f"the face tracker teaches {len(PLACES)} keypoints, this configuration has {count}")
 
-    def __call__(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
-        """Keypoints of successive frames (H, W, 3); NaN where no face is seen."""
-        from infinex.face.tracker import FaceTracker
-
-        out = []
-        with FaceTracker() as tracker:
-            for image in images:
-                face = tracker(image)
-                if face is None:
-                    out.append(np.full((len(PLACES), 6), np.nan, np.float32))
-                else:
-                    h, w = image.shape[:2]
-                    out.append(keypoints(face.landmarks[:, :2] * 2 / np.array([w - 1, h - 1]) - 1))
-        return np.stack(out) if out else np.zeros((0, len(PLACES), 6), np.float32)
+    def placed(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
+        """Keypoints (10, 6) with their local frames."""
+        return keypoints(points)
 
     def mirrored(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """Right becomes left, and x points the other way."""

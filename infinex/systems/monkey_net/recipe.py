@@ -19,25 +19,12 @@ from infinex.systems.fomm.teacher import FaceTeacher
 from infinex.systems.monkey_net.losses import LossWeights, discriminator_terms, generator_terms
 from infinex.systems.monkey_net.model import CONFIGS, Keypoints, Rendering, networks_of
 from infinex.systems.monkey_net.weights import LAYOUT
-from infinex.training.data import FramePairs
+from infinex.training.data import Augmentation, FramePairs
 from infinex.training.stored import StoredTask, sizes_of
 from infinex.training.task import Adams, Fabric, TrainerOptions, draw_keypoints, evaluating, grid, pixels, plain
 
 SPREAD = 0.01  # variance of a keypoint where it is taught
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Applied alike to both frames of a pair; the authors mirror and exchange them, and leave faces otherwise alone."""
-
-    flip: bool = True  # mirrored left to right, and source and driving exchanged, half of the time each
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-    shift: float = 0.0  # of half the picture, sideways and down
-    zoom: float = 0.0  # larger by up to so much, or smaller by as much
-    turn: float = 0.0  # degrees
+AUTHORS = Augmentation(flip=True)  # they leave faces otherwise alone
 
 
 @dataclass(frozen=True)
@@ -57,19 +44,19 @@ class MonkeyRecipe:
     weights: LossWeights = field(default_factory=LossWeights)
     taught: float = 0.0  # weight of the distance from keypoints that a face tracker names; 0: none, as the authors
     alone: Literal["", "points", "motion"] = ""  # what is trained without the rest, by what is taught; "": everything
-    augmentation: Augmentation = field(default_factory=Augmentation)
+    augmentation: Augmentation = AUTHORS
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
 
 
 # Few people, all of them framed alike: without this the detector knows where a face is by the frame.
-PLACED = Augmentation(brightness=0.3, contrast=0.3, saturation=0.5, hue=0.03, shift=0.2, zoom=0.3, turn=20.0)
+PLACED = Augmentation(flip=True, brightness=0.3, contrast=0.3, saturation=0.5, hue=0.03, shift=0.2, zoom=0.3, turn=20.0)
 ON_A_CPU = TrainerOptions(precision="bf16-mixed", checkpoint_every=200, panel_every=400, ema=0.998)
 
 RECIPES: dict[str, MonkeyRecipe] = {
     "monkey-net-vox": MonkeyRecipe(),
     "monkey-net-small": MonkeyRecipe(
         config="monkey-net-small", epochs=60, repeats=50, batch_size=16, milestones=(40, 55),
-        augmentation=Augmentation(brightness=0.1, contrast=0.1, saturation=0.1, hue=0.03),
+        augmentation=Augmentation(flip=True, brightness=0.1, contrast=0.1, saturation=0.1, hue=0.03),
     ),
     # For a laptop: an adversary would cost more than it gives in minutes.
     "monkey-net-tiny": MonkeyRecipe(

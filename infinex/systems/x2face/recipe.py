@@ -21,7 +21,7 @@ from infinex.systems.x2face.data import HeardPairs, PoseTeacher
 from infinex.systems.x2face.losses import Identity, first_stage
 from infinex.systems.x2face.model import Driving, Embedding, networks_of
 from infinex.systems.x2face.weights import LAYOUT
-from infinex.training.data import FramePairs, Samples
+from infinex.training.data import Augmentation, FramePairs, Samples
 from infinex.training.embedded import (
     PointsOf,
     SurfaceTeacher,
@@ -33,20 +33,6 @@ from infinex.training.embedded import (
 )
 from infinex.training.stored import StoredTask, sizes_of
 from infinex.training.task import Adams, Fabric, TrainerOptions, evaluating, grid, pixels, plain
-
-
-@dataclass(frozen=True)
-class Augmentation:
-    """Applied alike to both frames of a pair; the authors use none."""
-
-    flip: bool = False
-    brightness: float = 0.0
-    contrast: float = 0.0
-    saturation: float = 0.0
-    hue: float = 0.0
-    shift: float = 0.0  # of half the picture, sideways and down
-    zoom: float = 0.0  # larger by up to so much, or smaller by as much
-    turn: float = 0.0  # degrees
 
 
 @dataclass(frozen=True)
