@@ -30,8 +30,8 @@ FRAMES, EVERY = 48, 3  # frames of each clip, and which of them are kept
 SIZE = 384  # larger heads are not refined
 MOST = 120  # windows of one network
 WHOLE = ("Conv", "Add", "Concat", "Resize")  # what is reckoned in whole numbers
-ALIKE = ("Relu", "QuantizeLinear", "DequantizeLinear", "Resize")  # what leaves channels where they are
-LANES = 4
+ALIKE = ("Relu", "Add", "QuantizeLinear", "DequantizeLinear", "Resize")  # what leaves channels where they are
+LANES = 4  # a multiple of this many channels is right in every ONNX Runtime that may come
 Seen = dict[str, list[NDArray[np.float32]]]
 
 
@@ -137,8 +137,6 @@ def widen(model: Any) -> None:
                 spread(name, 0, before[0], fill)
             kept[node.output[0]] = before[0]
         elif node.op_type in ALIKE and before[0]:
-            kept[node.output[0]] = before[0]
-        elif node.op_type == "Add" and before[0] and before[1]:
             kept[node.output[0]] = before[0]
         elif node.op_type == "Concat" and before[0] and before[1]:
             (first, n), (second, m) = before[0], before[1]
