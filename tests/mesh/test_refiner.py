@@ -157,7 +157,7 @@ def test_a_frame_is_the_same_whatever_was_drawn_before(monkeypatch: pytest.Monke
 
 @pytest.mark.parametrize("part", PARTS)
 def test_networks_answer_the_same_whatever_the_memory_held(part: str) -> None:
-    """Some counts of channels, in eight bits, make ONNX Runtime 1.23 answer at random; the networks have none of them."""
+    """Some counts of channels in eight bits make ONNX Runtime 1.23 answer at random; the networks have none of them."""
     session = refiner()._sessions[part]
     _, channels, side, _ = session.get_inputs()[0].shape
     planes = np.random.default_rng(5).uniform(-1, 1, (2, channels, side, side)).astype(np.float32)
