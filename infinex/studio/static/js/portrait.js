@@ -192,7 +192,7 @@ const tool = (name, label, act) => make("button", { class: "icon", "aria-label":
 const day = (seconds) => new Intl.DateTimeFormat(language, { dateStyle: "short", timeStyle: "short" }).format(1000 * seconds);
 const picture = (portrait) => make("img", { src: portrait ? `/v1/portraits/${portrait}/image?side=256` : "/static/icon.svg", alt: "", loading: "lazy" });
 
-export async function libraries() {
+async function libraries() {
   let projects, portraits;
   try { [projects, portraits] = await Promise.all([json("/v1/projects"), json("/v1/portraits")]); } catch { return; }
   shelf("#projects", projects.map((p) => make("li", {},

@@ -9,8 +9,8 @@ const STEPS = 200; // that can be undone
 const HERE = 300, THERE = 1500; // ms after a change until it is kept in the browser, in the studio
 const LATER = 4000; // ms after a refusal until the studio is asked again
 const MERGED = 700; // ms in which changes of one control are one step
-export const EXPORT = { format: "mp4", crop: "keep", background: "keep", fps: "", size: "" };
-export const PAGE = { engine: "mesh", mouth: "auto", wrinkles: "driver", open_eyes: false, absolute: false, mark: false, panel: false, face: 1, all: false };
+const EXPORT = { format: "mp4", crop: "keep", background: "keep", fps: "", size: "" };
+const PAGE = { engine: "mesh", mouth: "auto", wrinkles: "driver", open_eyes: false, absolute: false, mark: false, panel: false, face: 1, all: false };
 const fresh = () => ({ layers: [], duration: null, export: { ...EXPORT }, page: { ...PAGE } });
 
 export let work = fresh();
