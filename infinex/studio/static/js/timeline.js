@@ -228,7 +228,7 @@ export function draw() {
   $("#tracks-none").hidden = work.layers.length > 0;
   const marks = [];
   const step = [0.5, 1, 2, 5, 10, 20, 60].find((s) => total() / s <= 8) ?? 60;
-  for (let s = 0; s <= total() && work.layers.length; s += step) {
+  for (let s = 0; s <= 0.97 * total() && work.layers.length; s += step) { // the last one would be cut off
     const mark = make("span", { text: number(s, step < 1 ? 1 : 0) });
     mark.style.left = share(s);
     marks.push(mark);
