@@ -2,9 +2,10 @@
 
     python benchmarks/studio.py [--seconds 10] [--clip talk.mp4] [--beside PYTHON FOLDER]
 
-Starts `infinex studio`, opens a page's sockets from this process, and prints medians and worst twentieths. A
-browser adds the decoding and painting of one JPEG, a few milliseconds. With `--beside`, the processor time of one
-picture is measured in turns with that of another checkout in FOLDER, run by its own PYTHON."""
+Starts `infinex studio`, opens a page's sockets from this process, and prints medians and worst twentieths, and at the
+end which bars hold. A browser adds the decoding and painting of one JPEG, a few milliseconds. With `--beside`, the
+processor time of one picture is measured, too, in turns with that of another checkout in FOLDER, run by its own
+PYTHON: of a slider that moves, and of one that rests. Takes three to five minutes on an idle machine."""
 
 from __future__ import annotations
 
@@ -14,6 +15,7 @@ import io
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
@@ -30,6 +32,10 @@ from websockets.sync.client import connect
 
 from infinex.studio.examples import EXAMPLES
 
+SIDE = 1024  # pixels of a sharp screen that a page asks for; the portrait has fewer, so it is drawn at its own size
+# What may be at most: milliseconds of so many % of pictures, seconds of a draft, bytes of a visit, of the other's time.
+SLIDER, WORST, DRAFT, WEIGHT, SHARE = 60.0, 95, 4.0, 300_000, 0.5
+
 
 def visit(address: str) -> tuple[str, dict[str, Any]]:
     """A session, and an example portrait in it: the cookie, the portrait."""
@@ -41,11 +47,13 @@ def visit(address: str) -> tuple[str, dict[str, Any]]:
 
 
 @contextmanager
-def open_socket(address: str, path: str, cookie: str, portrait: dict[str, Any]) -> Iterator[Any]:
-    """A page's socket, ready to draw."""
+def open_socket(
+    address: str, path: str, cookie: str, portrait: dict[str, Any], side: int | None = SIDE
+) -> Iterator[Any]:
+    """A page's socket, ready to draw; without a `side` at the preview's least."""
     where = address.replace("http", "ws") + path
     with connect(where, additional_headers={"Cookie": cookie}, max_size=1 << 24) as line:
-        line.send(json.dumps({"portrait": portrait["id"], "face": 1}))
+        line.send(json.dumps({"portrait": portrait["id"], "face": 1, **({"side": side} if side else {})}))
         while not json.loads(line.recv()).get("ready"):
             pass
         yield line
@@ -69,9 +77,9 @@ def picture(line: Any, change: dict[str, Any]) -> None:
         pass
 
 
-def express(address: str, cookie: str, portrait: dict[str, Any], seconds: float) -> np.ndarray:
+def express(address: str, cookie: str, portrait: dict[str, Any], seconds: float, side: int | None = SIDE) -> np.ndarray:
     """Milliseconds from a slider's change to its picture, one change at a time."""
-    with open_socket(address, "studio/express", cookie, portrait) as line:
+    with open_socket(address, "studio/express", cookie, portrait, side) as line:
 
         def once(i: int) -> None:
             a = 0.5 - 0.5 * np.cos(i / 7)
@@ -80,9 +88,9 @@ def express(address: str, cookie: str, portrait: dict[str, Any], seconds: float)
         return timed(once, seconds)
 
 
-def rested(address: str, cookie: str, portrait: dict[str, Any], seconds: float) -> np.ndarray:
+def rested(address: str, cookie: str, portrait: dict[str, Any], seconds: float, side: int | None = SIDE) -> np.ndarray:
     """The same of sliders that rest between their changes: pictures with all that the networks add."""
-    with open_socket(address, "studio/express", cookie, portrait) as line:
+    with open_socket(address, "studio/express", cookie, portrait, side) as line:
         out, start, i = [], time.perf_counter(), 0
         while time.perf_counter() - start < seconds:
             i += 1
@@ -163,7 +171,7 @@ def crowd(address: str, cookie: str, portrait: dict[str, Any], pages: int, secon
                 if i == pages - 1:
                     time.sleep(0.5)
 
-    threads = [threading.Thread(target=page, args=(i,)) for i in range(pages)]
+    threads = [threading.Thread(target=page, args=(i,), daemon=True) for i in range(pages)]
     for t in threads:
         t.start()
     for t in threads:
@@ -264,24 +272,45 @@ def studio(python: str = sys.executable, folder: str | None = None) -> Iterator[
             yield process, process.stdout.readline().split()[2]
         finally:
             process.terminate()
-            process.wait(20)
+            try:
+                process.wait(20)
+            except subprocess.TimeoutExpired:
+                process.kill()
 
 
-def compared(python: str, folder: str, seconds: float) -> None:
-    """Processor time of one picture here and in another checkout, in turns."""
+def compared(python: str, folder: str, seconds: float) -> dict[str, float]:
+    """Processor time of one picture here as a share of another checkout's, in turns, of a slider that moves and that
+    rests; at the size that the other one draws, too."""
+    shares = {}
     with studio() as (here, address), studio(python, folder) as (there, other):
-        sums = {"here": [0.0, 0], "there": [0.0, 0]}
-        visits = {"here": (here, address, *visit(address)), "there": (there, other, *visit(other))}
-        for _, where, cookie, portrait in visits.values():
-            express(where, cookie, portrait, 3)  # made ready
-        for _ in range(4):
-            for name, (process, where, cookie, portrait) in visits.items():
-                before = spent(process)
-                count = len(express(where, cookie, portrait, seconds / 4)) + 3
-                sums[name][0] += 1e3 * (spent(process) - before)
-                sums[name][1] += count
-        mine, theirs = (t / max(1, n) for t, n in sums.values())
-        print(f"processor time of a slider's picture: {mine:.0f} ms here, {theirs:.0f} ms there, {mine / theirs:.2f}")
+        visits = ((here, address, *visit(address)), (there, other, *visit(other)))
+        for _, where, cookie, portrait in visits:
+            express(where, cookie, portrait, 3, None)  # made ready
+        for what, measure in (("slider", express), ("slider that rests", rested)):
+            used, count = [0.0, 0.0], [0, 0]
+            for _ in range(4):
+                for i, (process, where, cookie, portrait) in enumerate(visits):
+                    before = spent(process)
+                    first = 3 if measure is express else 1
+                    count[i] += len(measure(where, cookie, portrait, seconds / 4, None)) + first
+                    used[i] += 1e3 * (spent(process) - before)
+            mine, theirs = (t / max(1, n) for t, n in zip(used, count))
+            shares[what] = mine / theirs
+            print(f"{what}, processor time each: {mine:.0f} ms here, {theirs:.0f} ms there, {mine / theirs:.2f}")
+    return shares
+
+
+def judged(bars: list[tuple[str, float, float, str]]) -> None:
+    """Print what was measured beside what it may be at most."""
+    print("\nbars")
+    for what, value, most, unit in bars:
+        print(f"  {'holds' if value <= most else 'FAILS'}  {what}: {value:.4g} {unit}, at most {most:g}")
+
+
+def ended_by(*_: Any) -> None:
+    """On a signal: end by an exception, which ends the studios, too."""
+    signal.signal(signal.SIGTERM, signal.SIG_IGN)
+    sys.exit(143)
 
 
 def main() -> None:
@@ -292,12 +321,14 @@ def main() -> None:
     parser.add_argument("--beside", nargs=2, metavar=("PYTHON", "FOLDER"), help="another checkout, and what runs it")
     asked = parser.parse_args()
     seconds = asked.seconds
+    bars: list[tuple[str, float, float, str]] = []
+    signal.signal(signal.SIGTERM, ended_by)
     if asked.beside:
-        compared(*asked.beside, seconds)
-        return
+        for what, share in compared(*asked.beside, seconds).items():
+            bars.append((f"{what}, processor time beside the other checkout", share, SHARE, "of it"))
     with studio() as (process, address):
         cookie, portrait = visit(address)
-        print(f"the page: {weight(address, cookie) / 1000:.0f} kB")
+        bars.append(("a first visit", weight(address, cookie), WEIGHT, "bytes"))
         ways = (("slider", express), ("slider that rests", rested), ("slider of a layer", scrub))
         for what, measure in ways:
             with open_socket(address, "studio/express", cookie, portrait):
@@ -305,18 +336,22 @@ def main() -> None:
             before = spent(process)
             ms = measure(address, cookie, portrait, seconds)
             told(f"{what} to picture ({portrait['width']}x{portrait['height']} portrait)", ms)
+            bars.append((f"{what} to picture, {WORST} %", float(np.percentile(ms, WORST)), SLIDER, "ms"))
             print(f"  {1e3 * (spent(process) - before) / (len(ms) + 3):.0f} ms of the server's processors each")
         if asked.clip:
             before = spent(process)
             first, last, count = draft(address, cookie, portrait, asked.clip)
             print(f"first draft of {asked.clip.name}: begins after {first:.1f} s, two seconds of it after {last:.1f} s,"
                   f" {count} pictures, {spent(process) - before:.1f} s of the server's processors")  # fmt: skip
+            bars.append(("first two seconds of a clip", last, DRAFT, "s"))  # two of which it plays
         counts = crowd(address, cookie, portrait, asked.pages, seconds)
         print(f"{len(counts)} pages at once: {min(counts)} to {max(counts)} pictures each in {seconds:.0f} s,"
               f" {counts[-1]} for one that is slow")  # fmt: skip
+        bars.append((f"of {len(counts)} pages at once, without a picture", counts.count(0), 0, "pages"))
         rate, ms = live(address, cookie, portrait, seconds)
         told("camera to picture", ms)
         print(f"live: {rate:.1f} pictures a second")
+    judged(bars)
 
 
 if __name__ == "__main__":

@@ -82,10 +82,17 @@ class Shelf:
 
     def get(self, name: str, owner: str | None) -> Kept:
         """A visitor's thing by its id. Raises HTTPException 404."""
+        kept = self.find(name, owner)
+        if kept is None:
+            raise HTTPException(404, f"There is no such {self._what}; it may have been removed after its time.")
+        return kept
+
+    def find(self, name: str, owner: str | None) -> Kept | None:
+        """A visitor's thing by its id, where there is one."""
         with self._lock:
             kept = self._things.get(name)
             if kept is None or kept.owner != owner:
-                raise HTTPException(404, f"There is no such {self._what}; it may have been removed after its time.")
+                return None
             if time.time() - kept.used > 60:
                 kept.used = time.time()
                 kept.save()

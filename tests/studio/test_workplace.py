@@ -206,7 +206,8 @@ def test_projects_are_saved_in_turn_and_travel_as_one_file(page: Any, small: Pat
     asset = page.post("/v1/performances", files={"file": ("my nod.motion.npz", moves.read_bytes())}).json()
     assert (asset["kind"], asset["name"], asset["sound"]) == ("motion", "my nod", False)
     layers = {"layers": [{"kind": "performance", "asset": asset["id"]}]}
-    project = page.post("/v1/projects", json={"name": "Lesson 1", "portrait": portrait["id"]}).json()
+    bare = {"name": "Lesson 1", "portrait": portrait["id"]}
+    project = page.post("/v1/projects", json=bare, headers=KEY).json()
     new = {
         "name": "Lesson 1",
         "portrait": portrait["id"],
@@ -219,11 +220,17 @@ def test_projects_are_saved_in_turn_and_travel_as_one_file(page: Any, small: Pat
     late = page.put(f"/v1/projects/{project['id']}", json=new | {"revision": 1})
     assert late.status_code == 409 and late.json()["project"] == saved.json()
     said(page.put(f"/v1/projects/{project['id']}", json=new | {"revision": 2, "colour": 1}), 422, "'colour'")
+    twice = page.post("/v1/projects", json=bare, headers=KEY)  # by a page that has not heard the answer
+    assert twice.json() == saved.json() and twice.headers["idempotent-replayed"] == "true"
+    said(page.post("/v1/projects", json=new, headers=KEY), 422, "another request")
+    assert [p["id"] for p in page.get("/v1/projects").json()] == [project["id"]]
     file = page.get(f"/v1/projects/{project['id']}/file")
     assert "lesson-1.infinex.zip" in file.headers["content-disposition"]
     names = zipfile.ZipFile(io.BytesIO(file.content)).namelist()
     assert names == ["project.json", "portrait/a.png", "performances/1-my nod.motion.npz"]
     assert page.delete(f"/v1/projects/{project['id']}").status_code == 204
+    anew = page.post("/v1/projects", json=bare, headers=KEY).json()  # of one that was deleted
+    assert anew["id"] != project["id"] and anew["revision"] == 1
     assert page.delete(f"/v1/performances/{asset['id']}").status_code == 204
     with visitor(page) as other:  # somebody else takes it in
         back = other.post("/v1/projects/file", files={"file": ("p.zip", file.content)})

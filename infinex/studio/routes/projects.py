@@ -8,7 +8,7 @@ import shutil
 import time
 from typing import Annotated, Any, Optional
 
-from fastapi import APIRouter, Body, File, Request, Response, UploadFile
+from fastapi import APIRouter, Body, File, Header, Request, Response, UploadFile
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel
 from starlette.exceptions import HTTPException
@@ -19,7 +19,7 @@ from infinex.studio.forms import BUSY, NO_ROOM, PROBLEMS, TYPE, Problem
 from infinex.studio.hall import Studio, kept_of, studio_of, visitor_of
 from infinex.studio.names import slug
 from infinex.studio.projects import Unpacked, checked, write_project
-from infinex.studio.repeats import no_other_fields
+from infinex.studio.repeats import no_other_fields, print_of
 from infinex.studio.routes.batches import _Once
 from infinex.studio.routes.libraries import NONE, looked_at
 from infinex.studio.routes.portraits import added
@@ -71,14 +71,28 @@ async def listed(request: Request) -> list[Outline]:
 
 @api.post("/projects", status_code=201, response_model=Project, responses=PROBLEMS | NO_ROOM | TYPE | BUSY,
           summary="Begin a project")  # fmt: skip
-async def begin(request: Request, new: Annotated[dict[str, Any], Body()]) -> Project:
+async def begin(
+    request: Request,
+    response: Response,
+    new: Annotated[dict[str, Any], Body()],
+    idempotency_key: Annotated[
+        str | None, Header(description="The same key is answered with the same project", max_length=200)
+    ] = None,
+) -> Project:
     """`name`, and as far as there are some `portrait`, `layers`, `export` and `page`."""
     studio, owner = studio_of(request), visitor_of(request)
     studio.counted(request)
-    held = checked(new)
-    studio.place.check(1 << 20)
-    shelf = studio.shelves["project"]
-    return _project(shelf.put(shelf.new(owner, held["name"], _data(held, 1))))
+    held, shelf = checked(new), studio.shelves["project"]
+    with studio.repeats.claimed(request, await print_of(request) if idempotency_key else "") as claim:
+        kept = shelf.find(claim.name, owner)
+        if kept is not None:
+            response.headers["Idempotent-Replayed"] = "true"
+            return _project(kept)
+        claim.name = ""
+        studio.place.check(1 << 20)
+        kept = shelf.put(shelf.new(owner, held["name"], _data(held, 1)))
+        claim.name = kept.id
+    return _project(kept)
 
 
 @api.get("/projects/{id}", response_model=Project, responses=PROBLEMS | NONE, summary="One project")

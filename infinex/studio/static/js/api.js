@@ -36,6 +36,7 @@ const withBody = (method) => (path, body, options = {}) =>
     ? { method, body, ...options }
     : { method, headers: { "Content-Type": "application/json" }, body: JSON.stringify(body ?? {}), ...options });
 export const post = withBody("POST");
+export const newKey = () => crypto.randomUUID?.() ?? `${Math.random()}${Math.random()}`; // the former on this machine and under TLS alone
 export const put = withBody("PUT");
 export const patch = withBody("PATCH");
 export const remove = (path) => ask(path, { method: "DELETE" });

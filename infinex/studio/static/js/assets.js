@@ -25,7 +25,7 @@ export async function handIn(file, name, place) {
     await list();
     return found;
   } catch (error) {
-    if (error.name !== "AbortError") { place.replaceChildren(make("p", { class: "error", role: "alert", text: error.message })); return null; }
+    if (error.name !== "AbortError") place.replaceChildren(make("p", { class: "error", role: "alert", text: error.message }));
     return null;
   } finally {
     place.querySelector(".sending")?.remove();

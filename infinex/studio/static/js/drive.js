@@ -76,12 +76,10 @@ export function begin() {
   on("performances", () => assets.show($("#own"), useAsset));
   on("scene", (found) => { if (ready && !found.error) { ready = false; player.seek(0); player.play(); } });
   on("selected", chosen);
-  on("misunderstood", (what) => { for (const id of ["#say-problem", "#text-problem"]) $(id).textContent = what ? plain(what.text) : ""; });
+  on("misunderstood", (what) => { for (const id of ["#say-problem", "#text-problem"]) $(id).textContent = what?.text ?? ""; });
   on("view", (name) => { if (name !== "drive") stopRecording(); else chosen(); });
   on("portrait", () => { another = false; });
 }
-
-const plain = (text) => text.replace(/^Layer \d+ \(\w+\): (say: |text: )?/, "");
 
 // The language of a voice in the language of the page, where the browser knows it.
 function spelled(names, voice) {
@@ -148,7 +146,7 @@ export async function take(file) {
   if (found) useAsset(found);
 }
 
-export function useAsset(found) {
+function useAsset(found) {
   const sounds = assets.isSound(found);
   put({ kind: sounds ? "voice" : "performance", asset: found.id, name: found.name }, sounds ? heard : performed);
 }

@@ -1,7 +1,7 @@
 // Making the video: how it is exported, following it, the result on the stage, and sharing it.
 
 import * as drive from "./drive.js";
-import { cancel, ended, follow, formOf, post, Refused } from "./api.js";
+import { cancel, ended, follow, formOf, newKey, post, Refused } from "./api.js";
 import { shared, on, tell } from "./state.js";
 import { $, $$, icon, make, sayError, time, toast } from "./ui.js";
 import { named, number, percent, t } from "./words.js";
@@ -131,7 +131,7 @@ async function run() {
   });
   try {
     const driver = beside();
-    let animation = await post("/v1/animations", formOf(fields()), { headers: { "Idempotency-Key": crypto.randomUUID?.() ?? `${Math.random()}` } });
+    let animation = await post("/v1/animations", formOf(fields()), { headers: { "Idempotency-Key": newKey() } });
     id = animation.id;
     if (!wanted) { await forget(id); return; }
     tell("jobs");

@@ -117,7 +117,7 @@ export function begin() {
   on("selected", draw);
   on("work", draw);
   on("misunderstood", (what) => {
-    const place = $("#layer-problem");
-    place.textContent = what && what.uid === timeline.current()?.uid ? what.text.replace(/^Layer \d+ \(\w+\): (say: |text: )?/, "") : "";
+    const l = timeline.current(), written = l && ("say" in l || "text" in l); // of a text it is told below that
+    $("#layer-problem").textContent = what && l?.uid === what.uid && !written ? what.text : "";
   });
 }

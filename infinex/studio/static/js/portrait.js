@@ -4,7 +4,7 @@ import { formOf, json, patch, post, put, remove, send } from "./api.js";
 import { forget, keep, kept } from "./kept.js";
 import { shared, tell, on } from "./state.js";
 import { $, camera, drops, icon, make, sayError, stopTracks, toast } from "./ui.js";
-import { language, t } from "./words.js";
+import { region, t } from "./words.js";
 import * as assets from "./assets.js";
 import * as work from "./project.js";
 import { busyWith } from "./stage.js";
@@ -189,10 +189,10 @@ const shelf = (id, items) => {
   $(`${id} ul`).replaceChildren(...items);
 };
 const tool = (name, label, act) => make("button", { class: "icon", "aria-label": label, title: label, onclick: act }, icon(name));
-const day = (seconds) => new Intl.DateTimeFormat(language, { dateStyle: "short", timeStyle: "short" }).format(1000 * seconds);
+const day = (seconds) => new Intl.DateTimeFormat(region, { dateStyle: "short", timeStyle: "short" }).format(1000 * seconds);
 const picture = (portrait) => make("img", { src: portrait ? `/v1/portraits/${portrait}/image?side=256` : "/static/icon.svg", alt: "", loading: "lazy" });
 
-export async function libraries() {
+async function libraries() {
   let projects, portraits;
   try { [projects, portraits] = await Promise.all([json("/v1/projects"), json("/v1/portraits")]); } catch { return; }
   shelf("#projects", projects.map((p) => make("li", {},

@@ -1,15 +1,16 @@
 // The work on one portrait: layers, how it is exported, undo and redo; kept in this browser and in the studio.
 
-import { json, post, put, Refused } from "./api.js";
+import { json, newKey, put, Refused } from "./api.js";
 import { shared, on, tell } from "./state.js";
 import { toast } from "./ui.js";
 import { t } from "./words.js";
 
 const STEPS = 200; // that can be undone
 const HERE = 300, THERE = 1500; // ms after a change until it is kept in the browser, in the studio
+const LATER = 4000; // ms after a refusal until the studio is asked again
 const MERGED = 700; // ms in which changes of one control are one step
-export const EXPORT = { format: "mp4", crop: "keep", background: "keep", fps: "", size: "" };
-export const PAGE = { engine: "mesh", mouth: "auto", wrinkles: "driver", open_eyes: false, absolute: false, mark: false, panel: false, face: 1, all: false };
+const EXPORT = { format: "mp4", crop: "keep", background: "keep", fps: "", size: "" };
+const PAGE = { engine: "mesh", mouth: "auto", wrinkles: "driver", open_eyes: false, absolute: false, mark: false, panel: false, face: 1, all: false };
 const fresh = () => ({ layers: [], duration: null, export: { ...EXPORT }, page: { ...PAGE } });
 
 export let work = fresh();
@@ -18,6 +19,7 @@ let past = [], future = [];
 let last = { key: null, at: 0 };
 let count = 0;
 let saving = null, here = 0, there = 0, dirty = false;
+let first = null; // a first save that was not answered yet: sent again under its key and word for word, it makes no second project
 
 export const uid = () => `l${Date.now().toString(36)}${(count++).toString(36)}`;
 
@@ -77,35 +79,45 @@ function keep() {
 
 export function keepHere() {
   try {
-    localStorage.setItem("work", JSON.stringify({ id: project.id, revision: project.revision, dirty, ...body() }));
+    localStorage.setItem("work", JSON.stringify({ id: project.id, revision: project.revision, dirty, first, ...body() }));
   } catch { /* a browser that keeps nothing; the studio does */ }
 }
 
 async function keepThere() {
   if (saving || !dirty || !shared.portrait) return;
-  dirty = false;
-  saving = (project.id ? put(`/v1/projects/${project.id}`, { revision: project.revision, ...body() }) : post("/v1/projects", body()));
+  let wait = THERE;
+  if (!first) dirty = false; // else it stays so: what is sent again is older
+  if (!project.id && !first) {
+    first = { key: newKey(), text: JSON.stringify(body()) };
+    keepHere();
+  }
+  saving = project.id ? put(`/v1/projects/${project.id}`, { revision: project.revision, ...body() })
+    : json("/v1/projects", { method: "POST", headers: { "Content-Type": "application/json", "Idempotency-Key": first.key }, body: first.text });
   try {
     const kept = await saving;
-    [project.id, project.revision] = [kept.id, kept.revision];
+    [project.id, project.revision] = [kept.id, first ? 1 : kept.revision]; // 1: what another window has saved since is not written over
+    first = null;
     tell("saved");
   } catch (error) {
     dirty = true;
-    if (error.status === 409) { // another window has changed it: both are kept
+    if (error.status) first = null; // nothing was made of it
+    if (error.body?.project) { // another window has changed it: both are kept
       project.id = null;
       project.name = t("project.copy", { name: project.name });
       toast(t("project.elsewhere", { name: project.name }));
       tell("project");
-      there = setTimeout(keepThere, 50);
-    } else if (error.status === 404) { // the studio has lost it
+      wait = 50;
+    } else if (error.status === 404 && project.id) { // the studio has lost it
       project.id = null;
-      there = setTimeout(keepThere, 50);
-    } else if (!(error instanceof Refused) || error.status) toast(error.message ?? t("error.unknown"));
-    else there = setTimeout(keepThere, 4000);
+      wait = 50;
+    } else {
+      if (!(error instanceof Refused) || error.status) toast(error.message ?? t("error.unknown"));
+      wait = LATER;
+    }
   } finally {
     saving = null;
     keepHere();
-    if (dirty) { clearTimeout(there); there = setTimeout(keepThere, THERE); }
+    if (dirty) { clearTimeout(there); there = setTimeout(keepThere, wait); }
   }
 }
 
@@ -118,7 +130,7 @@ export function rename(name) {
 
 // -- opening ----------------------------------------------------------------------------------------------
 
-function take({ id = null, revision = 0, name = "", layers = null, export: out = {}, page = {} }) {
+function take({ id = null, revision = 0, name = "", layers = null, export: out = {}, page = {}, first: sent = null }) {
   const { duration = null, ...rest } = page ?? {};
   Object.assign(project, { id, revision, name });
   work = {
@@ -128,6 +140,7 @@ function take({ id = null, revision = 0, name = "", layers = null, export: out =
   past = [];
   future = [];
   dirty = false;
+  first = sent;
 }
 
 // A new piece of work on the portrait that was just chosen.
@@ -151,11 +164,11 @@ export async function remembered() {
   let mine = null;
   try { mine = JSON.parse(localStorage.getItem("work") ?? "null"); } catch { /* none */ }
   if (!mine) return null;
-  if (!mine.id) return mine;
+  if (!mine.id) return { ...mine, unsaved: mine.dirty || Boolean(mine.first) };
   try {
     const theirs = await json(`/v1/projects/${mine.id}`);
     return mine.dirty && mine.revision === theirs.revision ? { ...mine, unsaved: true } : theirs;
-  } catch (error) { return error.status === 404 ? { ...mine, id: null, revision: 0, unsaved: true } : null; }
+  } catch (error) { return error.status === 404 ? { ...mine, id: null, revision: 0, first: null, unsaved: true } : null; }
 }
 
 export const unsaved = () => keep();

@@ -163,7 +163,7 @@ export function close() {
 }
 
 // The portrait as it is, until the first picture comes.
-export function showStill() {
+function showStill() {
   const image = $("#before");
   image.onload = () => {
     const k = Math.min(1, shared.offer.limits.preview / Math.max(image.naturalWidth, image.naturalHeight));

@@ -9,7 +9,7 @@ import * as stage from "./stage.js";
 import * as view from "./view.js";
 
 const LEAST = 0.1; // seconds of a layer
-export const ICONS = { performance: "drive", voice: "sound", words: "words", expression: "express", head: "head" };
+const ICONS = { performance: "drive", voice: "sound", words: "words", expression: "express", head: "head" };
 export let selected = null; // {uid, moment: number of a keyframe or null}
 const places = new Map(); // uid -> {from, to, seconds} as the studio said
 let pose = null; // the sliders, while they belong to no moment
@@ -17,6 +17,8 @@ let held = null; // the scale in seconds while something is dragged
 let waits = false; // whether that is the end of a clip, whose part is read once it is let go
 
 export const place = (l) => places.get(l.uid) ?? { from: l.at ?? 0, to: (l.at ?? 0) + (l.length ?? 2), seconds: l.length ?? 2 };
+// What the studio says of one layer, without where that stands: the page shows it beside the layer.
+export const plain = (text) => text.replace(/^Layer \d+ \(\w+\): (say: |text: )?/, "");
 export const nameOf = (l) => l.name || l.say?.slice(0, 40) || l.text?.slice(0, 40) || t(`kind.${l.kind}`);
 // A layer's name, and of a group the face it moves.
 const titled = (l) => (l.face && group() ? `${nameOf(l)} · ${t("layer.face.number", { number: l.face })}` : nameOf(l));
@@ -226,7 +228,7 @@ export function draw() {
   $("#tracks-none").hidden = work.layers.length > 0;
   const marks = [];
   const step = [0.5, 1, 2, 5, 10, 20, 60].find((s) => total() / s <= 8) ?? 60;
-  for (let s = 0; s <= total() && work.layers.length; s += step) {
+  for (let s = 0; s <= 0.97 * total() && work.layers.length; s += step) { // the last one would be cut off
     const mark = make("span", { text: number(s, step < 1 ? 1 : 0) });
     mark.style.left = share(s);
     marks.push(mark);
@@ -286,7 +288,7 @@ export function begin() {
   });
   on("scene", (found) => {
     const bad = found.error && (/^Layer (\d+)/.exec(found.error)?.[1] ?? 0);
-    tell("misunderstood", found.error ? { text: found.error, uid: work.layers[bad - 1]?.uid } : null);
+    tell("misunderstood", found.error ? { text: plain(found.error), uid: work.layers[bad - 1]?.uid } : null);
     if (found.error) { if (!bad) toast(found.error); return; }
     if (found.layers.length >= work.layers.length && !held) work.layers.forEach((l, i) => places.set(l.uid, found.layers[i]));
     draw();

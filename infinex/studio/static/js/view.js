@@ -48,7 +48,7 @@ function zoomTo(wanted, x = frame.clientWidth / 2, y = frame.clientHeight / 2) {
 }
 
 // The chosen face over two thirds of the stage's height; the whole picture where that is shown already.
-export function toFace(always = false) {
+function toFace(always = false) {
   if (zoom > 1.001 && !always) { zoomTo(1); return; }
   const face = shared.portrait?.faces[shared.face - 1];
   if (!face) return;

@@ -2,6 +2,7 @@
 
 export const LANGUAGES = { en: "English", de: "Deutsch", fr: "Français", es: "Español" };
 export let language = "en";
+export let region = "en"; // the same as the browser writes it, for dates
 let words = {};
 let rules = new Intl.PluralRules("en");
 
@@ -11,6 +12,7 @@ export async function load() {
   const file = async (name) => (await fetch(`/static/words/${name}.json`)).json();
   words = await file(wanted);
   language = wanted;
+  region = navigator.languages?.find((l) => l.slice(0, 2).toLowerCase() === wanted) ?? wanted;
   rules = new Intl.PluralRules(language);
   document.documentElement.lang = language;
   dress(document);
