@@ -27,7 +27,7 @@ from infinex.media.files import writable_target, write_error
 from infinex.media.image import is_image
 from infinex.motion import STILL, Motion, Move, Rest
 
-AT_ONCE = 4096  # frames after which what is kept is packed
+AT_ONCE = 1024  # frames after which what is kept is packed
 NOTHING = np.zeros((0, 3), np.float32)
 
 
