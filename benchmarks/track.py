@@ -1,20 +1,25 @@
 """CPU time of one tracked frame, beside MediaPipe in the same run where mediapipe==0.10.21 is installed.
 
     python benchmarks/track.py CLIP [--frames 100] [--portraits DIR]
+    python benchmarks/track.py CLIP --long 9000 [--into .motion.npz]
 
 Every frame is put on a canvas of 1280x720, then followed: by `FaceTracker`, and by the same tracker standing on
-MediaPipe's graph. `--portraits` looks at thirty pictures one after another and prints memory and threads.
+MediaPipe's graph. `--portraits` looks at thirty pictures one after another and prints memory and threads. `--long`
+shows the clip again and again for so many frames and prints how the memory of `infinex track` grows, and what that
+makes of two hours; 1024 frames at a time are not packed yet, so take several times as many.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import resource
 import subprocess
 import sys
 import time
 from itertools import cycle, islice
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import cv2
@@ -26,6 +31,7 @@ from infinex.face.tracker import FaceTracker, find_faces
 from infinex.media.image import read_image
 from infinex.media.video import VideoReader
 
+TWO_HOURS = 180_000  # frames
 FIRST = """
 import time
 begun = time.process_time()
@@ -101,13 +107,49 @@ def held() -> tuple[float, int]:
     return int(value["VmRSS"]) / 1024, int(value["Threads"])
 
 
+def grown(clip: Path, count: int, ending: str) -> None:
+    """Print how memory grows while `count` frames of a clip that is shown again and again are tracked into a file."""
+    from infinex.jobs.export import export
+    from infinex.jobs.track import track
+
+    seen: list[tuple[int, float]] = []
+
+    def progress(done: int, total: int | None) -> None:
+        if done % 100 == 0:
+            seen.append((done, held()[0]))
+
+    with TemporaryDirectory() as folder:
+        long, out = Path(folder) / f"long{clip.suffix}", Path(folder) / f"out{ending}"
+        with VideoReader(clip) as reader:
+            fps, times = float(reader.info.fps), count // max(1, sum(1 for _ in reader)) + 1
+        subprocess.run(["ffmpeg", "-v", "error", "-stream_loop", str(times), "-i", str(clip), "-c", "copy", "-an", "-t",
+                        str(count / fps), str(long)], check=True)  # fmt: skip
+        if ending == ".motion.npz":
+            track(long, progress=progress, output=out)
+        else:
+            export(long, out, "openface", progress=progress)
+        size = out.stat().st_size / 1e6
+    at, mb = np.array(seen).T
+    later = at >= at[-1] / 3
+    slope = float(np.polyfit(at[later], mb[later], 1)[0])
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    print(f"{ending}: {at[-1]:.0f} frames, {mb[0]:.0f} MB after 100, {mb[-1]:.0f} at the end, {peak:.0f} at most")
+    print(f"{1024 * slope:.2f} kB a frame, a file of {size:.1f} MB; by that two hours at 25 frames/s want "
+          f"{peak + slope * (TWO_HOURS - at[-1]):.0f} MB")  # fmt: skip
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("clip", type=Path)
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--portraits", type=Path)
+    parser.add_argument("--long", type=int, default=0, help="frames of a long clip made of this one")
+    parser.add_argument("--into", default=".motion.npz", choices=(".motion.npz", ".csv"))
     args = parser.parse_args()
+    if args.long:
+        grown(args.clip, args.long, args.into)
+        return
     if args.portraits:
         pictures = [p for p in sorted(args.portraits.iterdir()) if p.suffix in (".jpg", ".png")]
         for count, path in enumerate(islice(cycle(pictures), 30), 1):

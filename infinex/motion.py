@@ -5,6 +5,7 @@ Lengths are in inter-ocular distances (IOD, the outer eye corners), angles in ra
 
 from __future__ import annotations
 
+import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -20,6 +21,7 @@ from infinex.face.shape import eye_openness, gaze_of, lip_gaps
 
 Array = NDArray[np.float64]
 FORMAT = 1
+BLOCK = 1024  # frames written at once
 STILL: Array = np.zeros((2, 2, 3))  # an outline that does nothing beyond the head
 PARTS = ("pose", "lips", "eyes", "brows", "gaze", "scale")
 DEFAULT_PARTS = PARTS[:-1]  # without `scale` a head keeps its size but for small quick changes, see `capture.Adjust`
@@ -141,15 +143,16 @@ class Motion:
 
     # -- files ------------------------------------------------------------------------------------
 
-    def save(self, path: str | Path) -> None:
-        """Write `.motion.npz`: plain arrays, no pickle. The file appears whole or not at all."""
+    def save(self, path: str | Path, offsets: Iterable[NDArray] | None = None) -> None:
+        """Write `.motion.npz`: plain arrays, no pickle. The file appears whole or not at all.
+
+        `offsets` come in place of its own where these are kept elsewhere, (t, 478, 3) after (t, 478, 3)."""
         from infinex.media.files import atomic_path
 
         arrays: dict[str, NDArray] = {
             "format": np.array(FORMAT),
             "made_with": np.array(f"Made with Infinex {__version__}: the movement of a face, without its picture."),
             "fps": np.array(self.fps),
-            "offsets": self.offsets.astype(np.float16),
             "rotation": self.rotation.astype(np.float32),
             "translation": self.translation.astype(np.float32),
             "scale": self.scale.astype(np.float32),
@@ -176,8 +179,17 @@ class Motion:
             value = getattr(self.rest, name)
             if value is not None:
                 arrays[f"rest_{name}"] = np.asarray(value, np.float32)
-        with atomic_path(Path(path)) as temporary, temporary.open("wb") as file:
-            np.savez_compressed(file, **arrays)  # type: ignore[arg-type]
+        if offsets is None:
+            offsets = (self.offsets[i : i + BLOCK] for i in range(0, len(self), BLOCK))
+        with atomic_path(Path(path)) as temporary, zipfile.ZipFile(temporary, "w", zipfile.ZIP_DEFLATED) as archive:
+            for name, array in arrays.items():
+                with archive.open(f"{name}.npy", "w", force_zip64=True) as file:
+                    np.lib.format.write_array(file, array, allow_pickle=False)
+            header = {"descr": "<f2", "fortran_order": False, "shape": (len(self), top.POINTS, 3)}
+            with archive.open("offsets.npy", "w", force_zip64=True) as file:
+                np.lib.format.write_array_header_1_0(file, header)
+                for block in offsets:
+                    file.write(block.astype("<f2").tobytes())
 
     @staticmethod
     def load(path: str | Path) -> Motion:

@@ -325,3 +325,19 @@ def test_lids_agree_but_for_a_wink_that_is_plain() -> None:
     twitch[25:35] = 1.0, 0.1
     shown = shown_lids(twitch)[1]
     assert shown[30, 0] > 0.95 and shown[30, 1] < 0.15
+
+
+@pytest.mark.data
+def test_what_is_written_as_it_comes_is_what_is_kept(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from infinex.jobs import track as tracking
+
+    clip, out = data_dir / "clips" / "train" / "latentsync_1_01.mp4", tmp_path / "a.motion.npz"
+    kept = tracking.track(clip, end=0.6)[0]
+    monkeypatch.setattr(tracking, "AT_ONCE", 4)
+    lean = tracking.track(clip, end=0.6, output=out)[0]
+    assert lean.offsets.size == 0 and [p.name for p in tmp_path.iterdir()] == [out.name]
+    back = Motion.load(out)
+    for name in ("offsets", "rotation", "gaze", "units", "outline", "interior", "valid"):
+        assert np.abs(np.subtract(getattr(back, name), getattr(kept, name), dtype=float)).max() < 2e-3, name

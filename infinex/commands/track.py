@@ -100,8 +100,7 @@ def track(
     started = time.perf_counter()
     notes: list[str] = []
     with progress_bar("tracking", quiet or as_json) as update:
-        motion, lost = run(video, keep_readable, smooth, update, first, last, driver_face, notes)
-    motion.save(output)
+        motion, lost = run(video, keep_readable, smooth, update, first, last, driver_face, notes, output=output)
     if table:
         with atomic_path(output.with_name(output.name.removesuffix(".motion.npz") + ".csv")) as temporary:
             temporary.write_text(motion_table(motion), encoding="utf-8")

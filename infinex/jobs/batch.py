@@ -157,7 +157,7 @@ def shared(jobs: list[Job], out: Path) -> list[Job]:
         if not path.exists():
             path.parent.mkdir(parents=True, exist_ok=True)
             try:
-                track(d)[0].save(path)
+                track(d, output=path)
             except InfinexError:
                 continue  # each of its jobs will say why
         moved[d] = str(path)
