@@ -33,6 +33,7 @@ CROWN_UPPER = np.array([10.2, 9.0, 10.0, 8.5, 8.0, 7.5, 7.0]) * MM
 CROWN_LOWER = np.array([9.0, 9.2, 10.5, 8.8, 8.2, 7.5, 7.0]) * MM
 SHORTER = np.array([0.0, 9.0, 2.0, 5.0, 8.0, 10.0, 12.0]) * 0.1 * MM  # than the middle ones, at their edge
 NOTCH = np.array([6.0, 8.0, 9.0, 9.0, 8.0, 7.0, 7.0]) * 0.1 * MM  # rounding of the far corners of their edge
+EDGEWISE = (0.25, 0.55)  # cosine of the angle at which a tooth is seen over which it comes apart from the next
 CORNER_FROM = 0.35  # of a tooth's half width, from where on its edge is rounded
 TOOTH_TONE = np.array([1.0, 0.985, 0.94, 0.93, 0.90, 0.86, 0.82])  # lightness beside the middle ones
 # No two teeth are alike: (2, 7) right and left, at the edge in IOD, and turned about their length (slope).
@@ -44,10 +45,11 @@ HALFWAY = (SUN - np.array([0, 0, 1])) / np.linalg.norm(SUN - np.array([0, 0, 1])
 SHOWS_LIT = 0.7  # share of that smile where the portrait shows its own teeth
 SMILE_LIT = 0.15  # how much lighter the upper teeth are in a broad smile
 TOOTH_SEEN = np.array([[0.002, 0.012], [0.010, 0.025]])  # IOD of upper and lower teeth told over which they appear
-TOLD_FLESH = (0.46, 0.18)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
+TOLD_FLESH = (0.42, 0.17)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
 TOLD_RANGE = (0.4, 1.4)  # by which what was told may darken or lighten flesh
 FRONT = 1.1  # lightness of a tooth that stands in front beside the mean of all that are seen
 TONGUE_LIT = ((0.04, 0.20), (0.6, 1.0))  # gaps of lips, and share of the light that comes to the tongue through them
+GRAIN_MOST = 0.06  # of the skin's texture, in log lightness: what is more is hair
 GLOSS = 9.0  # lightness of the light on a wet tooth
 SQUEEZED = (0.4, 0.6)  # share of its own opening under which a portrait's own interior is not shown
 BOUNCED = 0.30  # share of the colour of flesh that light in a mouth takes on, where it has come by way of flesh alone
@@ -404,7 +406,7 @@ class Anatomy:
     tooth_share: float = 0.8
     tooth_lift: float = 22.0
     upper_bright: float = 1.06
-    lower_bright: float = 0.967
+    lower_bright: float = 1.0
     teeth_fade: float = 0.625  # depth by which teeth sink into the dark of the cheeks
     under_lip: float = 0.5  # shadow of the upper lip
     aside: float = 0.0844  # shadow towards the corners
@@ -459,16 +461,20 @@ class _Arch:
         u = np.clip(2 * (along - start) / (self.widths[n] - start) - 1, -1.2, 1.2)
         # The line of incisal edges curves; each crown is rounded at its corners, more so at the far one.
         aside, square = np.abs(u), u * u
+        # Where the curtain runs straight teeth are still cut as on the arch, which bends away there.
+        cosine = np.clip(np.minimum(facing / np.hypot(1, slope), 1 / np.hypot(1, self._slope(np.abs(x)))), 0, 1)
+        plain = np.clip((cosine - EDGEWISE[0]) / (EDGEWISE[1] - EDGEWISE[0]), 0, 1)  # else a comb, not teeth
         corner = np.clip((aside - CORNER_FROM) / (1 - CORNER_FROM), 0, 1)
-        sag = 0.16 * x * x + SHORTER[n] + UNLIKE[(x > 0).astype(int), n] + NOTCH[n] * (1 + 0.3 * np.sign(u)) * corner**2
+        sag = 0.16 * x * x + SHORTER[n] + UNLIKE[(x > 0).astype(int), n]
+        sag += NOTCH[n] * plain * (1 + 0.3 * np.sign(u)) * corner**2
         sag += 0.009 * (n == 2) * aside
         above = (y - self.edge) * self.up - sag  # > 0: into the crown, away from the edge
-        crown = self.crowns[n] * (1 - 0.22 * square * aside)  # scalloped gum line
-        bulge = -u * (0.45 * square + 0.20) * np.sign(x) + TURNED[(x > 0).astype(int), n]
+        crown = self.crowns[n] * (1 - 0.22 * plain * square * aside)  # scalloped gum line
+        bulge = -plain * u * (0.45 * square + 0.20) * np.sign(x) + TURNED[(x > 0).astype(int), n]
         roll = 0.35 - 0.9 * np.clip(above / np.maximum(crown, 1e-6), 0, 1)  # vertical curvature of a crown
         normal = np.stack([slope - bulge, -self.up * roll * 0.6, -np.ones_like(x)], -1)
         normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-        width = np.diff(self.widths, prepend=0)[n] * np.clip(facing / np.hypot(1, slope), 0, 1)
+        width = np.diff(self.widths, prepend=0)[n] * cosine * plain
         return {
             "t": t, "z": depth, "above": above, "crown": crown, "u": u, "x": x, "normal": normal,
             "met": met, "tone": TOOTH_TONE[n], "canine": n == 2, "width": width,
@@ -500,8 +506,8 @@ class Mouth:
         self._upper = _Arch(front, lip + a.upper_edge, -1.0, UPPER, CROWN_UPPER, k)
         self._lower = _Arch(front + 0.025, lip + a.upper_edge + 0.002, 1.0, LOWER, CROWN_LOWER, 0.93 * k)
         # Teeth that the portrait shows already stay where they are.
-        bared = f[13, 1] + tone.upper * face.gaps[4] - self._upper.edge
-        self._bared = float(np.clip(bared, 0, TEETH_MOVE[1])) if tone.upper else 0.0
+        shown = max(tone.upper * float(face.gaps[4]), float(tone.depth_beneath(f)[4]))
+        self._bared = float(np.clip(f[13, 1] + shown - self._upper.edge, 0, TEETH_MOVE[1])) if shown > 0 else 0.0
         self._tongue = (
             np.array([0.0, lip + a.tongue_drop, front + a.tongue_depth]),
             np.array([a.tongue_width * k, a.tongue_height, a.tongue_length]),
@@ -553,7 +559,7 @@ class Mouth:
     def _grain(self, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.float32]:
         g = self._tone.grain
         rows, columns = np.arange(y1 - y0) % g.shape[0], np.arange(x1 - x0) % g.shape[1]
-        return np.exp(0.7 * g[np.ix_(rows, columns)])
+        return np.exp(np.clip(0.6 * g[np.ix_(rows, columns)], -GRAIN_MOST, GRAIN_MOST))
 
     def _render(
         self,
@@ -591,6 +597,8 @@ class Mouth:
             # Teeth lie behind the lip: as far below it as was told they lie in the picture, however the head nods.
             behind = (self._upper.front - float(target.face[13, 2])) * float(d[1] / d[2])
             lowered = float(np.clip(edge + told[0] + behind, *TEETH_MOVE))
+            if self._bared > 0:
+                lowered = max(lowered, self._bared)
         upper = self._upper.meet(o - np.array([0.0, lowered, 0.0]), d)
         drop = max(0.0, float(target.face[152, 1] - self._face.face[152, 1]))
         swing = to_matrix(np.array([np.arctan2(drop, 0.95), 0.0, 0.0]))
@@ -670,7 +678,7 @@ class Mouth:
         down, behind, radii = CAVE
         middle = np.array([0.0, self._upper.edge + down, self._upper.front + behind])
         p = (o + ((middle[2] - o[..., 2:]) / d[2]) * d - middle)[..., :2] / radii
-        deep = np.sqrt(np.clip(1 - (p * p).sum(-1), 0, 1))
+        deep = np.exp(-(p * p).sum(-1))
         lit = CAVE_LIT * np.exp(-CAVE_FADE * deep)
         return np.asarray(self._dark + (self._flesh - self._dark) * lit[..., None])
 
