@@ -599,7 +599,6 @@ class Mouth:
             lowered = float(np.clip(edge + told[0] + behind, *TEETH_MOVE))
             if self._bared > 0:
                 lowered = max(lowered, self._bared)
-        upper = self._upper.meet(o - np.array([0.0, lowered, 0.0]), d)
         drop = max(0.0, float(target.face[152, 1] - self._face.face[152, 1]))
         swing = to_matrix(np.array([np.arctan2(drop, 0.95), 0.0, 0.0]))
         # Lips hide the lower teeth but for their edge, however little the chin itself went down.
@@ -610,7 +609,6 @@ class Mouth:
         o_jaw = o - np.array([0.0, sunk, 0.0])
         o_jaw = (o_jaw - HINGE) @ swing + HINGE  # rays in the frame of the lowered jaw
         d_jaw = d @ swing
-        lower = self._lower.meet(o_jaw, d_jaw)
         opening = polygon_mask(H, W, q)
         shows = SHOWS_LIT if self._tone.teeth is not None or self._tone.upper > 0.1 else 0.0
         smile = max(self._smile(target), self._tone.upper, shows)  # teeth that the portrait shows are lit already
@@ -637,11 +635,13 @@ class Mouth:
         bright = self._anatomy.upper_bright * (1 + SMILE_LIT * smile)
         held = min(1.0, self._tone.ceiling / (float(self._tooth[0]) * bright))
         bright *= held
-        for m, light, there in (
-            (lower, self._anatomy.lower_bright * held, float(seen[1])),
-            (upper, bright, max(float(seen[0]), float(self._bared > 0))),
+        for arch, at, way, light, there in (
+            (self._lower, o_jaw, d_jaw, self._anatomy.lower_bright * held, float(seen[1])),
+            (self._upper, o - [0.0, lowered, 0.0], d, bright, max(float(seen[0]), float(self._bared > 0))),
         ):
-            colour, present = self._arch_colours(m, light, there, pose.scale)
+            if there <= 0:
+                continue
+            colour, present = self._arch_colours(arch.meet(at, way), light, there, pose.scale)
             self._shade(colour, on_teeth)
             lab += present[..., None] * (colour - lab)
         lab[..., 0] = np.minimum(lab[..., 0], self._tone.ceiling)
