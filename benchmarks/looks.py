@@ -64,6 +64,8 @@ NUMBERS: dict[str, tuple[float, float, str]] = {
         0.15,
         "lightness of the mouth's darkest quarter beyond the performer's where hers is dark, of the skin's",
     ),
+    "black": (-1.0, 0.15, "share of the open mouth that is all but black, beyond the performer's"),
+    "relief": (0.042, 9.0, "how much teeth differ in lightness from one to the next: real ones do, tiles do not"),
     "teeth": (0.0, 0.06, "share of the lips' seam that shows teeth while the performer's lips touch"),
     "lips": (0.0, 0.02, "gap of the lips beyond the performer's while hers touch, IOD"),
     "closed": (0.6, 1.5, "gain of the lips' gap"),
@@ -133,6 +135,9 @@ class Watch:
             hers = eye.mouth(performer, b, eye.light_of(performer, b))
             if hers is not None and hers.dark < 0.5:
                 self._add("pale", found.dark - hers.dark)
+            if hers is not None:
+                self._add("black", found.black - hers.black)
+            self._add("relief", found.relief)
         if p.most < eye.TOUCH:
             self._add("teeth", max(0.0, eye.teeth(result, a) - max(self._own, eye.teeth(performer, b))))
         level = np.median([s.lids.mean() for s in self.theirs[-60:] if s is not None])
@@ -152,7 +157,7 @@ class Watch:
         for key in ("over", "moved", "bent", "ring", "uncovered", "ghost", "jaw", "streaks"):
             if key in self.values:  # a fault that shows for a fifth of the time is seen
                 out[key] = float(np.percentile(self.values[key], 80))
-        for key in ("blue", "pink", "pale", "teeth", "lid_uneven", "lid_line"):
+        for key in ("blue", "pink", "pale", "black", "relief", "teeth", "lid_uneven", "lid_line"):
             if key in self.values:
                 out[key] = float(np.mean(self.values[key]))
         out["restless"] = self.restless[0].value / max(self.restless[1].value, 0.15)  # less is not seen

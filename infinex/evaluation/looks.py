@@ -31,6 +31,9 @@ TOUCH = 0.02  # IOD of lip gap at which lips touch
 PARTED = 0.05  # IOD from which the inside of a mouth is looked at
 EYE_PATCH = (96, 64)  # pixels of a levelled eye whose corners stand at a sixth and five sixths
 FACE_PATCH = 96  # pixels of a face held still
+MOUTH_PATCH, MOUTH_UNIT = (180, 110), 200.0  # pixels of a levelled mouth, and of one IOD in it
+PITCH = 0.15  # of the skin's lightness, below which a mouth is black
+TOOTH = 0.6  # of the skin's lightness, from which on what is hardly redder than skin is a tooth
 LIVELY = 0.012  # IOD of standard deviation from which a movement is worth a gain
 
 
@@ -179,6 +182,8 @@ class Mouth:
     blue: float  # share of it that is bluer than eye white and skin are
     pink: float  # share of it that is much redder than the lips, towards magenta
     dark: float  # lightness of its darkest quarter, as a share of the skin's
+    black: float = float("nan")  # share of it that is all but black
+    relief: float = float("nan")  # how much lightness varies from tooth to tooth, of the teeth's; NaN where few show
 
 
 def mouth(image: RGB, points: Array, light: Light, parted: bool = False) -> Mouth | None:
@@ -192,7 +197,40 @@ def mouth(image: RGB, points: Array, light: Light, parted: bool = False) -> Mout
     pink = lit & (found[:, 1] > max(light.lips[1], light.skin[1]) + 9) & (found[:, 2] < 0.6 * found[:, 1])
     over = max(0.0, float(np.percentile(found[:, 0], 92)) - light.ceiling)
     dark = float(np.percentile(found[:, 0], 25)) / max(float(light.skin[0]), 5.0)
-    return Mouth(over, float(blue.mean()), float(pink.mean()), dark)
+    return Mouth(over, float(blue.mean()), float(pink.mean()), dark, *_depth(image, points, light))
+
+
+def _depth(image: RGB, points: Array, light: Light) -> tuple[float, float]:
+    """`Mouth.black` and `Mouth.relief`, read in a levelled mouth, so that size and tilt do not count."""
+    w, h = MOUTH_PATCH
+    unit = float(np.exp(seen(points).size)) / MOUTH_UNIT
+    along = points[308, :2] - points[78, :2]
+    along = along / max(float(np.linalg.norm(along)), 1e-6)
+    axes = np.stack([along, [-along[1], along[0]]])
+    centre = points[top.LIPS_INNER, :2].mean(0)
+    matrix = np.concatenate([axes.T * unit, centre[:, None]], 1)
+    matrix[:, 2] -= matrix[:, :2] @ [w / 2, h / 2]
+    if unit > 1.5:
+        image = np.asarray(cv2.blur(image, (round(unit), round(unit))), np.uint8)
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    lab = lab_of(cv2.warpAffine(image, matrix, (w, h), flags=flags, borderMode=cv2.BORDER_REPLICATE))
+    ring = (points[top.LIPS_INNER, :2] - centre) @ axes.T / unit + [w / 2, h / 2]
+    hole = cv2.erode(polygon_mask(h, w, ring), np.ones((5, 5), np.uint8)) > 0.9
+    if hole.sum() < 400:
+        return float("nan"), float("nan")
+    skin = max(float(light.skin[0]), 5.0)
+    black = float((lab[..., 0] < PITCH * skin)[hole].mean())
+    redness = 0.5 * float(light.lips[1] + light.skin[1]) + 2
+    tooth = (hole & (lab[..., 0] > TOOTH * skin) & (lab[..., 1] < redness)).astype(np.uint8)
+    tooth = cv2.morphologyEx(tooth, cv2.MORPH_OPEN, np.ones((3, 3), np.uint8))
+    tall = tooth.sum(0)
+    columns = np.flatnonzero(tall >= 6)
+    if len(columns) < 40:
+        return black, float("nan")
+    across = (lab[..., 0] * tooth).sum(0)[columns] / tall[columns]
+    course = np.interp(np.arange(columns[0], columns[-1] + 1), columns, across)
+    smooth = cv2.GaussianBlur(course[None], (0, 0), 7.0, borderType=cv2.BORDER_REFLECT)[0]
+    return black, float((course - smooth).std() / course.mean())
 
 
 def teeth(image: RGB, points: Array) -> float:

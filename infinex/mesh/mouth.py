@@ -31,21 +31,41 @@ UPPER = np.cumsum([8.5, 6.6, 7.7, 7.0, 6.8, 10.2, 9.5]) * MM  # crown widths fro
 LOWER = np.cumsum([5.4, 5.9, 6.9, 7.1, 7.2, 11.0, 10.5]) * MM
 CROWN_UPPER = np.array([10.2, 9.0, 10.0, 8.5, 8.0, 7.5, 7.0]) * MM
 CROWN_LOWER = np.array([9.0, 9.2, 10.5, 8.8, 8.2, 7.5, 7.0]) * MM
+SHORTER = np.array([0.0, 9.0, 2.0, 5.0, 8.0, 10.0, 12.0]) * 0.1 * MM  # than the middle ones, at their edge
+NOTCH = np.array([6.0, 8.0, 9.0, 9.0, 8.0, 7.0, 7.0]) * 0.1 * MM  # rounding of the far corners of their edge
+EDGEWISE = (0.25, 0.55)  # cosine of the angle at which a tooth is seen over which it comes apart from the next
+CORNER_FROM = 0.35  # of a tooth's half width, from where on its edge is rounded
+TOOTH_TONE = np.array([1.0, 0.985, 0.94, 0.93, 0.90, 0.86, 0.82])  # lightness beside the middle ones
+# No two teeth are alike: (2, 7) right and left, at the edge in IOD, and turned about their length (slope).
+UNLIKE = np.array([[0.0, 2.0, -1.0, 2.0, 0.0, 1.0, 0.0], [1.0, -1.0, 1.0, -1.0, 2.0, 0.0, 0.0]]) * 0.1 * MM
+TURNED = np.array([[0.02, -0.07, 0.05, -0.03, 0.04, 0.0, 0.0], [-0.03, 0.04, -0.06, 0.05, -0.02, 0.0, 0.0]])
 HINGE = np.array([0.0, -0.02, 0.10])  # jaw joint, head coordinates
 SUN = np.array([0.12, -0.45, -0.88])  # light from the front and above, head coordinates
 HALFWAY = (SUN - np.array([0, 0, 1])) / np.linalg.norm(SUN - np.array([0, 0, 1]))  # between light and viewer
 SHOWS_LIT = 0.7  # share of that smile where the portrait shows its own teeth
 SMILE_LIT = 0.15  # how much lighter the upper teeth are in a broad smile
-BARE = (0.80, 0.09)  # shadow of the upper lip, and its reach in IOD, in a mouth that shows no upper teeth
 TOOTH_SEEN = np.array([[0.002, 0.012], [0.010, 0.025]])  # IOD of upper and lower teeth told over which they appear
-DARK_TOLD, DARKENED = (0.15, 0.70), 0.8  # share of a band told dark over which, and by how much, it darkens
+TOLD_FLESH = (0.42, 0.17)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
+TOLD_RANGE = (0.4, 1.4)  # by which what was told may darken or lighten flesh
 FRONT = 1.1  # lightness of a tooth that stands in front beside the mean of all that are seen
 TONGUE_LIT = ((0.04, 0.20), (0.6, 1.0))  # gaps of lips, and share of the light that comes to the tongue through them
+GRAIN_MOST = 0.06  # of the skin's texture, in log lightness: what is more is hair
 GLOSS = 9.0  # lightness of the light on a wet tooth
 SQUEEZED = (0.4, 0.6)  # share of its own opening under which a portrait's own interior is not shown
 BOUNCED = 0.30  # share of the colour of flesh that light in a mouth takes on, where it has come by way of flesh alone
-CANINE = (0.95, 2.5)  # lightness and yellowness of canines beside other teeth
+CANINE = 2.5  # yellowness of canines beside other teeth
+UNDER_TEETH = 0.6  # share of the upper lip's shadow on flesh that falls on teeth
+LIP_SHADE = ((0.28, 0.016), (0.16, 0.010))  # of the lips' rim on flesh, on teeth: how deep, and how far in IOD
+UNDER_REACH = (0.040, 0.022)  # IOD by which the upper lip's shadow falls on flesh, on teeth
+CORNER_SHADE = (0.55, 0.45)  # share of the way to a corner from where on light dies, and how much of it
+CAVE = (0.11, 0.22, (0.34, 0.21))  # middle below the lip and behind the teeth, half width and height, IOD
+CAVE_LIT, CAVE_FADE = 0.62, 2.2  # of flesh where the walls begin, and how fast light dies towards the throat
+TONGUE_ROUND = 0.30  # how much darker a tongue is at 0.3 IOD from its middle
+CONTACT = ((0.06, 0.13), (0.11, 0.32))  # depth and width, in half teeth, of the line and the hollow where teeth meet
+TOOTH_PIXELS = (4.0, 14.0)  # width of a tooth over which what divides it from the next comes out
+TRANSLUCENT = (0.10, 0.007)  # how much darker an edge is, and how far into the crown, IOD
 GRAZING = 0.65  # least share of the depth of a ray at which it still crosses the arch
+BLURRED, BLUR_MOST = (0.8, 1.5), 2.0  # pixels by which edges are blurred to tell how soft they are; the most told
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
 TOOTHLIKE = 0.35  # of the way from the colour of lips to that of teeth, beyond which what shows is teeth
 ROOF_DARK = (0.3, 0.6)  # share of the upper third that is dark over which what is light at the bottom is a tongue
@@ -77,6 +97,7 @@ class MouthTone:
     upper: float = 0.0  # share of the mouth's opening that upper teeth take in the picture
     ceiling: float = 96.0  # lightness that nothing in the mouth exceeds: that of the face's light parts
     teeth: NDArray[np.float32] | None = None  # (3,) of the teeth that the picture shows
+    blur: float = 0.0  # standard deviation in pixels that makes what is sharp as soft as the picture's own lips
     beneath: Array | None = None  # (11,) share of the lower lip that the picture's teeth cover below its tracked edge
 
     def depth_beneath(self, face: Array) -> Array:
@@ -127,7 +148,27 @@ class MouthTone:
         else:
             beneath, teeth = _overlooked(image, points)
         ceiling = ceiling if teeth is None else max(ceiling, float(teeth[0]) + GLOSS)
-        return MouthTone(own_skin, own_lips, patch.astype(np.float32), upper, ceiling, teeth, beneath)
+        blur = _blur_of(grey, cv2.dilate(polygon_mask(H, W, p[top.LIPS_OUTER]), np.ones((5, 5), np.uint8)) > 0.5)
+        return MouthTone(own_skin, own_lips, patch.astype(np.float32), upper, ceiling, teeth, blur, beneath)
+
+
+def _blur_of(grey: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
+    """How soft (standard deviation, pixels) a picture draws edges `where`: of a sharp one blurring takes more.
+
+    After Elder and Zucker (1998) and those who compare an edge with itself blurred again; less than half a pixel is
+    none, and lips are a little softer than what shows between them."""
+    if not where.any():
+        return 0.0
+
+    def steepest(sigma: float) -> float:
+        smooth = cv2.GaussianBlur(grey, (0, 0), sigma)
+        gx, gy = (cv2.Sobel(smooth, cv2.CV_32F, *way, scale=1 / 8) for way in ((1, 0), (0, 1)))
+        return float(np.percentile(cv2.magnitude(gx, gy)[where], 98))
+
+    once, again = BLURRED
+    ratio = steepest(once) / max(steepest(float(np.hypot(once, again))), 1e-3)
+    own = np.sqrt(max(again**2 / max(ratio**2 - 1, 1e-3) - once**2, 0.0))
+    return float(np.clip(0.7 * own - 0.35, 0, BLUR_MOST))
 
 
 def _teeth_of(lab: NDArray, lips: NDArray, skin: NDArray) -> NDArray[np.float32] | None:
@@ -353,11 +394,11 @@ class Anatomy:
     upper_front: float = 0.145  # of their front, behind the lips
     tongue_drop: float = 0.0275
     tongue_depth: float = 0.195  # behind the upper front teeth
-    tongue_width: float = 1.04
+    tongue_width: float = 0.42
     tongue_height: float = 0.112
     tongue_length: float = 0.217
-    tongue_dim: float = 0.581  # light where none falls directly
-    tongue_lit: float = 0.62
+    tongue_dim: float = 0.50  # light where none falls directly
+    tongue_lit: float = 0.52
     tongue_fade: float = 1.86  # darker towards the throat
     flesh: float = 0.52  # lightness as a share of the skin's
     flesh_red: float = 9.0  # redness beyond that of lips and skin
@@ -365,7 +406,7 @@ class Anatomy:
     tooth_share: float = 0.8
     tooth_lift: float = 22.0
     upper_bright: float = 1.06
-    lower_bright: float = 0.967
+    lower_bright: float = 1.0
     teeth_fade: float = 0.625  # depth by which teeth sink into the dark of the cheeks
     under_lip: float = 0.5  # shadow of the upper lip
     aside: float = 0.0844  # shadow towards the corners
@@ -418,18 +459,25 @@ class _Arch:
         n = np.minimum(np.searchsorted(self.widths, along), len(self.widths) - 1)
         start = np.concatenate([[0], self.widths])[n]
         u = np.clip(2 * (along - start) / (self.widths[n] - start) - 1, -1.2, 1.2)
-        # The line of incisal edges curves; each crown is rounded at its corners.
+        # The line of incisal edges curves; each crown is rounded at its corners, more so at the far one.
         aside, square = np.abs(u), u * u
-        sag = 0.10 * x * x + 0.006 * (n == 1) + 0.008 * square * square * aside + 0.003 * (n == 2) * aside
+        # Where the curtain runs straight teeth are still cut as on the arch, which bends away there.
+        cosine = np.clip(np.minimum(facing / np.hypot(1, slope), 1 / np.hypot(1, self._slope(np.abs(x)))), 0, 1)
+        plain = np.clip((cosine - EDGEWISE[0]) / (EDGEWISE[1] - EDGEWISE[0]), 0, 1)  # else a comb, not teeth
+        corner = np.clip((aside - CORNER_FROM) / (1 - CORNER_FROM), 0, 1)
+        sag = 0.16 * x * x + SHORTER[n] + UNLIKE[(x > 0).astype(int), n]
+        sag += NOTCH[n] * plain * (1 + 0.3 * np.sign(u)) * corner**2
+        sag += 0.009 * (n == 2) * aside
         above = (y - self.edge) * self.up - sag  # > 0: into the crown, away from the edge
-        crown = self.crowns[n] * (1 - 0.22 * aside**2.2)  # scalloped gum line
-        bulge = -u * (0.45 * square + 0.20) * np.sign(x)
+        crown = self.crowns[n] * (1 - 0.22 * plain * square * aside)  # scalloped gum line
+        bulge = -plain * u * (0.45 * square + 0.20) * np.sign(x) + TURNED[(x > 0).astype(int), n]
         roll = 0.35 - 0.9 * np.clip(above / np.maximum(crown, 1e-6), 0, 1)  # vertical curvature of a crown
         normal = np.stack([slope - bulge, -self.up * roll * 0.6, -np.ones_like(x)], -1)
         normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
+        width = np.diff(self.widths, prepend=0)[n] * cosine * plain
         return {
             "t": t, "z": depth, "above": above, "crown": crown, "u": u, "x": x, "normal": normal,
-            "met": met, "canine": n == 2,
+            "met": met, "tone": TOOTH_TONE[n], "canine": n == 2, "width": width,
         }  # fmt: skip
 
 
@@ -458,8 +506,8 @@ class Mouth:
         self._upper = _Arch(front, lip + a.upper_edge, -1.0, UPPER, CROWN_UPPER, k)
         self._lower = _Arch(front + 0.025, lip + a.upper_edge + 0.002, 1.0, LOWER, CROWN_LOWER, 0.93 * k)
         # Teeth that the portrait shows already stay where they are.
-        bared = f[13, 1] + tone.upper * face.gaps[4] - self._upper.edge
-        self._bared = float(np.clip(bared, 0, TEETH_MOVE[1])) if tone.upper else 0.0
+        shown = max(tone.upper * float(face.gaps[4]), float(tone.depth_beneath(f)[4]))
+        self._bared = float(np.clip(f[13, 1] + shown - self._upper.edge, 0, TEETH_MOVE[1])) if shown > 0 else 0.0
         self._tongue = (
             np.array([0.0, lip + a.tongue_drop, front + a.tongue_depth]),
             np.array([a.tongue_width * k, a.tongue_height, a.tongue_length]),
@@ -500,6 +548,8 @@ class Mouth:
         layer = self._render(target, P, box, origin, W, H, ring)
         inter = cv2.INTER_AREA if k > 1 else cv2.INTER_LINEAR
         layer = cv2.resize(layer, (x1 - x0, y1 - y0), interpolation=inter)
+        if self._tone.blur > 0.3:
+            layer = cv2.GaussianBlur(layer, (0, 0), self._tone.blur)
         layer *= self._grain(x0, y0, x1, y1)[..., None]
         mask = polygon_mask(y1 - y0, x1 - x0, ring[top.LIPS_INNER] - [x0, y0])
         mask = cv2.GaussianBlur(mask, (0, 0), _softness(target))
@@ -509,7 +559,7 @@ class Mouth:
     def _grain(self, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.float32]:
         g = self._tone.grain
         rows, columns = np.arange(y1 - y0) % g.shape[0], np.arange(x1 - x0) % g.shape[1]
-        return np.exp(0.7 * g[np.ix_(rows, columns)])
+        return np.exp(np.clip(0.6 * g[np.ix_(rows, columns)], -GRAIN_MOST, GRAIN_MOST))
 
     def _render(
         self,
@@ -547,7 +597,8 @@ class Mouth:
             # Teeth lie behind the lip: as far below it as was told they lie in the picture, however the head nods.
             behind = (self._upper.front - float(target.face[13, 2])) * float(d[1] / d[2])
             lowered = float(np.clip(edge + told[0] + behind, *TEETH_MOVE))
-        upper = self._upper.meet(o - np.array([0.0, lowered, 0.0]), d)
+            if self._bared > 0:
+                lowered = max(lowered, self._bared)
         drop = max(0.0, float(target.face[152, 1] - self._face.face[152, 1]))
         swing = to_matrix(np.array([np.arctan2(drop, 0.95), 0.0, 0.0]))
         # Lips hide the lower teeth but for their edge, however little the chin itself went down.
@@ -558,46 +609,64 @@ class Mouth:
         o_jaw = o - np.array([0.0, sunk, 0.0])
         o_jaw = (o_jaw - HINGE) @ swing + HINGE  # rays in the frame of the lowered jaw
         d_jaw = d @ swing
-        lower = self._lower.meet(o_jaw, d_jaw)
-        lab = self._cavity(o, d)
-        lab = self._draw_tongue(lab, o_jaw, d_jaw, float(target.gap[4]) + target.beneath)
         opening = polygon_mask(H, W, q)
-        if target.interior is not None:  # as dark behind the teeth as the performer's mouth was there
-            _, dark = painted(target.interior, opening)
-            lab *= (1 - DARKENED * ramp(dark[rows, columns], *DARK_TOLD))[..., None]
         shows = SHOWS_LIT if self._tone.teeth is not None or self._tone.upper > 0.1 else 0.0
         smile = max(self._smile(target), self._tone.upper, shows)  # teeth that the portrait shows are lit already
         seen = np.ones(2) if told is None else ramp(told, *TOOTH_SEEN.T)
-        seam = float(np.clip(0.9 * MM * 8 * pose.scale / 12, 0.25, 1))  # small teeth run into each other
-        bright = self._anatomy.upper_bright * (1 + SMILE_LIT * smile)
-        held = min(1.0, self._tone.ceiling / (float(self._tooth[0]) * bright + GLOSS))
-        bright *= held
-        lab = self._draw_arch(lab, lower, self._anatomy.lower_bright * held, float(seen[1]), seam)
-        lab = self._draw_arch(lab, upper, bright, max(float(seen[0]), float(self._bared > 0)), seam)
-        lab[..., 0] = np.minimum(lab[..., 0], self._tone.ceiling)
         # Lips shade what lies behind them, the upper one more; light dies towards the corners.
         unit = pose.scale * W / (x1 - x0)
-        inside = (opening > 0.5).astype(np.uint8)
-        rim = cv2.distanceTransform(inside, cv2.DIST_L2, 5) / unit
+        rim = cv2.distanceTransform((opening > 0.5).astype(np.uint8), cv2.DIST_L2, 5)[rows, columns] / unit
         line = np.array([q[i] for i in range(len(top.LIPS_INNER_UPPER))])
         order = np.argsort(line[:, 0])
         lip = np.interp(np.arange(W), line[order, 0], line[order, 1])
-        below = np.clip((np.arange(H)[:, None] - lip[None]) / unit, 0, None)
+        below = np.clip((rows - lip[columns]) / unit, 0, None)
         under = self._anatomy.under_lip * (1 - 0.7 * smile)
-        # Where no upper teeth stand in the light the shadow reaches over the tongue: lit, it would be a pale disc.
-        bare = 1 - max(float(seen[0]), float(self._bared > 0)) if told is not None else 0.0
-        under += (BARE[0] - under) * bare
-        shade = (1 - 0.28 * np.exp(-rim / 0.016)) * (1 - under * np.exp(-below / (0.04 + (BARE[1] - 0.04) * bare)))
         half = max(1.0, (q[:, 0].max() - q[:, 0].min()) / 2)
         aside = np.abs(np.arange(W) - (q[:, 0].max() + q[:, 0].min()) / 2) / half
-        shade *= (1 - self._anatomy.aside * np.clip(aside - 0.35, 0, 1) ** 1.5)[None]
-        shade = shade[rows, columns]
-        lab[..., 0] *= shade
-        lab[..., 1:] *= (0.6 + 0.4 * shade)[..., None]
-        lab[..., 1:] += (1 - shade)[..., None] * BOUNCED * self._flesh[1:]  # shadows are lit by flesh
+        corner = (1 - CORNER_SHADE[1] * np.clip((aside - CORNER_SHADE[0]) / (1 - CORNER_SHADE[0]), 0, 1) ** 2)[columns]
+        on_flesh, on_teeth = (
+            corner * (1 - deep * np.exp(-rim / wide)) * (1 - less * under * np.exp(-below / reach))
+            for (deep, wide), less, reach in zip(LIP_SHADE, (1.0, UNDER_TEETH), UNDER_REACH)
+        )
+        lab = self._draw_tongue(self._cavity(o, d), o_jaw, d_jaw, float(target.gap[4]) + target.beneath)
+        self._shade(lab, on_flesh)
+        if target.interior is not None:  # as dark behind the teeth as the performer's mouth was there
+            self._tell(lab, target.interior, opening, rows, columns)
+        bright = self._anatomy.upper_bright * (1 + SMILE_LIT * smile)
+        held = min(1.0, self._tone.ceiling / (float(self._tooth[0]) * bright))
+        bright *= held
+        for arch, at, way, light, there in (
+            (self._lower, o_jaw, d_jaw, self._anatomy.lower_bright * held, float(seen[1])),
+            (self._upper, o - [0.0, lowered, 0.0], d, bright, max(float(seen[0]), float(self._bared > 0))),
+        ):
+            if there <= 0:
+                continue
+            colour, present = self._arch_colours(arch.meet(at, way), light, there, pose.scale)
+            self._shade(colour, on_teeth)
+            lab += present[..., None] * (colour - lab)
+        lab[..., 0] = np.minimum(lab[..., 0], self._tone.ceiling)
         out = np.zeros((H, W, 3), np.float32)
         out[rows, columns] = cv2.cvtColor(lab.astype(np.float32)[None], cv2.COLOR_LAB2RGB)[0] * 255
         return out
+
+    def _shade(self, lab: NDArray, light: NDArray) -> None:
+        """Let only a share `light` (N,) fall on colours (N, 3), in place; shadows are lit by flesh."""
+        lab[..., 0] *= light
+        lab[..., 1:] *= (0.6 + 0.4 * light)[..., None]
+        lab[..., 1:] += (1 - light)[..., None] * BOUNCED * self._flesh[1:]
+
+    def _tell(self, lab: NDArray, shares: Array, opening: NDArray, rows: NDArray, columns: NDArray) -> None:
+        """Bring flesh (N, 3) to the lightness that `shares` (3, 2) tell of another's, in place.
+
+        How light falls off from row to row stays the model's, but for half of what was told of it."""
+        light, dark = painted(shares, np.ones_like(opening))
+        dark = np.clip(dark[:, 0] / np.maximum(1 - light[:, 0], 0.25), 0, 1)
+        want = (np.interp(dark, [0, 1], TOLD_FLESH) * float(self._tone.skin[0]))[rows]
+        weight = opening[rows, columns]
+        whole = max(float(weight.sum()), 1e-3)
+        mean, have = float(weight @ want) / whole, float(weight @ lab[:, 0]) / whole
+        factor = np.clip(mean / max(have, 1.0), *TOLD_RANGE) * np.sqrt(want / max(mean, 1.0))
+        lab *= factor[:, None]
 
     def _smile(self, target: Target) -> float:
         """How far the mouth is drawn wide, 0..1: lips tight over the teeth let the light in."""
@@ -605,12 +674,13 @@ class Mouth:
         return float(np.clip((wide - own) / 0.12, 0, 1))
 
     def _cavity(self, o: NDArray, d: Array) -> NDArray:
-        """The dark behind everything, a little lighter on the palate."""
-        lab = np.empty_like(o)
-        lab[:] = self._dark
-        palate = np.clip(1 - (o[..., 1] - self._upper.edge + 0.06) / 0.14, 0, 1)
-        lab += (self._flesh - self._dark) * (0.16 * palate)[..., None]
-        return lab
+        """The walls behind everything: flesh where they begin, darker towards the throat."""
+        down, behind, radii = CAVE
+        middle = np.array([0.0, self._upper.edge + down, self._upper.front + behind])
+        p = (o + ((middle[2] - o[..., 2:]) / d[2]) * d - middle)[..., :2] / radii
+        deep = np.exp(-(p * p).sum(-1))
+        lit = CAVE_LIT * np.exp(-CAVE_FADE * deep)
+        return np.asarray(self._dark + (self._flesh - self._dark) * lit[..., None])
 
     def _draw_tongue(self, lab: NDArray, o: NDArray, d: Array, gap: float) -> NDArray:
         (centre, radii), k = self._tongue, self._anatomy
@@ -627,11 +697,14 @@ class Mouth:
         colour[:] = self._flesh
         groove = 1 - 0.06 * np.exp(-(((o[..., 0] + t * d[0]) / 0.05) ** 2))  # a sharper one is taken for a gap of teeth
         colour[..., 0] *= (k.tongue_dim + k.tongue_lit * light) * np.clip(1 - k.tongue_fade * depth, 0.12, 1) * groove
-        colour[..., 0] *= np.interp(gap, *TONGUE_LIT)
+        x = (o[..., 0] + t * d[0]) / 0.3
+        colour[..., 0] *= np.interp(gap, *TONGUE_LIT) * np.clip(1 - TONGUE_ROUND * x * x, 0.4, 1)
+        colour[..., 1:] *= (0.35 + 0.65 * np.minimum(colour[..., 0] / self._flesh[0], 1))[..., None]
         w = (hit * np.clip(disc / (0.55 * a), 0, 1))[..., None]
         return lab * (1 - w) + colour * w
 
-    def _draw_arch(self, lab: NDArray, m: dict[str, NDArray], bright: float, seen: float, seam: float) -> NDArray:
+    def _arch_colours(self, m: dict[str, NDArray], bright: float, seen: float, scale: float) -> tuple[NDArray, NDArray]:
+        """Colours (N, 3) of an arch in Lab, and how much of it is there (N,); a picture has `scale` pixels an IOD."""
         light = np.clip(m["normal"] @ SUN, 0, 1)
         eighth = np.clip(m["normal"] @ HALFWAY, 0, 1)
         for _ in range(3):  # products take a tenth of the time of a power
@@ -639,21 +712,24 @@ class Mouth:
         gloss = (eighth * eighth) ** 2 * eighth
         fade = np.exp(-m["z"] / self._anatomy.teeth_fade)  # back teeth sink into the dark of the cheeks
         height = np.clip(m["above"] / np.maximum(m["crown"], 1e-6), 0, 1)
-        between = seam * np.exp(-(((1 - np.abs(m["u"])) / 0.10) ** 2))
-        tooth = np.empty_like(lab)
+        # Small teeth, and those seen from aside, run into each other.
+        apart = 1 - np.abs(m["u"])
+        between = sum(deep * np.exp(-((apart / wide) ** 2)) for deep, wide in CONTACT)
+        between *= ramp(m["width"] * scale, *TOOTH_PIXELS) * (0.75 + np.abs(height - 0.5))
+        tooth = np.empty((len(light), 3))
         tooth[:] = self._tooth
-        # Enamel is bluish and translucent at the edge, warmer towards the gum.
-        tooth[..., 0] *= (0.83 + 0.20 * light) * (1 - 0.13 * between) * (0.90 + 0.10 * np.sin(height * np.pi))
-        tooth[..., 0] *= 1 - (1 - CANINE[0]) * m["canine"]
+        # Enamel is translucent at the edge, warmer towards the gum.
+        tooth[..., 0] *= (0.86 + 0.20 * light) * (1 - between) * (0.90 + 0.10 * np.sin(height * np.pi)) * m["tone"]
+        tooth[..., 0] *= 1 - TRANSLUCENT[0] * np.exp(-np.clip(m["above"], 0, None) / TRANSLUCENT[1])
         tooth[..., 0] += GLOSS * gloss
-        tooth[..., 2] += (3.0 * height + CANINE[1] * m["canine"]) * np.hypot(*self._tooth[1:]) / 8
-        gum = np.empty_like(lab)
+        tooth[..., 2] += (3.0 * height + CANINE * m["canine"]) * np.hypot(*self._tooth[1:]) / 8
+        gum = np.empty_like(tooth)
         gum[:] = self._gum
         over = np.clip((m["above"] - m["crown"]) / 0.05, 0, 1)
         gum[..., 0] *= (0.70 + 0.30 * light) * (1 - 0.45 * over)
         soft = 0.004
         in_gum = 1 / (1 + np.exp(-np.clip((m["above"] - m["crown"]) / soft, -40, 40)))
-        colour = tooth * (1 - in_gum[..., None]) + gum * in_gum[..., None]
+        colour = tooth + (gum - tooth) * in_gum[..., None]
         shown = 0.10 + 0.90 * fade
         colour[..., 0] *= bright * shown
         colour[..., 1:] *= (0.5 + 0.5 * shown)[..., None]
@@ -662,4 +738,4 @@ class Mouth:
         present *= np.clip((0.42 - np.abs(m["x"])) / 0.06, 0, 1) * m["met"]
         # Gums end where the cheek begins.
         present *= np.clip((m["crown"] + 0.16 - m["above"]) / 0.05, 0, 1) * seen
-        return lab * (1 - present[..., None]) + colour * present[..., None]
+        return colour, present

@@ -25,6 +25,7 @@ STARE = 0.5  # share of a widening that lids follow beyond the performer's own o
 WAKEFUL, DROWSY = 0.7, (0.15, 0.5)  # share of a narrowing undone in lids still as wide as the portrait's; shares open
 LIP_NOISE = 0.015  # IOD: gaps of a performer at rest below which shares of them say little
 PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they are to be shut
+WIDER_MOUTH = 0.5  # share of its greater width by which a mouth's corners go farther, or speech would grin
 CORNERS = 0.55  # of the way to the outer corners that the inner ones go in a mouth that is wide open
 LOWER_LID_NOISE = 0.04  # share of it by which a tracked lower lid wanders
 
@@ -79,9 +80,10 @@ class Retarget:
         k = {n: float(np.clip(mine[n] / max(theirs[n], 1e-6), 0.6, 1.6)) for n in mine}
         f = source.face
         lower = np.clip((f[:, 1] - f[1, 1]) / (f[2, 1] + 0.02 - f[1, 1]), 0, 1)
+        sideways = k["mouth"] - (1 - WIDER_MOUTH) * max(k["mouth"] - 1, 0)
         self._scale = np.stack(
             [
-                (1 - lower) * k["width"] + lower * k["mouth"],
+                (1 - lower) * k["width"] + lower * sideways,
                 (1 - lower) * k["brow"] + lower * k["lower"],
                 (1 - lower) * k["width"] + lower * k["lower"],
             ],

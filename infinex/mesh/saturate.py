@@ -1,8 +1,11 @@
-"""An expression that a portrait wears already has less way to go: a broad smile laid on a smile is not two smiles.
+"""What either face wears at rest: a smile laid on a smile is not two smiles, and one that never ends is still a smile.
 
 What the portrait does away from rest is read off its landmarks as Action Units, and so is the performer's rest.
 Where the portrait wears more of a unit than the performer did, the same movement still begins at once, but ends
-where the unit would be full; what goes the other way, or elsewhere, is left alone.
+where the unit would be full; what goes the other way, or elsewhere, is left alone, and lips part as far as they did.
+
+A performer who smiles throughout with bared teeth has no other rest; her lips part from where they would meet, so her
+smile is told from there, too: a mouth that opened as far without one would be a snarl.
 """
 
 from __future__ import annotations
@@ -10,13 +13,20 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
 from infinex.face.reading import worn_units
-from infinex.face.units import field_of
+from infinex.face.shape import lip_gaps
+from infinex.face.units import field_of, units_offsets
+from infinex.motion import Rest
 
 Array = NDArray[np.float64]
 UNITS = ("AU6", "AU9", "AU10", "AU12", "AU20")  # that pull at cheeks, upper lip and corners of the mouth
 SOON = 2.0  # intensity worn, times this, is the share of a movement that is held back at its end
 ROOM = 0.15  # of a full movement that is always left
+BARED = (0.05, 0.11)  # gap of the lips at rest, IOD, over which it is taken for a smile
+SMILED = 0.8  # share of its width beyond a usual mouth's that the smile is taken for
+CHEEKS = 0.5  # intensity of AU6 in a full smile
 
 
 class Saturation:
@@ -39,3 +49,23 @@ class Saturation:
                 out = out.copy()
                 out[:, :2] -= less * way
         return out
+
+
+def parted(face: SourceFace, rest: Array, before: Array, after: Array) -> Array:
+    """Displacements `after` (478, 3) of the face `rest`, lips as far apart as under `before`, moved as `face` does."""
+    if after is before:
+        return after
+    whole = rest + after
+    face.set_lips(whole, lip_gaps(rest + before))
+    return np.asarray(whole - rest)
+
+
+def smiled(rest: Rest) -> Array | None:
+    """Displacements (478, 3) of the smile that a performer has at rest already; None where it is none."""
+    if rest.lips_closed is None:  # lips part from where they are
+        return None
+    bared = float(np.clip((lip_gaps(rest.face)[4] - rest.lips_closed[4] - BARED[0]) / (BARED[1] - BARED[0]), 0, 1))
+    usual, widened = (float(np.ptp(f[[61, 291], 0])) for f in (top.mean_face(), field_of("AU12")))
+    wide = float(np.linalg.norm(rest.face[61, :2] - rest.face[291, :2])) - usual
+    full = SMILED * bared * float(np.clip(wide / widened, 0, 1))
+    return units_offsets({"AU12": full, "AU6": CHEEKS * full}) if full > 0 else None

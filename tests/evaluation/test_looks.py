@@ -94,6 +94,25 @@ def test_mouths_are_measured_by_the_portrait_s_own_light(grace: tuple) -> None:
         assert found is not None and found.over == 0 and found.blue < 0.02 and found.pink < 0.02
 
 
+def test_black_mouths_and_teeth_like_tiles(grace: tuple) -> None:
+    """A hole is black, a dim tongue is not; teeth whose lightness dips where they meet have relief, a slab has none."""
+    light = looks.light_of(*grace)
+    hole = looks.mouth(*mouthed(grace, (12, 5, 4)), light)
+    tongue = looks.mouth(*mouthed(grace, (110, 55, 50)), light)
+    image, points = mouthed(grace, (215, 200, 180))
+    slab = looks.mouth(image, points, light)
+    unit = float(np.linalg.norm(points[33] - points[263]))
+    for x in np.arange(points[78, 0], points[308, 0], 0.08 * unit):
+        top_, bottom = points[13, 1], points[14, 1]
+        cv2.line(
+            image, (round(x), round(top_)), (round(x), round(bottom)), (150, 130, 110), max(2, round(0.015 * unit))
+        )
+    row = looks.mouth(image, points, light)
+    assert hole is not None and tongue is not None and slab is not None and row is not None
+    assert hole.black > 0.9 and tongue.black == 0 and slab.black == 0
+    assert np.isnan(hole.relief) and slab.relief < 0.02 < 0.045 < row.relief
+
+
 def test_teeth_between_lips_that_touch(grace: tuple) -> None:
     """A white line along the seam is seen; the portrait's own shut mouth is measured as it is."""
     image, points = grace[0].copy(), grace[1].copy()

@@ -12,6 +12,9 @@ import pytest
 from infinex.drivers.contract import Drive
 from infinex.engine import Source
 from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
+from infinex.face.pose import Pose
+from infinex.face.shape import lip_gaps
 from infinex.face.tracker import FaceFinder
 from infinex.face.units import FACE_UNITS, field_of, units_offsets
 from infinex.media.image import read_image
@@ -19,7 +22,7 @@ from infinex.mesh.engine import MeshOptions, PreparedFace
 from infinex.mesh.expression import BORNE, BROWS, CHEEKS, RISE, WIDTH, borne, fuller, read, restrained
 from infinex.mesh.furrows import FILMED, of_performer
 from infinex.mesh.lids import CREASES
-from infinex.mesh.saturate import Saturation
+from infinex.mesh.saturate import Saturation, parted, smiled
 from infinex.motion import Move, Rest
 
 NONE = np.zeros((top.POINTS, 3))
@@ -125,6 +128,29 @@ def test_a_smile_on_a_smile_ends_where_one_does() -> None:
     # Lips stay in one piece: what holds the corners back takes the lower lip's middle along.
     bent = [np.diff(f[top.LIPS_OUTER_LOWER, 1], 2) for f in (mean + full, mean + more(full))]
     assert np.abs(bent[1]).max() < 1.2 * np.abs(bent[0]).max()
+
+
+def test_lips_part_as_far_as_the_performers_however_much_of_a_smile_is_held_back() -> None:
+    """An upper lip that a portrait raises already is not drawn down over an open mouth."""
+    mean = top.mean_face()
+    sneering = mean + units_offsets({"AU10": 0.9})
+    face = SourceFace(Pose(100.0, np.eye(3), np.zeros(3)).to_image(sneering))
+    asked = units_offsets({"AU10": 0.8, "AU25": 0.8})
+    held = Saturation(sneering, mean)(asked)
+    gaps = [lip_gaps(mean + offsets)[4] for offsets in (asked, held, parted(face, mean, asked, held))]
+    assert gaps[1] < gaps[0] - 0.01  # held back, they close
+    assert gaps[2] == pytest.approx(gaps[0], abs=1e-6)
+
+
+def test_a_performer_who_smiles_all_the_time_is_taken_to_smile() -> None:
+    """Teeth bared at rest in a wide mouth are a smile; lips that are parted, or a wide shut mouth, are none."""
+    mean, lips = top.mean_face(), np.full(9, 0.004)
+    grin, parts = units_offsets({"AU12": 0.8}), units_offsets({"AU25": 1.0})
+    found = smiled(Rest(mean + grin + parts, lips_closed=lips))
+    assert found is not None and 0.3 < np.ptp(found[[61, 291], 0]) / np.ptp(grin[[61, 291], 0]) < 1
+    assert smiled(Rest(mean + parts, lips_closed=lips)) is None
+    assert smiled(Rest(mean + grin, lips_closed=lip_gaps(mean))) is None
+    assert smiled(Rest(mean + grin + parts)) is None  # whose lips part from where they are
 
 
 def test_brows_are_raised_no_farther_than_a_picture_bears() -> None:
