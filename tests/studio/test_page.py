@@ -434,7 +434,8 @@ def test_every_control_has_a_name_and_a_size_on_a_phone(browser: Any, address: s
     assert where(page)[0] == pytest.approx(2, abs=0.05)  # two fingers
     before = where(page)
     touch(context, page, [[(x + a, y + a)] for a in (0, 10, 20)])
-    assert where(page) == pytest.approx([before[0], before[1] + 20, before[2] + 20], abs=1)  # one
+    placed = where(page)
+    assert placed == pytest.approx([before[0], before[1] + 20, before[2] + 20], abs=1)  # one
     axe = os.environ.get("INFINEX_AXE")  # the file axe.min.js of npm's axe-core
     for name in ("Portrait", "Expression", "Animate", "Live", "Compare"):
         page.get_by_role("link", name=name, exact=True).click()
@@ -457,6 +458,10 @@ def test_every_control_has_a_name_and_a_size_on_a_phone(browser: Any, address: s
         if axe:
             page.evaluate(Path(axe).read_text("utf-8"))
             assert page.evaluate("async () => (await axe.run()).violations.map((v) => v.help)") == [], name
+    page.get_by_role("link", name="Expression", exact=True).click()
+    page.locator("#frame").wait_for()
+    page.wait_for_timeout(100)
+    assert where(page) == pytest.approx(placed)  # as it was before the stage was out of sight
     page.get_by_role("button", name="Switch between light and dark").click()
     assert page.locator("html").get_attribute("data-theme") == "light"
     assert page.faults == []

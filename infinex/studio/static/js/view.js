@@ -12,6 +12,7 @@ let wide = 1, high = 1; // the plate without zoom
 let split = null; // where the picture of before ends, a share of the frame; null: it is not shown
 let driver = null; // {url, from, speed}: what stands small in the corner
 let playing = null; // the result on the stage
+let near = false; // whether the face is to be looked at once the stage is seen
 
 // -- zoom and pan ---------------------------------------------------------------------------------------
 
@@ -27,8 +28,9 @@ function settle() {
   showSplit();
 }
 
-// The plate takes as much of the frame as the picture's shape allows.
+// The plate takes as much of the frame as the picture's shape allows. While the stage is hidden, all stays as it was.
 function layout() {
+  if (!frame.clientWidth) return;
   const ratio = Number(frame.style.getPropertyValue("--ratio")) || 1;
   const share = [left / wide, top / high];
   wide = Math.min(frame.clientWidth, frame.clientHeight * ratio);
@@ -37,6 +39,7 @@ function layout() {
   plate.style.height = `${high}px`;
   [left, top] = [share[0] * wide, share[1] * high];
   settle();
+  if (near) closely();
 }
 
 function zoomTo(wanted, x = frame.clientWidth / 2, y = frame.clientHeight / 2) {
@@ -228,7 +231,7 @@ export function begin() {
   video.addEventListener("loadedmetadata", () => fitting(video.videoWidth / video.videoHeight));
   for (const name of ["play", "pause", "seeked", "timeupdate"]) video.addEventListener(name, along);
   for (const name of ["play", "pause", "timeupdate", "loadedmetadata", "volumechange", "ended", "seeked"]) video.addEventListener(name, () => tell("transport"));
-  on("portrait", () => { split = null; dismiss(); zoom = 1; layout(); });
+  on("portrait", () => { split = null; near = false; dismiss(); zoom = 1; layout(); });
   on("ratio", layout);
   on("face", closely);
   on("still", closely);
@@ -237,6 +240,8 @@ export function begin() {
 // A small face is looked at closely at once.
 function closely() {
   const face = shared.portrait?.faces[shared.face - 1];
+  near = !frame.clientWidth; // else as soon as the stage is seen
+  if (near) return;
   const ys = face?.outline.map((p) => p[1]) ?? [0, 1];
   if (Math.max(...ys) - Math.min(...ys) < 0.22) toFace(true);
 }
