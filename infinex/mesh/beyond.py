@@ -119,14 +119,15 @@ class Beyond:
         wide = cv2.copyMakeBorder(wide, none[1], none[3], none[0], none[2], cv2.BORDER_REPLICATE)
         # The outline goes on the way it reaches the border.
         alpha = cv2.copyMakeBorder(self._person[..., 3], above, below, left, right, cv2.BORDER_REPLICATE)
-        outer = np.ones(alpha.shape, np.uint8)
-        outer[above : above + h, left : left + w] = 0
-        away = cv2.distanceTransform(outer, cv2.DIST_L2, 5) / unit
-        # Single hairs end: further out none goes on as a bar.
-        soft = cv2.GaussianBlur(alpha, (0, 0), max(1.0, HAIRS * unit)).astype(np.float64)
-        soft = 255 * smoothstep((soft / 255 - 0.3) / 0.4)
-        share = smoothstep(away / HAIRS)
-        alpha = np.round(alpha + share * (soft - alpha)).astype(np.uint8)
+        if self._match:  # else all is the person
+            outer = np.ones(alpha.shape, np.uint8)
+            outer[above : above + h, left : left + w] = 0
+            away = cv2.distanceTransform(outer, cv2.DIST_L2, 5) / unit
+            # Single hairs end: further out none goes on as a bar.
+            soft = cv2.GaussianBlur(alpha, (0, 0), max(1.0, HAIRS * unit)).astype(np.float64)
+            soft = 255 * smoothstep((soft / 255 - 0.3) / 0.4)
+            share = smoothstep(away / HAIRS)
+            alpha = np.round(alpha + share * (soft - alpha)).astype(np.uint8)
         rows, columns = alpha.shape
         alpha[: none[1]] = alpha[rows - none[3] :] = 0
         alpha[:, : none[0]] = alpha[:, columns - none[2] :] = 0

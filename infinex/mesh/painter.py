@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from infinex.mesh.beyond import Beyond
 from infinex.mesh.edges import finer
-from infinex.mesh.kernel import BLOCK, BOTTOM, CUBIC, LEFT, LINEAR, RIGHT, TOP, blocks, paint, paint_fine, shows
+from infinex.mesh.kernel import BLOCK, CUBIC, LINEAR, blocks, paint, paint_fine, shows
 from infinex.mesh.layers import COARSE, Layers
 from infinex.mesh.warp import Flow
 
@@ -25,29 +25,18 @@ class Painter:
 
     def __init__(self, layers: Layers, beyond: Beyond, corner: tuple[int, int], points: NDArray) -> None:
         """`corner` of the layers in the picture, `points` (N, 2) of the face in it."""
-        self._layers, self._beyond, self._corner, self._points = layers, beyond, corner, points
+        self._layers, self._corner, self._points = layers, corner, points
         self._part = layers.image.copy()
         self._touched: Box = (0, 0, 0, 0)
         self._unit = float(np.linalg.norm(points[33] - points[263]))
-        self._mirrored = False
+        # From the first frame on, whether it shows some of that or not: none may depend on the ones before it.
+        self._mirrored = any(beyond.sides)
         self._coarse = np.zeros((1, 1), np.uint8)
-        self._sample(layers.person, 0, 0)
-        self._busy = blocks(layers.near | layers.hidden, 1)
-
-    def _sample(self, picture: Image, x: int, y: int) -> None:
-        """Sample a person (H, W, 4) in which the layers' corner lies at (x, y)."""
+        picture, x, y = beyond.continued if self._mirrored else (layers.person, 0, 0)
         self._picture = np.ascontiguousarray(picture), x, y
         kind = shows(np.ascontiguousarray(picture[..., 3]))
         self._shows = kind, blocks(kind, BLOCK, least=True), blocks(kind, BLOCK)
-
-    def _looks_beyond(self, bits: int) -> bool:
-        """Whether it was looked beyond a border behind which the person goes on; from now on that is sampled, too."""
-        sides = sum(bit for bit, side in zip((LEFT, TOP, RIGHT, BOTTOM), self._beyond.sides) if side)
-        if self._mirrored or not bits & sides:
-            return False
-        self._mirrored = True
-        self._sample(*self._beyond.continued)
-        return True
+        self._busy = blocks(layers.near | layers.hidden, 1)
 
     def __call__(self, flow: Flow) -> Image:
         """The frame of a flow (H, W, 3): the same array every time, to draw on near what moves and the face."""
@@ -65,15 +54,12 @@ class Painter:
         # Cubic sampling keeps small pictures sharp; of large ones a pixel is too small to see the difference.
         cubic = (c - a) * (d - b) < LARGE
         self._coarse = coarse
-        while True:
-            bits = paint(
-                flow.ids, flow.affine, flow.still, *self._corner, a, b, c, d, *self._picture, *self._shows,
-                self._mirrored, cubic, CUBIC if cubic else LINEAR, layers.image, layers.fill, layers.near,
-                layers.hidden, self._busy, coarse, part,
-            )  # fmt: skip
-            if not self._looks_beyond(bits):
-                return part
-            part[b:d, a:c] = layers.image[b:d, a:c]
+        paint(
+            flow.ids, flow.affine, flow.still, *self._corner, a, b, c, d, *self._picture, *self._shows,
+            self._mirrored, cubic, CUBIC if cubic else LINEAR, layers.image, layers.fill, layers.near,
+            layers.hidden, self._busy, coarse, part,
+        )  # fmt: skip
+        return part
 
     def smooth(self, flow: Flow, tris: NDArray[np.int64]) -> None:
         """Draw again, finer, where a part of the person hides another; after the frame was painted."""
@@ -106,13 +92,10 @@ class Painter:
         `ids` are `Warp.numbers`, `share` in 0..1 is how much of it shows."""
         x0, y0, x1, y1 = box
         across, down = _within(x1 - x0), _within(y1 - y0)
-        while True:
-            bits = paint_fine(
-                ids, times, flow.affine, *self._corner, x0 - self._corner[0], y0 - self._corner[1], *self._picture,
-                self._mirrored, CUBIC, across, down * np.float32(share), self._part,
-            )  # fmt: skip
-            if not self._looks_beyond(bits):
-                return
+        paint_fine(
+            ids, times, flow.affine, *self._corner, x0 - self._corner[0], y0 - self._corner[1], *self._picture,
+            self._mirrored, CUBIC, across, down * np.float32(share), self._part,
+        )  # fmt: skip
 
 
 @lru_cache(256)

@@ -1,5 +1,6 @@
 """Portraits that the picture's border cuts through: what motion uncovers there is hair and skin, not streaks."""
 
+import copy
 from pathlib import Path
 
 import cv2
@@ -10,6 +11,7 @@ from infinex.engine import Drive, Source
 from infinex.face.tracker import Face
 from infinex.mesh.beyond import Beyond, mirrored
 from infinex.mesh.engine import MeshOptions, PreparedFace
+from infinex.mesh.painter import Painter
 from infinex.motion import Move, Rest
 from infinex.pipeline import load_source
 
@@ -72,6 +74,7 @@ def test_what_a_border_cut_off_does_not_streak(whole: Source, side: str, name: s
     along, across = (d[: inside.shape[0], : inside.shape[1]][inside].mean() for d in (along, across))
     plain = ready(cut(whole, side))
     plain.beyond._sides = (False,) * 4  # the border's own pixels
+    plain.painter = Painter(plain.layers, plain.beyond, plain.box[:2], plain.face.points[:, :2])
     streaks = drawn(plain, MOVES[name]).astype(float)[y0:y1, x0:x1].mean(-1)
     old = [np.abs(np.diff(streaks, axis=a))[: inside.shape[0], : inside.shape[1]][inside].mean()
            for a in (axis, 1 - axis)]  # fmt: skip
@@ -137,3 +140,11 @@ def test_a_strand_goes_straight_on_beyond_every_border(slope: float) -> None:
     for turns, widths in enumerate([(20, 0, 0, 0), (0, 0, 0, 20), (0, 0, 20, 0)], 1):
         turned = mirrored(np.ascontiguousarray(np.rot90(part, turns)), widths, 100.0)
         assert np.array_equal(turned, np.rot90(made, turns))
+
+
+def test_what_was_looked_at_beyond_a_border_changes_no_frame_after_it(whole: Source) -> None:
+    face = ready(cut(whole, "top"))
+    up = Move(0.0, np.zeros(3), np.array([0, -0.004, 0]), 1.0, np.zeros((478, 3)), np.zeros(2))  # by part of a pixel
+    alone = drawn(copy.deepcopy(face), up)
+    drawn(face, MOVES["down"])
+    assert np.array_equal(drawn(face, up), alone)
