@@ -72,8 +72,10 @@ ROOF_DARK = (0.3, 0.6)  # share of the upper third that is dark over which what 
 TOOTH_LIGHT = (0.30, 0.45)  # share of light from where on a third of the mouth is full of teeth: upper ones, lower ones
 TEETH_MOVE = (-0.03, 0.11)  # IOD by which teeth may be shown elsewhere than the skull has them
 ROUND = (0.15, 0.27)  # opening as a share of the mouth's width, from narrow to wide open
-UPPER_SHOWN = 0.035  # of the upper teeth, below the lip of a mouth that is wide open, where nothing is known
-LOWER_SHOWN = 0.030  # of the lower teeth, above the lip
+# Of the upper teeth, below the lip, where nothing is known: in a mouth that is parted, wide open, and in a full smile.
+UPPER_SHOWN = (0.020, 0.035, 0.070)
+PARTING = (0.03, 0.10)  # IOD of opening over which upper teeth come into view
+LOWER_SHOWN = 0.022  # of the lower teeth, above the lip; a smile bares the upper ones
 REDDEST = np.array([3.0, 12.0])  # most that a, b may rise: lipstick is no light, and would dye the teeth
 LIP_CAST = 0.6  # share of the difference of two people's lips that a performer's mouth takes on
 FEW_TEETH = 0.03  # share of the mouth from where on teeth tell their own colour
@@ -387,8 +389,9 @@ class Anatomy:
     """Where things lie in the modelled mouth (IOD, from the upper lip's inner edge), and how light they are.
 
     Fitted to mouths that opened in front of a camera, by `tools/calibrate_mouth.py`: lips hide more of the upper teeth
-    than anatomy alone would say, and a tongue fills the floor from cheek to cheek. The light of teeth and the shadow of
-    the lip were set by eye since: as dark as in those small, dim pictures they look grey in a painting."""
+    than anatomy alone would say. The light of teeth, the shadow of the lip, and how wide and light a tongue is, were
+    set by eye since, beside photographs: as in those small, dim pictures teeth look grey in a painting, and a tongue
+    that fills the floor from cheek to cheek is a flat disc."""
 
     upper_edge: float = 0.006  # of the upper incisors, below the lip
     upper_front: float = 0.145  # of their front, behind the lips
@@ -591,8 +594,10 @@ class Mouth:
         if target.interior is not None:
             told = _teeth_shown(target.interior) * (float(target.gap[4]) + target.beneath)
         edge = float(target.face[13, 1]) - self._upper.edge
-        if told is None:  # lips that open wide bare the upper teeth
-            lowered = max(self._bared, roundness(target) * max(0.0, edge + UPPER_SHOWN))
+        drawn = self._smile(target)
+        if told is None:  # lips that open wide, or smile, bare the upper teeth
+            shares = float(ramp(target.gap[4], *PARTING)), roundness(target), drawn
+            lowered = max(self._bared, *(share * max(0.0, edge + far) for share, far in zip(shares, UPPER_SHOWN)))
         else:
             # Teeth lie behind the lip: as far below it as was told they lie in the picture, however the head nods.
             behind = (self._upper.front - float(target.face[13, 2])) * float(d[1] / d[2])
@@ -602,7 +607,8 @@ class Mouth:
         drop = max(0.0, float(target.face[152, 1] - self._face.face[152, 1]))
         swing = to_matrix(np.array([np.arctan2(drop, 0.95), 0.0, 0.0]))
         # Lips hide the lower teeth but for their edge, however little the chin itself went down.
-        hidden = float(target.face[14, 1]) - (LOWER_SHOWN if told is None else told[1]) - self._lower.edge
+        stand = LOWER_SHOWN * (1 - 0.9 * drawn) if told is None else told[1]
+        hidden = float(target.face[14, 1]) - stand - self._lower.edge
         if told is not None:
             hidden += (self._lower.front - float(target.face[14, 2])) * float(d[1] / d[2])
         sunk = max(0.0 if told is None else TEETH_MOVE[0], hidden - 0.95 * np.sin(np.arctan2(drop, 0.95)))
@@ -611,7 +617,7 @@ class Mouth:
         d_jaw = d @ swing
         opening = polygon_mask(H, W, q)
         shows = SHOWS_LIT if self._tone.teeth is not None or self._tone.upper > 0.1 else 0.0
-        smile = max(self._smile(target), self._tone.upper, shows)  # teeth that the portrait shows are lit already
+        smile = max(drawn, self._tone.upper, shows)  # teeth that the portrait shows are lit already
         seen = np.ones(2) if told is None else ramp(told, *TOOTH_SEEN.T)
         # Lips shade what lies behind them, the upper one more; light dies towards the corners.
         unit = pose.scale * W / (x1 - x0)
