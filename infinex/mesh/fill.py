@@ -101,25 +101,41 @@ def continued(
     far = np.clip(reach / 10, 0, 1)[..., None] * (hidden > 0)[..., None]
     start = (start + far * (cv2.GaussianBlur(start, (0, 0), 6.0) - start)).astype(np.float32)
     found = _matched(small, start, hidden, band, reach, NEAR * unit * k, coarse=False)
-    return None if found is None else np.where(wanted[..., None], _detailed(image, hidden, k, *found), image)
+    if found is None:
+        return None
+    part = about(wanted)
+    out = image.copy()
+    np.copyto(out[part], _detailed(image, hidden, k, *found, part), where=wanted[part][..., None])
+    return out
+
+
+def about(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of the box about a mask (H, W), a pixel wider."""
+    x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+    return slice(max(0, y - 1), y + h + 1), slice(max(0, x - 1), x + w + 1)
 
 
 def _detailed(
-    image: Image, hidden: NDArray[np.uint8], k: float, colours: NDArray[np.float32], places: NDArray[np.int32]
+    image: Image,
+    hidden: NDArray[np.uint8],
+    k: float,
+    colours: NDArray[np.float32],
+    places: NDArray[np.int32],
+    part: tuple[slice, slice] = (slice(None), slice(None)),
 ) -> Image:
-    """What was matched at `k` times the picture's size, at its full size."""
+    """What was matched at `k` times the picture's size, at its full size; only a `part` of it, rows and columns."""
     h, w = image.shape[:2]
     # The picture's own fine detail comes from where the patch was found; its colours from what the patches agree on.
     low = cv2.resize(cv2.GaussianBlur(colours, (0, 0), 1.0), (w, h), interpolation=cv2.INTER_CUBIC)
     fine = cv2.subtract(image, blurred(image, 1.0 / k, 2.5), dtype=cv2.CV_32F)
     y, x = np.mgrid[0 : hidden.shape[0], 0 : hidden.shape[1]].astype(np.float32)
     offset = np.dstack([places[..., 1] - x, places[..., 0] - y]).astype(np.float32) / np.float32(k)
-    offset = cv2.resize(offset, (w, h), interpolation=cv2.INTER_NEAREST)
-    rows, columns = np.arange(h, dtype=np.float32)[:, None], np.arange(w, dtype=np.float32)
+    offset = cv2.resize(offset, (w, h), interpolation=cv2.INTER_NEAREST)[part]
+    rows, columns = np.arange(h, dtype=np.float32)[part[0], None], np.arange(w, dtype=np.float32)[part[1]]
     fine *= np.float32(1) - cv2.resize(hidden.astype(np.float32), (w, h))[..., None]  # nobody's face may come back
     copied = cv2.remap(fine, columns + offset[..., 0], rows + offset[..., 1], cv2.INTER_LINEAR,
                        borderMode=cv2.BORDER_REFLECT_101)  # fmt: skip
-    copied += low
+    copied += low[part]
     return np.clip(copied, 0, 255, out=copied).astype(np.uint8)  # type: ignore[return-value]
 
 
