@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from infinex.face import topology as top
 from infinex.face.surroundings import smoothstep
-from infinex.mesh.fill import continued, push_pull
+from infinex.mesh.fill import about, blurred, continued, push_pull
 
 BAND = 0.75  # width of what is continued; IOD
 LARGEST = 224  # pixels of the longer side at which patches are matched
@@ -124,8 +124,8 @@ class Beyond:
             outer[above : above + h, left : left + w] = 0
             away = cv2.distanceTransform(outer, cv2.DIST_L2, 5) / unit
             # Single hairs end: further out none goes on as a bar.
-            soft = cv2.GaussianBlur(alpha, (0, 0), max(1.0, HAIRS * unit)).astype(np.float64)
-            soft = 255 * smoothstep((soft / 255 - 0.3) / 0.4)
+            soft = blurred(alpha, max(1.0, HAIRS * unit))
+            soft = 255 * smoothstep((soft / 255 - 0.3) / 0.4)  # type: ignore[arg-type]
             share = smoothstep(away / HAIRS)
             alpha = np.round(alpha + share * (soft - alpha)).astype(np.uint8)
         rows, columns = alpha.shape
@@ -141,8 +141,9 @@ class Beyond:
                 cv2.polylines(known, [hull], True, 0, max(1, round(2 * AROUND * unit)))
             made = self._made(np.ascontiguousarray(wide[..., :3]), known > 0, ~inside & (alpha > 0))
             if made is not None:
-                share = smoothstep(away / MIRROR)[..., None]  # close by nothing goes on better than the mirror
-                wide[..., :3] = np.round(wide[..., :3] * (1 - share) + made * share)
+                part = about(~inside & (alpha > 0))  # elsewhere nothing was made
+                share = smoothstep(away[part] / MIRROR)[..., None]  # close by nothing goes on better than the mirror
+                wide[part][..., :3] = np.round(wide[part][..., :3] * (1 - share) + made[part] * share)
         wide[..., 3] = alpha
         return wide
 
@@ -156,14 +157,14 @@ class Beyond:
         points = (self._points + self._corner).astype(np.float32)
         brow, chin = points[10], points[152]
         up = (brow - chin) / (float(np.linalg.norm(brow - chin)) + 1e-6)
-        y, x = np.mgrid[0.0 : known.shape[0], 0.0 : known.shape[1]].astype(np.float32)
+        y, x = np.arange(known.shape[0], dtype=np.float32)[:, None], np.arange(known.shape[1], dtype=np.float32)
         height = ((x - brow[0]) * up[0] + (y - brow[1]) * up[1]) / unit  # above the top of the face
         face = np.zeros(known.shape, np.uint8)
         for rise in (0.0, HAIRLINE / 2, HAIRLINE):
             cv2.fillPoly(face, [np.round(points[top.OVAL] + rise * unit * up).astype(np.int32)], 1)
         inner = face[above : above + h, left : left + w].astype(np.float32)
         front = cv2.copyMakeBorder(inner, above, below, left, right, cv2.BORDER_REPLICATE)
-        front = cv2.GaussianBlur(front, (0, 0), FRONT * unit + 0.5) * (1 - smoothstep(2 * height / HAIRLINE - 1))
+        front = blurred(front, FRONT * unit + 0.5) * (1 - smoothstep(2 * height / HAIRLINE - 1))
         lips, low = (float((p - brow) @ up) / unit for p in (points[13], chin))
         under = smoothstep((lips - height) / (lips - low + 1e-6))  # neck and shoulders
         front = np.maximum(front, under)
@@ -183,7 +184,12 @@ class Beyond:
             return continued(image, known, wanted, unit, LARGEST)
         on = wanted & (front > 0)
         ahead = continued(image, known, on, unit, LARGEST) if on.any() else None
-        return around if ahead is None else around + front[..., None] * (ahead.astype(np.float32) - around)
+        if ahead is None:
+            return around
+        part = about(on)  # elsewhere nothing was made
+        out = around.astype(np.float32)
+        out[part] += front[part][..., None] * (ahead[part].astype(np.float32) - out[part])
+        return out
 
     @property
     def continued(self) -> tuple[Image, int, int]:

@@ -20,7 +20,8 @@ FEW = 400  # whole patches of background, below which there is nothing worth cop
 
 def push_pull(image: NDArray, weight: NDArray) -> NDArray[np.float32]:
     """Fill pixels of low weight (H, W) from their surroundings, coarse to fine."""
-    level = (image.astype(np.float32) * weight[..., None], weight.astype(np.float32))
+    weight = weight.astype(np.float32, copy=False)
+    level = (image.astype(np.float32) * weight[..., None], weight)
     pyramid = [level]
     while min(pyramid[-1][1].shape) > 3:
         c, a = (cv2.pyrDown(x) for x in pyramid[-1])
@@ -30,20 +31,29 @@ def push_pull(image: NDArray, weight: NDArray) -> NDArray[np.float32]:
     out = c / np.maximum(a, 1e-6)[..., None]
     for c, a in pyramid[-2::-1]:
         up = cv2.pyrUp(out, dstsize=(c.shape[1], c.shape[0]))
-        out = c + up * (1 - np.clip(a, 0, 1))[..., None]
-    return out
+        up *= (1 - np.clip(a, 0, 1))[..., None]
+        up += c
+        out = up
+    return np.asarray(out, np.float32)
 
 
-def blurred(values: NDArray, sigma: float) -> NDArray[np.float32]:
-    """A Gaussian blur (H, W) or (H, W, C) whose cost does not grow with its width: a wide one is made small first."""
-    values = values.astype(np.float32)
+def blurred(values: NDArray, sigma: float, wide: float = WIDE) -> NDArray[np.float32]:
+    """A Gaussian blur (H, W) or (H, W, C) whose cost does not grow with its width: one that is more than `wide` pixels
+    is made small first."""
+    values = values.astype(np.float32, copy=False)
     h, w = values.shape[:2]
-    k = WIDE / sigma
+    k = wide / sigma
     if k >= 1:
         return np.asarray(cv2.GaussianBlur(values, (0, 0), sigma), np.float32)
     size = max(1, round(k * w)), max(1, round(k * h))
-    small = cv2.GaussianBlur(cv2.resize(values, size, interpolation=cv2.INTER_AREA), (0, 0), WIDE)
-    return np.asarray(cv2.resize(small, (w, h), interpolation=cv2.INTER_LINEAR), np.float32)
+    small = cv2.GaussianBlur(cv2.resize(values, size, interpolation=cv2.INTER_AREA), (0, 0), wide)
+    smooth = cv2.INTER_LINEAR if wide >= WIDE else cv2.INTER_CUBIC
+    return np.asarray(cv2.resize(small, (w, h), interpolation=smooth), np.float32)
+
+
+def squared(colours: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The squared length (H, W) of colours (H, W, 3)."""
+    return np.asarray(cv2.transform(cv2.multiply(colours, colours), np.ones((1, 3), np.float32)), np.float32)
 
 
 def behind(image: Image, alpha: NDArray[np.float32], unit: float, beside: float = 0.03) -> Image:
@@ -91,25 +101,42 @@ def continued(
     far = np.clip(reach / 10, 0, 1)[..., None] * (hidden > 0)[..., None]
     start = (start + far * (cv2.GaussianBlur(start, (0, 0), 6.0) - start)).astype(np.float32)
     found = _matched(small, start, hidden, band, reach, NEAR * unit * k, coarse=False)
-    return None if found is None else np.where(wanted[..., None], _detailed(image, hidden, k, *found), image)
+    if found is None:
+        return None
+    part = about(wanted)
+    out = image.copy()
+    np.copyto(out[part], _detailed(image, hidden, k, *found, part), where=wanted[part][..., None])
+    return out
+
+
+def about(mask: NDArray[np.bool_]) -> tuple[slice, slice]:
+    """Rows and columns of the box about a mask (H, W), a pixel wider."""
+    x, y, w, h = cv2.boundingRect(mask.astype(np.uint8))
+    return slice(max(0, y - 1), y + h + 1), slice(max(0, x - 1), x + w + 1)
 
 
 def _detailed(
-    image: Image, hidden: NDArray[np.uint8], k: float, colours: NDArray[np.float32], places: NDArray[np.int32]
+    image: Image,
+    hidden: NDArray[np.uint8],
+    k: float,
+    colours: NDArray[np.float32],
+    places: NDArray[np.int32],
+    part: tuple[slice, slice] = (slice(None), slice(None)),
 ) -> Image:
-    """What was matched at `k` times the picture's size, at its full size."""
+    """What was matched at `k` times the picture's size, at its full size; only a `part` of it, rows and columns."""
     h, w = image.shape[:2]
     # The picture's own fine detail comes from where the patch was found; its colours from what the patches agree on.
     low = cv2.resize(cv2.GaussianBlur(colours, (0, 0), 1.0), (w, h), interpolation=cv2.INTER_CUBIC)
-    fine = image.astype(np.float32) - cv2.GaussianBlur(image.astype(np.float32), (0, 0), 1.0 / k)
+    fine = cv2.subtract(image, blurred(image, 1.0 / k, 2.5), dtype=cv2.CV_32F)
     y, x = np.mgrid[0 : hidden.shape[0], 0 : hidden.shape[1]].astype(np.float32)
     offset = np.dstack([places[..., 1] - x, places[..., 0] - y]).astype(np.float32) / np.float32(k)
-    offset = cv2.resize(offset, (w, h), interpolation=cv2.INTER_NEAREST)
-    rows, columns = np.arange(h, dtype=np.float32)[:, None], np.arange(w, dtype=np.float32)
+    offset = cv2.resize(offset, (w, h), interpolation=cv2.INTER_NEAREST)[part]
+    rows, columns = np.arange(h, dtype=np.float32)[part[0], None], np.arange(w, dtype=np.float32)[part[1]]
     fine *= np.float32(1) - cv2.resize(hidden.astype(np.float32), (w, h))[..., None]  # nobody's face may come back
     copied = cv2.remap(fine, columns + offset[..., 0], rows + offset[..., 1], cv2.INTER_LINEAR,
                        borderMode=cv2.BORDER_REFLECT_101)  # fmt: skip
-    return np.clip(low + copied, 0, 255).astype(np.uint8)
+    copied += low[part]
+    return np.clip(copied, 0, 255, out=copied).astype(np.uint8)  # type: ignore[return-value]
 
 
 def _nearest(image: Image, hidden: NDArray[np.uint8]) -> NDArray[np.float32]:

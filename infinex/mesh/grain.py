@@ -29,8 +29,8 @@ def regrained(back: Map, guessed: NDArray[np.bool_], unit: float) -> Map:
     `unit` is the inter-ocular distance in pixels."""
     if guessed.all() or not guessed.any():
         return back
-    detail = back - cv2.GaussianBlur(back, (0, 0), max(1.0, FINE * unit))
-    size = np.abs(detail).mean(-1)
+    detail = back - blurred(back, max(1.0, FINE * unit), 2.5)
+    size = cv2.transform(np.abs(detail), np.full((1, 3), 1 / 3, np.float32))
     known = (~guessed).astype(np.float32)
     root, share = _strength(size, known, ABOUT * unit)
     # Every place takes the detail of the one as far outside of the guess as it lies inside.
@@ -76,4 +76,4 @@ def _near(sums: list[Map], weight: Map, reach: float) -> Map:
 
 
 def _ramp(values: NDArray, low: float, high: float) -> Map:
-    return smoothstep(((values - low) / (high - low)).astype(np.float64)).astype(np.float32)
+    return smoothstep((values - np.float32(low)) / np.float32(high - low))  # type: ignore[arg-type,return-value]

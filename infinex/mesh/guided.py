@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 Map = NDArray[np.float32]
 FLAT = 1e-6  # determinant of the covariances of colours below which a square says nothing but its mean
-BAND = 512  # rows worked on at a time, which bounds the memory
+BAND = 128  # rows and columns worked on at a time: most squares of a matte are all of it or nothing
 
 
 def guided_filter(guide: Map, values: Map, radius: int, eps: float) -> Map:
@@ -22,8 +22,14 @@ def guided_filter(guide: Map, values: Map, radius: int, eps: float) -> Map:
     out = np.empty(values.shape, np.float32)
     for y in range(0, height, BAND):
         low, high = max(0, y - halo), min(height, y + BAND + halo)
-        band = _filtered(guide[low:high], values[low:high], radius, eps)
-        out[y : y + BAND] = band[y - low : y - low + BAND]
+        for x in range(0, guide.shape[1], BAND):
+            left, right = max(0, x - halo), min(guide.shape[1], x + BAND + halo)
+            part = values[low:high, left:right]
+            if part.min() == part.max():  # what does not vary stays as it is
+                out[y : y + BAND, x : x + BAND] = part[0, 0]
+                continue
+            band = _filtered(guide[low:high, left:right], part, radius, eps)
+            out[y : y + BAND, x : x + BAND] = band[y - low : y - low + BAND, x - left : x - left + BAND]
     return out
 
 

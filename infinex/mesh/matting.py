@@ -58,8 +58,9 @@ def refined(image: Image, rough: Map, sure: NDArray[np.bool_], unit: float) -> M
     reach = _grown(near, WISPS * unit)
     # Beyond the rough edge only what is joined to the person can be hers: hair, not a lamp behind. Hair that the rough
     # matte missed must not be taken for background, of which much is looked at first.
+    theirs, square = _around(seen, person, NEAR * unit)[0], _square(seen)
     for length in (4 * NEAR, NEAR):
-        alpha, trust, odd = _told(seen, person, behind, unit, length)
+        alpha, trust, odd = _told(seen, square, theirs, behind, unit, length)
         joined = _joined((alpha * trust > 0.15) & (odd > 0.3) & reach, body, max(1, round(0.02 * unit)))
         joined &= ~_leaving(joined & ~near)  # hair ends, a bar behind her goes on
         behind &= ~_grown(joined, max(2.0, 0.03 * unit))
@@ -132,15 +133,16 @@ def parted(image: Image, alpha: Map, back: Map, sure: Map, unit: float) -> tuple
 
 
 def _told(
-    seen: Map, person: NDArray[np.bool_], behind: NDArray[np.bool_], unit: float, length: float
+    seen: Map, square: Map, a: Map, behind: NDArray[np.bool_], unit: float, length: float
 ) -> tuple[Map, Map, Map]:
-    """What colours (H, W, 3) tell of the matte, how far that is to be trusted, and how odd a pixel is, all (H, W)."""
-    a, _ = _around(seen, person, NEAR * unit)
-    b, noise = _around(seen, behind, length * unit)
+    """What colours (H, W, 3) tell of the matte, how far that is to be trusted, and how odd a pixel is, all (H, W).
+
+    `square` (H, W) is their squared length, `a` (H, W, 3) the person's near by."""
+    b, noise = _around(seen, behind, length * unit, square)
     # Single hairs are no part of the background that they cross.
     for _ in range(2):
         usual = _square(seen - b) < USUAL**2 * (noise + GRAIN**2)
-        b, noise = _around(seen, behind & usual, length * unit)
+        b, noise = _around(seen, behind & usual, length * unit, square)
     noise = np.sqrt(noise + GRAIN**2)
     line = a - b
     apart = _square(line)
@@ -150,39 +152,47 @@ def _told(
     share = np.clip(np.einsum("ijk,ijk->ij", soft - b, line) / np.maximum(apart, 1), 0, 1)
     off = np.sqrt(_square(soft - b - share[..., None] * line)) / noise
     odd = np.sqrt(_square(seen - b)) / noise
-    strange = smoothstep(((off - ODD[0]) / (ODD[1] - ODD[0])).astype(np.float64)).astype(np.float32)
+    strange = _smooth((off - ODD[0]) / (ODD[1] - ODD[0]))
     # A person of many colours: what is as unlike the background as any of them is all hers.
     alpha = np.maximum(np.clip(own, 0, 1), strange)
     far = np.maximum(np.sqrt(apart), odd * noise) / noise
     trust = far**2 / (far**2 + APART**2)
-    return alpha, trust * trust, smoothstep(((odd - 2) / 4).astype(np.float64)).astype(np.float32)
+    return alpha, trust * trust, _smooth((odd - 2) / 4)
 
 
-def _around(seen: Map, where: NDArray[np.bool_], reach: float) -> Measured:
-    """Mean colours (H, W, 3) and their variance (H, W) in the nearest parts of a mask, by squares of `reach` pixels."""
+def _smooth(x: Map) -> Map:
+    return smoothstep(x)  # type: ignore[arg-type,return-value]  # of single precision, as the picture is
+
+
+def _around(seen: Map, where: NDArray[np.bool_], reach: float, square: Map | None = None) -> Measured:
+    """Mean colours (H, W, 3) and their variance (H, W) in the nearest parts of a mask, by squares of `reach` pixels.
+
+    `square` (H, W) is the squared length of the colours, where that is known already."""
     h, w = where.shape
     k = min(1.0, CELLS / reach)
     size = max(4, round(w * k)), max(4, round(h * k))
     weight = cv2.resize(where.astype(np.float32), size, interpolation=cv2.INTER_AREA)
-    total = [cv2.resize(seen * where[..., None], size, interpolation=cv2.INTER_AREA)]
-    total.append(cv2.resize(_square(seen) * where, size, interpolation=cv2.INTER_AREA))
-    mean, square = np.zeros((*weight.shape, 3), np.float32), np.zeros(weight.shape, np.float32)
+    mask = np.ascontiguousarray(where).view(np.uint8)
+    parts = (cv2.copyTo(x, mask) for x in (seen, _square(seen) if square is None else square))
+    total = [cv2.resize(x, size, interpolation=cv2.INTER_AREA) for x in parts]
+    mean, second = np.zeros((*weight.shape, 3), np.float32), np.zeros(weight.shape, np.float32)
     left = np.ones(weight.shape, bool)
     for wider in (1, 2, 4, 8, 16):
         side = 2 * wider * CELLS + 1
         share = cv2.boxFilter(weight, -1, (side, side), borderType=cv2.BORDER_CONSTANT)
         found = left & (share > 0.04)
-        for out, values in zip((mean, square), total):
+        for out, values in zip((mean, second), total):
             near = cv2.boxFilter(values, -1, (side, side), borderType=cv2.BORDER_CONSTANT)
             out[found] = near[found] / (share[found][:, None] if near.ndim == 3 else share[found])
         left &= ~found
-    mean[left], square[left] = seen[where].mean(0), (seen[where] ** 2).sum(-1).mean()
-    variance = np.maximum(square - _square(mean), 0)
+    if left.any():
+        mean[left], second[left] = seen[where].mean(0), (seen[where] ** 2).sum(-1).mean()
+    variance = np.maximum(second - _square(mean), 0)
     return tuple(cv2.resize(cv2.GaussianBlur(x, (0, 0), CELLS / 2), (w, h)) for x in (mean, variance))  # type: ignore
 
 
 def _square(colours: Map) -> Map:
-    return np.asarray(np.einsum("ijk,ijk->ij", colours, colours), np.float32)
+    return np.asarray(cv2.transform(cv2.multiply(colours, colours), np.ones((1, 3), np.float32)), np.float32)
 
 
 def _disc(radius: float) -> Image:

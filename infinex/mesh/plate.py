@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face.surroundings import smoothstep
-from infinex.mesh.fill import behind, blurred, push_pull
+from infinex.mesh.fill import behind, blurred, push_pull, squared
 
 Image = NDArray[np.uint8]
 Map = NDArray[np.float32]
@@ -25,6 +25,7 @@ JOIN = 0.06  # over which the guess is brought to the brightness of what shows .
 DEPTH = 0.25  # ... and how far behind the outline; IOD
 MOST = 24.0  # levels by which at most ...
 SEAM = 60.0  # ... and where what shows is known to be background
+SMALL = 2.5  # pixels of a blur's sigma at which what is spread is worked on
 GRAIN = 2.5  # levels that any picture varies by
 ODD = (1.8, 3.5)  # deviations from the guess at which a pixel begins to be a trace, and is one
 LIKE = (0.45, 0.7)  # cosine of the difference with that to the person: not hers, hers
@@ -44,7 +45,7 @@ def plate(image: Image, alpha: Map, unit: float) -> tuple[Map, Map, Map]:
     `alpha` (H, W) in 0..1 is the person, `unit` the inter-ocular distance in pixels. The second (H, W) is 1 on the
     person and on traces of her; the third is how sure the background is, 0..1."""
     away = cv2.distanceTransform((alpha < SEEN).astype(np.uint8), cv2.DIST_L2, 5) / np.float32(unit)
-    near = smoothstep((2 - away / RIM).astype(np.float64)).astype(np.float32)
+    near = smoothstep(2 - away / np.float32(RIM))  # type: ignore[arg-type]
     beside = ((away > 0) & (away < BESIDE)).astype(np.float32)
     if not beside.any():
         return behind(image, alpha, unit).astype(np.float32), near, np.zeros_like(near)
@@ -52,8 +53,7 @@ def plate(image: Image, alpha: Map, unit: float) -> tuple[Map, Map, Map]:
     far, noise = _joined(image, behind(image, alpha, unit, BESIDE).astype(np.float32), away, known, unit)
     # What is plain is known from there; of what is not, as much as can be seen is to go on behind her. A guess that is
     # wrong where hardly anything of her can be tells nothing about what is closer by.
-    wrong = np.sqrt(np.square(image - far).sum(-1))
-    wrong = _spread(cv2.merge([wrong] * 3), beside * _ramp(away, *APART), JOIN * unit)[..., 0]
+    wrong = _spread(np.sqrt(squared(image - far)), beside * _ramp(away, *APART), JOIN * unit)
     astray = _ramp(wrong, *WRONG)
     busy = np.maximum(_ramp(noise, *BUSY), astray)
     near = np.maximum(near, (1 - astray) * _traces(image, alpha, far, away, noise, unit))
@@ -61,7 +61,7 @@ def plate(image: Image, alpha: Map, unit: float) -> tuple[Map, Map, Map]:
         closer = behind(image, np.maximum(alpha, near * (near > 0.2)), unit)
         far += busy[..., None] * (closer - far)
         # What is as unlike the guess as this before a busy background is a lamp that was not guessed, no tint of hair.
-        lamp = (away > 0) * _ramp(np.sqrt(np.square(image - far).sum(-1)), *LAMP)
+        lamp = (away > 0) * _ramp(np.sqrt(squared(image - far)), *LAMP)
         near *= 1 - busy * lamp * (1 - at_edge(alpha, unit))
     # Where nothing of her stands beside her, all that shows there is background and goes on without a seam.
     own = _spread(cv2.merge([near * (away > RIM)] * 3), beside, JOIN * unit)[..., :1]
@@ -70,24 +70,26 @@ def plate(image: Image, alpha: Map, unit: float) -> tuple[Map, Map, Map]:
 
 
 def _ramp(x: Map, low: float, high: float) -> Map:
-    return smoothstep(((x - low) / (high - low)).astype(np.float64)).astype(np.float32)
+    return smoothstep((x - np.float32(low)) / np.float32(high - low))  # type: ignore[arg-type,return-value]
 
 
 def _joined(image: Image, guess: Map, away: Map, known: Map, unit: float, most: float = MOST) -> tuple[Map, Map]:
     """A guess (H, W, 3) brought to the colours of the picture where that is `known` (H, W), and how much it still errs.
 
     `away` (H, W) is the distance from the person, IOD; by `most` levels at most. The error (H, W) is in levels."""
-    soft = cv2.GaussianBlur(image, (0, 0), max(0.7, 0.006 * unit)).astype(np.float32)
-    weight, off = known, np.zeros_like(soft)
+    apart = cv2.GaussianBlur(image, (0, 0), max(0.7, 0.006 * unit)) - guess
+    weight, off, noise = known, np.zeros_like(apart), np.zeros_like(known)
     for _ in range(3):  # what stands out of the guess counts less every time
-        off = _spread(soft - guess, weight, JOIN * unit)
-        rest = np.sqrt(np.square(soft - guess - off).sum(-1))
-        noise = np.maximum(GRAIN, 1.2 * _spread(cv2.merge([rest] * 3), weight, 2 * JOIN * unit)[..., 0])
-        weight = known / (1 + (rest / (2 * noise)) ** 4)
-    size = np.sqrt(np.square(off).sum(-1))
+        off = _spread(apart, weight, JOIN * unit)
+        rest = np.sqrt(squared(apart - off))
+        noise = np.maximum(GRAIN, 1.2 * _spread(rest, weight, 2 * JOIN * unit))
+        weight = known / (1 + np.square(np.square(rest / (2 * noise))))
+    size = np.sqrt(squared(off))
     depth = cv2.distanceTransform((away == 0).astype(np.uint8), cv2.DIST_L2, 5) / np.float32(unit)
     share = np.exp(-depth / DEPTH) * np.minimum(1, most / np.maximum(size, 1e-3)) * (away < BESIDE)
-    return np.asarray(guess + off * share[..., None], np.float32), np.asarray(noise, np.float32)
+    off *= share[..., None].astype(np.float32)
+    off += guess
+    return off, np.asarray(noise, np.float32)
 
 
 def own_colours(image: Image, alpha: Map, unit: float) -> Map:
@@ -107,9 +109,9 @@ def _traces(image: Image, alpha: Map, back: Map, away: Map, noise: Map, unit: fl
     `noise` (H, W) is how far that errs anyway, in levels."""
     soft = cv2.GaussianBlur(image, (0, 0), max(0.7, 0.006 * unit)).astype(np.float32)
     diff = soft - back
-    size = np.sqrt(np.square(diff).sum(-1))
+    size = np.sqrt(squared(diff))
     line = own_colours(image, alpha, unit) - back
-    cosine = (diff * line).sum(-1) / (size * np.sqrt(np.square(line).sum(-1)) + FAINT**2)
+    cosine = np.einsum("ijk,ijk->ij", diff, line) / (size * np.sqrt(squared(line)) + FAINT**2)
     hers = np.maximum(_ramp(cosine, *LIKE), 1 - _ramp(away, *CLOSE))
     trace = _ramp(size / noise, *ODD) * hers * (1 - _ramp(away, 0.4 * BESIDE, BESIDE)) * (away > 0)
     radius = max(1, round(SOFT * unit))
@@ -118,7 +120,18 @@ def _traces(image: Image, alpha: Map, back: Map, away: Map, noise: Map, unit: fl
 
 
 def _spread(values: Map, weight: Map, reach: float) -> Map:
-    """Values (H, W, 3) known by `weight` (H, W), smoothed over about `reach` pixels and spread from there."""
-    known = blurred(weight, reach)
-    mean = blurred(values * weight[..., None], reach) / np.maximum(known, 1e-4)[..., None]
-    return push_pull(mean, np.minimum(1, known / 0.05))
+    """Values (H, W) or (H, W, 3) known by `weight` (H, W), smoothed over about `reach` pixels and spread from there."""
+    h, w = weight.shape
+    k = min(1.0, SMALL / reach)  # nothing of the result is finer than `reach`
+    size, sigma = (max(4, round(k * w)), max(4, round(k * h))), max(k * reach, 0.5)
+    total = cv2.multiply(values, weight) if values.ndim == 2 else values * weight[..., None]
+    known, total = (
+        cv2.GaussianBlur(cv2.resize(v, size, interpolation=cv2.INTER_AREA), (0, 0), sigma) for v in (weight, total)
+    )
+    share = np.minimum(1, known / 0.05)
+    known = np.maximum(known, 1e-4)
+    if values.ndim == 2:
+        out = push_pull(cv2.merge([total / known] * 3), share)[..., 0]
+    else:
+        out = push_pull(total / known[..., None], share)
+    return np.asarray(cv2.resize(out, (w, h), interpolation=cv2.INTER_CUBIC), np.float32)
