@@ -79,7 +79,7 @@ def test_a_shut_lid_goes_over_into_light_and_shade_beside_it_and_leaves_no_wing_
     image = np.where((image == SKIN).all(-1, keepdims=True), skin, image).astype(np.uint8)
     for upper, out in zip((top.RIGHT_LID_UPPER, top.LEFT_LID_UPPER), (-1, 1)):
         corner = np.round(face.points[upper[0], :2]).astype(int)
-        end = corner + [10 * out, -8]
+        end = np.add(corner, (10 * out, -8))
         cv2.line(image, tuple(corner.tolist()), tuple(end.tolist()), LASH, 4, cv2.LINE_AA)
     shut, drawn = target(face, 0.0), image.copy()
     Lids(image, face, (0, 0), np.zeros((8, 8), np.float32)).draw(drawn, shut)
