@@ -131,12 +131,12 @@ class PreparedFace:
         self.beyond = Beyond(self.layers.person, points, self.face.pose.scale, borders, alpha is not None)
         self.tone = MouthTone.measure(source.image, self.face.points)
         self.mouth = Mouth(self.face, self.tone)
-        self.lids = Lids(part, self.face, (x0, y0), self.tone.grain)
+        self._held = held(source.image, self.face)
+        self.lids = Lids(part, self.face, (x0, y0), self.tone.grain, self._held is not None)
         self.colour = colour_of(part, self.face.points[:, :2] - [x0, y0])
         self._own = own_expression(self.face.face) if options.neutral else None
         if self._own is not None:
             self.mouth = Mouth(self.face.displaced(-self._own), replace(self.tone, upper=0.0), alone=True)
-        self._held = held(source.image, self.face)
         self._retarget: Retarget | None = None
         self._borne, self._sees = borne(source.image, self.face.points), irises(source.image, self.face.points)
         self._filmed = False  # performed, not written

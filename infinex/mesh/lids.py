@@ -3,7 +3,7 @@
 Warping alone would draw down what lies on an open lid's edge - lashes, shadow, rims of paint - into bars. So the lid is
 laid out once for each portrait, straightened along its edge: the band of the lashes, and the skin above without them.
 A lid that closes is put together from both: the band stays as thick as it was and turns over while the lid sinks, the
-skin above it is lengthened, and smoothed the more the further it has come out of the crease.
+skin above it is lengthened, and goes over into that of the socket (`sockets.py`) as it comes out of the crease.
 Lengths here are in widths of the eye, upright in its own frame; `d` is the height above the edge of the upper lid.
 """
 
@@ -14,39 +14,40 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 from numpy.typing import NDArray
+from scipy.signal import medfilt
 
+from infinex.face import topology as top
 from infinex.face.interior import lab_of, ramp
 from infinex.face.portrait import EYES, SourceFace
 from infinex.face.surroundings import smoothstep
+from infinex.mesh.layers import polygon_mask
 from infinex.mesh.raster import blend
 from infinex.mesh.retarget import Target
+from infinex.mesh.sockets import Outline, Socket, grid, size
 
 Array = NDArray[np.float64]
 Plane = NDArray[np.float32]
 Image = NDArray[np.uint8]
 CREASES = ([247, 30, 29, 27, 28, 56, 190], [467, 260, 259, 257, 258, 286, 414])  # above the lids, from the outside
+BROWS = ([46, 53, 52, 65, 55], [276, 283, 282, 295, 285])  # their lower edges
 ASIDE = 0.12  # beyond the corners that is laid out
 HIGH, LOW = 0.42, -0.14  # heights above the edge that are laid out
 FINEST = 150  # columns that a lid is laid out in at most
 EDGE = (-0.06, 0.12)  # where the dark edge of a lid is looked for beside the tracked one
 BAND = (0.025, 0.10)  # thickness of the lash band, least and most
 BELOW = (0.14, 0.34)  # depths below the lower lid at which the skin tells of the light
-LIT = 0.5  # share of that light that falls on a shut lid, too
+LIT, TINTED = 0.7, 0.6  # shares of that light and its colour that fall on the lower edge of a shut lid, too
 RIM = 0.01  # of it that is a lid's own wet rim
 UNDER = 0.15  # depth below the tracked lower lid to which the ball of an eye may show
+LINED = 20.0  # lightness by which a line around it is darker than both sides
 MOSTLY = 50  # percentile of the columns that tells how far it shows
 LID = 0.30  # height up to which an open lid's skin tells how that of a shut one looks
 CLOSING = (0.04, 0.16)  # share closed over which the painted lid takes over from the warp
 SMOOTH = (0.15, 0.55)  # ... and over which its skin is smoothed
-OVER = (0.08, 0.32)  # heights between which the lightest skin above an open lid is looked for
-RAISED = 0.14  # by how much it may lie above the crease at most
 HAIR = 0.07  # widths of an eye that a lash, or a few that cling together, are across
 SPILL = (0.16, 0.28)  # height up to which lashes are looked for, and beyond which the brow may begin
-MEETS = 0.11  # height above the crease in which a shut lid's skin meets that above ...
-APART = (12.0, 22.0)  # ... and by how much darker or lighter that may be
 ROUNDED = 0.6  # power of the parabola that a shut lid's crease stays below
-DARKER = (6.0, 26.0)  # lightness by which the picture beside a corner is darker than the lid
-BESIDE, CARRIED = (0.02, 0.22), 0.14  # heights beyond a corner at which it is seen how dark it is; how far that reaches
+BULGE = 0.07  # by how much a shut lid is lighter over the ball than beside it
 FOLD = 0.04  # darkness of the crease above a shut lid
 TURN = (0.75, 0.15)  # opening over which lashes turn over
 DOWN, FAINT = 0.65, 0.5  # length and darkness of lashes on a shut eye, of those on an open one
@@ -98,9 +99,10 @@ def _curve(frame: _Frame, points: Array, ids: list[int]) -> tuple[Array, Array]:
 class Lid:
     """One upper lid of a portrait, laid out straight."""
 
-    def __init__(self, image: Image, points: Array, k: int, grain: Plane) -> None:
-        """`image` shows landmarks `points` (478, 3) in its pixels; `grain` is the skin's, see `MouthTone`."""
-        self.k = k
+    def __init__(self, image: Image, points: Array, k: int, grain: Plane, glasses: bool = False) -> None:
+        """`image` shows landmarks `points` (478, 3) in its pixels; `grain` is the skin's, see `MouthTone`; behind
+        `glasses` what is dark may be their frame."""
+        self.k, self._glasses = k, glasses
         frame = _Frame.of(points, k)
         self.fits = abs(frame.along) >= 8
         if not self.fits:
@@ -141,12 +143,36 @@ class Lid:
         self._hairs(lab, d, bright - dark)
         crease = [EYES[k][0][0], *CREASES[k], EYES[k][0][-1]]
         self._height = np.maximum(np.interp(self._u, *_curve(frame, points, crease)) - edge - root, self.band + 0.02)
-        self._folds = self._unfolded(lab, d, column)
-        self._above = self._rim(d, column)
         self._texture(grain, frame)
+        self._socket(image, points, frame, edge + root, low, crease)
+
+    def _socket(self, image: Image, points: Array, frame: _Frame, edge: Array, low: Array, crease: list[int]) -> None:
+        """The socket without an eye, and the heights of crease and lower lid in it."""
+        width = abs(frame.along)
+        m, n = size(width)
+        u, h = grid(m, n)
+        x, y = frame.pixels(np.tile(u, (m, 1)), np.tile(h[:, None], (1, n)))
+        coarse = (u[1] - u[0]) * width
+        lo = np.maximum(np.floor([x.min(), y.min()]) - 8, 0).astype(int)
+        hi = np.ceil([x.max(), y.max()]).astype(int) + 8
+        part = image[lo[1] : hi[1], lo[0] : hi[0]]
+        if coarse > 1.2:
+            part = cv2.GaussianBlur(part, (0, 0), 0.4 * coarse)
+        seen = cv2.remap(
+            part, x - np.float32(lo[0]), y - np.float32(lo[1]), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
+        )
+        oval = np.stack(frame.local(points[top.OVAL, :2]), 1)
+        oval = np.stack([(oval[:, 0] - u[0]) / (u[1] - u[0]), (oval[:, 1] - h[0]) / (h[1] - h[0])], 1)
+        inside = polygon_mask(m, n, oval)
+        meet = low - self._under
+        brow = np.interp(self._u, *_curve(frame, points, BROWS[self.k]))
+        lines = Outline(self._u, edge, meet, edge + self._height, brow)
+        lid = np.stack([np.interp(u, self._u, c) for c in self.skin.T], 1)
+        self.socket = Socket(seen, inside, lines, lid, self._glasses)
+        self._meet, self._crease = meet, np.interp(self._u, *_curve(frame, points, crease))
 
     def _skin(self, lab: Plane, below: Plane, d: Array, column: float) -> None:
-        """What the skin of the shut lid looks like: by column, free of lashes, folds and rims of glasses.
+        """What the lower edge of the shut lid looks like: by column, free of lashes, folds and rims of glasses.
 
         It bulges out from under the brow into the light that falls on the skin `below` the eye, (n, columns, 3)."""
         over = lab[(d > self.band) & (d < LID)]
@@ -154,48 +180,11 @@ class Lid:
         some = order[int(0.6 * len(over)) : max(int(0.9 * len(over)), int(0.6 * len(over)) + 1)]
         base = np.take_along_axis(over, some[..., None], 0).mean(0)
         under = np.median(below, 0)
-        base = base + (under - base) * [LIT, 0.35, 0.35]
+        base = base + (under - base) * [LIT, TINTED, TINTED]
         middle = np.median(base, 0)
         base = middle + np.clip(base - middle, [-16, -9, -9], [10, 9, 9])  # no glint, no rim
         skin = np.stack([_smoothed(c, 1.6 * column) for c in base.T], 1)
-        # Lashes and paint beyond a corner stay there: against clean skin they would stand as the side of a square.
-        beside = (d > BESIDE[0]) & (d < BESIDE[1])
-        for far in (self._u, 1 - self._u):
-            corner = np.median(lab[beside][:, far < -0.02].reshape(-1, 3), 0)
-            darker = 0.6 * float(ramp(middle[0] - corner[0], *DARKER))
-            skin += (darker * np.exp(-((np.maximum(far, 0) / CARRIED) ** 2)))[:, None] * (corner - skin)
         self.skin: Plane = skin.astype(np.float32)  # (n, 3)
-
-    def _unfolded(self, lab: Plane, d: Array, column: float) -> Array:
-        """How far above the crease a lid that closes smooths the skin, by column: to where it is lightest.
-
-        Liner, the fold and its shadow lie below that; left where they were they would stand over a shut lid as a
-        second edge, and the eye look open."""
-        rows = (d > OVER[0]) & (d < OVER[1])
-        light = cv2.GaussianBlur(
-            np.ascontiguousarray(lab[rows, :, 0]), (0, 0), column, sigmaY=0.02 * len(d) / (HIGH - LOW)
-        )
-        lightest = d[rows][light.argmax(0)]
-        wide = max(1, len(lightest) // 6)
-        held = np.pad(lightest, wide, "edge")
-        lightest = np.array([np.percentile(held[i : i + 2 * wide + 1], 70) for i in range(len(lightest))])
-        more = (
-            np.clip(lightest - self._height, 0, RAISED) * smoothstep(self._u / 0.25) * smoothstep((1 - self._u) / 0.25)
-        )
-        return np.asarray(_smoothed(more, column), np.float64)
-
-    def _rim(self, d: Array, column: float) -> Plane:
-        """Colour (n, 3) in Lab of the skin that a shut lid's meets above, by column: it goes over into it."""
-        lab = lab_of(self.bare)
-        begin = (self._height + self._folds)[None]
-        weight = ramp(d[:, None], begin - 0.01, begin + 0.01) * ramp(-d[:, None], -begin - MEETS, -begin - 0.8 * MEETS)
-        # Lashes, or the shadow of a fold, would make it the dark edge of a disc.
-        light = (lab[..., 0] * weight).sum(0) / np.maximum(weight.sum(0), 1e-6)
-        weight = weight * np.exp(np.clip(lab[..., 0] - light, -12, 12) / 4)
-        rim = (lab * weight[..., None]).sum(0) / np.maximum(weight.sum(0), 1e-6)[:, None]
-        rim = np.where(weight.sum(0)[:, None] > 0.5, rim, self.skin)
-        rim = self.skin + np.clip(rim - self.skin, [-APART[0], -9, -9], [APART[1], 9, 9])
-        return np.stack([_smoothed(c, 0.8 * column) for c in rim.T], 1).astype(np.float32)
 
     def _beneath(self, image: Image, frame: _Frame, low: Array, skin: Plane, column: float) -> Array:
         """How far the ball shows below the tracked lower lid, by column: eyes that are drawn large reach beyond it."""
@@ -215,8 +204,27 @@ class Lid:
         # The line where lids meet is one arc, whatever shadows and strokes of the brush do below the eye.
         middle = (self._u > 0.2) & (self._u < 0.8)
         sag = float(np.percentile(out[middle], MOSTLY))
-        arc = np.sqrt(np.clip(4 * self._u * (1 - self._u), 0, 1))
-        return np.asarray(1.15 * _smoothed(np.minimum(sag * arc, UNDER), column), np.float64)
+        arc = sag * np.sqrt(np.clip(4 * self._u * (1 - self._u), 0, 1))
+        rim = self._rimmed(image, frame, low)
+        found = np.isfinite(rim)
+        if found[middle].mean() > 0.6:
+            drawn = (
+                np.interp(self._u, self._u[found], rim[found])
+                * ramp(self._u, -0.12, -0.04)
+                * ramp(-self._u, -1.06, -0.98)
+            )
+            arc = np.maximum(arc, medfilt(drawn, max(3, len(drawn) // 10) | 1) - RIM)
+        return np.asarray(1.15 * _smoothed(np.minimum(arc, UNDER), column), np.float64)
+
+    def _rimmed(self, image: Image, frame: _Frame, low: Array) -> Array:
+        """Depth by column of the dark line below the tracked lower lid at which a drawn eye ends; nan where none is."""
+        depth = np.arange(-0.04, UNDER + 0.05, 0.0125)
+        x, y = frame.pixels(np.tile(self._u, (len(depth), 1)), low - depth[:, None])
+        light = lab_of(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))[..., 0]
+        beside = np.ones((5, 1), np.uint8)
+        above, below = (cv2.dilate(light, beside, anchor=(0, a), borderType=cv2.BORDER_REPLICATE) for a in (4, 0))
+        line = (np.minimum(above, below) - light > LINED) & ((depth > 0.01) & (depth < UNDER))[:, None]
+        return np.where(line.any(0), np.where(line, depth[:, None], -1.0).max(0), np.nan)
 
     def _lashes(self, lab: Plane, d: Array, bright: float, dark: float) -> None:
         """How dark the lash band is, (m, n) in 0..1, and its colour."""
@@ -231,21 +239,23 @@ class Lid:
         self.line = float(np.interp(mass, [0.01, 0.09], LINE))
         band = lab[(d > -0.02) & (d < self.band)].reshape(-1, 3)
         ink = band[band[:, 0] <= np.percentile(band[:, 0], 20)].mean(0)
-        level = float(np.median(self.skin[:, 0]))
+        level, *hue = np.median(self.skin, 0).tolist()
+        ink[1:] = (ink[1:] + hue) / 2  # an iris beside it lends it no blue
         ink[0] = min(float(ink[0]), (1 - LEAST_LINE) * level)
         self._ink = cv2.cvtColor(ink[None, None].astype(np.float32), cv2.COLOR_LAB2RGB)[0, 0] * 255
         self.depth = float(np.clip(1.25 * (1 - ink[0] / max(level, 1.0)), LEAST_LINE, 1))
 
     def _hairs(self, lab: Plane, d: Array, contrast: float) -> None:
-        """Lashes that reach over the crease, (m, n) in 0..1, and the skin without them."""
+        """The skin without lashes that reach over the crease, and where those were in 0..1, (m, n, 4)."""
         # They are narrow across; folds and shadows, however slanted, are not.
         wide = max(3, round(HAIR * lab.shape[1])) | 1
         bare = cv2.morphologyEx(self.seen, cv2.MORPH_CLOSE, np.ones((1, wide), np.uint8))
         hair = (lab_of(bare)[..., 0] - lab[..., 0]) / max(0.3 * contrast, 3.0)
         hair *= (ramp(d, 0.0, 0.02) * ramp(-d, -SPILL[1], -SPILL[0]))[:, None]
         mask = cv2.dilate((hair > 0.25).astype(np.float32), np.ones((3, 3), np.uint8))
-        self.hair: Plane = cv2.GaussianBlur(cv2.dilate(mask, np.ones((3, 3), np.uint8)), (0, 0), 1.0)
-        self.bare: Plane = self.seen + (bare - self.seen) * cv2.GaussianBlur(mask, (0, 0), 0.7)[..., None]
+        hair = cv2.GaussianBlur(cv2.dilate(mask, np.ones((3, 3), np.uint8)), (0, 0), 1.0)
+        bare = self.seen + (bare - self.seen) * cv2.GaussianBlur(mask, (0, 0), 0.7)[..., None]
+        self.bare: Plane = np.dstack([bare, hair])
 
     def _texture(self, grain: Plane, frame: _Frame) -> None:
         """Surface of the painted skin, (m, n) factors."""
@@ -268,13 +278,14 @@ class Lid:
         upper, lower = EYES[self.k]
         crease = [upper[0], *CREASES[self.k], upper[-1]]
         ring = points[[*crease, *lower], :2]
-        pad = 0.16 * width
+        smooth = float(ramp(np.array(closed), *SMOOTH))
+        pad = (0.3 if smooth > 0 else 0.16) * width
         x0, y0 = np.maximum(np.floor(ring.min(0) - pad), 0).astype(int)
         x1, y1 = np.minimum(np.ceil(ring.max(0) + pad) + 1, out.shape[1::-1]).astype(int)
         if x1 - x0 < 4 or y1 - y0 < 4:
             return
         yy, xx = np.mgrid[y0:y1, x0:x1]
-        u, height = frame.local(np.stack([xx, yy], -1))
+        u, height = (np.asarray(v, np.float32) for v in frame.local(np.stack([xx, yy], -1)))
         edge = np.interp(self._u, *_curve(frame, points, upper))
         edge = edge + self.root * np.clip(openness, 0, 1) - self._under * np.clip(closed, 0, 1)
         tall = np.interp(self._u, *_curve(frame, points, crease)) - edge
@@ -282,70 +293,79 @@ class Lid:
         # The mesh's crease stands upright at the corners; a lid is an arc.
         tall = np.minimum(tall, tall.max() * np.clip(4 * self._u * (1 - self._u), 0, 1) ** ROUNDED)
         tall = np.maximum(tall, 0.02 + (self.band + 0.01) * corner)
-        row = np.clip((u - self._u[0]) / (self._u[1] - self._u[0]), 0, len(self._u) - 1)
-        d = height - np.interp(u, self._u, edge)
-        tall, own, folds = (np.interp(u, self._u, v) for v in (tall, self._height, self._folds))
+        row = np.clip((u - np.float32(self._u[0])) / np.float32(self._u[1] - self._u[0]), 0, len(self._u) - 1)
+        across = np.sin(np.pi * np.clip(self._u, 0, 1))
+        lower_edge, tall, own, across = self._over(row, edge, tall, self._height, across)
+        d = height - lower_edge
         # The skin: the band keeps its thickness, what is above lengthens.
         band = self.band
         source = np.where(d < band, d, band + (d - band) * (own - band) / np.maximum(tall - band, 0.01))
         source = np.where(d > tall, own + (d - tall), source)  # above the crease the skin is as the warp shows it
-        seen = self._at(self.bare, row, source)
-        smooth = float(ramp(np.array(closed), *SMOOTH))
+        seen, hair = np.split(self._at(self.bare, row, source), [3], -1)
         s = np.clip(d / tall, 0, 1)
-        more = folds * smooth
-        lab = self._at(self.skin[None], row, np.zeros_like(d))
-        over = smoothstep((d / (tall + more) - 0.25) / 0.85)[..., None]
-        lab += (self._at(self._above[None], row, np.zeros_like(d)) - lab) * over
-        across = np.clip(u, 0, 1)
-        bulge = 0.05 * np.exp(-(((s - 0.5) / 0.28) ** 2)) * np.sin(np.pi * across)
-        shade = 1 + bulge - 0.08 * np.exp(-s / 0.15) - 0.08 * (1 - np.sin(np.pi * across))
-        lab[..., 0] *= shade * self._at(self.grain, row, np.clip(d, LOW, HIGH))
-        clean = cv2.cvtColor(lab, cv2.COLOR_LAB2RGB) * 255
+        clean, alpha = np.split(self.socket.at(u, self._hidden(row, height, frame, points, crease)), [3], -1)
+        shade = 1 + across * (BULGE * np.exp(-(((s - 0.5) / 0.28) ** 2)) - 0.08 * np.exp(-s / 0.15))
+        clean *= (shade * self._at(self.grain, row, d))[..., None]
         # Where lashes are on the source's skin it is replaced at once: they are laid on again below.
-        own_lash = self._at(self.lash, row, source)
-        fade = tall * (0.5 - 0.3 * np.clip(more / 0.06, 0, 1)) + 0.4 * more
-        sunk = smoothstep((1.1 * tall + 1.4 * more - d) / fade)
-        weight = (np.maximum(smooth, np.minimum(1, 1.6 * own_lash)) * sunk)[..., None]
-        layer = seen + (clean - seen) * weight
+        layer = seen + (clean - seen) * np.minimum(1, 1.6 * self._at(self.lash, row, source))[..., None]
         pixel = 1 / width
-        inside = np.maximum(sunk, self._at(self.hair, row, source)) * ramp(d, -0.5 * pixel, 0.5 * pixel)
+        over = ramp(d, -0.5 * pixel, 0.5 * pixel)
+        inside = np.maximum(smoothstep((1.1 * tall - d) / (0.5 * tall)), hair[..., 0]) * over
         inside *= smoothstep((u + 0.05) / 0.24) * smoothstep((1.04 - u) / 0.24)
         part = np.ascontiguousarray(out[y0:y1, x0:x1], np.float32)
-        part += (layer - part) * inside[..., None].astype(np.float32)
+        part += (layer - part) * inside[..., None]
+        if smooth > 0:
+            part += (clean - part) * (alpha * (smooth * over)[..., None])
         # The crease, as dark as the face has lines.
         fold = FOLD * self.depth * closed * np.exp(-((np.maximum(d - tall, (tall - d) / 2.5) / 0.035) ** 2))
-        fold *= np.sin(np.pi * np.clip(u, 0.02, 0.98)) ** 0.7
+        fold *= np.maximum(across, 0.06) ** 0.7
         # The lid's shadow on the ball.
         under = 0.30 * closed * ramp(d, -0.12, 0.0) * (d < 0) * min(1.0, 3 * max(openness, 0.0))
         under *= ramp(u, 0.0, 0.15) * ramp(-u, -1.0, -0.85)
-        part *= (1 - np.clip(fold + under, 0, 0.6))[..., None].astype(np.float32)
+        part *= (1 - np.clip(fold + under, 0, 0.6))[..., None]
         # Lashes, turned over as far as the lid has sunk, and the line.
         turn = float(np.interp(openness, TURN[::-1], [-DOWN, 1.0]))
         length = np.sign(turn if turn else 1.0) * max(abs(turn), FLATTEST)
         lash = self._at(self.lash, row, d / length) * (FAINT if length < 0 else 1.0)
         thick = max(self.line, 0.8 * pixel)
         line = np.exp(-((np.where(d < 0, d / 1.7, d) / thick) ** 2))  # lashes and their shadow lie below it
-        line *= 0.85 * self.depth * ramp(u, -0.05, 0.10) * ramp(-u, -1.0, -0.75)
-        ink = np.clip(np.maximum(lash * min(1.0, 1.2 * self.depth), line), 0, 1)[..., None].astype(np.float32)
+        line *= 0.85 * self.depth * ramp(u, -0.02, 0.16) * ramp(-u, -1.0, -0.75)
+        ink = np.clip(np.maximum(lash * min(1.0, 1.2 * self.depth), line), 0, 1)[..., None]
         part += (self._ink - part) * ink
         blend(out, part, np.full(part.shape[:2], shown, np.float32), int(x0), int(y0))
 
+    def _hidden(self, row: Plane, height: Plane, frame: _Frame, points: Array, crease: list[int]) -> Plane:
+        """Heights in the source's socket of those in the target's: crease and the line where lids meet are anchors."""
+        fold = np.interp(self._u, *_curve(frame, points, crease))
+        line = np.interp(self._u, *_curve(frame, points, EYES[self.k][1])) - self._under
+        # The mesh's crease stands upright at the corners.
+        inner = smoothstep(self._u / 0.3) * smoothstep((1 - self._u) / 0.3)
+        high, low = (self._crease - fold) * inner, self._meet - line
+        high, low, line, gap = self._over(row, high, low, line, np.maximum(fold - line, 0.15))
+        return height + low + (high - low) * np.clip((height - line) / gap, 0, 1)
+
+    def _over(self, row: Plane, *curves: Array) -> tuple[Plane, ...]:
+        """Four curves, each of a value by column, at places of a picture."""
+        flat = np.stack(curves, -1).astype(np.float32)[None]
+        found = cv2.remap(flat, row, np.zeros_like(row), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        return tuple(cv2.split(found))
+
     def _at(self, laid: Plane, column: Array, d: Array) -> Plane:
         """What is laid out at a column and a height above the edge."""
-        row = (HIGH - np.clip(d, LOW, HIGH)) / (HIGH - LOW) * (len(laid) - 1)
-        return cv2.remap(
-            laid, column.astype(np.float32), row.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
-        )
+        height = (HIGH - np.clip(d, LOW, HIGH)) / (HIGH - LOW) * (len(laid) - 1)
+        return cv2.remap(laid, column, height.astype(np.float32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
 
 
 class Lids:
     """Both upper lids of a portrait."""
 
-    def __init__(self, image: Image, face: SourceFace, origin: tuple[int, int], grain: Plane) -> None:
+    def __init__(
+        self, image: Image, face: SourceFace, origin: tuple[int, int], grain: Plane, glasses: bool = False
+    ) -> None:
         """`image` (H, W, 3) has its corner at `origin` of the picture that `face` is in."""
         points = face.points - [*origin, 0]
         self._origin = origin
-        self._each = [Lid(image, points, k, grain) for k in (0, 1)]
+        self._each = [Lid(image, points, k, grain, glasses) for k in (0, 1)]
 
     def draw(self, out: Image, target: Target) -> None:
         """Lay them over a frame, in place."""

@@ -72,6 +72,24 @@ def test_a_shut_eye_is_skin_with_one_dark_line() -> None:
         assert out[line - 3 : line + 4, x].mean(-1).min() < 0.7 * np.mean(SKIN)
 
 
+def test_a_shut_lid_goes_over_into_light_and_shade_beside_it_and_leaves_no_wing_of_the_liner() -> None:
+    image, face = person()
+    light = np.linspace(1.0, 0.55, image.shape[0])[:, None, None] * np.linspace(0.8, 1.0, image.shape[1])[:, None]
+    skin = SKIN * light
+    image = np.where((image == SKIN).all(-1, keepdims=True), skin, image).astype(np.uint8)
+    for upper, out in zip((top.RIGHT_LID_UPPER, top.LEFT_LID_UPPER), (-1, 1)):
+        corner = np.round(face.points[upper[0], :2]).astype(int)
+        end = np.add(corner, (10 * out, -8))
+        cv2.line(image, tuple(corner.tolist()), tuple(end.tolist()), LASH, 4, cv2.LINE_AA)
+    shut, drawn = target(face, 0.0), image.copy()
+    Lids(image, face, (0, 0), np.zeros((8, 8), np.float32)).draw(drawn, shut)
+    for upper, lower in EYES:
+        (x0, x1), y1 = sorted(face.points[[upper[0], upper[-1]], 0].astype(int)), int(shut.points[lower[4], 1]) - 12
+        y0 = int(face.points[upper, 1].min()) - 12
+        part = np.s_[y0:y1, x0 - 14 : x1 + 8]
+        assert np.percentile(np.abs(drawn[part] - skin[part]).max(-1), 99) < 16, "neither a patch nor a wing stands off"
+
+
 def test_a_lid_comes_down_step_by_step() -> None:
     image, face = person()
     lids = Lids(image, face, (0, 0), np.zeros((8, 8), np.float32))

@@ -1,0 +1,134 @@
+"""A portrait's sockets with no eye in them: the skin that shut lids are painted with.
+
+What a lid that comes down shows was folded away. It is guessed from the skin all around - beneath the brow, beside both
+corners, below the lower lid - as the smoothest surface that joins them: a lid goes over into whatever light, shade or
+paint lies beside it, and no edge of a patch can stand there. Lashes, liner and rims are left out by weights that fall
+where the picture is far from that surface (iteratively reweighted least squares). Lengths are in widths of the eye.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csc_matrix, diags
+from scipy.sparse.linalg import spsolve
+
+from infinex.face.interior import lab_of, ramp
+
+Array = NDArray[np.float64]
+Plane = NDArray[np.float32]
+Image = NDArray[np.uint8]
+ACROSS, UP = (-0.42, 1.26), (-0.40, 0.85)  # what is laid out: along the eye, and upright
+FINEST = 84  # columns at most
+ROOM = 0.05  # below a brow that stays as it is
+AROUND = 0.20  # how far from an eye lashes, liner and rims are looked for
+FRAME = (0.12, 0.03)  # above the lid's edge where a frame may begin; what of OVER is looked at below it
+OVER = 0.15  # ... above its crease, where what is dark is shade
+ROUNDS = 3
+HELD = 0.5  # weight of what shows against smoothness
+DARKER, LIGHTER = 5.0, 9.0  # lightness by which what is no skin is away from it
+HUE, BEGUN = 8.0, 2.5  # ... and hue; how many times that it may be from most of it at first
+OTHER, GLINT = (3.0, 9.0), (8.0, 18.0)  # ... over which it is replaced, darker and lighter
+
+
+@dataclass(frozen=True)
+class Outline:
+    """Curves of an open eye, heights (n,) at places `u` (n,)."""
+
+    u: Array
+    upper: Array
+    lower: Array  # where the lids meet
+    crease: Array
+    brow: Array  # its lower edge
+
+
+class Socket:
+    """One of them, laid out in the eye's own frame: colours, and how far they stand for the picture when it is shut."""
+
+    def __init__(self, seen: Image, inside: Plane, lines: Outline, lid: Plane, glasses: bool) -> None:
+        """`seen` (m, n, 3) shows it by `grid`, `inside` (m, n) where that is face at all; `lid` (n, 3) in Lab is what
+        the lower edge of the lid is to look like; behind `glasses` less is looked at."""
+        m, n = self._shape = inside.shape
+        u, h = grid(m, n)
+        cell = (ACROSS[1] - ACROSS[0]) / (n - 1)
+        upper, lower, crease, brow = (
+            np.interp(u, lines.u, c) for c in (lines.upper, lines.lower, lines.crease, lines.brow)
+        )
+        hh = h[:, None]
+        within = (u > -0.03) & (u < 1.05)
+        top = np.maximum(crease, upper + 0.05) + 0.02
+        if glasses:
+            top = np.minimum(top, upper + FRAME[0])
+        top = np.minimum(top, np.maximum(brow - ROOM, upper + 0.06))
+        core = (hh < top) & (hh > lower - 0.01) & within
+        far = cv2.distanceTransform((~core).astype(np.uint8), cv2.DIST_L2, 5) * cell
+        inside = np.maximum(inside, far < 0.03)
+        skin = (hh < np.maximum(brow - ROOM, upper + 0.08)) & (inside > 0.5)
+        lab = lab_of(cv2.medianBlur(seen, 3))
+        under = (hh <= lower) & (hh > lower - 0.06) & (u > 0.05) & (u < 0.95)
+        lab[under] = np.broadcast_to(lid[None], lab.shape)[under]
+        held = np.where(skin & ~core, HELD, 0.0)
+        reach = AROUND - (AROUND - (FRAME[1] if glasses else OVER)) * ramp(u, 0.05, 0.2) * ramp(-u, -0.95, -0.8) * (
+            hh > lower
+        )
+        near = (far < reach) & ~under
+        smooth = _links(m, n)
+        ring = near & (held > 0)
+        usual = lab[ring].reshape(-1, 3)
+        usual = np.median(usual[usual[:, 0] >= np.median(usual[:, 0])], 0) if len(usual) else lab.mean((0, 1))
+        weight = np.where(near, held / (1 + _apart(lab, usual, BEGUN) ** 4), held)
+        colour = lab
+        for _ in range(ROUNDS):
+            colour = _surface(lab, weight, smooth)
+            weight = np.where(near, held / (1 + _apart(lab, colour) ** 4), held)
+        away = lab_of(seen)[..., 0] - colour[..., 0]
+        other = np.where(away < 0, ramp(-away, *OTHER), ramp(away, *GLINT))
+        alpha = np.maximum(ramp(0.04 - far, 0, 0.04), other * ramp(reach - far, 0, 0.05)) * skin
+        alpha = np.minimum(alpha, np.maximum(ramp(brow - ROOM - hh, 0, 0.08), far <= 0))
+        alpha = cv2.dilate(alpha.astype(np.float32), np.ones((3, 3), np.uint8))
+        alpha = cv2.GaussianBlur(alpha, (0, 0), max(1.0, 0.025 / cell))
+        self.laid: Plane = np.dstack([cv2.cvtColor(colour, cv2.COLOR_LAB2RGB) * 255, alpha])
+
+    def at(self, u: Plane, h: Plane) -> Plane:
+        """Colours in RGB and shares in 0..1, (..., 4), at places and heights."""
+        m, n = self._shape
+        x = (u - np.float32(ACROSS[0])) * np.float32((n - 1) / (ACROSS[1] - ACROSS[0]))
+        y = (np.float32(UP[1]) - h) * np.float32((m - 1) / (UP[1] - UP[0]))
+        return np.asarray(cv2.remap(self.laid, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+
+
+def _apart(lab: Plane, skin: NDArray, times: float = 1.0) -> Array:
+    """How far colours (m, n, 3) are from those of skin, 1 where that begins to be much."""
+    light, hue = lab[..., 0] - skin[..., 0], lab[..., 1:] - skin[..., 1:]
+    return np.hypot(light / np.where(light < 0, DARKER, LIGHTER), np.hypot(hue[..., 0], hue[..., 1]) / HUE) / times
+
+
+def _links(m: int, n: int) -> csc_matrix:
+    """The Laplacian of a grid (m, n)."""
+    index = np.arange(m * n).reshape(m, n)
+    a = np.concatenate([index[:, :-1].ravel(), index[:-1].ravel()])
+    b = np.concatenate([index[:, 1:].ravel(), index[1:].ravel()])
+    edges = csc_matrix((np.ones(len(a)), (a, b)), shape=(m * n, m * n))
+    edges = edges + edges.T
+    return csc_matrix(diags(np.asarray(edges.sum(1)).ravel() + 1e-6) - edges)
+
+
+def _surface(lab: Plane, weight: Array, smooth: csc_matrix) -> Plane:
+    """The smooth surface through colours (m, n, 3) that count `weight` (m, n)."""
+    w = weight.ravel()
+    found = spsolve(csc_matrix(smooth + diags(w)), lab.reshape(-1, 3).astype(np.float64) * w[:, None], "MMD_AT_PLUS_A")
+    return np.asarray(found, np.float32).reshape(lab.shape)
+
+
+def grid(m: int, n: int) -> tuple[Array, Array]:
+    """Places (n,) and heights (m,), from above, that are laid out."""
+    return np.linspace(*ACROSS, n), np.linspace(UP[1], UP[0], m)
+
+
+def size(width: float) -> tuple[int, int]:
+    """Rows and columns for an eye of so many pixels."""
+    n = int(np.clip((ACROSS[1] - ACROSS[0]) * width, 40, FINEST))
+    return round(n * (UP[1] - UP[0]) / (ACROSS[1] - ACROSS[0])), n
