@@ -212,10 +212,28 @@ def _matched(
             spread = float(np.percentile(cost[centres[:, 0], centres[:, 1]], 75)) + 1.0
             _vote(colours, weight, centres, inside, places, cost, spread)
     assert places is not None
+    if coarse:
+        colours = _met(colours, weight, centres, inside, away, places, cost, spread, near)
     colours = push_pull(colours, 1.0 - ((hidden > 0) & ~band).astype(np.float32))
     y, x = np.mgrid[0 : small.shape[0], 0 : small.shape[1]]
     still = np.stack([y, x], -1).astype(np.int32)
     return colours, np.where(band[..., None], places, still)
+
+
+def _met(
+    colours: NDArray[np.float32], weight: NDArray, centres: NDArray, inside: NDArray[np.bool_],
+    away: NDArray[np.bool_], places: NDArray, cost: NDArray, spread: float, reach: float,
+) -> NDArray[np.float32]:  # fmt: skip
+    """The colours (h, w, 3) of the hole, so that they meet what shows around it, where patches said otherwise.
+
+    By how much they did is carried on into the hole, fading out over about `reach` pixels."""
+    about = cv2.dilate(inside.astype(np.uint8), _disc(R - 1)) > 0
+    said = colours.copy()
+    _vote(said, weight * inside, centres, about, places, cost, spread)
+    rim = (about & ~away).astype(np.float32)
+    depth = cv2.distanceTransform(away.astype(np.uint8), cv2.DIST_L2, 3)
+    off = push_pull((colours - said) * rim[..., None], rim) * np.exp(-depth / reach)[..., None]
+    return np.where(inside[..., None], np.clip(colours + off, 0, 255), colours).astype(np.float32)
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -66,13 +66,14 @@ class Layers:
         guess, near, sure = plate(self.image, alpha, unit)
         back = np.asarray(self.image + near[..., None] * (guess - self.image), np.float32)
         back = regrained(back, near > SHOWS, unit)
-        self.alpha, colours, self.fill = parted(self.image, alpha, back, sure, unit)
+        self.alpha, colours, self.fill = parted(self.image, alpha, back, near, sure, unit)
         self.person = np.dstack([colours, np.round(self.alpha * 255).astype(np.uint8)])
         # What stands still shows as it is: only where the person was can the background be unknown. The faint rim of
         # the matte belongs to that: it is tinted by hair, and would stay behind as a line.
         self.near = np.round(255 * near).astype(np.uint8)
-        self.hidden = cv2.GaussianBlur((alpha > 0).astype(np.float32), (0, 0), 0.7)
-        self.hidden = np.where(alpha > 0, 255, np.round(255 * self.hidden)).astype(np.uint8)
+        hers = np.maximum(self.alpha, alpha) > 0
+        self.hidden = cv2.GaussianBlur(hers.astype(np.float32), (0, 0), 0.7)
+        self.hidden = np.where(hers, 255, np.round(255 * self.hidden)).astype(np.uint8)
 
     def gate(
         self, map_x: NDArray[np.float32], map_y: NDArray[np.float32], corner: tuple[int, int] = (0, 0)

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from infinex.face.networks import Segmenter
 from infinex.face.surroundings import smoothstep
 from infinex.mesh.fill import push_pull
-from infinex.mesh.plate import at_edge, own_colours
+from infinex.mesh.plate import LEFT, at_edge, own_colours, spread
 
 Map = NDArray[np.float32]
 Image = NDArray[np.uint8]
@@ -99,13 +99,14 @@ def foreground(image: Image, alpha: NDArray[np.float32]) -> Image:
     return np.where(a >= 1, image, np.clip(np.round(person), 0, 255)).astype(np.uint8)
 
 
-def parted(image: Image, alpha: Map, back: Map, sure: Map, unit: float) -> tuple[Map, Image, Image]:
+def parted(image: Image, alpha: Map, back: Map, near: Map, sure: Map, unit: float) -> tuple[Map, Image, Image]:
     """Alpha (H, W), colours of the person and of the background (H, W, 3), which mixed are `image` (H, W, 3).
 
-    `back` (H, W, 3) is the background as it is guessed, in levels, and `sure` (H, W) how well, 0..1; `unit` the
-    inter-ocular distance in pixels."""
-    edge = (alpha > 0) & (alpha < 1)
+    `back` (H, W, 3) is the background as it is guessed, in levels, `near` (H, W) how much of it is a guess, and `sure`
+    (H, W) how well, both 0..1; `unit` the inter-ocular distance in pixels."""
+    edge = (alpha < 1) & ((alpha > 0) | (near > LEFT))
     seen, a, b = image[edge].astype(np.float32), alpha[edge], back[edge]
+    faint = a == 0
     # No person is darker than black nor lighter than white: where she covers much she covers more, else the guess errs.
     room = np.where(seen < b, b, 255 - b)
     least = (np.abs(seen - b) / np.maximum(room, 1)).max(-1)
@@ -114,22 +115,39 @@ def parted(image: Image, alpha: Map, back: Map, sure: Map, unit: float) -> tuple
     length = np.square(line).sum(-1)
     own = ((seen - b) * line).sum(-1) / np.maximum(length, 1)
     off = np.square(seen - b - own[:, None] * line).sum(-1)
-    hers = (own > 0) & (off < np.square(seen - b).sum(-1) / 3) & (length > (4 * GRAIN) ** 2) & (sure[edge] > 0.5)
+    apart = np.square(seen - b).sum(-1)
+    hers = (own > 0) & (off < apart / 3) & (length > (4 * GRAIN) ** 2)
+    hers &= np.where(faint, apart > GRAIN**2, sure[edge] > 0.5)
+    thick = np.zeros(alpha.shape, bool)  # a line that nobody saw before is where a guess ends
+    thick[edge] = hers & faint
+    hers &= ~faint | (_wide(thick, THICK * unit)[edge] > 0.5)
     a = np.where(hers, np.maximum(a, np.minimum(own, 1)), a)
     a = np.where(hers | (a > LITTLE), np.maximum(a, np.minimum(least, 1)), a)[:, None]
-    person = np.clip((seen - (1 - a) * b) / np.maximum(a, 1e-3), 0, 255)
     # But what is thin is hair that was not seen for what it is, and would stay behind as a line; unless she hardly
     # covers it and the background is not known.
-    left = np.where(a < 1, seen - a * person - (1 - a) * b, 0)
+    person, left = _unmixed(seen, a, b)
     missed = np.zeros(alpha.shape, bool)
     missed[edge] = np.abs(left).max(-1) > GRAIN
     lamp = (a[:, 0] < LITTLE) * (np.abs(left).max(-1) > LAMP) * (1 - at_edge(alpha, unit)[edge])
     share = np.maximum(_wide(missed, THICK * unit)[edge], lamp * (1 - sure[edge]))
-    b += share[:, None] * left / np.maximum(1 - a, 1e-3)
-    out, colours, back = alpha.copy(), image.astype(np.float32), back.copy()
-    out[edge], colours[edge], back[edge] = a[:, 0], person, b
+    change = np.zeros(image.shape, np.float32)
+    change[edge] = share[:, None] * left / np.maximum(1 - a, 1e-3)
+    known = (near <= LEFT).astype(np.float32)
+    known[edge] = np.maximum(known[edge] * (a[:, 0] == 0), share * missed[edge])
+    # What is guessed beside that meets it, too.
+    back = back + spread(change, known, unit)
+    person = np.where(share[:, None] > 0, person, _unmixed(seen, a, back[edge])[0])
+    out, colours = alpha.copy(), image.astype(np.float32)
+    out[edge], colours[edge] = a[:, 0], person
     colours = np.where(out[..., None] > 0, colours, push_pull(np.round(colours).astype(np.uint8), out))
     return out, *(np.clip(np.round(x), 0, 255).astype(np.uint8) for x in (colours, back))  # type: ignore[return-value]
+
+
+def _unmixed(seen: Map, a: Map, b: Map) -> tuple[Map, Map]:
+    """The person's colours (N, 3) in what is `seen` of her by `a` (N, 1) before `b`, and what those leave over."""
+    person = np.clip((seen - (1 - a) * b) / np.maximum(a, 1e-3), 0, 255)
+    left = np.where(a < 1, seen - a * person - (1 - a) * b, 0)
+    return person.astype(np.float32), left.astype(np.float32)
 
 
 def _told(

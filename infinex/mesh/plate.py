@@ -37,6 +37,11 @@ CLEAN = (0.1, 0.4)  # share of traces beside a person that is none, and too much
 APART = (0.08, 0.12)  # beside a person where hardly anything of her is, and nothing; IOD
 WRONG = (20.0, 40.0)  # mean error there, in levels, of a guess that tells what is her, and of one that does not
 SOFT = 0.012  # about a trace that goes with it; IOD
+LEFT = 0.02  # share of the guess up to which the picture is as it was
+WORKING = 48.0  # pixels of an IOD at which the lightness of a plain background is looked at
+LOW = 0.08  # over which that varies by itself; IOD
+PLAIN = (3.0, 7.0)  # levels by which a background that falls off smoothly varies, and one that does not
+FADE = 0.4  # over which a guess that meets the picture goes over into what it was; IOD
 
 
 def plate(image: Image, alpha: Map, unit: float) -> tuple[Map, Map, Map]:
@@ -66,7 +71,34 @@ def plate(image: Image, alpha: Map, unit: float) -> tuple[Map, Map, Map]:
     # Where nothing of her stands beside her, all that shows there is background and goes on without a seam.
     own = _spread(cv2.merge([near * (away > RIM)] * 3), beside, JOIN * unit)[..., :1]
     seamless = _joined(image, far, away, beside * (1 - near), unit, SEAM)[0]
-    return far + (1 - _ramp(own, *CLEAN)) * (seamless - far), near, 1 - busy
+    far += (1 - _ramp(own, *CLEAN)) * (seamless - far)
+    far += _lightness(image, far, near, unit)
+    # Where the guess begins it meets the picture: a step there would be seen as a line.
+    return far + spread(image - far, (near <= LEFT).astype(np.float32), unit), near, 1 - busy
+
+
+def _lightness(image: Image, guess: Map, near: Map, unit: float) -> Map:
+    """What is to be added to a guess (H, W, 3), so that it is as light as a smooth surface that joins its rim.
+
+    Only where the background beside it falls off smoothly: patches of that carry steps along. Texture stays."""
+    h, w = near.shape
+    k = min(1.0, WORKING / unit)
+    size = max(4, round(w * k)), max(4, round(h * k))
+    seen, old, known = (
+        cv2.resize(x.astype(np.float32), size, interpolation=cv2.INTER_AREA) for x in (image, guess, near <= LEFT)
+    )
+    known = np.floor(known + np.float32(0.01))
+    low = LOW * unit * k
+    rough = np.sqrt(np.square(seen - _spread(seen, known, low)).sum(-1))
+    rough = _spread(cv2.merge([rough] * 3), known, 3 * low)[..., :1]
+    off = (push_pull(seen, known) - old) * (1 - _ramp(rough, *PLAIN))
+    return np.asarray(cv2.resize(off, (w, h), interpolation=cv2.INTER_LINEAR), np.float32)
+
+
+def spread(off: Map, known: Map, unit: float) -> Map:
+    """Differences (H, W, 3) carried on smoothly from where they are `known` (H, W), 0..1, fading out over FADE."""
+    depth = cv2.distanceTransform((known < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / np.float32(unit)
+    return np.asarray(push_pull(off, known) * np.exp(-depth / FADE)[..., None], np.float32)
 
 
 def _ramp(x: Map, low: float, high: float) -> Map:
