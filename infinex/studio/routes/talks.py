@@ -23,7 +23,7 @@ from starlette.datastructures import UploadFile as Upload
 from infinex.errors import InputError
 from infinex.studio import checks
 from infinex.studio.calls import fetch
-from infinex.studio.forms import BUSY, NO_ROOM, PROBLEMS, TYPE, Problem
+from infinex.studio.forms import BUSY, KEPT_OUT, NO_ROOM, PROBLEMS, TYPE, Problem
 from infinex.studio.hall import Studio, job_of, studio_of, visitor_of
 from infinex.studio.jobs import Job
 from infinex.studio.making import make
@@ -157,7 +157,7 @@ async def _file(studio: Studio, request: Request, address: str, folder: Path, wh
     return Upload(path.open("rb"), size=path.stat().st_size, filename=name, headers=Headers())
 
 
-@api.post("/talks", status_code=201, response_model=Created, responses=PROBLEMS | BUSY | NO_ROOM | TYPE,
+@api.post("/talks", status_code=201, response_model=Created, responses=PROBLEMS | KEPT_OUT | BUSY | NO_ROOM | TYPE,
           summary="A picture says something")  # fmt: skip
 async def create(
     request: Request, response: Response, talk: NewTalk,
