@@ -66,6 +66,9 @@ PROBLEMS: dict[int | str, dict[str, Any]] = {
 NO_ROOM: dict[int | str, dict[str, Any]] = {507: {"model": Problem, "description": "The disk is full"}}
 TYPE: dict[int | str, dict[str, Any]] = {415: {"model": Problem, "description": "Another content type is wanted"}}
 MISSING: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such animation"}}
+KEPT_OUT: dict[int | str, dict[str, Any]] = {
+    409: {"model": Problem, "description": "Too many are kept, or this key's first request has no answer yet"}
+}
 BUSY: dict[int | str, dict[str, Any]] = {
     413: {"model": Problem, "description": "The upload is too large"},
     429: {"model": Problem, "description": "Too many requests, or the queue is full; see Retry-After"},

@@ -282,6 +282,10 @@ def test_talks_have_the_shape_that_clients_know(page: Any, small: Path, tmp_path
     voice = write_wav(tmp_path / "v.wav", [0.3 * np.sin(np.arange(16000) / 12)], 16000)
     picture = "data:image/png;base64," + base64.b64encode(small.read_bytes()).decode()
     heard = page.post("/audios", files={"audio": ("v.wav", voice.read_bytes())}).json()["url"]
+    said(page.post("/audios", files={"audio": ("v.wav", b"false")}), 422, "v.wav is not a sound file")
+    said(page.post("/images", files={"image": ("a.png", b"false")}), 422, "a.png is not a picture")
+    assert page.post("/images", files={"image": ("a.png", small.read_bytes())}).status_code == 201
+    assert len(list(page.app.state.studio.uploads.folder.iterdir())) == 2
     talk = {"source_url": picture, "script": {"type": "audio", "audio_url": heard}, "name": "hello"}
     answer = page.post("/talks", json=talk)
     assert answer.status_code == 201, answer.text

@@ -10,7 +10,7 @@ from fastapi.responses import FileResponse
 from starlette.exceptions import HTTPException
 
 from infinex.studio import checks
-from infinex.studio.forms import BUSY, MEDIA, MISSING, NO_ROOM, PROBLEMS, TYPE, Animation, Problem, Result
+from infinex.studio.forms import BUSY, KEPT_OUT, MEDIA, MISSING, NO_ROOM, PROBLEMS, TYPE, Animation, Problem, Result
 from infinex.studio.hall import GONE, Busy, Studio, job_of, studio_of, visitor_of, while_there
 from infinex.studio.jobs import Job, QueueFullError
 from infinex.studio.making import make
@@ -25,7 +25,7 @@ api = APIRouter(prefix="/v1", tags=["animations"], route_class=Typed)
 
 
 @api.post(
-    "/animations", status_code=202, response_model=Animation, responses=PROBLEMS | BUSY | NO_ROOM | TYPE,
+    "/animations", status_code=202, response_model=Animation, responses=PROBLEMS | KEPT_OUT | BUSY | NO_ROOM | TYPE,
     summary="Ask for an animation",
 )  # fmt: skip
 async def create(

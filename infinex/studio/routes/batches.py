@@ -16,7 +16,7 @@ from pydantic import BaseModel
 from starlette.exceptions import HTTPException
 
 from infinex.errors import InfinexError, InputError
-from infinex.studio.forms import BUSY, NO_ROOM, PROBLEMS, TYPE, Animation, Problem
+from infinex.studio.forms import BUSY, KEPT_OUT, NO_ROOM, PROBLEMS, TYPE, Animation, Problem
 from infinex.studio.hall import Studio, studio_of
 from infinex.studio.jobs import Job
 from infinex.studio.making import make, place_in
@@ -44,7 +44,7 @@ class Batch(BaseModel):
 NONE: dict[int | str, dict[str, Any]] = {404: {"model": Problem, "description": "There is no such batch"}}
 
 
-@api.post("/batches", status_code=202, response_model=Batch, responses=PROBLEMS | BUSY | NO_ROOM | TYPE,
+@api.post("/batches", status_code=202, response_model=Batch, responses=PROBLEMS | KEPT_OUT | BUSY | NO_ROOM | TYPE,
           summary="Animate many portraits by one performance")  # fmt: skip
 async def create(
     request: Request,

@@ -17,7 +17,7 @@ from infinex.media.audio import has_audio
 from infinex.media.image import is_image
 from infinex.media.video import VideoReader
 from infinex.studio import checks
-from infinex.studio.forms import BUSY, NO_ROOM, PROBLEMS, TYPE, Problem
+from infinex.studio.forms import BUSY, KEPT_OUT, NO_ROOM, PROBLEMS, TYPE, Problem
 from infinex.studio.hall import Studio, job_of, kept_of, studio_of, visitor_of, while_there
 from infinex.studio.repeats import no_other_fields
 from infinex.studio.shelf import Kept
@@ -83,7 +83,7 @@ def _record(path: Path, kind: str, length: Any, sound: bool) -> dict[str, Any]:
 
 
 @api.post("/performances", status_code=201, response_model=Performance,
-          responses=PROBLEMS | BUSY | NO_ROOM | TYPE | NONE, summary="Keep a performance")  # fmt: skip
+          responses=PROBLEMS | KEPT_OUT | BUSY | NO_ROOM | TYPE | NONE, summary="Keep a performance")  # fmt: skip
 async def add(
     request: Request,
     file: Annotated[Optional[UploadFile], File(description="A clip, a picture, a motion or a sound")] = None,  # noqa: UP045
@@ -206,8 +206,8 @@ def _expression(kept: Kept) -> KeptExpression:
     return KeptExpression(id=kept.id, name=kept.name, created=round(kept.created, 3), expression=kept.data)
 
 
-@api.post("/expressions", status_code=201, response_model=KeptExpression, responses=PROBLEMS | NO_ROOM | TYPE | BUSY,
-          summary="Keep an expression")  # fmt: skip
+@api.post("/expressions", status_code=201, response_model=KeptExpression,
+          responses=PROBLEMS | KEPT_OUT | NO_ROOM | TYPE | BUSY, summary="Keep an expression")  # fmt: skip
 async def add_expression(request: Request, new: NewExpression) -> KeptExpression:
     """It can be laid over anything later."""
     studio, owner = studio_of(request), visitor_of(request)

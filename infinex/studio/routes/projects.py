@@ -15,7 +15,7 @@ from starlette.exceptions import HTTPException
 
 from infinex.errors import InputError
 from infinex.studio import checks
-from infinex.studio.forms import BUSY, NO_ROOM, PROBLEMS, TYPE, Problem
+from infinex.studio.forms import BUSY, KEPT_OUT, NO_ROOM, PROBLEMS, TYPE, Problem
 from infinex.studio.hall import Studio, kept_of, studio_of, visitor_of
 from infinex.studio.names import slug
 from infinex.studio.projects import Unpacked, checked, write_project
@@ -69,7 +69,7 @@ async def listed(request: Request) -> list[Outline]:
     return [Outline(**_outline(k)) for k in sorted(kept, key=lambda k: -k.changed)]
 
 
-@api.post("/projects", status_code=201, response_model=Project, responses=PROBLEMS | NO_ROOM | TYPE | BUSY,
+@api.post("/projects", status_code=201, response_model=Project, responses=PROBLEMS | KEPT_OUT | NO_ROOM | TYPE | BUSY,
           summary="Begin a project")  # fmt: skip
 async def begin(
     request: Request,
@@ -175,8 +175,8 @@ async def exported(request: Request, id: str) -> Response:
     return _Once(path, media_type="application/zip", filename=name, headers={"Cache-Control": "private, no-store"})
 
 
-@api.post("/projects/file", status_code=201, response_model=Project, responses=PROBLEMS | BUSY | NO_ROOM | TYPE,
-          summary="Take in a project's file")  # fmt: skip
+@api.post("/projects/file", status_code=201, response_model=Project,
+          responses=PROBLEMS | KEPT_OUT | BUSY | NO_ROOM | TYPE, summary="Take in a project's file")  # fmt: skip
 async def imported(request: Request, file: Annotated[UploadFile, File()]) -> Project:
     """A new project; its portrait and performances are looked over, and join the libraries."""
     studio, owner = studio_of(request), visitor_of(request)

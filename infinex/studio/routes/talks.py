@@ -12,6 +12,7 @@ import io
 import secrets
 import shutil
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Annotated, Any, Literal, Optional, Union
 
@@ -21,13 +22,14 @@ from starlette.datastructures import Headers
 from starlette.datastructures import UploadFile as Upload
 
 from infinex.errors import InputError
-from infinex.studio import checks
+from infinex.studio import checks, claims
 from infinex.studio.calls import fetch
-from infinex.studio.forms import BUSY, NO_ROOM, PROBLEMS, TYPE, Problem
+from infinex.studio.forms import BUSY, KEPT_OUT, NO_ROOM, PROBLEMS, TYPE, Problem
 from infinex.studio.hall import Studio, job_of, studio_of, visitor_of
 from infinex.studio.jobs import Job
 from infinex.studio.making import make
 from infinex.studio.repeats import no_other_fields, print_of
+from infinex.studio.settings import Settings
 from infinex.studio.typed import Typed
 from infinex.studio.wanted import wanted
 
@@ -157,7 +159,7 @@ async def _file(studio: Studio, request: Request, address: str, folder: Path, wh
     return Upload(path.open("rb"), size=path.stat().st_size, filename=name, headers=Headers())
 
 
-@api.post("/talks", status_code=201, response_model=Created, responses=PROBLEMS | BUSY | NO_ROOM | TYPE,
+@api.post("/talks", status_code=201, response_model=Created, responses=PROBLEMS | KEPT_OUT | BUSY | NO_ROOM | TYPE,
           summary="A picture says something")  # fmt: skip
 async def create(
     request: Request, response: Response, talk: NewTalk,
@@ -215,13 +217,23 @@ async def remove(request: Request, id: str) -> Talk:
     return shown
 
 
-async def _taken(request: Request, upload: UploadFile, kind: str) -> Taken:
+def _check_picture(path: Path, settings: Settings) -> None:
+    if claims.check_picture(path, settings) is None:
+        raise InputError(f"{path.name} is not a picture that can be read")
+
+
+async def _taken(request: Request, upload: UploadFile, kind: str, check: Callable[[Path, Settings], None]) -> Taken:
     studio = studio_of(request)
     studio.counted(request)
     if not (upload.filename or upload.size):
         raise InputError(f"{kind}: a file is wanted")
     name = secrets.token_urlsafe(16)
-    path = await studio.keep_file(upload, studio.uploads.folder / name, kind)
+    try:
+        path = await studio.keep_file(upload, studio.uploads.folder / name, kind)
+        await studio.look(check, path, studio.settings)
+    except BaseException:
+        shutil.rmtree(studio.uploads.folder / name, ignore_errors=True)
+        raise
     studio.uploads.add(name, request.state.session, path)
     return Taken(id=name, url=str(request.base_url).rstrip("/") + f"/uploads/{name}")
 
@@ -231,7 +243,7 @@ async def _taken(request: Request, upload: UploadFile, kind: str) -> Taken:
 async def image(request: Request, image: UploadFile) -> Taken:
     """Name its `url` as `source_url`; it stays for as long as results do."""
     await no_other_fields(request, ("image",))
-    return await _taken(request, image, "image")
+    return await _taken(request, image, "image", _check_picture)
 
 
 @api.post("/audios", status_code=201, response_model=Taken, responses=PROBLEMS | BUSY | NO_ROOM | TYPE,
@@ -239,7 +251,7 @@ async def image(request: Request, image: UploadFile) -> Taken:
 async def audio(request: Request, audio: UploadFile) -> Taken:
     """Name its `url` as `audio_url`."""
     await no_other_fields(request, ("audio",))
-    return await _taken(request, audio, "audio")
+    return await _taken(request, audio, "audio", claims.check_sound)
 
 
 def _usual() -> dict[str, Any]:
