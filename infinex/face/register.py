@@ -10,8 +10,6 @@ from __future__ import annotations
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csr_array
-from scipy.spatial import Delaunay
 
 from infinex.face import topology as top
 from infinex.face.pose import Pose, fit_pose
@@ -37,6 +35,9 @@ class Registration:
 
     def __init__(self, image: Image, points: Array) -> None:
         """`image` (H, W, 3) shows landmarks `points` (478, 3) in pixels."""
+        from scipy.sparse import csr_array  # loaded while the driver is looked over
+        from scipy.spatial import Delaunay
+
         self._mean = top.mean_face()
         self._pose = pose = fit_pose(self._mean, points)
         self._flat = np.linalg.pinv(pose.rotation[:2, :2])

@@ -125,7 +125,7 @@ class Beyond:
             away = cv2.distanceTransform(outer, cv2.DIST_L2, 5) / unit
             # Single hairs end: further out none goes on as a bar.
             soft = blurred(alpha, max(1.0, HAIRS * unit))
-            soft = 255 * smoothstep((soft / 255 - 0.3) / 0.4)  # type: ignore[arg-type]
+            soft = np.asarray(255 * smoothstep((soft / 255 - 0.3) / 0.4), np.float32)  # type: ignore[arg-type]
             share = smoothstep(away / HAIRS)
             alpha = np.round(alpha + share * (soft - alpha)).astype(np.uint8)
         rows, columns = alpha.shape

@@ -50,7 +50,7 @@ def plate(image: Image, alpha: Map, unit: float) -> tuple[Map, Map, Map]:
     `alpha` (H, W) in 0..1 is the person, `unit` the inter-ocular distance in pixels. The second (H, W) is 1 on the
     person and on traces of her; the third is how sure the background is, 0..1."""
     away = cv2.distanceTransform((alpha < SEEN).astype(np.uint8), cv2.DIST_L2, 5) / np.float32(unit)
-    near = smoothstep(2 - away / np.float32(RIM))  # type: ignore[arg-type]
+    near = _ramp(2 - away / np.float32(RIM), 0, 1)
     beside = ((away > 0) & (away < BESIDE)).astype(np.float32)
     if not beside.any():
         return behind(image, alpha, unit).astype(np.float32), near, np.zeros_like(near)
@@ -141,9 +141,10 @@ def _traces(image: Image, alpha: Map, back: Map, away: Map, noise: Map, unit: fl
     `noise` (H, W) is how far that errs anyway, in levels."""
     soft = cv2.GaussianBlur(image, (0, 0), max(0.7, 0.006 * unit)).astype(np.float32)
     diff = soft - back
-    size = np.sqrt(squared(diff))
+    size = np.asarray(np.sqrt(squared(diff)), np.float32)
     line = own_colours(image, alpha, unit) - back
     cosine = np.einsum("ijk,ijk->ij", diff, line) / (size * np.sqrt(squared(line)) + FAINT**2)
+    cosine = np.asarray(cosine, np.float32)
     hers = np.maximum(_ramp(cosine, *LIKE), 1 - _ramp(away, *CLOSE))
     trace = _ramp(size / noise, *ODD) * hers * (1 - _ramp(away, 0.4 * BESIDE, BESIDE)) * (away > 0)
     radius = max(1, round(SOFT * unit))

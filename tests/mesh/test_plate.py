@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from infinex.mesh import plate as plates
 from infinex.mesh.plate import plate
 
 UNIT = 60.0
@@ -58,3 +59,14 @@ def test_where_nothing_but_the_person_shows_nothing_breaks() -> None:
     picture, _, alpha, _ = scene()
     back, near, sure = plate(picture, np.ones_like(alpha), UNIT)
     assert np.array_equal(back, picture) and near.min() == 1 and sure.max() == 0
+
+
+def test_what_is_spread_small_is_what_is_spread_at_full_size(monkeypatch: pytest.MonkeyPatch) -> None:
+    y, x = np.mgrid[0:240, 0:320].astype(np.float32)
+    values = np.dstack([12 * np.sin(x / 40), 12 * np.cos(y / 30), (x - y) / 20]).astype(np.float32)
+    known = ((np.hypot(x - 160, y - 120) > 60) & (np.hypot(x - 160, y - 120) < 90)).astype(np.float32)
+    small, grey = plates._spread(values, known, 12.0), plates._spread(values[..., 0].copy(), known, 12.0)
+    monkeypatch.setattr(plates, "SMALL", 1e9)
+    apart = np.abs(small - plates._spread(values, known, 12.0))
+    assert apart[known > 0].max() < 0.3 and apart.max() < 3  # levels, of 24 that they go up and down
+    assert np.allclose(grey, small[..., 0], atol=1e-3)
