@@ -10,6 +10,7 @@ Lengths here are in widths of the eye, upright in its own frame; `d` is the heig
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -341,14 +342,14 @@ class Lid:
         # The mesh's crease stands upright at the corners.
         inner = smoothstep(self._u / 0.3) * smoothstep((1 - self._u) / 0.3)
         high, low = (self._crease - fold) * inner, self._meet - line
-        high, low, line, gap = self._over(row, high, low, line, np.maximum(fold - line, 0.15))
-        return height + low + (high - low) * np.clip((height - line) / gap, 0, 1)
+        above, below, at, gap = self._over(row, high, low, line, np.maximum(fold - line, 0.15))
+        return np.asarray(height + below + (above - below) * np.clip((height - at) / gap, 0, 1), np.float32)
 
-    def _over(self, row: Plane, *curves: Array) -> tuple[Plane, ...]:
-        """Four curves, each of a value by column, at places of a picture."""
+    def _over(self, row: Plane, *curves: Array) -> Any:
+        """Four curves, each of a value by column, at places of a picture: four planes."""
         flat = np.stack(curves, -1).astype(np.float32)[None]
         found = cv2.remap(flat, row, np.zeros_like(row), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return tuple(cv2.split(found))
+        return cv2.split(found)
 
     def _at(self, laid: Plane, column: Array, d: Array) -> Plane:
         """What is laid out at a column and a height above the edge."""
