@@ -286,7 +286,8 @@ class Lid:
         if x1 - x0 < 4 or y1 - y0 < 4:
             return
         yy, xx = np.mgrid[y0:y1, x0:x1]
-        u, height = (np.asarray(v, np.float32) for v in frame.local(np.stack([xx, yy], -1)))
+        place: Any = frame.local(np.stack([xx, yy], -1))
+        u, height = (v.astype(np.float32) for v in place)
         edge = np.interp(self._u, *_curve(frame, points, upper))
         edge = edge + self.root * np.clip(openness, 0, 1) - self._under * np.clip(closed, 0, 1)
         tall = np.interp(self._u, *_curve(frame, points, crease)) - edge
