@@ -10,6 +10,7 @@ Lengths here are in widths of the eye, upright in its own frame; `d` is the heig
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -36,7 +37,7 @@ FINEST = 150  # columns that a lid is laid out in at most
 EDGE = (-0.06, 0.12)  # where the dark edge of a lid is looked for beside the tracked one
 BAND = (0.025, 0.10)  # thickness of the lash band, least and most
 BELOW = (0.14, 0.34)  # depths below the lower lid at which the skin tells of the light
-LIT, TINTED = 0.7, 0.6  # shares of that light and its colour that fall on the lower edge of a shut lid, too
+LIT, TINTED = 0.7, 0.9  # shares of that light and its colour that fall on the lower edge of a shut lid, too
 RIM = 0.01  # of it that is a lid's own wet rim
 UNDER = 0.15  # depth below the tracked lower lid to which the ball of an eye may show
 LINED = 20.0  # lightness by which a line around it is darker than both sides
@@ -285,7 +286,8 @@ class Lid:
         if x1 - x0 < 4 or y1 - y0 < 4:
             return
         yy, xx = np.mgrid[y0:y1, x0:x1]
-        u, height = (np.asarray(v, np.float32) for v in frame.local(np.stack([xx, yy], -1)))
+        place: Any = frame.local(np.stack([xx, yy], -1))
+        u, height = (v.astype(np.float32) for v in place)
         edge = np.interp(self._u, *_curve(frame, points, upper))
         edge = edge + self.root * np.clip(openness, 0, 1) - self._under * np.clip(closed, 0, 1)
         tall = np.interp(self._u, *_curve(frame, points, crease)) - edge
@@ -341,14 +343,14 @@ class Lid:
         # The mesh's crease stands upright at the corners.
         inner = smoothstep(self._u / 0.3) * smoothstep((1 - self._u) / 0.3)
         high, low = (self._crease - fold) * inner, self._meet - line
-        high, low, line, gap = self._over(row, high, low, line, np.maximum(fold - line, 0.15))
-        return height + low + (high - low) * np.clip((height - line) / gap, 0, 1)
+        above, below, at, gap = self._over(row, high, low, line, np.maximum(fold - line, 0.15))
+        return np.asarray(height + below + (above - below) * np.clip((height - at) / gap, 0, 1), np.float32)
 
-    def _over(self, row: Plane, *curves: Array) -> tuple[Plane, ...]:
-        """Four curves, each of a value by column, at places of a picture."""
+    def _over(self, row: Plane, *curves: Array) -> Any:
+        """Four curves, each of a value by column, at places of a picture: four planes."""
         flat = np.stack(curves, -1).astype(np.float32)[None]
         found = cv2.remap(flat, row, np.zeros_like(row), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        return tuple(cv2.split(found))
+        return cv2.split(found)
 
     def _at(self, laid: Plane, column: Array, d: Array) -> Plane:
         """What is laid out at a column and a height above the edge."""

@@ -23,6 +23,7 @@ TILT_LIMIT = np.radians([30.0, 45.0])  # roll
 NARROWING = 1.1  # how much less than in proportion lids follow while they are nearly open
 STARE = 0.5  # share of a widening that lids follow beyond the performer's own opening
 WAKEFUL, DROWSY = 0.7, (0.15, 0.5)  # share of a narrowing undone in lids still as wide as the portrait's; shares open
+LARGE = 0.30  # opening, widths of an eye, over which eyes are drawn larger than people's: awake is what they are
 LIP_NOISE = 0.015  # IOD: gaps of a performer at rest below which shares of them say little
 PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they are to be shut
 WIDER_MOUTH = 0.5  # share of its greater width by which a mouth's corners go farther, or speech would grin
@@ -159,7 +160,8 @@ class Retarget:
             if rest.lids_open is not None:
                 as_wide = openness / np.maximum(src.openness, 1e-3)
                 wider = 1 + STARE * (ratio - 1) + (1 - STARE) * np.maximum(np.minimum(ratio, as_wide) - 1, 0)
-                awake = WAKEFUL * ramp(ratio, *DROWSY) * np.maximum(np.minimum(as_wide, 1) - ratio, 0)
+                as_people = openness / np.clip(src.openness, 1e-3, LARGE)
+                awake = WAKEFUL * ramp(ratio, *DROWSY) * np.maximum(np.minimum(as_people, 1) - ratio, 0)
                 ratio = np.where(ratio > 1, wider, ratio + awake)
         if self.shut and (self.absolute or rest.lips_closed is None):
             gap = np.minimum(src.gaps, 0) + np.maximum((gaps - self._rest_gaps) * self._lip_scale, 0)
