@@ -114,9 +114,9 @@ class Surroundings:
     def beyond(self, outline: Array, body: Array | float = 1.0) -> Array:
         """The measured fields (2, 2, 3: head and shoulders, dx and dy, by x, y, 1) at the points, (N, 2) in IOD.
 
-        `body` (N,) or one number scales the shoulders' part."""
+        `body`, (N, 2) or one number, scales the shoulders' part."""
         head, shoulders = self._basis @ outline[0].T, self._basis @ outline[1].T
-        return head * self.skull[:, None] + shoulders * (self.body * body)[:, None]
+        return head * self.skull[:, None] + shoulders * (self.body[:, None] * body)
 
     def design(self) -> Array:
         """What `beyond` is linear in: (N, 6), the head's x, y, 1 and the shoulders', weighted."""

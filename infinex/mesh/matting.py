@@ -131,7 +131,7 @@ def parted(image: Image, alpha: Map, back: Map, near: Map, sure: Map, unit: floa
     lamp = (a[:, 0] < LITTLE) * (np.abs(left).max(-1) > LAMP) * (1 - at_edge(alpha, unit)[edge])
     share = np.maximum(_wide(missed, THICK * unit)[edge], lamp * (1 - sure[edge]))
     change = np.zeros(image.shape, np.float32)
-    change[edge] = share[:, None] * left / np.maximum(1 - a, 1e-3)
+    change[edge] = left / np.maximum(1 - a, 1e-3)
     known = (near <= LEFT).astype(np.float32)
     known[edge] = np.maximum(known[edge] * (a[:, 0] == 0), share * missed[edge])
     # What is guessed beside that meets it, too.

@@ -19,6 +19,7 @@ Array = NDArray[np.float64]
 # Head turns are followed exactly up to the first angle, and approach the second: more would tear.
 NOD_LIMIT = np.radians([15.0, 30.0])  # yaw and pitch
 SHIFT_LIMIT = np.array([0.25, 0.6])  # of the head's place, IOD
+RISE_LIMIT = np.array([0.15, 0.35])  # of that up and down: no neck is drawn out, no chin stands on the chest
 TILT_LIMIT = np.radians([30.0, 45.0])  # roll
 NARROWING = 1.1  # how much less than in proportion lids follow while they are nearly open
 STARE = 0.5  # share of a widening that lids follow beyond the performer's own opening
@@ -208,6 +209,7 @@ class Retarget:
         shift = np.array([shift[0], shift[1], 0.0])
         if not self.absolute:
             shift *= _limited(float(np.linalg.norm(shift)), SHIFT_LIMIT)
+            shift[1] *= _limited(abs(float(shift[1])), RISE_LIMIT)
         pose = Pose(
             src.pose.scale * float(np.exp(log_scale)),
             rotation,

@@ -27,6 +27,7 @@ Array = NDArray[np.float64]
 GIVE = 0.6  # reach into the surroundings of what the rim of the face gives way; IOD
 STRETCHED = 1.0  # depth to which hair stretches rather than leave the border that cuts it; IOD ...
 GIVEN_UP = 0.5  # ... and by what share of that depth at most
+SQUEEZED = 0.25  # by so much a body sinks, or rises, before what stays below it; IOD
 BETWEEN = 0.4  # sizes of a face over which, between two heads, the one's motion ends
 STILL = 0.05  # pixels by which a vertex may be off and still count as unmoved
 
@@ -38,7 +39,8 @@ class WarpShape(SurroundingsShape):
     step: float = 0.16  # grid spacing
     drag: float = 0.12  # reach of the oval's expression into the surroundings
     body: float = 1.0  # share of the neck's own movement that the shoulders follow where motion is absolute, ...
-    lean: float = 0.4  # ... and where it is relative: what shoulders uncover is guessed, a bent neck is not
+    lean: float = 0.8  # ... and where it is relative: what shoulders uncover is guessed
+    slack: float = 0.2  # by so much a neck bends before the shoulders follow all the same
 
 
 def _ticks(first: int, last: int, step: float, size: int) -> Array:
@@ -166,8 +168,11 @@ class Warp:
         self._neck = np.array([[0.0, face.face[152, 1] + NECK_BASE[0], NECK_BASE[1]]])
         held = smoothstep((y1 - 1 - grid[:, 1]) / (0.6 * unit))
         sides = smoothstep((grid[:, 0] - x0) / (0.5 * unit)) * smoothstep((x1 - 1 - grid[:, 0]) / (0.5 * unit))
-        # Only the body: hair and background beside the head stay.
-        self._follow = (s.body if absolute else s.lean) * held * sides * own
+        # Only the body: hair and background beside the head stay. A body that the lower border cuts slides along it,
+        # and beyond it as it sinks.
+        self._held, self._sides, self._cut_off = held, sides * own, y1 >= height
+        self._follow = s.body if absolute else s.lean
+        self._slack = np.inf if absolute else s.slack * unit
         self._cuts = [] if alpha is None else self._cut(alpha, outside * unit)
 
     def _cut(
@@ -199,11 +204,7 @@ class Warp:
         pose = target.pose
         moved = self._around.rigidly(pose)
         change = (moved[:, :2] - self.grid) * self._rigid[:, None]
-        if target.outline is not None:
-            change += pose.scale * self._around.beyond(target.outline, self._follow)
-        else:  # shoulders follow where the neck goes, as in leaning, but not what the head turns
-            lean = pose.to_image(self._neck)[0, :2] - self.face.pose.to_image(self._neck)[0, :2]
-            change += lean * (self._around.body * self._follow)[:, None]
+        change += self._leaning(target)
         stiff = pose.to_image(self.face.face[top.OVAL])
         change += (self._around.near @ (target.points[top.OVAL] - stiff)[:, :2]) * self._drag[:, None]
         source, face, pull = self.rim.place(target)
@@ -213,6 +214,32 @@ class Warp:
             change[:, axis] -= inwards * share * most * np.tanh(way / most)
         points = np.vstack([face, self.grid + change])
         return np.vstack([source, self.grid]), points, np.concatenate([target.points[:, 2], moved[:, 2]])
+
+    def _leaning(self, target: Target) -> Array:
+        """What is measured beside the head, and where the shoulders go with the neck, (N, 2) in pixels.
+
+        They follow where it goes, as in leaning, but not what the head turns; further than they were seen to where the
+        neck would be drawn out."""
+        around, pose, source = self._around, target.pose, self.face.pose
+        neck = source.to_image(self._neck)[0, :2]
+        lean = pose.to_image(self._neck)[0, :2] - neck
+        seen = self._follow * lean
+        if target.outline is not None:
+            x, y = (neck - source.translation[:2]) / source.scale
+            seen = self._follow * pose.scale * (target.outline[1] @ [x, y, 1.0])
+        apart = float(np.linalg.norm(lean - seen))
+        pulled = (lean - seen) * (max(0.0, apart - self._slack) / max(apart, 1e-6))
+        way = float((seen + pulled)[1])
+        across = 1.0 if self._cut_off else self._held
+        down: Array | float = 1.0
+        if not self._cut_off or way < 0:
+            most = SQUEEZED * source.scale
+            down = self._held * (most * np.tanh(abs(way) / most) / max(abs(way), 1e-6))
+        share = np.stack(np.broadcast_arrays(across * self._sides, down * self._sides), 1)
+        if target.outline is None:
+            return np.asarray((seen + pulled) * around.body[:, None] * share)
+        return np.asarray(pose.scale * around.beyond(target.outline, self._follow * share)
+                          + pulled * around.body[:, None] * share)  # fmt: skip
 
     def flow(self, target: Target) -> Flow:
         """Dense motion of one frame over `reach`."""

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from infinex.mesh.matting import foreground, refined
+from infinex.mesh.matting import foreground, parted, refined
 
 UNIT = 60.0
 PERSON, BEHIND = np.array([70.0, 45, 30]), np.array([150.0, 170, 190])
@@ -63,6 +63,17 @@ def test_colours_of_the_person_are_free_of_the_background() -> None:
     image = np.round(person * alpha[..., None] + behind * (1 - alpha[..., None])).astype(np.uint8)
     found = foreground(image, alpha)[(alpha > 0.1) & (alpha < 0.9)]
     assert np.abs(found - person).mean() < 12
+
+
+def test_what_is_hers_beside_the_matte_goes_with_her() -> None:
+    x = np.broadcast_to(np.arange(120), (80, 120))
+    wall = np.full((80, 120, 3), 60.0, np.float32)
+    image = np.where(x[..., None] < 50, 190, wall).astype(np.uint8)  # the matte misses the last ten columns of her
+    alpha, near = (x < 40).astype(np.float32), (x < 54).astype(np.float32)
+    out, person, back = parted(image, alpha, wall, near, np.ones_like(alpha), UNIT)
+    assert out[:, 41:49].min() > 0.8 and out[:, 51:].max() < 0.05
+    mixed = out[..., None] * person + (1 - out[..., None]) * back
+    assert np.abs(mixed - image).max() < 2
 
 
 def test_a_bar_that_goes_on_to_the_border_is_no_hair(scene: tuple) -> None:

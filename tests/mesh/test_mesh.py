@@ -81,6 +81,23 @@ def test_somebody_beside_a_head_stays(prepared: PreparedFace) -> None:
     assert changes[0] > 0.1 > 0.02 > changes[1]
 
 
+def test_shoulders_go_with_a_neck_that_would_be_drawn_out(prepared: PreparedFace) -> None:
+    warp, unit = prepared.warp, prepared.face.pose.scale
+    aside = prepared.target(replace(move(), translation=np.array([0.5, 0.0, 0.0]), outline=np.zeros((2, 2, 3))))
+    source, points, _ = warp.vertices(aside)
+    way = (points - source)[top.POINTS :, 0] / unit
+    head = float((aside.pose.translation - prepared.face.pose.translation)[0]) / unit
+    body = (warp._around.body > 0.95) & (warp._sides > 0.95) & (warp._held > 0.95)  # below that it stays
+    assert body.any() and head > 0.35
+    assert way[body].mean() > head - 0.25
+
+
+def test_no_chin_sinks_onto_the_chest(prepared: PreparedFace) -> None:
+    low = prepared.target(replace(move(), translation=np.array([0.0, 0.8, 0.0])))
+    sunk = float((low.pose.translation - prepared.face.pose.translation)[1]) / prepared.face.pose.scale
+    assert 0.2 < sunk < 0.36
+
+
 @pytest.mark.parametrize(("axis", "degrees"), [(1, 20), (1, -20), (0, 15), (0, -15), (2, 25), (2, -25)])
 def test_turned_heads_do_not_fold(prepared: PreparedFace, axis: int, degrees: float) -> None:
     vector = np.zeros(3)
