@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -11,8 +12,11 @@ import pytest
 torch = pytest.importorskip("torch")
 
 from infinex.drivers.units import EMOTIONS as UNITS_OF  # noqa: E402
+from infinex.engine import Drive  # noqa: E402
 from infinex.errors import InputError, WeightsError  # noqa: E402
+from infinex.jobs.source import load_source  # noqa: E402
 from infinex.media.image import write_image  # noqa: E402
+from infinex.motion import Move  # noqa: E402
 from infinex.nn.losses import bare  # noqa: E402
 from infinex.systems.stargan.engine import StarganEngine, StarganOptions, open_engine, prototypes, shares  # noqa: E402
 from infinex.systems.stargan.faces import ATTRIBUTES, Faces, Labelled, read_faces  # noqa: E402
@@ -161,8 +165,6 @@ def test_the_nearest_expression_is_asked_for_as_strongly_as_it_is_performed(name
 
 
 def test_the_engine_says_what_it_lacks(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="train them"):
-        open_engine(StarganOptions(), "")
     task = StarganTask(replace(TINY, labels=CELEBA, kind="binary"))
     task.save(tmp_path / "w.safetensors")
     with pytest.raises(InputError, match="say which hold"):
@@ -179,6 +181,22 @@ def test_the_engine_says_what_it_lacks(tmp_path: Path) -> None:
         1,
         1,
     ]
+
+
+def test_the_weights_that_come_along_show_expressions_and_leave_a_face_at_rest(portrait: Path) -> None:
+    source = load_source(portrait, size=320)[0]
+
+    def drawn(**options: Any) -> np.ndarray:
+        canvas, still = source.image.copy(), np.zeros(3)
+        move = Move(0.0, still, still, 1.0, np.zeros((len(source.face.landmarks), 3)), np.zeros(2))
+        open_engine(StarganOptions(**options), "").prepare(source).draw(canvas, Drive(move))
+        return canvas
+
+    assert (drawn() == source.image).all() and (drawn(labels="neutral") == source.image).all()
+    assert not (drawn(labels="neutral", whole=True) == source.image).all()
+    x0, y0, x1, y1 = (int(v) for v in source.face.box)
+    surprised, sad = (drawn(labels=n).astype(int)[y0:y1, x0:x1] for n in ("surprised", "sad"))
+    assert abs(surprised - source.image[y0:y1, x0:x1]).mean() > 1 and abs(surprised - sad).mean() > 1
 
 
 def test_no_face_is_no_sample(tmp_path: Path) -> None:

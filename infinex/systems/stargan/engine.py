@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from infinex.drivers.units import EMOTIONS
 from infinex.engine import Drive, Engine, Setting, Shown, Source
-from infinex.errors import InputError, WeightsError, option
+from infinex.errors import InputError, option
 from infinex.face.portrait import SourceFace
 from infinex.face.reading import read_units
 from infinex.face.units import FACE_UNITS, basis
@@ -32,6 +32,7 @@ NEUTRAL = "neutral"
 EDGE = 0.10  # of the crop's side, over which the picture itself takes over again
 FADE = 0.10  # strength of an expression by which the network has its full say
 DISCRETE = 0.3  # strength from which an expression is shown where there is nothing in between
+BUNDLED = "stargan-face"  # in the registry of weights
 
 
 @dataclass(frozen=True)
@@ -40,6 +41,7 @@ class StarganOptions:
 
     labels: str = ""  # what to show whatever is performed: a name, or names with commas, all others off
     discrete: bool = False  # expressions are there or not, as published, with nothing in between
+    whole: bool = False  # what the network makes is shown as it is, as published, its blur and tones as well
 
 
 def prototypes(names: tuple[str, ...]) -> Array:
@@ -78,6 +80,7 @@ class PreparedStargan:
         self.crop = self.window.cut(source.image)
         self.face = SourceFace(points)
         self._seam = self.window.seam(EDGE)
+        self._plain = self.crop if engine.resting is None else engine.made(self.crop, engine.resting)
         self._last: tuple[bytes, RGB] | None = None  # labels and what was made of them
 
     def begin(self, rest: Rest, image: RGB | None, points: NDArray | None) -> None:
@@ -92,7 +95,7 @@ class PreparedStargan:
             return Shown()
         if self._last is None or self._last[0] != labels.tobytes():
             self._last = labels.tobytes(), self.engine.made(self.crop, labels)
-        change = (self._last[1].astype(np.float32) - self.crop) / 255
+        change = (self._last[1].astype(np.float32) - self._plain) / 255
         canvas[y0:y1, x0:x1] = self.window.changed(self.source.image, self.crop, change * (self._seam * say)[..., None])
         return Shown()
 
@@ -112,6 +115,11 @@ class StarganEngine(Engine):
         self._generator = LAYOUT.network(weights, "generator").to(self.device)
         names = self.config.labels
         self._fixed: Array | None = None
+        # What a small network makes of a face differs from the face in more than the expression: that is the same in
+        # what it makes of it at rest.
+        self.resting: Array | None = None
+        if NEUTRAL in names and not options.whole:
+            self.resting = np.array([float(n == NEUTRAL) for n in names])
         if options.labels:
             chosen = [n.strip() for n in options.labels.split(",") if n.strip()]
             if wrong := [n for n in chosen if n not in names]:
@@ -163,10 +171,5 @@ OPTIONS = StarganOptions
 
 
 def open_engine(options: StarganOptions, weights: str) -> StarganEngine:
-    """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none, and without any."""
-    if not weights:
-        raise WeightsError(
-            "no weights come with stargan: train them (infinex train stargan-64 --data STIMULI --out RUN, "
-            f"docs/reenactment/stargan.md) and name the run by {option('weights')}"
-        )
-    return StarganEngine(weights, options, "cuda" if torch.cuda.is_available() else "cpu")
+    """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none."""
+    return StarganEngine(weights or BUNDLED, options, "cuda" if torch.cuda.is_available() else "cpu")
