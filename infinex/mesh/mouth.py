@@ -49,7 +49,7 @@ TOLD_FLESH = (0.42, 0.17)  # lightness of flesh, of the skin's, in a band that w
 TOLD_RANGE = (0.4, 1.4)  # by which what was told may darken or lighten flesh
 FRONT = 1.1  # lightness of a tooth that stands in front beside the mean of all that are seen
 TONGUE_LIT = ((0.04, 0.20), (0.6, 1.0))  # gaps of lips, and share of the light that comes to the tongue through them
-GRAIN_MOST = 0.06  # of the skin's texture, in log lightness: what is more is hair
+GRAIN_MOST = 0.035  # of the skin's texture, in log lightness: what is more is hair
 GLOSS = 9.0  # lightness of the light on a wet tooth
 SQUEEZED = (0.4, 0.6)  # share of its own opening under which a portrait's own interior is not shown
 BOUNCED = 0.30  # share of the colour of flesh that light in a mouth takes on, where it has come by way of flesh alone
@@ -70,7 +70,7 @@ LEAST = 0.010  # inner-lip gap under which the lips count as closed
 TOOTHLIKE = 0.35  # of the way from the colour of lips to that of teeth, beyond which what shows is teeth
 ROOF_DARK = (0.3, 0.6)  # share of the upper third that is dark over which what is light at the bottom is a tongue
 TOOTH_LIGHT = (0.30, 0.45)  # share of light from where on a third of the mouth is full of teeth: upper ones, lower ones
-TEETH_MOVE = (-0.03, 0.11)  # IOD by which teeth may be shown elsewhere than the skull has them
+TEETH_MOVE = (-0.03, 0.095)  # IOD by which teeth may be shown elsewhere than the skull has them
 ROUND = (0.15, 0.27)  # opening as a share of the mouth's width, from narrow to wide open
 # Of the upper teeth, below the lip, where nothing is known: in a mouth that is parted, wide open, and in a full smile.
 UPPER_SHOWN = (0.020, 0.035, 0.070)
@@ -472,7 +472,7 @@ class _Arch:
         sag += NOTCH[n] * plain * (1 + 0.3 * np.sign(u)) * corner**2
         sag += 0.009 * (n == 2) * aside
         above = (y - self.edge) * self.up - sag  # > 0: into the crown, away from the edge
-        crown = self.crowns[n] * (1 - 0.22 * plain * square * aside)  # scalloped gum line
+        crown = self.crowns[n] * (1 - 0.15 * plain * square * aside)  # scalloped gum line
         bulge = -plain * u * (0.45 * square + 0.20) * np.sign(x) + TURNED[(x > 0).astype(int), n]
         roll = 0.35 - 0.9 * np.clip(above / np.maximum(crown, 1e-6), 0, 1)  # vertical curvature of a crown
         normal = np.stack([slope - bulge, -self.up * roll * 0.6, -np.ones_like(x)], -1)
