@@ -169,8 +169,8 @@ class Warp:
         held = smoothstep((y1 - 1 - grid[:, 1]) / (0.6 * unit))
         sides = smoothstep((grid[:, 0] - x0) / (0.5 * unit)) * smoothstep((x1 - 1 - grid[:, 0]) / (0.5 * unit))
         # Only the body: hair and background beside the head stay. A body that the lower border cuts slides along it,
-        # and beyond it as it sinks.
-        self._held, self._sides, self._cut_off = held, sides * own, y1 >= height
+        # and beyond it as it sinks, but for a person who moves as she was seen to.
+        self._held, self._sides, self._cut_off = held, sides * own, y1 >= height and not absolute
         self._follow = s.body if absolute else s.lean
         self._slack = np.inf if absolute else s.slack * unit
         self._cuts = [] if alpha is None else self._cut(alpha, outside * unit)
