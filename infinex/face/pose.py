@@ -82,7 +82,8 @@ def _fitted(
     scale = 1.0
     for k in range(passes + 1):
         total, spread = 0.0, 0.0
-        ms[:], mt[:], m[:] = 0.0, 0.0, 0.0
+        for a in range(3):
+            ms[a] = mt[a] = m[a, 0] = m[a, 1] = m[a, 2] = 0.0
         for i in range(n):
             total += weights[i]
             for a in range(3):
@@ -116,8 +117,12 @@ def _fitted(
 def _rotation(m: Array, rotation: Array) -> float:  # pragma: no cover - compiled
     """Fill in the rotation (3, 3) nearest to `m` (3, 3), of which the sum of the signed singular values is returned.
 
-    One-sided Jacobi: columns are turned until they are at right angles."""
-    u, v = m.copy(), np.eye(3)
+    One-sided Jacobi: columns are turned until they are at right angles. Numbers alone: whole arrays take long to compile."""
+    u, v = np.zeros((3, 3)), np.zeros((3, 3))
+    for a in range(3):
+        v[a, a] = 1.0
+        for b in range(3):
+            u[a, b] = m[a, b]
     for _ in range(30):
         most = 0.0
         for p in range(2):
@@ -141,21 +146,29 @@ def _rotation(m: Array, rotation: Array) -> float:  # pragma: no cover - compile
                     v[i, p], v[i, q] = co * x - si * y, si * x + co * y
         if most < 1e-15:
             break
-    d = np.sqrt((u * u).sum(0))
-    first = int(np.argmax(d))
-    last = int(np.argmin(d))
+    d = np.zeros(3)
+    first, last = 0, 0
+    for i in range(3):
+        d[i] = np.sqrt(u[0, i] * u[0, i] + u[1, i] * u[1, i] + u[2, i] * u[2, i])
+        if d[i] > d[first]:
+            first = i
+        if d[i] < d[last]:
+            last = i
     if first == last:
         last = (first + 2) % 3
     second = 3 - first - last
     # The two longest axes tell the third, which may have no length: both are right-handed.
-    a0, a1 = u[:, first] / max(d[first], 1e-300), u[:, second] / max(d[second], 1e-300)
-    b0, b1 = v[:, first], v[:, second]
+    one, two = max(d[first], 1e-300), max(d[second], 1e-300)
+    for i in range(3):
+        u[i, first] /= one
+        u[i, second] /= two
     for i in range(3):
         j, k = (i + 1) % 3, (i + 2) % 3
-        a2 = a0[j] * a1[k] - a0[k] * a1[j]
+        a2 = u[j, first] * u[k, second] - u[k, first] * u[j, second]
         for o in range(3):
             r, s = (o + 1) % 3, (o + 2) % 3
-            rotation[i, o] = a0[i] * b0[o] + a1[i] * b1[o] + a2 * (b0[r] * b1[s] - b0[s] * b1[r])
+            b2 = v[r, first] * v[s, second] - v[s, first] * v[r, second]
+            rotation[i, o] = u[i, first] * v[o, first] + u[i, second] * v[o, second] + a2 * b2
     det = 0.0
     for i in range(3):
         j, k = (i + 1) % 3, (i + 2) % 3

@@ -94,28 +94,37 @@ def _smooth(
 ) -> None:
     """Take displacements (N, 3) towards their neighbours' mean at the corners of triangles smaller than `wanted`,
     half as far beside them, in place."""
+    # Numbers alone: operations on arrays make this ten seconds of compiling.
     n = moved.shape[0]
+    hit, new = np.empty(n), np.empty((n, 3))
     for k in range(passes):
-        hit = np.zeros(n)
+        calm = True
+        for i in range(n):
+            hit[i] = 0.0
         for t in range(tris.shape[0]):
             if sign[t] * _area(face, moved, tris[t]) < wanted[t]:
                 hit[tris[t, 0]] = hit[tris[t, 1]] = hit[tris[t, 2]] = 1.0
-        if not hit.any():
+                calm = False
+        if calm:
             break
         stage = 0 if k < passes // 2 else (1 if k < 0.75 * passes else 2)
-        new = moved.copy()
         for i in range(n):
-            if free[stage, i] == 0.0:
-                continue
-            share = hit[i]
-            mean = np.zeros(3)
-            for j in near[begin[i] : begin[i + 1]]:
-                mean += moved[j]
-                if hit[j] > 0 and share == 0.0:
+            share = 0.0 if free[stage, i] == 0.0 else hit[i]
+            x, y, z = 0.0, 0.0, 0.0
+            for m in range(begin[i], begin[i + 1]):
+                j = near[m]
+                x += moved[j, 0]
+                y += moved[j, 1]
+                z += moved[j, 2]
+                if hit[j] > 0 and share == 0.0 and free[stage, i] != 0.0:
                     share = 0.5
-            if share > 0:
-                new[i] += 0.8 * share * (mean / (begin[i + 1] - begin[i]) - moved[i])
-        moved[:] = new
+            count = max(begin[i + 1] - begin[i], 1)
+            new[i, 0] = moved[i, 0] + 0.8 * share * (x / count - moved[i, 0])
+            new[i, 1] = moved[i, 1] + 0.8 * share * (y / count - moved[i, 1])
+            new[i, 2] = moved[i, 2] + 0.8 * share * (z / count - moved[i, 2])
+        for i in range(n):
+            for a in range(3):
+                moved[i, a] = new[i, a]
 
 
 @njit(cache=True, nogil=True)
