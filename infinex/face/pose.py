@@ -117,7 +117,7 @@ def _fitted(
 def _rotation(m: Array, rotation: Array) -> float:  # pragma: no cover - compiled
     """Fill in the rotation (3, 3) nearest to `m` (3, 3), of which the sum of the signed singular values is returned.
 
-    One-sided Jacobi: columns are turned until they are at right angles. Numbers alone: whole arrays take long to compile."""
+    One-sided Jacobi: columns are turned until they are at right angles. Whole arrays would take long to compile."""
     u, v = np.zeros((3, 3)), np.zeros((3, 3))
     for a in range(3):
         v[a, a] = 1.0
