@@ -119,10 +119,10 @@ def _rotation(m: Array, rotation: Array) -> float:  # pragma: no cover - compile
 
     One-sided Jacobi: columns are turned until they are at right angles. Whole arrays would take long to compile."""
     u, v = np.zeros((3, 3)), np.zeros((3, 3))
-    for a in range(3):
-        v[a, a] = 1.0
-        for b in range(3):
-            u[a, b] = m[a, b]
+    for i in range(3):
+        v[i, i] = 1.0
+        for j in range(3):
+            u[i, j] = m[i, j]
     for _ in range(30):
         most = 0.0
         for p in range(2):
