@@ -7,6 +7,7 @@ import csv
 import hashlib
 import os
 import re
+from abc import ABC, abstractmethod
 from collections import Counter
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
@@ -341,29 +342,38 @@ class Teacher(Protocol):
         """What (K, 6) becomes when the picture is mirrored."""
 
 
-class TrackedTeacher:
+def each_face(
+    images: Iterable[NDArray[np.uint8]],
+    shape: tuple[int, int],
+    placed: Callable[[NDArray, int, int], NDArray[np.float32]],
+) -> NDArray[np.float32]:
+    """(T, *shape) for successive frames (H, W, 3) of one clip; NaN where no face is seen.
+
+    `placed` makes a row of tracked landmarks (478, 3) in pixels, and the picture's width and height."""
+    from infinex.face.tracker import FaceTracker
+
+    out = []
+    with FaceTracker() as tracker:
+        for image in images:
+            face, (h, w) = tracker(image), image.shape[:2]
+            out.append(np.full(shape, np.nan, np.float32) if face is None else placed(face.landmarks, w, h))
+    return np.stack(out) if out else np.zeros((0, *shape), np.float32)
+
+
+class TrackedTeacher(ABC):
     """A teacher that looks at each frame's tracked landmarks."""
 
     count: int  # K
 
+    @abstractmethod
     def placed(self, points: NDArray[np.float32]) -> NDArray[np.float32]:
         """(K, 6) of landmarks (478, 2) in -1..1."""
-        raise NotImplementedError
 
     def __call__(self, images: Iterable[NDArray[np.uint8]]) -> NDArray[np.float32]:
         """(T, K, 6) for successive frames (H, W, 3) of one clip; NaN where no face is seen."""
-        from infinex.face.tracker import FaceTracker
-
-        out = []
-        with FaceTracker() as tracker:
-            for image in images:
-                face = tracker(image)
-                if face is None:
-                    out.append(np.full((self.count, 6), np.nan, np.float32))
-                    continue
-                h, w = image.shape[:2]
-                out.append(self.placed(face.landmarks[:, :2] * 2 / np.array([w - 1, h - 1]) - 1))
-        return np.stack(out) if out else np.zeros((0, self.count, 6), np.float32)
+        return each_face(
+            images, (self.count, 6), lambda p, w, h: self.placed(p[:, :2] * 2 / np.array([w - 1, h - 1]) - 1)
+        )
 
 
 class ClipPoints:

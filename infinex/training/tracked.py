@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from infinex.errors import InputError
 from infinex.face import topology as top
-from infinex.training.data import ClipFrames, ClipPoints, cache_folder, read_clips
+from infinex.training.data import ClipFrames, ClipPoints, cache_folder, each_face, read_clips
 
 Landmarks = NDArray[np.float32]
 
@@ -22,19 +22,11 @@ class MeshTeacher:
 
     def __call__(self, images: Iterable[NDArray[np.uint8]]) -> Landmarks:
         """(T, 478, 3) in sides of the picture, 0 at its left and upper edge and 1 at the others; NaN without a face."""
-        from infinex.face.tracker import FaceTracker
-
-        out = []
-        with FaceTracker() as tracker:
-            for image in images:
-                face = tracker(image)
-                if face is None:
-                    out.append(np.full((top.POINTS, 3), np.nan, np.float32))
-                else:
-                    h, w = image.shape[:2]
-                    place = (face.landmarks + np.array([0.5, 0.5, 0.0])) / np.array([w, h, w])
-                    out.append(place.astype(np.float32))
-        return np.stack(out) if out else np.zeros((0, top.POINTS, 3), np.float32)
+        return each_face(
+            images,
+            (top.POINTS, 3),
+            lambda p, w, h: ((p + np.array([0.5, 0.5, 0.0])) / np.array([w, h, w])).astype(np.float32),
+        )
 
     def mirrored(self, points: Landmarks) -> Landmarks:
         """The mesh (478, 3) of the picture mirrored."""
