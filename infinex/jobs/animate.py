@@ -28,6 +28,7 @@ from infinex.jobs.pieces import Pieces, check_pieces, made_of, no_pieces, open_p
 from infinex.jobs.source import background_for, is_film, load_source
 from infinex.media.files import same_file
 from infinex.media.overlap import alone
+from infinex.mesh.ahead import compile_ahead
 from infinex.mesh.album import unchecked
 from infinex.options import Options
 from infinex.panel import panel_size
@@ -63,6 +64,8 @@ def _animate(
     check_pieces(o, out)
     own = own_sound(o, out)
     started = time.perf_counter()
+    if o.engine == "mesh":
+        compile_ahead()
     cast = parse_cast(o.face)
     if cast is not None or isinstance(driving, Cast):
         no_passes(o, "several drivers")

@@ -20,6 +20,7 @@ from infinex.face.portrait import SourceFace
 from infinex.face.reading import own_expression
 from infinex.face.surroundings import head_reach
 from infinex.face.tracker import Face
+from infinex.mesh.ahead import compile_ahead
 from infinex.mesh.album import OPEN, Album, moved, read_album
 from infinex.mesh.beyond import Beyond
 from infinex.mesh.cutout import CutOut, face_matte
@@ -310,6 +311,7 @@ class MeshEngine(Engine):
     def __init__(self, options: MeshOptions | None = None) -> None:
         self.options = options or MeshOptions()
         self._album: Album | None = None
+        compile_ahead()
 
     def prepare(self, source: Source, setting: Setting = Setting()) -> PreparedFace:  # noqa: B008
         """Everything that depends on the portrait alone."""
