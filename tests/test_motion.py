@@ -22,8 +22,8 @@ from infinex.errors import InputError
 from infinex.face.interior import USUAL
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import Pose, fit_pose, to_matrix
-from infinex.face.shape import eye_openness
-from infinex.face.topology import POINTS, mean_face
+from infinex.face.shape import eye_openness, gaze_of
+from infinex.face.topology import POINTS, SURFACE, mean_face
 from infinex.face.tracker import Face
 from infinex.face.units import units_offsets
 from infinex.motion import PARTS, Motion, Move, Rest, part_weights
@@ -197,6 +197,21 @@ def test_rest_is_no_smile_and_no_raised_brow_where_a_performer_does_them_often()
     rest, index = choose_rest(tracks)
     assert brows[index] == 0
     assert rest.lids_open is None or np.allclose(rest.lids_open, eye_openness(mean_face()), atol=0.01)
+
+
+def test_eyes_rest_where_they_usually_look_not_where_the_calmest_frame_glances() -> None:
+    pose = Pose(80.0, np.eye(3), np.array([128.0, 128, 0]))
+    face = mean_face()
+    aside = face.copy()
+    aside[SURFACE:, 0] += 0.05  # both irises
+    straight, glance = gaze_of(face), gaze_of(aside)
+    assert glance[0] - straight[0] > 0.2
+    smile = units_offsets({"AU12": 0.5})
+    tracks = [pose.to_image(aside)] * 2 + [pose.to_image(face + smile)] * 6
+    rest, index = choose_rest(tracks)
+    assert index < 2 and abs(rest.gaze[0] - straight[0]) < 0.02
+    assert np.allclose(choose_rest(tracks, reference=0)[0].gaze, glance, atol=1e-6)  # who names a frame means it
+    assert np.allclose(choose_rest(tracks[:2])[0].gaze, glance, atol=1e-6)  # eyes that never move are at rest
 
 
 def test_smoothing_calms_noise_without_lag() -> None:

@@ -24,6 +24,8 @@ T = TypeVar("T")
 BRIDGE = 12  # frames without a face that are interpolated; longer gaps hold the last pose
 RETURN = 6  # frames over which a face that was long gone is taken up again
 NOISE = np.array([0.004, 0.004, 0.010])  # IOD: tracking noise of a point; depth is the least certain
+HELD_ALIKE = 8.0  # degrees between heads at which a glance counts 1 / e as much
+LOOKS_ABOUT, ASIDE = 0.06, 0.12  # rad: spread of glances that move, and how far aside such eyes may rest
 NOISE_POSE = np.array([0.006, 0.006, 0.006, 0.003, 0.003, 0.003, 0.003, 0.03, 0.03])  # rad, IOD, log, gaze
 NOISE_HEAD: Array = 8.0 * NOISE_POSE[:7]  # expressions leak into it
 NOISE_FACE: Array = np.concatenate([NOISE_POSE[7:], np.tile(NOISE, top.POINTS)])
@@ -74,6 +76,7 @@ def choose_rest(
     usual, closed = _lids(
         openness, np.array([p.angles[0] for p in poses]), brows <= np.percentile(brows, CALM_BROWS[1])
     )
+    named = reference is not None or match is not None
     if reference is None:
         aim = near.angles if near is not None else np.zeros(3)
         turn = np.array([np.abs(p.angles - aim).sum() for p in poses])
@@ -97,12 +100,32 @@ def choose_rest(
         to_vector(pose.rotation),
         pose.translation / pose.scale,
         1.0,
-        gaze_of(face),
+        gaze_of(face) if named else _usual_gaze(faces, np.array([p.angles for p in poses]), reference),
         usual if alive else openness[reference],
         closed if alive else None,
         shut if speaks or float(np.median(gaps[:, 4])) < CLOSED_LIPS else None,
     )
     return rest, reference
+
+
+def _usual_gaze(faces: Array, angles: Array, reference: int) -> Array:
+    """Where the performer's eyes rest (2,) as the head is held in the `reference`, whose own glance may be aside.
+
+    Of `faces` (N, 478, 3) with open eyes, heads at `angles` (N, 3) degrees, those count that are held alike. Who looks
+    about is not taken to rest far beside straight ahead or the camera."""
+    gaze = np.array([gaze_of(f) for f in faces])
+    width = eye_openness(faces).mean(1)
+    turn = np.abs(angles[:, :2] - angles[reference, :2]).sum(1)
+    weight = np.exp(-turn / HELD_ALIKE) * (width > 0.75 * np.median(width)) + 1e-3
+    weight[reference] += 1e-2  # alone of its kind, it is all there is
+    order = np.argsort(gaze, axis=0)
+    mass = np.cumsum(weight[order], axis=0)
+    at = (mass >= mass[-1] / 2).argmax(0)
+    usual = np.take_along_axis(gaze, np.take_along_axis(order, at[None], 0), 0)[0]
+    if gaze[:, 0].std() > LOOKS_ABOUT:
+        camera = -np.radians(angles[reference, 1])
+        usual[0] = np.clip(usual[0], min(0.0, camera) - ASIDE, max(0.0, camera) + ASIDE)
+    return np.asarray(usual)
 
 
 def _smiles(faces: Array) -> Array:
