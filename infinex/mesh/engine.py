@@ -23,6 +23,7 @@ from infinex.face.tracker import Face
 from infinex.mesh.ahead import compile_ahead
 from infinex.mesh.album import OPEN, Album, moved, read_album
 from infinex.mesh.beyond import Beyond
+from infinex.mesh.corners import Corners
 from infinex.mesh.cutout import CutOut, face_matte
 from infinex.mesh.expression import borne, fuller, read, restrained
 from infinex.mesh.eyes import draw_eyes, irises
@@ -134,6 +135,7 @@ class PreparedFace:
         self.mouth = Mouth(self.face, self.tone)
         self._held = held(source.image, self.face)
         self.lids = Lids(part, self.face, (x0, y0), self.tone.grain, self._held is not None)
+        self.corners = Corners(part, self.face, (x0, y0))
         self.colour = colour_of(part, self.face.points[:, :2] - [x0, y0])
         self._own = own_expression(self.face.face) if options.neutral else None
         if self._own is not None:
@@ -243,6 +245,7 @@ class PreparedFace:
         if self._sees > 0.5:  # else there is nothing that must stay round
             draw_eyes(part, layers.image, (x0, y0), self.face, target)
         self.lids.draw(part, target)
+        self.corners.draw(part, (x0, y0), flow, target)
         theirs = False
         known = None if self.album is None else self.album(target.points)
         if known is not None and target.gap[4] > OPEN:

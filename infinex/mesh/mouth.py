@@ -46,7 +46,7 @@ SHOWS_LIT = 0.7  # share of that smile where the portrait shows its own teeth
 SMILE_LIT = 0.15  # how much lighter the upper teeth are in a broad smile
 TOOTH_SEEN = np.array([[0.002, 0.012], [0.010, 0.025]])  # IOD of upper and lower teeth told over which they appear
 TOLD_FLESH = (0.42, 0.17)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
-TOLD_RANGE = (0.4, 1.4)  # by which what was told may darken or lighten flesh
+TOLD_RANGE = (0.4, 1.15)  # by which what was told may darken or lighten flesh
 FRONT = 1.1  # lightness of a tooth that stands in front beside the mean of all that are seen
 TONGUE_LIT = ((0.04, 0.20), (0.6, 1.0))  # gaps of lips, and share of the light that comes to the tongue through them
 GRAIN_MOST = 0.035  # of the skin's texture, in log lightness: what is more is hair
@@ -54,12 +54,15 @@ GLOSS = 9.0  # lightness of the light on a wet tooth
 SQUEEZED = (0.4, 0.6)  # share of its own opening under which a portrait's own interior is not shown
 BOUNCED = 0.30  # share of the colour of flesh that light in a mouth takes on, where it has come by way of flesh alone
 CANINE = 2.5  # yellowness of canines beside other teeth
+UNDER_FLESH = 1.4  # times the upper lip's shadow as it falls on flesh
 UNDER_TEETH = 0.6  # share of the upper lip's shadow on flesh that falls on teeth
-LIP_SHADE = ((0.28, 0.016), (0.16, 0.010))  # of the lips' rim on flesh, on teeth: how deep, and how far in IOD
-UNDER_REACH = (0.040, 0.022)  # IOD by which the upper lip's shadow falls on flesh, on teeth
+LIP_SHADE = ((0.45, 0.022), (0.16, 0.010))  # of the lips' rim on flesh, on teeth: how deep, and how far in IOD
+UNDER_REACH = (0.040, 0.022)  # IOD by which the upper lip's shadow falls on flesh, on teeth, ...
+UNDER_SHARE = 0.45  # ... and on flesh at least so much of the opening
 CORNER_SHADE = (0.55, 0.45)  # share of the way to a corner from where on light dies, and how much of it
 CAVE = (0.11, 0.22, (0.34, 0.21))  # middle below the lip and behind the teeth, half width and height, IOD
 CAVE_LIT, CAVE_FADE = 0.62, 2.2  # of flesh where the walls begin, and how fast light dies towards the throat
+TONGUE_SIDES, WET = 0.6, 7.0  # light at its sides, of that in its middle; lightness of the light on it
 TONGUE_ROUND = 0.30  # how much darker a tongue is at 0.3 IOD from its middle
 CONTACT = ((0.06, 0.13), (0.11, 0.32))  # depth and width, in half teeth, of the line and the hollow where teeth meet
 TOOTH_PIXELS = (4.0, 14.0)  # width of a tooth over which what divides it from the next comes out
@@ -270,6 +273,22 @@ class _Gap:
     def share(self, ramp: float) -> float:
         """How strongly to draw it, 0..1: rising over the first `ramp` beyond `least`."""
         return (1 - self.own) * np.clip(self.beyond / ramp, 0, 1)
+
+
+def _rounded(ring: Array) -> Array:
+    """A ring (N, 2) of points as a smooth one (4 N, 2) through them.
+
+    Catmull-Rom by the lengths between them, so that sharp corners stay."""
+    ahead = np.roll(ring, -1, 0) - ring
+    far = np.maximum(np.linalg.norm(ahead, axis=1, keepdims=True), 1e-3)
+    way, back = ahead / far, np.roll(far, 1, 0)
+    slope = (np.roll(way, 1, 0) * far + way * back) / (far + back)
+    t = np.arange(4)[:, None, None] / 4
+    hermite = (
+        (2 * t**3 - 3 * t**2 + 1) * ring + (3 * t**2 - 2 * t**3) * np.roll(ring, -1, 0)
+        + (t**3 - 2 * t**2 + t) * slope * far + (t**3 - t**2) * np.roll(slope, -1, 0) * far
+    )  # fmt: skip
+    return np.asarray(hermite.swapaxes(0, 1).reshape(-1, 2))
 
 
 def _lip_box(P: Array, shape: tuple[int, ...], pad: int = 6) -> tuple[int, int, int, int] | None:
@@ -554,7 +573,7 @@ class Mouth:
         if self._tone.blur > 0.3:
             layer = cv2.GaussianBlur(layer, (0, 0), self._tone.blur)
         layer *= self._grain(x0, y0, x1, y1)[..., None]
-        mask = polygon_mask(y1 - y0, x1 - x0, ring[top.LIPS_INNER] - [x0, y0])
+        mask = polygon_mask(y1 - y0, x1 - x0, _rounded(ring[top.LIPS_INNER] - [x0, y0]))
         mask = cv2.GaussianBlur(mask, (0, 0), _softness(target))
         mask *= place.share(self._ramp)
         blend(out, layer.astype(np.float32), mask.astype(np.float32), x0, y0)
@@ -580,7 +599,7 @@ class Mouth:
         ys = y0 + origin[1] + (np.arange(H) + 0.5) * (y1 - y0) / H - 0.5
         pose = target.pose
         q = (np.stack([ring, P])[:, top.LIPS_INNER] - [x0, y0]) * [W / (x1 - x0), H / (y1 - y0)]
-        hole, q = polygon_mask(H, W, q[0]), q[1]
+        hole, q = polygon_mask(H, W, _rounded(q[0])), q[1]
         room = 2 * int(np.ceil((EDGE * _softness(target) + 1) * W / (x1 - x0))) + 1
         rows, columns = np.nonzero(cv2.dilate(hole, np.ones((room, room), np.uint8)))
         if not len(rows):
@@ -615,7 +634,7 @@ class Mouth:
         o_jaw = o - np.array([0.0, sunk, 0.0])
         o_jaw = (o_jaw - HINGE) @ swing + HINGE  # rays in the frame of the lowered jaw
         d_jaw = d @ swing
-        opening = polygon_mask(H, W, q)
+        opening = polygon_mask(H, W, _rounded(q))
         shows = SHOWS_LIT if self._tone.teeth is not None or self._tone.upper > 0.1 else 0.0
         smile = max(drawn, self._tone.upper, shows)  # teeth that the portrait shows are lit already
         seen = np.ones(2) if told is None else ramp(told, *TOOTH_SEEN.T)
@@ -630,9 +649,10 @@ class Mouth:
         half = max(1.0, (q[:, 0].max() - q[:, 0].min()) / 2)
         aside = np.abs(np.arange(W) - (q[:, 0].max() + q[:, 0].min()) / 2) / half
         corner = (1 - CORNER_SHADE[1] * np.clip((aside - CORNER_SHADE[0]) / (1 - CORNER_SHADE[0]), 0, 1) ** 2)[columns]
+        reaches = max(UNDER_REACH[0], UNDER_SHARE * float(target.gap[4])), UNDER_REACH[1]
         on_flesh, on_teeth = (
             corner * (1 - deep * np.exp(-rim / wide)) * (1 - less * under * np.exp(-below / reach))
-            for (deep, wide), less, reach in zip(LIP_SHADE, (1.0, UNDER_TEETH), UNDER_REACH)
+            for (deep, wide), less, reach in zip(LIP_SHADE, (UNDER_FLESH, UNDER_TEETH), reaches)
         )
         lab = self._draw_tongue(self._cavity(o, d), o_jaw, d_jaw, float(target.gap[4]) + target.beneath)
         self._shade(lab, on_flesh)
@@ -706,7 +726,13 @@ class Mouth:
         x = (o[..., 0] + t * d[0]) / 0.3
         colour[..., 0] *= np.interp(gap, *TONGUE_LIT) * np.clip(1 - TONGUE_ROUND * x * x, 0.4, 1)
         colour[..., 1:] *= (0.35 + 0.65 * np.minimum(colour[..., 0] / self._flesh[0], 1))[..., None]
-        w = (hit * np.clip(disc / (0.55 * a), 0, 1))[..., None]
+        turned = np.clip(disc / (0.55 * a), 0, 1)  # its sides turn away into the dark
+        colour[..., 0] *= TONGUE_SIDES + (1 - TONGUE_SIDES) * turned
+        eighth = np.clip(n @ HALFWAY, 0, 1)
+        for _ in range(5):
+            eighth *= eighth
+        colour[..., 0] += WET * eighth * np.interp(gap, *TONGUE_LIT)
+        w = (hit * turned)[..., None]
         return lab * (1 - w) + colour * w
 
     def _arch_colours(self, m: dict[str, NDArray], bright: float, seen: float, scale: float) -> tuple[NDArray, NDArray]:

@@ -28,6 +28,7 @@ LARGE = 0.30  # opening, widths of an eye, over which eyes are drawn larger than
 LIP_NOISE = 0.015  # IOD: gaps of a performer at rest below which shares of them say little
 PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they are to be shut
 WIDER_MOUTH = 0.5  # share of its greater width by which a mouth's corners go farther, or speech would grin
+NARROWS = 0.06  # IOD of its width over which a mouth counts as narrowed
 CORNERS = 0.55  # of the way to the outer corners that the inner ones go in a mouth that is wide open
 LOWER_LID_NOISE = 0.04  # share of it by which a tracked lower lid wanders
 
@@ -91,9 +92,10 @@ class Retarget:
             ],
             1,
         )
+        self._inward = lower * (k["mouth"] - sideways)
         self._lip_scale = k["lower"]
         if proportions not in ("auto", "scaled"):
-            self._scale, self._lip_scale = np.ones((len(f), 3)), 1.0
+            self._scale, self._lip_scale, self._inward = np.ones((len(f), 3)), 1.0, np.zeros(len(f))
         self._closed, self._open = rest.lids
         self._rest_openness = eye_openness(rest.face)
         self._rest_gaps = lip_gaps(rest.face)
@@ -143,6 +145,9 @@ class Retarget:
             face = performer.copy()
         elif self._split is None:
             face = src.face + move.offsets * self._scale
+            narrowed = float(move.offsets[61, 0] - move.offsets[291, 0])
+            if narrowed > 0:  # lips that round do so in proportion
+                face[:, 0] += min(narrowed / NARROWS, 1.0) * self._inward * move.offsets[:, 0]
         elif self.absolute:  # the performer's expression in place of the portrait's own
             face = self._split.performed(rest.face, move.offsets, src.face)
         else:

@@ -1,0 +1,116 @@
+"""Corners of the mouth: lips that open unroll the crease between them, which would stand as a spike beside the opening.
+
+Once for each portrait it is found what the picture would be without the line that goes on from where the lips meet, out
+into the cheek: what is narrow and darker, or lighter, than all around (the top-hat transforms of Meyer, 1979) takes the
+colour of what is beside it. Lengths in IOD.
+"""
+
+from __future__ import annotations
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
+from infinex.mesh.layers import polygon_mask
+from infinex.mesh.retarget import Target
+from infinex.mesh.warp import Flow
+
+Array = NDArray[np.float64]
+Image = NDArray[np.uint8]
+ENDS = ((61, 78), (291, 308))  # outer and inner corner, right and left
+LINE = 0.11  # width of the widest dark line that is a crease
+AHEAD, BESIDE, SOFT = 0.15, 0.035, 0.05  # how far it is followed outward, and to its sides; over which that fades
+UNROLLED = (0.025, 0.09)  # opening of the lips over which it goes
+NARROWED = (0.06, 0.22)  # ... or share of its width that the mouth has lost
+SMILING = 0.7  # share that goes in a mouth which opens and stays wide: corners are dark
+FOLD = 2.2  # times as wide as creases are the folds of cheeks that go with a mouth which narrows
+ROOM, REACH = 0.36, 0.30  # around a corner of what is read, and of what is drawn
+DEEP, BEARD = 0.3, (0.18, 0.30)  # log lightness of what is dark; share of it that lines have at most, and that is hair
+HAIR = 2.0  # times as dark as what is dark around: less is texture, or a beard
+PLAIN, RIM = 0.10, 0.6  # log lightness by which a crease stands out; weight of what is light beside it
+
+
+class Corners:
+    """What creases of one portrait's mouth darken, laid on again as they unroll."""
+
+    def __init__(self, image: Image, face: SourceFace, origin: tuple[int, int]) -> None:
+        """`image` (H, W, 3) is the part of the picture that begins at `origin`."""
+        self._face, self._shut = face, float(np.clip(1 - max(face.gaps[4], 0) / 0.06, 0, 1))
+        self._width = float(np.linalg.norm(face.face[61, :2] - face.face[291, :2]))
+        self._parts = [
+            [] if self._shut == 0 else [(ends, *self._crease(image, face, origin, *ends, size)) for ends in ENDS]
+            for size in (1.0, FOLD)
+        ]
+
+    def _crease(
+        self, image: Image, face: SourceFace, origin: tuple[int, int], outer: int, inner: int, times: float
+    ) -> tuple[tuple[int, int], NDArray[np.float32]]:
+        """The corner in the part, and by how much (H, W, 3) its colours would change."""
+        unit = face.pose.scale
+        p = face.points[:, :2] - np.array(origin)
+        lo = np.maximum(np.floor(p[outer] - ROOM * unit), 0).astype(int)
+        hi = np.minimum(np.ceil(p[outer] + ROOM * unit), image.shape[1::-1]).astype(int)
+        if (hi - lo < 8).any():
+            return (0, 0), np.zeros((0, 0, 3), np.float32)
+        part = image[lo[1] : hi[1], lo[0] : hi[0]].astype(np.float32)
+        smooth = cv2.GaussianBlur(part, (0, 0), max(0.6, 0.006 * unit))
+        light = np.log(smooth @ np.array([0.3, 0.59, 0.11], np.float32) + 12)
+        size = 2 * max(1, round(LINE * times * unit / 2)) + 1
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+        y, x = np.mgrid[lo[1] : hi[1], lo[0] : hi[0]]
+        along = p[outer] - p[291 if outer == 61 else 61]
+        along = along / max(float(np.linalg.norm(along)), 1e-6)
+        away = np.stack([x, y], -1) - p[inner]
+        ahead, aside = away @ along / unit, np.abs(away @ [-along[1], along[0]]) / unit
+        reach = AHEAD + float(np.linalg.norm(p[outer] - p[inner])) / unit
+        near = np.clip(1 - (ahead - reach) / SOFT, 0, 1) * np.clip(1 - (aside - times * BESIDE) / SOFT, 0, 1)
+        near *= np.clip(1 + ahead / 0.02, 0, 1)
+        around = (aside > times * BESIDE + SOFT) & (ahead > 0.02) & (ahead < reach + SOFT)
+        face_alone = polygon_mask(light.shape[0], light.shape[1], p[top.OVAL] - lo)
+        near, around = near * face_alone, around & (face_alone > 0.5)
+        if not around.any() or not near.any():
+            return (0, 0), np.zeros((0, 0, 3), np.float32)
+        plain = np.zeros_like(light)
+        for way, weight in ((cv2.MORPH_BLACKHAT, 1.0), (cv2.MORPH_TOPHAT, RIM)):  # a crease has a light rim
+            stands = cv2.morphologyEx(light, way, kernel)
+            rough = float(np.percentile(stands[around], 70))
+            if way == cv2.MORPH_BLACKHAT:
+                hair = float(((stands > DEEP) * near).sum() / near.sum())
+                near *= np.clip((BEARD[1] - hair) / (BEARD[1] - BEARD[0]), 0, 1)
+            plain += weight * np.clip((stands - HAIR * rough) / PLAIN, 0, 1)
+        gone = cv2.GaussianBlur((np.clip(plain, 0, 1) * near).astype(np.float32), (0, 0), max(0.6, 0.01 * unit))
+        gone = np.clip(1.5 * gone, 0, 1)
+        weight, wide = face_alone * (1 - gone) ** 2 + 1e-3, 0.03 * times * unit
+        filled = cv2.GaussianBlur(part * weight[..., None], (0, 0), wide)
+        filled /= cv2.GaussianBlur(weight, (0, 0), wide)[..., None]
+        return (int(lo[0]), int(lo[1])), (filled - part) * gone[..., None]
+
+    def shares(self, target: Target) -> tuple[float, float]:
+        """How far creases are unrolled, and the folds that smiles have beside them, 0..1."""
+        opened = float(np.clip((target.gap[4] - UNROLLED[0]) / (UNROLLED[1] - UNROLLED[0]), 0, 1))
+        wide = float(np.linalg.norm(target.face[61, :2] - target.face[291, :2]))
+        narrowed = (1 - wide / self._width - NARROWED[0]) / (NARROWED[1] - NARROWED[0])
+        narrowed = float(np.clip(narrowed, 0, 1))
+        return self._shut * max(SMILING * opened, narrowed) * (1 - narrowed), self._shut * narrowed
+
+    def draw(self, out: Image, origin: tuple[int, int], flow: Flow, target: Target) -> None:
+        """Smooth what has unrolled in `out`, which begins at `origin` as the source's part does, in place."""
+        for share, parts in zip(self.shares(target), self._parts):
+            if share > 0.01:
+                for ends, corner, change in parts:
+                    self._lay(out, target.points[list(ends), :2] - np.array(origin), flow, corner, share * change)
+
+    def _lay(self, out: Image, p: Array, flow: Flow, corner: tuple[int, int], change: NDArray[np.float32]) -> None:
+        unit = self._face.pose.scale
+        x0, y0 = np.maximum(np.floor(p.min(0) - REACH * unit), 0).astype(int)
+        x1, y1 = np.minimum(np.ceil(p.max(0) + REACH * unit), out.shape[1::-1]).astype(int)
+        if not change.size or x1 <= x0 or y1 <= y0:
+            return
+        map_x, map_y = flow.maps(1, (int(x0), int(y0)), (int(x1), int(y1)))
+        map_x -= corner[0]
+        map_y -= corner[1]
+        change = cv2.remap(change, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
+        part = out[y0:y1, x0:x1]
+        part[:] = np.clip(part + change + 0.5, 0, 255)
