@@ -29,6 +29,11 @@ LIP_NOISE = 0.015  # IOD: gaps of a performer at rest below which shares of them
 PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they are to be shut
 WIDER_MOUTH = 0.5  # share of its greater width by which a mouth's corners go farther, or speech would grin
 CORNERS = 0.55  # of the way to the outer corners that the inner ones go in a mouth that is wide open
+FOLDS = (  # of each eye, from the outside: above the lid, and above that
+    ([247, 30, 29, 27, 28, 56, 190], [113, 225, 224, 223, 222, 221, 189]),
+    ([467, 260, 259, 257, 258, 286, 414], [342, 445, 444, 443, 442, 441, 413]),
+)
+FOLDS_RISE = (0.3, 0.6)  # shares of what lifts them beyond the eye's corners
 LOWER_LID_NOISE = 0.04  # share of it by which a tracked lower lid wanders
 
 
@@ -121,6 +126,16 @@ class Retarget:
             out.append(lift / max(gap, 1e-3) - LOWER_LID_RISE * close)
         return np.clip(np.array(out) - LOWER_LID_NOISE, 0, 0.4)
 
+    def _lower_folds(self, face: Array) -> None:
+        """Keep the skin just above the eyes from rising with the brows as far as they, in place: it is folded there,
+        dark or painted, and would be drawn out; what stretches is the skin beneath the brow."""
+        for (upper, _), folds in zip(EYES, FOLDS):
+            corners = [upper[0], upper[-1]]
+            lid = float((face[corners, 1] - self.source.face[corners, 1]).mean())
+            for ids, share in zip(folds, FOLDS_RISE):
+                up = np.minimum(face[ids, 1] - self.source.face[ids, 1] - lid, 0)
+                face[ids, 1] -= (1 - share) * up
+
     def __call__(self, move: Move) -> Target:
         """The portrait under one move. A move equal to rest gives exactly the source."""
         src, rest = self.source, self.rest
@@ -181,6 +196,8 @@ class Retarget:
             # What showed between lips that were apart would be left as a line of teeth.
             met = src.gaps if self.own is not None else src.gaps - gap
             gap = gap - PRESSED * np.clip(1 - gap / (2 * PRESSED), 0, 1) * np.clip(met / PRESSED, 0, 1)
+        if not self.absolute:
+            self._lower_folds(face)
         src.set_lids(face, ratio, self._lower_lids(move.offsets, openness) * np.clip(ratio, 0, 1))
         src.set_lips(face, gap)
         if self.held is not None:

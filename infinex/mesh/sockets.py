@@ -28,6 +28,7 @@ AROUND = 0.20  # how far from an eye lashes, liner and rims are looked for
 FRAME = (0.12, 0.03)  # above the lid's edge where a frame may begin; what of OVER is looked at below it
 OVER = 0.15  # ... above its crease, where what is dark is shade
 ROUNDS = 3
+SHADE = 0.05  # what is narrower than that beside it is lashes and lines, not shade
 HELD = 0.5  # weight of what shows against smoothness
 DARKER, LIGHTER = 5.0, 9.0  # lightness by which what is no skin is away from it
 HUE, BEGUN = 8.0, 2.5  # ... and hue; how many times that it may be from most of it at first
@@ -90,7 +91,17 @@ class Socket:
         alpha = np.minimum(alpha, np.maximum(ramp(brow - ROOM - hh, 0, 0.08), far <= 0))
         alpha = cv2.dilate(alpha.astype(np.float32), np.ones((3, 3), np.uint8))
         alpha = cv2.GaussianBlur(alpha, (0, 0), max(1.0, 0.025 / cell))
-        self.laid: Plane = np.dstack([cv2.cvtColor(colour, cv2.COLOR_LAB2RGB) * 255, alpha])
+        # Shade that goes on beyond what is replaced goes on within it, fading, or a disc's edge would stand there.
+        sure = ((1 - alpha) * skin).astype(np.float32)
+        wide = SHADE / cell
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (round(3 * wide) | 1,) * 2)
+        rest = lab_of(cv2.morphologyEx(cv2.medianBlur(seen, 3), cv2.MORPH_CLOSE, disc)) - colour
+        broad = (
+            cv2.GaussianBlur(rest * sure[..., None], (0, 0), wide)
+            / np.maximum(cv2.GaussianBlur(sure, (0, 0), wide), 1e-3)[..., None]
+        )
+        colour = colour + _surface(broad, HELD * sure, smooth)
+        self.laid: Plane = np.dstack([cv2.cvtColor(np.asarray(colour, np.float32), cv2.COLOR_LAB2RGB) * 255, alpha])
 
     def at(self, u: Plane, h: Plane) -> Plane:
         """Colours in RGB and shares in 0..1, (..., 4), at places and heights."""
