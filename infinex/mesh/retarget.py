@@ -18,6 +18,7 @@ from infinex.motion import Move, Rest
 Array = NDArray[np.float64]
 # Head turns are followed exactly up to the first angle, and approach the second: more would tear.
 NOD_LIMIT = np.radians([15.0, 30.0])  # yaw and pitch
+TO_US = ([5.0, 12.0, 20.0, 30.0], [40.0, 16.0, 6.0, 3.0])  # most turn towards us of a head turned aside; degrees
 SHIFT_LIMIT = np.array([0.25, 0.6])  # of the head's place, IOD
 RISE_LIMIT = np.array([0.15, 0.35])  # of that up and down: no neck is drawn out, no chin stands on the chest
 TILT_LIMIT = np.radians([30.0, 45.0])  # roll
@@ -60,6 +61,11 @@ def _limited(angle: float, limit: Array) -> float:
     if angle <= knee:
         return 1.0
     return float((knee + (end - knee) * np.tanh((angle - knee) / (end - knee))) / angle)
+
+
+def _yaw(rotation: Array) -> float:
+    """Degrees by which a head turned by a rotation vector is turned aside."""
+    return float(Pose(1.0, to_matrix(rotation), np.zeros(3)).angles[0])
 
 
 def _dimensions(face: Array) -> dict[str, float]:
@@ -105,7 +111,8 @@ class Retarget:
         self._rest_rotation = to_matrix(rest.rotation)
         # A three-quarter view shows less of the far cheek, and bears less turning; least of all towards us.
         beyond = max(0.0, abs(float(source.pose.angles[0])) - 10)
-        self._room, self._room_to_us = max(0.5, 1 - beyond / 40), max(0.2, 1 - beyond / 30)
+        self._room = max(0.5, 1 - beyond / 40)
+        self._to_us = np.radians(np.interp(abs(float(source.pose.angles[0])), *TO_US)) * np.array([0.5, 1.0])
         # Absolute: the performer's own pose. A reference that all but matches differs by tracking noise only.
         apart = np.linalg.norm(to_vector(source.pose.rotation @ self._rest_rotation.T))
         self._apart = bool(apart > np.radians(4.0))
@@ -211,9 +218,10 @@ class Retarget:
         vector = to_vector(to_matrix(move.rotation) @ self._rest_rotation.T)
         angle = float(np.linalg.norm(vector))
         if not self.absolute and angle > 1e-9:
-            nod = float(np.hypot(vector[0], vector[1]))
-            to_us = max(0.0, float(vector[1] * np.sign(src.pose.angles[0])) / max(nod, 1e-9)) ** 2
-            follow = _limited(nod, NOD_LIMIT * (self._room + (self._room_to_us - self._room) * to_us))
+            to_us = float(vector[1] * np.sign(src.pose.angles[0]))
+            if to_us > 0:
+                vector = vector * [1.0, _limited(to_us, self._to_us), 1.0]
+            follow = _limited(float(np.hypot(vector[0], vector[1])), NOD_LIMIT * self._room)
             vector = vector * [follow, follow, _limited(abs(vector[2]), TILT_LIMIT)]
             angle = float(np.linalg.norm(vector))
         rotation = to_matrix(vector) @ src.pose.rotation
