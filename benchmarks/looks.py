@@ -56,6 +56,11 @@ NUMBERS: dict[str, tuple[float, float, str]] = {
     "residual": (-0.06, 0.02, "opening at the performer's shut frames beyond hers, widths of an eye"),
     "lid_uneven": (-9.0, 0.03, "unevenness of shut lids beyond the performer's: bars, smears, an iris through them"),
     "lid_line": (0.45, 9.0, "sharpness and depth of the lash line, as a share of the performer's"),
+    "lid_smear": (
+        0.0,
+        0.12,
+        "specks, hooks, rims above shut eyes that the portrait has not, of the skin's lightness",
+    ),
     "over": (0.0, 3.0, "lightness of the mouth's lightest twelfth above the portrait's eye white and lightest skin"),
     "blue": (0.0, 0.06, "share of the open mouth that is bluer than eye white, lips and skin"),
     "pink": (0.0, 0.10, "share of the open mouth that is redder than the lips, towards magenta"),
@@ -89,7 +94,7 @@ class Watch:
     def __init__(self, portrait: RGB, points: Array, fps: float) -> None:
         self.start = eye.seen(points)
         self.unit = float(np.exp(self.start.size))
-        self.fps, self.light = fps, eye.light_of(portrait, points)
+        self.fps, self.light, self.portrait = fps, eye.light_of(portrait, points), (portrait, points)
         self.source = edges.Picture(portrait, points, self.unit)
         self.sheet = Sheet()
         self.sheet.first(portrait, points, self.unit)
@@ -146,6 +151,7 @@ class Watch:
                 mine, theirs = eye.lid(result, a, side), eye.lid(performer, b, side)
                 self._add("lid_uneven", mine.uneven - theirs.uneven)
                 self._add("lid_line", mine.line / max(theirs.line, 0.05))
+                self._add("lid_smear", eye.smear(result, a, *self.portrait, side))
         if self._count % EVERY == 0:
             now = edges.Picture(result, a, self.unit)
             for name in ("moved", "bent", "ring", "uncovered", "ghost", "jaw", "streaks"):
@@ -154,7 +160,7 @@ class Watch:
     def numbers(self) -> dict[str, float]:
         """The numbers of the whole; what could not be measured is left out."""
         out = eye.of_landmarks(self.mine, self.theirs, self.fps)
-        for key in ("over", "moved", "bent", "ring", "uncovered", "ghost", "jaw", "streaks"):
+        for key in ("over", "lid_smear", "moved", "bent", "ring", "uncovered", "ghost", "jaw", "streaks"):
             if key in self.values:  # a fault that shows for a fifth of the time is seen
                 out[key] = float(np.percentile(self.values[key], 80))
         for key in ("blue", "pink", "pale", "black", "relief", "teeth", "lid_uneven", "lid_line"):

@@ -34,6 +34,9 @@ FACE_PATCH = 96  # pixels of a face held still
 MOUTH_PATCH, MOUTH_UNIT = (180, 110), 200.0  # pixels of a levelled mouth, and of one IOD in it
 PITCH = 0.15  # of the skin's lightness, below which a mouth is black
 TOOTH = 0.6  # of the skin's lightness, from which on what is hardly redder than skin is a tooth
+BROWS = [46, 53, 52, 65, 55]  # the lower edge of the right one
+PLACES, HEIGHTS = np.linspace(-0.28, 1.08, 80), np.arange(0.70, 0.0, -0.0172)  # above an eye, widths of it
+SPECK, BELOW_BROW = 13, 0.12  # columns that a speck is narrower than; widths of an eye left out below the brow
 LIVELY = 0.012  # IOD of standard deviation from which a movement is worth a gain
 
 
@@ -107,6 +110,46 @@ def lid(image: RGB, points: Array, side: int) -> Lid:
     profile = patch[down, columns[None]] / skin
     line = float(np.median(np.ptp(profile, axis=0)))
     return Lid(float((lids - trend).std()), float(np.percentile(lids, 90)) - 1, line)
+
+
+def smear(image: RGB, points: Array, own: RGB, own_points: Array, side: int) -> float:
+    """How dark specks, hooks and rims stand above a shut eye where the portrait `own` had none, as a share of the
+    skin's lightness: the darkest fiftieth of the skin from there to the brow. Creases, which run across, are no specks.
+
+    Both are laid out in widths of the eye, so that liner that a rising brow took along is new where it has come to."""
+    found = []
+    for picture, at in ((image, points), (own, own_points)):
+        light, edge, brow = _socket(picture, at, side)
+        hat = cv2.morphologyEx(light, cv2.MORPH_CLOSE, np.ones((1, SPECK), np.uint8)) - light
+        found.append((light, hat, HEIGHTS[:, None] < brow - BELOW_BROW, HEIGHTS[:, None] > edge + 0.08))
+    (light, hat, below, above), (before, had, free, _) = found
+    part = below & above
+    if part.sum() < 150 or free.sum() < 150:
+        return float("nan")
+    skin, usual = (max(float(np.percentile(x[m], q)), 5.0) for x, m, q in ((light, part, 60), (before, free, 75)))
+    had = cv2.dilate(had, np.ones((5, 5), np.uint8)) / usual
+    return float(np.percentile(np.maximum(hat / skin - had, 0)[part], 98))
+
+
+def _socket(image: RGB, points: Array, side: int) -> tuple[Map, Array, Array]:
+    """Lightness above an eye, laid out by `PLACES` and `HEIGHTS`; heights of the lid's edge and of the brow."""
+    upper = (top.RIGHT_LID_UPPER, top.LEFT_LID_UPPER)[side]
+    brows = (BROWS, [int(top.mirror()[i]) for i in BROWS])[side]
+    corner, inner = (complex(*points[i, :2]) for i in (upper[0], upper[-1]))
+    along = inner - corner
+    up = -1.0 if along.real > 0 else 1.0
+    curves = []
+    for ids in (upper, brows):
+        z = (points[ids, 0] + 1j * points[ids, 1] - corner) / along
+        order = np.argsort(z.real)
+        curves.append(np.interp(PLACES, z.real[order], up * z.imag[order]))
+    at = (PLACES + 1j * up * HEIGHTS[:, None]) * along + corner
+    size = round(abs(along) * float(PLACES[1] - PLACES[0]))
+    if size > 1:
+        image = np.asarray(cv2.blur(image, (size, size)), np.uint8)
+    x, y = at.real.astype(np.float32), at.imag.astype(np.float32)
+    light = lab_of(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))[..., 0]
+    return np.asarray(cv2.GaussianBlur(light, (0, 0), 1.0), np.float32), curves[0], curves[1]
 
 
 @dataclass(frozen=True)

@@ -244,7 +244,7 @@ class PreparedFace:
             self.furrows.apply(part, (x0, y0), target, drive.move, self._units)
         if self._sees > 0.5:  # else there is nothing that must stay round
             draw_eyes(part, layers.image, (x0, y0), self.face, target)
-        self.lids.draw(part, target)
+        self.lids.draw(part, target, flow)
         self.corners.draw(part, (x0, y0), flow, target)
         theirs = False
         known = None if self.album is None else self.album(target.points)

@@ -25,6 +25,7 @@ from infinex.mesh.layers import polygon_mask
 from infinex.mesh.raster import blend
 from infinex.mesh.retarget import Target
 from infinex.mesh.sockets import Outline, Socket, grid, size
+from infinex.mesh.warp import Flow
 
 Array = NDArray[np.float64]
 Plane = NDArray[np.float32]
@@ -44,6 +45,7 @@ LINED = 20.0  # lightness by which a line around it is darker than both sides
 MOSTLY = 50  # percentile of the columns that tells how far it shows
 LID = 0.30  # height up to which an open lid's skin tells how that of a shut one looks
 CLOSING = (0.04, 0.16)  # share closed over which the painted lid takes over from the warp
+AROUND = (0.8, 1.1)  # share of a lid's height over which its skin goes over into what the warp shows above it
 SMOOTH = (0.15, 0.55)  # ... and over which its skin is smoothed
 HAIR = 0.07  # widths of an eye that a lash, or a few that cling together, are across
 SPILL = (0.16, 0.28)  # height up to which lashes are looked for, and beyond which the brow may begin
@@ -162,6 +164,7 @@ class Lid:
         seen = cv2.remap(
             part, x - np.float32(lo[0]), y - np.float32(lo[1]), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE
         )
+        self._frame = frame
         oval = np.stack(frame.local(points[top.OVAL, :2]), 1)
         oval = np.stack([(oval[:, 0] - u[0]) / (u[1] - u[0]), (oval[:, 1] - h[0]) / (h[1] - h[0])], 1)
         inside = polygon_mask(m, n, oval)
@@ -266,10 +269,10 @@ class Lid:
         g = grain[np.ix_(rows.astype(int) % grain.shape[0], columns.astype(int) % grain.shape[1])]
         self.grain: Plane = np.exp(1.2 * g).astype(np.float32)
 
-    def draw(self, out: Image, points: Array, openness: float) -> None:
+    def draw(self, out: Image, points: Array, openness: float, flow: Flow | None = None) -> None:
         """Lay the lid over `out`, in place, with landmarks `points` (478, 3) in its pixels.
 
-        `openness`: 1 as in the portrait, 0 shut."""
+        `openness`: 1 as in the portrait, 0 shut; `flow` says how `out` was warped, if it was."""
         closed = 1 - openness
         shown = float(ramp(np.array(closed), *CLOSING)) if self.fits else 0.0
         frame = _Frame.of(points, self.k)
@@ -305,7 +308,9 @@ class Lid:
         source = np.where(d > tall, own + (d - tall), source)  # above the crease the skin is as the warp shows it
         seen, hair = np.split(self._at(self.bare, row, source), [3], -1)
         s = np.clip(d / tall, 0, 1)
-        clean, alpha = np.split(self.socket.at(u, self._hidden(row, height, frame, points, crease)), [3], -1)
+        box = (int(x0), int(y0)), (int(x1), int(y1))
+        where = self._hidden(row, u, height, frame, points, crease, (xx, yy) if flow is None else flow.maps(1, *box))
+        clean, alpha = np.split(self.socket.at(*where), [3], -1)
         shade = 1 + across * (BULGE * np.exp(-(((s - 0.5) / 0.28) ** 2)) - 0.08 * np.exp(-s / 0.15))
         clean *= (shade * self._at(self.grain, row, d))[..., None]
         # Where lashes are on the source's skin it is replaced at once: they are laid on again below.
@@ -336,15 +341,24 @@ class Lid:
         part += (self._ink - part) * ink
         blend(out, part, np.full(part.shape[:2], shown, np.float32), int(x0), int(y0))
 
-    def _hidden(self, row: Plane, height: Plane, frame: _Frame, points: Array, crease: list[int]) -> Plane:
-        """Heights in the source's socket of those in the target's: crease and the line where lids meet are anchors."""
+    def _hidden(
+        self, row: Plane, u: Plane, height: Plane, frame: _Frame, points: Array, crease: list[int], seen: Any
+    ) -> tuple[Plane, Plane]:
+        """Where pixels lie in the source's socket, along it and upright.
+
+        On the lid crease and the line where lids meet are anchors; around it they lie where the warp took them from,
+        at `seen` (x, y), or what was lashes or liner beside the eye would not be met."""
         fold = np.interp(self._u, *_curve(frame, points, crease))
         line = np.interp(self._u, *_curve(frame, points, EYES[self.k][1])) - self._under
         # The mesh's crease stands upright at the corners.
         inner = smoothstep(self._u / 0.3) * smoothstep((1 - self._u) / 0.3)
         high, low = (self._crease - fold) * inner, self._meet - line
         above, below, at, gap = self._over(row, high, low, line, np.maximum(fold - line, 0.15))
-        return np.asarray(height + below + (above - below) * np.clip((height - at) / gap, 0, 1), np.float32)
+        share = (height - at) / gap
+        lid = height + below + (above - below) * np.clip(share, 0, 1)
+        along, up = (v.astype(np.float32) for v in self._frame.local(np.stack(seen, -1)))
+        around = np.maximum(ramp(share, *AROUND), np.maximum(ramp(-u, -0.06, 0.02), ramp(u, 0.94, 1.02)))
+        return u + (along - u) * around, np.asarray(lid + (up - lid) * around, np.float32)
 
     def _over(self, row: Plane, *curves: Array) -> Any:
         """Four curves, each of a value by column, at places of a picture: four planes."""
@@ -369,8 +383,8 @@ class Lids:
         self._origin = origin
         self._each = [Lid(image, points, k, grain, glasses) for k in (0, 1)]
 
-    def draw(self, out: Image, target: Target) -> None:
-        """Lay them over a frame, in place."""
+    def draw(self, out: Image, target: Target, flow: Flow | None = None) -> None:
+        """Lay them over a frame, in place, that was warped by `flow`."""
         points = target.points - [*self._origin, 0]
         for k, lid in enumerate(self._each):
-            lid.draw(out, points, float(target.openness[k]))
+            lid.draw(out, points, float(target.openness[k]), flow)

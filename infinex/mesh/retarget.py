@@ -18,6 +18,7 @@ from infinex.motion import Move, Rest
 Array = NDArray[np.float64]
 # Head turns are followed exactly up to the first angle, and approach the second: more would tear.
 NOD_LIMIT = np.radians([15.0, 30.0])  # yaw and pitch
+TO_US = ([5.0, 12.0, 20.0, 30.0], [40.0, 16.0, 6.0, 3.0])  # most turn towards us of a head turned aside; degrees
 SHIFT_LIMIT = np.array([0.25, 0.6])  # of the head's place, IOD
 RISE_LIMIT = np.array([0.15, 0.35])  # of that up and down: no neck is drawn out, no chin stands on the chest
 TILT_LIMIT = np.radians([30.0, 45.0])  # roll
@@ -30,6 +31,11 @@ PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they 
 WIDER_MOUTH = 0.5  # share of its greater width by which a mouth's corners go farther, or speech would grin
 NARROWS = 0.06  # IOD of its width over which a mouth counts as narrowed
 CORNERS = 0.55  # of the way to the outer corners that the inner ones go in a mouth that is wide open
+FOLDS = (  # of each eye, from the outside: above the lid, and above that
+    ([247, 30, 29, 27, 28, 56, 190], [113, 225, 224, 223, 222, 221, 189]),
+    ([467, 260, 259, 257, 258, 286, 414], [342, 445, 444, 443, 442, 441, 413]),
+)
+FOLDS_RISE = (0.3, 0.6)  # shares of what lifts them beyond the eye's corners
 LOWER_LID_NOISE = 0.04  # share of it by which a tracked lower lid wanders
 
 
@@ -56,6 +62,11 @@ def _limited(angle: float, limit: Array) -> float:
     if angle <= knee:
         return 1.0
     return float((knee + (end - knee) * np.tanh((angle - knee) / (end - knee))) / angle)
+
+
+def _yaw(rotation: Array) -> float:
+    """Degrees by which a head turned by a rotation vector is turned aside."""
+    return float(Pose(1.0, to_matrix(rotation), np.zeros(3)).angles[0])
 
 
 def _dimensions(face: Array) -> dict[str, float]:
@@ -102,7 +113,8 @@ class Retarget:
         self._rest_rotation = to_matrix(rest.rotation)
         # A three-quarter view shows less of the far cheek, and bears less turning; least of all towards us.
         beyond = max(0.0, abs(float(source.pose.angles[0])) - 10)
-        self._room, self._room_to_us = max(0.5, 1 - beyond / 40), max(0.2, 1 - beyond / 30)
+        self._room = max(0.5, 1 - beyond / 40)
+        self._to_us = np.radians(np.interp(abs(float(source.pose.angles[0])), *TO_US)) * np.array([0.5, 1.0])
         # Absolute: the performer's own pose. A reference that all but matches differs by tracking noise only.
         apart = np.linalg.norm(to_vector(source.pose.rotation @ self._rest_rotation.T))
         self._apart = bool(apart > np.radians(4.0))
@@ -122,6 +134,16 @@ class Retarget:
             close = 1 - min(1.0, float(openness[k] / max(self._rest_openness[k], 1e-3)))
             out.append(lift / max(gap, 1e-3) - LOWER_LID_RISE * close)
         return np.clip(np.array(out) - LOWER_LID_NOISE, 0, 0.4)
+
+    def _lower_folds(self, face: Array) -> None:
+        """Keep the skin just above the eyes from rising with the brows as far as they, in place: it is folded there,
+        dark or painted, and would be drawn out; what stretches is the skin beneath the brow."""
+        for (upper, _), folds in zip(EYES, FOLDS):
+            corners = [upper[0], upper[-1]]
+            lid = float((face[corners, 1] - self.source.face[corners, 1]).mean())
+            for ids, share in zip(folds, FOLDS_RISE):
+                up = np.minimum(face[ids, 1] - self.source.face[ids, 1] - lid, 0)
+                face[ids, 1] -= (1 - share) * up
 
     def __call__(self, move: Move) -> Target:
         """The portrait under one move. A move equal to rest gives exactly the source."""
@@ -186,6 +208,8 @@ class Retarget:
             # What showed between lips that were apart would be left as a line of teeth.
             met = src.gaps if self.own is not None else src.gaps - gap
             gap = gap - PRESSED * np.clip(1 - gap / (2 * PRESSED), 0, 1) * np.clip(met / PRESSED, 0, 1)
+        if not self.absolute:
+            self._lower_folds(face)
         src.set_lids(face, ratio, self._lower_lids(move.offsets, openness) * np.clip(ratio, 0, 1))
         src.set_lips(face, gap)
         if self.held is not None:
@@ -199,9 +223,10 @@ class Retarget:
         vector = to_vector(to_matrix(move.rotation) @ self._rest_rotation.T)
         angle = float(np.linalg.norm(vector))
         if not self.absolute and angle > 1e-9:
-            nod = float(np.hypot(vector[0], vector[1]))
-            to_us = max(0.0, float(vector[1] * np.sign(src.pose.angles[0])) / max(nod, 1e-9)) ** 2
-            follow = _limited(nod, NOD_LIMIT * (self._room + (self._room_to_us - self._room) * to_us))
+            to_us = float(vector[1] * np.sign(src.pose.angles[0]))
+            if to_us > 0:
+                vector = vector * [1.0, _limited(to_us, self._to_us), 1.0]
+            follow = _limited(float(np.hypot(vector[0], vector[1])), NOD_LIMIT * self._room)
             vector = vector * [follow, follow, _limited(abs(vector[2]), TILT_LIMIT)]
             angle = float(np.linalg.norm(vector))
         rotation = to_matrix(vector) @ src.pose.rotation

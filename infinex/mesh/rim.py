@@ -27,7 +27,7 @@ OFF = 0.15  # how far outside the person the tracked edge may be; IOD
 MATTE = 0.01  # softness of the person's edge; IOD
 OPEN = 0.03  # IOD by which a ring comes into view before it is laid out altogether
 STEP = 0.01  # least distance of ring from ring in the source; IOD
-WIDEN = (1.5, 0.02)  # a strip may become this many times as wide, and so much more (IOD)
+WIDEN = (1.4, 0.006)  # a strip may become this many times as wide, and so much more (IOD)
 
 
 @cache
@@ -106,7 +106,7 @@ class Rim:
         points[top.OVAL] += ((fold - np.minimum(INSIDE, widest)) * unit)[:, None] * n
         if alpha is not None:
             off = _off(points[top.OVAL] - corner, n, alpha, unit)
-            off = np.maximum(off, (np.roll(off, 1) + np.roll(off, -1)) / 2) * np.minimum(1, widest / INSIDE)
+            off = np.maximum(off, (np.roll(off, 1) + np.roll(off, -1)) / 2)
             points[top.OVAL] -= off[:, None] * n
         for depth in range(RINGS - 1, 0, -1):  # no ring behind the next one in ...
             ring = rings[depth]
@@ -120,7 +120,7 @@ class Rim:
             points[ring] -= short[:, None] * out[ring]
         if alpha is not None:
             off = _off(points[band] - corner, out[band], alpha, unit)
-            points[band] -= (off * np.minimum(1, self._near[band] @ widest / INSIDE))[:, None] * out[band]
+            points[band] -= off[:, None] * out[band]
         self.points = points
         laid = np.concatenate([points - tracked, np.zeros((len(points), 1))], 1)
         self._laid = laid @ face.pose.rotation / unit

@@ -25,9 +25,11 @@ ACROSS, UP = (-0.42, 1.26), (-0.40, 0.85)  # what is laid out: along the eye, an
 FINEST = 84  # columns at most
 ROOM = 0.05  # below a brow that stays as it is
 AROUND = 0.20  # how far from an eye lashes, liner and rims are looked for
+OUTWARD = 0.12  # ... and farther beside the outer corner
 FRAME = (0.12, 0.03)  # above the lid's edge where a frame may begin; what of OVER is looked at below it
 OVER = 0.15  # ... above its crease, where what is dark is shade
 ROUNDS = 3
+SHADE = 0.05  # what is narrower than that beside it is lashes and lines, not shade
 HELD = 0.5  # weight of what shows against smoothness
 DARKER, LIGHTER = 5.0, 9.0  # lightness by which what is no skin is away from it
 HUE, BEGUN = 8.0, 2.5  # ... and hue; how many times that it may be from most of it at first
@@ -74,6 +76,8 @@ class Socket:
         reach = AROUND - (AROUND - (FRAME[1] if glasses else OVER)) * ramp(u, 0.05, 0.2) * ramp(-u, -0.95, -0.8) * (
             hh > lower
         )
+        beside = np.broadcast_to(ramp(-u, 0.0, 0.08), far.shape) * (hh < crease + 0.12)
+        reach = reach + (0.0 if glasses else OUTWARD) * beside
         near = (far < reach) & ~under
         smooth = _links(m, n)
         ring = near & (held > 0)
@@ -90,7 +94,19 @@ class Socket:
         alpha = np.minimum(alpha, np.maximum(ramp(brow - ROOM - hh, 0, 0.08), far <= 0))
         alpha = cv2.dilate(alpha.astype(np.float32), np.ones((3, 3), np.uint8))
         alpha = cv2.GaussianBlur(alpha, (0, 0), max(1.0, 0.025 / cell))
-        self.laid: Plane = np.dstack([cv2.cvtColor(colour, cv2.COLOR_LAB2RGB) * 255, alpha])
+        # Shade that goes on beyond what is replaced goes on within it, fading, or a disc's edge would stand there.
+        sure = ((1 - alpha) * skin * (1 - beside * (away < -OTHER[1]))).astype(
+            np.float32
+        )  # what is dark there is liner
+        wide = SHADE / cell
+        disc = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (round(3 * wide) | 1,) * 2)
+        rest = lab_of(cv2.morphologyEx(cv2.medianBlur(seen, 3), cv2.MORPH_CLOSE, disc)) - colour
+        broad = (
+            cv2.GaussianBlur(rest * sure[..., None], (0, 0), wide)
+            / np.maximum(cv2.GaussianBlur(sure, (0, 0), wide), 1e-3)[..., None]
+        )
+        colour = colour + _surface(broad, HELD * sure, smooth)
+        self.laid: Plane = np.dstack([cv2.cvtColor(np.asarray(colour, np.float32), cv2.COLOR_LAB2RGB) * 255, alpha])
 
     def at(self, u: Plane, h: Plane) -> Plane:
         """Colours in RGB and shares in 0..1, (..., 4), at places and heights."""

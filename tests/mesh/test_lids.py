@@ -90,6 +90,46 @@ def test_a_shut_lid_goes_over_into_light_and_shade_beside_it_and_leaves_no_wing_
         assert np.percentile(np.abs(drawn[part] - skin[part]).max(-1), 99) < 16, "neither a patch nor a wing stands off"
 
 
+class Lifted:
+    """A warp by which all above the corners of the eyes has come from 14 pixels below where it is now."""
+
+    def __init__(self, face: SourceFace) -> None:
+        self.level = float(face.points[[33, 263], 1].mean())
+
+    def maps(self, step: int, first: tuple[int, int], end: tuple[int, int]) -> tuple[np.ndarray, np.ndarray]:
+        yy, xx = np.mgrid[first[1] : end[1] : step, first[0] : end[0] : step].astype(np.float32)
+        return xx, yy + 14 * np.clip((self.level + 4 - yy) / 20, 0, 1)
+
+
+def test_no_wing_of_the_liner_is_left_where_a_brow_that_rises_took_it() -> None:
+    image, face = person()
+    for upper, out in zip((top.RIGHT_LID_UPPER, top.LEFT_LID_UPPER), (-1, 1)):
+        corner = np.round(face.points[upper[0], :2]).astype(int)
+        end = np.add(corner, (10 * out, -9))
+        cv2.line(image, tuple(corner.tolist()), tuple(end.tolist()), LASH, 4, cv2.LINE_AA)
+    flow = Lifted(face)
+    warped = cv2.remap(image, *flow.maps(1, (0, 0), (500, 500)), cv2.INTER_LINEAR)
+    drawn = warped.copy()
+    Lids(image, face, (0, 0), np.zeros((8, 8), np.float32)).draw(drawn, target(face, 0.0), flow)  # type: ignore[arg-type]
+    for upper, _ in EYES:
+        x, y = face.points[upper[0], :2].astype(int)
+        part = np.s_[y - 40 : y - 12, x - 16 : x + 16]
+        assert (np.abs(warped[part].astype(int) - SKIN).max(-1) > 60).sum() > 15  # there is one to take away
+        assert np.percentile(np.abs(drawn[part].astype(int) - SKIN).max(-1), 98) < 24
+
+
+def test_skin_above_the_eyes_rises_less_than_the_brows_do() -> None:
+    face = SourceFace(top.mean_face() * 100 + [200, 200, 0])
+    offsets = np.zeros((top.POINTS, 3))
+    above = top.mean_face()[:, 1] < top.mean_face()[[33, 263], 1].mean() - 0.03
+    offsets[above, 1] = -0.08
+    lifted = Retarget(face, Rest.neutral())(Move(0.0, np.zeros(3), np.zeros(3), 1.0, offsets, np.zeros(2)))
+    rise = (face.face - lifted.face)[:, 1]
+    assert rise[top.RIGHT_BROW].mean() > 0.07
+    assert rise[[29, 27, 28, 258, 257, 259]].mean() < 0.02
+    assert 0.02 < rise[[225, 224, 223, 222]].mean() < 0.05
+
+
 def test_a_lid_comes_down_step_by_step() -> None:
     image, face = person()
     lids = Lids(image, face, (0, 0), np.zeros((8, 8), np.float32))

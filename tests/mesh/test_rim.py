@@ -71,3 +71,12 @@ def test_what_turns_away_stays_as_tracked() -> None:
     away, to_us = (rim.place(turned(face, yaw))[0] - face.points[:, :2] for yaw in (12.0, -12.0))
     moved = sorted([float(np.abs(away).max()), float(np.abs(to_us).max())])
     assert moved[0] < 0.4 * moved[1] and moved[1] > 3
+
+
+def test_a_head_that_looks_aside_turns_little_towards_us_and_freely_away() -> None:
+    for yaw in (-30.0, 30.0):
+        face = portrait(yaw)
+        own = face.pose.angles[0]
+        to_us, away = (abs(turned(face, a * np.sign(yaw)).pose.angles[0] - own) for a in (-15, 10))
+        assert 1 < to_us < 4 and away > 9
+    assert abs(turned(portrait(0.0), 14.0).pose.angles[0]) > 13
