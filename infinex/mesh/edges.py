@@ -10,6 +10,7 @@ from infinex.mesh.kernel import run_end, same_run, uncovered
 
 SAMPLES = 4  # along each side of a pixel that is drawn again
 APART = 0.75  # pixels by which a part that hides another breaks the picture
+SMOOTH = 0.25  # pixels a pixel by which the maps of two neighbours may part: around a corner that adds up to less
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -22,16 +23,87 @@ def _off(affine: NDArray, t: int, other: int, x: float, y: float) -> float:
     return ex * ex + ey * ey
 
 
+def beside(tris: NDArray[np.int64], outer: int) -> NDArray[np.int64]:
+    """The triangle across each edge of triangles (T, 3), from their first corner to their second on.
+
+    Where there is none it is -1 between corners from `outer` on, which are of the frame, and else -2."""
+    across: dict[tuple[int, int], int] = {}
+    out = np.full(tris.shape, -2, np.int64)
+    for t, corners in enumerate(tris.tolist()):
+        for k in range(3):
+            a, b = corners[k], corners[(k + 1) % 3]
+            edge = (min(a, b), max(a, b))
+            if edge in across:
+                other, n = divmod(across.pop(edge), 3)
+                out[t, k], out[other, n] = other, t
+            else:
+                across[edge] = 3 * t + k
+    for edge, at in across.items():
+        if edge[0] >= outer:
+            out[at // 3, at % 3] = -1
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _turn(dst: NDArray, tris: NDArray, t: int) -> float:
+    a, b, c = tris[t, 0], tris[t, 1], tris[t, 2]
+    return (dst[b, 0] - dst[a, 0]) * (dst[c, 1] - dst[a, 1]) - (dst[b, 1] - dst[a, 1]) * (dst[c, 0] - dst[a, 0])
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def doubtful(
+    dst: NDArray, tris: NDArray, beside: NDArray, affine: NDArray, corner: NDArray, spans: NDArray
+) -> None:  # fmt: skip
+    """Where in each row a part may hide another: `spans` (H, 2), first and last pixel; the last first for nowhere.
+
+    A mesh without holes lies over itself only where some of its triangles are turned over. Elsewhere two neighbours
+    agree along their edge, and away from it they part as fast as their maps differ across it."""
+    whole = 0.0
+    for t in range(tris.shape[0]):
+        whole += _turn(dst, tris, t)
+    height = spans.shape[0]
+    for i in range(height):
+        spans[i, 0], spans[i, 1] = 1 << 30, -1
+    for t in range(tris.shape[0]):
+        doubt = _turn(dst, tris, t) * whole <= 0
+        for k in range(3):
+            u = beside[t, k]
+            if doubt or u == -1:
+                continue
+            if u < 0 or _turn(dst, tris, u) * whole <= 0:
+                doubt = True
+                continue
+            a, b = tris[t, k], tris[t, (k + 1) % 3]
+            x, y = dst[b, 0] - dst[a, 0], dst[b, 1] - dst[a, 1]
+            dx = (affine[u, 1] - affine[t, 1]) * x - (affine[u, 0] - affine[t, 0]) * y
+            dy = (affine[u, 4] - affine[t, 4]) * x - (affine[u, 3] - affine[t, 3]) * y
+            doubt = dx * dx + dy * dy > SMOOTH * SMOOTH * (x * x + y * y)
+        if not doubt:
+            continue
+        p, q, r = tris[t, 0], tris[t, 1], tris[t, 2]
+        left, right = min(dst[p, 0], dst[q, 0], dst[r, 0]), max(dst[p, 0], dst[q, 0], dst[r, 0])
+        top, bottom = min(dst[p, 1], dst[q, 1], dst[r, 1]), max(dst[p, 1], dst[q, 1], dst[r, 1])
+        first, last = int(np.floor(left - corner[0])) - 2, int(np.ceil(right - corner[0])) + 2
+        for i in range(max(0, int(top - corner[1]) - 3), min(height, int(bottom - corner[1]) + 4)):
+            spans[i, 0], spans[i, 1] = min(spans[i, 0], first), max(spans[i, 1], last)
+
+
 @njit(cache=True, nogil=True, fastmath=True)
 def broken(
-    ids: NDArray, affine: NDArray, corner: NDArray, left: int, top: int, right: int, bottom: int, flags: NDArray,
-    spans: NDArray,
+    ids: NDArray, affine: NDArray, look: NDArray, corner: NDArray, left: int, top: int, right: int, bottom: int,
+    flags: NDArray, spans: NDArray,
 ) -> None:  # fmt: skip
-    """Set `flags` (H, W) where a neighbour comes from elsewhere, see `finer`; `spans` (H, 2) get where in each row."""
+    """Set `flags` (H, W) where a neighbour comes from elsewhere, see `finer`; `spans` (H, 2) get where in each row.
+
+    Rows are gone through where `look` (H, 2) has them."""
     limit = APART * APART
+    first, last = left, right
     for i in range(top - 1, bottom + 1):
         spans[i, 0], spans[i, 1] = right, left - 1
     for i in range(top - 1, bottom):
+        left, right = max(first, look[i, 0]), min(last, look[i, 1])
+        if right <= left:
+            continue
         y = i + corner[1]
         line, below = ids[i], ids[i + 1]
         if i >= top:
@@ -75,6 +147,7 @@ def finer(
     tris: NDArray,
     rank: NDArray,
     affine: NDArray,
+    look: NDArray,
     ids: NDArray,
     corner: NDArray,
     box: NDArray,
@@ -90,8 +163,9 @@ def finer(
     """Draw again, from `SAMPLES`^2 places each, the pixels at which one part hides another; how many there were.
 
     Such are those whose neighbour comes from more than `APART` pixels off where their own triangle would have it.
-    `rank` (T,) is the place of each triangle in the order of drawing, `corner` (2,) the target's pixel of the first of
-    `ids` (H, W), `box` (4,) the part of them to look at, `flags` (H, W) room, all 0; all else as in `kernel.paint`."""
+    `rank` (T,) is the place of each triangle in the order of drawing, `look` (H, 2) what is `doubtful`, `corner` (2,)
+    the target's pixel of the first of `ids` (H, W), `box` (4,) the part of them to look at, `flags` (H, W) room, all 0;
+    all else as in `kernel.paint`."""
     H, W = ids.shape
     many = 0
     about = np.empty(9, np.int64)
@@ -100,7 +174,7 @@ def finer(
     if bottom <= top or right <= left:
         return 0
     spans = np.empty((H, 2), np.int64)
-    broken(ids, affine, corner, left, top, right, bottom, flags, spans)
+    broken(ids, affine, look, corner, left, top, right, bottom, flags, spans)
     for i in range(top, bottom):
         for j in range(max(left, spans[i, 0]), min(right, spans[i, 1] + 1)):
             if flags[i, j] == 0:
@@ -124,7 +198,7 @@ def finer(
                         k -= 1
                     about[k] = u
                     count += 1
-            total = np.zeros(3)
+            red = green = blue = 0.0
             inside = True
             f = max(0.0, (i - box[1] + 0.5) * n / (box[3] - box[1]) - 0.5)
             row = min(int(f), n - 1)
@@ -163,11 +237,16 @@ def finer(
                             + w10 * person[v + 1, u, c] + w11 * person[v + 1, u + 1, c]
                         )  # fmt: skip
                         back = (source[i, j, c] * (255.0 - g) + fill[i, j, c] * float(g)) / 255
-                        total[c] += own * alpha + back * (1 - alpha)
+                        shown = own * alpha + back * (1 - alpha)
+                        red += shown if c == 0 else 0.0
+                        green += shown if c == 1 else 0.0
+                        blue += shown if c == 2 else 0.0
                 if not inside:
                     break
             if inside:
                 many += 1
-                for c in range(3):
-                    out[i, j, c] = np.uint8(min(255.0, total[c] / (SAMPLES * SAMPLES) + 0.5))
+                share = 1.0 / (SAMPLES * SAMPLES)
+                out[i, j, 0] = np.uint8(min(255.0, red * share + 0.5))
+                out[i, j, 1] = np.uint8(min(255.0, green * share + 0.5))
+                out[i, j, 2] = np.uint8(min(255.0, blue * share + 0.5))
     return many

@@ -93,6 +93,7 @@ class Layers:
     ) -> NDArray[np.uint8]:
         """How far things moved, 0..255, about every `COARSE`-th pixel: what `gate` enlarges. Maps as coarse as that."""
         columns, rows = (np.arange(n, dtype=np.float32) * COARSE + COARSE // 2 for n in map_x.shape[::-1])
-        off = np.hypot(map_x - (columns + corner[0]), map_y - (rows[:, None] + corner[1]))
+        off = cv2.magnitude(map_x - (columns + corner[0]), map_y - (rows[:, None] + corner[1]))
         moved = cv2.GaussianBlur(cv2.dilate(off, np.ones((5, 5), np.uint8)), (0, 0), 3)
-        return np.round(255 * np.clip(moved / (self._unit * 0.025) - 0.3, 0, 1)).astype(np.uint8)
+        k = 255 / (self._unit * 0.025)
+        return np.asarray(cv2.addWeighted(moved, k, moved, 0, -0.3 * 255, dtype=cv2.CV_8U), np.uint8)

@@ -8,8 +8,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.face import topology as top
 from infinex.mesh.beyond import Beyond
-from infinex.mesh.edges import finer
+from infinex.mesh.edges import beside, doubtful, finer
 from infinex.mesh.kernel import BLOCK, CUBIC, LINEAR, blocks, paint, paint_fine, shows
 from infinex.mesh.layers import COARSE, Layers
 from infinex.mesh.warp import Flow
@@ -37,6 +38,7 @@ class Painter:
         kind = shows(np.ascontiguousarray(picture[..., 3]))
         self._shows = kind, blocks(kind, BLOCK, least=True), blocks(kind, BLOCK)
         self._busy = blocks(layers.near | layers.hidden, 1)
+        self._beside: NDArray[np.int64] | None = None  # of the triangles, which stay the same
 
     def __call__(self, flow: Flow) -> Image:
         """The frame of a flow (H, W, 3): the same array every time, to draw on near what moves and the face."""
@@ -68,9 +70,13 @@ class Painter:
             return
         rank = np.empty(len(flow.order), np.int64)
         rank[flow.order] = np.arange(len(flow.order))
+        if self._beside is None:
+            self._beside = beside(tris, top.POINTS)
+        corner, look = np.array(self._corner, np.float64), np.empty((len(flow.ids), 2), np.int64)
+        doubtful(flow.points, tris, self._beside, flow.affine, corner, look)
         layers = self._layers
         finer(
-            flow.points, tris, rank, flow.affine, flow.ids, np.array(self._corner, np.float64), np.array(flow.box),
+            flow.points, tris, rank, flow.affine, look, flow.ids, corner, np.array(flow.box),
             layers.person, layers.image, layers.fill, layers.near, layers.hidden, self._coarse,
             np.zeros(flow.ids.shape, np.uint8), self._part,
         )  # fmt: skip

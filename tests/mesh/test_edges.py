@@ -7,7 +7,7 @@ import numpy as np
 from infinex.face import topology as top
 from infinex.face.pose import Pose
 from infinex.face.surroundings import Surroundings, SurroundingsShape
-from infinex.mesh.edges import finer
+from infinex.mesh.edges import beside, doubtful, finer
 from infinex.mesh.raster import affines, draw
 
 
@@ -29,9 +29,15 @@ def test_an_edge_over_something_else_has_no_steps() -> None:
     draw(points, tris, order, affine, area, 0.0, 0.0, 1.0, map_x, map_y, ids)
     plain = np.where(ids[..., None] == 2, 240, 0).repeat(3, -1).astype(np.uint8)
     out, nothing = plain.copy(), np.zeros((side, side), np.uint8)
-    many = finer(points, tris, order, affine, ids.astype(np.int16), np.zeros(2), np.array([0, 0, side, side]), person,
-                 person[..., :3].copy(), person[..., :3].copy(), nothing, nothing, nothing[:10, :10], nothing.copy(),
-                 out)  # fmt: skip
+    look = np.empty((side, 2), np.int64)
+    across = beside(tris, 0)
+    assert across.tolist() == [[-1, -1, 1], [0, -1, -1], [-1, -1, -1]]
+    across[2] = -2  # a part with an end of its own
+    doubtful(points, tris, across, affine, np.zeros(2), look)
+    assert look[3].tolist() == [3, 37] and look[0].tolist() == [1 << 30, -1]  # about the second alone
+    many = finer(points, tris, order, affine, look, ids.astype(np.int16), np.zeros(2), np.array([0, 0, side, side]),
+                 person, person[..., :3].copy(), person[..., :3].copy(), nothing, nothing, nothing[:10, :10],
+                 nothing.copy(), out)  # fmt: skip
     fine = 16  # the truth: how much of each pixel the triangle covers
     y, x = (np.mgrid[: side * fine, : side * fine] + 0.5) / fine - 0.5
     a, b, c = near
