@@ -9,8 +9,10 @@ from pathlib import Path
 
 import numpy as np
 
+from infinex.drivers.capture import from_rest
 from infinex.drivers.contract import Driver
 from infinex.errors import InputError
+from infinex.face.portrait import SourceFace
 from infinex.motion import Motion, Move
 from infinex.studio.checks import GoneError, Watch
 
@@ -23,13 +25,19 @@ def moves_of(driver: Driver) -> Iterator[Move]:
         yield replace(drive.move, offsets=drive.move.offsets.astype(np.float32))
 
 
+Other = tuple["Motion | Growing", int]  # and which frame of it is the first here
+
+
 class Growing:
     """As a `Motion`: its length is what the clip says until it has been read, and what was not read yet is waited for.
 
     It is read in a thread of its own, for as long as one of those who asked for it is there."""
 
-    def __init__(self, driver: Driver, frames: int, path: Path, forget: Callable[[], None]) -> None:
-        """`driver` is settled and has `frames`; it is closed here. `forget` is called where reading fails."""
+    def __init__(
+        self, driver: Driver, frames: int, path: Path, forget: Callable[[], None], other: Other | None = None
+    ) -> None:
+        """`driver` is settled and has `frames`; it is closed here. `forget` is called where reading fails. `other` is
+        another part of the same clip: what it knows is shown, measured from this one's rest, until that is read."""
         self.rest, self.fps = driver.rest, float(driver.fps)
         self._driver, self._frames, self._path, self._forget = driver, frames, path, forget
         self._watches: list[Watch] = []
@@ -37,6 +45,7 @@ class Growing:
         self._news = threading.Condition()
         self._done = False
         self._failed: Exception | None = None
+        self._other, self._face = other, SourceFace(driver.rest.face) if other else None
 
     def start(self) -> None:
         """Begin to read."""
@@ -68,9 +77,14 @@ class Growing:
                 self._done = True
                 self._news.notify_all()
             self._watches = []
+            self._other = None
 
     def __len__(self) -> int:
         return len(self._moves) if self._done else max(self._frames, len(self._moves))
+
+    def knows(self, i: int) -> bool:
+        """Whether frame `i` has been read."""
+        return i < len(self._moves)
 
     @property
     def duration(self) -> float:
@@ -79,6 +93,11 @@ class Growing:
 
     def at(self, i: int) -> Move:
         """The instant of frame `i`, once it is read. Raises what reading failed with, GoneError where all went."""
+        other = self._other
+        if other is not None and self._face is not None and not self.knows(i):
+            motion, first = other
+            if 0 <= i + first < len(motion) and (not isinstance(motion, Growing) or motion.knows(i + first)):
+                return from_rest(motion.at(i + first), motion.rest, self.rest, self._face)
         with self._news:
             while len(self._moves) <= i and not self._done:
                 self._news.wait(STEP)

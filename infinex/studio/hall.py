@@ -160,9 +160,11 @@ class Studio:
         made = None
         if job.state == "done" and job.summary:
             s = job.summary
+            # Videos have even sides; pictures, and animations of pictures, any.
+            sides = [s[k] + (s[k] % 2 if job.format in ("mp4", "webm", "mov") else 0) for k in ("width", "height")]
             made = Made(
                 format=job.format, frames=s["frames"], duration=s["duration"],
-                fps=round(s["frames"] / max(1e-6, s["duration"]), 3), width=s["width"], height=s["height"],
+                fps=round(s["frames"] / max(1e-6, s["duration"]), 3), width=sides[0], height=sides[1],
                 faces=s["faces"], engine=s["engine"], bytes=job.output.stat().st_size if job.output.exists() else 0,
                 captions=(job.folder / CAPTIONS).exists(),
                 warnings=[friendly(w, job.folder) for w in s["warnings"]],

@@ -24,7 +24,7 @@ from infinex.motion import Motion, Move, Rest
 from infinex.options import Options
 from infinex.studio.checks import Verdicts, Watch, look_at_driving, look_at_sound
 from infinex.studio.cost import Length
-from infinex.studio.growing import Growing, moves_of
+from infinex.studio.growing import Growing, Other, moves_of
 from infinex.studio.saying import spoken
 from infinex.studio.settings import Settings
 from infinex.voices.say import Span, Spoken
@@ -199,6 +199,7 @@ class Performances:
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, Motion | Growing] = OrderedDict()
+        self._begins: dict[str, tuple[str, float]] = {}  # of which clip each is a part, and from what second on
         self._lock = threading.Lock()
 
     def of(
@@ -233,6 +234,18 @@ class Performances:
             motion.join(watch)
         return motion
 
+    def _other(self, key: str, layer: Layer, path: Path | None, fps: float) -> Other | None:
+        """The longest part of the same clip that is known, and which frame of it the layer begins at."""
+        clip = _key(replace(layer, start=0.0, end=None), path)
+        with self._lock:
+            self._begins = {k: v for k, v in self._begins.items() if k in self._known}
+            parts = [(self._known[k], start) for k, (of, start) in self._begins.items() if of == clip]
+            self._begins[key] = clip, layer.start
+        if not parts:
+            return None
+        motion, start = max(parts, key=lambda p: len(p[0]))
+        return motion, round(layer.start * fps) - round(start * fps)
+
     def _forget(self, key: str) -> None:
         with self._lock:
             self._known.pop(key, None)
@@ -247,7 +260,9 @@ class Performances:
             opened.driver.settle()
             if opened.driver.filmed and opened.driver.frames is not None:
                 growing = True
-                return Growing(opened.driver, opened.driver.frames, path or Path(name), lambda: self._forget(key))
+                other = self._other(key, layer, path, float(opened.driver.fps))
+                where = path or Path(name)
+                return Growing(opened.driver, opened.driver.frames, where, lambda: self._forget(key), other)
             moves = _watched(opened.driver, watch, path or Path(name))
             return Motion.collect(moves, opened.driver.rest, float(opened.driver.fps))
         finally:

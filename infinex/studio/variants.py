@@ -6,10 +6,11 @@ import zipfile
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import av
 import cv2
 
 from infinex.errors import InputError
-from infinex.media.image import read_image
+from infinex.media.image import RGB, on_white, read_image
 from infinex.media.sink import open_sink
 from infinex.media.video import VideoReader
 from infinex.studio import checks
@@ -64,21 +65,36 @@ def variant(job: Job, wanted: str, watch: checks.Watch) -> Path:
     return path
 
 
-def _first_frame(path: Path) -> bytes:
-    """Of zipped PNG frames."""
-    with TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
-        image = read_image(archive.extract(archive.namelist()[0], folder))
+def _first_frame(path: Path) -> RGB:
+    """(H, W, 3) uint8 of zipped PNG frames or of a transparent video, on white."""
+    if path.suffix == ".zip":
+        with TemporaryDirectory() as folder, zipfile.ZipFile(path) as archive:
+            return read_image(archive.extract(archive.namelist()[0], folder))
+    with av.open(path) as container:
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        if context.name == "vp9":  # FFmpeg's own decoder leaves what is transparent out
+            context = av.CodecContext.create("libvpx-vp9", "r")
+        for packet in container.demux(stream):
+            for frame in context.decode(packet):
+                pixels = frame.to_ndarray(format="rgba")
+                return on_white(pixels[..., :3], pixels[..., 3])
+    raise InputError(f"{path.name} shows nothing")
+
+
+def _small(image: RGB) -> RGB:
     k = THUMB / max(image.shape[:2])
-    return encode(image if k >= 1 else cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA))
+    return image if k >= 1 else cv2.resize(image, None, fx=k, fy=k, interpolation=cv2.INTER_AREA)
 
 
 def thumbnail(job: Job) -> bytes:
-    """A finished job's middle frame as a small JPEG, made when it is first asked for."""
+    """A finished job's middle frame, the first of one that is transparent, as a small JPEG, made when it is first
+    asked for."""
     path = job.folder / "thumb.jpg"
     with job.lock:
         if not path.exists():
-            if job.format == "png":
-                path.write_bytes(_first_frame(job.output))
+            if job.format == "png" or job.clear:
+                path.write_bytes(encode(_small(_first_frame(job.output))))
                 return path.read_bytes()
             with VideoReader(job.output, max_side=THUMB) as reader:
                 middle = job.summary["duration"] / 2

@@ -413,6 +413,14 @@ def test_a_clip_is_played_while_it_is_read(tmp_path: Path) -> None:
     later.start()
     assert np.allclose(read(motion.duration).move.offsets, motion.at(len(motion) - 1).offsets, atol=1e-6)
     assert len(growing.whole(watch)) == len(motion) and not forgotten
+    goes_on = threading.Semaphore(0)
+    part = Growing(Slow(motion), len(motion) - 10, tmp_path / "a.mp4", lambda: None, (growing, 10))
+    part.join(watch)
+    part.start()  # of another part, what is known is seen meanwhile
+    assert np.allclose(part.at(5).offsets, motion.at(15).offsets, atol=0.01)
+    goes_on.release(len(motion))
+    assert len(part.whole(watch)) == len(motion)
+    assert np.allclose(part.at(5).offsets, motion.at(5).offsets, atol=1e-6)
     goes_on = threading.Semaphore(1)
     left = Growing(Slow(motion), len(motion), tmp_path / "a.mp4", lambda: forgotten.append(1))
     left.join(watch)

@@ -19,7 +19,8 @@ let waits = false; // whether that is the end of a clip, whose part is read once
 export const place = (l) => places.get(l.uid) ?? { from: l.at ?? 0, to: (l.at ?? 0) + (l.length ?? 2), seconds: l.length ?? 2 };
 // What the studio says of one layer, without where that stands: the page shows it beside the layer.
 export const plain = (text) => text.replace(/^Layer \d+ \(\w+\): (say: |text: )?/, "");
-export const nameOf = (l) => l.name || l.say?.slice(0, 40) || l.text?.slice(0, 40) || t(`kind.${l.kind}`);
+const words = (said) => said.replace(/\[[^\]]*\]/g, " ").trim() || said; // without what is acted
+export const nameOf = (l) => l.name || (l.say && words(l.say).slice(0, 40)) || l.text?.slice(0, 40) || t(`kind.${l.kind}`);
 // A layer's name, and of a group the face it moves.
 const titled = (l) => (l.face && group() ? `${nameOf(l)} · ${t("layer.face.number", { number: l.face })}` : nameOf(l));
 const badge = (l) => (l.face && group() ? make("i", { class: "badge", "aria-hidden": "true", "data-number": l.face }) : null);
@@ -228,7 +229,7 @@ export function draw() {
   $("#tracks-none").hidden = work.layers.length > 0;
   const marks = [];
   const step = [0.5, 1, 2, 5, 10, 20, 60].find((s) => total() / s <= 8) ?? 60;
-  for (let s = 0; s <= 0.97 * total() && work.layers.length; s += step) { // the last one would be cut off
+  for (let s = 0; s <= 0.92 * total() && work.layers.length; s += step) { // the last one would be cut off
     const mark = make("span", { text: number(s, step < 1 ? 1 : 0) });
     mark.style.left = share(s);
     marks.push(mark);

@@ -12,6 +12,7 @@ let wide = 1, high = 1; // the plate without zoom
 let split = null; // where the picture of before ends, a share of the frame; null: it is not shown
 let driver = null; // {url, from, speed}: what stands small in the corner
 let playing = null; // the result on the stage
+let shape = null; // its width by its height, where that is another than the portrait's
 let near = false; // whether the face is to be looked at once the stage is seen
 
 // -- zoom and pan ---------------------------------------------------------------------------------------
@@ -31,6 +32,7 @@ function settle() {
 // The plate takes as much of the frame as the picture's shape allows. While the stage is hidden, all stays as it was.
 function layout() {
   if (!frame.clientWidth) return;
+  if (shape) frame.style.setProperty("--ratio", shape); // whatever the preview draws behind it
   const ratio = Number(frame.style.getPropertyValue("--ratio")) || 1;
   const share = [left / wide, top / high];
   wide = Math.min(frame.clientWidth, frame.clientHeight * ratio);
@@ -53,6 +55,7 @@ function zoomTo(wanted, x = frame.clientWidth / 2, y = frame.clientHeight / 2) {
 // The chosen face over two thirds of the stage's height; the whole picture where that is shown already.
 function toFace(always = false) {
   if (zoom > 1.001 && !always) { zoomTo(1); return; }
+  if (shape) { zoomTo(1.6); return; } // it is cut around the face
   const face = shared.portrait?.faces[shared.face - 1];
   if (!face) return;
   const xs = face.outline.map((p) => p[0]), ys = face.outline.map((p) => p[1]);
@@ -175,19 +178,24 @@ export function dismiss() {
   video.hidden = picture.hidden = true;
   driver = null;
   showCorner();
-  $("#wipe").disabled = false;
+  fitting(null);
   frame.classList.remove("showing");
   tell("presented", null);
 }
 
 export const presented = () => playing && !video.hidden;
 
-// Before and after are compared where both have one shape.
+// The stage takes the shape of what it shows. Before and after are compared where both have one.
 function fitting(ratio) {
-  const same = Math.abs(ratio / (wide / high) - 1) < 0.02;
-  if (!same) split = null;
-  $("#wipe").disabled = !same;
-  showSplit();
+  const own = $("#canvas").width / $("#canvas").height;
+  const was = shape;
+  shape = ratio && Math.abs(ratio / own - 1) > 0.02 ? ratio : null;
+  $("#wipe").disabled = Boolean(shape);
+  if (shape) split = null;
+  if (was === shape) { showSplit(); return; }
+  frame.style.setProperty("--ratio", shape ?? own);
+  zoom = 1;
+  layout();
 }
 
 function showCorner() {
@@ -229,6 +237,7 @@ export function begin() {
     e.currentTarget.setAttribute("aria-pressed", !off);
   });
   video.addEventListener("loadedmetadata", () => fitting(video.videoWidth / video.videoHeight));
+  picture.addEventListener("load", () => fitting(picture.naturalWidth / picture.naturalHeight));
   for (const name of ["play", "pause", "seeked", "timeupdate"]) video.addEventListener(name, along);
   for (const name of ["play", "pause", "timeupdate", "loadedmetadata", "volumechange", "ended", "seeked"]) video.addEventListener(name, () => tell("transport"));
   on("portrait", () => { split = null; near = false; dismiss(); zoom = 1; layout(); });
