@@ -18,6 +18,7 @@ from torch import Tensor
 
 from infinex.nn.stored import Layout
 
+SYSTEMS = "fomm", "monkey_net", "x2face", "dae_gan", "stargan", "latent_pose"
 # Networks that only training wants; elsewhere the discriminator.
 LEFT = {"stargan": ("critic",)}
 
@@ -30,6 +31,10 @@ def drawn(system: str, layout: Layout[Any], weights: Any, source: Tensor, drivin
     if system == "dae_gan":
         pose: Any = networks["pose"]
         return torch.cat([networks["face"](source[:, None])[1], pose(driving, pose.pose(driving))[0]])
+    if system == "latent_pose":
+        embedder: Any = networks["embedder"]
+        made: Any = networks["generator"](embedder.each(source[:, None])[:, 0], embedder.pose_encoder(driving))
+        return torch.cat([made.image, made.mask], 1)
     if system == "stargan":
         return networks["generator"](source * 2 - 1, torch.eye(len(weights.config.labels))[: len(source)])
     out = networks["generator"](source, networks["detector"](source), networks["detector"](driving))
@@ -40,7 +45,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("weights", type=Path)
     parser.add_argument("target", type=Path)
-    parser.add_argument("--system", choices=("fomm", "monkey_net", "x2face", "dae_gan", "stargan"), default="fomm")
+    parser.add_argument("--system", choices=SYSTEMS, default="fomm")
     a = parser.parse_args()
     layout = import_module(f"infinex.systems.{a.system}.weights").LAYOUT
     full = layout.load(a.weights)

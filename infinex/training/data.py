@@ -255,6 +255,13 @@ def placed(
     return out, np.concatenate([value, jacobian.reshape(*points.shape[:-1], 4)], -1).astype(np.float32)
 
 
+def shares(clips: list[Clip]) -> NDArray[np.float64]:
+    """(N,) up to 1: clips drawn by a number between these show everybody equally often, who has many clips or one."""
+    counts = Counter(c.identity for c in clips)
+    share = np.array([1 / counts[c.identity] for c in clips])
+    return np.asarray(np.cumsum(share) / share.sum() if len(share) else share, np.float64)
+
+
 class FramePairs:
     """`source` and `driving` (3, S, S) in 0..1: two frames of one clip, drawn anew every time.
 
@@ -283,9 +290,7 @@ class FramePairs:
                     f"{folder}: the frames are too many, or the folder is read-only; a teacher needs a cache"
                 )
             self.points = [ClipPoints(c, teacher, cache, looks) for c in self.clips]
-        counts = Counter(c.identity for c in self.clips)
-        share = np.array([1 / counts[c.identity] for c in self.clips])
-        self._places = np.cumsum(share) / share.sum() if len(share) else share
+        self._places = shares(self.clips)
 
     def __len__(self) -> int:
         return len(self.clips) * self.repeats

@@ -35,6 +35,7 @@ from torch.utils.data import DataLoader, Dataset, Sampler, default_collate
 from infinex.errors import InfinexError, InputError, MissingDependencyError, OutputError, WeightsError, option
 from infinex.media.files import atomic_path, locked
 from infinex.media.image import write_image
+from infinex.spec import systems
 from infinex.training.average import Average
 from infinex.training.data import Samples
 from infinex.training.recipes import Entry, changed, find_recipe
@@ -193,11 +194,14 @@ class Trainer:
         }  # fmt: skip
 
     def _start_from(self, task: Task) -> None:
-        """Begin with the weights the recipe names: a file, or the result of another recipe."""
+        """Begin with the weights the recipe names: a file, or those that come along."""
         start = getattr(self.entry.recipe, "start_from", "")
         if not start:
             return
         path = Path(start)
+        if not path.is_file():
+            came = ((w, found) for found in systems().values() for w in found.system.weights if w.bundled)
+            path = next((found.data / w.bundled for w, found in came if w.name == start), path)
         if not path.is_file():
             raise InputError(
                 f"{self.entry.name} goes on from the result of {start}: {option('set')} "

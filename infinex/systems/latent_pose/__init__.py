@@ -5,10 +5,13 @@ from infinex.spec import System, Weights
 SYSTEM = System(
     label="Latent Pose Descriptors",
     engine="engine",
-    options=("album",),
+    options=("album", "detail"),
     mattes=True,
     recipes="recipe",
     weights=(
+        Weights("latent-pose-face", "trained here, small; infinex/systems/latent_pose/data/README.md", "Apache-2.0",
+                5.0,
+                bundled="latent-pose-face.safetensors"),
         Weights("latent-pose", "E. Burkov et al., latent-pose-reenactment, the checkpoint after meta-learning",
                 "Apache-2.0 (code)", 700, convert="weights",
                 otherwise="download the checkpoint from the cloud drive that the README of "

@@ -111,12 +111,12 @@ def stretched(x: Image, rng: Chance) -> Image:
     return np.asarray(cv2.warpAffine(x, matrix, (w, h), borderMode=BORDER), np.uint8)
 
 
-def disguised(x: Image, rng: Chance) -> Image:
+def disguised(x: Image, rng: Chance, stretch: bool = True) -> Image:
     """A picture (H, W, 3) of the performer under none to `MOST` changes, and half of the time stretched."""
     chosen = rng.permutation(len(CHANGES))[: rng.integers(MOST + 1)]
     for i in chosen:
         x = CHANGES[i](x, rng)
-    return stretched(x, rng) if rng.random() < 0.5 else x
+    return stretched(x, rng) if stretch and rng.random() < 0.5 else x
 
 
 def shifted(images: list[NDArray], rng: Chance, most: float = 0.05) -> list[NDArray]:

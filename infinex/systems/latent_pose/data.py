@@ -17,10 +17,25 @@ from infinex.media.image import SUFFIXES, read_image
 from infinex.media.video import VideoReader
 from infinex.systems.latent_pose.augment import disguised, shifted
 from infinex.systems.square import square_view
-from infinex.training.data import Clip, Kept, beside, cache_folder, read_clips, resized, to_chw
+from infinex.training.data import (
+    Augmentation,
+    Clip,
+    Kept,
+    Teacher,
+    beside,
+    cache_folder,
+    jitter,
+    placed,
+    read_clips,
+    resized,
+    shares,
+    to_chw,
+)
 
 Image = NDArray[np.uint8]
+Map = NDArray[np.float32]
 FRAMES = 24  # of a clip, evenly spread, that are looked at
+TAUGHT = 60  # where a tracker teaches
 PICTURES = 30  # of one person, that are looked at
 
 
@@ -54,6 +69,34 @@ def sample(
         "mask": share,
         "label": np.int64(label),
     }
+
+
+def placed_sample(
+    frames: list[Image], masks: Image, looks: int, a: Any, rng: np.random.Generator,
+    points: Map | None = None, teacher: Teacher | None = None, disguise: bool = True,
+) -> dict[str, Any]:  # fmt: skip
+    """As `sample`, every picture at another place; the performer is disguised half of the time, and never stretched.
+
+    With `points` (T, K, 6) of all frames there is `taught` (K, 6), where the target's now are."""
+    *others, last = rng.choice(len(frames), looks + 1, replace=len(frames) <= looks)
+    flip = -1 if a.flip and rng.random() < 0.5 else 1
+    taught = None if points is None else points[last : last + 1]
+    if taught is not None and teacher is not None and flip < 0:
+        taught = teacher.mirrored(taught[0])[None]
+    share = to_chw(np.repeat(masks[last][..., None], 3, 2))
+    # A picture and its mask as one, so that one similarity moves both.
+    both = np.concatenate([to_chw(frames[last]), share])[..., ::flip]
+    moved, taught = placed([both], taught, a, rng)
+    pictures = [placed([to_chw(frames[i])[..., ::flip]], None, a, rng)[0][0] for i in others]
+    target, *pictures = jitter([moved[0][:3], *pictures], a, rng)
+    mask = moved[0][3:4]
+    performer = target
+    if disguise and rng.random() < 0.5:
+        seen = np.round(target.transpose(1, 2, 0) * 255).astype(np.uint8)
+        performer = to_chw(disguised(seen, rng, stretch=False))
+    out = {"pictures": np.stack(pictures), "performer": performer, "target": target * mask, "mask": mask,
+           "label": np.int64(0)}  # fmt: skip
+    return out if taught is None else out | {"taught": taught[0]}
 
 
 class Videos:
@@ -91,6 +134,55 @@ class Videos:
         return sample(frames, masks, self.looks, index % self.labels, rng, self.train)
 
 
+class TaughtVideos:
+    """Samples of a prepared folder with what a face tracker says of them; see `placed_sample`.
+
+    Clips are drawn by identity; held-back ones are seen in turn, as they are."""
+
+    def __init__(
+        self, folder: str | Path, split: str, size: int, looks: int, a: Augmentation, teacher: Teacher, repeats: int = 1
+    ) -> None:
+        """Raises InputError where there is no place to keep what is tracked."""
+        self.clips = read_clips(folder, split)
+        cache = cache_folder(Path(folder), read_clips(folder), size, 8.0)
+        if cache is None:
+            raise InputError(f"{folder}: the frames are too many, or the folder is read-only; a teacher needs a cache")
+        self.cache, self.size, self.looks, self.repeats, self.a = cache, size, looks, repeats, a
+        self.teacher, self.train = teacher, split == "train"
+        self._shares = shares(self.clips)
+        self._known: Kept[int, tuple[list[Image], Image, Map]] = Kept()
+
+    def __len__(self) -> int:
+        return len(self.clips) * self.repeats
+
+    def _frames(self, clip: Clip) -> tuple[list[Image], Image, Map]:
+        """Evenly spread frames in which a face was seen, their masks, and what the teacher says."""
+        path = beside(self.cache, clip, f"{self.size}-{self.teacher.name}-person.npz")
+        if not path.is_file():
+            wanted = set(np.linspace(0, clip.frames - 1, TAUGHT).round().astype(int).tolist())
+            with VideoReader(clip.path, keep_readable=True) as reader:
+                images = [f.image for f in reader if f.index in wanted]
+            points = self.teacher(images)
+            good = np.flatnonzero(np.isfinite(points).all((1, 2)))
+            frames = [resized(images[i], self.size) for i in good]
+            masks = masks_of(frames) if frames else np.zeros((0, self.size, self.size), np.uint8)
+            with atomic_path(path) as temporary, temporary.open("wb") as file:
+                np.savez(file, frames=np.array(frames, np.uint8), masks=masks, points=points[good].astype(np.float32))
+        with np.load(path, allow_pickle=False) as file:
+            return list(file["frames"]), file["masks"], file["points"]
+
+    def get(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
+        """See `infinex.training.data.Samples`."""
+        chosen = index % len(self.clips)
+        if self.train:
+            chosen = min(int(np.searchsorted(self._shares, rng.random())), len(self.clips) - 1)
+        frames, masks, points = self._known.get(chosen, lambda: self._frames(self.clips[chosen]))
+        if not frames:  # a clip in which no face was seen: another one
+            return self.get(index + 1, rng)
+        a = self.a if self.train else Augmentation()
+        return placed_sample(frames, masks, self.looks, a, rng, points, self.teacher, self.train)
+
+
 def faces_in(path: Path, size: int) -> list[Image]:
     """Squares (size, size, 3) around the largest face of pictures in a folder, of one picture, or of frames of a clip.
 
@@ -122,16 +214,21 @@ def _pictures(path: Path) -> list[Image]:
 
 
 class Album:
-    """Samples of one person from a folder of pictures, one picture, or a clip; see `sample`."""
+    """Samples of one person from a folder of pictures, one picture, or a clip; see `sample`, or `placed_sample`."""
 
-    def __init__(self, path: str | Path, size: int, looks: int, steps: int, train: bool) -> None:
+    def __init__(
+        self, path: str | Path, size: int, looks: int, steps: int, train: bool, a: Augmentation | None = None
+    ) -> None:
+        """`a`: pictures are moved so, and the performer is not disguised."""
         self.frames = faces_in(Path(path), size)
         self.masks = masks_of(self.frames)
-        self.looks, self.steps, self.train = looks, steps, train
+        self.looks, self.steps, self.train, self.a = looks, steps, train, a
 
     def __len__(self) -> int:
         return max(self.steps, len(self.frames)) if self.train else len(self.frames)
 
     def get(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """See `infinex.training.data.Samples`."""
+        if self.train and self.a is not None:
+            return placed_sample(self.frames, self.masks, self.looks, self.a, rng, disguise=False)
         return sample(self.frames, self.masks, self.looks, 0, rng, self.train)

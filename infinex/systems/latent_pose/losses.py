@@ -23,7 +23,8 @@ class LossWeights:
     vgg: float = 0.03  # of VGG-19's features, where its weights are given
     vgg_face: float = 0.006  # of VGG-Face's, on the face alone
     structural: float = 1.0  # of the substitute, where they are not
-    adversarial: float = 1.0
+    pixels: float = 0.0  # of colours' mean absolute difference, and that of their steps between neighbours
+    adversarial: float = 1.0  # 0: no discriminator, no features of it, no rows
     matching: float = 10.0
     embedding: float = 0.01  # of the identity code beside the discriminator's row
     dice: float = 1.0
@@ -62,6 +63,12 @@ def dice(mask: Tensor, wanted: Tensor) -> Tensor:
     return -torch.log(2 * (mask * wanted).sum() / (mask.square().sum() + wanted.square().sum()))
 
 
+def pixels_apart(made: Tensor, wanted: Tensor) -> Tensor:
+    """Mean absolute difference of pictures (B, 3, H, W), and of their steps down and across; a scalar."""
+    off = made - wanted
+    return off.abs().mean() + off.diff(dim=2).abs().mean() + off.diff(dim=3).abs().mean()
+
+
 class Perceptual(nn.Module):
     """Features of VGG-19 on the picture and of VGG-Face on its middle; without their weights, a substitute."""
 
@@ -71,7 +78,7 @@ class Perceptual(nn.Module):
         self.weights = weights
         self.vgg = CaffeFeatures.load(vgg, STAGES) if vgg else None
         self.face = CaffeFeatures.load(vgg_face, STAGES_16) if vgg_face else None
-        self.substitute = None if vgg or vgg_face else StructuralPerceptualLoss()
+        self.substitute = None if vgg or vgg_face or not weights.structural else StructuralPerceptualLoss()
         self.requires_grad_(False)
 
     def forward(self, made: Tensor, wanted: Tensor) -> dict[str, Tensor]:

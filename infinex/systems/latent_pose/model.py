@@ -18,7 +18,8 @@ import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from infinex.systems.latent_pose.encoders import MobileNet, ResNeXt
+from infinex.systems.latent_pose.encoders import MobileNet, ResNeXt, Strided
+from infinex.training.embedded import PointsOf
 
 NORM_EPS = 1e-4  # of instance norm and of the spectral norm of convolutions
 
@@ -42,6 +43,9 @@ class LatentConfig:
     mobile: float = 1.0  # width of the pose encoder
     mobile_by: int = 8
     mobile_last: int = 1280
+    strided: tuple[int, ...] = ()  # widths of a pose encoder that is no MobileNet, as the published one is
+    told: bool = False  # a linear map reads the tracked face off the pose code; the published weights have none
+    spectral: bool = True  # spectral norm in the generator, as published; without, AdaIN's weights count from one
     critic_blocks: int = 7
     labels: int = 1  # rows of the discriminator: one for each video, or for the one person
 
@@ -57,6 +61,12 @@ CONFIGS: dict[str, LatentConfig] = {
         size=64, width=16, max_width=96, identity=96, pose=32, hidden=128, stages=(12, 12, 24, 48, 96),
         depths=(1, 1, 1, 1), groups=4, per_group=16, mobile=0.25, mobile_by=4, mobile_last=160, critic_blocks=5,
         labels=64,
+    ),
+    # An hour of a CPU core, the face tracker at hand.
+    "latent-pose-face": LatentConfig(
+        size=64, width=16, max_width=128, identity=96, pose=64, hidden=256, stages=(12, 12, 24, 48, 96),
+        depths=(1, 1, 1, 1), groups=4, per_group=16, strided=(24, 48, 96, 128, 192), told=True, spectral=False,
+        critic_blocks=5,
     ),
 }  # fmt: skip
 
@@ -75,10 +85,14 @@ class Embedder(nn.Module):
         super().__init__()
         c = config
         self.identity_encoder = ResNeXt(c.identity, c.stages, c.depths, c.groups, c.per_group)
-        self.pose_encoder = MobileNet(c.pose, c.mobile, c.mobile_by, c.mobile_last)
+        self.pose_encoder: nn.Module = (
+            Strided(c.pose, c.strided, c.size) if c.strided else MobileNet(c.pose, c.mobile, c.mobile_by, c.mobile_last)
+        )
 
     def each(self, pictures: Tensor) -> Tensor:
         """Who is seen in each of (B, N, 3, H, W): (B, N, identity)."""
+        if not pictures.shape[1]:
+            return pictures.new_zeros(len(pictures), 0, self.identity_encoder.fc.out_features)
         return self.identity_encoder(pictures.flatten(0, 1)).unflatten(0, pictures.shape[:2])
 
     def forward(self, pictures: Tensor, performer: Tensor) -> tuple[Tensor, Tensor]:
@@ -89,32 +103,41 @@ class Embedder(nn.Module):
 class AdaIN(nn.Module):
     """Instance norm whose weight and bias are set from outside."""
 
-    def __init__(self, channels: int) -> None:
+    def __init__(self, channels: int, base: float = 0.0) -> None:
+        """`base` is added to the weight."""
         super().__init__()
-        self.channels = channels
+        self.channels, self.base = channels, base
         self.set: tuple[Tensor, Tensor] | None = None  # bias and weight (B, C)
 
     def forward(self, x: Tensor) -> Tensor:
         """(B, C, H, W) to the same."""
         assert self.set is not None
         bias, weight = (t[..., None, None] for t in self.set)
-        return F.instance_norm(x, eps=NORM_EPS) * weight + bias
+        if not self.base:
+            return F.instance_norm(x, eps=NORM_EPS) * weight + bias
+        # The same in one pass over the map, which in half precision stays so.
+        with torch.autocast(x.device.type, enabled=False):
+            var, mean = torch.var_mean(x.float(), (2, 3), keepdim=True, unbiased=False)
+            scale = (weight.float() + self.base) * torch.rsqrt(var + NORM_EPS)
+            shift = bias.float() - mean * scale
+        return x * scale.to(x.dtype) + shift.to(x.dtype)
 
 
-def _conv(inputs: int, outputs: int, kernel: int = 3, bias: bool = False) -> nn.Module:
+def _conv(inputs: int, outputs: int, kernel: int = 3, bias: bool = False, spectral: bool = True) -> nn.Module:
     conv: nn.Module = nn.Conv2d(inputs, outputs, kernel, padding=kernel // 2, bias=bias)
-    return spectral_norm(conv, eps=NORM_EPS)
+    return spectral_norm(conv, eps=NORM_EPS) if spectral else conv
 
 
 class Block(nn.Module):
     """AdaIN, ReLU, convolution, twice, beside a shortcut; optionally the size is doubled first."""
 
-    def __init__(self, inputs: int, outputs: int, up: bool) -> None:
+    def __init__(self, inputs: int, outputs: int, up: bool, spectral: bool = True) -> None:
         super().__init__()
         self.up = up
-        self.norm1, self.conv1 = AdaIN(inputs), _conv(inputs, outputs)
-        self.norm2, self.conv2 = AdaIN(outputs), _conv(outputs, outputs)
-        self.skip = _conv(inputs, outputs, 1, bias=True) if up or inputs != outputs else None
+        base = 0.0 if spectral else 1.0
+        self.norm1, self.conv1 = AdaIN(inputs, base), _conv(inputs, outputs, spectral=spectral)
+        self.norm2, self.conv2 = AdaIN(outputs, base), _conv(outputs, outputs, spectral=spectral)
+        self.skip = _conv(inputs, outputs, 1, True, spectral) if up or inputs != outputs else None
 
     def _larger(self, x: Tensor) -> Tensor:
         return F.interpolate(x, scale_factor=2.0, mode="nearest") if self.up else x
@@ -134,17 +157,17 @@ class Generator(nn.Module):
         c = config
         ups = round(log2(c.size / c.constant))
         sizes = [min(c.max_width, c.width * 2 ** (ups - 1 - i)) for i in range(ups)]
-        self.constant = nn.Parameter(torch.ones(1, sizes[0], c.constant, c.constant))
-        blocks = [Block(sizes[0], sizes[0], up=False) for _ in range(c.residual)]
-        blocks += [Block(a, b, up=True) for a, b in zip([sizes[0], *sizes], sizes)]
+        start = torch.ones if c.spectral else torch.randn
+        self.constant = nn.Parameter(start(1, sizes[0], c.constant, c.constant))
+        blocks = [Block(sizes[0], sizes[0], False, c.spectral) for _ in range(c.residual)]
+        blocks += [Block(a, b, True, c.spectral) for a, b in zip([sizes[0], *sizes], sizes)]
         self.blocks = nn.ModuleList(blocks)
-        self.norm, self.last = AdaIN(sizes[-1]), _conv(sizes[-1], 4, bias=True)
+        self.norm = AdaIN(sizes[-1], 0.0 if c.spectral else 1.0)
+        self.last = _conv(sizes[-1], 4, bias=True, spectral=c.spectral)
         self.adains = [m for m in self.modules() if isinstance(m, AdaIN)]  # in the order of the vector
-        self.project = nn.Sequential(
-            spectral_norm(nn.Linear(c.identity + c.pose, c.hidden)),
-            nn.ReLU(),
-            spectral_norm(nn.Linear(c.hidden, 2 * sum(m.channels for m in self.adains))),
-        )
+        sides = (c.identity + c.pose, c.hidden), (c.hidden, 2 * sum(m.channels for m in self.adains))
+        first, second = (spectral_norm(nn.Linear(*s)) if c.spectral else nn.Linear(*s) for s in sides)
+        self.project = nn.Sequential(first, nn.ReLU(), second)
 
     def parameters_of(self, identity: Tensor, pose: Tensor) -> Tensor:
         """The numbers of all AdaINs (B, P): layer by layer, biases before weights."""
@@ -238,7 +261,10 @@ class Person(nn.Module):
 
 def networks_of(config: LatentConfig) -> dict[str, nn.Module]:
     """Fresh networks by name."""
-    return {
+    networks: dict[str, nn.Module] = {
         "embedder": Embedder(config), "generator": Generator(config), "discriminator": Discriminator(config),
         "person": Person(config),
     }  # fmt: skip
+    if config.told:
+        networks["points"] = PointsOf(nn.Identity(), nn.Identity(), config.pose)
+    return networks
