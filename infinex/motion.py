@@ -5,10 +5,13 @@ Lengths are in inter-ocular distances (IOD, the outer eye corners), angles in ra
 
 from __future__ import annotations
 
+import math
 import zipfile
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,7 +24,7 @@ from infinex.face.shape import eye_openness, gaze_of, lip_gaps
 
 Array = NDArray[np.float64]
 FORMAT = 1
-BLOCK = 1024  # frames written at once
+BLOCK = 1024  # frames written and read at once
 STILL: Array = np.zeros((2, 2, 3))  # an outline that does nothing beyond the head
 PARTS = ("pose", "lips", "eyes", "brows", "gaze", "scale")
 DEFAULT_PARTS = PARTS[:-1]  # without `scale` a head keeps its size but for small quick changes, see `capture.Adjust`
@@ -192,16 +195,21 @@ class Motion:
                     file.write(block.astype("<f2").tobytes())
 
     @staticmethod
-    def load(path: str | Path) -> Motion:
-        """Read `.motion.npz`. Raises InputError for anything that is not a whole motion file."""
+    def load(path: str | Path, lean: bool = False) -> Motion:
+        """Read `.motion.npz`. Raises InputError for anything that is not a whole motion file.
+
+        `lean` leaves out the displacements, most of what a long one takes in memory; `displacements` streams them."""
         path = Path(path)
-        if not path.is_file():
-            raise InputError(f"{path}: no such motion file")
-        try:
-            with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
-                a = {k: data[k] for k in data.files}
-        except Exception as error:  # a damaged archive is reported in every way there is
-            raise InputError(f"{path} is not a readable .motion.npz file") from error
+        a: dict[str, NDArray] = {}
+        with _opened(path) as archive:
+            for name in archive.namelist():
+                with archive.open(name) as file:
+                    if name == "offsets.npy":
+                        moved = _header(file)[0]
+                    elif name.endswith(".npy"):
+                        a[name.removesuffix(".npy")] = np.lib.format.read_array(file, allow_pickle=False)
+            if "offsets.npy" in archive.namelist():
+                a["offsets"] = np.broadcast_to(np.float32(0), moved)  # its shape; they are read below
         shapes = {"offsets": (-1, top.POINTS, 3), "rotation": (-1, 3), "translation": (-1, 3), "scale": (-1,),
                   "gaze": (-1, 2), "valid": (-1,), "rest_face": (top.POINTS, 3)}  # fmt: skip
         missing = [k for k in ("format", "fps", *shapes) if k not in a]
@@ -213,13 +221,19 @@ class Motion:
         frames, fps = len(a["scale"]), float(a["fps"])
         for name, shape in shapes.items():
             want = tuple(frames if s == -1 else s for s in shape)
-            if a[name].shape != want or not np.isfinite(a[name].astype(np.float64)).all():
+            if a[name].shape != want or (name != "offsets" and not np.isfinite(a[name].astype(np.float64)).all()):
                 raise InputError(f"{path}: {name} is damaged (shape {a[name].shape}, expected {want})")
         if frames == 0 or not 1 <= fps <= 1000:
             raise InputError(f"{path}: {frames} frames at {fps} frames/s cannot be played")
         if (a["scale"] <= 0).any():
             raise InputError(f"{path}: scale is damaged (not positive)")
         f8 = {k: v.astype(np.float64) for k, v in a.items() if v.dtype.kind == "f" and k != "offsets"}
+        offsets: NDArray[Any] = np.empty((frames, 0 if lean else top.POINTS, 3), np.float32)
+        done = 0
+        for block in displacements(path):
+            if not lean:
+                offsets[done : done + len(block)] = block
+            done += len(block)
         rest = Rest(
             f8["rest_face"],
             f8.get("rest_rotation", np.zeros(3)),
@@ -232,7 +246,7 @@ class Motion:
         )
         return Motion(
             fps,
-            a["offsets"].astype(np.float32),
+            offsets,
             f8["rotation"],
             f8["translation"],
             f8["scale"],
@@ -400,6 +414,44 @@ class Motion:
         )
 
 
+@contextmanager
+def _opened(path: Path) -> Iterator[zipfile.ZipFile]:
+    if not path.is_file():
+        raise InputError(f"{path}: no such motion file")
+    try:
+        with zipfile.ZipFile(path) as archive:
+            yield archive
+    except InputError:
+        raise
+    except Exception as error:  # a damaged archive is reported in every way there is
+        raise InputError(f"{path} is not a readable .motion.npz file") from error
+
+
+def _header(file: IO[bytes]) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, order and type of an array that follows."""
+    old = np.lib.format.read_magic(file) == (1, 0)
+    return (np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0)(file)
+
+
+def displacements(path: str | Path) -> Iterator[NDArray[np.float32]]:
+    """Those of a motion file, (t, 478, 3) after (t, 478, 3) in IOD, in memory that does not grow with its length.
+
+    Raises InputError for a file that is damaged."""
+    path = Path(path)
+    with _opened(path) as archive, archive.open("offsets.npy") as file:
+        shape, columns_first, dtype = _header(file)
+        if columns_first or dtype.kind not in "fiu":
+            raise InputError(f"{path}: offsets are laid out in a way that Infinex does not write")
+        row = math.prod(shape[1:]) * dtype.itemsize
+        for first in range(0, shape[0], BLOCK):
+            frames = min(BLOCK, shape[0] - first)
+            data = file.read(frames * row)
+            block = np.frombuffer(data, dtype).reshape(frames, *shape[1:]).astype(np.float32)
+            if not np.isfinite(block).all():
+                raise InputError(f"{path}: offsets are damaged (not finite)")
+            yield block
+
+
 def _stacked(known: list[Array | None], without: Array) -> Array | None:
     """What is known of several instants, `without` for those of which it is not. None where of none."""
     if all(k is None for k in known):
@@ -436,6 +488,7 @@ __all__ = [
     "Motion",
     "Move",
     "Rest",
+    "displacements",
     "eye_openness",
     "gaze_of",
     "is_whole",

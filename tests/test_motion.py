@@ -17,7 +17,7 @@ from infinex.drivers.capture import (
     smooth,
     with_strength,
 )
-from infinex.drivers.motion import bundled_motions, load_motion, still_motion
+from infinex.drivers.motion import MotionDriver, bundled_motions, load_motion, still_motion
 from infinex.errors import InputError
 from infinex.face.interior import USUAL
 from infinex.face.portrait import SourceFace
@@ -111,7 +111,8 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     with np.load(path) as data:
         arrays = dict(data)
     for change in ({"rotation": np.zeros((3, 3))}, {"scale": -arrays["scale"]}, {"fps": np.array(0.0)},
-                   {"gaze": arrays["gaze"] * np.nan}, {"format": np.array(99)}):  # fmt: skip
+                   {"gaze": arrays["gaze"] * np.nan}, {"format": np.array(99)},
+                   {"offsets": arrays["offsets"] * np.nan}, {"offsets": arrays["offsets"][:-1]}):  # fmt: skip
         np.savez(path, **{**arrays, **change})
         with pytest.raises(InputError):
             Motion.load(path)
@@ -119,6 +120,20 @@ def test_damaged_files_are_refused(tmp_path: Path) -> None:
     path.write_bytes(whole[: len(whole) // 2])
     with pytest.raises(InputError):
         Motion.load(path)
+
+
+@pytest.mark.parametrize("fps", [None, 24.0, 71.0])
+def test_a_file_is_played_as_it_is_read(fps: float | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "a.motion.npz"
+    swing().save(path)
+    whole = Motion.load(path)
+    monkeypatch.setattr("infinex.motion.BLOCK", 7)
+    driver = MotionDriver.stored(str(path), fps)
+    assert driver.motion.offsets.size == 0
+    for played, move in zip(driver, whole.resample(fps) if fps else whole, strict=True):
+        assert np.allclose(played.move.offsets, move.offsets, 0, 1e-6)
+        assert played.move.time == move.time and np.array_equal(played.move.rotation, move.rotation)
+    assert np.array_equal(driver.whole().at(9).offsets, whole.resample(fps).at(9).offsets if fps else whole.offsets[9])
 
 
 def test_filters() -> None:
@@ -351,6 +366,9 @@ def test_what_is_written_as_it_comes_is_what_is_kept(
     clip, out = data_dir / "clips" / "train" / "latentsync_1_01.mp4", tmp_path / "a.motion.npz"
     kept = tracking.track(clip, end=0.6)[0]
     monkeypatch.setattr(tracking, "AT_ONCE", 4)
+    monkeypatch.setattr(tracking, "MOST", 7)
+    with pytest.raises(InputError, match=r"too many to keep in memory.*motion\.npz"):
+        tracking.track(clip, end=0.6)
     lean = tracking.track(clip, end=0.6, output=out)[0]
     assert lean.offsets.size == 0 and [p.name for p in tmp_path.iterdir()] == [out.name]
     back = Motion.load(out)

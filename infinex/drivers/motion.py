@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 
@@ -16,15 +17,34 @@ from infinex.face.interior import interior
 from infinex.face.pose import fit_pose, to_vector
 from infinex.face.shape import eye_openness, gaze_of, lip_gaps
 from infinex.face.tracker import Face
-from infinex.motion import Motion, Move, Rest
+from infinex.motion import Motion, Move, Rest, displacements
 
 
 class MotionDriver(Driver):
     """Plays a `Motion`; `name` is what the metadata of a result calls it."""
 
-    def __init__(self, motion: Motion, name: str = "motion") -> None:
-        self.motion, self.name = motion, name
+    def __init__(self, motion: Motion, name: str = "motion", file: Path | None = None) -> None:
+        """`file` has the displacements where `motion` is lean: they are read as they are played."""
+        self.motion, self.name, self._file = motion, name, file
         self.fps, self.frames, self.rest = motion.fps, len(motion), motion.rest
+        self._times = np.arange(self.frames, dtype=np.float64)  # in frames of the file
+
+    @classmethod
+    def stored(cls, text: str, fps: float | None = None) -> MotionDriver:
+        """Plays a bundled performance by name, or one by file, at its own rate or `fps`, in memory that does not grow
+        with its displacements. Raises InputError."""
+        file = motion_file(text)
+        motion = Motion.load(file, lean=True)
+        driver = cls(motion.resample(fps) if fps else motion, Path(text).name, file)
+        driver._times = np.minimum(driver._times * motion.fps / driver.fps, len(motion) - 1)
+        return driver
+
+    def whole(self) -> Motion:
+        """The performance with its displacements, all in memory."""
+        if self._file is None:
+            return self.motion
+        motion = Motion.load(self._file)
+        return motion if motion.fps == self.fps else motion.resample(self.fps)
 
     def peaks(self) -> dict[str, float]:
         """Those of the performance; empty where it is not made of units."""
@@ -35,8 +55,21 @@ class MotionDriver(Driver):
         return None if self.motion.units is None else (self.motion.unit_names, self.motion.units)
 
     def __iter__(self) -> Iterator[Drive]:
-        for move in self.motion:
-            yield Drive(move)
+        if self._file is None:
+            yield from map(Drive, self.motion)
+            return
+        for move, offsets in zip(self.motion, self._streamed(self._file)):
+            yield Drive(replace(move, offsets=offsets))
+
+    def _streamed(self, file: Path) -> Iterator[NDArray[np.float64]]:
+        """Displacements (478, 3) of every frame, interpolated as `Motion.resample` does."""
+        rows = (row.astype(np.float64) for block in displacements(file) for row in block)
+        at, now = 0, next(rows)
+        ahead = next(rows, now)
+        for t in self._times:
+            while at < int(t):
+                at, now, ahead = at + 1, ahead, next(rows, ahead)
+            yield now * (1 - (t - at)) + ahead * (t - at)
 
 
 def bundled_motions() -> dict[str, Path]:
@@ -51,11 +84,16 @@ def bundled_motions() -> dict[str, Path]:
 
 def load_motion(name: str) -> Motion:
     """A bundled performance by name, or one by file. Raises InputError where there is none."""
+    return Motion.load(motion_file(name))
+
+
+def motion_file(name: str) -> Path:
+    """The file of a bundled performance, or the one that is named. Raises InputError where there is none."""
     known = bundled_motions()
     if name in known:
-        return Motion.load(known[name])
+        return known[name]
     if Path(name).suffix or Path(name).exists():
-        return Motion.load(name)
+        return Path(name)
     raise InputError(f"no motion called {name!r}; there are {', '.join(known)}, or name a .motion.npz file")
 
 

@@ -116,7 +116,7 @@ def take_of(
             notes.extend(driver.notes)
             return driver.take
         if isinstance(driver, MotionDriver):
-            return Take.of(driver.motion)
+            return Take.of(driver.motion if driver.motion.units is not None else driver.whole())
         driver.settle()
         motion = Motion.collect((d.move for d in _counted(driver, progress)), driver.rest, driver.fps)
         if isinstance(driver, TrackDriver):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from infinex.drivers.contract import WHOLE, Driver, Wrapped
 from infinex.drivers.directions import open_directions
-from infinex.drivers.motion import MotionDriver, load_motion, still_motion
+from infinex.drivers.motion import MotionDriver, still_motion
 from infinex.drivers.overlay import LipsOver
 from infinex.drivers.span import Excerpt
 from infinex.drivers.text import label_of
@@ -66,8 +66,7 @@ def _motion(driving: str | Path | Motion, o: Options) -> Driver:
         return MotionDriver(driving.resample(o.fps) if o.fps else driving)
     text = str(driving)
     if text.endswith(".npz") or (not Path(text).exists() and not Path(text).suffix):
-        motion = load_motion(text)
-        return MotionDriver(motion.resample(o.fps) if o.fps else motion, Path(text).name)
+        return MotionDriver.stored(text, o.fps)
     return MotionDriver(still_motion(*largest(driving), o.fps or 25.0), Path(text).name)
 
 

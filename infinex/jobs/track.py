@@ -28,6 +28,7 @@ from infinex.media.image import is_image
 from infinex.motion import STILL, Motion, Move, Rest
 
 AT_ONCE = 1024  # frames after which what is kept is packed
+MOST = 45_000  # whose displacements are kept in memory: half an hour, a quarter of a gigabyte
 NOTHING = np.zeros((0, 3), np.float32)
 
 
@@ -54,7 +55,8 @@ def track(
     of a film as it comes, with the driver. `fps`: the rate at which a film is read, or a folder of pictures shown.
     `lean` leaves out the displacements, most of what is kept of a long film: then the motion says head, gaze and units,
     and drives nothing. With an `output` the whole motion is written there, ending in .motion.npz, and the one returned
-    is lean. Raises an InfinexError."""
+    is lean; without, a film of more than half an hour is refused, as its displacements would fill the memory.
+    Raises an InfinexError."""
     if output is not None:
         writable_target(Path(output))
     if is_image(video):
@@ -76,6 +78,15 @@ def track(
         amounts: list[NDArray] = []
         assert driver.rest_image is not None and driver.rest_points is not None  # it is settled
         reader = UnitReader(driver.rest_image, driver.rest_points, driver.rest.face)
+
+        def check(frames: int) -> None:
+            if frames > MOST and output is None and not lean:
+                raise InputError(
+                    f"{Path(video).name}: over {MOST} frames are too many to keep in memory; name an "
+                    f"{option('output')} that ends in .motion.npz"
+                )
+
+        check(driver.frames or 0)
 
         def gather() -> None:
             parts.append(Motion.collect(moves, driver.rest, driver.fps))
@@ -100,6 +111,7 @@ def track(
                 if progress:
                     progress(count, driver.frames)
                 if len(moves) == AT_ONCE:
+                    check(count)
                     gather()
             if moves or not parts:
                 gather()

@@ -84,6 +84,20 @@ def _psnr(a: np.ndarray, b: np.ndarray) -> float:
     return float(10 * np.log10(255**2 / max(1e-9, ((a - b.astype(float)) ** 2).mean())))
 
 
+def _shifts(made: np.ndarray, frame: np.ndarray, free: np.ndarray, side: int = 17) -> np.ndarray:
+    """How far (N,) in pixels windows of two pictures lie apart, by least squares on their gradients (Lucas and Kanade
+    1981): windows that are `free` (H, W) as a whole and have texture in every direction."""
+    a, b = (
+        cv2.cvtColor(i.clip(0, 255).astype(np.float32), cv2.COLOR_RGB2GRAY).astype(np.float64) for i in (made, frame)
+    )
+    gy, gx = np.gradient(a)
+    xx, xy, yy, xd, yd = (cv2.blur(p, (side, side)) for p in (gx * gx, gx * gy, gy * gy, gx * (b - a), gy * (b - a)))
+    least = (xx + yy) / 2 - np.sqrt(((xx - yy) / 2) ** 2 + xy**2)
+    good = (cv2.erode(free.astype(np.uint8), np.ones((side, side))) > 0) & (least > 4)
+    det = xx * yy - xy**2
+    return np.hypot(yy * xd - xy * yd, xx * yd - xy * xd)[good] / det[good]
+
+
 def test_the_frames_are_made_again_from_the_untouched_picture(made: Made) -> None:
     for number, frame in enumerate(made.frames, 1):
         x, y = made.places(number)
@@ -92,6 +106,10 @@ def test_the_frames_are_made_again_from_the_untouched_picture(made: Made) -> Non
         share, colour = paint[..., 3:] / 65535, paint[..., 2::-1] / 257
         assert _psnr(moved * (1 - share) + colour * share, frame) > 50
         assert _psnr(made.scan, frame) < 32  # it has moved
+        apart = _shifts(moved, frame, share[..., 0] == 0)
+        assert len(apart) > 1000 and apart.max() < 0.1
+        aside = _moved(made.scan, x + 0.15, y)
+        assert np.median(_shifts(aside, frame, share[..., 0] == 0)) > 0.1  # which would have been seen
         person = made.png("matte", number) == 255
         assert (share[person] > 0).mean() < 0.3  # the paint is not simply the frame
         assert (share[person] == 0).mean() > 0.6
