@@ -25,7 +25,7 @@ from infinex.face.tracker import FaceFinder
 from infinex.media.image import write_image
 from infinex.media.sink import open_sink
 from infinex.media.video import VideoReader
-from infinex.systems.registry import TRAINED
+from infinex.systems.registry import TRAINED, resolve
 
 ALBUM = 0.6  # share of a clip
 NAMES = ("static", "plain", "fitted")
@@ -66,12 +66,9 @@ def fitted(take: Take, count: int, runs: Path, weights: str, settings: list[str]
     folder.mkdir(parents=True, exist_ok=True)
     album, end = cut(take, count, folder, every)
     if not (run / TRAINED).is_file():
-        start = Path(weights) / TRAINED if Path(weights).is_dir() else Path(weights)
-        train("latent-pose-face-person", album, run, [f"start_from={start}", "tensorboard=False", *settings], say=print)
-    engines = {
-        "plain": load_engine("latent-pose", weights=weights),
-        "fitted": load_engine("latent-pose", weights=str(run)),
-    }
+        start = [f"start_from={resolve(weights, 'latent-pose')}"] if weights else []
+        train("latent-pose-face-person", album, run, [*start, "tensorboard=False", *settings], say=print)
+    engines = {n: load_engine("latent-pose", weights=w) for n, w in (("plain", weights), ("fitted", str(run)))}
     rows: list[NDArray[np.uint8]] = []
     at = set(np.linspace(0, (count - round(ALBUM * count)) // every, SHOWN).round().astype(int).tolist())
 

@@ -26,7 +26,6 @@ from infinex.systems.window import Square, resized
 
 RGB = NDArray[np.uint8]
 SEAM = 0.14  # width of the seam over the square's side
-COARSE = 0.025  # of the side: finer detail comes from the portrait, where networks paint a person
 RIM = 0.05  # of the part of it where the deformation dies away
 
 
@@ -76,7 +75,6 @@ class SquareFace:
         self._driver: Square | None = None
         self._last: tuple[RGB, NDArray[np.uint8] | None] | None = None
         self._behind: NDArray[np.float32] | None = None
-        self._fine = np.zeros((0, 0, 3), np.float32)
         self.layer: NDArray[np.uint8] | None = None  # (side, side, 4) the person last drawn, of those who say where
 
     def begin(self, rest: Rest, image: RGB | None, points: NDArray | None) -> None:
@@ -116,7 +114,7 @@ class SquareFace:
         """The networks' picture at the portrait's resolution (side, side, 3), inside the seam."""
         side, base = self.crop.side, self._full
         if made.person is not None:
-            picture = self._before(made)
+            picture = self._before(made.picture, made.person)
         elif self.detail and side > self.painter.size and made.field is not None and made.deformed is not None:
             picture = self._detailed(made.picture, made.deformed, made.field, made.shown)
         else:
@@ -124,26 +122,14 @@ class SquareFace:
         picture = picture * self.seam + base.astype(np.float32) * (1 - self.seam)
         return np.clip(picture + 0.5, 0, 255).astype(np.uint8)
 
-    def _before(self, made: Painted) -> NDArray[np.float32]:
-        """A person on black over the portrait's background (side, side, 3), where hers is filled from around her.
-
-        Where the painter says from where, the portrait's detail that networks are too coarse for comes along."""
+    def _before(self, made: RGB, person: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """A person on black over the portrait's background (side, side, 3), where hers is filled from around her."""
         side = self.crop.side
-        assert made.person is not None
         if self._behind is None:
             alpha = np.asarray(Segmenter()(self._full), np.float32)
             self._behind = behind(self._full, alpha, self.face.pose.scale).astype(np.float32)
-            own = self._full.astype(np.float32) * alpha[..., None]
-            self._fine = own - cv2.GaussianBlur(own, (0, 0), COARSE * side)
-        share = resized(made.person, side).astype(np.float32)[..., None] / 255
-        colour = resized(made.picture, side).astype(np.float32)
-        if made.field is not None and made.shown is not None:
-            grid = (cv2.resize(made.field, (side, side), interpolation=cv2.INTER_CUBIC) + 1) * np.float32(
-                (side - 1) / 2
-            )
-            fine = cv2.remap(self._fine, grid[..., 0], grid[..., 1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-            trust = cv2.resize(made.shown, (side, side), interpolation=cv2.INTER_LINEAR).astype(np.float32)[..., None]
-            colour = np.clip(colour + fine * trust / 255, 0, 255)
+        share = resized(person, side).astype(np.float32)[..., None] / 255
+        colour = resized(made, side).astype(np.float32)
         plain = np.clip(colour / np.maximum(share, 0.05) + 0.5, 0, 255)
         self.layer = np.dstack([plain, share * 255 + 0.5]).astype(np.uint8)
         return np.asarray(colour + self._behind * (1 - share), np.float32)

@@ -5,7 +5,7 @@ from infinex.spec import System, Weights
 SYSTEM = System(
     label="Latent Pose Descriptors",
     engine="engine",
-    options=("album", "detail"),
+    options=("album",),
     mattes=True,
     recipes="recipe",
     weights=(

@@ -19,7 +19,6 @@ from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
 from infinex.systems.latent_pose.encoders import MobileNet, ResNeXt, Strided
-from infinex.training.embedded import PointsOf
 
 NORM_EPS = 1e-4  # of instance norm and of the spectral norm of convolutions
 
@@ -44,7 +43,6 @@ class LatentConfig:
     mobile_by: int = 8
     mobile_last: int = 1280
     strided: tuple[int, ...] = ()  # widths of a pose encoder that is no MobileNet, as the published one is
-    told: bool = False  # a linear map reads the tracked face off the pose code; the published weights have none
     spectral: bool = True  # spectral norm in the generator, as published; without, AdaIN's weights count from one
     critic_blocks: int = 7
     labels: int = 1  # rows of the discriminator: one for each video, or for the one person
@@ -65,8 +63,7 @@ CONFIGS: dict[str, LatentConfig] = {
     # An hour of a CPU core, the face tracker at hand.
     "latent-pose-face": LatentConfig(
         size=64, width=16, max_width=128, identity=96, pose=64, hidden=256, stages=(12, 12, 24, 48, 96),
-        depths=(1, 1, 1, 1), groups=4, per_group=16, strided=(24, 48, 96, 128, 192), told=True, spectral=False,
-        critic_blocks=5,
+        depths=(1, 1, 1, 1), groups=4, per_group=16, strided=(24, 48, 96, 128, 192), spectral=False, critic_blocks=5,
     ),
 }  # fmt: skip
 
@@ -261,10 +258,7 @@ class Person(nn.Module):
 
 def networks_of(config: LatentConfig) -> dict[str, nn.Module]:
     """Fresh networks by name."""
-    networks: dict[str, nn.Module] = {
+    return {
         "embedder": Embedder(config), "generator": Generator(config), "discriminator": Discriminator(config),
         "person": Person(config),
     }  # fmt: skip
-    if config.told:
-        networks["points"] = PointsOf(nn.Identity(), nn.Identity(), config.pose)
-    return networks
