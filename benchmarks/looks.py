@@ -71,6 +71,7 @@ NUMBERS: dict[str, tuple[float, float, str]] = {
     ),
     "black": (-1.0, 0.15, "share of the open mouth that is all but black, beyond the performer's"),
     "relief": (0.042, 9.0, "how much teeth differ in lightness from one to the next: real ones do, tiles do not"),
+    "crease": (-1.0, 0.03, "line outward from a corner of an open mouth beyond the performer's: a spike, or a beard"),
     "teeth": (0.0, 0.06, "share of the lips' seam that shows teeth while the performer's lips touch"),
     "lips": (0.0, 0.02, "gap of the lips beyond the performer's while hers touch, IOD"),
     "closed": (0.6, 1.5, "gain of the lips' gap"),
@@ -143,6 +144,8 @@ class Watch:
             if hers is not None:
                 self._add("black", found.black - hers.black)
             self._add("relief", found.relief)
+            if p.gap > eye.PARTED:
+                self._add("crease", float((eye.creases(result, a) - eye.creases(performer, b)).max()))
         if p.most < eye.TOUCH:
             self._add("teeth", max(0.0, eye.teeth(result, a) - max(self._own, eye.teeth(performer, b))))
         level = np.median([s.lids.mean() for s in self.theirs[-60:] if s is not None])
@@ -160,7 +163,7 @@ class Watch:
     def numbers(self) -> dict[str, float]:
         """The numbers of the whole; what could not be measured is left out."""
         out = eye.of_landmarks(self.mine, self.theirs, self.fps)
-        for key in ("over", "lid_smear", "moved", "bent", "ring", "uncovered", "ghost", "jaw", "streaks"):
+        for key in ("over", "lid_smear", "crease", "moved", "bent", "ring", "uncovered", "ghost", "jaw", "streaks"):
             if key in self.values:  # a fault that shows for a fifth of the time is seen
                 out[key] = float(np.percentile(self.values[key], 80))
         for key in ("blue", "pink", "pale", "black", "relief", "teeth", "lid_uneven", "lid_line"):

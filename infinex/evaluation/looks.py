@@ -293,6 +293,31 @@ def teeth(image: RGB, points: Array) -> float:
     return float(((lab[..., 0] > own[0] + 12) & (lab[..., 1] < own[1] - 5)).mean())
 
 
+def creases(image: RGB, points: Array) -> Array:
+    """How plainly a dark line goes on outward from each corner of the mouth, (2,), as a share of the skin's lightness.
+
+    Lips that open unroll the crease between them; where a picture's stays, it stands as a spike beside the opening.
+    A beard has such lines, too."""
+    unit = float(np.exp(seen(points).size))
+    outward = points[[61, 291], :2] - points[[291, 61], :2]
+    outward /= np.maximum(np.linalg.norm(outward, axis=1, keepdims=True), 1e-6)
+    down = np.array([[-1.0, 1.0], [1.0, -1.0]]) * outward[:, ::-1]
+    if unit > 140:  # finer than a viewer sees
+        image = np.asarray(cv2.blur(image, (round(unit / 70), round(unit / 70))), np.uint8)
+    u, v = np.linspace(0.03, 0.15, 17), np.linspace(-0.10, 0.10, 41)
+    skin = max(float(colour_at(image, points[top.SKIN])[0]), 5.0)
+    found = []
+    for k, corner in enumerate(points[[78, 308], :2]):
+        places = corner + unit * (u[None, :, None] * outward[k] + v[:, None, None] * down[k])
+        x, y = places[..., 0].astype(np.float32), places[..., 1].astype(np.float32)
+        light = lab_of(cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))[..., 0] / skin
+        light = cv2.GaussianBlur(light, (0, 0), sigmaX=1.0, sigmaY=1e-3)  # along the line
+        line = np.ones((9, 1), np.uint8)
+        dark = cv2.morphologyEx(light, cv2.MORPH_BLACKHAT, line)[10:-10]
+        found.append(float(np.median(dark.max(0))))
+    return np.array(found)
+
+
 def held(image: RGB, points: Array) -> Map:
     """The face as if it stayed, grey (`FACE_PATCH`, `FACE_PATCH`): by what is rigid of it, in the picture's plane."""
     face = top.mean_face()[top.RIGID, :2]

@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.engine import Proportions
+from infinex.face import topology as top
 from infinex.face.interior import ramp
 from infinex.face.landmark_transformer import landmark_transformer
 from infinex.face.portrait import EYES, LOWER_LID_RISE, SourceFace
@@ -30,6 +31,7 @@ LIP_NOISE = 0.015  # IOD: gaps of a performer at rest below which shares of them
 PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they are to be shut
 WIDER_MOUTH = 0.5  # share of its greater width by which a mouth's corners go farther, or speech would grin
 NARROWS = 0.06  # IOD of its width over which a mouth counts as narrowed
+SWELL, LIP_FADE = (0.10, 0.35), 0.12  # by how much of its thickness a lip may grow; IOD of skin that goes with its edge
 CORNERS = 0.55  # of the way to the outer corners that the inner ones go in a mouth that is wide open
 FOLDS = (  # of each eye, from the outside: above the lid, and above that
     ([247, 30, 29, 27, 28, 56, 190], [113, 225, 224, 223, 222, 221, 189]),
@@ -120,9 +122,40 @@ class Retarget:
         self._apart = bool(apart > np.radians(4.0))
         self.own: Array | None = None  # (478, 3) taken off the source first: what its own mouth says
         self.beneath: Array = np.zeros(9)  # IOD by which teeth lie over its lower lip, which is open as far already
+        self._limits = self._lips() if proportions in ("auto", "scaled") else []
         self.held: Array | None = None  # (478,) 0..1 see `infinex.mesh.glasses`
         self.sees = 1.0  # 0..1: see `infinex.mesh.eyes.irises`
         self.shut = False  # whether its lips are taken to be closed at rest, however far apart they are in the picture
+
+    def _lips(self) -> list[tuple[list[int], list[int], float, Array, NDArray[np.intp], Array]]:
+        """Of both lips: inner and outer edge, which way it points, how thick it is (11,), and for each surface point
+        the nearest of these columns and how far it goes with the outer edge (468,)."""
+        f = self.source.face[: top.SURFACE]
+        found = []
+        for inner, outer, way in (
+            (top.LIPS_INNER_UPPER, top.LIPS_OUTER_UPPER, -1.0), (top.LIPS_INNER_LOWER, top.LIPS_OUTER_LOWER, 1.0),
+        ):  # fmt: skip
+            thick = np.maximum(way * (f[outer, 1] - f[inner, 1]), 0)
+            away = np.linalg.norm(f[:, None, :2] - f[None, outer, :2], axis=2)
+            column = away.argmin(1)
+            along = way * (f[:, 1] - f[np.array(inner)[column], 1]) / np.maximum(thick[column], 1e-3)
+            beyond = np.maximum(0, along - 1) * thick[column]
+            share = np.clip(along, 0, 1) * np.exp(-((beyond / LIP_FADE) ** 2))
+            share *= np.exp(-((np.maximum(0, away.min(1) - beyond) / LIP_FADE) ** 2))
+            share[inner] = 0
+            found.append((inner, outer, way, thick, column, share))
+        return found
+
+    def _thinned(self, face: Array) -> None:
+        """Keep lips from swelling, in place: those of thin-lipped people who pout grow by more than full ones can."""
+        for inner, outer, way, thick, column, share in self._limits:
+            grown = way * (face[outer, 1] - face[inner, 1]) - thick
+            knee, end = (part * thick for part in SWELL)
+            most = knee + (end - knee) * np.tanh(np.maximum(grown - knee, 0) / np.maximum(end - knee, 1e-6))
+            excess = np.maximum(grown - most, 0)
+            if excess.max() > 1e-4:
+                excess = np.convolve(np.pad(excess, 1, mode="edge"), [0.25, 0.5, 0.25], "valid")
+                face[: top.SURFACE, 1] -= way * share * excess[column]
 
     def _lower_lids(self, offsets: Array, openness: Array) -> Array:
         """Share of the gap by which the performer's lower lids, tightened, rise beyond mere closing, (2,)."""
@@ -212,6 +245,8 @@ class Retarget:
             self._lower_folds(face)
         src.set_lids(face, ratio, self._lower_lids(move.offsets, openness) * np.clip(ratio, 0, 1))
         src.set_lips(face, gap)
+        if self._limits and not self.absolute:
+            self._thinned(face)
         if self.held is not None:
             face -= self.held[:, None] * (face - src.face)
         # The crease between lips that part opens, too: outside of an open mouth it would stand as a spike.

@@ -113,6 +113,18 @@ def test_black_mouths_and_teeth_like_tiles(grace: tuple) -> None:
     assert np.isnan(hole.relief) and slab.relief < 0.02 < 0.045 < row.relief
 
 
+def test_a_line_beside_the_corner_of_a_mouth(grace: tuple) -> None:
+    """A dark line that goes on from a corner is told, on its own side alone."""
+    image, points = grace[0].copy(), grace[1]
+    before = looks.creases(image, points)
+    unit = float(np.linalg.norm(points[33] - points[263]))
+    a = points[78, :2]
+    b = a + 0.16 * unit * (points[61, :2] - points[291, :2]) / np.linalg.norm(points[61, :2] - points[291, :2])
+    cv2.line(image, *(tuple(int(v) for v in np.round(p)) for p in (a, b)), (90, 50, 40), max(1, round(0.015 * unit)))
+    after = looks.creases(image, points)
+    assert after[0] > before[0] + 0.05 and after[1] == pytest.approx(before[1], abs=0.005)
+
+
 def test_teeth_between_lips_that_touch(grace: tuple) -> None:
     """A white line along the seam is seen; the portrait's own shut mouth is measured as it is."""
     image, points = grace[0].copy(), grace[1].copy()
