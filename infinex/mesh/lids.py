@@ -356,9 +356,12 @@ class Lid:
         above, below, at, gap = self._over(row, high, low, line, np.maximum(fold - line, 0.15))
         share = (height - at) / gap
         lid = height + below + (above - below) * np.clip(share, 0, 1)
-        along, up = (v.astype(np.float32) for v in self._frame.local(np.stack(seen, -1)))
+        turn, f32 = 1 / self._frame.along, np.float32  # as `_Frame.local`, in single precision
+        x, y = seen[0] - f32(self._frame.corner.real), seen[1] - f32(self._frame.corner.imag)
+        along = x * f32(turn.real) - y * f32(turn.imag)
+        up = f32(self._frame.up) * (x * f32(turn.imag) + y * f32(turn.real))
         around = np.maximum(ramp(share, *AROUND), np.maximum(ramp(-u, -0.06, 0.02), ramp(u, 0.94, 1.02)))
-        return u + (along - u) * around, np.asarray(lid + (up - lid) * around, np.float32)
+        return np.asarray(u + (along - u) * around, np.float32), np.asarray(lid + (up - lid) * around, np.float32)
 
     def _over(self, row: Plane, *curves: Array) -> Any:
         """Four curves, each of a value by column, at places of a picture: four planes."""

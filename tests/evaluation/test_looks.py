@@ -72,6 +72,25 @@ def test_numbers_of_landmarks_find_their_faults(grace: tuple) -> None:
     assert np.isnan(looks.of_landmarks([None] * 40, performer, FPS)["lids"])
 
 
+def test_specks_above_a_shut_eye_are_seen_and_creases_and_liner_that_stays_are_not(grace: tuple) -> None:
+    _, points = grace
+    skin = np.full((*grace[0].shape[:2], 3), (190, 150, 130), np.uint8)
+    outer, inner = (points[top.RIGHT_LID_UPPER[i], :2] for i in (0, -1))
+    width = float(np.linalg.norm(inner - outer))
+
+    def drawn(along: float, up: float, size: tuple[float, float]) -> NDArray[np.uint8]:
+        at = outer + (inner - outer) * along - [0, up * width]
+        half = np.array(size) * width / 2
+        lo, hi = (tuple(np.round(v).astype(int).tolist()) for v in (at - half, at + half))
+        return np.asarray(cv2.rectangle(skin.copy(), lo, hi, (60, 40, 35), -1), np.uint8)
+
+    crease, speck = drawn(0.5, 0.32, (1.0, 0.04)), drawn(-0.05, 0.25, (0.12, 0.12))
+    assert looks.smear(skin, points, skin, points, 0) < 0.01
+    assert looks.smear(crease, points, skin, points, 0) < 0.06
+    assert looks.smear(speck, points, speck, points, 0) < 0.01
+    assert looks.smear(speck, points, skin, points, 0) > 0.15
+
+
 def mouthed(grace: tuple, colour: tuple[int, int, int]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
     """The portrait with parted lips and one colour between them."""
     image, points = grace[0].copy(), grace[1].copy()
