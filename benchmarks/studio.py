@@ -63,7 +63,7 @@ def timed(once: Callable[[int], None], seconds: float) -> np.ndarray:
     """Milliseconds of each call, one after the other; the first ones do not count."""
     out = []
     start = time.perf_counter()
-    while time.perf_counter() - start < seconds:
+    while time.perf_counter() - start < seconds or len(out) < 4:
         begun = time.perf_counter()
         once(len(out) + 1)
         out.append(1e3 * (time.perf_counter() - begun))
@@ -92,7 +92,7 @@ def rested(address: str, cookie: str, portrait: dict[str, Any], seconds: float, 
     """The same of sliders that rest between their changes: pictures with all that the networks add."""
     with open_socket(address, "studio/express", cookie, portrait, side) as line:
         out, start, i = [], time.perf_counter(), 0
-        while time.perf_counter() - start < seconds:
+        while time.perf_counter() - start < seconds or len(out) < 2:
             i += 1
             time.sleep(1.1)
             begun = time.perf_counter()
@@ -248,7 +248,7 @@ def live(address: str, cookie: str, portrait: dict[str, Any], seconds: float) ->
         send()
         send()
         start = time.perf_counter()
-        while time.perf_counter() - start < seconds:
+        while time.perf_counter() - start < seconds or not delays:
             receive()
             delays.append(1e3 * (time.perf_counter() - sent.pop(0)))
             send()

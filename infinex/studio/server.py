@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import logging
 import signal
 import time
 from collections import OrderedDict
@@ -115,6 +116,15 @@ class Patient(H11Protocol):
         super().connection_lost(exc)
 
 
+class Ending(logging.Filter):
+    """Leaves out what the log would say of requests and sockets that were cut off because the studio ends."""
+
+    def filter(self, record: logging.LogRecord) -> bool:
+        """Whether a record is said."""
+        error = record.exc_info[1] if record.exc_info else None
+        return not isinstance(error, asyncio.CancelledError) and not str(record.msg).startswith("Cancel ")
+
+
 def connections(most: int) -> int:
     """How many connections fit into what this process may open."""
     with contextlib.suppress(ImportError, OSError, ValueError):
@@ -133,6 +143,7 @@ def run(app: Any, listening: Any, most: int = 600, header: float = 20.0) -> None
         app, http=protocol, log_level="warning", access_log=False,
         ws_max_size=2 << 20, timeout_graceful_shutdown=3, server_header=False,
     )  # fmt: skip
+    logging.getLogger("uvicorn.error").addFilter(Ending())
     server = uvicorn.Server(config)
     if hasattr(signal, "SIGHUP"):
         with contextlib.suppress(ValueError):  # not in the main thread
