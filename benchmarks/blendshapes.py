@@ -4,11 +4,9 @@
 
 People (`tools/exact_face.py`) of seeds that taught nothing, with their own skin, light and cameras, show every shape
 rising and falling alone, and mixtures. Reported for every shape: the correlation of asked and found over all pictures
-of
-shapes alone (`alone`: what others leak into it counts against it) and over the mixtures (`mixed`), what is found of a
-full
-one (`gain`), and the most that a full one puts into any other (`leak`); beside the same figures of what the Action
-Units that `track` reads stand for, and of a mean of the two.
+of shapes alone (`alone`: what others leak into it counts against it) and over the mixtures (`mixed`), what is found of
+a full one (`gain`), and the most that a full one puts into any other (`leak`); beside the same figures of what the
+Action Units that `track` reads stand for, and of a mean of the two.
 """
 
 from __future__ import annotations

@@ -43,7 +43,9 @@ SEEN = {
     "right_flow": ("right_flow", 60), "left_flow": ("right_flow", 60), "mouth_flow": ("mouth_flow", 70),
     "face_flow": ("face_flow", 110), "points": ("points", 140), "person": ("person", 13),
 }  # fmt: skip
-MOST = 1.6  # by which calibration makes answers larger
+MOST, RIDGE = 1.3, 0.3  # by which calibration makes answers larger, and how little it takes off
+LOOKS_RATE = 5e-4  # at which directions are taught
+TOGETHER = 0.6  # of the pictures in a lesson have another expression added to them
 ALONE, RESTING = 0.4, 0.44  # of the pictures show one shape alone; up to here nothing
 TURN = (7.0, 5.0, 4.0)  # degrees by which a head turns away from its rest
 
@@ -215,52 +217,107 @@ def directions(rows: Any, count: int) -> Any:
     return look / (spread**0.7 * spread[0] ** 0.3)
 
 
-def network(seen: Shown) -> Any:
-    """The network: main directions of what is seen, both eyes by the same, then three layers."""
+def directions_of(path: Path) -> dict[str, Any]:
+    """Those that a reader's file has, by part of `SEEN`, and the middle of persons."""
     import torch
-    from torch import nn
+    from onnx import load, numpy_helper
+
+    values = {t.name.removesuffix("_half"): numpy_helper.to_array(t) for t in load(path).graph.initializer}
+    kinds = {kind for kind, _ in SEEN.values()} | {"middle"}
+    found = {k: next(v for n, v in values.items() if n.split(".")[0] == k) for k in kinds}
+    return {k: torch.tensor(v.astype(np.float32)) for k, v in found.items()}
+
+
+def first_directions(seen: Shown) -> dict[str, Any]:
+    """The same, those in which pictures differ most."""
+    import torch
 
     rows = np.sort(np.random.default_rng(0).choice(len(seen.weights), min(3000, len(seen.weights)), replace=False))
     whole = looked_at([torch.tensor(i) for i in seen.inputs(rows)])
+    person = whole[-1]
+    out = {"middle": person.mean(0), "person": torch.diag(1 / (person.std(0) + 1e-3))}
+    for name, part in zip(SEEN, whole):
+        if name == SEEN[name][0] and name != "person":
+            out[name] = directions(part, SEEN[name][1]).contiguous()
+    return out
+
+
+def network(known: dict[str, Any]) -> Any:
+    """The network: directions of what is seen, which are taught, both eyes by the same, then three layers; and the
+    directions that are `known`, which others go on from."""
+    import torch
+    from torch import nn
 
     class Net(nn.Module):
         def __init__(self) -> None:
             super().__init__()
-            person = whole[-1]
-            self.register_buffer("middle", person.mean(0))
-            self.register_buffer("person", torch.diag(1 / (person.std(0) + 1e-3)))
-            for name, part in zip(SEEN, whole):
-                if name == SEEN[name][0] and name != "person":
-                    self.register_buffer(name, directions(part, SEEN[name][1]).contiguous())
+            for name, value in known.items():
+                self.register_buffer(name, value)
+            kinds = sorted(set(known) - {"middle"})
+            self.looks = nn.ParameterDict({k: nn.Parameter(known[k].clone()) for k in kinds})
             n = sum(count for _, count in SEEN.values())
             self.head = nn.Sequential(
                 nn.Dropout(0.1), nn.Linear(n, 448), nn.SiLU(), nn.Dropout(0.15), nn.Linear(448, 256), nn.SiLU(),
                 nn.Dropout(0.1), nn.Linear(256, len(NAMES)),
             )  # fmt: skip
 
-        def features(self, inputs: list[torch.Tensor]) -> torch.Tensor:
-            *parts, person = looked_at(inputs)
-            looks = [getattr(self, kind) for kind, _ in SEEN.values()]
+        def features(self, parts: list[torch.Tensor], taught: bool = True) -> torch.Tensor:
+            *parts, person = (p.float() for p in parts)
+            looks = [self.looks[k] if taught else getattr(self, k) for k, _ in SEEN.values()]
             return torch.cat([p @ look for p, look in zip([*parts, person - self.middle], looks)], 1)
 
         def forward(self, *inputs: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-            seen = self.features(list(inputs))
-            return self.head(seen), seen
+            parts = looked_at(list(inputs))
+            return self.head(self.features(parts)), self.features(parts, taught=False)
 
     return Net()
 
 
-def features(net: Any, data: Shown) -> tuple[NDArray, NDArray]:
-    """What the last layers see of pictures, and of their mirror images: (N, F) each."""
-    import torch
+class Pictures:
+    """What the network looks at of pictures and of their mirror images, which follow behind: 2N rows, at half
+    precision."""
 
-    out: tuple[list[NDArray], list[NDArray]] = [], []
-    with torch.no_grad():
+    def __init__(self, data: Shown) -> None:
+        import torch
+
+        blocks: list[list[Any]] = [[], []]
         for k in range(0, len(data.weights), 128):
             given = data.inputs(np.arange(k, min(k + 128, len(data.weights))))
-            for kept, v in zip(out, (given, swapped(given))):
-                kept.append(net.features([torch.tensor(np.ascontiguousarray(g)) for g in v]).numpy())
-    return np.concatenate(out[0]), np.concatenate(out[1])
+            for kept, v in zip(blocks, (given, swapped(given))):
+                kept.append([p.half() for p in looked_at([torch.tensor(np.ascontiguousarray(g)) for g in v])])
+        self.parts = [torch.cat([b[k] for b in blocks[0] + blocks[1]]) for k in range(len(SEEN))]
+        self.wanted = torch.tensor(np.concatenate([data.weights, mirrored(data.weights)]).astype(np.float32))
+        whose = np.concatenate([data.people, data.people + data.people[-1] + 1])
+        self._rest = np.flatnonzero(np.diff(whose, prepend=-1))[whose]
+        self._count = np.bincount(whose)[whose]
+
+    def __len__(self) -> int:
+        return len(self.wanted)
+
+    def some(self, rows: NDArray, rng: np.random.Generator) -> tuple[list[Any], Any]:
+        """Rows as `looked_at` has them and their weights; many with what another expression of the same person moves
+        added to them: shapes that act together do nearly that, and there are more such pairs than could be drawn."""
+        import torch
+
+        others, rest = self._rest[rows] + rng.integers(0, self._count[rows]), self._rest[rows]
+        wanted = self.wanted[rows] + self.wanted[others]
+        both = torch.tensor(rng.random(len(rows)) < TOGETHER) & (wanted.max(1).values <= 1.05)
+        parts = [p[rows] for p in self.parts]
+        for k, p in enumerate(self.parts[:-1]):  # the last is who it is
+            parts[k] = parts[k] + (p[others] - p[rest]) * both[:, None]
+        return parts, torch.where(both[:, None], wanted.clamp(0, 1), self.wanted[rows])
+
+    def read(self, net: Any) -> Array:
+        """What the network says (N, 52), as the reader asks it."""
+        import torch
+
+        net.eval()
+        with torch.no_grad():
+            rows = [net.head(net.features([p[k : k + 512] for p in self.parts])) for k in range(0, len(self), 512)]
+        net.train()
+        there, back = np.split(torch.cat(rows).numpy(), 2)
+        out = (there + mirrored(back)) / 2
+        return np.asarray(out - out[self._rest[: len(out)]])
 
 
 def train(o: argparse.Namespace) -> None:
@@ -272,52 +329,56 @@ def train(o: argparse.Namespace) -> None:
     data, test = (gathered(sorted(p for p in f.glob("*.npz") if ".part" not in p.name)) for f in (o.folder, o.exam))
     print(f"{data.people[-1] + 1} people, {len(data.weights)} pictures; exam: {test.people[-1] + 1}, "
           f"{len(test.weights)}", flush=True)  # fmt: skip
-    net = network(data)
-    given = torch.tensor(np.concatenate(features(net, data)))
-    wanted = torch.tensor(np.concatenate([data.weights, mirrored(data.weights)]))
-    asked_ = [torch.tensor(f) for f in features(net, test)]
+    example = data.inputs(np.arange(2))
+    net = network(first_directions(data) if o.onto is None else directions_of(o.onto))
     spread = data.weights.std(0)
     matters = torch.tensor(spread.mean() / spread)
-    print(f"{given.shape[1]} features", flush=True)
-
-    rests = np.flatnonzero(np.diff(test.people, prepend=-1))[test.people]
-
-    def answers() -> Array:
-        net.eval()
-        with torch.no_grad():
-            there, back = (net.head(f).numpy() for f in asked_)
-        net.train()
-        out = (there + mirrored(back)) / 2
-        return settled(out - out[rests])
-
-    steps = o.epochs * (len(given) // BATCH)
-    how = torch.optim.AdamW(net.head.parameters(), o.rate, weight_decay=o.decay)
-    slow = torch.optim.lr_scheduler.OneCycleLR(how, o.rate, steps)
-    for epoch in range(o.epochs):
-        order, total = torch.randperm(len(given)), 0.0
-        for k in range(0, len(given) - BATCH + 1, BATCH):
-            i = order[k : k + BATCH]
-            found, want = net.head(given[i] + o.noise * torch.randn(BATCH, given.shape[1])), wanted[i]
-            loss = ((found - want) ** 2 + 0.01 * (want == 0) * found.abs()) @ matters
-            loss = loss.mean() / len(NAMES)
-            how.zero_grad()
-            loss.backward()
-            how.step()
-            slow.step()
-            total += float(loss.detach())
-        if epoch % 5 == 4 or epoch == o.epochs - 1:
-            print(
-                f"epoch {epoch + 1}: loss {total / (len(given) // BATCH):.4f}; {said(test, answers())[0]}", flush=True
-            )
-    gain = said(test, answers())[2]
-    times = torch.tensor(np.clip(1 / np.maximum(gain, 0.1), 1, MOST).astype(np.float32))
+    given, asked_ = Pictures(data), Pictures(test)
+    rng = np.random.default_rng(0)
+    # First what the directions mean, then both.
+    heads, looks = list(net.head.parameters()), list(net.looks.values())
+    alone, both = [(heads, o.rate, o.decay)], [(looks, LOOKS_RATE, 0.0), (heads, o.rate / 2, o.decay)]
+    for epochs, groups in ((o.first, alone), (o.epochs, both)):
+        steps = epochs * (len(given) // BATCH)
+        how = torch.optim.AdamW([{"params": p, "lr": r, "weight_decay": d} for p, r, d in groups])
+        slow = torch.optim.lr_scheduler.OneCycleLR(how, [r for _, r, _ in groups], steps, pct_start=0.1)
+        for epoch in range(epochs):
+            order, total = rng.permutation(len(given)), 0.0
+            for k in range(0, len(given) - BATCH + 1, BATCH):
+                parts, want = given.some(order[k : k + BATCH], rng)
+                with torch.autocast("cpu", torch.bfloat16):
+                    seen = net.features(parts)
+                found = net.head(seen.float() + o.noise * torch.randn(seen.shape))
+                loss = ((found - want) ** 2 + 0.01 * (want == 0) * found.abs()) @ matters
+                loss = loss.mean() / len(NAMES)
+                how.zero_grad()
+                loss.backward()
+                how.step()
+                slow.step()
+                total += float(loss.detach())
+            if epoch % 5 == 4 or epoch == epochs - 1:
+                line = said(test, settled(asked_.read(net)))[0]
+                print(f"epoch {epoch + 1}: loss {total / (len(given) // BATCH):.4f}; {line}", flush=True)
+    apart = torch.tensor(told_apart(asked_.read(net), test.weights).T.astype(np.float32))
     with torch.no_grad():
-        net.head[-1].weight *= times[:, None]
-        net.head[-1].bias *= times
-    line, r, gain = said(test, answers())
-    print(f"calibrated: {line}")
-    print("  ".join(f"{m} {a:.2f} ({g:.2f}, x{t:.2f})" for m, a, g, t in zip(NAMES, r, gain, times)))
-    written(net, data.inputs(np.arange(2)), o.out)
+        net.head[-1].weight.data = apart @ net.head[-1].weight
+        net.head[-1].bias.data = apart @ net.head[-1].bias
+    line, r, gain = said(test, settled(asked_.read(net)))
+    print(f"told apart: {line}")
+    print("  ".join(f"{m} {a:.2f} ({g:.2f})" for m, a, g in zip(NAMES, r, gain)))
+    written(net, example, o.out)
+
+
+def told_apart(found: Array, wanted: Array) -> Array:
+    """What answers (N, 52) about weights (N, 52) are to be multiplied by, (52, 52): each made larger where it comes out
+    too small, and what others put into it taken off, by ridge regression; a face and its mirror image alike."""
+    found, wanted = (np.concatenate([a, mirrored(a)]) for a in (found, wanted))
+    times = np.clip((wanted**2).sum(0) / np.maximum((wanted * found).sum(0), 1e-6), 1, MOST)
+    found = found * times
+    gram = found.T @ found
+    out = np.linalg.solve(gram + RIDGE * np.trace(gram) / len(gram) * np.eye(len(gram)), found.T @ (wanted - found))
+    np.fill_diagonal(out, 1)
+    return np.asarray(times[:, None] * out)
 
 
 def said(data: Shown, found: Array) -> tuple[str, Array, Array]:
@@ -390,10 +451,12 @@ def main() -> None:
     t = steps.add_parser("train")
     t.add_argument("folder", type=Path)
     t.add_argument("exam", type=Path)
-    t.add_argument("--epochs", type=int, default=32)
+    t.add_argument("--first", type=int, default=20, help="rounds in which directions stay")
+    t.add_argument("--epochs", type=int, default=20, help="rounds in which they are taught, too")
+    t.add_argument("--onto", type=Path, help="a reader's file whose directions are kept for the reader of units")
     t.add_argument("--rate", type=float, default=2e-3)
     t.add_argument("--decay", type=float, default=0.03)
-    t.add_argument("--noise", type=float, default=0.15, help="spread of what is added to what is seen")
+    t.add_argument("--noise", type=float, default=0.12, help="spread of what is added to what is seen")
     t.add_argument("--out", type=Path, default=DATA / "blendshape_reader.onnx")
     t.add_argument("--threads", type=int, default=1)
     t.set_defaults(run=train)

@@ -168,6 +168,10 @@ def _deadly(job: Job, out: str) -> dict:
     before = len(tried.read_text()) if tried.exists() else 0
     with tried.open("a") as file:
         file.write("x")
+    if job.driving == "always":  # else it could take with it the one that dies once, before that began
+        until = time.monotonic() + 30
+        while not list(Path(out).glob("1.mp4.tried")) and time.monotonic() < until:
+            time.sleep(0.05)
     if job.driving == "always" or (job.driving == "once" and not before):
         os.kill(os.getpid(), signal.SIGKILL)
     time.sleep(0.3)
