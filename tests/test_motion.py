@@ -214,6 +214,27 @@ def test_rest_is_no_smile_and_no_raised_brow_where_a_performer_does_them_often()
     assert rest.lids_open is None or np.allclose(rest.lids_open, eye_openness(mean_face()), atol=0.01)
 
 
+def test_who_blinks_shuts_the_eyes_however_open_a_tracker_has_them() -> None:
+    pose = Pose(80.0, np.eye(3), np.array([128.0, 128, 0]))
+    source = SourceFace(pose.to_image(mean_face()))
+    wide = eye_openness(source.face)
+
+    def rest_of(shares: list[float]) -> Rest:
+        tracks = []
+        for share in shares:
+            face = source.face.copy()
+            source.set_lids(face, np.full(2, share))
+            tracks.append(pose.to_image(face))
+        return choose_rest(tracks, moments=[i / 25 for i in range(len(shares))])[0]
+
+    blinks, looks = rest_of(([1.0] * 12 + [0.75, 0.5, 0.6, 0.85]) * 3), rest_of(([1.0] * 12 + [0.5] * 20) * 3)
+    for rest, least in ((blinks, 0.45), (looks, 0.0)):
+        assert rest.lids_closed is not None
+        share = (rest.lids_closed / wide).mean()
+        assert share > least if least else share < 0.4
+    assert (blinks.lids_closed / wide).mean() > (looks.lids_closed / wide).mean() + 0.1  # type: ignore[operator]
+
+
 def test_eyes_rest_where_they_usually_look_not_where_the_calmest_frame_glances() -> None:
     pose = Pose(80.0, np.eye(3), np.array([128.0, 128, 0]))
     face = mean_face()

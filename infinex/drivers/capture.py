@@ -39,6 +39,8 @@ GROWN, MOVED = 0.2, 0.3  # log, IOD: growth and drift that the surroundings are 
 AWAKE = 0.7  # share of the widest opening from which on a performer counts as awake; below, the eyes look down or blink
 BLINKS = 0.42  # share of the usual opening under which lids that narrowed are taken for shut
 UNSEEN, LOW = 0.28, (BLINKS, 0.65)  # the same of shut ones where none were seen, less where the lowest were between
+BLINK = (0.8, 0.6)  # shares of the usual opening that a blink comes from and goes back to, and that it falls below ...
+FALLS, RISES = 0.14, 0.45  # ... in so many seconds (VanderWerf et al. 2003: some 0.1 down, 0.2 to 0.3 up)
 TURNED = 18.0  # degrees of yaw by which the nearer eye alone has the say
 WINK = (0.2, 0.75)  # openings, of the usual one, of the shut and the open eye of a wink ...
 WINK_LASTS, WINK_BEGINS = 0.16, 0.3  # ... the seconds that it lasts at least, and within which both eyes were open
@@ -62,8 +64,11 @@ def choose_rest(
     match: Array | None = None,
     reference: int | None = None,
     penalty: Sequence[float] | None = None,
+    moments: Sequence[float] | None = None,
 ) -> tuple[Rest, int]:
     """The performer's rest, and which of the landmark sets (478, 3) in `tracks` it was read from.
+
+    `moments` are their times in seconds, by which blinks are told from lids that are low.
 
     The reference is the most neutral frame, closest to the pose `near` of the portrait; or, with `match`
     (478, 3 canonical), the one most alike to the portrait's own face; or `reference` itself."""
@@ -74,8 +79,9 @@ def choose_rest(
     middle = np.median(faces, axis=0)
     brows = _brows(faces)
     usual, closed = _lids(
-        openness, np.array([p.angles[0] for p in poses]), brows <= np.percentile(brows, CALM_BROWS[1])
-    )
+        openness, np.array([p.angles[0] for p in poses]), brows <= np.percentile(brows, CALM_BROWS[1]),
+        None if moments is None else np.asarray(moments),
+    )  # fmt: skip
     named = reference is not None or match is not None
     if reference is None:
         aim = near.angles if near is not None else np.zeros(3)
@@ -165,7 +171,7 @@ def _say(yaw: Array | float) -> Array:
     return np.stack([right, 1 - right], -1)
 
 
-def _lids(openness: Array, yaw: Array, calm: NDArray[np.bool_]) -> tuple[Array, Array]:
+def _lids(openness: Array, yaw: Array, calm: NDArray[np.bool_], moments: Array | None = None) -> tuple[Array, Array]:
     """Openness (2,) of a performer's lids as they usually are, and of shut ones, from frames (T, 2), yaw (T,) degrees.
 
     Usual is the median over the frames in which the performer is awake, whatever share of the clip those are, and
@@ -178,11 +184,33 @@ def _lids(openness: Array, yaw: Array, calm: NDArray[np.bool_]) -> tuple[Array, 
     awake = awake & calm if (awake & calm).any() else awake
     seen = awake[:, None] & (say > 0.2)
     wide = np.array([np.median(openness[s if s.any() else awake, k]) for k, s in enumerate(seen.T)])
-    low = float(np.percentile((say * openness / np.maximum(wide, 1e-3)).sum(1), 1))
+    shares = (say * openness / np.maximum(wide, 1e-3)).sum(1)
+    low = float(np.percentile(shares, 1))
+    blinks = np.zeros(0) if moments is None else _blinks(shares, moments)
+    if len(blinks):  # who blinks shuts the eyes, however open a tracker has them then
+        return wide, wide * (float(np.median(blinks)) + 0.03)
     if low < BLINKS:
         return wide, wide * min(low + 0.05, BLINKS)
     # Lids that were low, but never shut, look lower to a tracker than to the eye.
     return wide, wide * float(np.interp(low, LOW, (0.08, UNSEEN)))
+
+
+def _blinks(shares: Array, moments: Array) -> Array:
+    """Least openings (N,) of what can only be blinks: lids that fall at once and are soon back up.
+
+    `shares` (T,) of the usual opening at `moments` (T,), seconds, in order or not."""
+    order = np.argsort(moments, kind="stable")
+    shares, moments = shares[order], moments[order]
+    found = []
+    for i in range(1, len(shares) - 1):
+        if shares[i] > BLINK[1] or shares[i] > min(shares[i - 1], shares[i + 1]):
+            continue
+        gap = np.abs(moments - moments[i])
+        before, after = np.arange(len(shares)) < i, np.arange(len(shares)) > i
+        fell, rose = shares[before & (gap <= FALLS)], shares[after & (gap <= RISES)]
+        if fell.max(initial=0.0) >= BLINK[0] and rose.max(initial=0.0) >= BLINK[0]:
+            found.append(shares[i])
+    return np.array(found)
 
 
 class Lids:

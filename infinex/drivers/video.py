@@ -244,7 +244,9 @@ class VideoDriver(Driver):
         """Choose the reference frame: near the portrait's pose, or most like its canonical face `match`."""
         tracks, places, penalty, images, chosen = self._seen
         self._aim = near, match
-        self.rest, index = choose_rest(tracks, near, match, chosen, penalty)
+        # Glances are far from one another.
+        moments = [p / self.fps if p >= 0 else -60.0 * (i + 1) for i, p in enumerate(places)]
+        self.rest, index = choose_rest(tracks, near, match, chosen, penalty, moments)
         self.rest_points = tracks[index]
         self.reference = places[index]
         self.rest_image = images[index].image if index in images else self._picture(int(self.reference))
@@ -372,7 +374,7 @@ class VideoDriver(Driver):
         tracks = [s.points for s in mine if s.points is not None]
         chosen = indices.index(self._reference) if self._reference in indices else None
         penalty = [0.0 if i in pictures else np.inf for i in indices]
-        rest, at = choose_rest(tracks, *self._aim, chosen, penalty)
+        rest, at = choose_rest(tracks, *self._aim, chosen, penalty, [i / self.fps for i in indices])
         shown = pictures.get(indices[at])
         self._wanted = [w for w in self._wanted if w > frame.index]
         return Shot(rest, self._picture(indices[at]) if shown is None else shown.image, tracks[at])

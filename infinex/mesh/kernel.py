@@ -184,13 +184,25 @@ def _fill(at: int, value: int, count: int) -> None:
 
 @njit(cache=True, nogil=True, fastmath=True)
 def cover(
-    dst: NDArray, tris: NDArray, order: NDArray, area: NDArray, x0: float, y0: float, step: float, ids: NDArray
+    dst: NDArray,
+    tris: NDArray,
+    order: NDArray,
+    area: NDArray,
+    x0: float,
+    y0: float,
+    step: float,
+    ids: NDArray,
+    left: int,
+    top: int,
+    right: int,
+    bottom: int,
 ) -> None:
-    """Paint the numbers of triangles in `order`, later ones over earlier ones, into `ids` (H, W) int16.
+    """Paint the numbers of triangles in `order`, later ones over earlier ones, into a box of `ids` (H, W) int16.
 
-    Pixel (j, i) lies at (x0 + j·step, y0 + i·step) of the target plane."""
-    H, W = ids.shape
-    inv, base, stride = 1.0 / step, ids.ctypes.data, ids.strides[0]
+    The box's pixel (j, i) lies at (x0 + j·step, y0 + i·step) of the target plane."""
+    H, W = bottom - top, right - left
+    inv, stride = 1.0 / step, ids.strides[0]
+    base = ids.ctypes.data + top * stride + 2 * left
     for n in range(order.shape[0]):
         t = order[n]
         if area[t] == 0.0:

@@ -45,6 +45,7 @@ HALFWAY = (SUN - np.array([0, 0, 1])) / np.linalg.norm(SUN - np.array([0, 0, 1])
 SHOWS_LIT = 0.7  # share of that smile where the portrait shows its own teeth
 SMILE_LIT = 0.15  # how much lighter the upper teeth are in a broad smile
 TOOTH_SEEN = np.array([[0.002, 0.012], [0.010, 0.025]])  # IOD of upper and lower teeth told over which they appear
+BARED_LEAST = ((0.05, 0.14, 0.30), (0.0, 0.02, 0.036))  # gaps of lips; what of the upper teeth they bare at least, IOD
 TOLD_FLESH = (0.42, 0.17)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
 TOLD_RANGE = (0.4, 1.15)  # by which what was told may darken or lighten flesh
 FRONT = 1.1  # lightness of a tooth that stands in front beside the mean of all that are seen
@@ -612,6 +613,8 @@ class Mouth:
         told = None
         if target.interior is not None:
             told = _teeth_shown(target.interior) * (float(target.gap[4]) + target.beneath)
+            least = float(np.interp(target.gap[4], *BARED_LEAST))  # dim ones are not told from flesh
+            told[0] = max(told[0], least * (1 - 0.6 * roundness(target)))
         edge = float(target.face[13, 1]) - self._upper.edge
         drawn = self._smile(target)
         if told is None:  # lips that open wide, or smile, bare the upper teeth

@@ -47,7 +47,8 @@ class Surface:
     def _covered(self, points: Array, tris: NDArray[np.int64], order: NDArray[np.intp]) -> NDArray[np.int16]:
         """Which triangle each pixel of the box shows, (h, w), -1 for none."""
         ids, area = np.full(self._size, -1, np.int16), _maps(points, points, tris)[1]
-        cover(points, tris, order, area, *map(float, self._corner), 1.0, ids)
+        h, w = ids.shape
+        cover(points, tris, order, area, *map(float, self._corner), 1.0, ids, 0, 0, w, h)
         return ids
 
     def _spread(self, ids: NDArray[np.int16], points: Array, values: Array, tris: NDArray[np.int64]) -> Floats:

@@ -253,7 +253,7 @@ class Warp:
         order = np.argsort(key)
         ids = np.full((y1 - y0, x1 - x0), -1, np.int16)
         a, b, c, d = box
-        cover(points, self.tris, order, area, float(x0 + a), float(y0 + b), 1.0, ids[b:d, a:c])
+        cover(points, self.tris, order, area, float(x0 + a), float(y0 + b), 1.0, ids, a, b, c, d)
         peak = float(np.abs(points[top.POINTS :] - self.grid).max(initial=0.0))
         return Flow(ids, points, affine, area, order, still, peak, box, (x0, y0))
 
@@ -262,5 +262,6 @@ class Warp:
         x0, y0, x1, y1 = box
         ids = np.full(((y1 - y0) * oversample, (x1 - x0) * oversample), -1, np.int16)
         shift = 0.5 / oversample - 0.5
-        cover(flow.points, self.tris, flow.order, flow.area, x0 + shift, y0 + shift, 1 / oversample, ids)
+        h, w = ids.shape
+        cover(flow.points, self.tris, flow.order, flow.area, x0 + shift, y0 + shift, 1 / oversample, ids, 0, 0, w, h)
         return ids

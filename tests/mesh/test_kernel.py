@@ -39,7 +39,7 @@ def placed(source: NDArray, target: NDArray, tris: NDArray) -> tuple[NDArray, ..
     box = triangles(target, source, np.zeros(len(source)), tris, 0, source, 0.05, x0, y0, x0 + SIZE, y0 + SIZE,
                     affine, area, still, key)  # fmt: skip
     ids = np.full((SIZE, SIZE), -1, np.int16)
-    cover(target, tris, np.argsort(key), area, float(x0), float(y0), 1.0, ids)
+    cover(target, tris, np.argsort(key), area, float(x0), float(y0), 1.0, ids, 0, 0, ids.shape[1], ids.shape[0])
     return ids, affine, area, still, np.array(box)
 
 
@@ -57,7 +57,7 @@ def test_triangles_beyond_a_map_paint_nothing_beside_themselves() -> None:
     ids, numbers = np.full((48, 64), -1, np.int32), np.full((48, 64), -1, np.int16)
     map_x, map_y = np.full((2, 48, 64), -1, np.float32)
     draw(corners, tris, np.arange(2), affine, area, 0.0, 0.0, 1.0, map_x, map_y, ids)
-    cover(corners, tris, np.arange(2), area, 0.0, 0.0, 1.0, numbers)
+    cover(corners, tris, np.arange(2), area, 0.0, 0.0, 1.0, numbers, 0, 0, numbers.shape[1], numbers.shape[0])
     assert np.array_equal(ids, numbers)
     assert (ids[12:] != 0).all() and (ids[2, :7] == 0).all() and (ids == 1).any()
     y, x = np.nonzero(ids >= 0)
@@ -126,7 +126,8 @@ def test_finer_samples_are_their_mean() -> None:
     a, b, w, h, k = 30, 26, 32, 20, 2
     fine = np.full((h * k, w * k), -1, np.int16)
     shift = 0.5 / k - 0.5
-    cover(target, tris, np.arange(len(tris)), area, CORNER[0] + a + shift, CORNER[1] + b + shift, 1 / k, fine)
+    at = CORNER[0] + a + shift, CORNER[1] + b + shift
+    cover(target, tris, np.arange(len(tris)), area, *at, 1 / k, fine, 0, 0, w * k, h * k)
     out = np.zeros_like(image)
     one = np.ones(max(w, h), np.float32)
     assert paint_fine(fine, k, affine, *CORNER, a, b, person, 0, 0, False, CUBIC, one[:w], one[:h], out) == 0
