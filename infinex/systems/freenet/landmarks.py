@@ -48,7 +48,8 @@ class Performer:
 
     def __init__(self, frames: Array) -> None:
         self.frames = frames
-        self.rest, self.neutral = choose_rest(list(frames))
+        _, self.neutral = choose_rest(list(frames))
+        self.rest, _ = choose_rest(list(frames), reference=self.neutral)  # that frame, its glance as well
         self._scale = fit_pose(drawn.top.mean_face(), frames[self.neutral]).scale
 
     def move(self, frame: int) -> Move:
