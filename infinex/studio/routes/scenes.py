@@ -45,8 +45,8 @@ class Words(BaseModel):
     model_config = ConfigDict(extra="forbid")
     say: str = Field(min_length=1, max_length=2000)
     voice: str = Field("", pattern=r"^[\w.+:-]*$", max_length=64)
-    voice_speed: float = Field(1.0, ge=0.5, le=2)
-    voice_pitch: float = Field(0.0, ge=-12, le=12)
+    voice_speed: float = Field(1.0, ge=0.5, le=2, strict=True)  # true is no number
+    voice_pitch: float = Field(0.0, ge=-12, le=12, strict=True)
 
 
 @api.post("/layers", response_model=Laid, response_model_by_alias=True, responses=PROBLEMS | BUSY | TYPE,
