@@ -67,7 +67,7 @@ class Outline:
         self._at = self._at[:, self._used]
         self._weight, self._design = weight[self._used], self._around.design()[self._used]
         self._shown = self._read(self._rest)
-        self._flow = make_flow(0)  # refined it tells twelve numbers the same, within 0.0013 IOD, and takes half longer
+        self._flow = make_flow(0)  # twelve numbers over many pixels need no refinement
 
     def _read(self, picture: NDArray) -> NDArray:
         """A picture of the working size (H, W[, C]) at the places that have a say, (N[, C])."""

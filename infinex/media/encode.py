@@ -21,8 +21,7 @@ from infinex.media.carry import Sound
 
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
-# x264 looks less far for motion, which half a step of quality more than makes up for: as like the pictures as before in
-# three quarters of the time, files a fifth larger.
+# x264 looks less far for motion, which half a step of quality makes up for: less time, larger files.
 SEARCH, FINER = {"motion-est": "dia", "subq": "1", "weightp": "0"}, 0.5
 BLEED = 9  # pixels over which colours go on beyond a transparent edge, so that players blend no black into it
 

@@ -61,7 +61,7 @@ LEAST_LINE = 0.32  # its darkness in a face without lashes, as a share of the sk
 def _median(values: Array, size: int) -> Array:
     """The median of the odd number `size` of values (N,) around each; beyond the ends they are nothing.
 
-    SciPy has that, too, but takes 0.7 s and 37 MB to load."""
+    SciPy has that, too, in a part of it that is slow to load."""
     beside = np.lib.stride_tricks.sliding_window_view(np.pad(values, size // 2), size)
     return np.asarray(np.median(beside, axis=1))
 
