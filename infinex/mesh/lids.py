@@ -50,7 +50,11 @@ HAIR = 0.07  # widths of an eye that a lash, or a few that cling together, are a
 SPILL = (0.16, 0.28)  # height up to which lashes are looked for, and beyond which the brow may begin
 ROUNDED = 0.6  # power of the parabola that a shut lid's crease stays below
 BULGE = 0.07  # by how much a shut lid is lighter over the ball than beside it
-FOLD = 0.04  # darkness of the crease above a shut lid
+FOLD = 0.04  # darkness of the crease above a shut lid, and ...
+KEPT = (1.0, 0.7)  # ... share of the portrait's own that is left in an open lid and in a shut one
+NARROW, LONG = 0.10, 0.22  # heights of what is a crease at most, and how far it goes along the eye at least
+BESIDE = 0.10  # height over which what is laid on beside a corner ends
+NEAR = (0.07, 0.14)  # how far from the tracked crease it is looked for
 TURN = (0.75, 0.15)  # opening over which lashes turn over
 DOWN, FAINT = 0.65, 0.5  # length and darkness of lashes on a shut eye, of those on an open one
 FLATTEST = 0.3  # of the length of lashes that point at the viewer
@@ -153,8 +157,10 @@ class Lid:
         self._hairs(lab, d, bright - dark)
         crease = [EYES[k][0][0], *CREASES[k], EYES[k][0][-1]]
         self._height = np.maximum(np.interp(self._u, *_curve(frame, points, crease)) - edge - root, self.band + 0.02)
+        self._creased(lab, d)
         self._texture(grain, frame)
-        self._socket(image, points, frame, edge + root, low, crease)
+        self._edge = edge + root
+        self._socket(image, points, frame, self._edge, low, crease)
 
     def _socket(self, image: Image, points: Array, frame: _Frame, edge: Array, low: Array, crease: list[int]) -> None:
         """The socket without an eye, and the heights of crease and lower lid in it."""
@@ -268,6 +274,22 @@ class Lid:
         bare = self.seen + (bare - self.seen) * cv2.GaussianBlur(mask, (0, 0), 0.7)[..., None]
         self.bare: Plane = np.dstack([bare, hair])
 
+    def _creased(self, lab: Plane, d: Array) -> None:
+        """The portrait's own crease, (m, n, 3) darkness in 0..1: narrow in height, long, and near the tracked one."""
+        cell = (HIGH - LOW) / (len(d) - 1)
+        rows, columns = (max(3, round(s / cell)) | 1 for s in (NARROW, LONG))
+        upright = np.ones((rows, 1), np.uint8)
+        stands = cv2.morphologyEx(cv2.GaussianBlur(lab[..., 0], (0, 0), 0.7), cv2.MORPH_BLACKHAT, upright)
+        slack = np.ones((max(1, round(0.02 / cell)) | 1, 1), np.uint8)
+        long = cv2.morphologyEx(cv2.dilate(stands, slack), cv2.MORPH_OPEN, np.ones((1, columns), np.uint8))
+        near = ramp(-np.abs(d[:, None] - self._height), -NEAR[1], -NEAR[0])
+        near = near * ramp(d, self.band, self.band + 0.03)[:, None] * ramp(self._u, 0.0, 0.15) * ramp(-self._u, -1.0, -0.85)
+        share = near * np.minimum(stands, long) / np.maximum(stands, 1e-3)
+        smooth = cv2.GaussianBlur(self.bare[..., :3], (0, 0), 0.7)
+        dark = cv2.morphologyEx(smooth, cv2.MORPH_BLACKHAT, upright)
+        crease = (dark / np.maximum(smooth + dark, 16.0) * share[..., None]).astype(np.float32)
+        self.crease: Plane = cv2.GaussianBlur(crease, (0, 0), 0.025 / cell, sigmaY=0.006 / cell)
+
     def _texture(self, grain: Plane, frame: _Frame) -> None:
         """Surface of the painted skin, (m, n) factors."""
         m, n = self.lash.shape
@@ -323,16 +345,24 @@ class Lid:
         # Where lashes are on the source's skin it is replaced at once: they are laid on again below.
         layer = seen + (clean - seen) * np.minimum(1, 1.6 * self._at(self.lash, row, source))[..., None]
         pixel = 1 / width
-        over = ramp(d, -0.5 * pixel, 0.5 * pixel)
+        # Beside the eye there is no edge that the lid ends at: what is laid on fades below it.
+        soft = 0.5 * pixel + BESIDE * np.maximum(ramp(-u, -0.04, 0.06), ramp(u, 0.96, 1.06))
+        over = np.clip(0.5 + 0.5 * d / soft, 0, 1)
         inside = np.maximum(smoothstep((1.1 * tall - d) / (0.5 * tall)), hair[..., 0]) * over
         inside *= smoothstep((u + 0.05) / 0.24) * smoothstep((1.04 - u) / 0.24)
         part = np.ascontiguousarray(out[y0:y1, x0:x1], np.float32)
         part += (layer - part) * inside[..., None]
         if smooth > 0:
             part += (clean - part) * (alpha * (smooth * over)[..., None])
-        # The crease, as dark as the face has lines.
+        # The crease: what the face has of its own, else as dark as it has lines.
         fold = FOLD * self.depth * closed * np.exp(-((np.maximum(d - tall, (tall - d) / 2.5) / 0.035) ** 2))
         fold *= np.maximum(across, 0.06) ** 0.7
+        laid = np.maximum(inside, alpha[..., 0] * (smooth * over) if smooth > 0 else 0.0)
+        column = np.clip((where[0] - np.float32(self._u[0])) / np.float32(self._u[1] - self._u[0]), 0, len(self._u) - 1)
+        edge_then = self._over(column, self._edge, self._edge, self._edge, self._edge)[0]
+        worn = self._at(self.crease, column, where[1] - edge_then)
+        part *= 1 - worn * (laid * float(np.interp(closed, (0, 1), KEPT)))[..., None]
+        fold *= 1 - np.clip(worn.max(-1) / 0.05, 0, 1)
         # The lid's shadow on the ball.
         under = 0.30 * closed * ramp(d, -0.12, 0.0) * (d < 0) * min(1.0, 3 * max(openness, 0.0))
         under *= ramp(u, 0.0, 0.15) * ramp(-u, -1.0, -0.85)
