@@ -77,9 +77,9 @@ TOOTH_LIGHT = (0.30, 0.45)  # share of light from where on a third of the mouth 
 TEETH_MOVE = (-0.03, 0.095)  # IOD by which teeth may be shown elsewhere than the skull has them
 ROUND = (0.15, 0.27)  # opening as a share of the mouth's width, from narrow to wide open
 # Of the upper teeth, below the lip, where nothing is known: in a mouth that is parted, wide open, and in a full smile.
-UPPER_SHOWN = (0.020, 0.035, 0.070)
+UPPER_SHOWN = (0.038, 0.045, 0.070)
 PARTING = (0.03, 0.10)  # IOD of opening over which upper teeth come into view
-LOWER_SHOWN = 0.022  # of the lower teeth, above the lip; a smile bares the upper ones
+LOWER_SHOWN = 0.010  # of the lower teeth, above the lip
 REDDEST = np.array([3.0, 12.0])  # most that a, b may rise: lipstick is no light, and would dye the teeth
 LIP_CAST = 0.6  # share of the difference of two people's lips that a performer's mouth takes on
 FEW_TEETH = 0.03  # share of the mouth from where on teeth tell their own colour
@@ -633,7 +633,9 @@ class Mouth:
         hidden = float(target.face[14, 1]) - stand - self._lower.edge
         if told is not None:
             hidden += (self._lower.front - float(target.face[14, 2])) * float(d[1] / d[2])
-        sunk = max(0.0 if told is None else TEETH_MOVE[0], hidden - 0.95 * np.sin(np.arctan2(drop, 0.95)))
+        front = np.array([0.0, self._lower.edge, self._lower.front])
+        gone = float((HINGE + swing @ (front - HINGE) - front)[1])  # they are nearer to the joint than the chin is
+        sunk = max(0.0 if told is None else TEETH_MOVE[0], hidden - gone)
         o_jaw = o - np.array([0.0, sunk, 0.0])
         o_jaw = (o_jaw - HINGE) @ swing + HINGE  # rays in the frame of the lowered jaw
         d_jaw = d @ swing
