@@ -114,6 +114,7 @@ FIELDS: dict[str, list[Part]] = {
              ([13, 82, 81, 80, 0, 37, 39], (0, -0.03, 0), 0.06)],
 }  # fmt: skip
 UPPER_LIP_RED = [184, 74, 73, 72, 11, 302, 303, 304, 408, 183, 42, 41, 38, 12, 268, 271, 272, 407]
+CORNERS_FALL = 0.45  # share of the jaw's way that the corners of the mouth go
 JAW = {"AU26": 0.20, "AU27": 0.34}  # radians at full intensity
 # Lids: share of the gap by which the upper lid falls, and by which the lower one rises.
 LIDS = {
@@ -171,6 +172,12 @@ def _field(parts: list[Part]) -> Array:
     return out
 
 
+def _rounding(x: Array) -> Array:
+    """How far the rim of an open mouth has bent at places `x`, -1..1 from corner to corner: half parabola, half circle."""
+    square = np.clip(x * x, 0, 1)
+    return 0.5 * square + 0.5 * (1 - np.sqrt(1 - square))
+
+
 def _jaw(angle: float) -> Array:
     face = top.mean_face()
     c, s = np.cos(angle), np.sin(angle)
@@ -179,10 +186,12 @@ def _jaw(angle: float) -> Array:
     lower = _smoothstep((face[:, 1] - middle) / 0.10 + 0.5)
     aside = np.clip(1 - np.maximum(0, np.abs(face[:, 0]) - 0.28) / 0.38, 0, 1)
     w = np.maximum(lower * aside, 0.9 * _smoothstep((face[:, 1] - middle + 0.05) / 0.35))
-    w[top.LIPS_INNER_UPPER + top.LIPS_OUTER_UPPER + UPPER_LIP_RED] = 0
-    w[[61, 291, 78, 308]] = 0.45
+    # The upper lip hangs from the nose, and bends down to corners that the jaw takes along: an arch, no corner of its own.
+    red = top.LIPS_INNER_UPPER + top.LIPS_OUTER_UPPER + UPPER_LIP_RED
+    w[red] = CORNERS_FALL * _rounding(face[red, 0] / face[308, 0])
+    w[[61, 291, 78, 308]] = CORNERS_FALL
     lips = top.LIPS_INNER_LOWER[1:-1] + top.LIPS_OUTER_LOWER[1:-1]
-    w[lips] = np.maximum(w[lips], 1 - 0.55 * (np.abs(face[lips, 0]) / abs(face[308, 0])) ** 2)
+    w[lips] = np.maximum(w[lips], 1 - (1 - CORNERS_FALL) * _rounding(face[lips, 0] / face[308, 0]))
     w[top.SURFACE :] = 0
     return np.clip(w, 0, 1)[:, None] * (turned - face)
 
