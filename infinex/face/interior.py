@@ -23,6 +23,10 @@ SHAPE = (BANDS, KINDS)
 ROWS = 4  # read in each band
 ACROSS = 3  # columns read between neighbouring landmarks
 TONGUE = (6.0, 12.0)  # redness (Lab a) beyond the skin's over which what is light at the lower lip is no tooth
+PALE = (0.80, 0.95)  # colourfulness beside the lips' below which what is as light as they are is teeth, ...
+LIP_LIGHT = (-0.05, 0.08)  # ... and lightness beyond theirs over which it is, as a share of the skin's
+COLOURED = (4.0, 10.0)  # colourfulness (Lab) of lips that tells: grey pictures have none
+ROOF_DARK = (0.3, 0.6)  # share of the upper band that is dark over which what is light and not pale is a tongue
 LEAST = 0.6  # pixels of mean opening under which nothing is seen
 # What mouths show on the whole: stands in where one of two joined performances knows more than the other.
 USUAL: Array = np.array([[0.2, 0.3], [0.2, 0.3], [0.2, 0.2]])
@@ -48,9 +52,25 @@ def interior(image: Image, points: Array) -> Array | None:
     lab, skin = lab_of(seen), colour_at(image, points[top.SKIN])
     light = lab[..., 0] / max(float(skin[0]), 1.0)
     shares = np.stack([ramp(light, BETWEEN, LIGHT), 1 - ramp(light, DARK, BETWEEN)], -1)
-    shares[-ROWS:, :, 0] *= 1 - ramp(lab[-ROWS:, :, 1] - skin[1], *TONGUE)  # a wet tongue or lip is as light as teeth
+    # A wet tongue or lip is as light as teeth, and lies where a jaw that dropped leaves the roof dark.
+    lips = colour_at(image, mid_lips(points))
+    coloured = float(np.hypot(lips[1], lips[2]))
+    pale = 1 - ramp(np.hypot(lab[..., 1], lab[..., 2]) / max(coloured, 1.0), *PALE)
+    pale *= float(ramp(np.array(coloured), *COLOURED))
+    roof = float((shares[:ROWS, :, 1].mean(0) * down).sum() / down.sum())
+    shares[-ROWS:, :, 0] *= 1 - ramp(lab[-ROWS:, :, 1] - skin[1], *TONGUE)
+    shares[-ROWS:, :, 0] *= np.maximum(pale[-ROWS:], 1 - ramp(np.array(roof), *ROOF_DARK))
+    teeth = pale * ramp((lab[..., 0] - lips[0]) / max(float(skin[0]), 1.0), *LIP_LIGHT)
+    shares[..., 0] = np.maximum(shares[..., 0], teeth)
     shares = shares.reshape(BANDS, ROWS, -1, KINDS).mean(1)  # columns count by how far open they are
     return (shares * down[:, None]).sum(1) / down.sum()
+
+
+def mid_lips(points: Array) -> Array:
+    """Places on the lips, halfway between their outer and inner edges."""
+    inner, outer = points[top.LIPS_INNER][:, :2], points[top.LIPS_OUTER][:, :2]
+    near = np.linalg.norm(inner[:, None] - outer[None], axis=2).argmin(1)
+    return (inner + outer[near]) / 2
 
 
 def painted(shares: Array, opening: NDArray) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
-from infinex.face.interior import colour_at, interior, lab_of, painted, ramp
+from infinex.face.interior import colour_at, interior, lab_of, mid_lips, painted, ramp
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import to_matrix
 from infinex.mesh.layers import polygon_mask
@@ -72,7 +72,6 @@ GRAZING = 0.65  # least share of the depth of a ray at which it still crosses th
 BLURRED, BLUR_MOST = (0.8, 1.5), 2.0  # pixels by which edges are blurred to tell how soft they are; the most told
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
 TOOTHLIKE = 0.35  # of the way from the colour of lips to that of teeth, beyond which what shows is teeth
-ROOF_DARK = (0.3, 0.6)  # share of the upper third that is dark over which what is light at the bottom is a tongue
 TOOTH_LIGHT = (0.30, 0.45)  # share of light from where on a third of the mouth is full of teeth: upper ones, lower ones
 TEETH_MOVE = (-0.03, 0.095)  # IOD by which teeth may be shown elsewhere than the skull has them
 ROUND = (0.15, 0.27)  # opening as a share of the mouth's width, from narrow to wide open
@@ -328,7 +327,7 @@ def draw_performer_mouth(
     draw(grown, STRIP, np.arange(len(STRIP)), affine, area, float(x0), float(y0), 1.0, mx, my, ids)
     _spread(mx, my, ids >= 0)
     inside = cv2.remap(image, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-    theirs, red = colour_at(image, points[top.SKIN]), colour_at(image, _mid_lips(points))
+    theirs, red = colour_at(image, points[top.SKIN]), colour_at(image, mid_lips(points))
     lab = cv2.cvtColor(inside.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
     mask = polygon_mask(*shape, P[top.LIPS_INNER] - [x0, y0])
     unit = target.pose.scale
@@ -377,13 +376,6 @@ def _tooth_of(skin: NDArray, alive: float, share: float = 0.8, lift: float = 22.
     return np.array([lightness, 0.26 * skin[1] + 1.2 * alive, 0.42 * skin[2] + 4.0 * alive], np.float32)
 
 
-def _mid_lips(points: Array) -> Array:
-    """Places on the lips, halfway between their outer and inner edges."""
-    inner, outer = points[top.LIPS_INNER][:, :2], points[top.LIPS_OUTER][:, :2]
-    near = np.linalg.norm(inner[:, None] - outer[None], axis=2).argmin(1)
-    return (inner + outer[near]) / 2
-
-
 def roundness(target: Target) -> float:
     """How wide open a mouth is for its width, 0..1."""
     wide = float(np.linalg.norm(target.face[61] - target.face[291]))
@@ -400,7 +392,6 @@ def _teeth_shown(interior: Array) -> Array:
     upper = (first + first * second + first * second * third) / 3
     # At the bottom lie a wet tongue and a lip, too, which are half as light.
     third, second = np.clip((light[2:0:-1] - 0.5 * below) / below, 0, 1)
-    third *= 1 - float(ramp(interior[0, 1], *ROOF_DARK))
     return np.array([upper, min((third + third * second) / 3, 1 - upper)])
 
 
