@@ -46,7 +46,7 @@ SHOWS_LIT = 0.7  # share of that smile where the portrait shows its own teeth
 SMILE_LIT = 0.15  # how much lighter the upper teeth are in a broad smile
 TOOTH_SEEN = np.array([[0.002, 0.012], [0.010, 0.025]])  # IOD of upper and lower teeth told over which they appear
 BARED_LEAST = ((0.05, 0.14, 0.30), (0.0, 0.02, 0.036))  # gaps of lips; what of the upper teeth they bare at least, IOD
-TOLD_FLESH = (0.42, 0.17)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
+TOLD_FLESH = (0.52, 0.16)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
 TOLD_RANGE = (0.4, 1.15)  # by which what was told may darken or lighten flesh
 FRONT = 1.1  # lightness of a tooth that stands in front beside the mean of all that are seen
 TONGUE_LIT = ((0.04, 0.20), (0.6, 1.0))  # gaps of lips, and share of the light that comes to the tongue through them
@@ -73,7 +73,7 @@ BLURRED, BLUR_MOST = (0.8, 1.5), 2.0  # pixels by which edges are blurred to tel
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
 TOOTHLIKE = 0.35  # of the way from the colour of lips to that of teeth, beyond which what shows is teeth
 TOOTH_LIGHT = (0.30, 0.45)  # share of light from where on a third of the mouth is full of teeth: upper ones, lower ones
-TEETH_MOVE = (-0.03, 0.095)  # IOD by which teeth may be shown elsewhere than the skull has them
+TEETH_MOVE = (-0.03, 0.18)  # IOD by which teeth may be shown elsewhere than the skull has them
 ROUND = (0.15, 0.27)  # opening as a share of the mouth's width, from narrow to wide open
 # Of the upper teeth, below the lip, where nothing is known: in a mouth that is parted, wide open, and in a full smile.
 UPPER_SHOWN = (0.038, 0.045, 0.070)

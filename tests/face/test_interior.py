@@ -155,7 +155,11 @@ def test_a_wet_tongue_as_light_as_teeth_is_no_row_of_them() -> None:
     red, white = (interior(picture(points, [DARK, DARK, c]), points) for c in ((250, 150, 150), TEETH))
     assert red is not None and white is not None
     assert red[2, 0] < 0.1 and white[2, 0] > 0.7
-    light_below = np.array([[0.0, 0.8], [0.0, 0.4], [0.6, 0.0]])  # under a dark roof, or with teeth above
-    assert _teeth_shown(light_below)[1] == 0
-    light_below[0] = 0.5, 0.0
-    assert _teeth_shown(light_below)[1] > 0.1
+    assert _teeth_shown(red)[1] == 0 and _teeth_shown(white)[1] > 0.2  # also under a dark roof
+
+
+def test_teeth_no_lighter_than_the_lips_are_told_by_how_pale_they_are() -> None:
+    points = face(0.3)
+    dim, ruddy = (interior(picture(points, [DARK, DARK, c]), points) for c in ((150, 140, 132), (168, 126, 108)))
+    assert dim is not None and ruddy is not None
+    assert _teeth_shown(dim)[1] > 0.2 and _teeth_shown(ruddy)[1] == 0
