@@ -173,7 +173,7 @@ def _field(parts: list[Part]) -> Array:
 
 
 def _rounding(x: Array) -> Array:
-    """How far the rim of an open mouth has bent at places `x`, -1..1 from corner to corner: half parabola, half circle."""
+    """How far the rim of an open mouth has bent at places `x`, -1..1: half a parabola, half a circle."""
     square = np.clip(x * x, 0, 1)
     return 0.5 * square + 0.5 * (1 - np.sqrt(1 - square))
 
@@ -186,7 +186,7 @@ def _jaw(angle: float) -> Array:
     lower = _smoothstep((face[:, 1] - middle) / 0.10 + 0.5)
     aside = np.clip(1 - np.maximum(0, np.abs(face[:, 0]) - 0.28) / 0.38, 0, 1)
     w = np.maximum(lower * aside, 0.9 * _smoothstep((face[:, 1] - middle + 0.05) / 0.35))
-    # The upper lip hangs from the nose, and bends down to corners that the jaw takes along: an arch, no corner of its own.
+    # The upper lip hangs from the nose, and bends down in an arch to corners that the jaw takes along.
     red = top.LIPS_INNER_UPPER + top.LIPS_OUTER_UPPER + UPPER_LIP_RED
     w[red] = CORNERS_FALL * _rounding(face[red, 0] / face[308, 0])
     w[[61, 291, 78, 308]] = CORNERS_FALL

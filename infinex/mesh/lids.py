@@ -283,7 +283,8 @@ class Lid:
         slack = np.ones((max(1, round(0.02 / cell)) | 1, 1), np.uint8)
         long = cv2.morphologyEx(cv2.dilate(stands, slack), cv2.MORPH_OPEN, np.ones((1, columns), np.uint8))
         near = ramp(-np.abs(d[:, None] - self._height), -NEAR[1], -NEAR[0])
-        near = near * ramp(d, self.band, self.band + 0.03)[:, None] * ramp(self._u, 0.0, 0.15) * ramp(-self._u, -1.0, -0.85)
+        near = near * ramp(d, self.band, self.band + 0.03)[:, None]
+        near *= ramp(self._u, 0.0, 0.15) * ramp(-self._u, -1.0, -0.85)
         share = near * np.minimum(stands, long) / np.maximum(stands, 1e-3)
         smooth = cv2.GaussianBlur(self.bare[..., :3], (0, 0), 0.7)
         dark = cv2.morphologyEx(smooth, cv2.MORPH_BLACKHAT, upright)

@@ -90,6 +90,15 @@ def test_no_combination_folds_the_mesh_or_crosses_lips_or_lids() -> None:
         assert (signed[seen] > 0).all(), chosen
 
 
+def test_the_opening_of_a_dropped_jaw_has_no_corner_but_its_two_ends() -> None:
+    for unit in ("AU26", "AU27"):
+        face = MEAN + units_offsets({unit: 1.0, "AU25": 0.5})
+        for rim in (top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER):
+            way = np.diff(face[rim, :2], axis=0)
+            bend = np.diff(np.unwrap(np.arctan2(way[:, 1], way[:, 0])))
+            assert np.degrees(np.abs(bend)).max() < 32, (unit, np.degrees(bend).round())
+
+
 def test_units_that_meet() -> None:
     gap = {k: lip_gaps(MEAN + units_offsets(v))[4] for k, v in {
         "rest": {}, "parted": {"AU25": 1}, "drop": {"AU26": 1}, "both": {"AU25": 1, "AU26": 1}, "stretch": {"AU27": 1},

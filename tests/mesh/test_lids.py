@@ -11,7 +11,7 @@ from infinex.face.portrait import EYES, SourceFace
 from infinex.face.pose import Pose
 from infinex.face.shape import lip_gaps
 from infinex.mesh.eyes import _travel, irises
-from infinex.mesh.lids import Lids
+from infinex.mesh.lids import CREASES, Lids
 from infinex.mesh.retarget import Retarget, Target
 from infinex.motion import Move, Rest
 
@@ -70,6 +70,24 @@ def test_a_shut_eye_is_skin_with_one_dark_line() -> None:
         assert len(lid) >= 4 and np.abs(lid - SKIN).max() < 45
         line = round(float(shut.points[lower[4], 1]))
         assert out[line - 3 : line + 4, x].mean(-1).min() < 0.7 * np.mean(SKIN)
+
+
+def test_a_crease_is_seen_above_a_shut_eye_where_the_portrait_has_one() -> None:
+    image, face = person()
+    creased = image.copy()
+    for ids in CREASES:
+        p = np.round(face.points[ids, :2]).astype(np.int32)
+        cv2.polylines(creased, [p], False, (130, 85, 62), 3, cv2.LINE_AA)
+    darkest = []
+    for picture in (image, creased):
+        out = picture.copy()
+        shut = target(face, 0.0)
+        Lids(picture, face, (0, 0), np.zeros((8, 8), np.float32)).draw(out, shut)
+        for (_, lower), ids in zip(EYES, CREASES):
+            x, y = np.round(shut.points[ids[3], :2]).astype(int)
+            assert y + 6 < shut.points[lower[4], 1]
+            darkest.append(out[y - 6 : y + 7, x].mean(-1).min() / np.mean(SKIN))
+    assert min(darkest[:2]) > 0.85 and max(darkest[2:]) < 0.8
 
 
 def test_a_shut_lid_goes_over_into_light_and_shade_beside_it_and_leaves_no_wing_of_the_liner() -> None:
