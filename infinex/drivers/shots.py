@@ -6,6 +6,7 @@ fast a head or a camera moves and whatever the light does; what another shot sho
 
 from __future__ import annotations
 
+import threading
 from collections import deque
 from dataclasses import dataclass, field
 from typing import Literal
@@ -39,7 +40,15 @@ def thumbnail(image: Image) -> Image:
     return halved(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), min(1.0, SIDE / max(image.shape[:2])))
 
 
-_FLOW = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+_OWN = threading.local()
+
+
+def _flow() -> cv2.DISOpticalFlow:
+    """This thread's own optical flow: one that two threads use at once ends the process."""
+    made: cv2.DISOpticalFlow | None = getattr(_OWN, "flow", None)
+    if made is None:
+        made = _OWN.flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_MEDIUM)
+    return made
 
 
 def _levelled(grey: NDArray) -> Image:
@@ -53,7 +62,7 @@ def likeness(before: Image, after: Image) -> float:
     if before.shape != after.shape:
         return 0.0
     a, b = _levelled(before), _levelled(after)
-    flow = _FLOW.calc(b, a, None)
+    flow = _flow().calc(b, a, None)  # type: ignore[call-overload]
     y, x = np.mgrid[0 : a.shape[0], 0 : a.shape[1]].astype(np.float32)
     moved = cv2.remap(a, x + flow[..., 0], y + flow[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     p, q = moved.astype(np.float32), b.astype(np.float32)

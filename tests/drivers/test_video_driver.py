@@ -1,6 +1,7 @@
 """Films as drivers: cuts, jumps, several faces, zooms."""
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -55,6 +56,19 @@ def test_a_hard_cut_is_found_where_it_is(two: tuple[Frames, Frames]) -> None:
     assert cuts(a[:20] + b[:20]) == [20]
     assert cuts(a[:12] + b[:12] + a[12:24]) == [12, 24]
     assert likeness(thumbnail(a[3]), thumbnail(a[4])) > 0.9
+
+
+def test_several_clips_are_looked_through_at_once() -> None:
+    """Each by a thread, as a studio does; an optical flow that threads share ends the process."""
+    rng = np.random.default_rng(0)
+    pairs = []
+    for shape in ((96, 96), (54, 96), (96, 54), (72, 96)):
+        one = cv2.GaussianBlur(rng.integers(0, 255, shape, dtype=np.uint8), (0, 0), 3)
+        pairs.append((one, np.roll(one, 3, 1)))
+    alone = [likeness(*pair) for pair in pairs]
+    with ThreadPoolExecutor(len(pairs)) as pool:
+        many = list(pool.map(lambda pair: [likeness(*pair) for _ in range(200)], pairs))
+    assert [set(found) for found in many] == [{found} for found in alone]
 
 
 def test_what_is_no_cut_is_none(two: tuple[Frames, Frames]) -> None:

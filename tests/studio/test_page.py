@@ -476,3 +476,46 @@ def test_every_control_has_a_name_and_a_size_on_a_phone(browser: Any, address: s
     assert page.locator("html").get_attribute("data-theme") == "light"
     assert page.faults == []
     context.close()
+
+
+CUT = """(() => [...document.querySelectorAll(
+  "button, a, select, textarea, summary, input:not([type=radio], .hidden-input)")]
+  .filter((n) => n.offsetParent && !n.closest(".skip, .lane")).flatMap((n) => {
+    const r = n.getBoundingClientRect();
+    for (let box = n.parentElement; box && box !== document.body; box = box.parentElement) {
+      const b = box.getBoundingClientRect();
+      if (getComputedStyle(box).overflowX === "visible" && !box.matches(".card, .timeline")) continue;
+      if (r.left < b.left - 1 || r.right > b.right + 1) return [n.outerHTML.slice(0, 120)];
+    }
+    const words = n.matches("button, a, summary") && getComputedStyle(n).display !== "inline";
+    const out = (words && n.scrollWidth > n.clientWidth + 1) || r.left < -1 || r.right > innerWidth + 1;
+    return out ? [n.outerHTML.slice(0, 120)] : [];
+  }))()"""
+
+
+@pytest.mark.parametrize("language", ["en", "de", "fr", "es"])
+@pytest.mark.parametrize("size", [(390, 844), (844, 390)])
+def test_nothing_is_cut_off_on_a_phone(browser: Any, address: str, language: str, size: tuple[int, int]) -> None:
+    context = browser.new_context(viewport={"width": size[0], "height": size[1]}, locale=language, has_touch=True)
+    page = opened(context, address)
+    page.locator("#examples button").first.click()
+    page.wait_for_url("**#express")
+    for name in ("portrait", "express", "drive", "live", "compare"):
+        page.locator(f"[data-tab={name}]").click()
+        page.evaluate("() => { for (const d of document.querySelectorAll('details')) d.open = true; }")
+        assert page.evaluate(CUT) == [], name
+    page.locator("[data-tab=drive]").click()
+    for tab in page.locator("#drivers [role=tab]:visible").all():
+        tab.click()
+        assert page.evaluate(CUT) == [], tab.get_attribute("id")
+    page.locator("#export-open").click()
+    assert page.evaluate(CUT) == []
+    page.locator("#batch-open").click()
+    page.locator("#batch-files").wait_for(state="attached")
+    assert page.evaluate(CUT) == []
+    page.keyboard.press("Escape")
+    page.locator("[data-tab=drive]").click()
+    frame = page.locator("#frame").bounding_box()
+    assert frame["y"] >= 0 and frame["y"] + frame["height"] <= size[1]  # whatever is set, the face is seen
+    assert page.faults == []
+    context.close()

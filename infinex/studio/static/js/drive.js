@@ -48,7 +48,7 @@ export function begin() {
   $('[data-driver="speech"]').hidden = $('[data-driver="say"]').hidden = !offer.speech;
   IDEAS.forEach((idea, i) => $("#text-ideas").append(make("button", { class: "chip", text: t(`idea.${i + 1}`), onclick: () => { $("#text").value = idea; typed("text"); } })));
   $("#say-none").hidden = offer.voices.length > 0;
-  const names = new Intl.DisplayNames([document.documentElement.lang], { type: "language" });
+  const names = new Intl.DisplayNames([document.documentElement.lang], { type: "language", fallback: "none" });
   for (const v of offer.voices) $("#say-voice").append(make("option", { value: v.name, text: spelled(names, v) }));
   for (const word of DIRECTIONS) {
     $("#say-ideas").append(make("button", { class: "chip", text: t(`direction.${word}`), onclick: () => direct(word) }));
@@ -81,10 +81,15 @@ export function begin() {
   on("portrait", () => { another = false; });
 }
 
-// The language of a voice in the language of the page, where the browser knows it.
+// The language of a voice in the language of the page, where the browser knows it; then what the voice's own name adds.
 function spelled(names, voice) {
-  const code = /^espeak:([a-z]{2,3}(?:-[a-z]{2})?)$/.exec(voice.name)?.[1];
-  try { return code ? names.of(code) : voice.label; } catch { return voice.label; }
+  const [, language, region, rest] = /^espeak:([a-z]{2,3})(-[a-z]{2}$)?(-.+)?$/.exec(voice.name) ?? [];
+  if (!language) return voice.label;
+  try {
+    const found = names.of(language + (region ?? ""));
+    const detail = rest && /\((.+)\)$/.exec(voice.label)?.[1];
+    return found ? found + (detail ? ` (${detail})` : "") : voice.label;
+  } catch { return voice.label; }
 }
 
 // Show the source of the chosen layer where it was chosen.

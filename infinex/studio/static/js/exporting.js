@@ -220,7 +220,9 @@ async function batch() {
   let portraits;
   try { portraits = await (await fetch("/v1/portraits")).json(); } catch (error) { sayError(error); return; }
   const boxes = portraits.map((p) => make("input", { type: "checkbox", value: p.id, checked: p.id === shared.portrait.id }));
-  const files = make("input", { type: "file", accept: "image/*", multiple: true, id: "batch-files" });
+  const files = make("input", { type: "file", accept: "image/*", multiple: true, id: "batch-files", class: "hidden-input" });
+  const names = make("span", { class: "hint", role: "status" });
+  files.addEventListener("change", () => { names.textContent = [...files.files].map((f) => f.name).join(", "); });
   const state = make("p", { class: "hint", role: "status" });
   const go = make("button", { class: "button primary", text: t("batch.make"), onclick: async () => {
     const ids = boxes.filter((b) => b.checked).map((b) => b.value);
@@ -247,6 +249,7 @@ async function batch() {
   $("#link-title").textContent = t("batch.title");
   $("#link-body").replaceChildren(make("p", { class: "hint", text: t("batch.hint") }),
     make("div", { class: "gallery" }, ...portraits.map((p, i) => make("label", {}, boxes[i], make("img", { src: `/v1/portraits/${p.id}/image?side=128`, alt: "" }), make("span", { text: p.name || t("project.unnamed") })))),
-    make("label", { class: "field" }, make("span", { text: t("batch.files") }), files), make("div", { class: "row" }, go), state);
+    make("div", { class: "row picking" }, make("label", { class: "button small" }, files, make("span", { text: t("batch.files") })), names),
+    make("div", { class: "row" }, go), state);
   $("#link").showModal();
 }

@@ -6,6 +6,7 @@ import { shared, tell, on } from "./state.js";
 import { $, camera, drops, icon, make, sayError, stopTracks, toast } from "./ui.js";
 import { region, t } from "./words.js";
 import * as assets from "./assets.js";
+import * as timeline from "./timeline.js";
 import * as work from "./project.js";
 import { busyWith } from "./stage.js";
 import { whole } from "./view.js";
@@ -116,8 +117,10 @@ async function use(portrait, project) {
   shared.portrait = portrait;
   shared.face = Math.min(project?.page?.face ?? portrait.largest, portrait.faces.length);
   tell("portrait");
-  if (project) work.show(project);
-  else work.begin(portrait.name || t("project.unnamed"));
+  if (project) {
+    work.show(project);
+    timeline.select(work.work.layers.findLast((l) => !timeline.keyed(l))?.uid ?? null); // its text, or what it is made of, is seen at once
+  } else work.begin(portrait.name || t("project.unnamed"));
   showFaces(false);
 }
 
