@@ -32,7 +32,7 @@ class Take:
         steps = np.diff(self.times)
         if not len(steps):
             return 25.0
-        middle = float(np.median(steps))  # rounded to milliseconds, it is off by some percent
+        middle = float(np.sort(steps)[(len(steps) - 1) // 2])  # rounded to milliseconds, it is off by some percent
         fps = 1 / float(steps[(steps > middle / 1.5) & (steps < 1.5 * middle)].mean())
         near = min(RATES, key=lambda r: abs(r - fps))
         return near if abs(near - fps) < 5e-3 * near else fps

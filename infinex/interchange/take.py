@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,6 +15,7 @@ from infinex.drivers.units import _about_neck, rest_face
 from infinex.errors import InputError
 from infinex.face import blendshapes as shapes
 from infinex.face.pose import Pose, to_matrix, to_vector
+from infinex.media.timecode import Timecode
 from infinex.motion import Motion, Move
 
 Array = NDArray[np.float64]
@@ -127,6 +129,8 @@ class TakeDriver(Driver):
             raise InputError(f"{name} holds no frames")
         self.take, self.name = take, name
         self.fps, self.frames, self.rest = take.fps, len(take), rest_face()
+        rate = Fraction(usual(take.fps)).limit_denominator(1001)
+        self.timecode = Timecode.of(take.start, rate) if take.start else None
         self.notes = take.notes
         self.warnings = take.notes
 
@@ -180,7 +184,7 @@ def rate_of(times: Array) -> float:
 
     The mean of all single steps, since one that is rounded to milliseconds is off by some percent."""
     steps = np.diff(times)
-    middle = float(np.median(steps))
+    middle = float(np.sort(steps)[(len(steps) - 1) // 2])
     return usual(1 / float(steps[(steps > middle / 1.5) & (steps < 1.5 * middle)].mean()))
 
 
