@@ -40,10 +40,13 @@ class Timecode:
 
     @staticmethod
     def of(seconds: float, rate: Fraction) -> Timecode:
-        """The frame at a time of day."""
-        drop = _drops(rate)
-        exact = rate if drop else _whole(rate)
-        return Timecode(round(seconds % DAY * float(exact)), rate, drop)
+        """The frame that is named like a time of day; where that name is left out, the next one."""
+        base, drop = _whole(rate), _drops(rate)
+        whole, f = divmod(round(seconds * base), base)
+        minutes, s = divmod(whole % DAY, 60)
+        few = base // 15 if drop else 0
+        f = max(f, few) if s == 0 and minutes % 10 else f
+        return Timecode(base * (60 * minutes + s) + f - few * (minutes - minutes // 10), rate, drop)
 
     @property
     def base(self) -> int:

@@ -58,6 +58,10 @@ def test_other_rates(code: str, rate: Fraction, other: Fraction, wanted: str) ->
 
 
 def test_the_time_of_day() -> None:
+    for code in ("01:00:59;20", "00:59:59;29", "00:01:00;02"):
+        found = Timecode.parse(code, NTSC)
+        assert found is not None and Timecode.of(found.seconds, NTSC) == found
+    assert str(Timecode.of(60.0, NTSC)) == "00:01:00;02"
     assert str(Timecode.of(3600.0, NTSC)) == "01:00:00;00" and str(Timecode.of(3600.5, Fraction(24))) == "01:00:00:12"
     for text in ("", "1:2", "25:00:00:00", "00:61:00:00", "00:00:00:30", "00:00:00:٣٣", "9" * 5000):
         assert Timecode.parse(text, Fraction(30)) is None
