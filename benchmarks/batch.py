@@ -20,6 +20,8 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 from infinex.jobs.batch import PICTURES
+from infinex.media.sink import open_sink
+from infinex.media.video import VideoReader
 
 
 def family(pid: int) -> list[int]:
@@ -88,8 +90,11 @@ def main() -> None:
     report = []
     with TemporaryDirectory() as temporary:
         clip = Path(temporary) / "clip.mp4"  # cut, so that all of it is tracked once
-        cut = ["ffmpeg", "-v", "error", "-i", str(o.clip), "-t", str(o.seconds), "-c:v", "libx264", "-crf", "12"]
-        subprocess.run([*cut, str(clip)], check=True)
+        with VideoReader(o.clip, end=o.seconds) as reader:
+            info = reader.info
+            with open_sink(clip, (info.width, info.height), info.fps, quality=12) as sink:
+                for frame in reader:
+                    sink.write(frame.image)
         rows = [{"source": str(p.resolve()), "driving": str(clip), "output": f"{k}.mp4", "options": {"size": o.size}}
                 for k, p in enumerate(found)]  # fmt: skip
         jobs = Path(temporary) / "jobs.jsonl"

@@ -2,11 +2,14 @@
 
     python benchmarks/track.py CLIP [--frames 100] [--portraits DIR]
     python benchmarks/track.py CLIP --long 9000 [--into .motion.npz]
+    python benchmarks/track.py CLIPS_DIR [--frames 100]
 
 Every frame is put on a canvas of 1280x720, then followed: by `FaceTracker`, and by the same tracker standing on
-MediaPipe's graph. `--portraits` looks at thirty pictures one after another and prints memory and threads. `--long`
-shows the clip again and again for so many frames and prints how the memory of `infinex track` grows, and what that
-makes of two hours; 1024 frames at a time are not packed yet, so take several times as many.
+MediaPipe's graph. Of a folder the clips are put on such canvases and tracked into OpenFace's tables as `infinex track
+CLIPS_DIR --format openface` does it, by as many processes as there are cores and by one. `--portraits` looks at thirty
+pictures one after another and prints memory and threads. `--long` shows the clip again and again for so many frames and
+prints how the memory of `infinex track` grows, and what that makes of two hours; 1024 frames at a time are not packed
+yet, so take several times as many.
 """
 
 from __future__ import annotations
@@ -28,7 +31,9 @@ from numpy.typing import NDArray
 
 from infinex.face.networks import Box, square_of
 from infinex.face.tracker import FaceTracker, find_faces
+from infinex.media.encode import join
 from infinex.media.image import read_image
+from infinex.media.sink import open_sink
 from infinex.media.video import VideoReader
 
 TWO_HOURS = 180_000  # frames
@@ -121,9 +126,8 @@ def grown(clip: Path, count: int, ending: str) -> None:
     with TemporaryDirectory() as folder:
         long, out = Path(folder) / f"long{clip.suffix}", Path(folder) / f"out{ending}"
         with VideoReader(clip) as reader:
-            fps, times = float(reader.info.fps), count // max(1, sum(1 for _ in reader)) + 1
-        subprocess.run(["ffmpeg", "-v", "error", "-stream_loop", str(times), "-i", str(clip), "-c", "copy", "-an", "-t",
-                        str(count / fps), str(long)], check=True)  # fmt: skip
+            rate, times = reader.info.fps, -(-count // max(1, sum(1 for _ in reader)))
+        join([clip] * times, long, rate, {}, None, 0.0, None)
         if ending == ".motion.npz":
             track(long, progress=progress, output=out)
         else:
@@ -138,6 +142,31 @@ def grown(clip: Path, count: int, ending: str) -> None:
           f"{peak + slope * (TWO_HOURS - at[-1]):.0f} MB")  # fmt: skip
 
 
+def folder_of(clips: Path, count: int) -> None:
+    """Print how fast a folder of clips is tracked into tables, from the command to its end."""
+    with TemporaryDirectory() as folder:
+        wide, total = Path(folder) / "wide", 0
+        wide.mkdir()
+        for path in sorted(p for p in clips.iterdir() if p.suffix in (".mp4", ".mov", ".webm")):
+            images = frames(path, count)
+            total += len(images)
+            with open_sink(wide / f"{path.stem}.mp4", (1280, 720), 25) as sink:
+                for image in images:
+                    sink.write(image)
+        cores = len(os.sched_getaffinity(0))
+        for used in (cores, 1):
+            call = [sys.executable, "-m", "infinex.cli", "track", str(wide), "-o", f"{folder}/{used}", "--quiet",
+                    "--format", "openface", "--jobs", str(used)]  # fmt: skip
+            if used == 1:
+                call = ["taskset", "-c", str(min(os.sched_getaffinity(0))), *call]
+            begun, spent = time.perf_counter(), resource.getrusage(resource.RUSAGE_CHILDREN)
+            subprocess.run(call, check=True, stdout=subprocess.DEVNULL)
+            took, now = time.perf_counter() - begun, resource.getrusage(resource.RUSAGE_CHILDREN)
+            cpu = now.ru_utime + now.ru_stime - spent.ru_utime - spent.ru_stime
+            rates = total / took, total / cpu
+            print(f"{used} cores: {total} frames in {took:.1f} s, {rates[0]:.1f} a second, {rates[1]:.1f} of CPU")
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -147,6 +176,9 @@ def main() -> None:
     parser.add_argument("--long", type=int, default=0, help="frames of a long clip made of this one")
     parser.add_argument("--into", default=".motion.npz", choices=(".motion.npz", ".csv"))
     args = parser.parse_args()
+    if args.clip.is_dir():
+        folder_of(args.clip, args.frames)
+        return
     if args.long:
         grown(args.clip, args.long, args.into)
         return

@@ -32,7 +32,8 @@ class Take:
         steps = np.diff(self.times)
         if not len(steps):
             return 25.0
-        fps = 1 / float(np.median(steps))
+        middle = float(np.sort(steps)[(len(steps) - 1) // 2])  # rounded to milliseconds, it is off by some percent
+        fps = 1 / float(steps[(steps > middle / 1.5) & (steps < 1.5 * middle)].mean())
         near = min(RATES, key=lambda r: abs(r - fps))
         return near if abs(near - fps) < 5e-3 * near else fps
 
@@ -102,7 +103,7 @@ def number(text):
 
 def seconds(codes):
     """Seconds (T,) of timecodes HH:MM:SS:FF.fff; NaN for what is none. A `;` before the frames: some are dropped."""
-    found = [re.fullmatch(r"(\d+):(\d{1,2}):(\d{1,2})[:;.](\d{1,3}(?:\.\d+)?)", c) for c in codes]
+    found = [re.fullmatch(r"(\d{1,3}):(\d{1,2}):(\d{1,2})[:;.](\d{1,3}(?:\.\d+)?)", c) for c in codes]
     if not any(found):
         raise TakeError(f"{codes[0][:40]!r} is not a timecode such as 10:30:15:29.500")
     top = max(int(float(m[4])) for m in found if m)

@@ -15,6 +15,10 @@ def test_what_is_asked_of_every_portrait() -> None:
     wanted = expressions()
     assert wanted["neutral"] == {} and wanted["AU12_C"] == {"AU12": 0.6} and "happily-surprised" in wanted
     assert sum(n.startswith("AU12_") for n in wanted) == 5
+    units = {u for n in wanted if n.endswith("_A") for u in wanted[n]}
+    together = [u for u in wanted.values() if len(u) > 1]
+    assert len(together) == len({frozenset(u.items()) for u in together}) == 54
+    assert {n[: n.find("L")] if n.endswith("L") else n for u in together for n in u} <= units
 
 
 def test_pictures_and_their_table(portrait: Path, tmp_path: Path) -> None:

@@ -22,8 +22,8 @@ def stimuli(
 ) -> None:
     """Pictures for studies: infinex stimuli portraits -o stimuli
 
-    Every Action Unit at FACS levels A to E, and every emotion, on every portrait; stimuli.csv says what was asked and
-    what is read back."""
+    Every Action Unit at FACS levels A to E, and 54 combinations of them, on every portrait; stimuli.csv says what was
+    asked and what is read back."""
     from infinex.evaluation.stimuli import portraits_in
     from infinex.evaluation.stimuli import stimuli as run
 

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face.pose import Pose
+from infinex.media.timecode import Timecode
 from infinex.motion import Move, Rest
 
 Self = TypeVar("Self", bound="Driver")
@@ -53,6 +54,7 @@ class Driver:
     rest_points: NDArray[np.float64] | None = None  # (478, 3) pixels of it
     audio: Path | None = None  # a file whose sound belongs to it
     span: Span = WHOLE  # the part of that sound
+    timecode: Timecode | None = None  # of its first frame, where it has one
     filmed: bool = False  # whether a performer was seen, who blinks and sways as people do
     mixed: bool = False  # its frames, where it has some, show only part of it
     new_voice: bool = False  # a filmed mouth's own speech gives way to it
@@ -118,5 +120,5 @@ class Wrapped(Driver):
 
 # Asked for anew each time: some are known only after a stream has ended.
 for _name in ("fps", "rest", "name", "frames", "rest_image", "rest_points", "audio", "span", "filmed", "mixed",
-              "new_voice", "lost", "notes", "warnings"):  # fmt: skip
+              "new_voice", "lost", "notes", "warnings", "timecode"):  # fmt: skip
     setattr(Wrapped, _name, property(attrgetter(f"inner.{_name}")))

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from infinex.drivers.contract import WHOLE, Drive, Driver, Span, Wrapped
 from infinex.errors import InputError, option
+from infinex.media.timecode import Timecode
 
 
 def check_span(start: float, end: float | None) -> None:
@@ -50,6 +51,12 @@ class Excerpt(Wrapped):
     def frames(self) -> int | None:  # type: ignore[override]
         """How many frames lie in it, where that is known."""
         return None if self._last is None else self._last - self._first
+
+    @property
+    def timecode(self) -> Timecode | None:  # type: ignore[override]
+        """That of the first frame which lies in it."""
+        code = self.inner.timecode
+        return code and code.later(self._first)
 
     def __iter__(self) -> Iterator[Drive]:
         for i, drive in enumerate(self.inner):

@@ -116,6 +116,7 @@ class VideoDriver(Driver):
         self.info = self._reader.info
         self.fps = float(self.info.fps)
         self.frames = self.info.frames
+        self.timecode = self.info.timecode
         self.audio = self.path if self.info.has_audio else None
         self.lost: list[tuple[float, float]] = []
         self.cuts: list[float] = []

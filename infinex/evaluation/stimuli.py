@@ -1,5 +1,5 @@
-"""Pictures for studies of faces: every Action Unit at five levels, and expressions, on every portrait, with what a
-reader reads back."""
+"""Pictures for studies of faces: every Action Unit at five levels, and 54 combinations of them, on every portrait, with
+what a reader reads back."""
 
 from __future__ import annotations
 
@@ -21,14 +21,25 @@ from infinex.media.image import write_image
 
 PICTURES = (".jpg", ".jpeg", ".png", ".webp", ".tif", ".tiff", ".heic", ".avif", ".bmp")
 SHOWN = tuple(n for n in FACE_UNITS if n not in ALIKE)
+# Units that coders meet together; with the emotions there are 54 combinations.
+TOGETHER = (
+    "1+2", "1+4", "1+2+4", "1+2+5", "4+5", "4+7", "5+7", "6+12", "6+12+25", "6+12+15", "6+15", "7+12", "9+17", "9+16+25",
+    "10+12", "10+15", "10+17", "10+16+25", "12+15", "12+17", "12+23", "12+26", "14+23", "15+17", "15+23", "17+23",
+    "17+24", "18+23", "20+25", "20+26", "22+25", "6+12+26",
+)  # fmt: skip
+WITH = LEVELS["D"]  # how strong each of them is
 Done = Callable[[int, "int | None"], None]
 
 
 def expressions() -> dict[str, dict[str, float]]:
-    """What is put on every portrait, by the name of its picture: neutral, units at FACS levels A to E, and emotions."""
+    """What is put on every portrait, by the name of its picture: neutral, units at FACS levels A to E, several of
+    them together, and emotions."""
     out: dict[str, dict[str, float]] = {"neutral": {}}
     for unit in SHOWN:
         out |= {f"{unit}_{letter}": {unit: value} for letter, value in LEVELS.items()}
+    for several in TOGETHER:
+        units = [f"AU{n}" for n in several.split("+")]
+        out["+".join(units)] = dict.fromkeys(units, WITH)
     return out | {name.replace(" ", "-"): dict(units) for name, units in EMOTIONS.items() if units}
 
 

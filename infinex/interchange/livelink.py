@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import re
 import struct
+from difflib import get_close_matches
 from pathlib import Path
 
 import numpy as np
@@ -67,7 +68,7 @@ def write(take: Take, path: Path) -> None:
             file.write(f"{timecode(take.start + k / take.fps)},61,{values}\n")
 
 
-_CODE = re.compile(r"(\d+):(\d{1,2}):(\d{1,2})[:;.](\d{1,3})(?:\.(\d+))?")
+_CODE = re.compile(r"(\d{1,3}):(\d{1,2}):(\d{1,2})[:;.](\d{1,3})(?:\.(\d+))?")
 
 
 def seconds_of(codes: list[str], name: str) -> Array:
@@ -76,7 +77,7 @@ def seconds_of(codes: list[str], name: str) -> Array:
     Frames are counted to the number that is seen, 60 where a take is too short to tell."""
     found = [_CODE.fullmatch(c.strip()) for c in codes]
     if not any(found):
-        raise InputError(f"{name}: {codes[0]!r} is not a timecode such as 10:30:15:29.500")
+        raise InputError(f"{name}: {codes[0][:40]!r} is not a timecode such as 10:30:15:29.500")
     frames = [int(m[4]) + float(f"0.{m[5] or 0}") if m else np.nan for m in found]
     top = int(np.nanmax(frames))
     wraps = len({m[3] for m in found if m}) > 2  # so that all numbers of at least one second are there
@@ -106,12 +107,23 @@ def shapes_in(table: Table) -> tuple[list[str], list[str]]:
     return have, [n for n in NAMES if n not in have]
 
 
+def _alike(table: Table, lack: list[str]) -> str:
+    """A column that nothing is known of and that may be one of the missing shapes, said; empty where none is."""
+    known = {plain(n) for n in NAMES}
+    for name in table.names:
+        if plain(name) and plain(name) not in known:
+            near = get_close_matches(plain(name), [n.lower() for n in lack], 1, 0.85)
+            if near:
+                return f"; is {name[:40]} meant to be {next(n for n in lack if n.lower() == near[0])}?"
+    return ""
+
+
 def read(path: Path) -> Take:
     """A table of shapes as a take: Live Link Face's, or any with a column for the time. Raises InputError."""
     table = read_table(path, ("timecode",))
     have, lack = shapes_in(table)
     if len(have) < FEWEST:
-        raise InputError(f"{path.name} has {len(have)} of Apple's 52 shapes as columns; is it a Live Link Face table?")
+        raise InputError(f"{path.name} has {len(have)} of Apple's 52 shapes as columns and no AU12_r; is it a take?")
     columns = np.zeros((len(table), len(NAMES) + 9))
     for n in have:
         columns[:, AT[n]] = table.columns[plain(n)]
@@ -121,7 +133,8 @@ def read(path: Path) -> Take:
     notes = []
     if lack:
         few = ", ".join(lack[:4]) + (" ..." if len(lack) > 4 else "")
-        notes.append(f"{path.name} has no column of {len(lack)} shapes ({few}); they stay at rest")
+        count = f"{len(lack)} shapes" if len(lack) > 1 else "1 shape"
+        notes.append(f"{path.name} has no column of {count} ({few}), at rest therefore{_alike(table, lack)}")
     times = _times(table)
     start = float(times[np.isfinite(times)][0]) if np.isfinite(times).any() else 0.0
     fps, rows, valid, more = even(times, columns, path.name)

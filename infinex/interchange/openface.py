@@ -146,7 +146,7 @@ def read(path: Path) -> Take:
     if "timestamp" not in rows and "frame" not in rows:
         raise InputError(f"{path.name} has no column that says when: timestamp or frame")
     times = rows["timestamp"] if "timestamp" in rows else rows["frame"] / 30
-    if len(times) > 1 and np.nanmax(times) - np.nanmin(times) == 0 and "frame" in rows:  # pictures, not a film
+    if len(times) > 1 and (times == times[0]).all() and "frame" in rows:  # pictures, not a film
         times = rows["frame"] / 30
     R = [from_euler(*v) for v in np.column_stack([column("poserx"), column("posery"), column("poserz")])]
     from infinex.face.pose import Pose

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
+from fractions import Fraction
 
 import numpy as np
 from numpy.typing import NDArray
@@ -14,9 +15,11 @@ from infinex.drivers.units import _about_neck, rest_face
 from infinex.errors import InputError
 from infinex.face import blendshapes as shapes
 from infinex.face.pose import Pose, to_matrix, to_vector
+from infinex.media.timecode import Timecode
 from infinex.motion import Motion, Move
 
 Array = NDArray[np.float64]
+MOST_FRAMES = 1_000_000
 AT_ONCE = 128  # frames whose displacements are made at a time
 
 
@@ -126,6 +129,8 @@ class TakeDriver(Driver):
             raise InputError(f"{name} holds no frames")
         self.take, self.name = take, name
         self.fps, self.frames, self.rest = take.fps, len(take), rest_face()
+        rate = Fraction(usual(take.fps)).limit_denominator(1001)
+        self.timecode = Timecode.of(take.start, rate) if take.start else None
         self.notes = take.notes
         self.warnings = take.notes
 
@@ -143,11 +148,13 @@ def even(times: Array, columns: Array, name: str) -> tuple[float, Array, NDArray
     Rows that hold something that is no number are bridged; so are gaps, as frames without a face where they last longer
     than half a second. Raises InputError."""
     notes: list[str] = []
-    good = np.isfinite(columns).all(1) & np.isfinite(times)
+    timed = np.isfinite(times)
+    good = np.isfinite(columns).all(1) & timed
     if not good.any():
         raise InputError(f"{name}: no row holds numbers only")
     if not good.all():
         notes.append(f"{name}: {int((~good).sum())} of {len(good)} rows hold something that is no number; bridged")
+    first, last = float(times[timed].min()), float(times[timed].max())
     times, columns = times[good], columns[good]
     order = np.argsort(times, kind="stable")
     if (np.diff(times) < 0).any():
@@ -157,19 +164,28 @@ def even(times: Array, columns: Array, name: str) -> tuple[float, Array, NDArray
     times, columns = times[fresh], columns[fresh]
     if len(times) == 1:
         return 25.0, columns, np.ones(1, bool), notes
-    fps = usual(1 / float(np.median(np.diff(times))))
+    fps = rate_of(times)
     if not 1 <= fps <= 1000:
         raise InputError(f"{name}: rows {1 / fps:g} s apart cannot be played")
-    frames = round((times[-1] - times[0]) * fps) + 1
-    if frames > 20 * len(times) + 1000:
+    frames = round((last - first) * fps) + 1
+    if frames > min(20 * len(times) + 1000, MOST_FRAMES):
         raise InputError(f"{name}: its times have gaps that are far longer than what it holds")
-    clock = times[0] + np.arange(frames) / fps
+    clock = first + np.arange(frames) / fps
     at = np.interp(clock, times, np.arange(len(times)))
     near = times[np.clip(np.round(at).astype(int), 0, len(times) - 1)]
     return fps, _at(columns, at), np.abs(near - clock) <= 0.25, notes
 
 
 RATES = (10.0, 12.0, 15.0, 23.976, 24.0, 25.0, 29.97, 30.0, 48.0, 50.0, 59.94, 60.0, 90.0, 100.0, 119.88, 120.0)
+
+
+def rate_of(times: Array) -> float:
+    """Frames a second of rows at ascending `times` (N,), at least two.
+
+    The mean of all single steps, since one that is rounded to milliseconds is off by some percent."""
+    steps = np.diff(times)
+    middle = float(np.sort(steps)[(len(steps) - 1) // 2])
+    return usual(1 / float(steps[(steps > middle / 1.5) & (steps < 1.5 * middle)].mean()))
 
 
 def usual(fps: float) -> float:

@@ -95,11 +95,11 @@ def _animate(
         doings = Doings(driver, o.parts, o.changed)
         words = provenance(source, label(driving), o.engine)
         sound = sound_for(out, o, own, driver)
-        into = out, size, driver.fps, words, o, sound, stage.transparent, progress, driver.frames
+        into = out, size, driver.fps, words, o, sound, stage.transparent, progress, driver.frames, driver.timecode
         made = "" if o.pieces is None else made_of(source, driving, driver, o, size)
         file: FileSink | Pieces
         with open_pieces(*into, made) if made else open_file(*into) as file, \
-                open_kit(o, stage, sources[0].cutout, words, driver.fps) as scene:  # fmt: skip
+                open_kit(o, stage, sources[0].cutout, words, driver.fps, driver.timecode) as scene:  # fmt: skip
             watch.canvas = stage.canvas
             cues = adjusted(driver, o, stage.needs, doings)
             done = file.done if isinstance(file, Pieces) else 0

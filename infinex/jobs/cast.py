@@ -152,7 +152,8 @@ def animate_cast(
         sound = sound_for(out, o, own, *players.drivers)
         words = provenance(source, players.name, o.engine)
         with open_file(
-            out, (w, h), players.fps, words, o, sound, stage.transparent, progress, players.frames
+            out, (w, h), players.fps, words, o, sound, stage.transparent, progress, players.frames,
+            players.drivers[0].timecode,
         ) as file:  # fmt: skip
             count = perform(stage, players.cues(stage.needs), [file])
     finally:

@@ -48,9 +48,12 @@ class _Seen:
         self._own = array("b")
         self._cuts = 0
         self._asked, self._same = False, True
+        self.start = 0.0  # seconds of the day, by the film's timecode
 
     def __call__(self, driver: VideoDriver, drive: Drive) -> None:
         assert driver.rest_image is not None and driver.rest_points is not None  # it is settled
+        if not self._own and driver.timecode is not None:
+            self.start = driver.timecode.seconds
         if self._points:
             last = self._places[-136:] or array("h", [0] * 136)
             seen = drive.points
@@ -69,7 +72,7 @@ class _Seen:
         """The take of what was seen; a picture has no `shapes`."""
         if not shapes:
             return Take.of(motion)
-        take = Take.of(motion, np.concatenate(shapes))
+        take = replace(Take.of(motion, np.concatenate(shapes)), start=self.start)
         points = np.frombuffer(self._places, np.int16).reshape(-1, 68, 2) if self._points else None
         return replace(take, points=points, valid=take.valid & np.frombuffer(self._own, np.int8).astype(bool))
 

@@ -17,6 +17,7 @@ from infinex.jobs.perform import Box, Cue, Picture
 from infinex.media.overlap import DEPTH, Behind
 from infinex.media.provenance import Mark, Seal, statement
 from infinex.media.sink import check_output, open_sink, supports_alpha, supports_audio
+from infinex.media.timecode import Timecode
 from infinex.options import Options
 
 Progress = Callable[[int, int | None], None]
@@ -76,11 +77,21 @@ def open_file(
     alpha: bool = False,
     progress: Progress | None = None,
     total: int | None = None,
+    timecode: Timecode | None = None,
 ) -> Iterator[FileSink]:
     """A sink for pictures of `size` (width, height); `sound` is a file and the part of it that goes with them."""
     audio, (start, end) = sound or (None, WHOLE)
     with open_sink(
-        out, size, fps, audio, metadata, seal=seal_of(o, out), alpha=alpha, audio_start=start, audio_end=end
+        out,
+        size,
+        fps,
+        audio,
+        metadata,
+        seal=seal_of(o, out),
+        alpha=alpha,
+        audio_start=start,
+        audio_end=end,
+        timecode=timecode,
     ) as sink:
         file = FileSink(sink, Mark(*size) if o.mark else None, progress, total)
         try:

@@ -123,7 +123,7 @@ def animate_film(source: Path, driving: Driving, out: Path, o: Options, progress
         # A frame shows the whole performance; of one that is changed the moves alone tell.
         plain = o.strength == 1 and {*parts, "pose"} >= set(DEFAULT_PARTS)
         with FaceTracker() as tracker, open_file(
-            out, (info.width, info.height), fps, words, o, sound, False, progress, total
+            out, (info.width, info.height), fps, words, o, sound, False, progress, total, info.timecode
         ) as file:  # fmt: skip
             film = Film(reader, engine, tracker, mouth)
             ahead = Ahead(doings(iter(driver)))

@@ -6,6 +6,7 @@ import contextlib
 import csv
 import json
 from collections.abc import Iterator, Sequence
+from fractions import Fraction
 from pathlib import Path
 from types import ModuleType
 from typing import Any
@@ -20,6 +21,7 @@ from infinex.jobs.perform import Cue, Picture
 from infinex.media.files import atomic_path, writable_target
 from infinex.media.overlap import Behind
 from infinex.media.provenance import one_line, png_with_text
+from infinex.media.timecode import Timecode
 from infinex.mesh.painter import LARGE
 from infinex.mesh.surface import Floats, Surface, sampled
 from infinex.options import Options
@@ -76,9 +78,13 @@ def no_passes(o: Options, what: str) -> None:
 class Kit:
     """The scene of a stage that keeps the passes of all it shows; see `infinex.jobs.perform.Scene`."""
 
-    def __init__(self, folder: Path, stage: Stage, layer: Layered | None, words: str) -> None:
-        """`layer` tells the persons apart where the stage itself does not; `words` say in every file what it is."""
+    def __init__(
+        self, folder: Path, stage: Stage, layer: Layered | None, words: str, timecode: Timecode | None = None
+    ) -> None:
+        """`layer` tells the persons apart where the stage itself does not; `words` say in every file what it is.
+        `timecode` is the first frame's."""
         self._folder, self._stage, self._layer, self._words = folder, stage, layer, words
+        self._code = timecode
         self.box = stage.box
         self.count, self.cubic = 0, (stage.box[2] - stage.box[0]) * (stage.box[3] - stage.box[1]) < LARGE
         h, w = stage.image.shape[:2]
@@ -177,6 +183,10 @@ class Kit:
 
     def _picture(self, name: str, number: int, channels: dict[str, Any]) -> None:
         header = {"type": self._exr.scanlineimage, "compression": self._exr.ZIP_COMPRESSION, "comments": self._words}
+        if self._code is not None and self._code.base <= 30:  # of more its digits have no room
+            header["timeCode"] = code = self._exr.TimeCode()
+            code.hours, code.minutes, code.seconds, code.frame = self._code.later(number - 1).parts
+            code.dropFrame = self._code.drop
         path = self._folder / name / f"{name}.{number:06d}.exr"
         try:
             self._exr.File(header, channels).write(str(path))
@@ -213,7 +223,12 @@ class Kit:
 
 @contextlib.contextmanager
 def open_kit(
-    o: Options, stage: Stage, cutout: NDArray[np.uint8] | None, words: dict[str, str], fps: float
+    o: Options,
+    stage: Stage,
+    cutout: NDArray[np.uint8] | None,
+    words: dict[str, str],
+    fps: float,
+    timecode: Timecode | None = None,
 ) -> Iterator[Kit | Stage]:
     """The stage, and where `--passes` names a folder the same with its passes written into it, whole or not at all.
 
@@ -223,9 +238,10 @@ def open_kit(
         return
     layer = None if stage.transparent else stage.engine.layer(stage.image, stage.faces, cutout, None)
     with atomic_path(Path(o.passes), folder=True) as folder:
-        kit = Kit(folder, stage, layer, one_line(words))
+        code = timecode and timecode.at(Fraction(fps).limit_denominator(100000))
+        kit = Kit(folder, stage, layer, one_line(words), code)
         try:
             yield kit
-            kit.finish({"fps": float(fps)})
+            kit.finish({"fps": float(fps)} | ({} if code is None else {"timecode": str(code)}))
         finally:
             kit.close()

@@ -25,6 +25,7 @@ from infinex.jobs.file import FileSink, Progress, open_file, seal_of
 from infinex.jobs.open import Driving
 from infinex.jobs.perform import Box, Cue, Picture
 from infinex.media.sink import VIDEO, join_pieces
+from infinex.media.timecode import Timecode
 from infinex.options import Options
 from infinex.stage import Stage
 
@@ -109,7 +110,7 @@ class Pieces:
 @contextmanager
 def open_pieces(
     out: Path, size: tuple[int, int], fps: float, metadata: dict[str, str], o: Options, sound: tuple[Path, Span] | None,
-    alpha: bool, progress: Progress | None, total: int | None, made: str,
+    alpha: bool, progress: Progress | None, total: int | None, timecode: Timecode | None, made: str,
 ) -> Iterator[Pieces]:  # fmt: skip
     """A sink as `infinex.jobs.file.open_file` gives it, whose pieces lie beside `out` until all of them are there.
 
@@ -133,7 +134,7 @@ def open_pieces(
         pieces.abandon()
         raise
     audio, (start, end) = sound or (None, WHOLE)
-    join_pieces(pieces.files, out, fps, audio, metadata, seal_of(o, out), start, end)
+    join_pieces(pieces.files, out, fps, audio, metadata, seal_of(o, out), start, end, timecode)
     shutil.rmtree(folder)
 
 

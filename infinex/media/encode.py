@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 
 from infinex.errors import OutputError
 from infinex.media.carry import Sound
+from infinex.media.timecode import Timecode
 
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -76,6 +77,12 @@ def opened(path: Path) -> Any:
     return av.open(str(path), "w", format=kind, container_options=options)
 
 
+def _tell(stream: Any, timecode: Timecode | None) -> None:
+    """Give a stream of pictures its timecode: a track of its own in MP4 and MOV, a tag in WebM."""
+    if timecode is not None:
+        stream.metadata["timecode"] = str(timecode)
+
+
 class VideoSink:
     """H.264 (.mp4, .mov), VP9 (.webm) or ProRes 4444 (.mov, transparent) through PyAV, with sound."""
 
@@ -90,6 +97,7 @@ class VideoSink:
         audio: str | Path | None = None,
         audio_start: float = 0.0,
         audio_end: float | None = None,
+        timecode: Timecode | None = None,
     ) -> None:
         self._w, self._h = size
         w, h = (self._w + 1) // 2 * 2, (self._h + 1) // 2 * 2
@@ -102,6 +110,7 @@ class VideoSink:
             self._out.metadata.update(metadata)
             self._prores = kind == "mov" and alpha
             self._add_stream("prores_ks" if self._prores else "libvpx-vp9" if kind == "webm" else "libx264", quality)
+            _tell(self._stream, timecode)
             if audio is not None:
                 codec = "libopus" if kind == "webm" else "pcm_s16le" if self._prores else "aac"
                 self._sound = Sound(self._out, audio, codec, audio_start, audio_end)
@@ -217,7 +226,7 @@ class VideoSink:
 
 def join(
     pieces: Sequence[Path], path: Path, rate: Fraction, metadata: dict[str, str], audio: str | Path | None,
-    audio_start: float, audio_end: float | None,
+    audio_start: float, audio_end: float | None, timecode: Timecode | None = None,
 ) -> None:  # fmt: skip
     """Lay videos of the same encoder behind one another without encoding them again, with sound."""
     with contextlib.ExitStack() as stack:
@@ -232,6 +241,7 @@ def join(
                 if stream is None:
                     stream = out.add_stream_from_template(source)
                     stream.metadata.update({k: v for k, v in source.metadata.items() if k == "alpha_mode"})
+                    _tell(stream, timecode)
                     if audio is not None:
                         lossless = path.suffix.lower() == ".mov" and source.codec_context.name == "prores"
                         codec = "libopus" if path.suffix.lower() == ".webm" else "pcm_s16le" if lossless else "aac"

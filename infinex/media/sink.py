@@ -18,6 +18,7 @@ from infinex.media.animation import APNGSink, GIFSink, unseen_cleared
 from infinex.media.encode import VideoSink, join
 from infinex.media.files import atomic_path
 from infinex.media.provenance import Seal, add_metadata, png_with_text
+from infinex.media.timecode import Timecode
 
 Pixels = NDArray[np.uint8]
 Box = tuple[int, int, int, int]
@@ -75,12 +76,14 @@ def open_sink(
     alpha: bool = False,
     audio_start: float = 0.0,
     audio_end: float | None = None,
+    timecode: Timecode | None = None,
 ) -> Iterator[Sink]:
     """Open an output for frames of `size` (width, height) at `fps`.
 
     `audio` names a file whose sound is carried over in step with the pictures: from `audio_start` to
     `audio_end` seconds after its zero, then silence, and no longer than the pictures. `quality` is the
     encoder's constant rate factor; `seal` signs the finished file; with `alpha` frames are straight RGBA.
+    `timecode` is the first frame's, which videos and PNG frames carry.
     On any exception inside the block nothing is left behind.
     Raises OutputError where the output cannot be written, InputError where `audio` has no sound."""
     path = check_output(path, alpha)
@@ -88,13 +91,14 @@ def open_sink(
         seal.check(path)
     suffix, words = path.suffix.lower(), metadata or {}
     rate = Fraction(fps).limit_denominator(100000)
+    code = None if timecode is None else timecode.at(rate)
     with atomic_path(path, folder=not suffix) as temporary:
         if not suffix:
-            yield _FolderSink(temporary, words, alpha)
+            yield _FolderSink(temporary, words, alpha, code)
             return
         sink: VideoSink | GIFSink | APNGSink
         if suffix in VIDEO:
-            sink = VideoSink(temporary, size, rate, words, quality, alpha, audio, audio_start, audio_end)
+            sink = VideoSink(temporary, size, rate, words, quality, alpha, audio, audio_start, audio_end, code)
         elif suffix == ".gif":
             sink = GIFSink(temporary, size, rate, alpha)
         else:
@@ -114,7 +118,7 @@ def open_sink(
 
 def join_pieces(
     pieces: Sequence[Path], path: Path, fps: Fraction | float, audio: str | Path | None, metadata: dict[str, str],
-    seal: Seal | None, audio_start: float = 0.0, audio_end: float | None = None,
+    seal: Seal | None, audio_start: float = 0.0, audio_end: float | None = None, timecode: Timecode | None = None,
 ) -> None:  # fmt: skip
     """Make one video of pieces that `open_sink` wrote alike, without encoding them again; see there for the rest."""
     if not pieces:
@@ -122,7 +126,8 @@ def join_pieces(
     rate = Fraction(fps).limit_denominator(100000)
     with atomic_path(path) as temporary:
         try:
-            join(pieces, temporary, rate, metadata, audio, audio_start, audio_end)
+            code = None if timecode is None else timecode.at(rate)
+            join(pieces, temporary, rate, metadata, audio, audio_start, audio_end, code)
         except av.error.FFmpegError as error:
             raise OSError(error.errno, error.strerror) from error
         if seal is not None:
@@ -130,8 +135,8 @@ def join_pieces(
 
 
 class _FolderSink:
-    def __init__(self, folder: Path, metadata: dict[str, str], alpha: bool) -> None:
-        self._folder, self._count, self._metadata, self._alpha = folder, 0, metadata, alpha
+    def __init__(self, folder: Path, metadata: dict[str, str], alpha: bool, code: Timecode | None) -> None:
+        self._folder, self._count, self._metadata, self._alpha, self._code = folder, 0, metadata, alpha, code
 
     def write(self, frame: Pixels, changed: Box | None = None) -> None:
         self._count += 1
@@ -140,4 +145,5 @@ class _FolderSink:
         ok, data = cv2.imencode(".png", turned, [cv2.IMWRITE_PNG_COMPRESSION, 3])
         if not ok:
             raise OSError(f"frame {self._count} could not be encoded")
-        name.write_bytes(png_with_text(data.tobytes(), self._metadata))
+        code = {} if self._code is None else {"timecode": str(self._code.later(self._count - 1))}
+        name.write_bytes(png_with_text(data.tobytes(), self._metadata | code))

@@ -25,6 +25,7 @@ from infinex.media.convert import Converter
 from infinex.media.deinterlace import Deinterlacer
 from infinex.media.files import readable_file
 from infinex.media.strip import KEEP, MAX_SIDE, is_sequence, open_strip
+from infinex.media.timecode import Timecode, stated
 
 __all__ = ["MAX_GAP", "VideoFrame", "VideoInfo", "VideoReader", "open_container", "picture_stream", "probe",
            "sound_stream", "start_time"]  # fmt: skip
@@ -50,6 +51,7 @@ class VideoInfo:
     frames: int | None
     duration: float | None
     has_audio: bool
+    timecode: Timecode | None = None  # of the first frame that is read
 
 
 class Picture:
@@ -177,23 +179,26 @@ class VideoReader:
             self._zero = self._zero if 0 <= time - self._zero <= MAX_GAP else time
             self._convert = Converter(first, stream.sample_aspect_ratio, self.max_side)
             clock = read_clock(container)
-            duration, stated = _duration(container, stream, self._zero)
-            self._promised = duration if stated else None
+            duration, told = _duration(container, stream, self._zero)
+            self._promised = duration if told else None
             if clock.length is not None and clock.last is not None and duration:
                 # The last frame's own length is a guess where frames were reordered.
-                sure = stated and (clock.last < duration < clock.length or duration > clock.length + SHORTFALL)
+                sure = told and (clock.last < duration < clock.length or duration > clock.length + SHORTFALL)
                 duration = duration if sure else clock.length
             else:
                 duration = duration or clock.length
             self._length = duration
             fps = self._fps or clock.rate or snap(Fraction(stream.guessed_rate or stream.average_rate or 25))
+            own = clock.rate or snap(Fraction(stream.guessed_rate or stream.average_rate or 25))
+            code = stated(container, own)
             self._step = float(1 / (clock.rate or fps))
             if clock.interlaced and not self._fps and 2 * fps <= INTERLACED_MAX:
                 fps *= 2  # each field is a picture
             frames, duration = self._part(duration, fps)
             frames = frames if frames or self._start or self._end else (stream.frames or None)
             w, h = self._convert.width, self._convert.height
-            return VideoInfo(self.path, w, h, fps, frames, duration, sound_stream(container) is not None)
+            code = code and code.later(round(self._start * own)).at(fps)
+            return VideoInfo(self.path, w, h, fps, frames, duration, sound_stream(container) is not None, code)
 
     def _probe_strip(self) -> VideoInfo:
         assert self._strip is not None

@@ -168,6 +168,26 @@ def test_other_spellings_missing_and_extra_columns(tmp_path: Path) -> None:
         and back.shapes[3, shapes.AT["jawOpen"]] == 0.1
     )
     assert any("44 shapes" in n for n in back.notes)
+    rows = [[k / 50, *[0.5] * 52] for k in range(20)]
+    path = _table(path, ["timestamp", *(n.replace("jawOpen", "JawOpne") for n in shapes.NAMES)], rows)
+    assert any("1 shape (jawOpen)" in n and "JawOpne meant to be jawOpen?" in n for n in livelink.read(path).notes)
+
+
+def test_a_timecode_without_end_is_no_timecode(tmp_path: Path) -> None:
+    names = ["Timecode", *shapes.NAMES]
+    rows: list[list[object]] = [[f"{'9' * n}:00:00:00", *[0] * 52] for n in (400, 5000)]
+    rows += [[f"00:00:00:{k:02}", *[0] * 52] for k in range(20)]
+    back = livelink.read(_table(tmp_path / "a.csv", names, rows))
+    assert len(back) == 20 and "2 of 22 rows" in back.notes[0]
+
+
+@pytest.mark.parametrize("rate", [24, 25, 30000 / 1001, 30, 60, 120])
+def test_times_in_milliseconds_keep_the_rate(rate: float, tmp_path: Path) -> None:
+    """OpenFace's timestamps have three decimals: of a step of 33 ms one is two hundred frames off in ten minutes."""
+    names = ["frame", "timestamp", "success", "AU12_r"]
+    rows: list[list[object]] = [[k + 1, f"{k / rate:.3f}", 1, 2] for k in range(300)]
+    back = formats.read(_table(tmp_path / "a.csv", names, rows))
+    assert len(back) == 300 and back.fps == pytest.approx(rate, rel=1e-4)
 
 
 def test_timecodes_with_dropped_frames_and_over_midnight() -> None:
@@ -190,6 +210,10 @@ def test_rows_that_are_no_numbers_are_bridged_and_said(tmp_path: Path) -> None:
     back = livelink.read(tmp_path / "a.csv")
     assert len(back) == 30 and np.isfinite(back.shapes).all() and "1 of 30 rows" in back.notes[0]
     assert np.allclose(back.shapes[10], (wanted.shapes[9] + wanted.shapes[11]) / 2, atol=1e-6)
+    for k in (1, 2, 30):
+        lines[k] = lines[k].rsplit(",", 1)[0] + ",x"
+    (tmp_path / "a.csv").write_text("\n".join(lines))
+    assert np.allclose(livelink.read(tmp_path / "a.csv").shapes[20], back.shapes[20])  # nothing comes earlier
 
 
 @pytest.mark.parametrize(
