@@ -133,7 +133,8 @@ from infinex.studio.offer import Engines
 offered = Engines().known("mesh")
 labels = Engines()._labels
 print(json.dumps({"names": names, "listed": listed, "where": str(told), "light": light, "engine": engine,
-                  "told_no": told_no, "asked": asked, "compared": compared, "label": labels["toy"], "offered": offered}))
+                  "told_no": told_no, "asked": asked, "compared": compared, "label": labels["toy"],
+                  "offered": offered}))
 """
 
 

@@ -66,7 +66,7 @@ class DaePainter:
         if not self.deformed:
             return Encoded(network(images[None])[0], images[:1], None)
         # The portrait alone: an embedded face, which further pictures would serve, was not learned.
-        warps = looked_at_often(lambda x: network(x[:, None])[1], images[:1], reads=False)
+        warps = looked_at_often(lambda x: network(x[:, None], False)[1], images[:1], reads=False)
         return Encoded(images[:1], images[:1], Passed(inverse(warps)))
 
     @torch.inference_mode()

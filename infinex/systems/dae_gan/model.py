@@ -59,7 +59,7 @@ CONFIGS: dict[str, DaeConfig] = {
     ),
     # What a CPU trains within the hour, taught by the face tracker; generator and critic are only there.
     "dae-gan-face": DaeConfig(
-        size=64, width=16, code=128, texture=16, warp=96, generator_width=8, generator_max=32, critic_width=16,
+        size=64, width=16, code=64, texture=16, warp=96, generator_width=8, generator_max=32, critic_width=16,
         critic_max=96, critic_blocks=3, kind="small", strided=(24, 48, 96, 128, 192),
     ),
 }  # fmt: skip
@@ -72,11 +72,14 @@ class FaceEmbedder(nn.Module):
         super().__init__()
         self.encoders, self.decoders = Encoders(config.deforming), Decoders(config.deforming)
 
-    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, frames: Tensor, textured: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         """Frames (B, N, 3, S, S) to the embedded face (B, 3, S, S), every frame's warp of it (B·N, S, S, 2), and the
-        frames made again (B·N, 3, S, S)."""
+        frames made again (B·N, 3, S, S). Not `textured`: first frames in place of faces, and frames as they are."""
         b, n = frames.shape[:2]
-        codes = self.encoders(frames.flatten(0, 1))
+        flat = frames.flatten(0, 1)
+        codes = self.encoders(flat)
+        if not textured:
+            return frames[:, 0], summed(self.decoders.decoderW(codes["W"])), flat
         face = self.decoders.texture(codes).unflatten(0, (b, n)).mean(1)
         grid = summed(self.decoders.decoderW(codes["W"]))
         return face, grid, warp(face.repeat_interleave(n, 0), grid)
