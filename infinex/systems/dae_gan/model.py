@@ -57,7 +57,8 @@ CONFIGS: dict[str, DaeConfig] = {
         size=64, width=12, code=96, texture=48, warp=64, generator_width=16, generator_max=96, critic_width=16,
         critic_max=96, critic_blocks=3,
     ),
-    # What a CPU trains within the hour, taught by the face tracker; generator and critic are only there.
+    # What a CPU trains within the hour, taught by the face tracker; generator and critic are only there. Encoders are
+    # those of latent-pose-face.
     "dae-gan-face": DaeConfig(
         size=64, width=16, code=64, texture=16, warp=96, generator_width=8, generator_max=32, critic_width=16,
         critic_max=96, critic_blocks=3, kind="small", strided=(24, 48, 96, 128, 192),

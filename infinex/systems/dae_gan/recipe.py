@@ -29,7 +29,7 @@ from infinex.systems.embedded import inverse, then
 from infinex.systems.latent_pose.weights import LAYOUT as POSES
 from infinex.systems.registry import resolve
 from infinex.training.data import Augmentation, ClipFrames, FramePairs, Samples, cache_folder, read_clips, to_chw
-from infinex.training.embedded import PointsOf, SurfaceTeacher, both_frames, embedded_points, roughness, warp_apart
+from infinex.training.embedded import SurfaceTeacher, both_frames, embedded_points, roughness, warp_apart
 from infinex.training.stored import StoredTask, sizes_of
 from infinex.training.task import Adams, Fabric, TrainerOptions, evaluating, grid, pixels, plain
 
@@ -72,7 +72,6 @@ class DaeRecipe:
     adversary: Adversary = "hinge"
     taught: float = 0.0  # weight of warps' distance from what a face tracker says, all they then learn; 0: none
     eyes: str = ""  # weights of Latent Pose, with whose pose encoder both autoencoders then see; it stays as it is
-    points: bool = False  # before that: the encoders alone, by what a linear map of their codes knows of the face
     augmentation: Augmentation = field(default_factory=Augmentation)  # where a tracker teaches
     weights: LossWeights = field(default_factory=LossWeights)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
@@ -85,16 +84,11 @@ RECIPES: dict[str, DaeRecipe] = {
         config="dae-gan-tiny", epochs=30, milestones=(24,), batch_size=6, rate=1e-3,
         weights=LossWeights(generator_gan=0.0, matching=0.0), trainer=TrainerOptions(ema=0.99),
     ),
-    # For half an hour of one CPU core, too little to find warps from pictures alone: the face tracker teaches where
-    # faces are, then both warps.
-    "dae-gan-face-points": DaeRecipe(
-        config="dae-gan-face", epochs=6, repeats=50, batch_size=16, milestones=(4, 5), rate=3e-3, betas=(0.9, 0.999),
-        taught=1.0, points=True, weights=LossWeights(generator_gan=0.0), augmentation=PLACED, trainer=ON_A_CPU,
-    ),
+    # For half an hour of one CPU core, too little to find warps from pictures alone: the face tracker teaches both.
     "dae-gan-face": DaeRecipe(
-        config="dae-gan-face", start_from="dae-gan-face-points", epochs=4, repeats=20, batch_size=16,
-        milestones=(2, 3), rate=1e-3, betas=(0.9, 0.999), taught=1.0, weights=LossWeights(generator_gan=0.0),
-        augmentation=PLACED, trainer=ON_A_CPU,
+        config="dae-gan-face", eyes="latent-pose-face", epochs=5, repeats=20, batch_size=16, milestones=(3, 4),
+        rate=3e-3, betas=(0.9, 0.999), taught=1.0, weights=LossWeights(generator_gan=0.0), augmentation=PLACED,
+        trainer=ON_A_CPU,
     ),
 }  # fmt: skip
 
@@ -111,11 +105,6 @@ class DaeTask(StoredTask):
         self.networks = networks_of(self.config)
         if not recipe.weights.generator_gan:
             del self.networks["discriminator"]
-        if recipe.points:
-            face, pose = cast(FaceEmbedder, self.networks["face"]), cast(PoseEmbedder, self.networks["pose"])
-            # Both see pictures with the same eyes, until the next stage.
-            face.encoders.encoder, face.encoders.zWmixer = pose.encoder, pose.mixer
-            self.networks["points"] = PointsOf(pose, pose.pose, self.config.warp)
         self.eyes: list[nn.Module] = []
         if recipe.eyes:
             self._see_with(recipe.eyes)
@@ -152,10 +141,6 @@ class DaeTask(StoredTask):
         for encoder in self.eyes:
             encoder.eval()
         if self.recipe.taught:
-            if self.recipe.points:
-                both, taught = both_frames(batch)
-                apart = (self.networks["points"](both) - taught).abs().mean()
-                return plain(self.update(["points"], {"points": 30 * self.recipe.taught * apart}, fabric))
             return plain(self.update(["face", "pose"], self._taught(batch), fabric))
         frames, driving, recipe, w = batch["frames"], batch["driving"], self.recipe, self.recipe.weights
         made, again, warps, moved = self._made(frames, driving)
@@ -202,10 +187,6 @@ class DaeTask(StoredTask):
         inner = network if isinstance(network, PoseEmbedder) else network.module
         assert isinstance(inner, PoseEmbedder)
         return network(frames, inner.pose(frames))[0]
-
-    def stored(self) -> list[str]:
-        """See `StoredTask`: what only taught the others is left out."""
-        return [n for n in self.networks if n != "points"]
 
     def origin(self) -> dict[str, str]:
         """Whoever uses weights must know that their generator was never asked for a picture."""
@@ -269,9 +250,7 @@ class Glimpses:
 
 
 def task(recipe: DaeRecipe) -> DaeTask:
-    """For the trainer. Raises InputError where the recipe contradicts itself."""
-    if recipe.points and not recipe.taught:
-        raise InputError(f"{option('set')} points=true: with taught above 0")
+    """For the trainer. Raises WeightsError, InputError where `eyes` are none of it."""
     return DaeTask(recipe)
 
 
