@@ -127,12 +127,14 @@ try:
 except Exception as error:
     told_no = str(error)
 asked = CliRunner().invoke(app, ["evaluate", ".", "--out", sys.argv[2], "--task", "toy"]).output
+compared = CliRunner().invoke(app, ["compare", ".", "--out", sys.argv[2], "--task", "toy"]).output
 from infinex.studio.offer import Engines
 
 offered = Engines().known("mesh")
 labels = Engines()._labels
 print(json.dumps({"names": names, "listed": listed, "where": str(told), "light": light, "engine": engine,
-                  "told_no": told_no, "asked": asked, "label": labels["toy"], "offered": offered}))
+                  "told_no": told_no, "asked": asked, "compared": compared, "label": labels["toy"],
+                  "offered": offered}))
 """
 
 
@@ -168,7 +170,7 @@ def test_a_new_system_is_found_everywhere_by_its_folder_alone(toy: Path, tmp_pat
     assert found["names"][0] == "mesh" and "toy" in found["names"]
     assert "toy-dot" in found["listed"] and found["where"].endswith("toy/data/dot.safetensors")
     assert found["light"], "listing engines and weights must not load PyTorch"
-    assert found["engine"] == 7 and "dots 1" in found["asked"]
+    assert found["engine"] == 7 and "dots 1" in found["asked"] and "dots 1" in found["compared"]
     assert found["told_no"] == "--mouth: the engine toy does not know it"
     assert found["label"].startswith("Toy") and found["offered"]
 

@@ -10,16 +10,19 @@ import typer
 
 from infinex.commands.choices import Quiet
 from infinex.commands.common import progress_bar
+from infinex.commands.evaluate import by_task, tasks
 from infinex.errors import InputError
 
 
 def compare(
-    clips: Annotated[Path, typer.Argument(help="A prepared folder (its test split), or any folder of clips.")],
+    clips: Annotated[
+        Path, typer.Argument(help="A prepared folder (its test split), any folder of clips; or portraits.")
+    ],
     out: Annotated[Path, typer.Option(help="Folder of the report.")],
     engines: Annotated[str, typer.Option(help="Names with commas; all: every engine that has weights.")] = "all",
     weights: Annotated[
         Optional[list[str]],  # noqa: UP045
-        typer.Option(help="ENGINE=FILE, a run or a name; once for each engine."),
+        typer.Option(help="ENGINE=FILE, a run or a name; once for each engine; NAME=FILE with --task."),
     ] = None,
     cross: Annotated[
         Optional[Path],  # noqa: UP045
@@ -33,6 +36,9 @@ def compare(
         Optional[str],  # noqa: UP045
         typer.Option(help="Address of a Ray cluster that sees the same files; local: one on this machine."),
     ] = None,
+    task: Annotated[
+        str, typer.Option(help=f"reenactment, or the tables of a paper's own: {', '.join(tasks())}.")
+    ] = "reenactment",
     as_json: Annotated[bool, typer.Option("--json", help="Print the means as JSON in the last line.")] = False,
     quiet: Quiet = False,
 ) -> None:
@@ -42,6 +48,15 @@ def compare(
     from infinex.evaluation.compare import compare as run
     from infinex.evaluation.compare import lines
 
+    if task != "reenactment":
+        of_clips = {"engines": engines != "all", "cross": cross, "frames": frames, "ray": ray, "jobs": jobs}
+        if task in tasks() and (wrong := [n for n, given in of_clips.items() if given]):
+            raise InputError(f"--{wrong[0]} belongs to --task reenactment, not {task}")
+        summary, table = by_task(task, clips, out, ",".join(weights or []), None, quiet or as_json)
+        print("\n".join(table))
+        if as_json:
+            print(json.dumps(summary.get("mean", summary)))
+        return
     if frames is not None and frames < 2:
         raise InputError(f"--frames {frames}: it is at least 2")
     if drivers < 1 or jobs < 0:

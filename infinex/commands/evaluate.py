@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
-from typing import Annotated, Optional
+from typing import Annotated, Any, Optional
 
 import typer
 
@@ -17,6 +17,19 @@ from infinex.spec import Found, systems
 def tasks() -> dict[str, Found]:
     """Systems that are measured in a way of their own, by the name of what they do."""
     return {found.system.task: found for found in systems().values() if found.system.task}
+
+
+def by_task(
+    task: str, folder: Path, out: Path, weights: str, inception: Path | None, hidden: bool
+) -> tuple[dict[str, Any], list[str]]:
+    """Measure a system in its own way: the summary, and its table. Raises InputError for an unknown task."""
+    others = tasks()
+    if task not in others:
+        raise InputError(f"--task {task}: it is reenactment, {' or '.join(others)}")
+    module = others[task].load(others[task].system.evaluate, f"--task {task}")
+    with progress_bar("evaluating", hidden, "samples") as update:
+        summary = module.evaluate(folder, out, weights, update, inception)
+    return summary, module.lines(summary)
 
 
 def evaluate(
@@ -44,7 +57,6 @@ def evaluate(
     quiet: Quiet = False,
 ) -> None:
     """Measure an engine: infinex evaluate DATASET --engine fomm --out REPORT"""
-    others = tasks()
     if frames is not None and frames < 2:
         raise InputError(f"--frames {frames}: it is at least 2")
     if task == "reenactment":
@@ -53,16 +65,12 @@ def evaluate(
 
         with progress_bar("evaluating", quiet or as_json, "clips") as update:
             summary = run(clips, out, engine, weights, cross, split, frames, drivers, update, lpips, inception)
-    elif task in others:
-        if lpips is not None:
-            raise InputError(f"--lpips belongs to --task reenactment, not {task}")
-        module = others[task].load(others[task].system.evaluate, f"--task {task}")
-        with progress_bar("evaluating", quiet or as_json, "samples") as update:
-            summary = module.evaluate(clips, out, weights, update, inception)
-        lines = module.lines
+        table = lines(summary)
     else:
-        raise InputError(f"--task {task}: it is reenactment, {' or '.join(others)}")
-    for line in lines(summary):
+        if lpips is not None and task in tasks():
+            raise InputError(f"--lpips belongs to --task reenactment, not {task}")
+        summary, table = by_task(task, clips, out, weights, inception, quiet or as_json)
+    for line in table:
         print(line)
     if as_json:
         print(json.dumps(summary.get("mean", summary)))

@@ -14,7 +14,7 @@ from learned import Plain, comes_back, smooth  # noqa: E402
 
 from infinex.drivers.contract import Drive  # noqa: E402
 from infinex.engine import load_engine  # noqa: E402
-from infinex.errors import WeightsError  # noqa: E402
+from infinex.errors import InputError, WeightsError  # noqa: E402
 from infinex.options import Options  # noqa: E402
 from infinex.systems.dae_gan.deforming import Encoders, summed  # noqa: E402
 from infinex.systems.dae_gan.model import CONFIGS, DaeConfig  # noqa: E402
@@ -89,5 +89,5 @@ def test_its_engine_follows_the_performer(tmp_path: Path) -> None:
     torch.save({"a": torch.zeros(1)}, tmp_path / "other.pth")
     with pytest.raises(WeightsError, match="published no weights"):
         LAYOUT.read(tmp_path / "other.pth")
-    with pytest.raises(WeightsError, match=r"infinex train dae-gan-small --data DATASET"):
-        load_engine("dae-gan", Options(engine="dae-gan"))
+    with pytest.raises(InputError, match="--album: these weights move one picture"):
+        load_engine("dae-gan", Options(engine="dae-gan", album=str(tmp_path)))

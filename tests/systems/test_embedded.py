@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -20,9 +19,11 @@ from infinex.face.tracker import FaceTracker  # noqa: E402
 from infinex.media.image import read_image  # noqa: E402
 from infinex.motion import Rest  # noqa: E402
 from infinex.options import Options  # noqa: E402
+from infinex.systems.dae_gan import recipe as dae_gan  # noqa: E402
 from infinex.systems.embedded import Passed, inverse, looked_at_often, still, then  # noqa: E402
 from infinex.systems.square import ramp  # noqa: E402
 from infinex.systems.window import Square  # noqa: E402
+from infinex.systems.x2face import recipe as x2face  # noqa: E402
 from infinex.training.embedded import SurfaceTeacher, embedded_points, warp_apart  # noqa: E402
 
 
@@ -67,29 +68,44 @@ def test_the_embedded_face_is_its_own_mirror() -> None:
     assert float(warp_apart(grid, points, points)) < 1e-6
 
 
-@pytest.mark.parametrize("system", ["x2face", "dae_gan"])
-def test_both_taught_stages_learn(system: str, tmp_path: Path) -> None:
-    """The second stage begins with the file that the first one wrote."""
-    recipes = import_module(f"infinex.systems.{system}.recipe")
-    name = f"{system.replace('_', '-')}-face"
+def _taught() -> dict[str, torch.Tensor]:
+    """Pairs whose faces are where the embedded one is, the first of each a little aside."""
     rows = torch.from_numpy(np.concatenate([embedded_points(), np.tile([1, 0, 0, 1], (top.SURFACE, 1))], 1)).float()
     taught = rows.repeat(2, 2, 1, 1)
     taught[:, 0, :, :2] += 0.1
-    batch = pair(64) | {"taught": taught}
-    first = recipes.task(recipes.RECIPES[f"{name}-points"])
+    return pair(64) | {"taught": taught}
+
+
+def test_both_taught_stages_learn(tmp_path: Path) -> None:
+    """The second stage begins with the file that the first one wrote."""
+    name, batch = "x2face-face", _taught()
+    first = x2face.task(x2face.RECIPES[f"{name}-points"])
     traces = [first.step(batch, Plain())["points"] for _ in range(12)]
     assert traces[-1] < 0.7 * traces[0]
     first.save(tmp_path / "points.safetensors")
-    second = recipes.task(replace(recipes.RECIPES[name], rate=2e-3))
+    second = x2face.task(replace(x2face.RECIPES[name], rate=2e-3))
     second.load_file(tmp_path / "points.safetensors")
     sums = [sum(v for k, v in second.step(batch, Plain()).items() if "rough" not in k) for _ in range(10)]
     assert min(sums[-3:]) < 0.8 * sums[0]
     assert second.sample_panel(batch).shape == (128, 256, 3)
     with pytest.raises(InputError, match="taught"):
-        recipes.task(replace(recipes.RECIPES[f"{name}-points"], taught=0.0))
+        x2face.task(replace(x2face.RECIPES[f"{name}-points"], taught=0.0))
 
 
-@pytest.mark.parametrize("engine", ["x2face"])
+def test_warps_are_taught_to_borrowed_eyes() -> None:
+    """Encoders that are another system's stay as they are, whatever the warps learn."""
+    task = dae_gan.task(dae_gan.RECIPES["dae-gan-face"])
+    batch, before = _taught(), [{k: v.clone() for k, v in e.state_dict().items()} for e in task.eyes]
+    sums = [sum(v for k, v in task.step(batch, Plain()).items() if "rough" not in k) for _ in range(10)]
+    assert min(sums[-3:]) < 0.8 * sums[0]
+    for encoder, was in zip(task.eyes, before, strict=True):
+        assert all(torch.equal(v, was[k]) for k, v in encoder.state_dict().items())
+    assert task.sample_panel(batch).shape == (128, 256, 3)
+    with pytest.raises(InputError, match="eyes=latent-pose-face: its pose encoder is none of dae-gan-tiny"):
+        dae_gan.task(replace(dae_gan.RECIPES["dae-gan-tiny"], eyes="latent-pose-face"))
+
+
+@pytest.mark.parametrize("engine", ["x2face", "dae-gan"])
 def test_what_comes_along_follows_a_face(engine: str, portrait: Path) -> None:
     """A performer at rest leaves the portrait as it is; a head that went aside takes the portrait's along."""
     image = read_image(portrait)

@@ -18,6 +18,7 @@ import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from torch import Tensor, nn
 
 from infinex.nn.geometry import coordinate_grid, warp
+from infinex.nn.strided import Strided
 
 COUNTS = (6, 12, 24, 16)  # convolutions of the dense blocks, as published, at 64 pixels
 REACH = 5.0  # pixels that one step of a warp goes at most
@@ -36,6 +37,7 @@ class DeformingConfig:
     texture: int = 16  # numbers of a texture; in parts shading and albedo, each
     warp: int = 128  # numbers of a warp
     shading: int = 0  # numbers of a shading; 0: textures are one thing
+    strided: tuple[int, ...] = ()  # widths of an encoder of strided convolutions that is none of the published ones
     kept: int = 0  # layers of a dense block that are there; only the first is ever used; 0: all, as published
 
 
@@ -111,6 +113,11 @@ class Encoder(nn.Module):
         return self.main(image).flatten(1)
 
 
+def encoder_of(config: DeformingConfig) -> nn.Module:
+    """The encoder, published or strided; codes (B, code) of the latter are unbounded."""
+    return Strided(config.code, config.strided, config.size) if config.strided else Encoder(config)
+
+
 class Mixer(nn.Module):
     """A part of a code, in 0..1."""
 
@@ -146,10 +153,13 @@ class Decoder(nn.Module):
                 layers += [nn.ConvTranspose2d(a, b, 4, 2, 1, bias=False), _norm(b, c.norm), act()]
         layers.append(nn.ConvTranspose2d(widths[-1], outputs, 3, 1, 1, bias=False))
         self.main = nn.Sequential(*layers, nn.Sigmoid() if moves else nn.Hardtanh(0, 1))
+        self.moves = moves
 
     def forward(self, code: Tensor) -> Tensor:
         """(B, inputs) to (B, outputs, S, S)."""
-        return self.main(code[..., None, None])
+        x = self.main[:-1](code[..., None, None])
+        # Offsets are summed up over the whole picture: half precision would be pixels off at its far side.
+        return self.main[-1](x.float() if self.moves else x)
 
 
 def summed(offsets: Tensor) -> Tensor:
@@ -169,7 +179,7 @@ class Encoders(nn.Module):
 
     def __init__(self, config: DeformingConfig) -> None:
         super().__init__()
-        self.encoder = Encoder(config)
+        self.encoder = encoder_of(config)
         self.parts = ("S", "T", "W") if config.shading else ("I", "W")
         sizes = {"S": config.shading, "T": config.texture, "I": config.texture, "W": config.warp}
         for part in self.parts:

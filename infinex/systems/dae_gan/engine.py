@@ -21,11 +21,12 @@ from infinex.nn.geometry import bent
 from infinex.systems.dae_gan.model import FaceEmbedder, PoseEmbedder
 from infinex.systems.dae_gan.weights import LAYOUT, DaeWeights
 from infinex.systems.embedded import Passed, inverse, looked_at_often
-from infinex.systems.registry import trained
+from infinex.systems.registry import resolve
 from infinex.systems.square import Painted, SquareFace, square_view
 from infinex.training.task import pixels
 
 RGB = NDArray[np.uint8]
+BUNDLED = "dae-gan-face"  # in the registry of weights
 MOST = 16  # pictures that the embedded face is made of
 
 
@@ -66,7 +67,7 @@ class DaePainter:
         if not self.deformed:
             return Encoded(network(images[None])[0], images[:1], None)
         # The portrait alone: an embedded face, which further pictures would serve, was not learned.
-        warps = looked_at_often(lambda x: network(x[:, None])[1], images[:1], reads=False)
+        warps = looked_at_often(lambda x: network(x[:, None], False)[1], images[:1], reads=False)
         return Encoded(images[:1], images[:1], Passed(inverse(warps)))
 
     @torch.inference_mode()
@@ -118,7 +119,7 @@ OPTIONS = DaeOptions
 
 def open_engine(options: DaeOptions, weights: str) -> DaeEngine:
     """For `infinex.engine.load_engine`. Raises WeightsError."""
-    path = trained(weights, "dae-gan", "dae-gan-small")
+    path = resolve(weights or BUNDLED, "dae-gan")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     painter = DaePainter(LAYOUT.read(path), device)
     if options.album and painter.deformed:

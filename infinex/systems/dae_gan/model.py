@@ -20,7 +20,7 @@ from torch import Tensor, nn
 
 from infinex.nn.discriminators import PatchDiscriminator, Verdict
 from infinex.nn.geometry import warp
-from infinex.systems.dae_gan.deforming import Decoder, Decoders, DeformingConfig, Encoder, Encoders, Mixer, summed
+from infinex.systems.dae_gan.deforming import Decoder, Decoders, DeformingConfig, Encoders, Mixer, encoder_of, summed
 
 
 @dataclass(frozen=True)
@@ -38,13 +38,14 @@ class DaeConfig:
     critic_max: int = 256
     critic_blocks: int = 4
     kind: Literal["dense", "small"] = "dense"  # of the autoencoders; small ones have batch norms here
+    strided: tuple[int, ...] = ()  # widths of encoders of strided convolutions, in place of the autoencoders'
 
     @property
     def deforming(self) -> DeformingConfig:
         """Those of an autoencoder, without the layers that nothing reaches."""
         return DeformingConfig(
             self.size, self.kind, "batch" if self.kind == "small" else "instance", self.width, self.code, self.texture,
-            self.warp, kept=1,
+            self.warp, strided=self.strided, kept=1,
         )  # fmt: skip
 
 
@@ -56,10 +57,11 @@ CONFIGS: dict[str, DaeConfig] = {
         size=64, width=12, code=96, texture=48, warp=64, generator_width=16, generator_max=96, critic_width=16,
         critic_max=96, critic_blocks=3,
     ),
-    # What a CPU trains within the hour, taught by the face tracker; generator and critic are only there.
+    # What a CPU trains within the hour, taught by the face tracker; generator and critic are only there. Encoders are
+    # those of latent-pose-face.
     "dae-gan-face": DaeConfig(
-        size=64, width=32, code=256, texture=16, warp=128, generator_width=8, generator_max=32, critic_width=16,
-        critic_max=96, critic_blocks=3, kind="small",
+        size=64, width=16, code=64, texture=16, warp=96, generator_width=8, generator_max=32, critic_width=16,
+        critic_max=96, critic_blocks=3, kind="small", strided=(24, 48, 96, 128, 192),
     ),
 }  # fmt: skip
 
@@ -71,11 +73,14 @@ class FaceEmbedder(nn.Module):
         super().__init__()
         self.encoders, self.decoders = Encoders(config.deforming), Decoders(config.deforming)
 
-    def forward(self, frames: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    def forward(self, frames: Tensor, textured: bool = True) -> tuple[Tensor, Tensor, Tensor]:
         """Frames (B, N, 3, S, S) to the embedded face (B, 3, S, S), every frame's warp of it (B·N, S, S, 2), and the
-        frames made again (B·N, 3, S, S)."""
+        frames made again (B·N, 3, S, S). Not `textured`: first frames in place of faces, and frames as they are."""
         b, n = frames.shape[:2]
-        codes = self.encoders(frames.flatten(0, 1))
+        flat = frames.flatten(0, 1)
+        codes = self.encoders(flat)
+        if not textured:
+            return frames[:, 0], summed(self.decoders.decoderW(codes["W"])), flat
         face = self.decoders.texture(codes).unflatten(0, (b, n)).mean(1)
         grid = summed(self.decoders.decoderW(codes["W"]))
         return face, grid, warp(face.repeat_interleave(n, 0), grid)
@@ -87,7 +92,7 @@ class PoseEmbedder(nn.Module):
     def __init__(self, config: DaeConfig) -> None:
         super().__init__()
         c = config.deforming
-        self.encoder, self.mixer = Encoder(c), Mixer(c.code, c.warp)
+        self.encoder, self.mixer = encoder_of(c), Mixer(c.code, c.warp)
         self.decoder = Decoder(c.warp, 2, c, moves=True)
 
     def pose(self, frame: Tensor) -> Tensor:

@@ -10,9 +10,10 @@ import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from numpy.typing import NDArray
-from torch import Tensor
+from torch import Tensor, nn
 
 from infinex.errors import InputError, option
+from infinex.nn.files import misfit
 from infinex.nn.geometry import bent
 from infinex.nn.losses import (
     Adversary,
@@ -25,10 +26,14 @@ from infinex.systems.dae_gan.deforming import warp_terms
 from infinex.systems.dae_gan.model import FaceEmbedder, Made, PoseEmbedder, networks_of
 from infinex.systems.dae_gan.weights import LAYOUT
 from infinex.systems.embedded import inverse, then
+from infinex.systems.latent_pose.weights import LAYOUT as POSES
+from infinex.systems.registry import resolve
 from infinex.training.data import Augmentation, ClipFrames, FramePairs, Samples, cache_folder, read_clips, to_chw
-from infinex.training.embedded import PointsOf, SurfaceTeacher, both_frames, embedded_points, roughness, warp_apart
+from infinex.training.embedded import SurfaceTeacher, both_frames, embedded_points, roughness, warp_apart
 from infinex.training.stored import StoredTask, sizes_of
 from infinex.training.task import Adams, Fabric, TrainerOptions, evaluating, grid, pixels, plain
+
+POSE = "pose_encoder."  # Latent Pose's, in its file
 
 
 @dataclass(frozen=True)
@@ -66,7 +71,7 @@ class DaeRecipe:
     clip_gradient: float = 0.0  # largest norm of a network's gradient; 0: no limit
     adversary: Adversary = "hinge"
     taught: float = 0.0  # weight of warps' distance from what a face tracker says, all they then learn; 0: none
-    points: bool = False  # before that: the encoders alone, by what a linear map of their codes knows of the face
+    eyes: str = ""  # weights of Latent Pose, with whose pose encoder both autoencoders then see; it stays as it is
     augmentation: Augmentation = field(default_factory=Augmentation)  # where a tracker teaches
     weights: LossWeights = field(default_factory=LossWeights)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
@@ -79,16 +84,11 @@ RECIPES: dict[str, DaeRecipe] = {
         config="dae-gan-tiny", epochs=30, milestones=(24,), batch_size=6, rate=1e-3,
         weights=LossWeights(generator_gan=0.0, matching=0.0), trainer=TrainerOptions(ema=0.99),
     ),
-    # For half an hour of one CPU core, too little to find warps from pictures alone: the face tracker teaches where
-    # faces are, then both warps.
-    "dae-gan-face-points": DaeRecipe(
-        config="dae-gan-face", epochs=6, repeats=50, batch_size=16, milestones=(4, 5), rate=3e-3, betas=(0.9, 0.999),
-        taught=1.0, points=True, weights=LossWeights(generator_gan=0.0), augmentation=PLACED, trainer=ON_A_CPU,
-    ),
+    # For half an hour of one CPU core, too little to find warps from pictures alone: the face tracker teaches both.
     "dae-gan-face": DaeRecipe(
-        config="dae-gan-face", start_from="dae-gan-face-points", epochs=4, repeats=20, batch_size=16,
-        milestones=(2, 3), rate=1e-3, betas=(0.9, 0.999), taught=1.0, weights=LossWeights(generator_gan=0.0),
-        augmentation=PLACED, trainer=ON_A_CPU,
+        config="dae-gan-face", eyes="latent-pose-face", epochs=5, repeats=20, batch_size=16, milestones=(3, 4),
+        rate=3e-3, betas=(0.9, 0.999), taught=1.0, weights=LossWeights(generator_gan=0.0), augmentation=PLACED,
+        trainer=ON_A_CPU,
     ),
 }  # fmt: skip
 
@@ -105,15 +105,25 @@ class DaeTask(StoredTask):
         self.networks = networks_of(self.config)
         if not recipe.weights.generator_gan:
             del self.networks["discriminator"]
-        if recipe.points:
-            face, pose = cast(FaceEmbedder, self.networks["face"]), cast(PoseEmbedder, self.networks["pose"])
-            # Both see pictures with the same eyes, until the next stage.
-            face.encoders.encoder, face.encoders.zWmixer = pose.encoder, pose.mixer
-            self.networks["points"] = PointsOf(pose, pose.pose, self.config.warp)
+        self.eyes: list[nn.Module] = []
+        if recipe.eyes:
+            self._see_with(recipe.eyes)
         if recipe.taught:  # half the time on a CPU
             for name in ("face", "pose"):
                 self.networks[name].to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimizers = Adams(self.networks, recipe.rate, recipe.betas)
+
+    def _see_with(self, name: str) -> None:
+        """Both autoencoders with the pose encoder of Latent Pose. Raises WeightsError, InputError."""
+        found = POSES.read(resolve(name, "latent-pose")).networks["embedder"]
+        state = {k.removeprefix(POSE): v for k, v in found.items() if k.startswith(POSE)}
+        face, pose = cast(FaceEmbedder, self.networks["face"]), cast(PoseEmbedder, self.networks["pose"])
+        self.eyes = [face.encoders.encoder, pose.encoder]
+        for encoder in self.eyes:
+            if why := misfit(state, encoder.state_dict()):
+                raise InputError(f"{option('set')} eyes={name}: its pose encoder is none of {self.name}: it {why}")
+            encoder.load_state_dict(state)
+            encoder.requires_grad_(False)
 
     def _made(self, frames: Tensor, driving: Tensor) -> tuple[Made, Tensor, Tensor, Tensor]:
         """What is made; the frames again; the warps of both autoencoders."""
@@ -128,11 +138,9 @@ class DaeTask(StoredTask):
 
     def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
         """See `Task`: `frames` (B, N, 3, S, S) of a video and `driving` (B, 3, S, S), another one, in 0..1."""
+        for encoder in self.eyes:
+            encoder.eval()
         if self.recipe.taught:
-            if self.recipe.points:
-                both, taught = both_frames(batch)
-                apart = (self.networks["points"](both) - taught).abs().mean()
-                return plain(self.update(["points"], {"points": 30 * self.recipe.taught * apart}, fabric))
             return plain(self.update(["face", "pose"], self._taught(batch), fabric))
         frames, driving, recipe, w = batch["frames"], batch["driving"], self.recipe, self.recipe.weights
         made, again, warps, moved = self._made(frames, driving)
@@ -168,7 +176,7 @@ class DaeTask(StoredTask):
         middle = torch.from_numpy(embedded_points()).to(both)[None]
         face: Any = self.networks["face"]
         terms = {}
-        for name, warps in (("face", face(both[:, None])[1]), ("pose", self._pose(both))):
+        for name, warps in (("face", face(both[:, None], False)[1]), ("pose", self._pose(both))):
             terms[f"taught_{name}"] = 30 * self.recipe.taught * warp_apart(warps, points, middle)
             terms[f"rough_{name}"] = 15 * self.recipe.taught * roughness(warps)
         return terms
@@ -179,10 +187,6 @@ class DaeTask(StoredTask):
         inner = network if isinstance(network, PoseEmbedder) else network.module
         assert isinstance(inner, PoseEmbedder)
         return network(frames, inner.pose(frames))[0]
-
-    def stored(self) -> list[str]:
-        """See `StoredTask`: what only taught the others is left out."""
-        return [n for n in self.networks if n != "points"]
 
     def origin(self) -> dict[str, str]:
         """Whoever uses weights must know that their generator was never asked for a picture."""
@@ -220,7 +224,7 @@ class DaeTask(StoredTask):
 
     def _moved(self, source: Tensor, driving: Tensor) -> tuple[Tensor, Tensor]:
         """Sources as embedded faces, and their own pixels where driving frames have them, (B, 3, S, S) each."""
-        back = inverse(self.networks["face"](source[:, None])[1])
+        back = inverse(self.networks["face"](source[:, None], False)[1])
         return bent(source, back), bent(source, then(self._pose(driving), back))
 
 
@@ -246,9 +250,7 @@ class Glimpses:
 
 
 def task(recipe: DaeRecipe) -> DaeTask:
-    """For the trainer. Raises InputError where the recipe contradicts itself."""
-    if recipe.points and not recipe.taught:
-        raise InputError(f"{option('set')} points=true: with taught above 0")
+    """For the trainer. Raises WeightsError, InputError where `eyes` are none of it."""
     return DaeTask(recipe)
 
 

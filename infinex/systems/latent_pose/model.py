@@ -18,7 +18,8 @@ import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from torch import Tensor, nn
 from torch.nn.utils.parametrizations import spectral_norm
 
-from infinex.systems.latent_pose.encoders import MobileNet, ResNeXt, Strided
+from infinex.nn.strided import Strided
+from infinex.systems.latent_pose.encoders import MobileNet, ResNeXt
 
 NORM_EPS = 1e-4  # of instance norm and of the spectral norm of convolutions
 

@@ -43,6 +43,7 @@ class StarganRecipe:
     betas: tuple[float, float] = (0.5, 0.999)
     flip: bool = True
     pairs: float = 0.0  # share of samples that want what another picture of the same person shows; not in the paper
+    stressed: tuple[str, ...] = ()  # labels that pairs want three times as often as others
     weights: LossWeights = field(default_factory=LossWeights)
 
     @property
@@ -128,6 +129,10 @@ class LabelledFaces:
             out |= {f"second_{k}": v for k, v in self._of(1, other, rng).items()}
         return out
 
+    def _stressed(self, which: int, place: int) -> bool:
+        faces = self.sets[which]
+        return any(on and n in self.recipe.stressed for n, on in zip(faces.labels, faces.pictures[place].labels))
+
     def _of(self, which: int, index: int, rng: np.random.Generator) -> dict[str, NDArray[np.float32]]:
         faces, r = self.sets[which], self.recipe
         place, image = self._seen(which, index % len(faces.pictures))
@@ -135,7 +140,8 @@ class LabelledFaces:
         others = [k for k in self._alike[which][picture.person] if k != place] if picture.person else []
         target = None
         if others and rng.random() < r.pairs:
-            place = int(rng.choice(others))
+            likely = np.array([3.0 if self._stressed(which, k) else 1.0 for k in others])
+            place = int(rng.choice(others, p=likely / likely.sum()))
             target = self._face(which, place)
         else:
             place = int(rng.integers(len(faces.pictures)))
