@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -11,11 +12,12 @@ from infinex.engine import Drive, Proportions, Shown, Source
 from infinex.face.portrait import SourceFace
 from infinex.mesh.retarget import Retarget
 from infinex.motion import Rest
-from infinex.systems.window import Square, resized
+from infinex.systems.window import DETAIL, Map, Square, resized
 
 RGB = NDArray[np.uint8]
 Array = NDArray[np.float64]
 SEAM = 0.14  # width of the seam over the square's side
+RIM = 0.05  # of the part of it where what the networks move dies away
 
 
 @dataclass(frozen=True)
@@ -35,18 +37,28 @@ def seen(image: RGB, points: Array, size: int) -> Seen:
 class OutlinedFace:
     """One face of a portrait in such an engine; see `infinex.engine.Prepared`. Derive from it."""
 
-    def __init__(self, source: Source, size: int, absolute: bool, proportions: Proportions) -> None:
+    def __init__(
+        self, source: Source, size: int, absolute: bool, proportions: Proportions, detail: bool = False
+    ) -> None:
+        """`detail`: the portrait's own pixels are shown where networks that move them agree; see `_composed`."""
         self.source, self.size, self.absolute, self.proportions = source, size, absolute, proportions
+        self.detail = detail
         self.face = SourceFace(source.face.landmarks)
         self.window = Square(source.image, source.face.landmarks)
         self.box = self.window.box
         self._full = self.window.full(source.image)
         self._seam = self.window.seam(SEAM)[..., None]
+        self._rim = self.window.rim(RIM)
         self._retarget: Retarget | None = None
 
     def made(self, points: Array) -> RGB:
         """The picture (S, S, 3) of the portrait's person with landmarks (478, 3) in pixels of the window."""
         raise NotImplementedError
+
+    def field(self) -> Map | None:
+        """Where the picture made last reads the portrait's window (f, f, 2): how far off, x and y, in units that put
+        the centres of its outer pixels at the networks' size, and of the field, at -1 and 1. None: they move none."""
+        return None
 
     def outline(self, points: Array) -> RGB:
         """What the network is shown of such landmarks (S, S, 3), for a panel."""
@@ -61,11 +73,34 @@ class OutlinedFace:
         assert self._retarget is not None, "begin() comes first"
         target = self._retarget(drive.move)
         points = self.window.points(target.points, self.size)
-        picture = resized(self.made(points), self.window.side).astype(np.float32)
+        picture = self._composed(self.made(points))
         picture = picture * self._seam + self._full * (1 - self._seam)
         x0, y0, x1, y1 = self.box
         canvas[y0:y1, x0:x1] = self.window.inside(np.clip(picture + 0.5, 0, 255).astype(np.uint8))
         return Shown(target.points, driving=lambda: self._shown(points))
+
+    def _composed(self, made: RGB) -> Map:
+        """The networks' picture at the portrait's resolution (side, side, 3).
+
+        Where they say from where they moved the portrait, and it looks there as they painted it, its own pixels are
+        shown, moved so."""
+        side = self.window.side
+        picture = resized(made, side).astype(np.float32)
+        field = self.field() if self.detail else None
+        if field is None:
+            return picture
+        y, x = np.mgrid[:side, :side].astype(np.float32)
+        half = (self.size - 1) / 2
+        cells = [((v + 0.5) * (self.size / side) - 0.5) / half * (field.shape[0] - 1) / 2 for v in (x, y)]
+        shift = cv2.remap(field, *cells, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+        shift *= (self._rim * np.float32(half * side / self.size))[..., None]
+        at = x + shift[..., 0], y + shift[..., 1]
+        moved = cv2.remap(self._full, *at, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        off = np.abs(resized(moved, self.size).astype(np.float32) - made).max(2) / 255
+        off = cv2.GaussianBlur(off, (0, 0), 1.0)
+        share = np.exp(-((np.maximum(0, off - DETAIL[0]) / DETAIL[1]) ** 2))
+        share = cv2.resize(share, (side, side), interpolation=cv2.INTER_LINEAR)[..., None]
+        return np.asarray(picture + (moved.astype(np.float32) - picture) * share, np.float32)
 
     def _shown(self, points: Array) -> RGB:
         """The outline where it lies on the portrait's canvas (H, W, 3)."""

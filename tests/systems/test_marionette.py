@@ -84,10 +84,10 @@ def test_any_number_of_pictures_in_any_order() -> None:
     network = Marionette(CONFIGS["marionette-tiny"]).double().eval()
     b = batch(1, 3)
     outlined, images, lines = (b[k].double() * 2 - 1 for k in ("outline", "images", "outlines"))
-    once = network(outlined, images, lines)
-    turned = network(outlined, images[:, [2, 0, 1]], lines[:, [2, 0, 1]])
+    once = network(outlined, images, lines)[0].image
+    turned = network(outlined, images[:, [2, 0, 1]], lines[:, [2, 0, 1]])[0].image
     assert torch.allclose(once, turned, atol=1e-5)
-    assert not torch.allclose(once, network(outlined, images[:, :1], lines[:, :1]), atol=1e-3)
+    assert not torch.allclose(once, network(outlined, images[:, :1], lines[:, :1])[0].image, atol=1e-3)
 
 
 def test_ablations_lack_what_they_are_without() -> None:

@@ -13,11 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from infinex.engine import Engine, Proportions, Setting, Source
-from infinex.systems.crossid_gan.model import AT_WORK
+from infinex.systems.crossid_gan.model import AT_WORK, Content, Made
 from infinex.systems.crossid_gan.recipe import motion_picture
 from infinex.systems.crossid_gan.weights import LAYOUT, CrossIdWeights
 from infinex.systems.outlined import OutlinedFace, seen
 from infinex.systems.registry import trained
+from infinex.systems.window import Map
 
 RGB = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -28,13 +29,20 @@ class PreparedCrossId(OutlinedFace):
 
     def __init__(self, source: Source, engine: CrossIdEngine) -> None:
         chosen = engine.options.proportions
-        super().__init__(source, engine.size, engine.options.absolute, "plain" if chosen == "auto" else chosen)
+        split: Proportions = "plain" if chosen == "auto" else chosen
+        super().__init__(source, engine.size, engine.options.absolute, split, engine.options.detail)
         self.engine = engine
         self.content = engine.content(seen(source.image, source.face.landmarks, self.size).image)
+        self._field: Map | None = None
 
     def made(self, points: Array) -> RGB:
         """See `OutlinedFace`."""
-        return self.engine.draw(points, self.content)
+        picture, self._field = self.engine.draw(points, self.content)
+        return picture
+
+    def field(self) -> Map | None:
+        """See `OutlinedFace`."""
+        return self._field
 
     def outline(self, points: Array) -> RGB:
         """See `OutlinedFace`."""
@@ -48,6 +56,7 @@ class CrossIdOptions:
 
     absolute: bool = False  # the performer's pose and landmarks as they are
     proportions: Proportions = "auto"  # auto: plain
+    detail: bool = True  # the portrait's own pixels, moved by the flows, where the networks agree
 
 
 class CrossIdEngine(Engine):
@@ -68,20 +77,22 @@ class CrossIdEngine(Engine):
         return PreparedCrossId(source, self)
 
     @torch.inference_mode()
-    def content(self, image: RGB) -> torch.Tensor:
+    def content(self, image: RGB) -> Content:
         """What the networks keep of a picture (S, S, 3)."""
         picture = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
-        kept: torch.Tensor = self._content(picture)
+        kept: Content = self._content(picture)
         return kept
 
     @torch.inference_mode()
-    def draw(self, points: Array, content: torch.Tensor) -> RGB:
-        """The person (S, S, 3) with landmarks (478, 3) in pixels of the square."""
+    def draw(self, points: Array, content: Content) -> tuple[RGB, Map | None]:
+        """The person (S, S, 3) with landmarks (478, 3) in pixels of the square, and where their picture is read, see
+        `OutlinedFace.field`."""
         drawn, place = (
             torch.from_numpy(a)[None].to(self.device) for a in motion_picture(points, self.size, self.lines)
         )
-        made = self._generator(self._motion(drawn), place, content)[0]
-        return ((made.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+        made: Made = self._generator(self._motion(drawn), place, content)
+        picture = ((made.image[0].float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+        return picture, None if made.whole is None else made.whole[0].float().permute(1, 2, 0).cpu().numpy()
 
 
 OPTIONS = CrossIdOptions

@@ -5,6 +5,6 @@ from infinex.spec import System
 SYSTEM = System(
     label="MarioNETte",
     engine="engine",
-    options=("absolute", "album", "proportions"),
+    options=("absolute", "album", "proportions", "detail"),
     recipes="recipe",
 )

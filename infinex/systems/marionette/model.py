@@ -17,12 +17,11 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from infinex.nn.discriminators import Verdict
 
-LEVELS = 4  # of the decoder, and of the target's maps that it is shown
-
 
 @dataclass(frozen=True)
 class MarionetteConfig:
-    """Sizes, and which of two readings is built. The defaults are the paper's sizes at 128 pixels.
+    """Sizes, and which of two readings is built. The defaults are the paper's sizes at 128 pixels: the decoder doubles
+    four times, as often as the driver's outline is halved; small pictures want fewer.
 
     `softmax`   keys: over the keys of each query, as written in the paper; item: over all pairs of a sample, and
                 batch: over the samples of a batch, both as published, which also lays the result out wrongly
@@ -58,6 +57,10 @@ CONFIGS: dict[str, MarionetteConfig] = {
         size=96, driver=(16, 32, 48, 64, 96), target=(16, 32, 48, 64, 96, 96), flow_widths=(96, 64, 48, 32),
         decoder=(96, 64, 48, 32), attention=48, critic=(16, 32, 48, 64, 96),
     ),
+    "marionette-face": MarionetteConfig(
+        size=64, driver=(8, 16, 40, 64), target=(12, 24, 40, 64, 80), flow_widths=(64, 40, 24),
+        decoder=(64, 40, 20), attention=48, critic=(16, 32, 48, 64),
+    ),
     "marionette-tiny": MarionetteConfig(
         size=64, driver=(4, 8, 8, 12, 16), target=(4, 8, 8, 12, 16, 16), flow_widths=(16, 12, 8, 8),
         decoder=(16, 12, 8, 8), attention=8, critic=(4, 8, 8, 12, 16),
@@ -78,7 +81,7 @@ class Down(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H/2, W/2)."""
         y = self.second(F.relu(self.first(F.relu(x))))
-        return F.avg_pool2d(self.skip(x), 2) + F.avg_pool2d(y, 2)
+        return self.skip(F.avg_pool2d(x, 2)) + F.avg_pool2d(y, 2)  # pooled first: the same, and less work
 
 
 class Up(nn.Module):
@@ -96,7 +99,7 @@ class Up(nn.Module):
         if beside is not None:
             y = torch.cat([y, beside], 1)
         y = self.second(F.relu(F.instance_norm(self.first(y))))
-        return self.skip(_doubled(x)) + y
+        return _doubled(self.skip(x)) + y  # doubled last: the same, and less work
 
 
 def _doubled(x: Tensor) -> Tensor:
@@ -128,7 +131,7 @@ def _flow_layer(layer: nn.Conv2d, config: MarionetteConfig) -> nn.Conv2d:
 
 
 class DriverEncoder(nn.Module):
-    """The outline of an expression (B, 3, S, S) to its code (B, C, S/16, S/16)."""
+    """The outline of an expression (B, 3, S, S) to its code (B, C, S/16, S/16) at the paper's depth."""
 
     def __init__(self, config: MarionetteConfig) -> None:
         super().__init__()
@@ -145,8 +148,8 @@ class DriverEncoder(nn.Module):
 
 
 class Target(NamedTuple):
-    """What a picture of the target tells: its code (N, C, S/32, S/32), its maps moved into a pose of their own, from
-    the first the decoder is shown to the last, and the flow (N, 2, S/2, S/2) that moved them."""
+    """What a picture of the target tells: its code (N, C, S/32, S/32) at the paper's depth, its maps moved into a pose
+    of their own, from the first the decoder is shown to the last, and the flow (N, 2, S/2, S/2) that moved them."""
 
     code: Tensor
     maps: list[Tensor]
@@ -173,7 +176,7 @@ class TargetEncoder(nn.Module):
         for block in self.down:
             x = block(x)
             maps.append(x)
-        *maps, code = maps  # from 1/2 to 1/16, and 1/32
+        *maps, code = maps  # in the paper from 1/2 to 1/16, and 1/32
         if not self.config.align:
             h, w = maps[0].shape[2:]
             return Target(code, maps[::-1], image.new_zeros(len(image), 2, h, w))
@@ -182,7 +185,7 @@ class TargetEncoder(nn.Module):
             y = block(y, beside)
         flow = torch.tanh(self.flow(y))
         flows = [flow]
-        for _ in range(LEVELS - 1):
+        for _ in self.config.decoder[1:]:
             flows.append(F.avg_pool2d(flows[-1], 2))
         if self.config.pairing == "reversed":  # the coarsest maps in the finest flow, the finest in the coarsest
             moved = [self.sample(m, f) for m, f in zip(maps, flows[::-1])]
@@ -252,11 +255,20 @@ class DecoderBlock(nn.Module):
         self.flow = _flow_layer(nn.Conv2d(inputs, 2, 1), config) if config.align else None
         self.up = Up(inputs + shown, outputs)
 
-    def forward(self, x: Tensor, maps: Tensor) -> Tensor:
-        """`x` (B, C, h, w) and `maps` (B, C', h, w) to (B, outputs, 2h, 2w)."""
+    def forward(self, x: Tensor, maps: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`x` (B, C, h, w) and `maps` (B, C', h, w) to (B, outputs, 2h, 2w), and the flow (B, 2, h, w)."""
+        flow = None
         if self.flow is not None:
-            maps = self.sample(maps, torch.tanh(self.flow(x)))
-        return self.up(torch.cat([x, maps], 1))
+            flow = torch.tanh(self.flow(x))
+            maps = self.sample(maps, flow)
+        return self.up(torch.cat([x, maps], 1)), flow
+
+
+class Drawn(NamedTuple):
+    """A picture (B, 3, S, S) in -1..1, and the flows (B, 2, h, w) by which the target's maps were read, if any."""
+
+    image: Tensor
+    flows: list[Tensor]
 
 
 class Decoder(nn.Module):
@@ -264,23 +276,29 @@ class Decoder(nn.Module):
 
     def __init__(self, config: MarionetteConfig) -> None:
         super().__init__()
-        shown = config.target[1:5] if config.pairing == "reversed" and config.align else config.target[4:0:-1]
+        reverse = config.pairing == "reversed" and config.align
+        shown = config.target[1:-1] if reverse else config.target[-2:0:-1]
         widths = (config.driver[-1], *config.decoder)
         self.blocks = nn.ModuleList(DecoderBlock(a, s, b, config) for (a, b), s in zip(pairwise(widths), shown))
         self.last = nn.Conv2d(widths[-1], 3, 1)
 
-    def forward(self, x: Tensor, maps: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, maps: list[Tensor]) -> Drawn:
         """See above."""
+        flows = []
         for block, shown in zip(self.blocks, maps):
-            x = block(x, shown)
-        return torch.tanh(self.last(x))
+            x, flow = block(x, shown)
+            if flow is not None:
+                flows.append(flow)
+        return Drawn(torch.tanh(self.last(x)), flows)
 
 
 class Known(NamedTuple):
-    """A target, once seen: its codes (B, K, C, h, w) one by one, its maps averaged over the pictures."""
+    """A target, once seen: its codes (B, K, C, h, w) one by one, its maps averaged over the pictures, and the flows
+    (B, K, 2, S/2, S/2) that aligned these."""
 
     codes: Tensor
     maps: list[Tensor]
+    flows: Tensor
 
 
 class Marionette(nn.Module):
@@ -297,15 +315,22 @@ class Marionette(nn.Module):
         b, k = images.shape[:2]
         seen = self.target_encoder(images.flatten(0, 1), outlines.flatten(0, 1))
         codes = seen.code.reshape(b, k, *seen.code.shape[1:])
-        return Known(codes, [m.reshape(b, k, *m.shape[1:]).mean(1) for m in seen.maps])
+        maps = [m.reshape(b, k, *m.shape[1:]).mean(1) for m in seen.maps]
+        return Known(codes, maps, seen.flow.reshape(b, k, *seen.flow.shape[1:]))
+
+    def drawn(self, outline: Tensor, known: Known) -> Drawn:
+        """The targets with the driver's `outline` (B, 3, S, S)."""
+        drawn: Drawn = self.decoder(self.blender(self.driver_encoder(outline), known.codes), known.maps)
+        return drawn
 
     def draw(self, outline: Tensor, known: Known) -> Tensor:
-        """Pictures (B, 3, S, S) in -1..1 of the targets with the driver's `outline` (B, 3, S, S)."""
-        return self.decoder(self.blender(self.driver_encoder(outline), known.codes), known.maps)
+        """Their pictures alone (B, 3, S, S), in -1..1."""
+        return self.drawn(outline, known).image
 
-    def forward(self, outline: Tensor, images: Tensor, outlines: Tensor) -> Tensor:
-        """Both at once."""
-        return self.draw(outline, self.know(images, outlines))
+    def forward(self, outline: Tensor, images: Tensor, outlines: Tensor) -> tuple[Drawn, Tensor]:
+        """Both at once: what is drawn, and the flows (B, K, 2, S/2, S/2) that aligned the target's maps."""
+        known = self.know(images, outlines)
+        return self.drawn(outline, known), known.flows
 
 
 class Critic(nn.Module):
