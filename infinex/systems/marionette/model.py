@@ -45,6 +45,7 @@ class MarionetteConfig:
     flow: Literal["offset", "absolute"] = "offset"
     aligned: bool = True
     sigmoid: bool = False
+    places: bool = False  # networks are told where in the picture each place is, by which small ones learn flows sooner
     attend: bool = True  # False: the ablation without attention, where the target's codes are averaged in place
     align: bool = True  # False: the ablation without alignment, where the target's maps are shown as they lie
 
@@ -59,7 +60,7 @@ CONFIGS: dict[str, MarionetteConfig] = {
     ),
     "marionette-face": MarionetteConfig(
         size=64, driver=(8, 16, 40, 64), target=(12, 24, 40, 64, 80), flow_widths=(64, 40, 24),
-        decoder=(64, 40, 20), attention=48, critic=(16, 32, 48, 64),
+        decoder=(64, 40, 20), attention=48, critic=(16, 32, 48, 64), places=True,
     ),
     "marionette-tiny": MarionetteConfig(
         size=64, driver=(4, 8, 8, 12, 16), target=(4, 8, 8, 12, 16, 16), flow_widths=(16, 12, 8, 8),
@@ -106,6 +107,15 @@ def _doubled(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
 
 
+def _told(x: Tensor, config: MarionetteConfig) -> Tensor:
+    """Maps (B, C, H, W), with x and y in -1..1 beside them where networks are told."""
+    if not config.places:
+        return x
+    b, _, h, w = x.shape
+    y = torch.linspace(-1, 1, h, device=x.device, dtype=x.dtype)[:, None].expand(b, 1, h, w)
+    return torch.cat([x, torch.linspace(-1, 1, w, device=x.device, dtype=x.dtype).expand(b, 1, h, w), y], 1)
+
+
 class Sampler:
     """Reads maps where a flow says."""
 
@@ -135,13 +145,13 @@ class DriverEncoder(nn.Module):
 
     def __init__(self, config: MarionetteConfig) -> None:
         super().__init__()
-        w = config.driver
-        self.first = nn.Conv2d(3, w[0], 3, padding=1)
+        w, self.config = config.driver, config
+        self.first = nn.Conv2d(3 + 2 * config.places, w[0], 3, padding=1)
         self.down = nn.ModuleList(Down(a, b) for a, b in pairwise(w))
 
     def forward(self, outline: Tensor) -> Tensor:
         """See above."""
-        x = self.first(outline)
+        x = self.first(_told(outline, self.config))
         for block in self.down:
             x = block(x)
         return x
@@ -163,15 +173,15 @@ class TargetEncoder(nn.Module):
         super().__init__()
         w, up = config.target, config.flow_widths
         self.config, self.sample = config, Sampler(config)
-        self.first = nn.Conv2d(6, w[0], 3, padding=1)
+        self.first = nn.Conv2d(6 + 2 * config.places, w[0], 3, padding=1)
         self.down = nn.ModuleList(Down(a, b) for a, b in pairwise(w))
         if config.align:
             self.up = nn.ModuleList(Up(a, b, s) for a, b, s in zip((w[-1], *up), up, w[-2:0:-1]))
-            self.flow = _flow_layer(nn.Conv2d(up[-1], 2, 3, padding=1), config)
+            self.flow = _flow_layer(nn.Conv2d(up[-1] + 2 * config.places, 2, 3, padding=1), config)
 
     def forward(self, image: Tensor, outline: Tensor) -> Target:
         """Pictures in -1..1."""
-        x = self.first(torch.cat([image, outline], 1))
+        x = self.first(_told(torch.cat([image, outline], 1), self.config))
         maps = []
         for block in self.down:
             x = block(x)
@@ -183,7 +193,7 @@ class TargetEncoder(nn.Module):
         y = code
         for block, beside in zip(self.up, maps[::-1]):
             y = block(y, beside)
-        flow = torch.tanh(self.flow(y))
+        flow = torch.tanh(self.flow(_told(y, self.config)))
         flows = [flow]
         for _ in self.config.decoder[1:]:
             flows.append(F.avg_pool2d(flows[-1], 2))
@@ -251,15 +261,15 @@ class DecoderBlock(nn.Module):
 
     def __init__(self, inputs: int, shown: int, outputs: int, config: MarionetteConfig) -> None:
         super().__init__()
-        self.sample = Sampler(config)
-        self.flow = _flow_layer(nn.Conv2d(inputs, 2, 1), config) if config.align else None
+        self.sample, self.config = Sampler(config), config
+        self.flow = _flow_layer(nn.Conv2d(inputs + 2 * config.places, 2, 1), config) if config.align else None
         self.up = Up(inputs + shown, outputs)
 
     def forward(self, x: Tensor, maps: Tensor) -> tuple[Tensor, Tensor | None]:
         """`x` (B, C, h, w) and `maps` (B, C', h, w) to (B, outputs, 2h, 2w), and the flow (B, 2, h, w)."""
         flow = None
         if self.flow is not None:
-            flow = torch.tanh(self.flow(x))
+            flow = torch.tanh(self.flow(_told(x, self.config)))
             maps = self.sample(maps, flow)
         return self.up(torch.cat([x, maps], 1)), flow
 
