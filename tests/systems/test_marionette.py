@@ -16,10 +16,11 @@ from infinex.face.topology import mean_face  # noqa: E402
 from infinex.face.tracker import Face  # noqa: E402
 from infinex.options import Options  # noqa: E402
 from infinex.systems.marionette.engine import MarionetteEngine, MarionetteOptions  # noqa: E402
-from infinex.systems.marionette.losses import LossWeights  # noqa: E402
+from infinex.systems.marionette.losses import LossWeights, flows_apart  # noqa: E402
 from infinex.systems.marionette.model import CONFIGS, Critic, Marionette  # noqa: E402
 from infinex.systems.marionette.recipe import RECIPES, MarionetteTask, outline, task  # noqa: E402
 from infinex.systems.marionette.weights import LAYOUT, MarionetteWeights, networks_of  # noqa: E402
+from infinex.training.embedded import embedded_points  # noqa: E402
 
 TINY = RECIPES["marionette-tiny"]
 S = CONFIGS["marionette-tiny"].size
@@ -45,7 +46,14 @@ def batch(count: int = 2, pictures: int = 2) -> dict[str, torch.Tensor]:
     return {
         "image": image, "outline": lines[0].expand(count, -1, -1, -1).float(), "images": shifted,
         "outlines": torch.stack(lines[1:])[None].expand(count, -1, -1, -1, -1).float(), "who": torch.arange(count),
+        "surface": surface(0)[None].expand(count, -1, -1),
+        "surfaces": torch.stack([surface(i) for i in range(1, 1 + pictures)])[None].expand(count, -1, -1, -1),
     }  # fmt: skip
+
+
+def surface(shift: int) -> torch.Tensor:
+    """The tracked points (468, 2) of such an outline, in -1..1."""
+    return torch.from_numpy((mean_face() * 24 + [32 + shift, 34, 0])[:468, :2] * 2 / (S - 1) - 1).float()
 
 
 def test_it_learns_a_few_pictures() -> None:
@@ -57,6 +65,26 @@ def test_it_learns_a_few_pictures() -> None:
     assert terms[-1]["pixels"] < 0.7 * terms[0]["pixels"]
     assert set(made.measure(one)) == {"l1", "l1_static"}
     assert made.sample_panel(one).shape == (2 * S, 4 * S, 3)
+
+
+def test_a_tracked_face_teaches_the_flows() -> None:
+    torch.manual_seed(0)
+    recipe = replace(RECIPES["marionette-face"], rate_generator=3e-3)
+    made, one = MarionetteTask(recipe), batch(pictures=1)
+    terms = [made.step(one, Plain()) for _ in range(40)]
+    assert set(terms[0]) == {"pixels", "edges", "taught"}
+    assert terms[-1]["taught"] < 0.7 * terms[0]["taught"] and terms[-1]["pixels"] < 0.8 * terms[0]["pixels"]
+    assert made.origin() and not MarionetteTask(RECIPES["marionette-face-no-alignment"]).origin()
+
+
+def test_flows_are_apart_by_as_much_as_they_are_wrong() -> None:
+    """Where everything is in one place, reading in place is right."""
+    middle = torch.from_numpy(embedded_points())[None]
+    still = torch.zeros(1, 2, 16, 16)
+    assert float(flows_apart(still, [still], middle, middle)) < 1e-5
+    off = still + torch.tensor([0.1, 0.0])[:, None, None]
+    # Half of the sum of both directions is the mean; the held frame counts 0.3 beside it.
+    assert float(flows_apart(off, [still], middle, middle)) == pytest.approx(0.05 * 1.3, rel=0.01)
 
 
 def test_the_published_hinge_teaches_the_critic_nothing() -> None:
