@@ -12,12 +12,16 @@ from infinex.engine import Drive, Proportions, Shown, Source
 from infinex.face.portrait import SourceFace
 from infinex.mesh.retarget import Retarget
 from infinex.motion import Rest
-from infinex.systems.window import DETAIL, Map, Square, resized
+from infinex.systems.window import Map, Square, resized
 
 RGB = NDArray[np.uint8]
 Array = NDArray[np.float64]
 SEAM = 0.14  # width of the seam over the square's side
 RIM = 0.05  # of the part of it where what the networks move dies away
+BLUR, LIGHT = 1.2, 0.12  # of pictures that are compared, in pixels; of light, as a share of the square
+DETAIL = 0.03, 0.10  # difference (0..1) up to which the portrait's pixels are shown, and over which they go
+HAIR = 0.35  # above a face, of half its height
+NEAR, FAR = 1.2, 2.0  # of a head's radii, between which what they move dies away
 
 
 @dataclass(frozen=True)
@@ -49,6 +53,7 @@ class OutlinedFace:
         self._full = self.window.full(source.image)
         self._seam = self.window.seam(SEAM)[..., None]
         self._rim = self.window.rim(RIM)
+        self._own_reach = self._reach(self.window.points(source.face.landmarks, size))
         self._retarget: Retarget | None = None
 
     def made(self, points: Array) -> RGB:
@@ -73,17 +78,27 @@ class OutlinedFace:
         assert self._retarget is not None, "begin() comes first"
         target = self._retarget(drive.move)
         points = self.window.points(target.points, self.size)
-        picture = self._composed(self.made(points))
+        picture = self._composed(self.made(points), points)
         picture = picture * self._seam + self._full * (1 - self._seam)
         x0, y0, x1, y1 = self.box
         canvas[y0:y1, x0:x1] = self.window.inside(np.clip(picture + 0.5, 0, 255).astype(np.uint8))
         return Shown(target.points, driving=lambda: self._shown(points))
 
-    def _composed(self, made: RGB) -> Map:
-        """The networks' picture at the portrait's resolution (side, side, 3).
+    def _reach(self, points: Array) -> Map:
+        """(S, S) 1 around the head that has landmarks (478, 3), in pixels of it, falling to 0 away from it."""
+        low, high = points[:, :2].min(0), points[:, :2].max(0)
+        middle, radii = (low + high) / 2, (high - low) / 2
+        middle, radii = middle - [0, HAIR * radii[1]], radii * [1, 1 + HAIR]
+        y, x = np.mgrid[: self.size, : self.size]
+        away = np.hypot((x - middle[0]) / radii[0], (y - middle[1]) / radii[1])
+        share = np.clip((FAR - away) / (FAR - NEAR), 0, 1)
+        return np.asarray(share * share * (3 - 2 * share), np.float32)
 
-        Where they say from where they moved the portrait, and it looks there as they painted it, its own pixels are
-        shown, moved so."""
+    def _composed(self, made: RGB, points: Array) -> Map:
+        """The networks' picture `made` at the portrait's resolution (side, side, 3), of landmarks `points`.
+
+        Where they say from where they moved the portrait, and it looks there as they painted it but for its light, its
+        own pixels are shown, moved so; away from the head, before and after, unmoved."""
         side = self.window.side
         picture = resized(made, side).astype(np.float32)
         field = self.field() if self.detail else None
@@ -93,14 +108,16 @@ class OutlinedFace:
         half = (self.size - 1) / 2
         cells = [((v + 0.5) * (self.size / side) - 0.5) / half * (field.shape[0] - 1) / 2 for v in (x, y)]
         shift = cv2.remap(field, *cells, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        shift *= (self._rim * np.float32(half * side / self.size))[..., None]
+        head = np.maximum(self._own_reach, self._reach(points))
+        shift *= (self._rim * resized(head, side) * np.float32(half * side / self.size))[..., None]
         at = x + shift[..., 0], y + shift[..., 1]
         moved = cv2.remap(self._full, *at, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        off = np.abs(resized(moved, self.size).astype(np.float32) - made).max(2) / 255
-        off = cv2.GaussianBlur(off, (0, 0), 1.0)
+        # What is blurred is compared with what is not, and light does not matter.
+        off = cv2.GaussianBlur((resized(moved, self.size).astype(np.float32) - made) / 255, (0, 0), BLUR)
+        off = np.abs(off - cv2.GaussianBlur(off, (0, 0), LIGHT * self.size)).max(2)
         share = np.exp(-((np.maximum(0, off - DETAIL[0]) / DETAIL[1]) ** 2))
-        share = cv2.resize(share, (side, side), interpolation=cv2.INTER_LINEAR)[..., None]
-        return np.asarray(picture + (moved.astype(np.float32) - picture) * share, np.float32)
+        share = resized(1 - head * (1 - share), side)[..., None]
+        return np.asarray(picture + (moved.astype(np.float32) - picture) * np.clip(share, 0, 1), np.float32)
 
     def _shown(self, points: Array) -> RGB:
         """The outline where it lies on the portrait's canvas (H, W, 3)."""

@@ -10,10 +10,12 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from infinex.drivers.contract import Drive  # noqa: E402
 from infinex.engine import Source, load_engine  # noqa: E402
 from infinex.errors import InputError, WeightsError  # noqa: E402
 from infinex.face.topology import mean_face  # noqa: E402
 from infinex.face.tracker import Face  # noqa: E402
+from infinex.motion import Move, Rest  # noqa: E402
 from infinex.options import Options  # noqa: E402
 from infinex.systems.marionette.engine import MarionetteEngine, MarionetteOptions  # noqa: E402
 from infinex.systems.marionette.losses import LossWeights, flows_apart  # noqa: E402
@@ -173,9 +175,18 @@ def test_further_pictures_of_a_person_are_looked_at() -> None:
     assert alone.proportions == "landmark-transformer"
 
 
-def test_without_weights_it_says_how_to_get_some() -> None:
-    with pytest.raises(WeightsError, match="infinex train marionette-small"):
-        load_engine("marionette", Options(engine="marionette"))
+def test_the_portraits_own_pixels_are_moved_by_the_weights_that_come_along() -> None:
+    """At rest they are hardly moved; without `detail` what is shown is as coarse as the networks."""
+    steps = {}
+    for detail in ("yes", "no"):
+        face = load_engine("marionette", Options(engine="marionette", own={"detail": detail})).prepare(portrait())
+        face.begin(Rest.neutral(), None, None)
+        canvas = portrait().image.copy()
+        face.draw(canvas, Drive(Move(0.0, np.zeros(3), np.zeros(3), 1.0, np.zeros((478, 3)), np.zeros(2))))
+        x0, y0, x1, y1 = face.box
+        inside = canvas[(3 * y0 + y1) // 4 : (y0 + 3 * y1) // 4, (3 * x0 + x1) // 4 : (x0 + 3 * x1) // 4]
+        steps[detail] = np.abs(np.diff(inside.astype(float), axis=1)).mean()
+    assert steps["yes"] > 1.2 * steps["no"]
 
 
 def test_recipes_weigh_as_the_paper_does() -> None:

@@ -16,10 +16,12 @@ from infinex.engine import Engine, Proportions, Setting, Source
 from infinex.systems.crossid_gan.model import AT_WORK, Content, Made
 from infinex.systems.crossid_gan.recipe import motion_picture
 from infinex.systems.crossid_gan.weights import LAYOUT, CrossIdWeights
+from infinex.systems.embedded import absolute, inverse, offsets, then
 from infinex.systems.outlined import OutlinedFace, seen
-from infinex.systems.registry import trained
+from infinex.systems.registry import resolve
 from infinex.systems.window import Map
 
+BUNDLED = "crossid-gan-face"  # in the registry of weights
 RGB = NDArray[np.uint8]
 Array = NDArray[np.float64]
 
@@ -32,12 +34,17 @@ class PreparedCrossId(OutlinedFace):
         split: Proportions = "plain" if chosen == "auto" else chosen
         super().__init__(source, engine.size, engine.options.absolute, split, engine.options.detail)
         self.engine = engine
-        self.content = engine.content(seen(source.image, source.face.landmarks, self.size).image)
+        own = seen(source.image, source.face.landmarks, self.size)
+        self.content = engine.content(own.image)
         self._field: Map | None = None
+        # What the networks see wrongly in a code cancels where the portrait's own is what motion counts from.
+        read = engine.draw(own.points, self.content)[1]
+        self._back = None if read is None else inverse(read)
 
     def made(self, points: Array) -> RGB:
         """See `OutlinedFace`."""
-        picture, self._field = self.engine.draw(points, self.content)
+        picture, read = self.engine.draw(points, self.content)
+        self._field = None if read is None or self._back is None else offsets(then(read, self._back))
         return picture
 
     def field(self) -> Map | None:
@@ -84,22 +91,22 @@ class CrossIdEngine(Engine):
         return kept
 
     @torch.inference_mode()
-    def draw(self, points: Array, content: Content) -> tuple[RGB, Map | None]:
-        """The person (S, S, 3) with landmarks (478, 3) in pixels of the square, and where their picture is read, see
-        `OutlinedFace.field`."""
+    def draw(self, points: Array, content: Content) -> tuple[RGB, torch.Tensor | None]:
+        """The person (S, S, 3) with landmarks (478, 3) in pixels of the square, and where the mean face is read
+        (1, f, f, 2), in -1..1."""
         drawn, place = (
             torch.from_numpy(a)[None].to(self.device) for a in motion_picture(points, self.size, self.lines)
         )
         made: Made = self._generator(self._motion(drawn), place, content)
         picture = ((made.image[0].float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
-        return picture, None if made.whole is None else made.whole[0].float().permute(1, 2, 0).cpu().numpy()
+        return picture, None if made.flow is None else absolute(made.flow)
 
 
 OPTIONS = CrossIdOptions
 
 
 def open_engine(options: CrossIdOptions, weights: str) -> CrossIdEngine:
-    """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none, and where none are named."""
-    path = trained(weights, "crossid-gan", "crossid-gan-small")
+    """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none."""
+    path = resolve(weights or BUNDLED, "crossid-gan")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return CrossIdEngine(LAYOUT.read(path), options, device)

@@ -66,13 +66,17 @@ class MotionEncoder(nn.Module):
         widths = [inputs] + [min(config.most, config.width * 2**i) for i in range(4)]
         self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
         self.last = nn.Linear(widths[-1] * (size // 16) ** 2, config.code)
+        self.norm = nn.BatchNorm1d(config.code, affine=False) if config.flow else None
+        if config.flow:  # else fresh codes hardly differ, and flows do not heed them
+            for conv in self.convs:
+                nn.init.kaiming_normal_(conv.weight, 0.2)
 
     def forward(self, x: Tensor) -> Tensor:
         """See above."""
         for conv in self.convs:
             x = F.leaky_relu(conv(x), 0.2)
         out: Tensor = self.last(x.flatten(1))
-        return out
+        return out if self.norm is None else self.norm(out)
 
 
 class Content(NamedTuple):

@@ -98,7 +98,7 @@ _SMALL = CrossIdRecipe(
 
 # For a quarter of an hour of one CPU core: the face tracker says what the flows are; only identity has an adversary.
 _FACE = CrossIdRecipe(
-    config="crossid-gan-face", epochs=14, repeats=5, batch_size=8, looks=60, rate=1e-3, betas=(0.9, 0.999),
+    config="crossid-gan-face", epochs=14, repeats=5, batch_size=8, looks=60, rate=2e-3, betas=(0.9, 0.999),
     milestones=(12,), ramp=100, people=64,
     colours=Colours(True, 0.2, 0.2, 0.3, 0.03, shift=0.15, zoom=0.2, turn=12.0, apart=0.5),
     weights=LossWeights(reconstruction=0, features=0, adversarial=0, films=0, identity=1.0, pixels=10.0, taught=10.0),

@@ -15,13 +15,15 @@ from numpy.typing import NDArray
 
 from infinex.engine import Engine, Proportions, Setting, Source
 from infinex.mesh.album import cut_out, read_album
-from infinex.systems.marionette.model import Known, Marionette, Sampler
+from infinex.systems.embedded import absolute, inverse, offsets, then
+from infinex.systems.marionette.model import Known, Marionette
 from infinex.systems.marionette.recipe import outline
 from infinex.systems.marionette.weights import LAYOUT, MarionetteWeights
 from infinex.systems.outlined import OutlinedFace, Seen, seen
-from infinex.systems.registry import trained
+from infinex.systems.registry import resolve
 from infinex.systems.window import Map
 
+BUNDLED = "marionette-face"  # in the registry of weights
 RGB = NDArray[np.uint8]
 Array = NDArray[np.float64]
 PICTURES = 8  # of the person that are looked at, at most
@@ -38,10 +40,14 @@ class PreparedMarionette(OutlinedFace):
         views = [*views, *album][: max(PICTURES, 1 + len(source.views))]
         self.engine, self.known = engine, engine.know(views)
         self._field: Map | None = None
+        # What the networks see wrongly in outlines cancels where the portrait's own is what motion counts from.
+        own = engine.draw(views[0].points, self.known)[1]
+        self._back = None if own is None else inverse(own)
 
     def made(self, points: Array) -> RGB:
         """See `OutlinedFace`."""
-        picture, self._field = self.engine.draw(points, self.known)
+        picture, read = self.engine.draw(points, self.known)
+        self._field = None if read is None or self._back is None else offsets(then(read, self._back))
         return picture
 
     def field(self) -> Map | None:
@@ -99,23 +105,21 @@ class MarionetteEngine(Engine):
         return self._generator.know(images[None], outlines[None])
 
     @torch.inference_mode()
-    def draw(self, points: Array, known: Known) -> tuple[RGB, Map | None]:
-        """The person (S, S, 3) with landmarks (478, 3) in pixels of the square, and where their first picture is read,
-        see `OutlinedFace.field`, of weights whose flows were taught."""
+    def draw(self, points: Array, known: Known) -> tuple[RGB, torch.Tensor | None]:
+        """The person (S, S, 3) with landmarks (478, 3) in pixels of the square, and of weights whose flows were taught
+        where the mean face is read (1, h, w, 2), in -1..1."""
         drawn = self._generator.drawn(self._tensor([outline(points, self.size)]), known)
         picture = ((drawn.image[0].float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
         if not (self.taught and drawn.flows):
             return picture, None
-        last = drawn.flows[-1]
-        field = last + Sampler(self._generator.config)(known.flows[:, 0], last)
-        return picture, field[0].float().permute(1, 2, 0).cpu().numpy()
+        return picture, absolute(drawn.flows[-1])
 
 
 OPTIONS = MarionetteOptions
 
 
 def open_engine(options: MarionetteOptions, weights: str) -> MarionetteEngine:
-    """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none, and where none are named."""
-    path = trained(weights, "marionette", "marionette-small")
+    """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none."""
+    path = resolve(weights or BUNDLED, "marionette")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return MarionetteEngine(LAYOUT.read(path), options, device)
