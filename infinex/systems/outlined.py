@@ -18,8 +18,6 @@ RGB = NDArray[np.uint8]
 Array = NDArray[np.float64]
 SEAM = 0.14  # width of the seam over the square's side
 RIM = 0.05  # of the part of it where what the networks move dies away
-BLUR, LIGHT = 1.2, 0.12  # of pictures that are compared, in pixels; of light, as a share of the square
-DETAIL = 0.03, 0.10  # difference (0..1) up to which the portrait's pixels are shown, and over which they go
 HAIR = 0.35  # above a face, of half its height
 NEAR, FAR = 1.2, 2.0  # of a head's radii, between which what they move dies away
 
@@ -44,7 +42,7 @@ class OutlinedFace:
     def __init__(
         self, source: Source, size: int, absolute: bool, proportions: Proportions, detail: bool = False
     ) -> None:
-        """`detail`: the portrait's own pixels are shown where networks that move them agree; see `_composed`."""
+        """`detail`: the portrait's own pixels are moved, by networks that say how; see `_composed`."""
         self.source, self.size, self.absolute, self.proportions = source, size, absolute, proportions
         self.detail = detail
         self.face = SourceFace(source.face.landmarks)
@@ -55,6 +53,7 @@ class OutlinedFace:
         self._rim = self.window.rim(RIM)
         self._own_reach = self._reach(self.window.points(source.face.landmarks, size))
         self._retarget: Retarget | None = None
+        self._still: Map | None = None
 
     def made(self, points: Array) -> RGB:
         """The picture (S, S, 3) of the portrait's person with landmarks (478, 3) in pixels of the window."""
@@ -78,7 +77,7 @@ class OutlinedFace:
         assert self._retarget is not None, "begin() comes first"
         target = self._retarget(drive.move)
         points = self.window.points(target.points, self.size)
-        picture = self._composed(self.made(points), points)
+        picture = self._composed(points)
         picture = picture * self._seam + self._full * (1 - self._seam)
         x0, y0, x1, y1 = self.box
         canvas[y0:y1, x0:x1] = self.window.inside(np.clip(picture + 0.5, 0, 255).astype(np.uint8))
@@ -94,30 +93,23 @@ class OutlinedFace:
         share = np.clip((FAR - away) / (FAR - NEAR), 0, 1)
         return np.asarray(share * share * (3 - 2 * share), np.float32)
 
-    def _composed(self, made: RGB, points: Array) -> Map:
-        """The networks' picture `made` at the portrait's resolution (side, side, 3), of landmarks `points`.
+    def _composed(self, points: Array) -> Map:
+        """The networks' picture of landmarks `points` at the portrait's resolution (side, side, 3).
 
-        Where they say from where they moved the portrait, and it looks there as they painted it but for its light, its
-        own pixels are shown, moved so; away from the head, before and after, unmoved."""
+        Where they say from where they moved the portrait, its own pixels are moved so, and what they paint is added as
+        far as it differs from what they paint of the portrait as it is, moved alike: what they paint badly cancels."""
         side = self.window.side
-        picture = resized(made, side).astype(np.float32)
+        made = self.made(points).astype(np.float32)
         field = self.field() if self.detail else None
         if field is None:
-            return picture
-        y, x = np.mgrid[:side, :side].astype(np.float32)
-        half = (self.size - 1) / 2
-        cells = [((v + 0.5) * (self.size / side) - 0.5) / half * (field.shape[0] - 1) / 2 for v in (x, y)]
-        shift = cv2.remap(field, *cells, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
+            return resized(made, side)
+        if self._still is None:
+            self._still = self.made(self.window.points(self.source.face.landmarks, self.size)).astype(np.float32)
         head = np.maximum(self._own_reach, self._reach(points))
-        shift *= (self._rim * resized(head, side) * np.float32(half * side / self.size))[..., None]
-        at = x + shift[..., 0], y + shift[..., 1]
-        moved = cv2.remap(self._full, *at, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        # What is blurred is compared with what is not, and light does not matter.
-        off = cv2.GaussianBlur((resized(moved, self.size).astype(np.float32) - made) / 255, (0, 0), BLUR)
-        off = np.abs(off - cv2.GaussianBlur(off, (0, 0), LIGHT * self.size)).max(2)
-        share = np.exp(-((np.maximum(0, off - DETAIL[0]) / DETAIL[1]) ** 2))
-        share = resized(1 - head * (1 - share), side)[..., None]
-        return np.asarray(picture + (moved.astype(np.float32) - picture) * np.clip(share, 0, 1), np.float32)
+        away = _spread(field, self.size) * (head * (self.size - 1) / 2)[..., None]
+        change = (made - _read(self._still, away)) * head[..., None]
+        moved = _read(self._full.astype(np.float32), resized(away, side) * (self._rim * side / self.size)[..., None])
+        return moved + resized(change, side)
 
     def _shown(self, points: Array) -> RGB:
         """The outline where it lies on the portrait's canvas (H, W, 3)."""
@@ -125,3 +117,17 @@ class OutlinedFace:
         out = np.zeros_like(self.source.image)
         out[y0:y1, x0:x1] = self.window.inside(resized(self.outline(points), self.window.side))
         return out
+
+
+def _spread(field: Map, size: int) -> Map:
+    """A field (f, f, 2) at `size`, outer values at the centres of outer pixels."""
+    place = np.linspace(0, field.shape[0] - 1, size, dtype=np.float32)
+    x, y = np.meshgrid(place, place)
+    return np.asarray(cv2.remap(field, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.float32)
+
+
+def _read(image: Map, away: Map) -> Map:
+    """A picture (S, S, 3) read so many pixels `away` (S, S, 2) from each place."""
+    y, x = np.mgrid[: image.shape[0], : image.shape[1]].astype(np.float32)
+    at = x + away[..., 0].astype(np.float32), y + away[..., 1].astype(np.float32)
+    return np.asarray(cv2.remap(image, *at, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.float32)

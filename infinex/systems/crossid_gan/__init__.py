@@ -1,14 +1,10 @@
 """CrossID-GAN: a person's picture under motion that was freed of whose it was (Huang, Yang and Wang, CVPR 2020)."""
 
-from infinex.spec import System, Weights
+from infinex.spec import System
 
 SYSTEM = System(
     label="CrossID-GAN",
     engine="engine",
     options=("absolute", "proportions", "detail"),
     recipes="recipe",
-    weights=(
-        Weights("crossid-gan-face", "trained here, small; infinex/systems/crossid_gan/data/README.md", "Apache-2.0",
-                1.5, bundled="crossid-gan-face.safetensors"),
-    ),
-)  # fmt: skip
+)

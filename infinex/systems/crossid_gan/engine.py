@@ -18,10 +18,9 @@ from infinex.systems.crossid_gan.recipe import motion_picture
 from infinex.systems.crossid_gan.weights import LAYOUT, CrossIdWeights
 from infinex.systems.embedded import absolute, inverse, offsets, then
 from infinex.systems.outlined import OutlinedFace, seen
-from infinex.systems.registry import resolve
+from infinex.systems.registry import trained
 from infinex.systems.window import Map
 
-BUNDLED = "crossid-gan-face"  # in the registry of weights
 RGB = NDArray[np.uint8]
 Array = NDArray[np.float64]
 
@@ -106,7 +105,7 @@ OPTIONS = CrossIdOptions
 
 
 def open_engine(options: CrossIdOptions, weights: str) -> CrossIdEngine:
-    """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none."""
-    path = resolve(weights or BUNDLED, "crossid-gan")
+    """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none, and where none are named."""
+    path = trained(weights, "crossid-gan", "crossid-gan-face")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return CrossIdEngine(LAYOUT.read(path), options, device)

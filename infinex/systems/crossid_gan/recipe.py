@@ -101,7 +101,7 @@ _FACE = CrossIdRecipe(
     config="crossid-gan-face", epochs=14, repeats=5, batch_size=8, looks=60, rate=2e-3, betas=(0.9, 0.999),
     milestones=(12,), ramp=100, people=64,
     colours=Colours(True, 0.2, 0.2, 0.3, 0.03, shift=0.15, zoom=0.2, turn=12.0, apart=0.5),
-    weights=LossWeights(reconstruction=0, features=0, adversarial=0, films=0, identity=1.0, pixels=10.0, taught=10.0),
+    weights=LossWeights(reconstruction=0, features=0, adversarial=0, films=0, identity=0.3, pixels=10.0, taught=10.0),
     trainer=TrainerOptions(precision="bf16-mixed", checkpoint_every=100, panel_every=100, ema=0.995),
 )  # fmt: skip
 
