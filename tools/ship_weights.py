@@ -18,9 +18,13 @@ from torch import Tensor
 
 from infinex.nn.stored import Layout
 
-SYSTEMS = "fomm", "monkey_net", "x2face", "dae_gan", "stargan", "latent_pose"
+SYSTEMS = "fomm", "monkey_net", "x2face", "dae_gan", "stargan", "latent_pose", "marionette", "crossid_gan"
 # Networks that only training wants; elsewhere the discriminator.
-LEFT = {"stargan": ("critic",)}
+LEFT = {
+    "stargan": ("critic",),
+    "marionette": ("critic",),
+    "crossid_gan": ("critic", "film_critic", "reader", "classifier"),
+}
 
 
 def drawn(system: str, layout: Layout[Any], weights: Any, source: Tensor, driving: Tensor) -> Tensor:
@@ -37,6 +41,13 @@ def drawn(system: str, layout: Layout[Any], weights: Any, source: Tensor, drivin
         return torch.cat([made.image, made.mask], 1)
     if system == "stargan":
         return networks["generator"](source * 2 - 1, torch.eye(len(weights.config.labels))[: len(source)])
+    if system == "marionette":
+        made, aligned = networks["generator"](driving * 2 - 1, source[:, None] * 2 - 1, driving[:, None] * 2 - 1)
+        return torch.cat([made.image.flatten(1), aligned.flatten(1)], 1)
+    if system == "crossid_gan":
+        lines = torch.nn.functional.interpolate(driving.mean(1, keepdim=True), size=weights.config.lines)
+        place = driving.new_tensor([0.0, 0.0, -1.0]).expand(len(driving), -1)
+        return networks["generator"](networks["motion"](lines), place, networks["content"](source * 2 - 1)).image
     out = networks["generator"](source, networks["detector"](source), networks["detector"](driving))
     return torch.cat([out.prediction, out.deformed])
 

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
-from itertools import pairwise
 from typing import Literal, get_args
 
 import numpy as np
@@ -29,6 +28,7 @@ Colour = tuple[float, float, float]  # red, green, blue in 0..1
 Convention = Literal[68, 98, 106]
 CONVENTIONS: tuple[int, ...] = get_args(Convention)
 WHITE: Colour = (1.0, 1.0, 1.0)
+CELLS = 100_000  # of all segments that are measured at once
 
 # Chains of mesh points. The contour runs from the right temple, level with the eyes, round the chin to the left one.
 CONTOUR = [127, 234, 93, 132, 58, 172, 136, 150, 149, 176, 148, 152,
@@ -165,31 +165,38 @@ def scaled(side: float, size: int) -> Array:
 
 
 def _nearer(distance: Map, a: Array, b: Array, reach: float) -> None:
-    """Lower `distance` (H, W) to the distance from the segment between `a` and `b`, where that is below `reach`."""
+    """Lower `distance` (H, W) to the distance from the nearest of the segments between `a` and `b` (N, 2), where that
+    is below `reach`."""
     height, width = distance.shape
     # What leaves the picture by far is left out before anything is cast to whole numbers.
-    lo = np.clip(np.ceil(np.minimum(a, b) - reach), 0, [width, height]).astype(int)
-    hi = np.clip(np.floor(np.maximum(a, b) + reach) + 1, 0, [width, height]).astype(int)
+    lo = np.clip(np.ceil(np.minimum(a, b).min(0) - reach), 0, [width, height]).astype(int)
+    hi = np.clip(np.floor(np.maximum(a, b).max(0) + reach) + 1, 0, [width, height]).astype(int)
     if (lo >= hi).any():
         return
-    x = np.arange(lo[0], hi[0], dtype=np.float32)[None] - np.float32(a[0])
-    y = np.arange(lo[1], hi[1], dtype=np.float32)[:, None] - np.float32(a[1])
-    ux, uy = (np.float32(v) for v in b - a)
-    t = np.clip((x * ux + y * uy) / max(np.float32(1e-12), ux * ux + uy * uy), 0, 1)
+    start, along = (v.astype(np.float32)[:, :, None, None] for v in (a, b - a))
+    x = np.arange(lo[0], hi[0], dtype=np.float32) - start[:, 0]
+    y = np.arange(lo[1], hi[1], dtype=np.float32)[:, None] - start[:, 1]
+    ux, uy = along[:, 0], along[:, 1]
     part = distance[lo[1] : hi[1], lo[0] : hi[0]]
-    np.minimum(part, np.hypot(x - t * ux, y - t * uy), out=part)
+    with np.errstate(over="ignore", invalid="ignore"):  # places too far off to be reckoned with are nowhere near
+        t = np.clip((x * ux + y * uy) / np.maximum(np.float32(1e-12), ux * ux + uy * uy), 0, 1)
+        nearest = np.fmin.reduce((x - t * ux) ** 2 + (y - t * uy) ** 2)
+        np.fmin(part, np.sqrt(nearest), out=part)
 
 
 def distances(curves: Iterable[NDArray], height: int, width: int, reach: float) -> Map:
     """(height, width) distance in pixels to the nearest of the curves (N, 2), which are straight between their points;
     `reach` where it is more. A curve of one point is a dot. Raises ValueError for places that are not finite."""
     out = np.full((height, width), reach, np.float32)
+    some = max(1, CELLS // (height * width))
     for curve in curves:
         line = np.asarray(curve, np.float64)
         if not np.isfinite(line).all():
             raise ValueError("a place to draw at is not a finite number")
-        for a, b in pairwise(line) if len(line) > 1 else [(line[0], line[0])]:
-            _nearer(out, a, b, reach)
+        a, b = (line[:-1], line[1:]) if len(line) > 1 else (line, line)
+        # Segments together where the picture is small, one by one where each covers but a part of a large one.
+        for i in range(0, len(a), some):
+            _nearer(out, a[i : i + some], b[i : i + some], reach)
     return out
 
 

@@ -140,6 +140,14 @@ def structural_similarity(a: Tensor, b: Tensor, window: int = 7) -> Tensor:
     return ((2 * ma * mb + c1) * (2 * cov + c2)) / ((ma * ma + mb * mb + c1) * (va + vb + c2))
 
 
+def pixels_apart(made: Tensor, real: Tensor, weight: Tensor) -> tuple[Tensor, Tensor]:
+    """Mean absolute error of pictures (B, C, H, W), and of their steps between neighbours, where `weight` (B, 1, H, W)
+    says how much a place counts; two scalars."""
+    off = made - real
+    across, down = (off.diff(dim=3).abs() * weight[..., 1:]).mean(), (off.diff(dim=2).abs() * weight[..., 1:, :]).mean()
+    return (off.abs() * weight).mean(), across + down
+
+
 class StructuralPerceptualLoss(nn.Module):
     """Stands in for the VGG loss where its weights are not at hand; needs no download.
 

@@ -9,8 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from math import cos, radians, sin
 
+import numpy as np
 import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
+from numpy.typing import NDArray
 from torch import Tensor
 
 from infinex.nn.geometry import coordinate_grid
@@ -45,6 +47,17 @@ def inverse(warp: Tensor) -> Tensor:
     for _ in range(ROUNDS):
         out = (out - STEP * (then(out, warp) - goal)).clamp(-1.5, 1.5)
     return out
+
+
+def absolute(flow: Tensor) -> Tensor:
+    """The warp (B, h, w, 2) of a flow (B, 2, h, w) of offsets."""
+    away = flow.float().permute(0, 2, 3, 1)
+    return still(away) + away
+
+
+def offsets(warp: Tensor) -> NDArray[np.float32]:
+    """How far off (h, w, 2) a warp (1, h, w, 2) reads."""
+    return np.asarray((warp - still(warp))[0].cpu().numpy(), np.float32)
 
 
 def _views(like: Tensor) -> list[Tensor]:

@@ -75,6 +75,14 @@ def roughness(grid: Tensor) -> Tensor:
     return down.abs().mean() + across.abs().mean()
 
 
+def offset_apart(flow: Tensor, at: Tensor, to: Tensor) -> Tensor:
+    """As `warp_apart` for a flow (B, 2, h, w) that says how far off is read, kept smooth where it is fine; scalar."""
+    still = torch.eye(2, 3, device=flow.device)[None].expand(len(flow), -1, -1)
+    grid = flow.float().permute(0, 2, 3, 1) + F.affine_grid(still, [len(flow), 1, *flow.shape[2:]], True)
+    apart = warp_apart(grid, at, to)
+    return apart + 0.5 * roughness(grid) if min(flow.shape[2:]) > 8 else apart
+
+
 class PointsOf(nn.Module):
     """A tracked surface by a linear map of some network's code: what teaches an encoder where faces are, fast."""
 

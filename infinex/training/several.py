@@ -11,19 +11,23 @@ from numpy.typing import NDArray
 
 from infinex.errors import InputError
 from infinex.face import topology as top
-from infinex.training.data import jitter, read_clips, to_chw
+from infinex.training.data import jitter, placed, read_clips, to_chw
 from infinex.training.tracked import TrackedClips
 
 
 @dataclass(frozen=True)
 class Colours:
-    """Augmentation: mirrored half of the time, colours changed by up to so much; see `jitter`."""
+    """Augmentation: mirrored half of the time, colours and places changed by up to so much; see `jitter`, `placed`."""
 
     flip: bool = True
     brightness: float = 0.1
     contrast: float = 0.1
     saturation: float = 0.1
     hue: float = 0.03
+    shift: float = 0.0
+    zoom: float = 0.0
+    turn: float = 0.0
+    apart: float = 0.0  # share of samples in which every frame but those in a row is moved by itself
 
 
 class Seen(NamedTuple):
@@ -76,4 +80,20 @@ class SeveralFrames:
                 images = [i[..., ::-1] for i in images]
                 marks = marks[:, top.mirror()] * [-1, 1, 1] + [self.size - 1, 0, 0]
             images = jitter(images, self.colours, rng)  # type: ignore[arg-type]  # frozen, which is as good
+            apart = rng.random() < self.colours.apart
+            groups = [slice(0, row), *(slice(i, i + 1) for i in range(row, count))] if apart else [slice(0, count)]
+            for group in groups:
+                images[group], marks[group] = self._placed(images[group], marks[group], rng)
         return Seen([np.ascontiguousarray(i) for i in images], marks, self.who(clip))
+
+    def _placed(
+        self, images: list[NDArray[np.float32]], marks: NDArray[np.float64], rng: np.random.Generator
+    ) -> tuple[list[NDArray[np.float32]], NDArray[np.float64]]:
+        """Pictures and their landmarks (N, 478, 3) under one random similarity."""
+        half = (self.size - 1) / 2
+        still = np.broadcast_to(np.array([1, 0, 0, 1], np.float32), (*marks.shape[:2], 4))
+        points = np.concatenate([marks[..., :2] / half - 1, still], -1).astype(np.float32)
+        moved, found = placed(images, points, self.colours, rng)  # type: ignore[arg-type]
+        assert found is not None
+        larger = np.hypot(found[0, 0, 2], found[0, 0, 4])
+        return moved, np.concatenate([(found[..., :2] + 1) * half, marks[..., 2:] * larger], -1)

@@ -15,7 +15,7 @@ from infinex.errors import InputError, WeightsError  # noqa: E402
 from infinex.face.pose import to_matrix  # noqa: E402
 from infinex.face.topology import mean_face  # noqa: E402
 from infinex.options import Options  # noqa: E402
-from infinex.systems.crossid_gan.model import AT_WORK  # noqa: E402
+from infinex.systems.crossid_gan.model import AT_WORK, CONFIGS, read, through  # noqa: E402
 from infinex.systems.crossid_gan.recipe import RECIPES, CrossIdTask, LossWeights, motion_picture, task  # noqa: E402
 from infinex.systems.crossid_gan.weights import LAYOUT, CrossIdWeights  # noqa: E402
 
@@ -54,7 +54,7 @@ def batch(count: int = 4, seed: int = 0) -> dict[str, torch.Tensor]:
     return {
         "image": image, "film": image[:, None].expand(-1, 3, -1, -1, -1), "lines": lines, "places": places,
         "others": other_lines, "others_places": other_places, "who": torch.from_numpy(who),
-        "others_who": torch.from_numpy(others),
+        "others_who": torch.from_numpy(others), "surface": surfaces(who), "own_surface": surfaces(who + 0.5),
     }  # fmt: skip
 
 
@@ -68,6 +68,33 @@ def test_it_learns_a_few_pictures() -> None:
     assert terms[-1]["reconstruction"] < 0.6 * terms[0]["reconstruction"]
     assert set(made.measure(one)) == {"l1", "l1_static"}
     assert made.sample_panel(one).shape == (2 * S, 6 * S, 3)
+
+
+def surfaces(who: np.ndarray) -> torch.Tensor:
+    """Tracked points (B, 468, 2) in -1..1."""
+    return torch.from_numpy(np.stack([face(w, 0)[:468, :2] * 2 / (S - 1) - 1 for w in who])).float()
+
+
+def test_a_tracked_face_teaches_the_flows(monkeypatch: pytest.MonkeyPatch) -> None:
+    torch.manual_seed(0)
+    base = RECIPES["crossid-gan-face"]
+    monkeypatch.setitem(CONFIGS, "crossid-gan-tiny", replace(CONFIGS["crossid-gan-tiny"], flow=8))
+    made = CrossIdTask(replace(TINY, weights=base.weights, rate=3e-3))
+    one = {k: v[:, :1] if k in ("film", "lines", "places", "others", "others_places") else v
+           for k, v in batch(4).items()}  # fmt: skip
+    terms = [made.step(one, Plain()) for _ in range(40)]
+    assert set(terms[0]) == {"pixels", "taught", "classifier", "reader", "code", "accuracy"}
+    assert terms[-1]["taught"] < 0.5 * terms[0]["taught"]
+    assert made.origin() and made.sample_panel(one).shape == (4 * S, 6 * S, 3)
+
+
+def test_flows_follow_each_other() -> None:
+    """What is read half a cell to the right, and then again, is read a cell to the right."""
+    step = torch.zeros(1, 2, 8, 8)
+    step[:, 0] = 0.1
+    assert torch.allclose(through(step, step), 2 * step, atol=1e-6)
+    ramp = torch.linspace(-1, 1, 8).expand(1, 1, 8, 8)
+    assert torch.allclose(read(ramp, step)[..., 1:-1], ramp[..., 1:-1] + 0.1, atol=1e-5)
 
 
 def test_the_adversary_turns_the_classifiers_gradient_round() -> None:
@@ -129,5 +156,5 @@ def test_weights_come_back(tmp_path: Path) -> None:
 
 def test_it_is_found_by_the_name_of_the_paper() -> None:
     assert find_engine("crossid-gan").package.endswith("crossid_gan")
-    with pytest.raises(WeightsError, match="infinex train crossid-gan-small"):
+    with pytest.raises(WeightsError, match="infinex train crossid-gan-face"):
         load_engine("crossid-gan", Options(engine="crossid-gan"))

@@ -10,16 +10,19 @@ import pytest
 
 torch = pytest.importorskip("torch")
 
+from infinex.drivers.contract import Drive  # noqa: E402
 from infinex.engine import Source, load_engine  # noqa: E402
 from infinex.errors import InputError, WeightsError  # noqa: E402
 from infinex.face.topology import mean_face  # noqa: E402
 from infinex.face.tracker import Face  # noqa: E402
+from infinex.motion import Move, Rest  # noqa: E402
 from infinex.options import Options  # noqa: E402
 from infinex.systems.marionette.engine import MarionetteEngine, MarionetteOptions  # noqa: E402
-from infinex.systems.marionette.losses import LossWeights  # noqa: E402
+from infinex.systems.marionette.losses import LossWeights, flows_apart  # noqa: E402
 from infinex.systems.marionette.model import CONFIGS, Critic, Marionette  # noqa: E402
 from infinex.systems.marionette.recipe import RECIPES, MarionetteTask, outline, task  # noqa: E402
 from infinex.systems.marionette.weights import LAYOUT, MarionetteWeights, networks_of  # noqa: E402
+from infinex.training.embedded import embedded_points  # noqa: E402
 
 TINY = RECIPES["marionette-tiny"]
 S = CONFIGS["marionette-tiny"].size
@@ -45,7 +48,14 @@ def batch(count: int = 2, pictures: int = 2) -> dict[str, torch.Tensor]:
     return {
         "image": image, "outline": lines[0].expand(count, -1, -1, -1).float(), "images": shifted,
         "outlines": torch.stack(lines[1:])[None].expand(count, -1, -1, -1, -1).float(), "who": torch.arange(count),
+        "surface": surface(0)[None].expand(count, -1, -1),
+        "surfaces": torch.stack([surface(i) for i in range(1, 1 + pictures)])[None].expand(count, -1, -1, -1),
     }  # fmt: skip
+
+
+def surface(shift: int) -> torch.Tensor:
+    """The tracked points (468, 2) of such an outline, in -1..1."""
+    return torch.from_numpy((mean_face() * 24 + [32 + shift, 34, 0])[:468, :2] * 2 / (S - 1) - 1).float()
 
 
 def test_it_learns_a_few_pictures() -> None:
@@ -57,6 +67,26 @@ def test_it_learns_a_few_pictures() -> None:
     assert terms[-1]["pixels"] < 0.7 * terms[0]["pixels"]
     assert set(made.measure(one)) == {"l1", "l1_static"}
     assert made.sample_panel(one).shape == (2 * S, 4 * S, 3)
+
+
+def test_a_tracked_face_teaches_the_flows() -> None:
+    torch.manual_seed(0)
+    recipe = replace(RECIPES["marionette-face"], rate_generator=3e-3)
+    made, one = MarionetteTask(recipe), batch(pictures=1)
+    terms = [made.step(one, Plain()) for _ in range(40)]
+    assert set(terms[0]) == {"pixels", "edges", "taught"}
+    assert terms[-1]["taught"] < 0.7 * terms[0]["taught"] and terms[-1]["pixels"] < 0.8 * terms[0]["pixels"]
+    assert made.origin() and not MarionetteTask(RECIPES["marionette-face-no-alignment"]).origin()
+
+
+def test_flows_are_apart_by_as_much_as_they_are_wrong() -> None:
+    """Where everything is in one place, reading in place is right."""
+    middle = torch.from_numpy(embedded_points())[None]
+    still = torch.zeros(1, 2, 16, 16)
+    assert float(flows_apart(still, [still], middle, middle)) < 1e-5
+    off = still + torch.tensor([0.1, 0.0])[:, None, None]
+    # Half of the sum of both directions is the mean; the held frame counts 0.3 beside it.
+    assert float(flows_apart(off, [still], middle, middle)) == pytest.approx(0.05 * 1.3, rel=0.01)
 
 
 def test_the_published_hinge_teaches_the_critic_nothing() -> None:
@@ -84,10 +114,10 @@ def test_any_number_of_pictures_in_any_order() -> None:
     network = Marionette(CONFIGS["marionette-tiny"]).double().eval()
     b = batch(1, 3)
     outlined, images, lines = (b[k].double() * 2 - 1 for k in ("outline", "images", "outlines"))
-    once = network(outlined, images, lines)
-    turned = network(outlined, images[:, [2, 0, 1]], lines[:, [2, 0, 1]])
+    once = network(outlined, images, lines)[0].image
+    turned = network(outlined, images[:, [2, 0, 1]], lines[:, [2, 0, 1]])[0].image
     assert torch.allclose(once, turned, atol=1e-5)
-    assert not torch.allclose(once, network(outlined, images[:, :1], lines[:, :1]), atol=1e-3)
+    assert not torch.allclose(once, network(outlined, images[:, :1], lines[:, :1])[0].image, atol=1e-3)
 
 
 def test_ablations_lack_what_they_are_without() -> None:
@@ -145,9 +175,18 @@ def test_further_pictures_of_a_person_are_looked_at() -> None:
     assert alone.proportions == "landmark-transformer"
 
 
-def test_without_weights_it_says_how_to_get_some() -> None:
-    with pytest.raises(WeightsError, match="infinex train marionette-small"):
-        load_engine("marionette", Options(engine="marionette"))
+def test_the_portraits_own_pixels_are_moved_by_the_weights_that_come_along() -> None:
+    """At rest they are hardly moved; without `detail` what is shown is as coarse as the networks."""
+    steps = {}
+    for detail in ("yes", "no"):
+        face = load_engine("marionette", Options(engine="marionette", own={"detail": detail})).prepare(portrait())
+        face.begin(Rest.neutral(), None, None)
+        canvas = portrait().image.copy()
+        face.draw(canvas, Drive(Move(0.0, np.zeros(3), np.zeros(3), 1.0, np.zeros((478, 3)), np.zeros(2))))
+        x0, y0, x1, y1 = face.box
+        inside = canvas[(3 * y0 + y1) // 4 : (y0 + 3 * y1) // 4, (3 * x0 + x1) // 4 : (x0 + 3 * x1) // 4]
+        steps[detail] = np.abs(np.diff(inside.astype(float), axis=1)).mean()
+    assert steps["yes"] > 1.2 * steps["no"]
 
 
 def test_recipes_weigh_as_the_paper_does() -> None:

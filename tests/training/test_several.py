@@ -110,3 +110,24 @@ def test_landmarks_are_kept_however_many_frames_there_are(folder: Path) -> None:
     clips = TrackedClips(folder, "train", SIZE, looks=4, cache_gb=0.0)
     assert clips.count(0) == 4 and clips.get(0, 1)[0].shape == (SIZE, SIZE, 3)
     assert not list(folder.rglob("*.npy")) and len(list(folder.rglob("*.npz"))) == 2
+
+
+@pytest.mark.parametrize("apart", [0.0, 1.0])
+def test_pictures_and_landmarks_are_moved_alike(folder: Path, apart: float) -> None:
+    """One similarity takes the square and the landmarks to where they are; frames in a row share theirs."""
+    colours = Colours(False, 0, 0, 0, 0, shift=0.1, zoom=0.1, turn=10, apart=apart)
+    seen = SeveralFrames(folder, "train", SIZE, colours, FRAMES).some(0, 4, np.random.default_rng(1), row=2)
+    face = top.mean_face() * 10
+    middle = complex(-0.5, -0.5)  # of the square, from where the face is
+    turns = []
+    for image, marks in zip(seen.images, seen.landmarks):
+        a, b, first, second = (complex(*p[:2]) for p in (marks[10], marks[152], face[10], face[152]))
+        turn = (b - a) / (second - first)
+        want = a + turn * (middle - first)
+        ys, xs = np.mgrid[:SIZE, :SIZE]
+        weight = image.mean(0) / image.mean(0).sum()
+        assert abs(complex((weight * xs).sum(), (weight * ys).sum()) - want) < 0.7
+        # Depth grows with the face.
+        assert np.ptp(marks[:, 2]) == pytest.approx(abs(turn) * np.ptp(face[:, 2]), rel=1e-3)
+        turns.append(turn)
+    assert abs(turns[0] - turns[1]) < 1e-4 and (abs(turns[2] - turns[3]) > 1e-3) is bool(apart)

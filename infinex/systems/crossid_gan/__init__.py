@@ -5,6 +5,6 @@ from infinex.spec import System
 SYSTEM = System(
     label="CrossID-GAN",
     engine="engine",
-    options=("absolute", "proportions"),
+    options=("absolute", "proportions", "detail"),
     recipes="recipe",
 )

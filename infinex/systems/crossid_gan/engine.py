@@ -13,11 +13,13 @@ import torch
 from numpy.typing import NDArray
 
 from infinex.engine import Engine, Proportions, Setting, Source
-from infinex.systems.crossid_gan.model import AT_WORK
+from infinex.systems.crossid_gan.model import AT_WORK, Content, Made
 from infinex.systems.crossid_gan.recipe import motion_picture
 from infinex.systems.crossid_gan.weights import LAYOUT, CrossIdWeights
+from infinex.systems.embedded import absolute, inverse, offsets, then
 from infinex.systems.outlined import OutlinedFace, seen
 from infinex.systems.registry import trained
+from infinex.systems.window import Map
 
 RGB = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -28,13 +30,25 @@ class PreparedCrossId(OutlinedFace):
 
     def __init__(self, source: Source, engine: CrossIdEngine) -> None:
         chosen = engine.options.proportions
-        super().__init__(source, engine.size, engine.options.absolute, "plain" if chosen == "auto" else chosen)
+        split: Proportions = "plain" if chosen == "auto" else chosen
+        super().__init__(source, engine.size, engine.options.absolute, split, engine.options.detail)
         self.engine = engine
-        self.content = engine.content(seen(source.image, source.face.landmarks, self.size).image)
+        own = seen(source.image, source.face.landmarks, self.size)
+        self.content = engine.content(own.image)
+        self._field: Map | None = None
+        # What the networks see wrongly in a code cancels where the portrait's own is what motion counts from.
+        read = engine.draw(own.points, self.content)[1]
+        self._back = None if read is None else inverse(read)
 
     def made(self, points: Array) -> RGB:
         """See `OutlinedFace`."""
-        return self.engine.draw(points, self.content)
+        picture, read = self.engine.draw(points, self.content)
+        self._field = None if read is None or self._back is None else offsets(then(read, self._back))
+        return picture
+
+    def field(self) -> Map | None:
+        """See `OutlinedFace`."""
+        return self._field
 
     def outline(self, points: Array) -> RGB:
         """See `OutlinedFace`."""
@@ -48,6 +62,7 @@ class CrossIdOptions:
 
     absolute: bool = False  # the performer's pose and landmarks as they are
     proportions: Proportions = "auto"  # auto: plain
+    detail: bool = True  # the portrait's own pixels, moved by the flows, where the networks agree
 
 
 class CrossIdEngine(Engine):
@@ -68,20 +83,22 @@ class CrossIdEngine(Engine):
         return PreparedCrossId(source, self)
 
     @torch.inference_mode()
-    def content(self, image: RGB) -> torch.Tensor:
+    def content(self, image: RGB) -> Content:
         """What the networks keep of a picture (S, S, 3)."""
         picture = torch.from_numpy(image).to(self.device).permute(2, 0, 1)[None].float() / 127.5 - 1
-        kept: torch.Tensor = self._content(picture)
+        kept: Content = self._content(picture)
         return kept
 
     @torch.inference_mode()
-    def draw(self, points: Array, content: torch.Tensor) -> RGB:
-        """The person (S, S, 3) with landmarks (478, 3) in pixels of the square."""
+    def draw(self, points: Array, content: Content) -> tuple[RGB, torch.Tensor | None]:
+        """The person (S, S, 3) with landmarks (478, 3) in pixels of the square, and where the mean face is read
+        (1, f, f, 2), in -1..1."""
         drawn, place = (
             torch.from_numpy(a)[None].to(self.device) for a in motion_picture(points, self.size, self.lines)
         )
-        made = self._generator(self._motion(drawn), place, content)[0]
-        return ((made.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+        made: Made = self._generator(self._motion(drawn), place, content)
+        picture = ((made.image[0].float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+        return picture, None if made.flow is None else absolute(made.flow)
 
 
 OPTIONS = CrossIdOptions
@@ -89,6 +106,6 @@ OPTIONS = CrossIdOptions
 
 def open_engine(options: CrossIdOptions, weights: str) -> CrossIdEngine:
     """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none, and where none are named."""
-    path = trained(weights, "crossid-gan", "crossid-gan-small")
+    path = trained(weights, "crossid-gan", "crossid-gan-face")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return CrossIdEngine(LAYOUT.read(path), options, device)

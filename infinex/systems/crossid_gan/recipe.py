@@ -16,18 +16,21 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from infinex.errors import InputError, option
+from infinex.face import topology as top
 from infinex.face.drawn import BOUNDARIES, lines
 from infinex.face.pose import Pose, fit_pose
-from infinex.face.topology import mean_face
+from infinex.face.topology import SURFACE, mean_face
 from infinex.nn.losses import (
     StructuralPerceptualLoss,
     discriminator_adversarial,
     generator_adversarial,
+    pixels_apart,
     reversed_gradient,
 )
 from infinex.nn.vgg import VGG19, VGGPerceptualLoss
-from infinex.systems.crossid_gan.model import CrossIdConfig, networks_of
+from infinex.systems.crossid_gan.model import Content, CrossIdConfig, Made, networks_of
 from infinex.systems.crossid_gan.weights import LAYOUT
+from infinex.training.embedded import embedded_points, offset_apart
 from infinex.training.several import Colours, SeveralFrames
 from infinex.training.stored import StoredTask, sizes_of
 from infinex.training.task import Adams, Fabric, TrainerOptions, evaluating, frozen, grid, pixels, plain
@@ -35,7 +38,9 @@ from infinex.training.task import Adams, Fabric, TrainerOptions, evaluating, fro
 FRAMES = 3  # in a row, that the film critic sees
 UNIT = 0.38  # eye distance in a picture of landmarks, over its side
 MADE = ("motion", "content", "generator")  # trained together
+FEATURES = [*top.LIPS_OUTER, *top.RIGHT_EYE, *top.LEFT_EYE]  # what counts more where pixels are compared
 CRITICS = ("critic", "film_critic")
+NEAR = 0.08  # of half a picture, how near to them that is
 
 
 @dataclass(frozen=True)
@@ -48,6 +53,9 @@ class LossWeights:
     films: float = 1.0
     identity: float = 0.1  # by which the classifier's gradient is turned round; 0: the ablation without the adversary
     code: float = 1.0  # that the picture made shows the motion it was made of
+    # What the paper has not, and short runs learn by:
+    pixels: float = 0.0  # mean absolute error and that of steps between neighbours, more around eyes and mouth
+    taught: float = 0.0  # distance of the flows from what the tracked face says they are
 
 
 @dataclass(frozen=True)
@@ -62,12 +70,18 @@ class CrossIdRecipe:
     looks: int = 240  # frames of a clip that are tracked
     rate: float = 2e-4
     betas: tuple[float, float] = (0.5, 0.999)
+    milestones: tuple[int, ...] = ()  # epochs after which the rates drop to a tenth
     ramp: int = 2000  # steps over which the adversary of identity comes in
     people: int = 8192  # whom the classifier can tell apart
     vgg: str = ""  # torchvision's vgg19 weights; without, the structural substitute is used
     colours: Colours = field(default_factory=Colours)
     weights: LossWeights = field(default_factory=LossWeights)
     trainer: TrainerOptions = field(default_factory=TrainerOptions)
+
+    @property
+    def frames(self) -> int:
+        """In a row of a film."""
+        return FRAMES if self.weights.films else 1
 
     @property
     def sizes(self) -> CrossIdConfig:
@@ -82,7 +96,18 @@ _SMALL = CrossIdRecipe(
     trainer=TrainerOptions(checkpoint_every=200, panel_every=200, ema=0.995),
 )  # fmt: skip
 
+# For a quarter of an hour of one CPU core: the face tracker says what the flows are; only identity has an adversary.
+_FACE = CrossIdRecipe(
+    config="crossid-gan-face", epochs=14, repeats=5, batch_size=8, looks=60, rate=2e-3, betas=(0.9, 0.999),
+    milestones=(12,), ramp=100, people=64,
+    colours=Colours(True, 0.2, 0.2, 0.3, 0.03, shift=0.15, zoom=0.2, turn=12.0, apart=0.5),
+    weights=LossWeights(reconstruction=0, features=0, adversarial=0, films=0, identity=0.3, pixels=10.0, taught=10.0),
+    trainer=TrainerOptions(precision="bf16-mixed", checkpoint_every=100, panel_every=100, ema=0.995),
+)  # fmt: skip
+
 RECIPES: dict[str, CrossIdRecipe] = {
+    "crossid-gan-face": _FACE,
+    "crossid-gan-face-no-adversary": replace(_FACE, weights=replace(_FACE.weights, identity=0.0)),
     "crossid-gan": CrossIdRecipe(),
     "crossid-gan-small": _SMALL,
     "crossid-gan-small-no-adversary": replace(_SMALL, weights=replace(_SMALL.weights, identity=0.0)),
@@ -111,9 +136,10 @@ def motion_picture(points: NDArray[np.floating], size: int, lines_size: int) -> 
 class CrossSamples:
     """Frames of one person and the motion of another; see `infinex.training.data.Samples`.
 
-    `image` (3, S, S) whose content is wanted, `film` (3, 3, S, S) frames of the same clip in a row, pictures in 0..1;
-    `lines` (3, 1, L, L) and `places` (3, 3) of these, `others` and `others_places` of three frames of somebody else;
-    `who` () and `others_who` () the numbers of both."""
+    `image` (3, S, S) whose content is wanted, `film` (T, 3, S, S) frames of the same clip in a row, pictures in 0..1;
+    `lines` (T, 1, L, L) and `places` (T, 3) of these, `others` and `others_places` of as many frames of somebody else;
+    `who` () and `others_who` () the numbers of both; `surface` and `own_surface` (468, 2) the tracked faces of `image`
+    and of the last of the film, x and y in -1..1. Without a critic of films T is 1."""
 
     def __init__(self, recipe: CrossIdRecipe, folder: str | Path, split: str) -> None:
         self.recipe, self.config, self.train = recipe, recipe.sizes, split == "train"
@@ -136,14 +162,16 @@ class CrossSamples:
         clip = index % len(self.frames)
         if self.train:
             clip = self.frames.clip(rng)
-        own = self.frames.some(clip, FRAMES + 1, rng, row=FRAMES)
-        other = self.frames.some(self.frames.clip(rng, other_than=clip), FRAMES, rng, row=FRAMES)
-        drawn, places = self._told(own.landmarks[:FRAMES])
+        count = self.recipe.frames
+        own = self.frames.some(clip, count + 1, rng, row=count)
+        other = self.frames.some(self.frames.clip(rng, other_than=clip), count, rng, row=count)
+        drawn, places = self._told(own.landmarks[:count])
         others, others_places = self._told(other.landmarks)
+        surfaces = (own.landmarks[count - 1 :, :SURFACE, :2] * 2 / (self.config.size - 1) - 1).astype(np.float32)
         return {
-            "image": own.images[FRAMES], "film": np.stack(own.images[:FRAMES]), "lines": drawn, "places": places,
+            "image": own.images[count], "film": np.stack(own.images[:count]), "lines": drawn, "places": places,
             "others": others, "others_places": others_places, "who": np.array(own.who),
-            "others_who": np.array(other.who),
+            "others_who": np.array(other.who), "own_surface": surfaces[0], "surface": surfaces[1],
         }  # fmt: skip
 
 
@@ -172,7 +200,10 @@ class CrossIdTask(StoredTask):
 
     def __init__(self, recipe: CrossIdRecipe) -> None:
         self.recipe, self.config, self.name = recipe, recipe.sizes, recipe.config
-        self.networks = networks_of(self.config)
+        self.milestones, self.networks = recipe.milestones, networks_of(self.config)
+        for name, weight in zip(CRITICS, (recipe.weights.adversarial, recipe.weights.films)):
+            if not weight:
+                del self.networks[name]
         self.perceptual: nn.Module = (
             VGGPerceptualLoss(VGG19.load(recipe.vgg)) if recipe.vgg else StructuralPerceptualLoss()
         ).requires_grad_(False)
@@ -183,14 +214,28 @@ class CrossIdTask(StoredTask):
         counts them, so that a resumed run goes on in step."""
         return self.recipe.weights.identity * min(1.0, self.updates("classifier") / max(1, self.recipe.ramp))
 
-    def _films(self, batch: dict[str, Tensor], content: Tensor) -> tuple[Tensor, Tensor]:
-        """Codes (B, 3, code) of the others' motion, and films (B, 3, 3, S, S) in -1..1 of the source under it."""
-        b = len(content)
+    def _films(self, batch: dict[str, Tensor], content: Content) -> tuple[Tensor, Tensor]:
+        """Codes (B, T, code) of the others' motion, and films (B, T, 3, S, S) in -1..1 of the source under it."""
+        b, count = batch["others"].shape[:2]
         code = self.networks["motion"](batch["others"].flatten(0, 1))
-        made = self.networks["generator"](
-            code, batch["others_places"].flatten(0, 1), content.repeat_interleave(FRAMES, 0)
-        )
-        return code.reshape(b, FRAMES, -1), made.reshape(b, FRAMES, *made.shape[1:])
+        made = self.networks["generator"](code, batch["others_places"].flatten(0, 1), content.each(count)).image
+        return code.reshape(b, count, -1), made.reshape(b, count, *made.shape[1:])
+
+    def _taught(self, batch: dict[str, Tensor], content: Content, made: Made) -> dict[str, Tensor]:
+        """The terms that short runs learn by, see `LossWeights`."""
+        w, terms = self.recipe.weights, {}
+        if w.pixels:
+            real = batch["film"][:, -1]
+            spots = batch["own_surface"][:, FEATURES, None, None]  # (B, N, 1, 1, 2)
+            line = torch.linspace(-1, 1, self.config.size, device=real.device)
+            off = (line - spots[..., 0]) ** 2 + (line[:, None] - spots[..., 1]) ** 2
+            weight = 1 + 3 * torch.exp(-off.amin(1, keepdim=True) / (2 * NEAR**2))
+            terms["pixels"] = w.pixels * torch.stack(pixels_apart((made.image + 1) / 2, real, weight)).sum()
+        if w.taught and content.flow is not None and made.flow is not None:
+            middle = torch.from_numpy(embedded_points()).to(made.image.device)[None]
+            apart = offset_apart(content.flow, middle, batch["surface"])
+            terms["taught"] = w.taught * (apart + offset_apart(made.flow, batch["own_surface"], middle))
+        return terms
 
     def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
         """Update the critics, then everything else; the terms, weighted. `batch` is of `CrossSamples`.
@@ -201,11 +246,13 @@ class CrossIdTask(StoredTask):
         # With the source's own motion: the last of the three frames is known.
         real = batch["film"][:, -1] * 2 - 1
         own_code = nets["motion"](batch["lines"][:, -1])
-        made = nets["generator"](own_code, batch["places"][:, -1], content)
+        drawn = nets["generator"](own_code, batch["places"][:, -1], content)
+        made = drawn.image
         code, films = self._films(batch, content)
         out: dict[str, float] = {}
 
-        pictures, real_films = (made, films[:, 1]), batch["film"].transpose(1, 2) * 2 - 1
+        middle = self.recipe.frames // 2
+        pictures, real_films = (made, films[:, middle]), batch["film"].transpose(1, 2) * 2 - 1
         fake_films = films.transpose(1, 2)  # (B, 3, T, S, S)
         terms: dict[str, Tensor] = {}
         if w.adversarial:
@@ -217,25 +264,28 @@ class CrossIdTask(StoredTask):
         if terms:
             out |= plain(self.update([n for n in CRITICS if n in terms], terms, fabric))
 
-        terms = {"reconstruction": w.reconstruction * ((made - real) ** 2).mean()}
-        levels = self.perceptual.to(made.device)((made + 1) / 2, (real + 1) / 2)
-        terms["features"] = w.features * torch.stack(list(levels)).sum()
+        terms = self._taught(batch, content, drawn)
+        if w.reconstruction:
+            terms["reconstruction"] = w.reconstruction * ((made - real) ** 2).mean()
+        if w.features:
+            levels = self.perceptual.to(made.device)((made + 1) / 2, (real + 1) / 2)
+            terms["features"] = w.features * torch.stack(list(levels)).sum()
         trained = [*MADE, "reader", "classifier"]
-        with frozen(*(nets[n] for n in CRITICS)):
+        with frozen(*(nets[n] for n in CRITICS if n in nets)):
             if w.adversarial:
                 fake = torch.cat([nets["critic"](p) for p in pictures])
                 terms["generator_gan"] = w.adversarial * generator_adversarial(fake, "bce")
             if w.films:
                 terms["films_gan"] = w.films * generator_adversarial(nets["film_critic"](fake_films), "bce")
             both = torch.cat([own_code, code.flatten(0, 1)])
-            whose = torch.cat([batch["who"], batch["others_who"].repeat_interleave(FRAMES)])
+            whose = torch.cat([batch["who"], batch["others_who"].repeat_interleave(self.recipe.frames)])
             terms["classifier"], accuracy = self.told_apart(both, whose)
             # The reader learns the code of real frames, and then says what the generated ones show.
             terms["reader"] = (nets["reader"](real) - own_code.detach()).abs().mean()
             if w.code:
                 with frozen(nets["reader"]):
-                    found = nets["reader"](films[:, 1])
-                terms["code"] = w.code * (found - code[:, 1]).abs().mean()
+                    found = nets["reader"](films[:, middle])
+                terms["code"] = w.code * (found - code[:, middle]).abs().mean()
             out |= plain(self.update(trained, terms, fabric))
         return out | {"accuracy": accuracy}
 
@@ -251,8 +301,12 @@ class CrossIdTask(StoredTask):
         with evaluating(*self.networks.values()):
             content = self.networks["content"](batch["image"] * 2 - 1)
             code = self.networks["motion"](batch["lines"][:, -1])
-            made = self.networks["generator"](code, batch["places"][:, -1], content)
-            return made, self._films(batch, content)[1][:, 1]
+            made = self.networks["generator"](code, batch["places"][:, -1], content).image
+            return made, self._films(batch, content)[1][:, self.recipe.frames // 2]
+
+    def origin(self) -> dict[str, str]:
+        """Flows that a tracker taught."""
+        return {"taught": "frontal"} if self.recipe.weights.taught and self.config.flow else {}
 
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
@@ -268,7 +322,8 @@ class CrossIdTask(StoredTask):
         """(B·H, 6·W, 3), see `panel`."""
         made, other = self._shown(batch)
         size = made.shape[2:]
-        own, theirs = (F.interpolate(batch[k][:, i], size=size) for k, i in (("lines", -1), ("others", 1)))
+        middle = self.recipe.frames // 2
+        own, theirs = (F.interpolate(batch[k][:, i], size=size) for k, i in (("lines", -1), ("others", middle)))
         return grid([
             pixels(batch["image"]), pixels(own), pixels(made, -1), pixels(batch["film"][:, -1]), pixels(theirs),
             pixels(other, -1),

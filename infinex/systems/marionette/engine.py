@@ -15,12 +15,15 @@ from numpy.typing import NDArray
 
 from infinex.engine import Engine, Proportions, Setting, Source
 from infinex.mesh.album import cut_out, read_album
+from infinex.systems.embedded import absolute, inverse, offsets, then
 from infinex.systems.marionette.model import Known, Marionette
 from infinex.systems.marionette.recipe import outline
 from infinex.systems.marionette.weights import LAYOUT, MarionetteWeights
 from infinex.systems.outlined import OutlinedFace, Seen, seen
-from infinex.systems.registry import trained
+from infinex.systems.registry import resolve
+from infinex.systems.window import Map
 
+BUNDLED = "marionette-face"  # in the registry of weights
 RGB = NDArray[np.uint8]
 Array = NDArray[np.float64]
 PICTURES = 8  # of the person that are looked at, at most
@@ -32,14 +35,24 @@ class PreparedMarionette(OutlinedFace):
     def __init__(self, source: Source, engine: MarionetteEngine, album: list[Seen]) -> None:
         chosen = engine.options.proportions
         split: Proportions = "landmark-transformer" if chosen == "auto" else chosen
-        super().__init__(source, engine.size, engine.options.absolute, split)
+        super().__init__(source, engine.size, engine.options.absolute, split, engine.options.detail)
         views = [seen(v.image, v.face.landmarks, self.size) for v in (source, *source.views)]
         views = [*views, *album][: max(PICTURES, 1 + len(source.views))]
         self.engine, self.known = engine, engine.know(views)
+        self._field: Map | None = None
+        # What the networks see wrongly in outlines cancels where the portrait's own is what motion counts from.
+        own = engine.draw(views[0].points, self.known)[1]
+        self._back = None if own is None else inverse(own)
 
     def made(self, points: Array) -> RGB:
         """See `OutlinedFace`."""
-        return self.engine.draw(points, self.known)
+        picture, read = self.engine.draw(points, self.known)
+        self._field = None if read is None or self._back is None else offsets(then(read, self._back))
+        return picture
+
+    def field(self) -> Map | None:
+        """See `OutlinedFace`."""
+        return self._field
 
     def outline(self, points: Array) -> RGB:
         """See `OutlinedFace`."""
@@ -53,6 +66,7 @@ class MarionetteOptions:
     absolute: bool = False  # the performer's pose and expression as they are
     album: str = ""  # a folder or a clip with more of the same person
     proportions: Proportions = "auto"  # auto: landmark-transformer; plain: the ablation without it
+    detail: bool = True  # the portrait's own pixels, moved by flows that were taught, where the networks agree
 
 
 class MarionetteEngine(Engine):
@@ -66,6 +80,7 @@ class MarionetteEngine(Engine):
     ) -> None:
         self.options = options or MarionetteOptions()
         self.size, self.device = weights.config.size, torch.device(device)
+        self.taught = "taught" in weights.origin
         self._generator: Marionette = LAYOUT.network(weights, "generator").to(self.device)
 
     def prepare(self, source: Source, setting: Setting = Setting()) -> PreparedMarionette:  # noqa: B008
@@ -90,17 +105,21 @@ class MarionetteEngine(Engine):
         return self._generator.know(images[None], outlines[None])
 
     @torch.inference_mode()
-    def draw(self, points: Array, known: Known) -> RGB:
-        """The person (S, S, 3) with landmarks (478, 3) in pixels of the square."""
-        made = self._generator.draw(self._tensor([outline(points, self.size)]), known)[0]
-        return ((made.float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+    def draw(self, points: Array, known: Known) -> tuple[RGB, torch.Tensor | None]:
+        """The person (S, S, 3) with landmarks (478, 3) in pixels of the square, and of weights whose flows were taught
+        where the mean face is read (1, h, w, 2), in -1..1."""
+        drawn = self._generator.drawn(self._tensor([outline(points, self.size)]), known)
+        picture = ((drawn.image[0].float() + 1) * 127.5).round().clamp(0, 255).byte().permute(1, 2, 0).cpu().numpy()
+        if not (self.taught and drawn.flows):
+            return picture, None
+        return picture, absolute(drawn.flows[-1])
 
 
 OPTIONS = MarionetteOptions
 
 
 def open_engine(options: MarionetteOptions, weights: str) -> MarionetteEngine:
-    """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none, and where none are named."""
-    path = trained(weights, "marionette", "marionette-small")
+    """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none."""
+    path = resolve(weights or BUNDLED, "marionette")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return MarionetteEngine(LAYOUT.read(path), options, device)

@@ -19,6 +19,7 @@ from infinex.errors import WeightsError
 from infinex.nn.files import read_weights
 from infinex.nn.losses import discriminator_adversarial, generator_adversarial
 from infinex.nn.vgg import STAGES_16, VGG16, Stages, torchvision_indices
+from infinex.training.embedded import embedded_points, offset_apart
 
 Hinge = Literal["hinge", "published"]
 # Stages whose features are not rectified, as published: the last of VGG-19, the fourth of the face recogniser.
@@ -33,7 +34,11 @@ class LossWeights:
     objects: float = 10.0  # features of VGG-19, or of what stands in for it; 0.01 in the re-implementation
     faces: float = 0.01  # features of a network that knows faces, where its weights are given
     feature_matching: float = 10.0
-    pixels: float = 0.0  # mean absolute error, which the paper has not; small runs learn colours sooner by it
+    # What the paper has not, and small runs learn sooner by:
+    pixels: float = 0.0  # mean absolute error
+    edges: float = 0.0  # the same of the steps between neighbours
+    lines: float = 0.0  # by how much more both count near the lines of the outline
+    taught: float = 0.0  # distance of the flows from what the tracked face says they are
 
 
 def face_recogniser(path: str | Path) -> Stages:
@@ -72,6 +77,23 @@ def perceptual(network: Stages, made: Tensor, real: Tensor, raw: Collection[int]
     with torch.no_grad():
         wanted = features(network, real, raw)
     return torch.stack([(a - b).abs().mean() for a, b in zip(features(network, made, raw), wanted)]).sum()
+
+
+def near_lines(outlines: Tensor) -> Tensor:
+    """0..1 (B, 1, S, S) near the lines of outlines (B, 3, S, S) in 0..1."""
+    drawn = outlines.amax(1, keepdim=True)
+    wide = max(3, outlines.shape[-1] // 12 | 1)
+    return F.avg_pool2d(F.max_pool2d(drawn, wide, 1, wide // 2), wide, 1, wide // 2)
+
+
+def flows_apart(aligned: Tensor, read: list[Tensor], own: Tensor, wanted: Tensor) -> Tensor:
+    """How far flows are from what the tracked face says; a scalar.
+
+    The pose that the target's maps are moved into is that of the mean face, seen from the front. `aligned`
+    (B, 2, h, w), offsets, lead from there to the target's points `own` (B, 468, 2), x and y in -1..1; each of the
+    decoder's, `read`, from the driver's points `wanted` to there."""
+    middle = torch.from_numpy(embedded_points()).to(own)[None]
+    return offset_apart(aligned, middle, own) + torch.stack([offset_apart(f, wanted, middle) for f in read]).mean()
 
 
 def critic_hinge(real: Tensor, fake: Tensor, kind: Hinge = "hinge") -> Tensor:

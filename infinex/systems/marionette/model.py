@@ -17,12 +17,11 @@ from torch.nn.utils.parametrizations import spectral_norm
 
 from infinex.nn.discriminators import Verdict
 
-LEVELS = 4  # of the decoder, and of the target's maps that it is shown
-
 
 @dataclass(frozen=True)
 class MarionetteConfig:
-    """Sizes, and which of two readings is built. The defaults are the paper's sizes at 128 pixels.
+    """Sizes, and which of two readings is built. The defaults are the paper's sizes at 128 pixels: the decoder doubles
+    four times, as often as the driver's outline is halved; small pictures want fewer.
 
     `softmax`   keys: over the keys of each query, as written in the paper; item: over all pairs of a sample, and
                 batch: over the samples of a batch, both as published, which also lays the result out wrongly
@@ -46,6 +45,7 @@ class MarionetteConfig:
     flow: Literal["offset", "absolute"] = "offset"
     aligned: bool = True
     sigmoid: bool = False
+    places: bool = False  # networks are told where in the picture each place is, by which small ones learn flows sooner
     attend: bool = True  # False: the ablation without attention, where the target's codes are averaged in place
     align: bool = True  # False: the ablation without alignment, where the target's maps are shown as they lie
 
@@ -57,6 +57,10 @@ CONFIGS: dict[str, MarionetteConfig] = {
     "marionette-small": MarionetteConfig(
         size=96, driver=(16, 32, 48, 64, 96), target=(16, 32, 48, 64, 96, 96), flow_widths=(96, 64, 48, 32),
         decoder=(96, 64, 48, 32), attention=48, critic=(16, 32, 48, 64, 96),
+    ),
+    "marionette-face": MarionetteConfig(
+        size=64, driver=(8, 16, 40, 64), target=(12, 24, 40, 64, 80), flow_widths=(64, 40, 24),
+        decoder=(64, 40, 20), attention=48, critic=(16, 32, 48, 64), places=True,
     ),
     "marionette-tiny": MarionetteConfig(
         size=64, driver=(4, 8, 8, 12, 16), target=(4, 8, 8, 12, 16, 16), flow_widths=(16, 12, 8, 8),
@@ -78,7 +82,7 @@ class Down(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         """(B, inputs, H, W) to (B, outputs, H/2, W/2)."""
         y = self.second(F.relu(self.first(F.relu(x))))
-        return F.avg_pool2d(self.skip(x), 2) + F.avg_pool2d(y, 2)
+        return self.skip(F.avg_pool2d(x, 2)) + F.avg_pool2d(y, 2)  # pooled first: the same, and less work
 
 
 class Up(nn.Module):
@@ -96,11 +100,20 @@ class Up(nn.Module):
         if beside is not None:
             y = torch.cat([y, beside], 1)
         y = self.second(F.relu(F.instance_norm(self.first(y))))
-        return self.skip(_doubled(x)) + y
+        return _doubled(self.skip(x)) + y  # doubled last: the same, and less work
 
 
 def _doubled(x: Tensor) -> Tensor:
     return F.interpolate(x, scale_factor=2.0, mode="bilinear", align_corners=True)
+
+
+def _told(x: Tensor, config: MarionetteConfig) -> Tensor:
+    """Maps (B, C, H, W), with x and y in -1..1 beside them where networks are told."""
+    if not config.places:
+        return x
+    b, _, h, w = x.shape
+    y = torch.linspace(-1, 1, h, device=x.device, dtype=x.dtype)[:, None].expand(b, 1, h, w)
+    return torch.cat([x, torch.linspace(-1, 1, w, device=x.device, dtype=x.dtype).expand(b, 1, h, w), y], 1)
 
 
 class Sampler:
@@ -128,25 +141,25 @@ def _flow_layer(layer: nn.Conv2d, config: MarionetteConfig) -> nn.Conv2d:
 
 
 class DriverEncoder(nn.Module):
-    """The outline of an expression (B, 3, S, S) to its code (B, C, S/16, S/16)."""
+    """The outline of an expression (B, 3, S, S) to its code (B, C, S/16, S/16) at the paper's depth."""
 
     def __init__(self, config: MarionetteConfig) -> None:
         super().__init__()
-        w = config.driver
-        self.first = nn.Conv2d(3, w[0], 3, padding=1)
+        w, self.config = config.driver, config
+        self.first = nn.Conv2d(3 + 2 * config.places, w[0], 3, padding=1)
         self.down = nn.ModuleList(Down(a, b) for a, b in pairwise(w))
 
     def forward(self, outline: Tensor) -> Tensor:
         """See above."""
-        x = self.first(outline)
+        x = self.first(_told(outline, self.config))
         for block in self.down:
             x = block(x)
         return x
 
 
 class Target(NamedTuple):
-    """What a picture of the target tells: its code (N, C, S/32, S/32), its maps moved into a pose of their own, from
-    the first the decoder is shown to the last, and the flow (N, 2, S/2, S/2) that moved them."""
+    """What a picture of the target tells: its code (N, C, S/32, S/32) at the paper's depth, its maps moved into a pose
+    of their own, from the first the decoder is shown to the last, and the flow (N, 2, S/2, S/2) that moved them."""
 
     code: Tensor
     maps: list[Tensor]
@@ -160,29 +173,29 @@ class TargetEncoder(nn.Module):
         super().__init__()
         w, up = config.target, config.flow_widths
         self.config, self.sample = config, Sampler(config)
-        self.first = nn.Conv2d(6, w[0], 3, padding=1)
+        self.first = nn.Conv2d(6 + 2 * config.places, w[0], 3, padding=1)
         self.down = nn.ModuleList(Down(a, b) for a, b in pairwise(w))
         if config.align:
             self.up = nn.ModuleList(Up(a, b, s) for a, b, s in zip((w[-1], *up), up, w[-2:0:-1]))
-            self.flow = _flow_layer(nn.Conv2d(up[-1], 2, 3, padding=1), config)
+            self.flow = _flow_layer(nn.Conv2d(up[-1] + 2 * config.places, 2, 3, padding=1), config)
 
     def forward(self, image: Tensor, outline: Tensor) -> Target:
         """Pictures in -1..1."""
-        x = self.first(torch.cat([image, outline], 1))
+        x = self.first(_told(torch.cat([image, outline], 1), self.config))
         maps = []
         for block in self.down:
             x = block(x)
             maps.append(x)
-        *maps, code = maps  # from 1/2 to 1/16, and 1/32
+        *maps, code = maps  # in the paper from 1/2 to 1/16, and 1/32
         if not self.config.align:
             h, w = maps[0].shape[2:]
             return Target(code, maps[::-1], image.new_zeros(len(image), 2, h, w))
         y = code
         for block, beside in zip(self.up, maps[::-1]):
             y = block(y, beside)
-        flow = torch.tanh(self.flow(y))
+        flow = torch.tanh(self.flow(_told(y, self.config)))
         flows = [flow]
-        for _ in range(LEVELS - 1):
+        for _ in self.config.decoder[1:]:
             flows.append(F.avg_pool2d(flows[-1], 2))
         if self.config.pairing == "reversed":  # the coarsest maps in the finest flow, the finest in the coarsest
             moved = [self.sample(m, f) for m, f in zip(maps, flows[::-1])]
@@ -248,15 +261,24 @@ class DecoderBlock(nn.Module):
 
     def __init__(self, inputs: int, shown: int, outputs: int, config: MarionetteConfig) -> None:
         super().__init__()
-        self.sample = Sampler(config)
-        self.flow = _flow_layer(nn.Conv2d(inputs, 2, 1), config) if config.align else None
+        self.sample, self.config = Sampler(config), config
+        self.flow = _flow_layer(nn.Conv2d(inputs + 2 * config.places, 2, 1), config) if config.align else None
         self.up = Up(inputs + shown, outputs)
 
-    def forward(self, x: Tensor, maps: Tensor) -> Tensor:
-        """`x` (B, C, h, w) and `maps` (B, C', h, w) to (B, outputs, 2h, 2w)."""
+    def forward(self, x: Tensor, maps: Tensor) -> tuple[Tensor, Tensor | None]:
+        """`x` (B, C, h, w) and `maps` (B, C', h, w) to (B, outputs, 2h, 2w), and the flow (B, 2, h, w)."""
+        flow = None
         if self.flow is not None:
-            maps = self.sample(maps, torch.tanh(self.flow(x)))
-        return self.up(torch.cat([x, maps], 1))
+            flow = torch.tanh(self.flow(_told(x, self.config)))
+            maps = self.sample(maps, flow)
+        return self.up(torch.cat([x, maps], 1)), flow
+
+
+class Drawn(NamedTuple):
+    """A picture (B, 3, S, S) in -1..1, and the flows (B, 2, h, w) by which the target's maps were read, if any."""
+
+    image: Tensor
+    flows: list[Tensor]
 
 
 class Decoder(nn.Module):
@@ -264,23 +286,29 @@ class Decoder(nn.Module):
 
     def __init__(self, config: MarionetteConfig) -> None:
         super().__init__()
-        shown = config.target[1:5] if config.pairing == "reversed" and config.align else config.target[4:0:-1]
+        reverse = config.pairing == "reversed" and config.align
+        shown = config.target[1:-1] if reverse else config.target[-2:0:-1]
         widths = (config.driver[-1], *config.decoder)
         self.blocks = nn.ModuleList(DecoderBlock(a, s, b, config) for (a, b), s in zip(pairwise(widths), shown))
         self.last = nn.Conv2d(widths[-1], 3, 1)
 
-    def forward(self, x: Tensor, maps: list[Tensor]) -> Tensor:
+    def forward(self, x: Tensor, maps: list[Tensor]) -> Drawn:
         """See above."""
+        flows = []
         for block, shown in zip(self.blocks, maps):
-            x = block(x, shown)
-        return torch.tanh(self.last(x))
+            x, flow = block(x, shown)
+            if flow is not None:
+                flows.append(flow)
+        return Drawn(torch.tanh(self.last(x)), flows)
 
 
 class Known(NamedTuple):
-    """A target, once seen: its codes (B, K, C, h, w) one by one, its maps averaged over the pictures."""
+    """A target, once seen: its codes (B, K, C, h, w) one by one, its maps averaged over the pictures, and the flows
+    (B, K, 2, S/2, S/2) that aligned these."""
 
     codes: Tensor
     maps: list[Tensor]
+    flows: Tensor
 
 
 class Marionette(nn.Module):
@@ -297,15 +325,22 @@ class Marionette(nn.Module):
         b, k = images.shape[:2]
         seen = self.target_encoder(images.flatten(0, 1), outlines.flatten(0, 1))
         codes = seen.code.reshape(b, k, *seen.code.shape[1:])
-        return Known(codes, [m.reshape(b, k, *m.shape[1:]).mean(1) for m in seen.maps])
+        maps = [m.reshape(b, k, *m.shape[1:]).mean(1) for m in seen.maps]
+        return Known(codes, maps, seen.flow.reshape(b, k, *seen.flow.shape[1:]))
+
+    def drawn(self, outline: Tensor, known: Known) -> Drawn:
+        """The targets with the driver's `outline` (B, 3, S, S)."""
+        drawn: Drawn = self.decoder(self.blender(self.driver_encoder(outline), known.codes), known.maps)
+        return drawn
 
     def draw(self, outline: Tensor, known: Known) -> Tensor:
-        """Pictures (B, 3, S, S) in -1..1 of the targets with the driver's `outline` (B, 3, S, S)."""
-        return self.decoder(self.blender(self.driver_encoder(outline), known.codes), known.maps)
+        """Their pictures alone (B, 3, S, S), in -1..1."""
+        return self.drawn(outline, known).image
 
-    def forward(self, outline: Tensor, images: Tensor, outlines: Tensor) -> Tensor:
-        """Both at once."""
-        return self.draw(outline, self.know(images, outlines))
+    def forward(self, outline: Tensor, images: Tensor, outlines: Tensor) -> tuple[Drawn, Tensor]:
+        """Both at once: what is drawn, and the flows (B, K, 2, S/2, S/2) that aligned the target's maps."""
+        known = self.know(images, outlines)
+        return self.drawn(outline, known), known.flows
 
 
 class Critic(nn.Module):

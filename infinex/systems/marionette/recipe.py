@@ -12,7 +12,8 @@ from torch import Tensor
 
 from infinex.errors import InputError, option
 from infinex.face.drawn import coloured
-from infinex.nn.losses import StructuralPerceptualLoss, feature_matching
+from infinex.face.topology import SURFACE
+from infinex.nn.losses import StructuralPerceptualLoss, feature_matching, pixels_apart
 from infinex.nn.vgg import VGG19
 from infinex.systems.marionette.losses import (
     RAW_FACES,
@@ -21,10 +22,12 @@ from infinex.systems.marionette.losses import (
     LossWeights,
     critic_hinge,
     face_recogniser,
+    flows_apart,
     generator_hinge,
+    near_lines,
     perceptual,
 )
-from infinex.systems.marionette.model import MarionetteConfig
+from infinex.systems.marionette.model import Drawn, MarionetteConfig
 from infinex.systems.marionette.weights import LAYOUT, networks_of
 from infinex.training.several import Colours, SeveralFrames
 from infinex.training.stored import StoredTask, sizes_of
@@ -47,6 +50,7 @@ class MarionetteRecipe:
     batch_size: int = 4
     pictures: int = 4  # of the target beside each frame to be drawn
     looks: int = 60  # frames of a clip that are tracked
+    milestones: tuple[int, ...] = ()  # epochs after which the rates drop to a tenth
     rate_generator: float = 5e-5
     rate_critic: float = 2e-4
     clip_gradient: float = 1.0  # largest norm of a network's gradient
@@ -74,7 +78,20 @@ _SMALL = MarionetteRecipe(
     trainer=TrainerOptions(checkpoint_every=200, panel_every=200, ema=0.995),
 )  # fmt: skip
 
+# For half an hour of one CPU core, too little to find flows from pictures alone: the face tracker says what they are,
+# and there is no adversary.
+_FACE = MarionetteRecipe(
+    config="marionette-face", epochs=14, repeats=5, batch_size=8, pictures=1, people=0, milestones=(12,),
+    rate_generator=1e-3, clip_gradient=5.0,
+    colours=Colours(True, 0.2, 0.2, 0.3, 0.03, shift=0.15, zoom=0.2, turn=12.0, apart=0.5),
+    weights=LossWeights(adversarial=0, objects=0, feature_matching=0, pixels=10.0, edges=10.0, lines=3.0, taught=10.0),
+    trainer=TrainerOptions(precision="bf16-mixed", checkpoint_every=100, panel_every=100, ema=0.995),
+)  # fmt: skip
+
 RECIPES: dict[str, MarionetteRecipe] = {
+    "marionette-face": _FACE,
+    "marionette-face-no-attention": replace(_FACE, attend=False),
+    "marionette-face-no-alignment": replace(_FACE, align=False),
     "marionette": MarionetteRecipe(config="marionette"),
     "marionette-128": MarionetteRecipe(),
     "marionette-small": _SMALL,
@@ -94,7 +111,8 @@ def outline(points: NDArray[np.floating], size: int) -> NDArray[np.uint8]:
 class TargetSamples:
     """A frame to be drawn and pictures of the same person; see `infinex.training.data.Samples`.
 
-    `image` and `outline` (3, S, S), `images` and `outlines` (K, 3, S, S) in 0..1, `who` () the person's number."""
+    `image` and `outline` (3, S, S), `images` and `outlines` (K, 3, S, S) in 0..1, `who` () the person's number, and the
+    tracked `surface` (468, 2) and `surfaces` (K, 468, 2), x and y in -1..1."""
 
     def __init__(self, recipe: MarionetteRecipe, folder: str | Path, split: str) -> None:
         train = split == "train"
@@ -115,9 +133,11 @@ class TargetSamples:
             clip = self.frames.clip(rng)
         seen = self.frames.some(clip, 1 + self.recipe.pictures, rng)
         drawn = [outline(p, self.size).transpose(2, 0, 1).astype(np.float32) / 255 for p in seen.landmarks]
+        surfaces = (seen.landmarks[:, :SURFACE, :2] * 2 / (self.size - 1) - 1).astype(np.float32)
         return {
             "image": seen.images[0], "outline": drawn[0],
             "images": np.stack(seen.images[1:]), "outlines": np.stack(drawn[1:]), "who": np.array(seen.who),
+            "surface": surfaces[0], "surfaces": surfaces[1:],
         }  # fmt: skip
 
 
@@ -146,7 +166,7 @@ class MarionetteTask(StoredTask):
 
     def __init__(self, recipe: MarionetteRecipe) -> None:
         self.recipe, self.config, self.name = recipe, recipe.sizes, recipe.config
-        self.clip_gradient = recipe.clip_gradient
+        self.clip_gradient, self.milestones = recipe.clip_gradient, recipe.milestones
         self.networks = networks_of(self.config)
         if not recipe.weights.adversarial and not recipe.weights.feature_matching:
             del self.networks["critic"]
@@ -157,12 +177,14 @@ class MarionetteTask(StoredTask):
                 network.mean.zero_()
                 network.std.fill_(1.0)
         self.substitute = StructuralPerceptualLoss().requires_grad_(False)
+        if recipe.weights.taught:  # the recipes of a processor, which is nearly twice as fast so
+            self.networks["generator"].to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         rates = {"generator": recipe.rate_generator, "critic": recipe.rate_critic}
         self._optimizers = Adams(self.networks, rates)
 
-    def _drawn(self, batch: dict[str, Tensor]) -> Tensor:
-        """Predictions (B, 3, S, S) in -1..1."""
-        made: Tensor = self.networks["generator"](
+    def _drawn(self, batch: dict[str, Tensor]) -> tuple[Drawn, Tensor]:
+        """Predictions, and the flows that aligned the target's maps."""
+        made: tuple[Drawn, Tensor] = self.networks["generator"](
             _wide(batch["outline"]), _wide(batch["images"]), _wide(batch["outlines"])
         )
         return made
@@ -171,7 +193,8 @@ class MarionetteTask(StoredTask):
         """Update the critic, then the generator; the terms, weighted. `batch` is of `TargetSamples`.
 
         Raises FloatingPointError, before a network is touched, when a loss is not a number."""
-        made, real, lines = self._drawn(batch), _wide(batch["image"]), _wide(batch["outline"])
+        drawn, aligned = self._drawn(batch)
+        made, real, lines = drawn.image, _wide(batch["image"]), _wide(batch["outline"])
         critic, who = self.networks.get("critic"), batch["who"] if self.recipe.people else None
         out: dict[str, float] = {}
         if critic is not None:
@@ -182,10 +205,14 @@ class MarionetteTask(StoredTask):
                 self.update(["critic"], {"critic": loss}, fabric)
             out["critic"] = float(loss.detach())
         terms = self._generator_terms(made, real, lines, who)
+        if self.recipe.weights.taught and drawn.flows:
+            wanted, own = batch["surface"], batch["surfaces"].flatten(0, 1)
+            apart = flows_apart(aligned.flatten(0, 1), drawn.flows, own, wanted)
+            terms["taught"] = self.recipe.weights.taught * apart
         return out | plain(self.update(["generator"], terms, fabric))
 
     def _generator_terms(self, made: Tensor, real: Tensor, lines: Tensor, who: Tensor | None) -> dict[str, Tensor]:
-        w, terms = self.recipe.weights, self._looks(made, real)
+        w, terms = self.recipe.weights, self._looks(made, real, lines)
         critic = self.networks.get("critic")
         if critic is not None:
             with frozen(critic), evaluating(critic):  # evaluating, as published: its singular vectors stay
@@ -199,8 +226,8 @@ class MarionetteTask(StoredTask):
                     terms["feature_matching"] = w.feature_matching * matched
         return terms
 
-    def _looks(self, made: Tensor, real: Tensor) -> dict[str, Tensor]:
-        """The terms that compare pictures (B, 3, S, S) in -1..1."""
+    def _looks(self, made: Tensor, real: Tensor, lines: Tensor) -> dict[str, Tensor]:
+        """The terms that compare pictures (B, 3, S, S) in -1..1, with their outlines."""
         w, terms = self.recipe.weights, {}
         a, b = (made + 1) / 2, (real + 1) / 2
         seen = (made, real) if self.recipe.raw else (a, b)
@@ -213,15 +240,22 @@ class MarionetteTask(StoredTask):
         if w.faces and self.faces is not None:
             term = perceptual(self.faces.to(a.device), *seen, RAW_FACES if self.recipe.raw else ())
             terms["faces"] = w.faces * term
-        if w.pixels:
-            terms["pixels"] = w.pixels * (a - b).abs().mean()
+        if w.pixels or w.edges:
+            pixels, edges = pixels_apart(a, b, 1 + w.lines * near_lines((lines + 1) / 2))
+            terms["pixels"] = w.pixels * pixels
+            if w.edges:
+                terms["edges"] = w.edges * edges
         return terms
+
+    def origin(self) -> dict[str, str]:
+        """Flows that a tracker taught lead all the way into the target's picture, so that its pixels can be moved."""
+        return {"taught": "frontal"} if self.recipe.weights.taught and self.recipe.align else {}
 
     @torch.no_grad()
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
         """Mean absolute error of the predictions, and of the target's first picture left as it is; pictures in 0..1."""
         with evaluating(self.networks["generator"]):
-            made = (self._drawn(batch) + 1) / 2
+            made = (self._drawn(batch)[0].image + 1) / 2
         return {
             "l1": float((made - batch["image"]).abs().mean()),
             "l1_static": float((batch["images"][:, 0] - batch["image"]).abs().mean()),
@@ -231,7 +265,7 @@ class MarionetteTask(StoredTask):
     def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
         """(B·H, 4·W, 3), see `panel`."""
         with evaluating(self.networks["generator"]):
-            made = self._drawn(batch)
+            made = self._drawn(batch)[0].image
         return grid([
             pixels(batch["images"][:, 0]), pixels(batch["outline"]), pixels(made, -1), pixels(batch["image"]),
         ])  # fmt: skip
