@@ -18,9 +18,9 @@ from torch import Tensor
 
 from infinex.nn.stored import Layout
 
-SYSTEMS = "fomm", "monkey_net", "x2face", "dae_gan", "stargan", "latent_pose"
+SYSTEMS = "fomm", "monkey_net", "x2face", "dae_gan", "stargan", "latent_pose", "freenet"
 # Networks that only training wants; elsewhere the discriminator.
-LEFT = {"stargan": ("critic",)}
+LEFT = {"stargan": ("critic",), "freenet": ("pair", "single", "critic")}
 
 
 def drawn(system: str, layout: Layout[Any], weights: Any, source: Tensor, driving: Tensor) -> Tensor:
@@ -37,6 +37,10 @@ def drawn(system: str, layout: Layout[Any], weights: Any, source: Tensor, drivin
         return torch.cat([made.image, made.mask], 1)
     if system == "stargan":
         return networks["generator"](source * 2 - 1, torch.eye(len(weights.config.labels))[: len(source)])
+    if system == "freenet":
+        own = 512 * torch.rand(2, len(source), 2 * weights.config.points, generator=torch.Generator().manual_seed(1))
+        wanted = networks["converter"](own[1], own[0], own[1].flip(0))
+        return networks["generator"](source * 2 - 1, own[0], wanted).image
     out = networks["generator"](source, networks["detector"](source), networks["detector"](driving))
     return torch.cat([out.prediction, out.deformed])
 
