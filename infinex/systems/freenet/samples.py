@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from functools import cached_property
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -157,14 +158,15 @@ class Triples:
         images = [to_chw(image) for image, _ in frames]
         points: list[NDArray] = [x for _, x in frames]
         points.append(p.performer(clip).frames[p.performer(clip).neutral])
-        if self.augmentation is None:
+        a: Any = self.augmentation
+        if a is None:
             return images, points
         half = (self.config.size - 1) / 2
-        if self.augmentation.flip and rng.random() < 0.5:
+        if a.flip and rng.random() < 0.5:
             images = [np.ascontiguousarray(x[..., ::-1]) for x in images]
             points = [x[top.mirror()] * [-1, 1, 1] + [2 * half, 0, 0] for x in points]
         flat = np.stack([x[:, :2] for x in points]) / half - 1
         frame = np.concatenate([flat, np.zeros((*flat.shape[:2], 4))], -1).astype(np.float32)
-        images, moved = placed(images, frame, self.augmentation, rng)
+        images, moved = placed(images, frame, a, rng)
         assert moved is not None
-        return jitter(images, self.augmentation, rng), list((moved[..., :2].astype(np.float64) + 1) * half)
+        return jitter(images, a, rng), list((moved[..., :2].astype(np.float64) + 1) * half)
