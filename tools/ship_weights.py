@@ -18,12 +18,13 @@ from torch import Tensor
 
 from infinex.nn.stored import Layout
 
-SYSTEMS = "fomm", "monkey_net", "x2face", "dae_gan", "stargan", "latent_pose", "marionette", "crossid_gan"
+SYSTEMS = "fomm", "monkey_net", "x2face", "dae_gan", "stargan", "latent_pose", "marionette", "crossid_gan", "freenet"
 # Networks that only training wants; elsewhere the discriminator.
 LEFT = {
     "stargan": ("critic",),
     "marionette": ("critic",),
     "crossid_gan": ("critic", "film_critic", "reader", "classifier"),
+    "freenet": ("pair", "single", "critic"),
 }
 
 
@@ -48,6 +49,10 @@ def drawn(system: str, layout: Layout[Any], weights: Any, source: Tensor, drivin
         lines = torch.nn.functional.interpolate(driving.mean(1, keepdim=True), size=weights.config.lines)
         place = driving.new_tensor([0.0, 0.0, -1.0]).expand(len(driving), -1)
         return networks["generator"](networks["motion"](lines), place, networks["content"](source * 2 - 1)).image
+    if system == "freenet":
+        own = 512 * torch.rand(2, len(source), 2 * weights.config.points, generator=torch.Generator().manual_seed(1))
+        wanted = networks["converter"](own[1], own[0], own[1].flip(0))
+        return networks["generator"](source * 2 - 1, own[0], wanted).image
     out = networks["generator"](source, networks["detector"](source), networks["detector"](driving))
     return torch.cat([out.prediction, out.deformed])
 

@@ -21,8 +21,10 @@ from infinex.motion import Move, Rest  # noqa: E402
 from infinex.options import Options  # noqa: E402
 from infinex.stage import Stage  # noqa: E402
 from infinex.systems.freenet import recipe as recipes  # noqa: E402
+from infinex.systems.freenet.engine import composed  # noqa: E402
 from infinex.systems.freenet.landmarks import Performer, discs, in_unit  # noqa: E402
-from infinex.systems.freenet.model import CONFIGS, networks_of  # noqa: E402
+from infinex.systems.freenet.losses import misplaced  # noqa: E402
+from infinex.systems.freenet.model import CONFIGS, between, networks_of, warped, xavier_  # noqa: E402
 from infinex.systems.freenet.weights import LAYOUT  # noqa: E402
 from infinex.training.recipes import Entry  # noqa: E402
 
@@ -147,9 +149,71 @@ def test_the_engine_opens_a_run_and_follows_landmarks(runs: dict[str, Path]) -> 
     assert np.array_equal(made["auto"], made["yes"]) and (made["no"] != made["yes"]).any()
 
 
+def points(size: float, x: float, y: float) -> torch.Tensor:
+    """Landmarks (1, 212) of an average face."""
+    return torch.from_numpy(in_unit(mean_face() * size + [x, y, 0], 512, CONFIG))[None]
+
+
+def test_a_converter_that_counts_from_rest_sees_neither_place_nor_size() -> None:
+    """Untrained it adds what changed, in the other face's size; the performer's place and size never matter."""
+    net = xavier_(networks_of(CONFIGS["freenet-face"])["converter"])
+    rest, own = points(80, 200, 220), points(120, 260, 300)
+    change = 6 * torch.sin(torch.arange(212.0))[None]
+    with torch.no_grad():
+        assert torch.allclose(net(rest + change, own, rest), own + 1.5 * change, atol=1e-3)
+        net.fusion_flow[-1].weight.normal_()
+        made = net(rest + change, own, rest)
+        assert (made - own - 1.5 * change).abs().max() > 0.1
+        assert torch.allclose(net(2 * (rest + change) - 90, own, 2 * rest - 90), made, atol=0.01)
+
+
+def test_pixels_go_where_landmarks_go() -> None:
+    """The face moves by what its landmarks moved by, what is far from it stays; the finished picture has the portrait's
+    own pixels, at its own resolution."""
+    own, wanted = points(70, 200, 200), points(70, 224, 200)
+    flow = between(own, wanted, 64)
+    mesh = torch.from_numpy(mean_face()[:, :2] * 70).float()[None]
+    k = 2 / 512
+    where = [(mesh + torch.tensor([x, 200.0]) + 0.5) * k - 1 for x in (200, 224)]
+    assert misplaced(flow, *where) < 0.1 * misplaced(torch.zeros_like(flow), *where)
+    assert flow[0, :, -4:, -4:].abs().max() < 0.1 * flow.abs().max()
+    net = networks_of(CONFIGS["freenet-face"])["generator"].eval()
+    image = torch.rand(1, 3, 64, 64) * 2 - 1
+    assert torch.allclose(warped(image, torch.zeros_like(flow)), image, atol=1e-5)
+    with torch.no_grad():
+        net.model3[-2].weight.zero_()
+        net.model3[-2].bias.copy_(torch.tensor([0, 0, 0, -40.0, 0, 0]))  # nothing is painted
+        made = net(image, own, own)
+    assert torch.allclose(made.image, image, atol=1e-4)
+    full = np.random.default_rng(0).integers(0, 255, (200, 200, 3), dtype=np.uint8)
+    assert np.abs(composed(full, made, between(own, own, 200)).astype(int) - full).max() <= 1
+    shifted = composed(full, made, torch.full((1, 2, 200, 200), 0.1))  # ten pixels of 200
+    assert np.abs(shifted[:190, :190].astype(int) - full[10:, 10:]).max() <= 1
+
+
+def test_a_small_recipe_learns_to_move_and_to_paint(data: Path) -> None:
+    pytest.importorskip("lightning_fabric")
+    recipe = replace(recipes.RECIPES["freenet-face"], start_from="", converter=False, looks=LOOKS, batch_size=4)
+    task = recipes.task(recipe)
+    assert set(task.networks) == {"generator"}
+    samples = recipes.samples(recipe, data, "train")
+    rng = np.random.default_rng(0)
+    drawn_now = [samples.get(i, rng) for i in range(4)]
+    batch = {k: torch.from_numpy(np.stack([s[k] for s in drawn_now])) for k in drawn_now[0]}
+
+    class Plain:
+        def backward(self, tensor: torch.Tensor) -> None:
+            tensor.backward()
+
+    terms = [task.step(batch, Plain()) for _ in range(12)]
+    for name in ("pixels", "moved", "taught"):
+        assert terms[-1][name] < 0.8 * terms[0][name], (name, terms)
+    kept = recipes.samples(replace(recipes.RECIPES["freenet-face-converter"], looks=LOOKS), data, "train")
+    first, again = kept.get(3, np.random.default_rng(1)), kept.get(3, np.random.default_rng(2))
+    assert all(np.array_equal(v, again[k]) for k, v in first.items())
+
+
 def test_what_does_not_fit_is_said(data: Path, runs: dict[str, Path], tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match="infinex train freenet-128-converter"):
-        load_engine("freenet")
     with pytest.raises(WeightsError, match="no generator among them; infinex train freenet"):
         load_engine("freenet", None, str(runs["converter"]))
     with pytest.raises(InputError, match="config=big"):

@@ -1,5 +1,14 @@
 """FReeNet: an expression is carried over as landmarks, then drawn onto anybody's face (Zhang et al. 2020)."""
 
-from infinex.spec import System
+from infinex.spec import System, Weights
 
-SYSTEM = System(label="FReeNet, many to many", engine="engine", options=("converter",), recipes="recipe")
+SYSTEM = System(
+    label="FReeNet, many to many",
+    engine="engine",
+    options=("converter",),
+    recipes="recipe",
+    weights=(
+        Weights("freenet-face", "trained here, small; infinex/systems/freenet/data/README.md", "Apache-2.0", 1.0,
+                bundled="freenet-face.safetensors"),
+    ),
+)  # fmt: skip

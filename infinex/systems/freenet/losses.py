@@ -6,6 +6,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import torch
+import torch.nn.functional as F  # noqa: N812  (its name everywhere)
 from torch import Tensor
 
 from infinex.nn.losses import generator_adversarial, reconstruction, triplet
@@ -34,6 +35,9 @@ class GeneratorWeights:
     pixels: float = 100.0
     triplet: float = 0.1  # 0: the ablation without it
     margin: float = 0.3
+    steps: float = 0.0  # ours: the differences between neighbouring pixels
+    moved: float = 0.0  # ours, of a `MovingGenerator`: the portrait's pixels alone, moved ...
+    taught: float = 0.0  # ... and where the tracked mesh says that they come from
 
 
 @dataclass(frozen=True)
@@ -77,6 +81,19 @@ def triplet_distance(
     for a, p, n in zip(anchor.split(1), positive.split(1), negative.split(1)):
         total = total + triplet(distances(p, a), distances(n, a), margin)
     return total / len(anchor)
+
+
+def steps_apart(image: Tensor, target: Tensor) -> Tensor:
+    """Mean absolute difference of the steps between neighbouring pixels, a scalar."""
+    off = image - target
+    return 0.5 * (off.diff(dim=2).abs().mean() + off.diff(dim=3).abs().mean())
+
+
+def misplaced(flow: Tensor, own: Tensor, wanted: Tensor) -> Tensor:
+    """How far from the mesh's points (B, N, 2) in the portrait a flow takes those in the wanted picture, a scalar; all
+    in halves of the side, from -1 to 1 between the edges."""
+    found = F.grid_sample(flow, wanted[:, None], padding_mode="border", align_corners=False)[:, :, 0]
+    return (found.mT + wanted - own).abs().mean()
 
 
 def squared_features(maps: Callable[[Tensor], Sequence[Tensor]]) -> Distances:

@@ -27,15 +27,17 @@ from infinex.systems.freenet.losses import (
     beside,
     converter_terms,
     critic_halves,
+    misplaced,
     squared_features,
+    steps_apart,
     triplet_distance,
 )
-from infinex.systems.freenet.model import FreenetConfig, networks_of, xavier_
+from infinex.systems.freenet.model import Drawn, FreenetConfig, networks_of, xavier_
 from infinex.systems.freenet.samples import Expressions, Triples
 from infinex.systems.freenet.weights import LAYOUT
-from infinex.training.data import Samples
+from infinex.training.data import Augmentation, Samples
 from infinex.training.stored import StoredTask, sizes_of
-from infinex.training.task import Adams, Fabric, evaluating, falling, frozen, grid, pixels, plain
+from infinex.training.task import Adams, Fabric, TrainerOptions, evaluating, falling, frozen, grid, pixels, plain
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ class FreenetRecipe:
     start_from: str = ""
     looks: int = 120  # frames of a clip that are used at most
     repeats: int = 40
+    trainer: TrainerOptions = field(default_factory=TrainerOptions)
 
     @property
     def sizes(self) -> FreenetConfig:
@@ -65,6 +68,8 @@ class ConverterRecipe(FreenetRecipe):
     betas: tuple[float, float] = (0.99, 0.999)
     shift: float = 12.0  # pixels of 512 by which either face is moved, and ...
     zoom: float = 0.05  # ... the share that it grows or shrinks by: clips frame faces in their own ways
+    alike: bool = False  # performers are drawn so that all people count alike, who has many clips or one
+    kept: bool = False  # an epoch's samples are drawn once: drawing takes longer than a step
     weights: ConverterWeights = field(default_factory=ConverterWeights)
 
 
@@ -80,12 +85,28 @@ class GeneratorRecipe(FreenetRecipe):
     converter: bool = True  # False: the ablation, landmarks of others are drawn as they are
     vgg: str = ""  # torchvision's vgg16 weights; without, the structural substitute is used
     published: bool = False  # the triplet as published: margin as a gate, a batch at once, VGG on pictures as they are
+    judged: int = 0  # samples of a batch that the triplet is for, which takes two pictures more of each; 0: all
+    augmentation: Augmentation | None = None  # how samples are moved and coloured; with it all people count alike
     weights: GeneratorWeights = field(default_factory=GeneratorWeights)
 
 
 _SMALL = GeneratorRecipe(
     config="freenet-128", start_from="freenet-128-converter", epochs=40, decay_epochs=20, batch_size=4, rate=4e-4
 )
+
+# For half an hour of one CPU core, see `infinex/systems/freenet/data/README.md`.
+_CPU = TrainerOptions(precision="bf16-mixed", checkpoint_every=400, panel_every=400, ema=0.998)
+_FACE_CONVERTER = ConverterRecipe(
+    config="freenet-face", epochs=10, step_epochs=7, batch_size=64, looks=60, repeats=40, rate=1e-3,
+    betas=(0.9, 0.999), shift=0.0, zoom=0.0, alike=True, kept=True, trainer=replace(_CPU, precision="32-true"),
+)  # fmt: skip
+_FACE = GeneratorRecipe(
+    config="freenet-face", start_from="freenet-face-converter", epochs=2, decay_epochs=0, batch_size=16, looks=60,
+    repeats=16, rate=1e-3, betas=(0.9, 0.999), judged=2,
+    augmentation=Augmentation(True, 0.2, 0.2, 0.3, 0.03, shift=0.12, zoom=0.15, turn=8.0),
+    weights=GeneratorWeights(adversary=0.0, pixels=10.0, steps=20.0, moved=10.0, taught=30.0, triplet=0.1),
+    trainer=_CPU,
+)  # fmt: skip
 
 RECIPES: dict[str, ConverterRecipe | GeneratorRecipe] = {
     "freenet-converter": ConverterRecipe(),
@@ -95,6 +116,10 @@ RECIPES: dict[str, ConverterRecipe | GeneratorRecipe] = {
     # The ablations of section 4, on small networks.
     "freenet-128-no-triplet": replace(_SMALL, weights=GeneratorWeights(triplet=0.0)),
     "freenet-128-no-converter": replace(_SMALL, start_from="", converter=False),
+    "freenet-face-converter": _FACE_CONVERTER,
+    "freenet-face": _FACE,
+    "freenet-face-no-triplet": replace(_FACE, weights=replace(_FACE.weights, triplet=0.0)),
+    "freenet-face-no-converter": replace(_FACE, start_from="", converter=False),
 }
 
 
@@ -120,8 +145,9 @@ class ConverterTask(StoredTask):
         Raises FloatingPointError, before a network is touched, when a loss is not a number."""
         converter, pair, single = (self.networks[n] for n in ("converter", "pair", "single"))
         expression, neutral, wanted = batch["expression"], batch["neutral"], batch["wanted"]
-        made = converter(expression, batch["other_neutral"])
-        c = Converted(made, converter(made, neutral), converter(expression, neutral))
+        made = converter(expression, batch["other_neutral"], neutral)
+        back = converter(made, neutral, batch["other_neutral"])
+        c = Converted(made, back, converter(expression, neutral, neutral))
         with frozen(pair, single):
             scores = pair(made, batch["other"]), single(made)
             terms = converter_terms(self.r.weights, c, expression, wanted, *scores)
@@ -140,7 +166,7 @@ class ConverterTask(StoredTask):
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
         """On people held back, in pixels of 512: how far converted landmarks are from what is wanted, how far from it
         are the other's at rest, and the performer's own; all without place and size."""
-        made = self.networks["converter"](batch["expression"], batch["other_neutral"])
+        made = self.networks["converter"](batch["expression"], batch["other_neutral"], batch["neutral"])
         wanted = centred(batch["wanted"])
         names = {"converted": made, "at_rest": batch["other_neutral"], "as_performed": batch["expression"]}
         return {k: float((centred(v) - wanted).abs().mean()) for k, v in names.items()}
@@ -148,7 +174,7 @@ class ConverterTask(StoredTask):
     @torch.no_grad()
     def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
         """(B·S, 4·S, 3), landmarks as they are drawn."""
-        made = self.networks["converter"](batch["expression"], batch["other_neutral"])
+        made = self.networks["converter"](batch["expression"], batch["other_neutral"], batch["neutral"])
         sets = (batch["expression"], batch["other_neutral"], batch["wanted"], made)
         return grid([shown(s, self.config) for s in sets])
 
@@ -176,8 +202,10 @@ class GeneratorTask(StoredTask):
         self.r, self.config, self.name = recipe, recipe.sizes, recipe.config
         own = networks_of(recipe.sizes)
         self.kept = ("converter",) if recipe.converter else ()
-        trained = {n: normal_(own[n]) for n in ("generator", "critic")}
+        trained = {n: normal_(own[n]) for n in ("generator", "critic") if n != "critic" or recipe.weights.adversary}
         self.networks = {n: own[n] for n in self.kept} | trained
+        if self.config.moves:
+            own["generator"].to(memory_format=torch.channels_last)  # type: ignore[call-overload]
         self._optimizers = Adams(trained, recipe.rate, recipe.betas)
         self.keep()
         self.vgg = VGG16.load(recipe.vgg, 3, normalised=not recipe.published) if recipe.vgg else None
@@ -200,27 +228,52 @@ class GeneratorTask(StoredTask):
         return lambda a, b: structure((a + 1) / 2, (b + 1) / 2)
 
     @torch.no_grad()
-    def _onto(self, points: Tensor, neutral: Tensor) -> Tensor:
-        """The landmark picture of somebody's expression on the face whose landmarks at rest are `neutral`."""
-        converted = self.networks["converter"](points, neutral) if self.r.converter else points
-        return discs(converted, self.config)
+    def _onto(self, points: Tensor, rest: Tensor, neutral: Tensor) -> Tensor:
+        """Landmarks of somebody's expression on the face whose landmarks at rest are `neutral`; theirs are `rest`."""
+        if not self.r.converter:
+            return points
+        made: Tensor = self.networks["converter"](points, neutral, rest)
+        return made
+
+    def _drawn(self, image: Tensor, own: Tensor, wanted: Tensor) -> Tensor | Drawn:
+        """The face (B, 3, S, S) in -1..1 whose landmarks are `own` under those that are wanted."""
+        if self.config.moves:
+            made: Drawn = self.networks["generator"](image, own, wanted)
+            return made
+        face: Tensor = self.networks["generator"](image, discs(wanted, self.config))
+        return face
 
     def step(self, batch: dict[str, Tensor], fabric: Fabric) -> dict[str, float]:
         """Update the critic, then the generator; the terms, weighted.
 
         Raises FloatingPointError, before a network is touched, when a loss is not a number."""
-        w, generator, critic = self.r.weights, self.networks["generator"], self.networks["critic"]
+        w, critic = self.r.weights, self.networks.get("critic")
         a1, a2, b1 = (batch[n] * 2 - 1 for n in ("a1", "a2", "b1"))
-        anchor = generator(a1, discs(batch["a2_points"], self.config))
-        score = discriminator_adversarial(critic(beside(a1, a2)), critic(beside(a1, anchor.detach())), "bce")
-        critics = {"critic": score}
-        self.update(["critic"], critics, fabric, 0.5)
+        made = self._drawn(a1, batch["a1_points"], batch["a2_points"])
+        anchor = image_of(made)
+        critics: dict[str, Tensor] = {}
+        if critic is not None:
+            score = discriminator_adversarial(critic(beside(a1, a2)), critic(beside(a1, anchor.detach())), "bce")
+            critics = {"critic": score}
+            self.update(["critic"], critics, fabric, 0.5)
         terms = {"pixels": w.pixels * (anchor - a2).abs().mean()}
+        if w.steps:
+            terms["steps"] = w.steps * steps_apart(anchor, a2)
+        if isinstance(made, Drawn):
+            terms["moved"] = w.moved * (made.moved - a2).abs().mean()
+            terms["taught"] = w.taught * misplaced(made.flow, batch["a1_mesh"], batch["a2_mesh"])
         if w.triplet:
-            same = generator(a1, self._onto(batch["b1_points"], batch["a_neutral"]))
-            other = generator(b1, self._onto(batch["a2_points"], batch["b_neutral"]))
-            apart = triplet_distance(self._distances(a1.device), anchor, same, other, w.margin, self.r.published)
+            n = self.r.judged or len(a1)
+            whose = batch["a1_points"][:n], batch["b1_points"][:n]
+            rests = batch["a_neutral"][:n], batch["b_neutral"][:n]
+            same = self._drawn(a1[:n], whose[0], self._onto(batch["b1_points"][:n], rests[1], rests[0]))
+            other = self._drawn(b1[:n], whose[1], self._onto(batch["a2_points"][:n], rests[0], rests[1]))
+            apart = triplet_distance(
+                self._distances(a1.device), anchor[:n], image_of(same), image_of(other), w.margin, self.r.published
+            )
             terms["triplet"] = w.triplet * apart
+        if critic is None:
+            return plain(self.update(["generator"], terms, fabric))
         with frozen(critic):
             terms["gan"] = w.adversary * generator_adversarial(critic(beside(a1, anchor)), "bce")
             self.update(["generator"], terms, fabric)
@@ -230,11 +283,16 @@ class GeneratorTask(StoredTask):
     def measure(self, batch: dict[str, Tensor]) -> dict[str, float]:
         """On people held back: mean absolute error of the drawn face and of the face as it was; pictures in 0..1."""
         with evaluating(self.networks["generator"]):
-            made = (self.networks["generator"](batch["a1"] * 2 - 1, discs(batch["a2_points"], self.config)) + 1) / 2
-        return {
-            "l1": float((made - batch["a2"]).abs().mean()),
+            made = self._drawn(batch["a1"] * 2 - 1, batch["a1_points"], batch["a2_points"])
+        out = {
+            "l1": float(((image_of(made) + 1) / 2 - batch["a2"]).abs().mean()),
             "l1_static": float((batch["a1"] - batch["a2"]).abs().mean()),
         }
+        if isinstance(made, Drawn):
+            out["off"] = float(misplaced(made.flow, batch["a1_mesh"], batch["a2_mesh"]))
+            still = torch.zeros_like(made.flow)
+            out["off_static"] = float(misplaced(still, batch["a1_mesh"], batch["a2_mesh"]))
+        return out
 
     @torch.no_grad()
     def sample_panel(self, batch: dict[str, Tensor]) -> NDArray[np.uint8]:
@@ -242,11 +300,17 @@ class GeneratorTask(StoredTask):
         generator = self.networks["generator"]
         with evaluating(generator):
             a1 = batch["a1"] * 2 - 1
-            made = generator(a1, discs(batch["a2_points"], self.config))
-            crossed = generator(a1, self._onto(batch["b1_points"], batch["a_neutral"]))
+            made = image_of(self._drawn(a1, batch["a1_points"], batch["a2_points"]))
+            onto = self._onto(batch["b1_points"], batch["b_neutral"], batch["a_neutral"])
+            crossed = image_of(self._drawn(a1, batch["a1_points"], onto))
         return grid(
             [pixels(batch["a1"]), pixels(batch["a2"]), pixels(made, -1), pixels(batch["b1"]), pixels(crossed, -1)]
         )
+
+
+def image_of(made: Tensor | Drawn) -> Tensor:
+    """The picture that a generator of either kind made."""
+    return made.image if isinstance(made, Drawn) else made
 
 
 def task(recipe: Any) -> Any:
@@ -258,5 +322,7 @@ def samples(recipe: Any, folder: str | Path, split: str) -> Samples:
     """Landmarks of two people, or triples of faces. Raises InputError for unusable data."""
     folder, sizes = Path(folder), recipe.sizes
     if isinstance(recipe, ConverterRecipe):
-        return Expressions(folder, split, sizes, recipe.looks, recipe.repeats, recipe.shift, recipe.zoom)
-    return Triples(folder, split, sizes, recipe.looks, recipe.repeats)
+        return Expressions(
+            folder, split, sizes, recipe.looks, recipe.repeats, recipe.shift, recipe.zoom, recipe.alike, recipe.kept
+        )
+    return Triples(folder, split, sizes, recipe.looks, recipe.repeats, recipe.augmentation)

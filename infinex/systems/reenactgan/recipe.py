@@ -54,6 +54,7 @@ class ReenactganRecipe:
     batch_size: int = 16
     repeats: int = 1
     looks: int = 400  # frames of a clip that are used at most
+    trainer: TrainerOptions = field(default_factory=TrainerOptions)
     augmentation: Augmentation = field(default_factory=Augmentation)
 
     @property
@@ -110,6 +111,19 @@ _TRANSFORMER = TransformerRecipe(
     critic_width=24, trainer=TrainerOptions(max_steps=6000),
 )  # fmt: skip
 
+# For some minutes of one CPU core each: boundaries are drawn from the mesh, and no critic of pictures is in the way.
+_CPU = TrainerOptions(precision="bf16-mixed", checkpoint_every=400, panel_every=400, ema=0.99)
+_FACE: dict[str, Any] = {"config": "reenactgan-face", "looks": 60}
+_FACE_DECODER = DecoderRecipe(
+    **(_FACE | {"looks": 200}), start_from="reenactgan-face-boundary", epochs=1000, decay_epochs=0, rate=2e-3,
+    betas=(0.9, 0.999), critic_width=16, maps="mesh", weights=DecoderWeights(adversary=0.0),
+    trainer=replace(_CPU, max_steps=400),
+)  # fmt: skip
+_FACE_TRANSFORMER = TransformerRecipe(
+    **_FACE, batch_size=8, start_from="reenactgan-face-decoder", epochs=1000, rate=1e-3, critic_rate=2e-4,
+    critic_width=16, sources=2, maps="mesh", trainer=replace(_CPU, max_steps=250),
+)  # fmt: skip
+
 RECIPES: dict[str, ReenactganRecipe] = {
     "reenactgan-boundary": BoundaryRecipe(),
     "reenactgan-decoder": DecoderRecipe(start_from="reenactgan-boundary"),
@@ -121,7 +135,13 @@ RECIPES: dict[str, ReenactganRecipe] = {
     "reenactgan-128-transformer": _TRANSFORMER,
     # The ablation of section 4.3, on small networks.
     "reenactgan-128-no-shape": replace(_TRANSFORMER, weights=TransformerWeights(shape=0.0)),
-}
+    "reenactgan-face-boundary": BoundaryRecipe(
+        **_FACE, epochs=4, repeats=20, rate=1e-3, trainer=replace(_CPU, max_steps=200)
+    ),
+    "reenactgan-face-decoder": _FACE_DECODER,
+    "reenactgan-face-transformer": _FACE_TRANSFORMER,
+    "reenactgan-face-no-shape": replace(_FACE_TRANSFORMER, weights=TransformerWeights(shape=0.0)),
+}  # fmt: skip
 
 
 class _Stage(StoredTask):
