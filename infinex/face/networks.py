@@ -8,7 +8,7 @@ radians, clockwise on the screen.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -68,13 +68,19 @@ class Window:
             cv2.warpPerspective(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border), np.uint8
         )
 
-    def shrunk(self, image: Image, size: int) -> Image:
-        """What `cut` gives, of a picture that is halved first as often as pixels would be skipped."""
+    def sampled(self, image: Image, size: int) -> Image:
+        """The window of `cut`, with less noise.
+
+        A picture of many pixels is halved first as often as they would be skipped; of one of few, each pixel is the
+        mean of two by two samples."""
         n = 1
         while self.width >= 2 * n * size:
             n *= 2
         if n == 1:
-            return self.cut(image, size)
+            aside = 0.5 - 0.25 / size  # the middle of four samples is where the one would be
+            x, y, _ = self.to_picture(np.array([[aside, aside, 0.0]]))[0]
+            finer = Window(float(x), float(y), self.width, self.height, self.angle).cut(image, 2 * size)
+            return np.asarray(cv2.resize(finer, (size, size), interpolation=cv2.INTER_AREA), np.uint8)
         rectangle = (self.x, self.y), (self.width, self.height), float(np.degrees(self.angle))
         corners, limit = cv2.boxPoints(rectangle), np.array(image.shape[1::-1])
         low = np.clip(np.floor(corners.min(0)).astype(int) - n, 0, limit)
@@ -209,12 +215,13 @@ OUTPUTS = ("mesh", "lips", "left_eye", "right_eye", "left_iris", "right_iris", "
 class Mesh:
     """Attention Mesh (Grishchenko et al. 2020): 478 landmarks of the face in a window."""
 
-    def __init__(self) -> None:
-        self._session = session("mesh")
+    def __init__(self, sample: Callable[[Window, Image, int], Image] = Window.sampled) -> None:
+        """`sample` cuts a window out of a picture; MediaPipe does as `Window.cut` does."""
+        self._session, self._sample = session("mesh"), sample
 
     def __call__(self, image: Image, window: Window) -> tuple[Array, float]:
         """Landmarks (478, 3) in pixels of an RGB picture, and how surely a face is there, 0..1."""
-        part = window.shrunk(image, MESH_SIZE)
+        part = self._sample(window, image, MESH_SIZE)
         mesh, lips, one, other, iris, iris_other, flag = self._session.run(OUTPUTS, {"picture": part[None]})
         points = np.zeros((SURFACE + 10, 3))
         points[:SURFACE] = mesh.reshape(-1, 3)
@@ -269,10 +276,10 @@ class MeshTracker:
 
     LEAST = 0.3  # score and presence below which there is no face
 
-    def __init__(self, still: bool) -> None:
+    def __init__(self, still: bool, mesh: Mesh | None = None) -> None:
         """`still`: every picture is looked at afresh."""
         self._still = still
-        self._near, self._mesh = Detector(least=self.LEAST), Mesh()
+        self._near, self._mesh = Detector(least=self.LEAST), mesh or Mesh()
         self._last: Array | None = None
         self._window: Window | None = None  # in which it was seen last
         self._looks = 0
