@@ -169,7 +169,7 @@ def test_a_small_window_has_less_noise_and_is_in_the_same_place(width: int) -> N
     off -= cut
     assert np.abs(off).max() <= 2
     for slope in np.gradient(cut):
-        assert abs(((off - off.mean()) * slope).sum() / (slope**2).sum()) < 0.05  # pixels; half a sample makes 0.25
+        assert abs(((off - off.mean()) * slope).sum() / (slope**2).sum()) < 0.05  # pixels
     noisy = (clean + np.random.default_rng(0).normal(0, 8, clean.shape)).clip(0, 255).astype(np.uint8)
     noise = [np.std(f(noisy, 120) - f(clean, 120).astype(int)) for f in (window.sampled, window.cut)]
-    assert noise[0] < 0.97 * noise[1]
+    assert noise[0] < 0.92 * noise[1]
