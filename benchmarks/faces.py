@@ -4,7 +4,8 @@
     python benchmarks/faces.py --record tests/face/data      # what MediaPipe gives, kept for the tests
 
 Landmarks are compared in windows around the face, found anew in stills and followed through clips, in pixels of a
-window of 256; boxes in pixels of the picture; masks in 0..1.
+window of 256, sampled as MediaPipe samples them except where each follows by itself; boxes in pixels of the picture;
+masks in 0..1.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.face.networks import Detector, MeshTracker, Segmenter, Window
+from infinex.face.networks import Detector, Mesh, MeshTracker, Segmenter, Window
 from infinex.media.image import read_image
 from infinex.media.video import VideoReader
 
@@ -119,7 +120,7 @@ def compare(folder: Path) -> bool:
     theirs = Theirs()
     pictures = [read_image(p) for p in sorted((folder / "portraits").iterdir()) if p.suffix in (".jpg", ".png")]
     stills, shared, followed = Gap(), Gap(), Gap()
-    mesh, own = theirs.mesh(True), MeshTracker(still=True)
+    mesh, own = theirs.mesh(True), MeshTracker(True, Mesh(Window.cut))
     for image in pictures:
         for room, shift, angle in ((2.0, 0.0, 0.0), (2.4, 0.2, 0.3), (1.7, -0.15, -0.5)):
             window = window_of(image, room, shift, angle)
@@ -129,7 +130,7 @@ def compare(folder: Path) -> bool:
     mesh.close()
     spent = [0.0, 0.0]
     for path in sorted((folder / "clips").rglob("*.mp4")):
-        mesh, own, led = theirs.mesh(False), MeshTracker(still=False), MeshTracker(still=False)
+        mesh, own, led = theirs.mesh(False), MeshTracker(still=False), MeshTracker(False, Mesh(Window.cut))
         for part in clip_windows(path):
             a = time.process_time()
             left = theirs.landmarks(mesh, part)

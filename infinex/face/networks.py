@@ -8,7 +8,7 @@ radians, clockwise on the screen.
 from __future__ import annotations
 
 import os
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from importlib import resources
@@ -48,6 +48,9 @@ def _opened(name: str, _process: int) -> Any:
     return onnxruntime.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
 
 
+SOFT = 0.6  # deviation, in pixels of a window, of the blur by which noise and aliasing of small faces are calmed
+
+
 @dataclass(frozen=True)
 class Window:
     """A rectangle of a picture: its middle and sides in pixels, turned by `angle`."""
@@ -68,22 +71,23 @@ class Window:
             cv2.warpPerspective(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border), np.uint8
         )
 
-    def shrunk(self, image: Image, size: int) -> Image:
-        """What `cut` gives, of a picture that is halved first as often as pixels would be skipped."""
+    def sampled(self, image: Image, size: int) -> Image:
+        """The window of `cut`, with less noise: of a picture that is halved first as often as pixels would be skipped,
+        then blurred by `SOFT` of the window's pixels."""
         n = 1
         while self.width >= 2 * n * size:
             n *= 2
-        if n == 1:
-            return self.cut(image, size)
         rectangle = (self.x, self.y), (self.width, self.height), float(np.degrees(self.angle))
         corners, limit = cv2.boxPoints(rectangle), np.array(image.shape[1::-1])
-        low = np.clip(np.floor(corners.min(0)).astype(int) - n, 0, limit)
-        count = (np.clip(np.ceil(corners.max(0)).astype(int) + n, 0, limit) - low) // n
+        low = np.clip(np.floor(corners.min(0)).astype(int) - 2 * n, 0, limit)
+        count = (np.clip(np.ceil(corners.max(0)).astype(int) + 2 * n, 0, limit) - low) // n
         if not count.all():
             return self.cut(image, size)  # beside the picture
         part = image[low[1] : low[1] + count[1] * n, low[0] : low[0] + count[0] * n]
         while part.shape[1] > count[0]:  # means of two by two pixels take a tenth of the time that others take
             part = cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2), interpolation=cv2.INTER_AREA)
+        wide = self.width / (n * size)  # pixels of the part to one of the window, under 2
+        part = cv2.GaussianBlur(part, (5, 5), SOFT * wide, borderType=cv2.BORDER_REPLICATE)
         x, y = (np.array([self.x, self.y]) - low + 0.5) / n - 0.5
         return Window(float(x), float(y), self.width / n, self.height / n, self.angle).cut(part, size)
 
@@ -209,12 +213,13 @@ OUTPUTS = ("mesh", "lips", "left_eye", "right_eye", "left_iris", "right_iris", "
 class Mesh:
     """Attention Mesh (Grishchenko et al. 2020): 478 landmarks of the face in a window."""
 
-    def __init__(self) -> None:
-        self._session = session("mesh")
+    def __init__(self, sample: Callable[[Window, Image, int], Image] = Window.sampled) -> None:
+        """`sample` cuts a window out of a picture; MediaPipe does as `Window.cut` does."""
+        self._session, self._sample = session("mesh"), sample
 
     def __call__(self, image: Image, window: Window) -> tuple[Array, float]:
         """Landmarks (478, 3) in pixels of an RGB picture, and how surely a face is there, 0..1."""
-        part = window.shrunk(image, MESH_SIZE)
+        part = self._sample(window, image, MESH_SIZE)
         mesh, lips, one, other, iris, iris_other, flag = self._session.run(OUTPUTS, {"picture": part[None]})
         points = np.zeros((SURFACE + 10, 3))
         points[:SURFACE] = mesh.reshape(-1, 3)
@@ -269,10 +274,10 @@ class MeshTracker:
 
     LEAST = 0.3  # score and presence below which there is no face
 
-    def __init__(self, still: bool) -> None:
+    def __init__(self, still: bool, mesh: Mesh | None = None) -> None:
         """`still`: every picture is looked at afresh."""
         self._still = still
-        self._near, self._mesh = Detector(least=self.LEAST), Mesh()
+        self._near, self._mesh = Detector(least=self.LEAST), mesh or Mesh()
         self._last: Array | None = None
         self._window: Window | None = None  # in which it was seen last
         self._looks = 0

@@ -12,6 +12,7 @@ import pytest
 from infinex.face.networks import (
     Detection,
     Detector,
+    Mesh,
     MeshTracker,
     Segmenter,
     Window,
@@ -46,7 +47,7 @@ def test_detectors_find_what_mediapipe_finds(name: str) -> None:
 @pytest.mark.parametrize("name", ["hopper", "collins"])
 def test_landmarks_are_those_of_mediapipe(name: str) -> None:
     image = picture(name)
-    mesh = MeshTracker(still=True)
+    mesh = MeshTracker(True, Mesh(Window.cut))
     for k, place in enumerate(faces.WINDOWS):
         window = faces.recorded_window(KNOWN[f"{name}_near"][0], *place)
         points = mesh.landmarks(window.cut(image, faces.SIDE))
@@ -150,11 +151,25 @@ def test_a_large_window_skips_no_pixels() -> None:
     y, x = np.mgrid[:600, :800]
     smooth = np.stack([x / 4, y / 3, (x + y) / 8], -1).astype(np.uint8)
     window = Window(380.3, 310.8, 500, 500, 0.2)
-    cut, shrunk = (f(smooth, 120).astype(int) for f in (window.cut, window.shrunk))
-    assert np.abs(cut - shrunk)[5:-5, 5:-5].max() <= 2  # the same place
-    small = Window(380.3, 310.8, 200, 200, 0.2)
-    assert np.array_equal(small.cut(smooth, 120), small.shrunk(smooth, 120))
+    cut, sampled = (f(smooth, 120).astype(int) for f in (window.cut, window.sampled))
+    assert np.abs(cut - sampled)[5:-5, 5:-5].max() <= 2  # the same place
     squares = np.repeat(((x + y) % 2 * 255).astype(np.uint8)[..., None], 3, -1)
-    assert window.shrunk(squares, 120).std() < 2 < window.cut(squares, 120).std()
+    assert window.sampled(squares, 120).std() < 2 < window.cut(squares, 120).std()
     beside = Window(-900.0, 100.0, 500, 500)
-    assert np.array_equal(beside.shrunk(smooth, 120), beside.cut(smooth, 120))
+    assert np.array_equal(beside.sampled(smooth, 120), beside.cut(smooth, 120))
+
+
+@pytest.mark.parametrize("width", [80, 200])
+def test_a_small_window_has_less_noise_and_is_in_the_same_place(width: int) -> None:
+    y, x = np.mgrid[:600, :800]
+    wave = 128 + 100 * np.sin(x / 20) * np.cos(y / 20)
+    window = Window(380.3, 310.8, width, width, 0.2)
+    clean = np.repeat(wave[..., None].round().astype(np.uint8), 3, -1)
+    cut, off = (part[..., 0].astype(float) for part in (window.cut(clean, 120), window.sampled(clean, 120)))
+    off -= cut
+    assert np.abs(off).max() <= 2
+    for slope in np.gradient(cut):
+        assert abs(((off - off.mean()) * slope).sum() / (slope**2).sum()) < 0.05  # pixels
+    noisy = (clean + np.random.default_rng(0).normal(0, 8, clean.shape)).clip(0, 255).astype(np.uint8)
+    noise = [np.std(f(noisy, 120) - f(clean, 120).astype(int)) for f in (window.sampled, window.cut)]
+    assert noise[0] < 0.92 * noise[1]
