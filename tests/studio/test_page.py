@@ -428,6 +428,39 @@ def test_a_screen_that_is_left_alone_begins_anew(browser: Any, address: str) -> 
     context.close()
 
 
+def seen(page: Any, whether: bool) -> None:
+    """As if another tab were before this one, or no longer."""
+    script = """hidden => { Object.defineProperty(document, "hidden", { value: hidden, configurable: true });
+        document.dispatchEvent(new Event("visibilitychange")); }"""
+    page.evaluate(script, not whether)
+
+
+def test_a_page_that_nobody_sees_gives_up_its_seat(browser: Any, address: str) -> None:
+    context = browser.new_context(locale="en-GB")
+    sooner = "const set = setTimeout; setTimeout = (f, ms, ...a) => set(f, ms === 60000 ? 1500 : ms, ...a);"
+    context.add_init_script(sooner)
+    page = opened(context, address)
+    sockets: list[Any] = []
+    page.on("websocket", lambda socket: sockets.append(socket))
+    with_portrait(page)
+    page.get_by_role("link", name="Animate").click()
+    page.get_by_role("button", name="Look around").click()
+    page.get_by_role("button", name="Pause").wait_for()  # it plays
+    assert len(sockets) == 1
+    with sockets[0].expect_event("close", timeout=WAIT):
+        seen(page, False)
+    page.get_by_role("button", name="Play", exact=True).wait_for()
+    with page.expect_event("websocket"):
+        seen(page, True)
+    page.get_by_role("link", name="Live").click()
+    page.get_by_role("button", name="Start the camera").click()
+    page.locator("#live-status", has_text="You are live.").wait_for()
+    with sockets[-1].expect_event("close", timeout=WAIT):
+        seen(page, False)
+    page.get_by_role("button", name="Start the camera").wait_for()
+    context.close()
+
+
 def test_every_control_has_a_name_and_a_size_on_a_phone(browser: Any, address: str) -> None:
     context = browser.new_context(
         viewport={"width": 375, "height": 740}, color_scheme="dark", locale="de-DE", has_touch=True

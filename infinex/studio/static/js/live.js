@@ -40,6 +40,7 @@ export function begin() {
   on("view", (name) => { if (!["live", "kiosk"].includes(name)) stop(); });
   on("portrait", stop);
   on("face", stop);
+  on("unseen", () => { if (recorder?.state !== "recording") stop(); });
   navigator.mediaDevices?.addEventListener?.("devicechange", cameras);
 }
 

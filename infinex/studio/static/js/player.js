@@ -184,6 +184,7 @@ export function begin() {
     if (within) clock.time = Math.min(clock.time, found.duration);
     show();
   });
+  on("unseen", () => { if (clock.playing) pause(); });
   on("transport", show);
   on("presented", (what) => {
     if (what && clock.playing) { clock.playing = false; quiet(); }

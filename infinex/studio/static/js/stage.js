@@ -176,11 +176,11 @@ function showStill() {
 
 // A page that nobody sees gives up its seat after a while, and takes one again when it is seen.
 const UNSEEN = 60_000; // ms
-let leaving = null;
+let leaving = null, left = false;
 document.addEventListener("visibilitychange", () => {
   clearTimeout(leaving);
-  if (document.hidden) leaving = setTimeout(() => { if (running === null) { leaving = line && "left"; close(); } }, UNSEEN);
-  else if (leaving === "left") tell("seen");
+  if (document.hidden) leaving = setTimeout(() => { left = Boolean(line); tell("unseen"); close(); }, UNSEEN);
+  else if (left) { left = false; tell("seen"); }
 });
 
 on("portrait", () => {
