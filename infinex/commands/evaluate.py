@@ -65,7 +65,7 @@ def evaluate(
 
         with progress_bar("evaluating", quiet or as_json, "clips") as update:
             summary = run(clips, out, engine, weights, cross, split, frames, drivers, update, lpips, inception)
-        table = lines(summary)
+        table = list(lines(summary))
     else:
         if lpips is not None and task in tasks():
             raise InputError(f"--lpips belongs to --task reenactment, not {task}")

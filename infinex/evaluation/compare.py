@@ -280,8 +280,8 @@ def _strangers(
                                      "cpu": clock[name][1] / max(1, len(asked))}  # fmt: skip
             if kept[name]:
                 row["csim"] = float(np.mean(kept[name]))
-            if watched[name].found and len(asked) > 1:
-                seen = watched[name].doings()
+            # What an engine draws need not show a face to the tracker.
+            if watched[name].found and len(asked) > 1 and len(seen := watched[name].doings()):
                 row |= agreement(asked, seen)
                 want, have = asked.units, seen.units
                 lively = np.flatnonzero((want.std(0) > 0.05) & (have.std(0) > 1e-6))
@@ -341,9 +341,12 @@ def compare(
     done, failed = _outcomes(out, jobs)
     notes = [f"{n} left out: {why}" for n, why in missing.items()]
     notes += [f"{Path(j.output).stem} left out: {why}" for j, why in failed]
+    report = summary(out, done, taking, CROSS if cross is not None else KEYS)
+    if cross is not None:
+        rows = [(n, r) for n, mine in report["rows"].items() for r in mine if r["frames"] > 1 and "pose" not in r]
+        notes += [f"{n}: no face is seen in what it draws of {r['name']}" for n, r in rows]
     if not _people():
         notes.append("no identity measures: they need face_recognition_models and dlib-bin")
-    report = summary(out, done, taking, CROSS if cross is not None else KEYS)
     report |= {"data": Path(folder).name, "notes": notes, "cross": cross is not None}
     written(report, out)
     return report
@@ -422,10 +425,10 @@ def lines(report: dict[str, Any]) -> list[str]:
     """The table as text."""
     table, keys = report["intervals"], _columns(report)
     out = [f"{report['people']} people; mean and 95 % interval over people"]
-    out.append(f"{'':22}" + "".join(f"{k:>24}" for k in keys))
+    out.append(f"{'':22}" + "".join(f"{k:>28}" for k in keys))
     for name, row in table.items():
         cells = [f"{row[k][0]:.4g} [{row[k][1]:.3g}, {row[k][2]:.3g}]" if k in row else "-" for k in keys]
-        out.append(f"{name:22}" + "".join(f"{c:>24}" for c in cells))
+        out.append(f"{name:22}" + "".join(f"{c:>28}" for c in cells))
     return out + [f"note: {n}" for n in report["notes"]]
 
 

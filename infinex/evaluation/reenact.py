@@ -500,10 +500,10 @@ def lines(report: dict[str, Any]) -> Iterator[str]:
     table = report["intervals"]
     keys = [k for k in (*KEYS, "units") if any(k in row for row in table.values())]
     yield f"{report['people']} people, {len(report['clips'])} clips; mean and 95 % interval over people"
-    yield f"{'':14}" + "".join(f"{k:>22}" for k in keys)
+    yield f"{'':14}" + "".join(f"{k:>28}" for k in keys)
     for name, row in table.items():
         cells = [f"{row[k][0]:.4g} [{row[k][1]:.3g}, {row[k][2]:.3g}]" if k in row else "-" for k in keys]
-        yield f"{name:14}" + "".join(f"{c:>22}" for c in cells)
+        yield f"{name:14}" + "".join(f"{c:>28}" for c in cells)
     if "static" in table:
         for name in table:
             if name != "static" and {"l1", "akd"} <= table[name].keys():

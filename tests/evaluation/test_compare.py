@@ -16,7 +16,7 @@ from command_line import run
 from infinex.errors import InputError, OutputError, WeightsError
 from infinex.evaluation import compare as module
 from infinex.evaluation.compare import agreement, as_csv, as_latex, best_of, compare, entrants, lines, page
-from infinex.evaluation.watched import Doings
+from infinex.evaluation.watched import Doings, Watched
 from infinex.jobs import batch
 from infinex.media.image import read_image, write_image
 from infinex.media.video import VideoReader
@@ -117,6 +117,18 @@ def test_strangers(folder: Path, portrait: Path, tmp_path: Path) -> None:
     assert (tmp_path / "out" / "videos" / "grace by grace.mp4").is_file()
     with pytest.raises(InputError, match="folder of portraits"):
         compare(folder, tmp_path / "no", ["mesh"], cross=portrait)
+
+
+def test_a_result_without_a_face_has_a_row(
+    folder: Path, portrait: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "portraits").mkdir()
+    write_image(tmp_path / "portraits" / "grace.png", read_image(portrait)[::2, ::2])
+    plain = Watched.add
+    monkeypatch.setattr(Watched, "add", lambda self, image: plain(self, np.zeros_like(image)))
+    found = compare(folder, tmp_path / "out", ["mesh"], cross=tmp_path / "portraits", drivers=1, frames=4, workers=1)
+    assert found["intervals"]["mesh"]["fps"][0] > 0 and "pose" not in found["intervals"]["mesh"]
+    assert "mesh: no face is seen in what it draws of grace by grace" in found["notes"]
 
 
 def test_who_takes_part(monkeypatch: pytest.MonkeyPatch) -> None:

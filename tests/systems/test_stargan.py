@@ -104,6 +104,19 @@ def test_people_of_stimuli_are_held_back_whole(tmp_path: Path) -> None:
     assert not {p.person for p in train.pictures} & {p.person for p in test.pictures}
 
 
+def test_stressed_labels_are_wanted_three_times_as_often(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "stimuli.csv").write_text("portrait\n")
+    (tmp_path / "p").mkdir()
+    labels = ("happy", "neutral", "sad")
+    for name in labels:
+        write_image(tmp_path / "p" / f"{name}.png", picture(0))
+    monkeypatch.setattr(LabelledFaces, "_face", lambda self, which, place: picture(place, self.size))
+    samples = LabelledFaces(replace(TINY, labels=labels, pairs=1.0, stressed=("sad",)), tmp_path, "train")
+    rng = np.random.default_rng(0)
+    wanted = np.mean([samples.get(0, rng)["wanted"] for _ in range(400)], axis=0)  # of the happy face
+    assert wanted[0] == 0 and 0.68 < wanted[2] < 0.82
+
+
 @pytest.mark.parametrize("second", [False, True])
 def test_steps_take_turns_and_learn(second: bool, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = replace(TINY, critic_steps=2, second="elsewhere" if second else "", second_labels=("a", "b"))
