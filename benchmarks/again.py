@@ -1,4 +1,4 @@
-"""How alike a clip of a small face is tracked as it is and once more: turned by 4 degrees, at 0.8 of its size, coded anew.
+"""How alike a clip of a small face is tracked as it is and again: turned by 4 degrees, 0.8 times as large, coded anew.
 
     python benchmarks/again.py CLIPS_DIR [--names A,B,...] [--frames 40]
     python benchmarks/mediapiped.py benchmarks/again.py CLIPS_DIR ...    # the same by MediaPipe's graph
