@@ -121,10 +121,10 @@ def look(gaze: Array) -> Array:
 
 def gaze(weights: Array) -> Array:
     """Where each eye looks under weights (T, 52): (T, 2, 2), left and right eye, radians right and down."""
-    w = np.asarray(weights, np.float64)
-    out = np.zeros((len(w), 2, 2))
+    out = np.zeros((len(weights), 2, 2))
     for k, (side, away) in enumerate((("Left", 1), ("Right", -1))):
-        parts = {d: turn * w[:, AT[f"eyeLook{d}{side}"]] for d, turn in EYE_TURN.items()}
+        # Column by column: a copy of all of a long take would be large.
+        parts = {d: turn * weights[:, AT[f"eyeLook{d}{side}"]].astype(np.float64) for d, turn in EYE_TURN.items()}
         out[:, k, 0] = away * (parts["Out"] - parts["In"])
         out[:, k, 1] = parts["Down"] - parts["Up"]
     return out

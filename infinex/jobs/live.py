@@ -142,10 +142,10 @@ class Room:
         return True
 
     def wait(self, still: Picture) -> None:
-        """The portrait as it is stands for the time in which the rest is seen."""
+        """The portrait as it is stands for the time in which the rest is seen, from the first picture or packet on."""
         if self.wishes.ended:
             raise KeyboardInterrupt
-        if self.recording is not None and not self.recording.begun:
+        if self.recording is not None and not self.recording.begun and self.driver.taken:
             self.recording.show(_marked(still, self._mark), self.driver.taken)
 
 
