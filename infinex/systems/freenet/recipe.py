@@ -105,7 +105,7 @@ _FACE = GeneratorRecipe(
     repeats=16, rate=1e-3, betas=(0.9, 0.999), judged=2,
     augmentation=Augmentation(True, 0.2, 0.2, 0.3, 0.03, shift=0.12, zoom=0.15, turn=8.0),
     weights=GeneratorWeights(adversary=0.0, pixels=10.0, steps=20.0, moved=10.0, taught=30.0, triplet=0.1),
-    trainer=_CPU,
+    trainer=replace(_CPU, max_steps=200),
 )  # fmt: skip
 
 RECIPES: dict[str, ConverterRecipe | GeneratorRecipe] = {

@@ -117,11 +117,11 @@ _FACE: dict[str, Any] = {"config": "reenactgan-face", "looks": 60}
 _FACE_DECODER = DecoderRecipe(
     **(_FACE | {"looks": 200}), start_from="reenactgan-face-boundary", epochs=1000, decay_epochs=0, rate=2e-3,
     betas=(0.9, 0.999), critic_width=16, maps="mesh", weights=DecoderWeights(adversary=0.0),
-    trainer=replace(_CPU, max_steps=400),
+    trainer=replace(_CPU, max_steps=220),
 )  # fmt: skip
 _FACE_TRANSFORMER = TransformerRecipe(
     **_FACE, batch_size=8, start_from="reenactgan-face-decoder", epochs=1000, rate=1e-3, critic_rate=2e-4,
-    critic_width=16, sources=2, maps="mesh", trainer=replace(_CPU, max_steps=250),
+    critic_width=16, sources=2, maps="mesh", trainer=replace(_CPU, max_steps=120),
 )  # fmt: skip
 
 RECIPES: dict[str, ReenactganRecipe] = {
@@ -135,8 +135,9 @@ RECIPES: dict[str, ReenactganRecipe] = {
     "reenactgan-128-transformer": _TRANSFORMER,
     # The ablation of section 4.3, on small networks.
     "reenactgan-128-no-shape": replace(_TRANSFORMER, weights=TransformerWeights(shape=0.0)),
+    # In bfloat16 landmarks become no numbers.
     "reenactgan-face-boundary": BoundaryRecipe(
-        **_FACE, epochs=4, repeats=20, rate=1e-3, trainer=replace(_CPU, max_steps=200)
+        **_FACE, epochs=20, repeats=20, rate=1e-3, trainer=replace(_CPU, max_steps=400, precision="32-true")
     ),
     "reenactgan-face-decoder": _FACE_DECODER,
     "reenactgan-face-transformer": _FACE_TRANSFORMER,
