@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -99,15 +100,15 @@ class OutlinedFace:
         Where they say from where they moved the portrait, its own pixels are moved so, and what they paint is added as
         far as it differs from what they paint of the portrait as it is, moved alike: what they paint badly cancels."""
         side = self.window.side
-        made = self.made(points).astype(np.float32)
+        made: Any = self.made(points).astype(np.float32)
         field = self.field() if self.detail else None
         if field is None:
             return resized(made, side)
         if self._still is None:
             self._still = self.made(self.window.points(self.source.face.landmarks, self.size)).astype(np.float32)
-        head = np.maximum(self._own_reach, self._reach(points))
-        away = _spread(field, self.size) * (head * (self.size - 1) / 2)[..., None]
-        change = (made - _read(self._still, away)) * head[..., None]
+        head: Map = np.maximum(self._own_reach, self._reach(points))
+        away: Any = _spread(field, self.size) * (head * (self.size - 1) / 2)[..., None]
+        change: Any = (made - _read(self._still, away)) * head[..., None]
         moved = _read(self._full.astype(np.float32), resized(away, side) * (self._rim * side / self.size)[..., None])
         return moved + resized(change, side)
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import NamedTuple
+from typing import NamedTuple, cast
 
 import torch
 import torch.nn.functional as F  # noqa: N812  (its name everywhere)
@@ -69,7 +69,7 @@ class MotionEncoder(nn.Module):
         self.norm = nn.BatchNorm1d(config.code, affine=False) if config.flow else None
         if config.flow:  # else fresh codes hardly differ, and flows do not heed them
             for conv in self.convs:
-                nn.init.kaiming_normal_(conv.weight, 0.2)
+                nn.init.kaiming_normal_(cast(Tensor, conv.weight), 0.2)
 
     def forward(self, x: Tensor) -> Tensor:
         """See above."""
