@@ -109,7 +109,8 @@ class OutlinedFace:
         head: Map = np.maximum(self._own_reach, self._reach(points))
         away: Any = _spread(field, self.size) * (head * (self.size - 1) / 2)[..., None]
         change: Any = (made - _read(self._still, away)) * head[..., None]
-        moved = _read(self._full.astype(np.float32), resized(away, side) * (self._rim * side / self.size)[..., None])
+        far: Any = resized(away, side) * (self._rim * side / self.size)[..., None]
+        moved = _read(self._full.astype(np.float32), far)
         return moved + resized(change, side)
 
     def _shown(self, points: Array) -> RGB:
