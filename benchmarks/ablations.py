@@ -32,7 +32,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.video import VideoDriver
-from infinex.engine import Engine, Source, load_engine
+from infinex.engine import Engine, Source, find_engine, load_engine
 from infinex.evaluation.compare import agreement
 from infinex.evaluation.inception import Judges, frechet_distance
 from infinex.evaluation.reenact import Take, interval, self_reenactment, takes
@@ -57,8 +57,11 @@ def variant(text: str, engine: str) -> tuple[str, Engine]:
     name, _, rest = text.partition("=")
     run, *settings = rest.split(",")
     chosen = dict(s.split("=", 1) for s in settings)
-    shared = {k: chosen.pop(k) for k in ("proportions",) if k in chosen}
-    options = Options(engine=engine, weights=run, absolute=True, own=chosen, **shared)  # type: ignore[arg-type]
+    shared: dict[str, Any] = {k: chosen.pop(k) for k in ("proportions",) if k in chosen}
+    # An engine that knows no other motion has no such option.
+    if "absolute" in find_engine(engine).system.options:
+        shared["absolute"] = True
+    options = Options(engine=engine, weights=run, own=chosen, **shared)
     return name, load_engine(engine, options, run)
 
 

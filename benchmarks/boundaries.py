@@ -4,8 +4,9 @@ python benchmarks/boundaries.py HELD OTHERS PERSON=DECODER,TRANSFORMER[,WITHOUT]
                                 [--frames N] [--out FOLDER] [--json]
 
 HELD is a folder of clips PERSON_*.mp4, parts of the people's films that their runs have not seen; OTHERS a prepared
-folder whose test split drives them. DECODER, TRANSFORMER and WITHOUT are the runs of a person's stages, the last one's
-without the shape loss. Tables as those of benchmarks/ablations.py, 95 % intervals by bootstrap over people:
+folder whose test split drives them, N frames of every so many. DECODER, TRANSFORMER and WITHOUT are the runs of a
+person's stages, the last one's without the shape loss. Tables as those of benchmarks/ablations.py, 95 % intervals by
+bootstrap over people:
 
 own      everybody by the held part of their own film, through the decoder alone
 others   the first picture of that part under other people's clips: boundaries as they are, through the transformer, and
@@ -82,7 +83,7 @@ def main() -> None:
         a.out.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory() as folder, FaceFinder() as finder:
         films = takes(a.held)
-        mine = {p: [thinned(t, a.every, Path(folder)) for t in films if t.name.startswith(f"{p}_")] for p in people}
+        mine = {p: [t for t in films if t.name.startswith(f"{p}_")] for p in people}
         if missing := [p for p, clips in mine.items() if not clips]:
             raise InputError(f"{a.held} holds no clip {missing[0]}_*.mp4")
         tables: dict[str, Any] = {"own": by_their_own(mine, people, finder)}
@@ -102,7 +103,7 @@ def main() -> None:
     if a.json:
         print(json.dumps(tables))
         return
-    print(f"{len(people)} people, {len(theirs)} drivers, every {a.every}. frame")
+    print(f"{len(people)} people, {len(theirs)} drivers, every {a.every}. frame of theirs")
     for title, table in tables.items():
         printed(title, table)
 
