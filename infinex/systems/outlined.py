@@ -106,9 +106,11 @@ class OutlinedFace:
         if self._still is None:
             self._still = self.made(self.window.points(self.source.face.landmarks, self.size)).astype(np.float32)
         head = np.maximum(self._own_reach, self._reach(points))
-        away = _spread(field, self.size) * (head * (self.size - 1) / 2)[..., None]
-        change = (made - _read(self._still, away)) * head[..., None]
-        moved = _read(self._full.astype(np.float32), resized(away, side) * (self._rim * side / self.size)[..., None])
+        away: Map = np.asarray(_spread(field, self.size) * (head * (self.size - 1) / 2)[..., None], np.float32)
+        still = _read(self._still, away)
+        change = np.asarray(made - still, np.float32) * head[..., None]
+        whole: Map = np.asarray(resized(away, side) * (self._rim * side / self.size)[..., None], np.float32)
+        moved = _read(self._full.astype(np.float32), whole)
         return moved + resized(change, side)
 
     def _shown(self, points: Array) -> RGB:
