@@ -106,20 +106,11 @@ class OutlinedFace:
             return resized(made, side)
         if self._still is None:
             self._still = self.made(self.window.points(self.source.face.landmarks, self.size)).astype(np.float32)
-<<<<<<< HEAD
         head: Map = np.maximum(self._own_reach, self._reach(points))
         away: Any = _spread(field, self.size) * (head * (self.size - 1) / 2)[..., None]
         change: Any = (made - _read(self._still, away)) * head[..., None]
         far: Any = resized(away, side) * (self._rim * side / self.size)[..., None]
         moved = _read(self._full.astype(np.float32), far)
-=======
-        head = np.maximum(self._own_reach, self._reach(points))
-        away: Map = np.asarray(_spread(field, self.size) * (head * (self.size - 1) / 2)[..., None], np.float32)
-        still = _read(self._still, away)
-        change = np.asarray(made - still, np.float32) * head[..., None]
-        whole: Map = np.asarray(resized(away, side) * (self._rim * side / self.size)[..., None], np.float32)
-        moved = _read(self._full.astype(np.float32), whole)
->>>>>>> c47feb8441b272775367c68102f315a86e5adec8
         return moved + resized(change, side)
 
     def _shown(self, points: Array) -> RGB:

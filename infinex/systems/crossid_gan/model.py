@@ -64,18 +64,12 @@ class MotionEncoder(nn.Module):
     def __init__(self, config: CrossIdConfig, inputs: int, size: int) -> None:
         super().__init__()
         widths = [inputs] + [min(config.most, config.width * 2**i) for i in range(4)]
-        convs = [nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(widths)]
-        self.convs = nn.ModuleList(convs)
+        self.convs = nn.ModuleList(nn.Conv2d(a, b, 4, 2, 1) for a, b in pairwise(widths))
         self.last = nn.Linear(widths[-1] * (size // 16) ** 2, config.code)
         self.norm = nn.BatchNorm1d(config.code, affine=False) if config.flow else None
         if config.flow:  # else fresh codes hardly differ, and flows do not heed them
-<<<<<<< HEAD
             for conv in self.convs:
                 nn.init.kaiming_normal_(cast(Tensor, conv.weight), 0.2)
-=======
-            for conv in convs:
-                nn.init.kaiming_normal_(conv.weight, 0.2)
->>>>>>> c47feb8441b272775367c68102f315a86e5adec8
 
     def forward(self, x: Tensor) -> Tensor:
         """See above."""
