@@ -21,7 +21,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ablations import OTHERS, OWN, driven, features, first_face, printed, thinned
+from ablations import EVERY, OTHERS, OWN, driven, features, first_face, printed, thinned
 from numpy.typing import NDArray
 
 from infinex.engine import Engine, load_engine
@@ -48,7 +48,7 @@ def by_their_own(mine: dict[str, list[Take]], people: dict[str, dict[str, Engine
     looks: dict[str, list[NDArray]] = {"truth": [], "decoder": []}
 
     def watch(index: int, truth: NDArray, pictures: dict[str, NDArray]) -> None:
-        for name, picture in (("truth", truth), ("decoder", pictures["decoder"])):
+        for name, picture in () if index % EVERY else (("truth", truth), ("decoder", pictures["decoder"])):
             if (seen := features(finder, picture)) is not None:
                 looks[name].append(seen)
 

@@ -57,7 +57,7 @@ CONFIGS: dict[str, ReenactganConfig] = {
         align_hidden=64,
     ),
     "reenactgan-face": ReenactganConfig(
-        size=64, features=16, depth=2, stacks=1, transformer=16, blocks=4, decoder=32, levels=6, align=8,
+        size=64, features=16, depth=2, stacks=1, transformer=16, blocks=4, decoder=16, levels=6, align=8,
         align_hidden=64,
     ),
 }  # fmt: skip

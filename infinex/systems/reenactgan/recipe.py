@@ -115,8 +115,8 @@ _TRANSFORMER = TransformerRecipe(
 _CPU = TrainerOptions(precision="bf16-mixed", checkpoint_every=400, panel_every=400, ema=0.99)
 _FACE: dict[str, Any] = {"config": "reenactgan-face", "looks": 60}
 _FACE_DECODER = DecoderRecipe(
-    **(_FACE | {"looks": 200}), start_from="reenactgan-face-boundary", epochs=1000, decay_epochs=0, rate=2e-3,
-    betas=(0.9, 0.999), critic_width=16, maps="mesh", weights=DecoderWeights(adversary=0.0),
+    **(_FACE | {"looks": 200}), batch_size=8, start_from="reenactgan-face-boundary", epochs=1000, decay_epochs=0,
+    rate=2e-3, betas=(0.9, 0.999), critic_width=16, maps="mesh", weights=DecoderWeights(features=0.0, adversary=0.0),
     trainer=replace(_CPU, max_steps=220),
 )  # fmt: skip
 _FACE_TRANSFORMER = TransformerRecipe(
