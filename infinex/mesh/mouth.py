@@ -606,6 +606,10 @@ class Mouth:
             told = _teeth_shown(target.interior) * (float(target.gap[4]) + target.beneath)
             least = float(np.interp(target.gap[4], *BARED_LEAST))  # dim ones are not told from flesh
             told[0] = max(told[0], least * (1 - 0.6 * roundness(target)))
+            # No tooth is longer than its crown: what is light beyond are the lower ones.
+            longest, others = float(self._upper.crowns[0]), float(self._lower.crowns[0])
+            if told[0] > longest:
+                told = np.array([longest, max(told[1], min(told[0] - longest, others))])
         edge = float(target.face[13, 1]) - self._upper.edge
         drawn = self._smile(target)
         if told is None:  # lips that open wide, or smile, bare the upper teeth

@@ -133,6 +133,15 @@ def test_the_modelled_teeth_stand_where_the_performers_did() -> None:
     assert light["bare"] > 2 * light["dark"] and light["untold"] > 1.5 * light["dark"]
 
 
+def test_a_wide_mouth_that_is_light_throughout_has_two_rows_each_at_its_lip() -> None:
+    canvas, target = drawn(opened({"AU25": 1.0, "AU27": 1.0}, [[1, 0]] * 3), False)
+    (x, top_), low = target.points[13, :2], target.points[14, 1]
+    part = canvas[int(top_) : int(low), int(x - 3) : int(x + 4)].mean((1, 2))
+    shares = (0.08, 0.22), (0.4, 0.6), (0.78, 0.92)
+    upper, between, lower = (part[int(a * len(part)) : int(b * len(part))].mean() for a, b in shares)
+    assert min(upper, lower) > 2 * between
+
+
 def test_teeth_that_a_portrait_shows_stay_as_its_mouth_opens_wide() -> None:
     source = load_source(EXAMPLES[1].path)[0]  # an astronaut, who smiles broadly
     prepared = PreparedFace(source, MeshOptions(mouth="own", wrinkles="none", refine=False))
