@@ -83,6 +83,38 @@ def _tell(stream: Any, timecode: Timecode | None) -> None:
         stream.metadata["timecode"] = str(timecode)
 
 
+def _pictures(out: Any, kind: str, size: tuple[int, int], rate: Fraction, quality: int, alpha: bool) -> Any:
+    """A stream of pictures of an even size (width, height) in an open file of that kind (mp4, mov, webm)."""
+    w, h = size
+    prores = kind == "mov" and alpha
+    codec = "prores_ks" if prores else "libvpx-vp9" if kind == "webm" else "libx264"
+    stream: Any = out.add_stream(codec, rate=rate)
+    context = stream.codec_context
+    stream.width, stream.height = w, h
+    stream.pix_fmt = "yuva444p10le" if prores else "yuva420p" if alpha else "yuv420p"
+    stream.thread_count = 0 if w * h > 1 << 20 else 1
+    context.color_range, context.colorspace = 1, 1  # limited range, BT.709
+    context.color_primaries, context.color_trc = 1, 1
+    if codec == "libx264":
+        preset = "veryfast" if w * h <= 1 << 21 else "ultrafast"
+        profile = "high" if preset != "ultrafast" else "baseline"
+        stream.options = {"crf": f"{quality - FINER:g}", "preset": preset, "profile": profile} | SEARCH
+    elif codec == "prores_ks":
+        stream.options = {"profile": "4444", "vendor": "apl0", "alpha_bits": "16"}
+    else:
+        stream.options = {
+            "crf": str(quality + 12),
+            "b": "0",
+            "deadline": "realtime",
+            "cpu-used": "6",
+            "row-mt": "1",
+        }
+        if alpha:  # hidden frames of one layer would have none beside them in the other
+            stream.options |= {"auto-alt-ref": "0"}
+            stream.metadata["alpha_mode"] = "1"
+    return stream
+
+
 class VideoSink:
     """H.264 (.mp4, .mov), VP9 (.webm) or ProRes 4444 (.mov, transparent) through PyAV, with sound."""
 
@@ -109,7 +141,7 @@ class VideoSink:
         try:
             self._out.metadata.update(metadata)
             self._prores = kind == "mov" and alpha
-            self._add_stream("prores_ks" if self._prores else "libvpx-vp9" if kind == "webm" else "libx264", quality)
+            self._stream = _pictures(self._out, kind, self._even, rate, quality, alpha)
             _tell(self._stream, timecode)
             if audio is not None:
                 codec = "libopus" if kind == "webm" else "pcm_s16le" if self._prores else "aac"
@@ -121,34 +153,6 @@ class VideoSink:
         self._canvas = [] if self._prores else [np.zeros(shape, np.uint8) for shape in planes]
         self._bled = np.zeros((h, w, 3) if alpha and not self._prores else (0, 0, 3), np.uint8)
         self._reformatter = VideoReformatter() if self._prores else None
-
-    def _add_stream(self, codec: str, quality: int) -> None:
-        w, h = self._even
-        stream: Any = self._out.add_stream(codec, rate=self._rate)
-        context = stream.codec_context
-        stream.width, stream.height = w, h
-        stream.pix_fmt = "yuva444p10le" if self._prores else "yuva420p" if self._alpha else "yuv420p"
-        stream.thread_count = 0 if w * h > 1 << 20 else 1
-        context.color_range, context.colorspace = 1, 1  # limited range, BT.709
-        context.color_primaries, context.color_trc = 1, 1
-        if codec == "libx264":
-            preset = "veryfast" if w * h <= 1 << 21 else "ultrafast"
-            profile = "high" if preset != "ultrafast" else "baseline"
-            stream.options = {"crf": f"{quality - FINER:g}", "preset": preset, "profile": profile} | SEARCH
-        elif codec == "prores_ks":
-            stream.options = {"profile": "4444", "vendor": "apl0", "alpha_bits": "16"}
-        else:
-            stream.options = {
-                "crf": str(quality + 12),
-                "b": "0",
-                "deadline": "realtime",
-                "cpu-used": "6",
-                "row-mt": "1",
-            }
-            if self._alpha:  # hidden frames of one layer would have none beside them in the other
-                stream.options |= {"auto-alt-ref": "0"}
-                stream.metadata["alpha_mode"] = "1"
-        self._stream = stream
 
     def write(self, frame: Pixels, changed: Box | None = None) -> None:
         """Add a frame (H, W, 3), with transparency (H, W, 4); outside the box `changed` it equals the last one."""
@@ -224,6 +228,21 @@ class VideoSink:
             self._sound.close()
 
 
+def _like(out: Any, kind: str, source: Any, rate: Fraction, timecode: Timecode | None) -> Any:
+    """A stream in `out` for the packets of `source`, which `_pictures` has made."""
+    if timecode is None or kind == "webm":
+        stream = out.add_stream_from_template(source)
+        stream.metadata.update({k: v for k, v in source.metadata.items() if k == "alpha_mode"})
+    else:  # a copied stream has no rate, without which FFmpeg before 8.1.2 writes no track of timecode
+        alpha = source.codec_context.name == "prores"
+        stream = _pictures(out, kind, (source.width, source.height), rate, 18, alpha)
+        stream.codec_context.open()
+        if source.codec_context.extradata:
+            stream.codec_context.extradata = source.codec_context.extradata
+    _tell(stream, timecode)
+    return stream
+
+
 def join(
     pieces: Sequence[Path], path: Path, rate: Fraction, metadata: dict[str, str], audio: str | Path | None,
     audio_start: float, audio_end: float | None, timecode: Timecode | None = None,
@@ -239,9 +258,7 @@ def join(
             with av.open(str(piece)) as container:
                 source: Any = container.streams.video[0]
                 if stream is None:
-                    stream = out.add_stream_from_template(source)
-                    stream.metadata.update({k: v for k, v in source.metadata.items() if k == "alpha_mode"})
-                    _tell(stream, timecode)
+                    stream = _like(out, path.suffix.lower()[1:], source, rate, timecode)
                     if audio is not None:
                         lossless = path.suffix.lower() == ".mov" and source.codec_context.name == "prores"
                         codec = "libopus" if path.suffix.lower() == ".webm" else "pcm_s16le" if lossless else "aac"

@@ -86,7 +86,8 @@ def coded(path: Path, code: str, rate: Fraction, frames: int = 40) -> Path:
 def told(path: Path) -> str | None:
     """What FFmpeg finds in a file."""
     with av.open(str(path)) as container:
-        return next((s.metadata["timecode"] for s in container.streams if "timecode" in s.metadata), None)
+        tags = [(key.lower(), value) for s in container.streams for key, value in s.metadata.items()]
+        return dict(reversed(tags)).get("timecode")
 
 
 @pytest.mark.parametrize(("code", "rate"), [("09:59:59;20", NTSC), ("23:59:59:10", Fraction(25))])
@@ -98,15 +99,18 @@ def test_files_carry_it(code: str, rate: Fraction, tmp_path: Path) -> None:
         late = reader.info.timecode
     first = Timecode.parse(code, rate)
     assert first is not None and late == first.later(round(rate))
-    for name in ("b.mp4", "b.mov"):
-        with open_sink(tmp_path / name, (96, 80), rate, timecode=late) as sink:
-            for _ in range(5):
-                sink.write(np.zeros((80, 96, 3), np.uint8))
+    for name, alpha in (("b.mp4", False), ("b.mov", False), ("b.mov", True), ("b.webm", True)):
+        shades = np.full((5, 80, 96, 3 + alpha), 255, np.uint8)
+        shades[..., :3] = np.arange(20, 220, 40)[:, None, None, None]
+        with open_sink(tmp_path / name, (96, 80), rate, alpha=alpha, timecode=late) as sink:
+            for picture in shades:
+                sink.write(picture)
         assert told(tmp_path / name) == str(late)
         join_pieces([tmp_path / name] * 2, tmp_path / f"joined-{name}", rate, None, {}, None, timecode=first)
         assert told(tmp_path / f"joined-{name}") == code
         with VideoReader(tmp_path / f"joined-{name}") as reader:
-            assert sum(1 for _ in reader) == 10
+            means = [float(frame.image.mean()) for frame in reader]
+        assert np.allclose(means, [*shades[..., :3].mean((1, 2, 3))] * 2, atol=4)
     with open_sink(tmp_path / "c", (96, 80), rate, timecode=late) as sink:
         for _ in range(2):
             sink.write(np.zeros((80, 96, 3), np.uint8))
