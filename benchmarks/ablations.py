@@ -235,6 +235,16 @@ def printed(title: str, table: dict[str, Any]) -> None:
         print(f"| {name} | " + " | ".join(cells) + " |")
 
 
+def told(tables: dict[str, Any], as_json: bool, head: str) -> None:
+    """Print tables as JSON, or as text below `head`."""
+    if as_json:
+        print(json.dumps(tables))
+        return
+    print(head)
+    for title, table in tables.items():
+        printed(title, table)
+
+
 def main() -> None:
     """Print the tables."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -256,12 +266,7 @@ def main() -> None:
         tables = {"own": by_their_own(clips, engines, finder, a.frames, a.out)}
         if a.drivers:
             tables["others"] = by_others(clips, engines, finder, a.drivers, a.frames, a.out)
-    if a.json:
-        print(json.dumps(tables))
-        return
-    print(f"{len({c.identity for c in clips})} people, {len(clips)} clips, every {a.every}. frame")
-    for title, table in tables.items():
-        printed(title, table)
+    told(tables, a.json, f"{len({c.identity for c in clips})} people, {len(clips)} clips, every {a.every}. frame")
 
 
 if __name__ == "__main__":

@@ -15,13 +15,12 @@ others   the first picture of that part under other people's clips: boundaries a
 from __future__ import annotations
 
 import argparse
-import json
 import tempfile
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from ablations import EVERY, OTHERS, OWN, driven, features, first_face, printed, thinned
+from ablations import EVERY, OTHERS, OWN, driven, features, first_face, thinned, told
 from numpy.typing import NDArray
 
 from infinex.engine import Engine, load_engine
@@ -100,12 +99,7 @@ def main() -> None:
                 for name, row in driven(source, clip, engines, a.frames, panel).items():
                     rows.setdefault(name, []).append(row)
         tables["others"] = {n: {k: interval(r, who, k) for k in OTHERS} for n, r in rows.items()}
-    if a.json:
-        print(json.dumps(tables))
-        return
-    print(f"{len(people)} people, {len(theirs)} drivers, every {a.every}. frame of theirs")
-    for title, table in tables.items():
-        printed(title, table)
+    told(tables, a.json, f"{len(people)} people, {len(theirs)} drivers, every {a.every}. frame of theirs")
 
 
 if __name__ == "__main__":

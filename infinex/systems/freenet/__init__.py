@@ -8,7 +8,7 @@ SYSTEM = System(
     options=("converter",),
     recipes="recipe",
     weights=(
-        Weights("freenet-face", "trained here, small; infinex/systems/freenet/data/README.md", "Apache-2.0", 1.0,
+        Weights("freenet-face", "trained here, small; infinex/systems/freenet/data/README.md", "Apache-2.0", 2.6,
                 bundled="freenet-face.safetensors"),
     ),
 )  # fmt: skip
