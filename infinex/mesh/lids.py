@@ -42,6 +42,9 @@ RIM = 0.01  # of it that is a lid's own wet rim
 UNDER = 0.15  # depth below the tracked lower lid to which the ball of an eye may show
 LINED = 20.0  # lightness by which a line around it is darker than both sides
 MOSTLY = 50  # percentile of the columns that tells how far it shows
+BENEATH = (0.16, 0.62)  # depths below the lower lid whose surface a shut lid has
+SURFACE = 0.06  # width up to which detail is surface
+CLOSEST = 320  # columns that this is laid out in at most
 LID = 0.30  # height up to which an open lid's skin tells how that of a shut one looks
 CLOSING = (0.04, 0.16)  # share closed over which the painted lid takes over from the warp
 AROUND = (0.8, 1.1)  # share of a lid's height over which its skin goes over into what the warp shows above it
@@ -158,7 +161,7 @@ class Lid:
         crease = [EYES[k][0][0], *CREASES[k], EYES[k][0][-1]]
         self._height = np.maximum(np.interp(self._u, *_curve(frame, points, crease)) - edge - root, self.band + 0.02)
         self._creased(lab, d)
-        self._texture(grain, frame)
+        self._texture(image, points, frame, low, grain)
         self._edge = edge + root
         self._socket(image, points, frame, self._edge, low, crease)
 
@@ -291,13 +294,44 @@ class Lid:
         crease = (dark / np.maximum(smooth + dark, 16.0) * share[..., None]).astype(np.float32)
         self.crease: Plane = cv2.GaussianBlur(crease, (0, 0), 0.025 / cell, sigmaY=0.006 / cell)
 
-    def _texture(self, grain: Plane, frame: _Frame) -> None:
-        """Surface of the painted skin, (m, n) factors."""
-        m, n = self.lash.shape
-        scale = max(abs(frame.along) * (1 + 2 * ASIDE) / n, 1e-3)  # picture pixels a cell
-        rows, columns = (np.arange(s) * scale for s in (m, n))
-        g = grain[np.ix_(rows.astype(int) % grain.shape[0], columns.astype(int) % grain.shape[1])]
-        self.grain: Plane = np.exp(1.2 * g).astype(np.float32)
+    def _texture(self, image: Image, points: Array, frame: _Frame, low: Array, grain: Plane) -> None:
+        """Surface of the painted skin, (rows, columns, 3) factors: that of the skin below the eye, mirrored."""
+        width = abs(frame.along)
+        n = int(np.clip((1 + 2 * ASIDE) * width, 24, CLOSEST))
+        cell = (1 + 2 * ASIDE) / n
+        depth = np.arange(*BENEATH, cell)
+        u = np.linspace(-ASIDE, 1 + ASIDE, n)
+        arc = np.polynomial.Polynomial.fit(self._u, low, 2)(u)
+        x, y = frame.pixels(np.tile(u, (len(depth), 1)), arc - depth[:, None])
+        seen = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE).astype(np.float32) + 8
+        detail = np.log(seen / cv2.GaussianBlur(seen, (0, 0), SURFACE / cell, borderType=cv2.BORDER_REFLECT))
+        # Single strong things, a fold or a strand of hair, are toned down to the rest.
+        usual = np.sqrt(np.median(cv2.blur(detail.mean(-1) ** 2, (9, 9)))) * 2 + 1e-3
+        strength = np.sqrt(cv2.GaussianBlur(detail.mean(-1) ** 2, (0, 0), 1.5))
+        detail *= np.minimum(1, usual / np.maximum(strength, 1e-4))[..., None]
+        oval = polygon_mask(*x.shape, np.stack(self._cells(frame, points[top.OVAL, :2], u, arc, depth), 1))
+        own = cv2.GaussianBlur(cv2.erode(oval, np.ones((5, 5), np.uint8)), (0, 0), 2.0)[..., None]
+        if self._glasses:
+            own = own * 0
+        rows, columns = (np.arange(s) * max(cell * width, 1e-3) for s in x.shape)
+        tile = grain[np.ix_(rows.astype(int) % grain.shape[0], columns.astype(int) % grain.shape[1])]
+        self._grain = np.exp(np.where(own > 0, detail, 0) * own + 1.2 * tile[..., None] * (1 - own)).astype(np.float32)
+        self._cell = cell
+
+    @staticmethod
+    def _cells(frame: _Frame, points: Array, u: Array, arc: Array, depth: Array) -> tuple[Array, Array]:
+        """Columns and rows of points (N, 2) in a plane that is laid out below a curve."""
+        along, height = frame.local(points)
+        cell = u[1] - u[0]
+        return (along - u[0]) / cell, (np.interp(along, u, arc) - height - depth[0]) / cell
+
+    def _surface(self, column: Plane, d: Plane) -> Plane:
+        """Factors (..., 3) of the surface at a column of those laid out, and a height above the edge."""
+        rows, n = self._grain.shape[:2]
+        turned = np.abs(np.mod(d / (rows * self._cell) + 1, 2) - 1) * (rows - 1)
+        across = column * ((n - 1) / (len(self._u) - 1))
+        f32 = np.float32
+        return cv2.remap(self._grain, across.astype(f32), turned.astype(f32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
     def draw(self, out: Image, points: Array, openness: float, flow: Flow | None = None) -> None:
         """Lay the lid over `out`, in place, with landmarks `points` (478, 3) in its pixels.
@@ -342,7 +376,7 @@ class Lid:
         where = self._hidden(row, u, height, frame, points, crease, (xx, yy) if flow is None else flow.maps(1, *box))
         clean, alpha = np.split(self.socket.at(*where), [3], -1)
         shade = 1 + across * (BULGE * np.exp(-(((s - 0.5) / 0.28) ** 2)) - 0.08 * np.exp(-s / 0.15))
-        clean *= (shade * self._at(self.grain, row, d))[..., None]
+        clean *= shade[..., None] * self._surface(row, d)
         # Where lashes are on the source's skin it is replaced at once: they are laid on again below.
         layer = seen + (clean - seen) * np.minimum(1, 1.6 * self._at(self.lash, row, source))[..., None]
         pixel = 1 / width
