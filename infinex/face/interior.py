@@ -26,7 +26,7 @@ TONGUE = (6.0, 12.0)  # redness (Lab a) beyond the skin's over which what is lig
 PALE = (0.80, 0.95)  # colourfulness beside the lips' below which what is as light as they are is teeth, ...
 LIP_LIGHT = (-0.05, 0.08)  # ... and lightness beyond theirs over which it is, as a share of the skin's
 COLOURED = (4.0, 10.0)  # colourfulness (Lab) of lips that tells: grey pictures have none
-ROOF_DARK = (0.3, 0.6)  # share of the upper band that is dark over which what is light and not pale is a tongue
+ROOF_DARK = (0.2, 0.45)  # share of the upper band that is dark over which what is light and not pale is a tongue
 LEAST = 0.6  # pixels of mean opening under which nothing is seen
 # What mouths show on the whole: stands in where one of two joined performances knows more than the other.
 USUAL: Array = np.array([[0.2, 0.3], [0.2, 0.3], [0.2, 0.2]])
@@ -59,7 +59,7 @@ def interior(image: Image, points: Array) -> Array | None:
     pale *= float(ramp(np.array(coloured), *COLOURED))
     roof = float((shares[:ROWS, :, 1].mean(0) * down).sum() / down.sum())
     shares[-ROWS:, :, 0] *= 1 - ramp(lab[-ROWS:, :, 1] - skin[1], *TONGUE)
-    shares[-ROWS:, :, 0] *= np.maximum(pale[-ROWS:], 1 - ramp(np.array(roof), *ROOF_DARK))
+    shares[ROWS:, :, 0] *= np.maximum(pale[ROWS:], 1 - ramp(np.array(roof), *ROOF_DARK))
     teeth = pale * ramp((lab[..., 0] - lips[0]) / max(float(skin[0]), 1.0), *LIP_LIGHT)
     shares[..., 0] = np.maximum(shares[..., 0], teeth)
     shares = shares.reshape(BANDS, ROWS, -1, KINDS).mean(1)  # columns count by how far open they are
