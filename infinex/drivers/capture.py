@@ -241,9 +241,12 @@ class Lids:
         """Offsets with both lids open by the share `both`, (478, 3)."""
         if np.abs(each - both).max() < 0.02 or not offsets.any():
             return offsets
-        face = self._rest.face + offsets
         wanted = np.maximum(self._shut + both * (self._wide - self._shut), 0)
-        self._face.set_lids(face, wanted / np.maximum(self._face.openness, 1e-3))
+        asked = wanted.copy()
+        for _ in range(3):  # lids are set column by column, and read otherwise: from the middle of the eye
+            face = self._rest.face + offsets
+            self._face.set_lids(face, np.maximum(asked, 0) / np.maximum(self._face.openness, 1e-3))
+            asked += wanted - eye_openness(face)
         return face - self._rest.face
 
 

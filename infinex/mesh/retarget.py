@@ -218,10 +218,10 @@ class Retarget:
             # Large-eyed portraits look asleep where a performer merely smiles: narrow lids less than shut ones.
             ratio = np.where(ratio < 1, 1 - np.abs(1 - ratio) ** NARROWING, ratio)
             # Narrow-eyed people who look up make others stare; large-eyed ones who smile make them drowsy.
-            if rest.lids_open is not None:
-                as_wide = openness / np.maximum(src.openness, 1e-3)
+            if rest.lids_open is not None:  # of both eyes alike, or one of them would close further
+                as_wide = np.mean(openness / np.maximum(src.openness, 1e-3))
                 wider = 1 + STARE * (ratio - 1) + (1 - STARE) * np.maximum(np.minimum(ratio, as_wide) - 1, 0)
-                as_people = openness / np.clip(src.openness, 1e-3, LARGE)
+                as_people = np.mean(openness / np.clip(src.openness, 1e-3, LARGE))
                 awake = WAKEFUL * ramp(ratio, *DROWSY) * np.maximum(np.minimum(as_people, 1) - ratio, 0)
                 ratio = np.where(ratio > 1, wider, ratio + awake)
         if self.shut and (self.absolute or rest.lips_closed is None):
