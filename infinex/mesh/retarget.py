@@ -14,6 +14,7 @@ from infinex.face.landmark_transformer import landmark_transformer
 from infinex.face.portrait import EYES, LOWER_LID_RISE, SourceFace
 from infinex.face.pose import Pose, to_matrix, to_vector
 from infinex.face.shape import eye_openness, lip_gaps
+from infinex.face.surroundings import smoothstep
 from infinex.motion import Move, Rest
 
 Array = NDArray[np.float64]
@@ -32,6 +33,8 @@ PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they 
 WIDER_MOUTH = 0.5  # share of its greater width by which a mouth's corners go farther, or speech would grin
 NARROWS = 0.06  # IOD of its width over which a mouth counts as narrowed
 SWELL, LIP_FADE = (0.10, 0.35), 0.12  # by how much of its thickness a lip may grow; IOD of skin that goes with its edge
+HALVED = 0.35  # how far the corners of a round opening go to half its height, in portraits that look at us
+ROUND = (0.4, 0.65)  # opening as a share of its width, from pointed to round
 CORNERS = 0.55  # of the way to the outer corners that the inner ones go in a mouth that is wide open
 FOLDS = (  # of each eye, from the outside: above the lid, and above that
     ([247, 30, 29, 27, 28, 56, 190], [113, 225, 224, 223, 222, 221, 189]),
@@ -83,6 +86,12 @@ def _dimensions(face: Array) -> dict[str, float]:
     }
 
 
+def _roundness(face: Array) -> float:
+    """How round the opening between lips is, 0..1: it is tall for its width."""
+    wide = max(abs(float(face[308, 0] - face[78, 0])), 1e-3)
+    return float(smoothstep((lip_gaps(face).max() / wide - ROUND[0]) / (ROUND[1] - ROUND[0])))
+
+
 class Retarget:
     """Moves of one performer to targets of one portrait."""
 
@@ -123,6 +132,9 @@ class Retarget:
         self.own: Array | None = None  # (478, 3) taken off the source first: what its own mouth says
         self.beneath: Array = np.zeros(9)  # IOD by which teeth lie over its lower lip, which is open as far already
         self._limits = self._lips() if proportions in ("auto", "scaled") else []
+        away = np.linalg.norm(f[: top.SURFACE, None, :2] - f[None, top.LIPS_INNER, :2], axis=2)
+        self._halves = HALVED * float(np.clip(2 - abs(float(source.pose.angles[0])) / 12, 0, 1))
+        self._ring = away.argmin(1), np.exp(-((away.min(1) / LIP_FADE) ** 2))
         self.held: Array | None = None  # (478,) 0..1 see `infinex.mesh.glasses`
         self.sees = 1.0  # 0..1: see `infinex.mesh.eyes.irises`
         self.shut = False  # whether its lips are taken to be closed at rest, however far apart they are in the picture
@@ -145,6 +157,24 @@ class Retarget:
             share[inner] = 0
             found.append((inner, outer, way, thick, column, share))
         return found
+
+    def _round(self, face: Array, share: float) -> None:
+        """Rounds an opening in place: between the corners of lips that were drawn as a line it would stay pointed, and
+        with corners that the jaw does not take along be flat above.
+
+        Columns go aside as far as an ellipse with their gap has them, never to the middle, and all halve one line."""
+        half, middle = (face[308, 0] - face[78, 0]) / 2, (face[78, 0] + face[308, 0]) / 2
+        gaps = np.concatenate([[0], lip_gaps(face), [0]])
+        aside = np.sqrt(np.maximum(1 - (gaps / max(gaps.max(), 1e-6)) ** 2, 0))
+        centre = (face[13, 1] + face[14, 1]) / 2
+        moves = np.zeros((len(top.LIPS_INNER), 2))
+        for ids in (top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER):
+            at = (face[ids, 0] - middle) / half
+            out = half * np.sign(at) * np.maximum(aside - np.abs(at), 0)
+            down = centre - (face[top.LIPS_INNER_UPPER, 1] + face[top.LIPS_INNER_LOWER, 1]) / 2
+            moves[[top.LIPS_INNER.index(i) for i in ids]] = share * np.column_stack([out, self._halves * down])
+        nearest, weight = self._ring
+        face[: top.SURFACE, :2] += weight[:, None] * moves[nearest]
 
     def _thinned(self, face: Array) -> None:
         """Keep lips from swelling, in place: those of thin-lipped people who pout grow by more than full ones can."""
@@ -250,9 +280,12 @@ class Retarget:
         if self.held is not None:
             face -= self.held[:, None] * (face - src.face)
         # The crease between lips that part opens, too: outside of an open mouth it would stand as a spike.
+        rounded = 0.0 if self.absolute else _roundness(face)
         drawn = 0.0 if self.absolute else CORNERS * float(np.clip((gap[4] - max(src.gaps[4], 0.0) - 0.02) / 0.10, 0, 1))
         for inner, outer in ((78, 61), (308, 291)):
             face[inner, :2] += drawn * (face[outer, :2] - face[inner, :2])
+        if rounded > 0:
+            self._round(face, rounded)
         src.unfold(face)
         # Head pose: the turn from rest, softly limited, laid on the source's own.
         vector = to_vector(to_matrix(move.rotation) @ self._rest_rotation.T)
