@@ -54,7 +54,7 @@ SPILL = (0.16, 0.28)  # height up to which lashes are looked for, and beyond whi
 ROUNDED = 0.6  # power of the parabola that a shut lid's crease stays below
 BULGE = 0.07  # by how much a shut lid is lighter over the ball than beside it
 FOLD = 0.04  # darkness of the crease above a shut lid, and ...
-KEPT = (1.0, 0.7)  # ... share of the portrait's own that is left in an open lid and in a shut one
+KEPT = (1.0, 0.55)  # ... share of the portrait's own that is left in an open lid and in a shut one
 NARROW, LONG = 0.10, 0.22  # heights of what is a crease at most, and how far it goes along the eye at least
 BESIDE = 0.10  # height over which what is laid on beside a corner ends
 NEAR = (0.07, 0.14)  # how far from the tracked crease it is looked for
@@ -331,7 +331,8 @@ class Lid:
         turned = np.abs(np.mod(d / (rows * self._cell) + 1, 2) - 1) * (rows - 1)
         across = column * ((n - 1) / (len(self._u) - 1))
         f32 = np.float32
-        return cv2.remap(self._grain, across.astype(f32), turned.astype(f32), cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        at = across.astype(f32), turned.astype(f32)
+        return cv2.remap(self._grain, *at, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
 
     def draw(self, out: Image, points: Array, openness: float, flow: Flow | None = None) -> None:
         """Lay the lid over `out`, in place, with landmarks `points` (478, 3) in its pixels.

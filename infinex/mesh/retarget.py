@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,7 @@ from infinex.motion import Move, Rest
 Array = NDArray[np.float64]
 # Head turns are followed exactly up to the first angle, and approach the second: more would tear.
 NOD_LIMIT = np.radians([15.0, 30.0])  # yaw and pitch
-TO_US = ([5.0, 12.0, 20.0, 30.0], [40.0, 16.0, 6.0, 3.0])  # most turn towards us of a head turned aside; degrees
+TO_US = ([5.0, 9.0, 14.0, 20.0, 30.0], [40.0, 16.0, 7.0, 5.0, 3.0])  # most turn towards us of a head turned aside; degrees
 SHIFT_LIMIT = np.array([0.25, 0.6])  # of the head's place, IOD
 RISE_LIMIT = np.array([0.15, 0.35])  # of that up and down: no neck is drawn out, no chin stands on the chest
 TILT_LIMIT = np.radians([30.0, 45.0])  # roll
@@ -33,6 +33,8 @@ PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they 
 WIDER_MOUTH = 0.5  # share of its greater width by which a mouth's corners go farther, or speech would grin
 NARROWS = 0.06  # IOD of its width over which a mouth counts as narrowed
 SWELL, LIP_FADE = (0.10, 0.35), 0.12  # by how much of its thickness a lip may grow; IOD of skin that goes with its edge
+TURNING = (4.0, 12.0)  # degrees of turning from rest over which the far edge of a face comes to do as the near one
+EDGE, FLANK = 0.15, 0.3  # how wide that edge is, and how far from the middle it begins; IOD
 HALVED = 0.35  # how far the corners of a round opening go to half its height, in portraits that look at us
 ROUND = (0.4, 0.65)  # opening as a share of its width, from pointed to round
 CORNERS = 0.55  # of the way to the outer corners that the inner ones go in a mouth that is wide open
@@ -86,6 +88,15 @@ def _dimensions(face: Array) -> dict[str, float]:
     }
 
 
+def _edges(face: Array) -> list[tuple[NDArray[np.intp], Array]]:
+    """For a head turned either way, to negative and to positive yaw: each point's mirror image, and how much it lies
+    on the far edge of the face, (478,) each."""
+    away = np.linalg.norm(face[:, None, :2] - face[None, top.OVAL, :2], axis=2).min(1)
+    edge = np.exp(-((away / EDGE) ** 2))
+    middle = face[[10, 152], 0].mean()
+    return [(top.mirror(), edge * smoothstep(way * (face[:, 0] - middle) / FLANK)) for way in (-1, 1)]
+
+
 def _roundness(face: Array) -> float:
     """How round the opening between lips is, 0..1: it is tall for its width."""
     wide = max(abs(float(face[308, 0] - face[78, 0])), 1e-3)
@@ -121,7 +132,8 @@ class Retarget:
         self._closed, self._open = rest.lids
         self._rest_openness = eye_openness(rest.face)
         self._rest_gaps = lip_gaps(rest.face)
-        self._rest_rotation = to_matrix(rest.rotation)
+        self._rest_rotation, self._rest_yaw = to_matrix(rest.rotation), _yaw(rest.rotation)
+        self._sides = _edges(rest.face)
         # A three-quarter view shows less of the far cheek, and bears less turning; least of all towards us.
         beyond = max(0.0, abs(float(source.pose.angles[0])) - 10)
         self._room = max(0.5, 1 - beyond / 40)
@@ -187,6 +199,18 @@ class Retarget:
                 excess = np.convolve(np.pad(excess, 1, mode="edge"), [0.25, 0.5, 0.25], "valid")
                 face[: top.SURFACE, 1] -= way * share * excess[column]
 
+    def _even(self, move: Move) -> Array:
+        """Offsets (478, 3) whose far jaw and cheek do as the near ones: of a head that turns, trackers follow the
+        outline there, which swells and shrinks without anything being expressed."""
+        yaw = max(_yaw(move.rotation), self._rest_yaw, key=abs)
+        turned = abs(_yaw(move.rotation) - self._rest_yaw)
+        share = float(smoothstep((turned - TURNING[0]) / (TURNING[1] - TURNING[0])))
+        if share <= 0:
+            return move.offsets
+        order, weight = self._sides[int(yaw > 0)]
+        even = move.offsets[order] * [-1.0, 1.0, 1.0]
+        return np.asarray(move.offsets + share * weight[:, None] * (even - move.offsets))
+
     def _lower_lids(self, offsets: Array, openness: Array) -> Array:
         """Share of the gap by which the performer's lower lids, tightened, rise beyond mere closing, (2,)."""
         out = []
@@ -225,6 +249,8 @@ class Retarget:
         if still:
             ones = np.ones(2)
             return Target(src.face, src.points, src.pose, 0.0, ones, np.maximum(src.gaps, 0), np.zeros(2), True)
+        if not self.absolute and rest.lids_open is not None:  # somebody was filmed
+            move = replace(move, offsets=self._even(move))
         performer = rest.face + move.offsets
         if self._bare:
             face = performer.copy()

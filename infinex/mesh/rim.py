@@ -27,7 +27,7 @@ OFF = 0.15  # how far outside the person the tracked edge may be; IOD
 MATTE = 0.01  # softness of the person's edge; IOD
 OPEN = 0.03  # IOD by which a ring comes into view before it is laid out altogether
 STEP = 0.01  # least distance of ring from ring in the source; IOD
-WIDEN = (1.4, 0.006)  # a strip may become this many times as wide, and so much more (IOD)
+WIDEN = (1.15, 0.004)  # a strip may become this many times as wide, and so much more (IOD)
 
 
 @cache

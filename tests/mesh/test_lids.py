@@ -87,7 +87,26 @@ def test_a_crease_is_seen_above_a_shut_eye_where_the_portrait_has_one() -> None:
             x, y = np.round(shut.points[ids[3], :2]).astype(int)
             assert y + 6 < shut.points[lower[4], 1]
             darkest.append(out[y - 6 : y + 7, x].mean(-1).min() / np.mean(SKIN))
-    assert min(darkest[:2]) > 0.85 and max(darkest[2:]) < 0.8
+    assert min(darkest[:2]) > 0.95 and max(darkest[2:]) < 0.83
+
+
+def test_a_shut_lid_has_the_surface_of_the_skin_below_the_eye() -> None:
+    image, face = person()
+    noise = np.random.default_rng(0).normal(0, 9, image.shape[:2])[..., None]
+    grainy = np.clip(image + cv2.GaussianBlur(noise, (0, 0), 1.0)[..., None] * 2, 0, 255).astype(np.uint8)
+    shut = target(face, 0.0)
+    spread = []
+    for picture in (image, grainy):
+        out = picture.copy()
+        Lids(picture, face, (0, 0), np.zeros((8, 8), np.float32)).draw(out, shut)
+        upper, lower = EYES[0]
+        y0, y1 = (round(float(face.points[ids[4], 1])) for ids in (upper, lower))
+        x = round(float(face.points[top.RIGHT_IRIS[0], 0]))
+        lid = out[y0 + 4 : y1 - 8, x - 14 : x + 15].astype(float).mean(-1)
+        spread.append((lid - cv2.GaussianBlur(lid, (0, 0), 4)).std())
+    below = grainy[y1 + 24 : y1 + 48, x - 14 : x + 15].astype(float).mean(-1)
+    wanted = (below - cv2.GaussianBlur(below, (0, 0), 4)).std()
+    assert spread[1] > 1.7 * spread[0] and 0.6 * wanted < spread[1] < 1.3 * wanted
 
 
 def test_a_shut_lid_goes_over_into_light_and_shade_beside_it_and_leaves_no_wing_of_the_liner() -> None:

@@ -10,7 +10,7 @@ from infinex.engine import Drive, Source
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import to_matrix
-from infinex.face.shape import lip_gaps
+from infinex.face.shape import eye_openness, lip_gaps
 from infinex.face.tracker import Face
 from infinex.face.units import basis
 from infinex.mesh.engine import MeshOptions, PreparedFace
@@ -133,6 +133,34 @@ def test_lips_meet_when_the_performers_do_whatever_the_proportions() -> None:
     wide = retarget(move(talking - top.mean_face()))
     assert np.abs(lip_gaps(shut.face)).max() < 0.0121  # they overlap by that at most
     assert lip_gaps(wide.face)[4] > 0.08
+
+
+def test_a_tall_opening_is_round_and_a_wide_one_keeps_its_corners() -> None:
+    source = SourceFace(top.mean_face() * 100 + [200, 200, 0])
+    retarget = Retarget(source, Rest.neutral())
+    filled = []
+    for units in ({"AU27": 1.0, "AU18": 1.0}, {"AU25": 0.6, "AU12": 1.0}):
+        face = retarget(move(unit(**units))).face
+        ring = face[top.LIPS_INNER, :2]
+        x, y = ring[:, 0], ring[:, 1]
+        area = abs(np.dot(x, np.roll(y, 1)) - np.dot(y, np.roll(x, 1))) / 2
+        filled.append((area / (np.ptp(x) * np.ptp(y)), np.ptp(y) / np.ptp(x)))
+    (round_, tall), (flat, _) = filled
+    assert tall > 0.65 and round_ > 0.72 and flat < 0.7  # an ellipse fills 0.785 of its box
+
+
+@pytest.mark.parametrize("side", [-1, 1])
+def test_the_far_edge_of_a_face_that_turns_does_as_the_near_one(side: int) -> None:
+    source = SourceFace(top.mean_face() * 100 + [200, 200, 0])
+    far, near = (132, 361) if side < 0 else (361, 132)  # on the jaw
+    offsets = np.zeros((top.POINTS, 3))
+    mean = top.mean_face()
+    offsets[:, 0] = 0.1 * side * np.exp(-((np.linalg.norm(mean - mean[far], axis=1) / 0.25) ** 2))
+    retarget = Retarget(source, Rest(mean, lids_open=eye_openness(mean)))
+    still, turned = (replace(move(turn=(0, -side * angle, 0)), offsets=offsets) for angle in (0.0, 0.35))
+    assert abs(retarget(still).face[far, 0] - source.face[far, 0]) > 0.05
+    for point in (far, near):
+        assert abs(retarget(turned).face[point, 0] - source.face[point, 0]) < 0.02
 
 
 def test_lids_close_when_the_performers_do() -> None:
