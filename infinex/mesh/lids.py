@@ -309,7 +309,7 @@ class Lid:
         usual = np.sqrt(np.median(cv2.blur(detail.mean(-1) ** 2, (9, 9)))) * 2 + 1e-3
         strength = np.sqrt(cv2.GaussianBlur(detail.mean(-1) ** 2, (0, 0), 1.5))
         detail *= np.minimum(1, usual / np.maximum(strength, 1e-4))[..., None]
-        oval = polygon_mask(*x.shape, np.stack(self._cells(frame, points[top.OVAL, :2], u, arc, depth), 1))
+        oval = polygon_mask(len(depth), n, np.stack(self._cells(frame, points[top.OVAL, :2], u, arc, depth), 1))
         own = cv2.GaussianBlur(cv2.erode(oval, np.ones((5, 5), np.uint8)), (0, 0), 2.0)[..., None]
         if self._glasses:
             own = own * 0

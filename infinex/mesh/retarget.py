@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +21,7 @@ from infinex.motion import Move, Rest
 Array = NDArray[np.float64]
 # Head turns are followed exactly up to the first angle, and approach the second: more would tear.
 NOD_LIMIT = np.radians([15.0, 30.0])  # yaw and pitch
-TO_US = ([5.0, 9.0, 14.0, 20.0, 30.0], [40.0, 16.0, 7.0, 5.0, 3.0])  # most turn towards us of a head turned aside; degrees
+TO_US = ([5.0, 9.0, 14.0, 20.0, 30.0], [40.0, 16.0, 7.0, 5.0, 3.0])  # most turn towards us of heads turned so; degrees
 SHIFT_LIMIT = np.array([0.25, 0.6])  # of the head's place, IOD
 RISE_LIMIT = np.array([0.15, 0.35])  # of that up and down: no neck is drawn out, no chin stands on the chest
 TILT_LIMIT = np.radians([30.0, 45.0])  # roll
@@ -88,13 +89,14 @@ def _dimensions(face: Array) -> dict[str, float]:
     }
 
 
-def _edges(face: Array) -> list[tuple[NDArray[np.intp], Array]]:
+def _edges(face: Array) -> list[tuple[NDArray[Any], Array]]:
     """For a head turned either way, to negative and to positive yaw: each point's mirror image, and how much it lies
     on the far edge of the face, (478,) each."""
     away = np.linalg.norm(face[:, None, :2] - face[None, top.OVAL, :2], axis=2).min(1)
     edge = np.exp(-((away / EDGE) ** 2))
     middle = face[[10, 152], 0].mean()
-    return [(top.mirror(), edge * smoothstep(way * (face[:, 0] - middle) / FLANK)) for way in (-1, 1)]
+    aside = (face[:, 0] - middle) / FLANK
+    return [(top.mirror(), np.asarray(edge * smoothstep(way * aside))) for way in (-1, 1)]
 
 
 def _roundness(face: Array) -> float:
@@ -204,7 +206,7 @@ class Retarget:
         outline there, which swells and shrinks without anything being expressed."""
         yaw = max(_yaw(move.rotation), self._rest_yaw, key=abs)
         turned = abs(_yaw(move.rotation) - self._rest_yaw)
-        share = float(smoothstep((turned - TURNING[0]) / (TURNING[1] - TURNING[0])))
+        share = float(smoothstep(np.asarray((turned - TURNING[0]) / (TURNING[1] - TURNING[0]))))
         if share <= 0:
             return move.offsets
         order, weight = self._sides[int(yaw > 0)]
