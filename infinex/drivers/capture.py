@@ -13,10 +13,11 @@ from numpy.typing import NDArray
 
 from infinex.drivers.contract import Drive
 from infinex.face import topology as top
-from infinex.face.interior import SHAPE
+from infinex.face.interior import SHAPE, ramp
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import Pose, fit_pose, to_matrix, to_vector
 from infinex.face.shape import eye_openness, gaze_of, lip_gaps
+from infinex.face.units import basis
 from infinex.motion import Move, Rest, is_whole, part_weights
 
 Array = NDArray[np.float64]
@@ -42,11 +43,14 @@ UNSEEN, LOW = 0.28, (BLINKS, 0.65)  # the same of shut ones where none were seen
 BLINK = (0.8, 0.6)  # shares of the usual opening that a blink comes from and goes back to, and that it falls below ...
 FALLS, RISES = 0.14, 0.45  # ... in so many seconds (VanderWerf et al. 2003: some 0.1 down, 0.2 to 0.3 up)
 TURNED = 18.0  # degrees of yaw by which the nearer eye alone has the say
+DOUBT, DOUBTED = 0.7, (0.15, 0.45)  # how far lids neither shut nor open go to the wider of both; from shut to half open
 WINK = (0.2, 0.75)  # openings, of the usual one, of the shut and the open eye of a wink ...
 WINK_LASTS, WINK_BEGINS = 0.16, 0.3  # ... the seconds that it lasts at least, and within which both eyes were open
 SMILING, SMILE_NOISE = 0.8, 0.012  # cost of a smile at rest, IOD for IOD, and how far it is none
 PURSING, PURSED = 1.5, 35  # the same of a mouth that is pursed, below a percentile of its widths
 RAISING, CALM_BROWS = 0.8, (30, 45)  # the same of raised brows, above a percentile; up to which one they are calm
+CLOSES = 0.035  # IOD between lips that never close: what parts them all the time is a smile, or nothing
+SMILED, SMILE = 0.27, 0.21  # corners of calm mouths, as `_smiled` has them, mostly below; and how far AU12 = 1 takes them
 CLOSED_LIPS = 0.012  # IOD between lips that are closed all the time: then nobody's who does what they do are open
 WINK_SEEN = 10.0  # degrees of yaw beyond which none is seen
 
@@ -99,7 +103,9 @@ def choose_rest(
     pose, face = poses[reference], faces[reference]
     alive = float(np.ptp(openness.mean(1))) > 0.03
     least = np.percentile(gaps, 4, axis=0)
-    shut = np.where(least < 0.035, np.maximum(least, 0) + 0.004, 0.004)
+    if not named and least[4] >= CLOSES:
+        face = _unsmiled(face)
+    shut = np.where(least < CLOSES, np.maximum(least, 0) + 0.004, 0.004)
     speaks = float(np.ptp(gaps[:, 4])) > 0.02
     rest = Rest(
         face,
@@ -138,10 +144,23 @@ def _smiles(faces: Array) -> Array:
     """By how much (T,) in IOD corners of the mouth are wider apart and higher than where the performer smiles least.
 
     In a clip that smiles most of the time the usual face is no rest."""
-    width = _widths(faces)
-    raised = (faces[:, 13, 1] + faces[:, 14, 1]) / 2 - (faces[:, 61, 1] + faces[:, 291, 1]) / 2
-    smile = raised + 0.5 * width
+    smile = _smiled(faces)
     return np.maximum(0, smile - np.percentile(smile, 8) - SMILE_NOISE)
+
+
+def _smiled(faces: Array) -> Array:
+    """Height of the corners of the mouth above its middle and half its width (T,) in IOD: 0.19 to 0.29 of calm ones."""
+    raised = (faces[:, 13, 1] + faces[:, 14, 1]) / 2 - (faces[:, 61, 1] + faces[:, 291, 1]) / 2
+    return np.asarray(raised + 0.5 * _widths(faces))
+
+
+def _unsmiled(face: Array) -> Array:
+    """A face (478, 3) without the smile that it has beyond most people's calm mouths.
+
+    Who smiles with bared teeth all the time is never seen at rest: teeth without that smile are a snarl."""
+    units = basis()
+    amount = float(np.clip((_smiled(face[None])[0] - SMILED) / SMILE, 0, 1))
+    return np.asarray(face - units.offsets(np.array([amount * (name == "AU12") for name in units.names])))
 
 
 def _widths(faces: Array) -> Array:
@@ -227,7 +246,9 @@ class Lids:
     def shares(self, offsets: Array, yaw: float) -> tuple[Array, float]:
         """Opening of each lid as a share of the usual one, (2,), and of both as one; from offsets (478, 3)."""
         each = (eye_openness(self._rest.face + offsets) - self._shut) / np.maximum(self._wide - self._shut, 1e-3)
-        return each, float(_say(yaw) @ each)
+        both = float(_say(yaw) @ each)
+        doubt = DOUBT * float(ramp(np.asarray(both), *DOUBTED))
+        return each, both + doubt * max(min(float(each.max()), 1.0) - both, 0.0)
 
     def winks(self, each: Array, yaw: float, seconds: float) -> bool:
         """Whether one eye is clearly shut and the other clearly open, in a head that shows both, and both were open
