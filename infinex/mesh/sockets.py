@@ -30,6 +30,7 @@ FRAME = (0.12, 0.03)  # above the lid's edge where a frame may begin; what of OV
 OVER = 0.15  # ... above its crease, where what is dark is shade
 ROUNDS = 3
 SHADE = 0.05  # what is narrower than that beside it is lashes and lines, not shade
+BULGES = 0.8  # how much of the light that a lid's lower edge has falls on all of it
 HELD = 0.5  # weight of what shows against smoothness
 DARKER, LIGHTER = 5.0, 9.0  # lightness by which what is no skin is away from it
 HUE, BEGUN = 8.0, 2.5  # ... and hue; how many times that it may be from most of it at first
@@ -106,6 +107,15 @@ class Socket:
             / np.maximum(cv2.GaussianBlur(sure, (0, 0), wide), 1e-3)[..., None]
         )
         colour = colour + _surface(broad, HELD * sure, smooth)
+        # A lid bulges out of the shade into the light that its lower edge has.
+        up = np.clip((hh - lower) / np.maximum(crease - lower, 0.1), 0, 1)
+        out = (
+            BULGES
+            * np.sin(np.pi * np.clip(up, 0.25, 1)) ** 0.7
+            * ramp(up, -0.05, 0.1)
+            * np.sin(np.pi * np.clip(u, 0, 1))
+        )
+        colour = colour + (out * (lid[None, :, 0] > colour[..., 0]))[..., None] * (lid[None] - colour)
         self.laid: Plane = np.dstack([cv2.cvtColor(np.asarray(colour, np.float32), cv2.COLOR_LAB2RGB) * 255, alpha])
 
     def at(self, u: Plane, h: Plane) -> Plane:
