@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -21,9 +20,11 @@ from infinex.motion import Move, Rest
 Array = NDArray[np.float64]
 # Head turns are followed exactly up to the first angle, and approach the second: more would tear.
 NOD_LIMIT = np.radians([15.0, 30.0])  # yaw and pitch
+PITCH_LIMIT = np.radians([8.0, 16.0])  # ... and of pitch alone: what lies below nose and chin was not photographed
 TO_US = ([5.0, 9.0, 14.0, 20.0, 30.0], [40.0, 16.0, 7.0, 5.0, 3.0])  # most turn towards us of heads turned so; degrees
 SHIFT_LIMIT = np.array([0.25, 0.6])  # of the head's place, IOD
-RISE_LIMIT = np.array([0.15, 0.35])  # of that up and down: no neck is drawn out, no chin stands on the chest
+RISE_LIMIT = np.array([0.10, 0.22])  # of that upwards: no neck is drawn out ...
+SINK_LIMIT = np.array([0.15, 0.35])  # ... and downwards: no chin stands on the chest
 TILT_LIMIT = np.radians([30.0, 45.0])  # roll
 NARROWING = 1.1  # how much less than in proportion lids follow while they are nearly open
 STARE = 0.5  # share of a widening that lids follow beyond the performer's own opening
@@ -34,8 +35,10 @@ PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they 
 WIDER_MOUTH = 0.5  # share of its greater width by which a mouth's corners go farther, or speech would grin
 NARROWS = 0.06  # IOD of its width over which a mouth counts as narrowed
 SWELL, LIP_FADE = (0.10, 0.35), 0.12  # by how much of its thickness a lip may grow; IOD of skin that goes with its edge
-TURNING = (4.0, 12.0)  # degrees of turning from rest over which the far edge of a face comes to do as the near one
-EDGE, FLANK = 0.15, 0.3  # how wide that edge is, and how far from the middle it begins; IOD
+TURNING = (4.0, 12.0)  # degrees of turning from rest over which both edges of a face come to do the same
+EDGE, FLANK = 0.15, 0.3  # how wide they are, and how far from the middle they begin; IOD
+STIFF = 0.3  # share of their way aside and in depth that is left, since jaws and temples are bone
+LOPSIDED = (15.0, 30.0)  # degrees of turning over which both halves of a mouth come to open alike
 HALVED = 0.35  # how far the corners of a round opening go to half its height, in portraits that look at us
 ROUND = (0.4, 0.65)  # opening as a share of its width, from pointed to round
 CORNERS = 0.55  # of the way to the outer corners that the inner ones go in a mouth that is wide open
@@ -89,14 +92,11 @@ def _dimensions(face: Array) -> dict[str, float]:
     }
 
 
-def _edges(face: Array) -> list[tuple[NDArray[Any], Array]]:
-    """For a head turned either way, to negative and to positive yaw: each point's mirror image, and how much it lies
-    on the far edge of the face, (478,) each."""
+def _edge(face: Array) -> Array:
+    """How much each point of a face (478, 3) lies on its edge, (478,); the chin, which talks, does not."""
     away = np.linalg.norm(face[:, None, :2] - face[None, top.OVAL, :2], axis=2).min(1)
-    edge = np.exp(-((away / EDGE) ** 2))
-    middle = face[[10, 152], 0].mean()
-    aside = (face[:, 0] - middle) / FLANK
-    return [(top.mirror(), np.asarray(edge * smoothstep(way * aside))) for way in (-1, 1)]
+    aside = smoothstep(np.abs(face[:, 0] - face[[10, 152], 0].mean()) / FLANK)
+    return np.asarray(np.exp(-((away / EDGE) ** 2)) * aside)
 
 
 def _roundness(face: Array) -> float:
@@ -135,7 +135,7 @@ class Retarget:
         self._rest_openness = eye_openness(rest.face)
         self._rest_gaps = lip_gaps(rest.face)
         self._rest_rotation, self._rest_yaw = to_matrix(rest.rotation), _yaw(rest.rotation)
-        self._sides = _edges(rest.face)
+        self._edge = _edge(rest.face)
         # A three-quarter view shows less of the far cheek, and bears less turning; least of all towards us.
         beyond = max(0.0, abs(float(source.pose.angles[0])) - 10)
         self._room = max(0.5, 1 - beyond / 40)
@@ -202,16 +202,15 @@ class Retarget:
                 face[: top.SURFACE, 1] -= way * share * excess[column]
 
     def _even(self, move: Move) -> Array:
-        """Offsets (478, 3) whose far jaw and cheek do as the near ones: of a head that turns, trackers follow the
+        """Offsets (478, 3) whose edges of the face do the same on both sides: of a head that turns, trackers follow the
         outline there, which swells and shrinks without anything being expressed."""
-        yaw = max(_yaw(move.rotation), self._rest_yaw, key=abs)
         turned = abs(_yaw(move.rotation) - self._rest_yaw)
         share = float(smoothstep(np.asarray((turned - TURNING[0]) / (TURNING[1] - TURNING[0]))))
         if share <= 0:
             return move.offsets
-        order, weight = self._sides[int(yaw > 0)]
-        even = move.offsets[order] * [-1.0, 1.0, 1.0]
-        return np.asarray(move.offsets + share * weight[:, None] * (even - move.offsets))
+        mirrored = move.offsets[top.mirror()] * [-1.0, 1.0, 1.0]
+        even = (move.offsets + mirrored) / 2 * [STIFF, 1.0, STIFF]
+        return np.asarray(move.offsets + share * self._edge[:, None] * (even - move.offsets))
 
     def _lower_lids(self, offsets: Array, openness: Array) -> Array:
         """Share of the gap by which the performer's lower lids, tightened, rise beyond mere closing, (2,)."""
@@ -269,6 +268,9 @@ class Retarget:
             face -= self.own
         openness = eye_openness(performer)
         gaps = lip_gaps(performer)
+        if not self.absolute and rest.lids_open is not None:  # the far half of a turned mouth is guessed
+            half = smoothstep(np.asarray((abs(_yaw(move.rotation)) - LOPSIDED[0]) / (LOPSIDED[1] - LOPSIDED[0]))) / 2
+            gaps = gaps + half * (gaps[::-1] - gaps)
         if self.absolute:
             ratio = np.clip(openness / np.maximum(self._rest_openness, 1e-3), 0, 1.6)
         else:
@@ -322,6 +324,7 @@ class Retarget:
             to_us = float(vector[1] * np.sign(src.pose.angles[0]))
             if to_us > 0:
                 vector = vector * [1.0, _limited(to_us, self._to_us), 1.0]
+            vector = vector * [_limited(abs(float(vector[0])), PITCH_LIMIT), 1.0, 1.0]
             follow = _limited(float(np.hypot(vector[0], vector[1])), NOD_LIMIT * self._room)
             vector = vector * [follow, follow, _limited(abs(vector[2]), TILT_LIMIT)]
             angle = float(np.linalg.norm(vector))
@@ -335,7 +338,7 @@ class Retarget:
         shift = np.array([shift[0], shift[1], 0.0])
         if not self.absolute:
             shift *= _limited(float(np.linalg.norm(shift)), SHIFT_LIMIT)
-            shift[1] *= _limited(abs(float(shift[1])), RISE_LIMIT)
+            shift[1] *= _limited(abs(float(shift[1])), RISE_LIMIT if shift[1] < 0 else SINK_LIMIT)
         pose = Pose(
             src.pose.scale * float(np.exp(log_scale)),
             rotation,
