@@ -47,11 +47,12 @@ SMILE_LIT = 0.15  # how much lighter the upper teeth are in a broad smile
 TOOTH_SEEN = np.array([[0.002, 0.012], [0.010, 0.025]])  # IOD of upper and lower teeth told over which they appear
 BARED_LEAST = ((0.05, 0.14, 0.30), (0.0, 0.02, 0.036))  # gaps of lips; what of the upper teeth they bare at least, IOD
 TOLD_FLESH = (0.52, 0.16)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
-TOLD_RANGE = (0.4, 1.15)  # by which what was told may darken or lighten flesh
+TOLD_RANGE = (0.4, 1.55)  # by which what was told may darken or lighten flesh
 FRONT = 1.1  # lightness of a tooth that stands in front beside the mean of all that are seen
 TONGUE_LIT = ((0.04, 0.20), (0.6, 1.0))  # gaps of lips, and share of the light that comes to the tongue through them
 GRAIN_MOST = 0.035  # of the skin's texture, in log lightness: what is more is hair
 GLOSS = 9.0  # lightness of the light on a wet tooth
+VIVID = 1.2  # ... and by which its colour grows at most
 SQUEEZED = (0.4, 0.6)  # share of its own opening under which a portrait's own interior is not shown
 BOUNCED = 0.30  # share of the colour of flesh that light in a mouth takes on, where it has come by way of flesh alone
 CANINE = 2.5  # yellowness of canines beside other teeth
@@ -692,7 +693,8 @@ class Mouth:
         whole = max(float(weight.sum()), 1e-3)
         mean, have = float(weight @ want) / whole, float(weight @ lab[:, 0]) / whole
         factor = np.clip(mean / max(have, 1.0), *TOLD_RANGE) * np.sqrt(want / max(mean, 1.0))
-        lab *= factor[:, None]
+        lab[:, 0] *= factor
+        lab[:, 1:] *= np.minimum(factor, VIVID)[:, None]
 
     def _smile(self, target: Target) -> float:
         """How far the mouth is drawn wide, 0..1: lips tight over the teeth let the light in."""
