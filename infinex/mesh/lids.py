@@ -56,6 +56,7 @@ BULGE = 0.07  # by how much a shut lid is lighter over the ball than beside it
 FOLD = 0.04  # darkness of the crease above a shut lid, and ...
 KEPT = (1.0, 0.55)  # ... share of the portrait's own that is left in an open lid and in a shut one
 NARROW, LONG = 0.10, 0.22  # heights of what is a crease at most, and how far it goes along the eye at least
+WOBBLE = 0.06  # height by which its columns are moved onto an arc at most
 BESIDE = 0.10  # height over which what is laid on beside a corner ends
 NEAR = (0.07, 0.14)  # how far from the tracked crease it is looked for
 TURN = (0.75, 0.15)  # opening over which lashes turn over
@@ -292,7 +293,20 @@ class Lid:
         smooth = cv2.GaussianBlur(self.bare[..., :3], (0, 0), 0.7)
         dark = cv2.morphologyEx(smooth, cv2.MORPH_BLACKHAT, upright)
         crease = (dark / np.maximum(smooth + dark, 16.0) * share[..., None]).astype(np.float32)
-        self.crease: Plane = cv2.GaussianBlur(crease, (0, 0), 0.025 / cell, sigmaY=0.006 / cell)
+        self.crease: Plane = cv2.GaussianBlur(self._arched(crease, d, cell), (0, 0), 0.025 / cell, sigmaY=0.006 / cell)
+
+    def _arched(self, crease: Plane, d: Array, cell: float) -> Plane:
+        """A crease whose columns are moved onto one arc: stretched out over a shut eye, every wobble would be seen."""
+        amount = crease.mean(-1)
+        mass = amount.sum(0)
+        if float(mass.max()) <= 1e-4 or int((mass > 0.2 * mass.max()).sum()) < 8:
+            return crease
+        height = (amount * d[:, None]).sum(0) / np.maximum(mass, 1e-6)
+        arc = np.polynomial.Polynomial.fit(self._u, height, 2, w=np.sqrt(mass / mass.max()))(self._u)
+        lift = _smoothed(np.where(mass > 0.05 * mass.max(), np.clip(arc - height, -WOBBLE, WOBBLE), 0), 1.5)
+        x, y = np.meshgrid(np.arange(len(self._u)), np.arange(len(d)))
+        from_ = (y + lift[None] / cell).astype(np.float32)  # rows run downwards
+        return cv2.remap(crease, x.astype(np.float32), from_, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
 
     def _texture(self, image: Image, points: Array, frame: _Frame, low: Array, grain: Plane) -> None:
         """Surface of the painted skin, (rows, columns, 3) factors: that of the skin below the eye, mirrored."""
