@@ -13,8 +13,9 @@ own      everybody by their own clips (every so many frames of them), motion as 
          of landmark distance (akd) and L1 also the share of the static picture's. frechet: distance between the face
          recogniser's features of true and of made pictures, as FID is of Inception's, times 100 (no interval: it is
          one number of all pictures)
-others   everybody's first picture by the clips of so many others, motion as it is: identity cosine (csim), correlation
-         of Action Units, degrees that the head's turn is off, correlations of lips and lids
+others   everybody's first picture by the clips of so many others, motion as it is: share of frames in which a face is
+         found, identity cosine (csim), correlation of Action Units, degrees that the head's turn is off, correlations
+         of lips and lids
 
 With --out four moments of every clip are drawn as panels: truth (or performer), portrait, and every run."""
 
@@ -47,7 +48,7 @@ from infinex.stage import Stage
 
 RGB = NDArray[np.uint8]
 OWN = ("akd", "csim", "l1", "l1_mouth", "ssim", "psnr")
-OTHERS = ("csim", "units", "pose", "lips", "lids")
+OTHERS = ("found", "csim", "units", "pose", "lips", "lids")
 MOMENTS, SIDE = 4, 160  # of a panel
 EVERY = 3  # frames between looks at who it is
 
@@ -141,7 +142,8 @@ def by_their_own(
     for name in engines:
         for key in ("akd", "l1"):
             table[name][f"{key}/static"] = table[name][key][0] / table["static"][key][0]
-        table[name]["frechet"] = 100 * frechet_distance(np.stack(looks["truth"]), np.stack(looks[name]))
+        if looks[name]:
+            table[name]["frechet"] = 100 * frechet_distance(np.stack(looks["truth"]), np.stack(looks[name]))
     return table
 
 
@@ -179,6 +181,7 @@ def driven(
     stages = {n: Stage([source], e) for n, e in engines.items()}
     watched = {n: Watched(source.image, driver.fps) for n in engines}
     alike: dict[str, list[float]] = {n: [] for n in engines}
+    found = dict.fromkeys(engines, 0)
     shown = Panel(min(length(clip), frames or 1 << 30))
     try:
         driver.settle(next(iter(stages.values())).faces[0].face.pose, None)
@@ -193,6 +196,7 @@ def driven(
             for name, stage in stages.items():
                 canvas, _ = stage.render(drive)
                 points = watched[name].add(canvas)
+                found[name] += points is not None
                 if points is not None and i % EVERY == 0:
                     alike[name].append(cosine(identity(canvas, points), me))
                 pictures.append(canvas.copy())
@@ -200,12 +204,14 @@ def driven(
             shown.add(i, [performer, source.image, *pictures])
         out: dict[str, dict[str, float]] = {}
         for name in engines:
-            seen = watched[name].doings()
-            row = agreement(asked, seen)
-            lively = np.flatnonzero((asked.units.std(0) > 0.05) & (seen.units.std(0) > 1e-6))
-            if len(lively):
-                each = [np.corrcoef(asked.units[:, k], seen.units[:, k])[0, 1] for k in lively]
-                row["units"] = float(np.mean(each))
+            row = {"found": found[name] / len(asked)}
+            # What a network of few steps draws need not show a face.
+            if len(seen := watched[name].doings()):
+                row |= agreement(asked, seen)
+                lively = np.flatnonzero((asked.units.std(0) > 0.05) & (seen.units.std(0) > 1e-6))
+                if len(lively):
+                    each = [np.corrcoef(asked.units[:, k], seen.units[:, k])[0, 1] for k in lively]
+                    row["units"] = float(np.mean(each))
             if alike[name]:
                 row["csim"] = float(np.mean(alike[name]))
             out[name] = row

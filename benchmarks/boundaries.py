@@ -61,7 +61,8 @@ def by_their_own(mine: dict[str, list[Take]], people: dict[str, dict[str, Engine
     table: dict[str, Any] = {n: {k: interval(r, who, k) for k in OWN} for n, r in rows.items()}
     for key in ("akd", "l1"):
         table["decoder"][f"{key}/static"] = table["decoder"][key][0] / table["static"][key][0]
-    table["decoder"]["frechet"] = 100 * frechet_distance(np.stack(looks["truth"]), np.stack(looks["decoder"]))
+    if looks["decoder"]:
+        table["decoder"]["frechet"] = 100 * frechet_distance(np.stack(looks["truth"]), np.stack(looks["decoder"]))
     return table
 
 
