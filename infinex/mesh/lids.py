@@ -43,7 +43,7 @@ UNDER = 0.15  # depth below the tracked lower lid to which the ball of an eye ma
 LINED = 20.0  # lightness by which a line around it is darker than both sides
 MOSTLY = 50  # percentile of the columns that tells how far it shows
 BENEATH = (0.16, 0.62)  # depths below the lower lid whose surface a shut lid has
-SURFACE = 0.06  # width up to which detail is surface
+SURFACE, WORN = 0.045, 0.8  # width up to which detail is surface, and how much of it a lid has
 CLOSEST = 320  # columns that this is laid out in at most
 LID = 0.30  # height up to which an open lid's skin tells how that of a shut one looks
 CLOSING = (0.04, 0.16)  # share closed over which the painted lid takes over from the warp
@@ -322,7 +322,7 @@ class Lid:
         # Single strong things, a fold or a strand of hair, are toned down to the rest.
         usual = np.sqrt(np.median(cv2.blur(detail.mean(-1) ** 2, (9, 9)))) * 2 + 1e-3
         strength = np.sqrt(cv2.GaussianBlur(detail.mean(-1) ** 2, (0, 0), 1.5))
-        detail *= np.minimum(1, usual / np.maximum(strength, 1e-4))[..., None]
+        detail *= WORN * np.minimum(1, usual / np.maximum(strength, 1e-4))[..., None]
         oval = polygon_mask(len(depth), n, np.stack(self._cells(frame, points[top.OVAL, :2], u, arc, depth), 1))
         own = cv2.GaussianBlur(cv2.erode(oval, np.ones((5, 5), np.uint8)), (0, 0), 2.0)[..., None]
         if self._glasses:

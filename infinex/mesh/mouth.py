@@ -52,6 +52,7 @@ FRONT = 1.1  # lightness of a tooth that stands in front beside the mean of all 
 TONGUE_LIT = ((0.04, 0.20), (0.6, 1.0))  # gaps of lips, and share of the light that comes to the tongue through them
 GRAIN_MOST = 0.035  # of the skin's texture, in log lightness: what is more is hair
 GLOSS = 9.0  # lightness of the light on a wet tooth
+TOOTH_COLOUR = np.array([0.5, 0.75])  # of the skin's redness and yellowness that a portrait's teeth have at most
 VIVID = 1.2  # ... and by which its colour grows at most
 SQUEEZED = (0.4, 0.6)  # share of its own opening under which a portrait's own interior is not shown
 BOUNCED = 0.30  # share of the colour of flesh that light in a mouth takes on, where it has come by way of flesh alone
@@ -153,6 +154,10 @@ class MouthTone:
             teeth = _teeth_of(lab_of(part)[polygon_mask(H, W, p[top.LIPS_INNER]) > 0.5], own_lips, own_skin)
         else:
             beneath, teeth = _overlooked(image, points)
+        if teeth is not None:  # what is redder than skin has the light of lips and gums on it
+            alive = float(np.clip(np.hypot(own_lips[1], own_lips[2]) / 18, 0, 1))
+            usual = _tooth_of(own_skin, alive)[1:]
+            teeth[1:] = np.minimum(teeth[1:], np.maximum(usual, TOOTH_COLOUR * own_skin[1:]))
         ceiling = ceiling if teeth is None else max(ceiling, float(teeth[0]) + GLOSS)
         blur = _blur_of(grey, cv2.dilate(polygon_mask(H, W, p[top.LIPS_OUTER]), np.ones((5, 5), np.uint8)) > 0.5)
         return MouthTone(own_skin, own_lips, patch.astype(np.float32), upper, ceiling, teeth, blur, beneath)
