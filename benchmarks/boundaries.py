@@ -1,6 +1,6 @@
 """ReenactGAN with and without its shape loss, several trained people side by side, as the paper argues.
 
-python benchmarks/boundaries.py HELD OTHERS PERSON=DECODER,TRANSFORMER[,WITHOUT] ... [--every 6] [--drivers 3]
+python benchmarks/boundaries.py HELD OTHERS PERSON=DECODER[,TRANSFORMER[,WITHOUT]] ... [--every 6] [--drivers 3]
                                 [--frames N] [--out FOLDER] [--json]
 
 HELD is a folder of clips PERSON_*.mp4, parts of the people's films that their runs have not seen; OTHERS a prepared
@@ -90,16 +90,16 @@ def main() -> None:
         drivers = list({t.identity: t for t in takes(a.others)}.values())[: a.drivers]
         theirs = [thinned(t, a.every, Path(folder)) for t in drivers]
         rows: Rows = {}
-        who: list[str] = []
+        who: dict[str, list[str]] = {}  # not everybody has all runs
         for person, engines in people.items():
             source = first_face(mine[person][0], finder)
             for clip in theirs if source is not None else ():
                 assert source is not None
                 panel = a.out and a.out / f"{person}-{clip.name}.png"
-                who.append(person)
                 for name, row in driven(source, clip, engines, a.frames, panel).items():
                     rows.setdefault(name, []).append(row)
-        tables["others"] = {n: {k: interval(r, who, k) for k in OTHERS} for n, r in rows.items()}
+                    who.setdefault(name, []).append(person)
+        tables["others"] = {n: {k: interval(r, who[n], k) for k in OTHERS} for n, r in rows.items()}
     told(tables, a.json, f"{len(people)} people, {len(theirs)} drivers, every {a.every}. frame of theirs")
 
 

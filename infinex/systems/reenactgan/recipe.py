@@ -140,7 +140,7 @@ RECIPES: dict[str, ReenactganRecipe] = {
     "reenactgan-128-no-shape": replace(_TRANSFORMER, weights=TransformerWeights(shape=0.0)),
     "reenactgan-face-boundary": BoundaryRecipe(
         **_FACE, epochs=20, repeats=20, rate=1e-3, align_steps=8,
-        trainer=replace(_CPU, max_steps=400, precision="32-true"),
+        trainer=replace(_CPU, max_steps=400, precision="32-true", ema=0.9),  # what takes many steps is not averaged far
     ),
     "reenactgan-face-decoder": _FACE_DECODER,
     "reenactgan-face-transformer": _FACE_TRANSFORMER,
