@@ -5,7 +5,8 @@
 Starts `infinex studio`, opens a page's sockets from this process, and prints medians and worst twentieths, and at the
 end which bars hold. A browser adds the decoding and painting of one JPEG, a few milliseconds. With `--beside`, the
 processor time of one picture is measured, too, in turns with that of another checkout in FOLDER, run by its own
-PYTHON: of a slider that moves, and of one that rests. Takes three to five minutes on an idle machine."""
+PYTHON: of a slider that moves, and of one that rests; with `--clip` also its first drafts, each in a new studio.
+Takes three to five minutes on an idle machine."""
 
 from __future__ import annotations
 
@@ -137,12 +138,13 @@ def posted(address: str, cookie: str, path: str, field: str, file: Path) -> dict
     return found
 
 
-def draft(address: str, cookie: str, portrait: dict[str, Any], clip: Path) -> tuple[float, float, int]:
-    """Seconds from a click on a clip that nobody has looked at before to its first picture and to the last of its
-    first two seconds, and how many there were."""
-    asset = posted(address, cookie, "v1/performances", "file", clip)["id"]
+def draft(address: str, cookie: str, portrait: dict[str, Any], clip: Path) -> tuple[float, float, float, int]:
+    """Seconds that handing a clip in takes, while a page is open; from a click on it then, as the first thing that is
+    asked of it, to its first picture and to the last of its first two seconds; and how many those were."""
     with open_socket(address, "studio/express", cookie, portrait) as line:
         begun = time.perf_counter()
+        asset = posted(address, cookie, "v1/performances", "file", clip)["id"]
+        handed = time.perf_counter()
         line.send(json.dumps({"seq": 1, "layers": {"layers": [{"kind": "performance", "asset": asset}]}}))
         while "scene" not in json.loads(line.recv()):
             pass
@@ -152,7 +154,17 @@ def draft(address: str, cookie: str, portrait: dict[str, Any], clip: Path) -> tu
             if not isinstance(line.recv(), bytes):
                 break
             times.append(time.perf_counter())
-    return times[0] - begun, times[-1] - begun, len(times)
+    return handed - begun, times[0] - handed, times[-1] - handed, len(times)
+
+
+def drafted(process: subprocess.Popen[str], address: str, cookie: str, portrait: dict[str, Any], clip: Path) -> float:
+    """Make a first draft, print what it took, and return the seconds to the last of its first two seconds."""
+    before = spent(process)
+    handed, first, last, count = draft(address, cookie, portrait, clip)
+    print(f"first draft of {clip.name}: handed in within {handed:.1f} s; from then on it begins after {first:.1f} s,"
+          f" two seconds of it after {last:.1f} s, {count} pictures, {spent(process) - before:.1f} s of the server's"
+          " processors", flush=True)  # fmt: skip
+    return last
 
 
 def crowd(address: str, cookie: str, portrait: dict[str, Any], pages: int, seconds: float) -> list[int]:
@@ -326,6 +338,13 @@ def main() -> None:
     if asked.beside:
         for what, share in compared(*asked.beside, seconds).items():
             bars.append((f"{what}, processor time beside the other checkout", share, SHARE, "of it"))
+        for where in (("here", sys.executable, None), ("there", *asked.beside)) * 3 if asked.clip else ():
+            with studio(*where[1:]) as (process, address):
+                cookie, portrait = visit(address)
+                with open_socket(address, "studio/express", cookie, portrait):
+                    pass  # made ready
+                print(end=f"{where[0]}: ")
+                drafted(process, address, cookie, portrait, asked.clip)
     with studio() as (process, address):
         cookie, portrait = visit(address)
         bars.append(("a first visit", weight(address, cookie), WEIGHT, "bytes"))
@@ -339,10 +358,7 @@ def main() -> None:
             bars.append((f"{what} to picture, {WORST} %", float(np.percentile(ms, WORST)), SLIDER, "ms"))
             print(f"  {1e3 * (spent(process) - before) / (len(ms) + 3):.0f} ms of the server's processors each")
         if asked.clip:
-            before = spent(process)
-            first, last, count = draft(address, cookie, portrait, asked.clip)
-            print(f"first draft of {asked.clip.name}: begins after {first:.1f} s, two seconds of it after {last:.1f} s,"
-                  f" {count} pictures, {spent(process) - before:.1f} s of the server's processors")  # fmt: skip
+            last = drafted(process, address, cookie, portrait, asked.clip)
             bars.append(("first two seconds of a clip", last, DRAFT, "s"))  # two of which it plays
         counts = crowd(address, cookie, portrait, asked.pages, seconds)
         print(f"{len(counts)} pages at once: {min(counts)} to {max(counts)} pictures each in {seconds:.0f} s,"

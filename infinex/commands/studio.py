@@ -59,6 +59,7 @@ def studio(
     check_installed()
     from infinex.studio.app import create_app
     from infinex.studio.place import usual_folder
+    from infinex.studio.preview import warm
     from infinex.studio.settings import Settings
 
     token = asked_token(token, host)
@@ -69,7 +70,9 @@ def studio(
         webhooks=checked_webhooks(webhook or []), address=joining(host, port, token),
         folder=None if folder == "none" else Path(folder).expanduser() if folder else usual_folder(), **given,
     )  # fmt: skip
-    serve(create_app(settings), host, port, token, browser)
+    app = create_app(settings)
+    threading.Thread(target=warm, name="infinex-warm", daemon=True).start()
+    serve(app, host, port, token, browser)
 
 
 def joining(host: str, port: int, token: str | None) -> str | None:

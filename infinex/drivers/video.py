@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Generator, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from itertools import chain, groupby
 from pathlib import Path
+from threading import Event
 from typing import Any
 
 import cv2
@@ -44,6 +46,25 @@ def _same_picture(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
         return False
     change = cv2.absdiff(a, b)
     return int(change.max()) <= 6 and float(change.mean()) < 0.1
+
+
+@dataclass
+class _Glance:
+    """A frame from beyond those that are tracked, small, and the landmarks (478, 3) of its faces, once looked for."""
+
+    frame: VideoFrame
+    grey: NDArray[np.uint8]
+    faces: list[NDArray[np.float64]] | None = None
+
+    def found(self) -> list[NDArray[np.float64]]:
+        """Landmarks of the faces in it."""
+        if self.faces is None:
+            with shared_finder() as finder:
+                placed = [
+                    finder.mesh(self.frame.image, b) for b, score in finder.boxes(self.frame.image) if score > 0.5
+                ]
+            self.faces = [p for p in placed if p is not None]
+        return self.faces
 
 
 @dataclass
@@ -161,42 +182,56 @@ class VideoDriver(Driver):
         greys: list[NDArray[np.uint8]] = []
         self._first = 0  # the shot that the first rest is of
         over = False
+        glances: Future[list[_Glance]] | None = None
 
         def note(frame: VideoFrame, points: NDArray[np.float64] | None) -> None:
+            nonlocal glances
             self._known.append(points)
             if frame.index % 24 == 0:
                 greys.append(thumbnail(frame.image))
             if frame.index == reference and points is None:
                 raise FaceNotFoundError(f"{option('reference')} {reference}: no face in that frame of {self.path.name}")
+            if glances is None and usual:
+                glances = beside.submit(self._glances, AHEAD / self.fps, greys, stop)
 
-        last = -1
+        # Where it is known how much will be tracked, the others are glanced at meanwhile.
+        usual = (self.frames or 0) > AHEAD and (reference is None or reference < AHEAD)
+        last, stop = -1, Event()
         looked = self._looked(note)
-        try:
-            for _, seen in looked:
-                last = seen.index
-                if seen.points is not None and not over:
-                    if tracks and seen.shot != self._first:
-                        over = True
-                    elif len(tracks) < AHEAD or reference is not None:
-                        self._first = seen.shot
-                        tracks.append(seen.points)
-                        places.append(seen.index)
-                        penalty.append(0.0)
-                if last + 1 >= AHEAD and (reference is None or reference <= last):
-                    break
-        finally:
-            looked.close()
+        with ThreadPoolExecutor(1, "infinex-glances") as beside:
+            try:
+                for _, seen in looked:
+                    last = seen.index
+                    if seen.points is not None and not over:
+                        if tracks and seen.shot != self._first:
+                            over = True
+                        elif len(tracks) < AHEAD or reference is not None:
+                            self._first = seen.shot
+                            tracks.append(seen.points)
+                            places.append(seen.index)
+                            penalty.append(0.0)
+                    if last + 1 >= AHEAD and (reference is None or reference <= last):
+                        break
+            finally:
+                looked.close()
+                if over or not tracks or last + 1 != AHEAD:
+                    stop.set()  # they are of no use
         if reference is not None and reference > last:
             raise InputError(f"{option('reference')} {reference}: {self.path.name} has only {last + 1} frames")
         images: dict[int, VideoFrame] = {}
-        seen_for = (last + 1) / self.fps
         if tracks and not over:
             place = Glimpse(0, greys[0])
             place.see(tracks[-1])
-            for frame, points in self._glances(seen_for, greys, place):
-                frame.picture.pack()
-                images[len(tracks)] = frame
-                tracks.append(points)
+            if glances is not None and last + 1 == AHEAD:
+                beyond = glances.result()
+            else:
+                beyond = self._glances((last + 1) / self.fps, greys, Event())
+            for glance in beyond:
+                if max(likeness(g, glance.grey) for g in greys) < OTHER or not glance.found():
+                    continue
+                glance.frame.picture.pack()
+                images[len(tracks)] = glance.frame
+                tracks.append(min(glance.found(), key=lambda p: _away(place, glance.grey, p)))
                 places.append(-1)
                 penalty.append(GLANCE_PENALTY)
         if not tracks:
@@ -218,26 +253,20 @@ class VideoDriver(Driver):
             times = np.linspace(0, reader.info.duration or 0.0, GLANCES + spared + 2)[1:-1]
             yield from reader.sample([float(t) for t in times if not begin <= t < begin + seen_for])
 
-    def _glances(
-        self, seen_for: float, greys: list[NDArray[np.uint8]], place: Glimpse
-    ) -> Iterator[tuple[VideoFrame, NDArray[np.float64]]]:
-        """Frames beyond the first `seen_for` seconds that show the first shot still, and the face nearest to `place`
-        in them."""
+    def _glances(self, seen_for: float, greys: list[NDArray[np.uint8]], stop: Event) -> list[_Glance]:
+        """Frames beyond the first `seen_for` seconds, until `stop` is set. Faces are looked for in those that are like
+        the first shot, as far as its `greys` are known."""
+        out = []
         for frame in self._beyond(seen_for):
+            if stop.is_set():
+                break
             frame.picture.waits = True
-            grey = thumbnail(frame.image)
-            if max(likeness(g, grey) for g in greys) < OTHER:
-                continue
-            faces = []
-            with shared_finder() as finder:  # for one frame: the portrait is looked for meanwhile
-                for box, score in finder.boxes(frame.image):
-                    points = finder.mesh(frame.image, box) if score > 0.5 else None
-                    if points is not None:
-                        look = Glimpse(-1, grey)
-                        look.see(points)
-                        faces.append((apart(place, look)[0], points))
-            if faces:
-                yield frame, min(faces, key=lambda f: f[0])[1]
+            glance = _Glance(frame, thumbnail(frame.image))
+            if max(likeness(g, glance.grey) for g in list(greys)) >= OTHER:
+                glance.found()
+            frame.picture.pack()
+            out.append(glance)
+        return out
 
     def settle(  # type: ignore[override]
         self, near: Pose | None = None, match: NDArray[np.float64] | None = None
@@ -443,6 +472,13 @@ class VideoDriver(Driver):
         moves = setup.capture.moves(sightings(), None if measured is None else beyond, first, setup.camera)
         for move, _, (frame, points) in moves:
             yield Drive(move, frame.image if move.valid else None, points if move.valid else None)
+
+
+def _away(place: Glimpse, grey: NDArray[np.uint8], points: NDArray[np.float64]) -> float:
+    """How far a face in another frame is from where one was seen."""
+    look = Glimpse(-1, grey)
+    look.see(points)
+    return float(apart(place, look)[0])
 
 
 def _first(reader: VideoReader) -> Iterator[VideoFrame]:

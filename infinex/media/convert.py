@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from fractions import Fraction
 from typing import Any
 
@@ -76,7 +77,8 @@ class Converter:
         self._size = w, h
         self._swap, self._down, self._back = _orientation(first)
         self.width, self.height = (h, w) if self._swap else (w, h)
-        self._reformatter = VideoReformatter()  # keeps its tables from frame to frame
+        self._reformatter = VideoReformatter()  # keeps its tables from frame to frame, for one thread at a time
+        self._lock = threading.Lock()
         self._tone: ToneMap | None = None
 
     def __call__(self, frame: Any) -> NDArray[np.uint8]:
@@ -118,7 +120,9 @@ class Converter:
 
     def _reformat(self, frame: Any, name: str, options: dict[str, Any]) -> Any:
         w, h = self._size
-        return self._reformatter.reformat(frame, width=w, height=h, format=name, **options).to_ndarray()
+        with self._lock:
+            made = self._reformatter.reformat(frame, width=w, height=h, format=name, **options)
+        return made.to_ndarray()
 
     def _ycgco(self, frame: Any, full: bool) -> NDArray[np.uint8]:
         """Luma, green against magenta and orange against blue, which FFmpeg's scaler does not know."""

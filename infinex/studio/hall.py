@@ -17,7 +17,7 @@ from fastapi import Request, UploadFile, WebSocket
 from starlette.exceptions import HTTPException
 
 from infinex.errors import InputError
-from infinex.media.image import header_size
+from infinex.media.image import header_size, is_image
 from infinex.studio import calls, checks, scenes
 from infinex.studio.checks import friendly, safe_name
 from infinex.studio.forms import Animation, Made
@@ -37,6 +37,7 @@ T = TypeVar("T")
 GONE = "There is no such animation; it may have been removed after its time."
 HERE = 0.5  # seconds between looks whether a client is still there
 SMALL = 4_000_000  # pixels, and bytes, of a picture that is looked over in a moment
+FORESEEN = 15.0  # seconds for which a clip is read that nobody asked for yet
 HOST = 8  # visitors' rates that one address may use up, since anybody can call a session their own
 
 
@@ -115,6 +116,16 @@ class Studio:
                 break
             self.queue.remove(oldest)
             self.place.count()
+
+    def foresee(self, path: Path) -> checks.Watch | None:
+        """Begin to read a clip that is handed in while pages are open: one of them will show it at once. Whoever keeps
+        it not says so to the watch that is returned."""
+        if not self.visits["previews"].taken or path.suffix.lower() == ".npz" or is_image(path):
+            return None
+        watch = checks.Watch(self.settings.look)
+        asyncio.get_running_loop().call_later(FORESEEN, watch.gone.set)
+        self.looking.submit(self.performances.foresee, path, self.settings, watch)
+        return watch
 
     async def look(self, work: Callable[..., Any], *args: Any) -> Any:
         """Run a check in a thread."""

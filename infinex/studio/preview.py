@@ -18,13 +18,16 @@ from infinex.drivers.contract import Drive
 from infinex.drivers.expression import Expression, move_of, rest
 from infinex.engine import Source
 from infinex.errors import InputError
+from infinex.face.tracker import LOOKING
 from infinex.jobs.perform import Box, Cue, adjusted, perform, settled
+from infinex.jobs.source import load_source
 from infinex.media.image import header_size
 from infinex.mesh.engine import MeshEngine, MeshOptions
 from infinex.mesh.mouth import Mouth
 from infinex.motion import Motion, Rest, part_weights
 from infinex.options import MotionOptions
 from infinex.stage import Stage
+from infinex.studio.examples import EXAMPLES
 
 RGB = NDArray[np.uint8]
 SETTLE = 12  # frames of a camera in which the performer's rest is seen
@@ -78,6 +81,12 @@ class Preview:
         """A performance at a time, played round and round."""
         index = int(seconds * motion.fps) % len(motion)
         return self.play({n: (motion.rest, Drive(motion.at(index))) for n in self.numbers}, fine=False)
+
+
+def warm() -> None:
+    """Draw an example, small: what is compiled or read at first use is there when the first portrait comes."""
+    with LOOKING:
+        Preview({1: load_source(EXAMPLES[0].path, size=128)[0]})
 
 
 class PageCamera(LiveDriver):

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import shutil
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,8 @@ from infinex.errors import InfinexError, InputError
 from infinex.jobs.layers import USUAL, open_layer
 from infinex.motion import Motion, Move, Rest
 from infinex.options import Options
-from infinex.studio.checks import Verdicts, Watch, look_at_driving, look_at_sound
+from infinex.studio import claims
+from infinex.studio.checks import GoneError, TooSlowError, Verdicts, Watch, look_at_driving, look_at_sound
 from infinex.studio.cost import Length
 from infinex.studio.growing import Growing, Other, moves_of
 from infinex.studio.saying import spoken
@@ -199,6 +202,7 @@ class Performances:
 
     def __init__(self) -> None:
         self._known: OrderedDict[str, Motion | Growing] = OrderedDict()
+        self._making: dict[str, Future[Motion | Growing]] = {}
         self._begins: dict[str, tuple[str, float]] = {}  # of which clip each is a part, and from what second on
         self._lock = threading.Lock()
 
@@ -216,22 +220,56 @@ class Performances:
             )
         return self._kept(key, lambda: self._read(layer, name, scene, path, over, watch, key), watch)
 
+    def foresee(self, path: Path, settings: Settings, watch: Watch) -> None:
+        """Read a clip while it is still looked over, as a layer shows it of which nothing else is said; for as long as
+        `watch` waits, or somebody who asked for it. What is wrong with it is told whoever asks."""
+        scene = read_scene({"layers": [{"kind": "performance", "file": path.name}]})
+        with contextlib.suppress(Exception):
+            claims.check_video(path, settings)
+            self.of(scene.layers[0], scene.names[0], scene, path, False, watch)
+
     def _kept(self, key: str, make: Callable[[], Motion | Growing], watch: Watch) -> Motion | Growing:
-        with self._lock:
-            motion = self._known.get(key)
-            if motion is not None:
-                self._known.move_to_end(key)
-        if motion is None:
-            motion = make()
+        while True:
+            mine: Future[Motion | Growing] | None = None
             with self._lock:
-                self._known[key] = motion
-                while len(self._known) > 1 and sum(map(len, self._known.values())) > MEMORY:
-                    self._known.popitem(last=False)
+                motion, other = self._known.get(key), self._making.get(key)
+                if motion is not None:
+                    self._known.move_to_end(key)
+                elif other is None:
+                    mine = self._making[key] = Future()
+            if mine is not None:
+                return self._made(key, make, watch, mine)
+            try:
+                if motion is None:
+                    assert other is not None
+                    motion = other.result()
+                if isinstance(motion, Growing):
+                    motion.join(watch)
+                return motion
+            except (GoneError, TooSlowError):
+                if watch.gone.is_set():  # else it is somebody else who went, or began too early
+                    raise
+
+    def _made(
+        self, key: str, make: Callable[[], Motion | Growing], watch: Watch, mine: Future[Motion | Growing]
+    ) -> Motion | Growing:
+        try:
+            motion = make()
             if isinstance(motion, Growing):
                 motion.join(watch)
-                motion.start()
-        elif isinstance(motion, Growing):
-            motion.join(watch)
+        except BaseException as error:
+            with self._lock:
+                del self._making[key]
+            mine.set_exception(error)
+            raise
+        with self._lock:
+            del self._making[key]
+            self._known[key] = motion
+            while len(self._known) > 1 and sum(map(len, self._known.values())) > MEMORY:
+                self._known.popitem(last=False)
+        if isinstance(motion, Growing):
+            motion.start()
+        mine.set_result(motion)
         return motion
 
     def _other(self, key: str, layer: Layer, path: Path | None, fps: float) -> Other | None:

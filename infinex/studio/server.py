@@ -15,6 +15,8 @@ from uvicorn.protocols.http.h11_impl import H11Protocol
 
 SPARE = 160  # file descriptors that are left to files, workers and the rest
 SHARE = 0.5  # of all connections that one address may have
+KEPT = 30  # seconds for which a connection stays that asks for nothing more: longer than clients keep theirs, so that
+# none asks on one that is just being closed
 YOUNG = 10.0  # seconds for which a body that is coming is left alone however full it is
 
 
@@ -141,7 +143,7 @@ def run(app: Any, listening: Any, most: int = 600, header: float = 20.0) -> None
     protocol = type("Protocol", (Patient,), {"guests": Guests(connections(most), header)})
     config = uvicorn.Config(
         app, http=protocol, log_level="warning", access_log=False,
-        ws_max_size=2 << 20, timeout_graceful_shutdown=3, server_header=False,
+        ws_max_size=2 << 20, timeout_keep_alive=KEPT, timeout_graceful_shutdown=3, server_header=False,
     )  # fmt: skip
     logging.getLogger("uvicorn.error").addFilter(Ending())
     server = uvicorn.Server(config)

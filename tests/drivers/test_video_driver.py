@@ -167,6 +167,18 @@ def test_each_shot_is_measured_from_its_own_rest(data_dir: Path) -> None:
     assert np.abs(there[40:]).max() < 0.3 and [d.begins for d in one_rest(driver, driver.rest)] == [None] * 80
 
 
+def test_glances_at_once_or_afterwards_find_the_same(data_dir: Path) -> None:
+    clip = data_dir / "clips" / "train" / "dpe_d_00.mp4"
+    at_once, afterwards = VideoDriver(clip, flow=False), VideoDriver(clip, flow=False)
+    afterwards.frames, afterwards._known = None, []  # as where nothing says how long it is
+    afterwards._scout(None)
+    assert len(at_once._seen[0]) > 80
+    assert np.array_equal(at_once._seen[0], afterwards._seen[0]) and at_once._seen[1:3] == afterwards._seen[1:3]
+    assert np.array_equal(at_once.settle().rest.face, afterwards.settle().rest.face)
+    at_once.close()
+    afterwards.close()
+
+
 def test_a_photograph_loses_to_who_speaks(data_dir: Path) -> None:
     slide = data_dir / "field" / "slide.mp4"
     driver = VideoDriver(slide, flow=False)

@@ -280,6 +280,33 @@ def test_say_this(tab: Any, small: Path) -> None:
     assert "Hello." in Path(download.value.path()).read_text()
 
 
+def test_a_keyboard_keeps_its_place(tab: Any, small: Path) -> None:
+    with_portrait(tab, small)
+    tab.get_by_role("link", name="Animate").press("Enter")
+    tab.get_by_role("button", name="Wink").press("Enter")
+    make = tab.get_by_role("button", name="Make the video")
+    tab.route("**/v1/animations", lambda route: None)  # the studio is slow to answer
+    make.press("Enter")
+    cancel = tab.get_by_role("group", name="The animation in the making").get_by_role("button", name="Cancel")
+    cancel.wait_for()
+    sync_api.expect(make).to_be_focused()
+    sync_api.expect(make).to_be_disabled()
+    make.press("Enter")  # once is enough
+    cancel.press("Enter")
+    sync_api.expect(make).to_be_focused()
+    sync_api.expect(make).to_be_enabled()
+    tab.get_by_role("status").get_by_text("Cancelled. Nothing was kept.").wait_for()
+    tab.unroute("**/v1/animations")
+    undo = tab.get_by_role("button", name="Undo", exact=True)
+    undo.press("Enter")
+    sync_api.expect(undo).to_be_focused()
+    tab.keyboard.press("Tab")
+    sync_api.expect(tab.get_by_role("button", name="Redo", exact=True)).to_be_focused()
+    tab.keyboard.press("Enter")
+    tab.get_by_role("button", name="Wink, from").press("Delete")
+    sync_api.expect(tab.get_by_role("button", name="Add another")).to_be_focused()
+
+
 def test_the_tray_keeps_all_work(tab: Any, small: Path) -> None:
     with_portrait(tab, small)
     tab.get_by_role("link", name="Animate").click()

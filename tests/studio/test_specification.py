@@ -16,6 +16,7 @@ from pathlib import Path
 import pytest
 
 from infinex.studio.app import create_app
+from infinex.studio.server import KEPT
 from infinex.studio.settings import Settings
 
 pytestmark = pytest.mark.slow
@@ -28,7 +29,7 @@ def serve(settings: Settings) -> Iterator[str]:
     """A studio on a free port, in a thread."""
     listening = socket.socket()
     listening.bind(("127.0.0.1", 0))
-    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning"))
+    server = uvicorn.Server(uvicorn.Config(create_app(settings), log_level="warning", timeout_keep_alive=KEPT))
     thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]}, daemon=True)
     thread.start()
     address = f"http://127.0.0.1:{listening.getsockname()[1]}"

@@ -11,6 +11,7 @@ import threading
 import time
 import zipfile
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -22,15 +23,17 @@ from studio_helpers import visitor
 
 import infinex
 from infinex.drivers.expression import Expression
+from infinex.drivers.layers import read_scene
 from infinex.drivers.mixing import reader_at
 from infinex.drivers.motion import MotionDriver
 from infinex.face.tracker import Face
+from infinex.jobs.layers import Opened
 from infinex.jobs.open import largest
 from infinex.jobs.source import shrunk
 from infinex.media.audio import write_wav
 from infinex.media.image import write_image
 from infinex.media.sink import open_sink
-from infinex.studio import jobs
+from infinex.studio import jobs, scenes
 from infinex.studio.app import create_app
 from infinex.studio.checks import GoneError, Watch
 from infinex.studio.examples import EXAMPLES
@@ -429,6 +432,44 @@ def test_a_clip_is_played_while_it_is_read(tmp_path: Path) -> None:
     with pytest.raises(GoneError):
         left.at(5)
     assert forgotten == [1]
+
+
+def test_a_clip_that_is_handed_in_is_read_once_for_all_who_ask(monkeypatch: Any, tmp_path: Path) -> None:
+    class Filmed(MotionDriver):
+        filmed = True
+
+    def open_one(layer: Any, *_: Any) -> Opened:
+        opened.append(1)
+        assert goes_on.wait(60)
+        return Opened(layer, Filmed(motion), motion.duration)
+
+    opened: list[int] = []
+    goes_on, motion, path = threading.Event(), infinex.load_motion("wink"), tmp_path / "a.mp4"
+    path.write_bytes(b"a clip")
+    monkeypatch.setattr(scenes, "open_layer", open_one)
+    monkeypatch.setattr(scenes.claims, "check_video", lambda *_: None)
+    scene = read_scene({"layers": [{"kind": "performance", "file": "1-a.mp4"}]})
+    performances, watch = scenes.Performances(), Watch(60)
+
+    def asked() -> Any:
+        return performances.of(scene.layers[0], scene.names[0], scene, path, False, watch)
+
+    with ThreadPoolExecutor(2) as pool:
+        early = Watch(60)
+        foreseen = pool.submit(performances.foresee, path, Settings(), early)
+        while not opened:
+            time.sleep(0.01)
+        page = pool.submit(asked)  # while it is being opened
+        goes_on.set()
+        growing = page.result(60)
+        foreseen.result(60)
+        early.gone.set()  # the page waits still
+    assert len(growing.whole(watch)) == len(motion)
+    assert asked() is growing and opened == [1]
+    path.write_bytes(b"another clip")
+    early.gone.set()
+    performances.foresee(path, Settings(), early)  # nobody keeps it, and it is read no further
+    assert len(asked().whole(watch)) == len(motion)
 
 
 def test_who_is_told_and_asked(made: None, tmp_path: Path, small: Path) -> None:

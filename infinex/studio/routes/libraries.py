@@ -100,10 +100,11 @@ async def add(
     if (file is None) == (not animation):
         raise InputError("a file is wanted, or the id of an animation")
     shelf, watch = studio.shelves["performance"], checks.Watch(studio.settings.look)
-    kept = shelf.new(owner, name, {})
+    kept, early = shelf.new(owner, name, {}), None
     try:
         if file is not None:
             path = await studio.keep_file(file, kept.folder, "performance")
+            early = studio.foresee(path)
         else:
             job = job_of(request, str(animation))
             if job.state != "done":
@@ -115,11 +116,12 @@ async def add(
         kept.data = await while_there(request, watch, studio.look(looked_at, studio, path, watch))
         kept.name = " ".join(name.split()) or path.name.removesuffix(".motion.npz").rsplit(".", 1)[0]
         return _shown(shelf.put(kept))
-    except checks.GoneError:
+    except BaseException as error:
+        if early is not None:
+            early.gone.set()
         shutil.rmtree(kept.folder, ignore_errors=True)
-        raise HTTPException(400, "The request was broken off.") from None
-    except BaseException:
-        shutil.rmtree(kept.folder, ignore_errors=True)
+        if isinstance(error, checks.GoneError):
+            raise HTTPException(400, "The request was broken off.") from None
         raise
 
 

@@ -3,7 +3,7 @@
 import { formOf, json, patch, post, remove, send } from "./api.js";
 import { keep, kept } from "./kept.js";
 import { shared, on, tell } from "./state.js";
-import { icon, make, sayError, toast } from "./ui.js";
+import { $, icon, make, refill, sayError, toast } from "./ui.js";
 import { number, t } from "./words.js";
 
 export let performances = [];
@@ -58,7 +58,7 @@ export const isSound = (p) => p.kind === "sound";
 
 // The list of what is kept here; `use(performance)` is called with what somebody picks.
 export function show(place, use) {
-  place.replaceChildren(...(performances.length ? performances.map((p) => {
+  refill(place, performances.length ? performances.map((p) => {
     const title = make("button", { class: "own-name", onclick: () => use(p) }, icon(isSound(p) ? "sound" : "drive"), make("span", { text: p.name }), make("small", { text: p.seconds ? `${number(p.seconds, 1)} s` : "" }));
     const name = async () => {
       const wanted = prompt(t("own.name"), p.name)?.trim();
@@ -66,7 +66,7 @@ export function show(place, use) {
     };
     return make("li", {}, title, make("button", { class: "icon", "aria-label": t("own.rename", { name: p.name }), onclick: name }, icon("pen")),
       make("button", { class: "icon", "aria-label": t("own.remove", { name: p.name }), onclick: async () => { await remove(`/v1/performances/${p.id}`).catch(sayError); list(); } }, icon("bin")));
-  }) : [make("li", { class: "hint", text: t("own.none") })]));
+  }) : [make("li", { class: "hint", text: t("own.none") })], $("#tab-own"));
 }
 
 export function begin() {

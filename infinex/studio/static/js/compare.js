@@ -2,7 +2,7 @@
 
 import { cancel, follow, formOf, json, post } from "./api.js";
 import { on, shared } from "./state.js";
-import { $, $$, drops, make, sayError, toast } from "./ui.js";
+import { $, $$, able, drops, make, sayError, toast } from "./ui.js";
 import { named, t } from "./words.js";
 import { resultUrl, stateOf } from "./exporting.js";
 
@@ -48,7 +48,7 @@ async function run() {
   $("#cmp-tools").hidden = true;
   const place = $("#cmp-results");
   place.replaceChildren();
-  $("#cmp-make").disabled = true;
+  able($("#cmp-make"), false);
   const driver = file ? { driving: file } : { motion: $("#cmp-motion").value };
   const title = file ? file.name : $("#cmp-motion").selectedOptions[0].text;
   for (const version of wanted) {
@@ -66,7 +66,7 @@ async function run() {
       made.push({ label: version.label, animation, video });
     } catch (error) { words.textContent = error.message; words.className = "error"; }
   }
-  $("#cmp-make").disabled = false;
+  able($("#cmp-make"), true);
   $("#cmp-tools").hidden = made.length < 2;
   together();
 }

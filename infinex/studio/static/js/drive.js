@@ -3,7 +3,7 @@
 import { formOf, post } from "./api.js";
 import * as assets from "./assets.js";
 import { shared, on } from "./state.js";
-import { $, $$, camera, dress, drops, make, sayError, stopTracks, tablist } from "./ui.js";
+import { $, $$, camera, dress, drops, instead, make, sayError, stopTracks, tablist } from "./ui.js";
 import { named, number, percent, t } from "./words.js";
 import { project, rename, work } from "./project.js";
 import * as player from "./player.js";
@@ -171,16 +171,13 @@ async function record(pictures) {
   }
   const mine = (recorder = recording(stream, pictures, async (file) => {
     stopTracks(stream);
-    start.hidden = false;
-    stop.hidden = true;
+    instead(stop, start);
     look.hidden = true;
     look.srcObject = null;
     recorder = null;
     if (file.size) take(file);
   }));
-  start.hidden = true;
-  stop.hidden = false;
-  stop.focus();
+  instead(start, stop);
   setTimeout(() => { if (mine.state === "recording") mine.stop(); }, 60000);
 }
 

@@ -3,7 +3,7 @@
 import * as drive from "./drive.js";
 import { cancel, ended, follow, formOf, newKey, post, Refused } from "./api.js";
 import { shared, on, tell } from "./state.js";
-import { $, $$, icon, make, sayError, time, toast } from "./ui.js";
+import { $, $$, able, icon, make, refill, sayError, time, toast } from "./ui.js";
 import { named, number, percent, t } from "./words.js";
 import { change, documentOf, project, work } from "./project.js";
 import { picture as qr } from "./qr.js";
@@ -56,7 +56,7 @@ function show() {
   $("#export-film").hidden = $("#film-hint").hidden = !film();
   const length = player.clock.duration;
   $("#export-facts").textContent = length ? t("export.facts", { seconds: number(length, 1) }) : "";
-  for (const id of ["#make", "#export-make"]) $(id).disabled = !can();
+  for (const id of ["#make", "#export-make"]) able($(id), can());
 }
 
 export function begin() {
@@ -88,7 +88,7 @@ export function begin() {
   $("#batch-open").addEventListener("click", batch);
   on("work", show);
   on("scene", show);
-  on("portrait", () => { $("#job").replaceChildren(); show(); });
+  on("portrait", () => { $("#job").replaceChildren(); said(""); show(); });
   on("view", (name) => { $("#job").hidden = !["express", "drive"].includes(name); });
   show();
 }
@@ -111,22 +111,28 @@ async function forget(id) {
   for (let i = 0; i < 2; i++) await cancel(id).catch(() => {});
 }
 
+// What is told of a job beside the stage, and what a screen reader says of it.
+const lay = (node) => refill($("#job"), [node], $("#make"));
+const said = (text) => { $("#job-said").textContent = text; };
+
 async function run() {
   const place = $("#job");
   const bar = make("progress", { max: 1, "aria-label": t("job.progress") });
   const text = make("span", { text: t("job.sending") });
   const left = make("span");
   const stop = make("button", { class: "button small", text: t("cancel") });
-  place.replaceChildren(make("div", { class: "progress", role: "group", "aria-label": t("job.making") }, make("div", { class: "words" }, text, left), bar, stop));
+  lay(make("div", { class: "progress", role: "group", "aria-label": t("job.making") }, make("div", { class: "words" }, text, left), bar, stop));
+  said(t("job.sending"));
   place.scrollIntoView({ block: "center", behavior: "smooth" });
   player.pause();
-  $("#make").disabled = true;
+  able($("#make"), false);
   let id = null, wanted = true;
   stop.addEventListener("click", async () => {
     wanted = false;
     if (id) await forget(id);
-    place.replaceChildren(make("p", { class: "hint", role: "status", text: t("job.stopped") }));
-    $("#make").disabled = !can();
+    able($("#make"), can());
+    lay(make("p", { class: "hint", role: "status", text: t("job.stopped") }));
+    said("");
     tell("jobs");
   });
   try {
@@ -145,9 +151,9 @@ async function run() {
     if (animation.state !== "done") throw new Refused(animation.message || t("job.failed"));
     present(animation, { sound: true, beside: driver });
   } catch (error) {
-    if (wanted) place.replaceChildren(make("p", { class: "error", role: "alert", text: error.message }));
+    if (wanted) lay(make("p", { class: "error", role: "alert", text: error.message }));
   } finally {
-    $("#make").disabled = !can();
+    able($("#make"), can());
     tell("jobs");
   }
 }
@@ -163,21 +169,23 @@ function beside() {
 export function present(animation, { sound = false, beside: driver = null } = {}) {
   if (!animation.result) return;
   const { format, captions } = animation.result;
-  $("#job").replaceChildren(card(animation));
+  lay(card(animation));
+  said(`${t("job.done")}: ${facts(animation.result)}`);
   const shown = format !== "png" && !(format === "mov" && clear(animation)); // by a browser
   if (!shown) { view.dismiss(); return; }
   const inPage = ["mp4", "webm", "gif", "apng"].includes(format) ? undefined : "mp4"; // what no browser shows is made into what all do
   view.present({ url: resultUrl(animation, inPage), format: inPage ?? format, captions: captions ? resultUrl(animation, "vtt") : null, loop: !sound, name: animation.label }, { sound, beside: driver });
 }
 
+const facts = (result) => [`${result.width} × ${result.height}`, `${number(result.duration, 1)} s`, `${number(result.fps, 0)} fps`].join(" · ");
+
 function card(animation) {
   const { result } = animation;
-  const facts = [`${result.width} × ${result.height}`, `${number(result.duration, 1)} s`, `${number(result.fps, 0)} fps`].join(" · ");
   const row = make("div", { class: "row" }, ...downloads(animation));
   row.setAttribute("role", "group");
   row.setAttribute("aria-label", t("download"));
   return make("div", { class: "made", role: "group", "aria-label": t("result") },
-    make("h2", { text: t("job.done") }), make("p", { class: "hint", text: facts }), row,
+    make("h2", { text: t("job.done") }), make("p", { class: "hint", text: facts(result) }), row,
     make("div", { class: "row" },
       make("button", { class: "button small", text: t("share"), onclick: () => share(animation) }),
       make("button", { class: "button small ghost", text: t("result.reuse"), onclick: () => drive.fromAnimation(animation.id, animation.label || animation.name) }),
@@ -227,7 +235,7 @@ async function batch() {
   const go = make("button", { class: "button primary", text: t("batch.make"), onclick: async () => {
     const ids = boxes.filter((b) => b.checked).map((b) => b.value);
     if (!ids.length && !files.files.length) { state.textContent = t("batch.none"); return; }
-    go.disabled = true;
+    able(go, false);
     const { portrait: _, face: __, ...rest } = fields();
     const { layers, ...scene } = documentOf(); // other portraits have other faces
     rest.layers = JSON.stringify({ ...scene, layers: layers.map(({ face: _own, ...l }) => l) });
@@ -243,7 +251,7 @@ async function batch() {
       state.textContent = t(`job.${found.state}`);
       if (found.state === "done") state.after(make("a", { class: "button", href: `/v1/batches/${found.id}/result`, download: "" }, icon("down"), t("batch.zip")));
     } catch (error) { state.textContent = error.message; }
-    go.disabled = false;
+    able(go, true);
   } });
   $("#export").close();
   $("#link-title").textContent = t("batch.title");

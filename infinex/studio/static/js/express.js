@@ -2,7 +2,7 @@
 
 import { ask, json, post, remove } from "./api.js";
 import { shared, on } from "./state.js";
-import { $, $$, dress, icon, make, save, sayError } from "./ui.js";
+import { $, $$, able, dress, icon, make, refill, save, sayError } from "./ui.js";
 import { language, named, number, percent, t } from "./words.js";
 import { layer } from "./project.js";
 import * as player from "./player.js";
@@ -47,14 +47,14 @@ export function begin() {
   $("#key-remove").addEventListener("click", () => timeline.dropMoment(timeline.selected.uid, timeline.selected.moment));
   $("#reset").addEventListener("click", () => { clear(); update(); });
   $("#save").addEventListener("click", async (e) => {
-    e.target.disabled = true;
+    able(e.target, false);
     try {
       const response = await ask(`/v1/portraits/${shared.portrait.id}/still?face=${shared.face}`, {
         method: "POST", headers: { "Content-Type": "application/json" }, body: JSON.stringify(expression()),
       });
       save(await response.blob(), "infinex-portrait.png");
     } catch (error) { sayError(error); }
-    e.target.disabled = false;
+    able(e.target, true);
   });
   $("#expression-keep").addEventListener("submit", async (e) => {
     e.preventDefault();
@@ -73,9 +73,9 @@ export function begin() {
 async function own() {
   let list;
   try { list = await json("/v1/expressions"); } catch { return; }
-  $("#expressions").replaceChildren(...list.map((one) => make("span", { class: "pairing-chip" },
+  refill($("#expressions"), list.map((one) => make("span", { class: "pairing-chip" },
     make("button", { class: "chip", text: one.name, onclick: () => { load(one.expression); update(); } }),
-    make("button", { class: "icon", "aria-label": t("own.remove", { name: one.name }), onclick: async () => { await remove(`/v1/expressions/${one.id}`).catch(sayError); own(); } }, icon("bin")))));
+    make("button", { class: "icon", "aria-label": t("own.remove", { name: one.name }), onclick: async () => { await remove(`/v1/expressions/${one.id}`).catch(sayError); own(); } }, icon("bin")))), $("#expression-name"));
 }
 
 function slider(place, key, label, low, high, set, get, words, { sub = false, hint = "" } = {}) {
@@ -161,7 +161,7 @@ function feel(name) {
 // The sliders' setting is that of the chosen moment, or stands alone on the portrait.
 function update() {
   if (!shared.portrait) return;
-  $("#reset").disabled = neutral();
+  able($("#reset"), !neutral());
   const { uid, moment } = timeline.selected ?? {};
   if (uid && moment !== null && layer(uid)?.keyframes?.[moment]) {
     const keyframes = layer(uid).keyframes.map((k, i) => (i === moment ? { time: k.time, ...fitting(layer(uid)) } : k));
@@ -178,10 +178,10 @@ const fitting = (l) => {
 
 function chosen() {
   const l = timeline.current(), moment = timeline.selected?.moment ?? null;
-  $("#key-remove").disabled = moment === null;
+  able($("#key-remove"), moment !== null);
   $("#key-words").textContent = moment === null ? t("moments.free") : t("moments.chosen", { number: moment + 1 });
-  $("#key-add").disabled = false;
-  if (moment !== null && l?.keyframes?.[moment]) { timeline.forget(); load(l.keyframes[moment]); $("#reset").disabled = neutral(); }
+  able($("#key-add"), true);
+  if (moment !== null && l?.keyframes?.[moment]) { timeline.forget(); load(l.keyframes[moment]); able($("#reset"), !neutral()); }
 }
 
 // Keep the sliders' setting as a moment: on the chosen layer of moments, else on a new one.

@@ -3,7 +3,7 @@
 import { socket } from "./api.js";
 import * as drive from "./drive.js";
 import { on, shared, tell } from "./state.js";
-import { $, $$, camera, dress, make, sayError, stopTracks, toast } from "./ui.js";
+import { $, $$, able, camera, dress, instead, make, sayError, stopTracks, toast } from "./ui.js";
 import { number, percent, t } from "./words.js";
 import { showLink } from "./exporting.js";
 import * as stage from "./stage.js";
@@ -82,15 +82,12 @@ async function takeStart() {
   recorder = drive.recording(both, true, async (file) => {
     stopTracks(voice);
     voice = recorder = null;
-    $("#take-start").hidden = false;
-    $("#take-stop").hidden = true;
+    instead($("#take-stop"), $("#take-start"));
     if (!file.size) return;
     location.hash = "#drive";
     drive.take(file);
   });
-  $("#take-start").hidden = true;
-  $("#take-stop").hidden = false;
-  $("#take-stop").focus();
+  instead($("#take-start"), $("#take-stop"));
 }
 
 // -- the line ----------------------------------------------------------------------------------------------
@@ -102,10 +99,10 @@ function tellOptions(extra = {}) {
 
 export async function start() {
   const button = $("#live-start"), wanted = $("#live-camera").value;
-  button.disabled = true;
+  able(button, false);
   try {
     stream = await camera({ video: { width: { ideal: 640 }, height: { ideal: 480 }, frameRate: { ideal: 30 }, ...(wanted ? { deviceId: { exact: wanted } } : { facingMode: "user" }) } });
-  } catch (error) { sayError(error); button.disabled = false; return; }
+  } catch (error) { sayError(error); able(button, true); return; }
   cameras();
   const look = $("#live-view");
   look.srcObject = stream;
@@ -122,8 +119,8 @@ export async function start() {
     if (mine !== line) return;
     if (message.ready) {
       stage.busyWith("");
-      button.hidden = true;
-      for (const id of ["#live-stop", "#live-settle", "#take-row"]) $(id).hidden = false;
+      instead(button, $("#live-stop"));
+      for (const id of ["#live-settle", "#take-row"]) $(id).hidden = false;
       tellOptions();
       send();
       send();
@@ -174,9 +171,9 @@ export function stop() {
   stream = null;
   stage.busyWith("");
   $("#live-view").hidden = true;
-  $("#live-start").hidden = false;
-  $("#live-start").disabled = false;
-  for (const id of ["#live-stop", "#live-settle", "#take-row"]) $(id).hidden = true;
+  able($("#live-start"), true);
+  instead($("#live-stop"), $("#live-start"));
+  for (const id of ["#live-settle", "#take-row"]) $(id).hidden = true;
   $("#live-status").textContent = "";
   $("#live-meter").textContent = "";
   tell("live", null);

@@ -3,7 +3,7 @@
 import { ask } from "./api.js";
 import { asset } from "./assets.js";
 import { on, shared, tell } from "./state.js";
-import { $, dress, icon } from "./ui.js";
+import { $, able, dress, icon } from "./ui.js";
 import { number, t } from "./words.js";
 import { work } from "./project.js";
 import * as stage from "./stage.js";
@@ -142,7 +142,7 @@ export function show() {
     button.replaceChildren(icon(playing ? "pause" : "play"));
     button.setAttribute("aria-label", t(playing ? "player.pause" : "player.play"));
   }
-  button.disabled = !duration;
+  able(button, duration > 0);
   const heard = plays() ? !video.muted : !silent;
   const mute = $("#mute");
   if (mute.dataset.heard !== String(heard)) {

@@ -3,7 +3,7 @@
 import { formOf, json, patch, post, put, remove, send } from "./api.js";
 import { forget, keep, kept } from "./kept.js";
 import { shared, tell, on } from "./state.js";
-import { $, camera, drops, icon, make, sayError, stopTracks, toast } from "./ui.js";
+import { $, camera, drops, icon, make, refill, sayError, stopTracks, toast } from "./ui.js";
 import { region, t } from "./words.js";
 import * as assets from "./assets.js";
 import * as timeline from "./timeline.js";
@@ -189,7 +189,7 @@ async function bringIn(file) {
 
 const shelf = (id, items) => {
   $(id).hidden = !items.length;
-  $(`${id} ul`).replaceChildren(...items);
+  refill($(`${id} ul`), items, $("#file"));
 };
 const tool = (name, label, act) => make("button", { class: "icon", "aria-label": label, title: label, onclick: act }, icon(name));
 const day = (seconds) => new Intl.DateTimeFormat(region, { dateStyle: "short", timeStyle: "short" }).format(1000 * seconds);

@@ -1,7 +1,7 @@
 // The timeline: every layer a track, from the top down; dragged, trimmed and moved by keys as well.
 
 import { group, shared, on, tell } from "./state.js";
-import { $, $$, icon, make, toast } from "./ui.js";
+import { $, $$, able, icon, make, toast } from "./ui.js";
 import { number, t } from "./words.js";
 import { canRedo, canUndo, change, documentOf, layer, redo, uid, undo, work } from "./project.js";
 import * as player from "./player.js";
@@ -243,9 +243,9 @@ export function draw() {
     node.style.width = `calc(${share(to)} - ${share(from)})`;
     $$(".moment", node.parentElement).forEach((m, i) => { if (l.keyframes[i]) m.style.left = share(from + (l.keyframes[i].time - (l.start ?? 0)) / (l.speed ?? 1)); });
   }
-  if (focused && document.activeElement?.dataset?.focus !== focused) $(`[data-focus="${focused}"]`)?.focus({ preventScroll: true });
-  $("#undo").disabled = !canUndo();
-  $("#redo").disabled = !canRedo();
+  if (focused && document.activeElement?.dataset?.focus !== focused) ($(`[data-focus="${focused}"]`) ?? $(".block", $("#tracks")) ?? $("#layer-add")).focus({ preventScroll: true });
+  able($("#undo"), canUndo());
+  able($("#redo"), canRedo());
   head(player.clock.time);
 }
 

@@ -3,7 +3,7 @@
 import { cancel, ended, json, patch, post } from "./api.js";
 import { downloads, present, resultUrl, share, stateOf } from "./exporting.js";
 import { shared, on, tell } from "./state.js";
-import { $, make, sayError } from "./ui.js";
+import { $, make, refill, sayError } from "./ui.js";
 import { t } from "./words.js";
 
 const AGAIN = 4000; // ms until a broken stream is opened anew
@@ -64,7 +64,7 @@ function draw() {
   known = now;
   const focused = document.activeElement?.dataset?.key;
   $("#tray-none").hidden = jobs.size > 0;
-  $("#tray-list").replaceChildren(...order().map(row));
+  refill($("#tray-list"), order().map(row), $("#tray-close"));
   if (focused) $(`[data-key="${CSS.escape(focused)}"]`)?.focus();
 }
 

@@ -18,6 +18,39 @@ export function make(tag, attributes = {}, ...children) {
   return node;
 }
 
+// Whether a button can be used. One that has the focus keeps it, so that a keyboard does not lose its place.
+export function able(button, yes) {
+  const stays = !yes && button === document.activeElement;
+  if (stays && button.hasAttribute("aria-disabled")) return;
+  button.disabled = !yes && !stays;
+  button.removeAttribute("aria-disabled");
+  if (!stays) return;
+  button.setAttribute("aria-disabled", "true");
+  button.addEventListener("blur", () => { if (button.hasAttribute("aria-disabled")) able(button, false); }, { once: true });
+}
+
+document.addEventListener("click", (e) => {
+  if (!e.target.closest?.('button[aria-disabled="true"]')) return;
+  e.preventDefault();
+  e.stopImmediatePropagation();
+}, true);
+
+// One button takes the place of another, and its focus.
+export function instead(old, other) {
+  const focused = old === document.activeElement;
+  [old.hidden, other.hidden] = [true, false];
+  if (focused) other.focus();
+}
+
+// New contents of a place. The focus goes to what stands where the focused one stood; where nothing is left, to `other`.
+export function refill(place, nodes, other) {
+  const at = [...place.children].findIndex((c) => c.contains(document.activeElement));
+  place.replaceChildren(...nodes);
+  if (at < 0) return;
+  const now = place.children[Math.min(at, place.children.length - 1)];
+  (now && $("a[href], button, input", now) || other)?.focus();
+}
+
 // One message at a time, so that they do not pile up; it stays while somebody is reading it.
 let leaving = null;
 

@@ -1,7 +1,7 @@
 // How the stage is looked at: zoom, pan, the whole screen, before and after, and a result that plays on it.
 
 import { shared, on, tell } from "./state.js";
-import { $ } from "./ui.js";
+import { $, able } from "./ui.js";
 import { t, percent } from "./words.js";
 
 const MOST = 8;
@@ -23,8 +23,8 @@ function settle() {
   top = place(top, zoom * high, frame.clientHeight);
   plate.style.transform = `translate(${left}px, ${top}px) scale(${zoom})`;
   frame.classList.toggle("zoomed", zoom > 1.001);
-  $("#zoom-out").disabled = zoom <= 1.001;
-  $("#zoom-in").disabled = zoom >= MOST - 0.001;
+  able($("#zoom-out"), zoom > 1.001);
+  able($("#zoom-in"), zoom < MOST - 0.001);
   $("#zoom-face").setAttribute("aria-pressed", zoom > 1.001);
   showSplit();
 }
@@ -190,7 +190,7 @@ function fitting(ratio) {
   const own = $("#canvas").width / $("#canvas").height;
   const was = shape;
   shape = ratio && Math.abs(ratio / own - 1) > 0.02 ? ratio : null;
-  $("#wipe").disabled = Boolean(shape);
+  able($("#wipe"), !shape);
   if (shape) split = null;
   if (was === shape) { showSplit(); return; }
   frame.style.setProperty("--ratio", shape ?? own);
