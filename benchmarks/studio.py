@@ -336,8 +336,6 @@ def main() -> None:
     bars: list[tuple[str, float, float, str]] = []
     signal.signal(signal.SIGTERM, ended_by)
     if asked.beside:
-        for what, share in compared(*asked.beside, seconds).items():
-            bars.append((f"{what}, processor time beside the other checkout", share, SHARE, "of it"))
         for where in (("here", sys.executable, None), ("there", *asked.beside)) * 3 if asked.clip else ():
             with studio(*where[1:]) as (process, address):
                 cookie, portrait = visit(address)
@@ -345,6 +343,8 @@ def main() -> None:
                     pass  # made ready
                 print(end=f"{where[0]}: ")
                 drafted(process, address, cookie, portrait, asked.clip)
+        for what, share in compared(*asked.beside, seconds).items():
+            bars.append((f"{what}, processor time beside the other checkout", share, SHARE, "of it"))
     with studio() as (process, address):
         cookie, portrait = visit(address)
         bars.append(("a first visit", weight(address, cookie), WEIGHT, "bytes"))
