@@ -165,7 +165,8 @@ class Queue:
         cores = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
         groups = [cores[i :: settings.workers] for i in range(settings.workers)] if settings.workers > 1 else [[]]
         self._threads = [
-            threading.Thread(target=self._serve, args=(group,), daemon=True, name="infinex-job") for group in groups
+            threading.Thread(target=self._serve, args=(group, _Worker), daemon=True, name="infinex-job")
+            for group in groups
         ]
         self._threads.append(threading.Thread(target=self._sweep, daemon=True, name="infinex-sweep"))
         for thread in self._threads:
@@ -323,12 +324,12 @@ class Queue:
             self.on_end(job)
         self._changed.notify_all()
 
-    def _serve(self, cores: list[int]) -> None:
+    def _serve(self, cores: list[int], process: type[_Worker]) -> None:
         worker: _Worker | None = None
         try:
             while True:
                 if worker is None or not worker.alive():
-                    worker = _Worker(cores, self.folder)
+                    worker = process(cores, self.folder)
                 with self._changed:
                     while not self._waiting and not self._closed:
                         self._changed.wait()
@@ -340,7 +341,7 @@ class Queue:
                     self._changed.notify_all()
                 if not worker.alive():  # it ended while it had nothing to do
                     worker.stop()
-                    worker = _Worker(cores, self.folder)
+                    worker = process(cores, self.folder)
                 if not self._run(worker, job):
                     worker = None
         finally:

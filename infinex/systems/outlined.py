@@ -41,11 +41,13 @@ class OutlinedFace:
     """One face of a portrait in such an engine; see `infinex.engine.Prepared`. Derive from it."""
 
     def __init__(
-        self, source: Source, size: int, absolute: bool, proportions: Proportions, detail: bool = False
-    ) -> None:
-        """`detail`: the portrait's own pixels are moved, by networks that say how; see `_composed`."""
+        self, source: Source, size: int, absolute: bool, proportions: Proportions, detail: bool = False,
+        paint: bool = True,
+    ) -> None:  # fmt: skip
+        """`detail`: the portrait's own pixels are moved, by networks that say how, and with `paint` painted over; see
+        `_composed`."""
         self.source, self.size, self.absolute, self.proportions = source, size, absolute, proportions
-        self.detail = detail
+        self.detail, self.paint = detail, paint
         self.face = SourceFace(source.face.landmarks)
         self.window = Square(source.image, source.face.landmarks)
         self.box = self.window.box
@@ -104,13 +106,15 @@ class OutlinedFace:
         field = self.field() if self.detail else None
         if field is None:
             return resized(made, side)
-        if self._still is None:
+        if self._still is None and self.paint:
             self._still = self.made(self.window.points(self.source.face.landmarks, self.size)).astype(np.float32)
         head: Map = np.maximum(self._own_reach, self._reach(points))
         away: Any = _spread(field, self.size) * (head * (self.size - 1) / 2)[..., None]
-        change: Any = (made - _read(self._still, away)) * head[..., None]
         far: Any = resized(away, side) * (self._rim * side / self.size)[..., None]
         moved = _read(self._full.astype(np.float32), far)
+        if self._still is None:
+            return moved
+        change: Any = (made - _read(self._still, away)) * head[..., None]
         return moved + resized(change, side)
 
     def _shown(self, points: Array) -> RGB:

@@ -5,15 +5,18 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
 
-from infinex.engine import find_engine, load_engine  # noqa: E402
+from infinex.engine import Drive, Source, find_engine, load_engine  # noqa: E402
 from infinex.errors import InputError, WeightsError  # noqa: E402
 from infinex.face.pose import to_matrix  # noqa: E402
 from infinex.face.topology import mean_face  # noqa: E402
+from infinex.face.tracker import Face  # noqa: E402
+from infinex.motion import Move, Rest  # noqa: E402
 from infinex.options import Options  # noqa: E402
 from infinex.systems.crossid_gan.model import AT_WORK, CONFIGS, read, through  # noqa: E402
 from infinex.systems.crossid_gan.recipe import RECIPES, CrossIdTask, LossWeights, motion_picture, task  # noqa: E402
@@ -156,5 +159,22 @@ def test_weights_come_back(tmp_path: Path) -> None:
 
 def test_it_is_found_by_the_name_of_the_paper() -> None:
     assert find_engine("crossid-gan").package.endswith("crossid_gan")
-    with pytest.raises(WeightsError, match="infinex train crossid-gan-face"):
-        load_engine("crossid-gan", Options(engine="crossid-gan"))
+
+
+def test_the_weights_that_come_along_move_the_portraits_own_pixels_and_paint_where_asked() -> None:
+    shade = np.random.default_rng(0).integers(0, 255, (48, 48, 3), np.uint8)
+    image = cv2.resize(shade, (240, 240), interpolation=cv2.INTER_NEAREST)
+    source = Source(image, Face(mean_face() * 40 + [120, 120, 0]))
+    shown = {}
+    for paint in ("no", "yes"):
+        prepared = load_engine("crossid-gan", Options(engine="crossid-gan", own={"paint": paint})).prepare(source)
+        prepared.begin(Rest.neutral(), None, None)
+        for turn in (0.0, 0.3):
+            canvas = image.copy()
+            prepared.draw(
+                canvas, Drive(Move(0.0, np.array([0, turn, 0]), np.zeros(3), 1.0, np.zeros((478, 3)), np.zeros(2)))
+            )
+            shown[paint, turn] = canvas.astype(int)
+    at_rest, turned = (np.abs(shown["no", turn] - image).mean() for turn in (0.0, 0.3))
+    assert at_rest < 0.6 * turned and turned > 0.8  # of a picture in soft squares
+    assert np.abs(shown["yes", 0.3] - shown["no", 0.3]).max() > 3

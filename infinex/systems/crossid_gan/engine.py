@@ -18,11 +18,12 @@ from infinex.systems.crossid_gan.recipe import motion_picture
 from infinex.systems.crossid_gan.weights import LAYOUT, CrossIdWeights
 from infinex.systems.embedded import absolute, inverse, offsets, then
 from infinex.systems.outlined import OutlinedFace, seen
-from infinex.systems.registry import trained
+from infinex.systems.registry import resolve
 from infinex.systems.window import Map
 
 RGB = NDArray[np.uint8]
 Array = NDArray[np.float64]
+BUNDLED = "crossid-gan-face"
 
 
 class PreparedCrossId(OutlinedFace):
@@ -31,7 +32,8 @@ class PreparedCrossId(OutlinedFace):
     def __init__(self, source: Source, engine: CrossIdEngine) -> None:
         chosen = engine.options.proportions
         split: Proportions = "plain" if chosen == "auto" else chosen
-        super().__init__(source, engine.size, engine.options.absolute, split, engine.options.detail)
+        o = engine.options
+        super().__init__(source, engine.size, o.absolute, split, o.detail, o.paint)
         self.engine = engine
         own = seen(source.image, source.face.landmarks, self.size)
         self.content = engine.content(own.image)
@@ -63,6 +65,7 @@ class CrossIdOptions:
     absolute: bool = False  # the performer's pose and landmarks as they are
     proportions: Proportions = "auto"  # auto: plain
     detail: bool = True  # the portrait's own pixels, moved by the flows, where the networks agree
+    paint: bool = False  # what the networks paint on top of them, too, which after few steps is spots
 
 
 class CrossIdEngine(Engine):
@@ -105,7 +108,7 @@ OPTIONS = CrossIdOptions
 
 
 def open_engine(options: CrossIdOptions, weights: str) -> CrossIdEngine:
-    """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none, and where none are named."""
-    path = trained(weights, "crossid-gan", "crossid-gan-face")
+    """For `infinex.engine.load_engine`. Raises WeightsError for weights that are none."""
+    path = resolve(weights or BUNDLED, "crossid-gan")
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return CrossIdEngine(LAYOUT.read(path), options, device)
