@@ -50,10 +50,7 @@ SMILING, SMILE_NOISE = 0.8, 0.012  # cost of a smile at rest, IOD for IOD, and h
 PURSING, PURSED = 1.5, 35  # the same of a mouth that is pursed, below a percentile of its widths
 RAISING, CALM_BROWS = 0.8, (30, 45)  # the same of raised brows, above a percentile; up to which one they are calm
 CLOSES = 0.035  # IOD between lips that never close: what parts them all the time is a smile, or nothing
-SMILED, SMILE = (
-    0.27,
-    0.21,
-)  # corners of calm mouths, as `_smiled` has them, mostly below; and how far AU12 = 1 takes them
+SMILED, SMILE = 0.27, 0.21  # what `_smiled` says of most calm mouths at most, and how far AU12 = 1 takes it
 CLOSED_LIPS = 0.012  # IOD between lips that are closed all the time: then nobody's who does what they do are open
 WINK_SEEN = 10.0  # degrees of yaw beyond which none is seen
 

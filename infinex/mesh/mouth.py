@@ -155,8 +155,7 @@ class MouthTone:
         else:
             beneath, teeth = _overlooked(image, points)
         if teeth is not None:  # what is redder than skin has the light of lips and gums on it
-            alive = float(np.clip(np.hypot(own_lips[1], own_lips[2]) / 18, 0, 1))
-            usual = _tooth_of(own_skin, alive)[1:]
+            usual = _tooth_of(own_skin, _alive(own_lips))[1:]
             teeth[1:] = np.minimum(teeth[1:], np.maximum(usual, TOOTH_COLOUR * own_skin[1:]))
         ceiling = ceiling if teeth is None else max(ceiling, float(teeth[0]) + GLOSS)
         blur = _blur_of(grey, cv2.dilate(polygon_mask(H, W, p[top.LIPS_OUTER]), np.ones((5, 5), np.uint8)) > 0.5)
@@ -187,7 +186,7 @@ def _teeth_of(lab: NDArray, lips: NDArray, skin: NDArray) -> NDArray[np.float32]
     as red as the lips, rather than on the way from them to the colour that teeth have under such a `skin`."""
     if len(lab) < 20:
         return None
-    way = _tooth_of(skin, float(np.clip(np.hypot(lips[1], lips[2]) / 18, 0, 1))) - lips
+    way = _tooth_of(skin, _alive(lips)) - lips
     for share, least in ((60, 2 * TOOTHLIKE), (88, TOOTHLIKE)):  # teeth of which little shows are a few of the pixels
         light = np.asarray(lab[lab[:, 0] >= np.percentile(lab[:, 0], share)].mean(0), np.float32)
         if light[0] > lips[0] and float((light - lips) @ way) > least * float(way @ way):
@@ -339,7 +338,7 @@ def draw_performer_mouth(
     unit = target.pose.scale
     flesh = lab.copy()
     flesh[..., 0] *= np.clip((tone.skin[0] / max(theirs[0], 1.0)) ** 0.9, 0.4, 1.5)
-    alive = float(np.clip(np.hypot(tone.lips[1], tone.lips[2]) / 18.0, 0, 1))
+    alive = _alive(tone.lips)
     flesh[..., 1:] = (flesh[..., 1:] + np.clip(LIP_CAST * (tone.lips[1:] - red[1:]), -12, REDDEST)) * alive
     lips = np.clip((lab / np.maximum(red[0], 1.0))[..., :1], 0.3, 1.15) * tone.lips
     mine, other = _tooth_of(tone.skin, alive), _tooth_of(theirs, 1.0)
@@ -374,6 +373,11 @@ def _spread(map_x: NDArray, map_y: NDArray, drawn: NDArray[np.bool_]) -> None:
     places[labels[drawn]] = np.flatnonzero(drawn)
     for values in (map_x, map_y):
         values[:] = values.ravel()[places[labels]]
+
+
+def _alive(lips: NDArray) -> float:
+    """How much colour a picture's mouths have, 0..1, by its lips in Lab."""
+    return float(np.clip(np.hypot(lips[1], lips[2]) / 18, 0, 1))
 
 
 def _tooth_of(skin: NDArray, alive: float, share: float = 0.8, lift: float = 22.0) -> NDArray[np.float32]:
@@ -538,7 +542,7 @@ class Mouth:
         skin, lips, a = self._tone.skin, self._tone.lips, self._anatomy
         L = float(skin[0])
         # Of a drawing or a grey photo the lips have no colour of their own, and so has the mouth.
-        alive = float(np.clip(np.hypot(lips[1], lips[2]) / 18, 0, 1))
+        alive = _alive(lips)
         cast = skin[1:]
         self._tooth = _tooth_of(skin, alive, a.tooth_share, a.tooth_lift)
         if self._tone.teeth is not None:  # ... before shade and light fall on it

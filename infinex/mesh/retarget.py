@@ -148,7 +148,7 @@ class Retarget:
         self._limits = self._lips() if proportions in ("auto", "scaled") else []
         away = np.linalg.norm(f[: top.SURFACE, None, :2] - f[None, top.LIPS_INNER, :2], axis=2)
         self._halves = HALVED * float(np.clip(2 - abs(float(source.pose.angles[0])) / 12, 0, 1))
-        self._ring = away.argmin(1), np.exp(-((away.min(1) / LIP_FADE) ** 2))
+        self._ring = np.array(top.LIPS_INNER)[away.argmin(1)], np.exp(-((away.min(1) / LIP_FADE) ** 2))
         self.held: Array | None = None  # (478,) 0..1 see `infinex.mesh.glasses`
         self.sees = 1.0  # 0..1: see `infinex.mesh.eyes.irises`
         self.shut = False  # whether its lips are taken to be closed at rest, however far apart they are in the picture
@@ -181,12 +181,12 @@ class Retarget:
         gaps = np.concatenate([[0], lip_gaps(face), [0]])
         aside = np.sqrt(np.maximum(1 - (gaps / max(gaps.max(), 1e-6)) ** 2, 0))
         centre = (face[13, 1] + face[14, 1]) / 2
-        moves = np.zeros((len(top.LIPS_INNER), 2))
+        down = centre - (face[top.LIPS_INNER_UPPER, 1] + face[top.LIPS_INNER_LOWER, 1]) / 2
+        moves = np.zeros((len(face), 2))
         for ids in (top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER):
             at = (face[ids, 0] - middle) / half
             out = half * np.sign(at) * np.maximum(aside - np.abs(at), 0)
-            down = centre - (face[top.LIPS_INNER_UPPER, 1] + face[top.LIPS_INNER_LOWER, 1]) / 2
-            moves[[top.LIPS_INNER.index(i) for i in ids]] = share * np.column_stack([out, self._halves * down])
+            moves[ids] = share * np.column_stack([out, self._halves * down])
         nearest, weight = self._ring
         face[: top.SURFACE, :2] += weight[:, None] * moves[nearest]
 
@@ -201,16 +201,16 @@ class Retarget:
                 excess = np.convolve(np.pad(excess, 1, mode="edge"), [0.25, 0.5, 0.25], "valid")
                 face[: top.SURFACE, 1] -= way * share * excess[column]
 
-    def _even(self, move: Move) -> Array:
+    def _even(self, offsets: Array, yaw: float) -> Array:
         """Offsets (478, 3) whose edges of the face do the same on both sides: of a head that turns, trackers follow the
         outline there, which swells and shrinks without anything being expressed."""
-        turned = abs(_yaw(move.rotation) - self._rest_yaw)
+        turned = abs(yaw - self._rest_yaw)
         share = float(smoothstep(np.asarray((turned - TURNING[0]) / (TURNING[1] - TURNING[0]))))
         if share <= 0:
-            return move.offsets
-        mirrored = move.offsets[top.mirror()] * [-1.0, 1.0, 1.0]
-        even = (move.offsets + mirrored) / 2 * [STIFF, 1.0, STIFF]
-        return np.asarray(move.offsets + share * self._edge[:, None] * (even - move.offsets))
+            return offsets
+        mirrored = offsets[top.mirror()] * [-1.0, 1.0, 1.0]
+        even = (offsets + mirrored) / 2 * [STIFF, 1.0, STIFF]
+        return np.asarray(offsets + share * self._edge[:, None] * (even - offsets))
 
     def _lower_lids(self, offsets: Array, openness: Array) -> Array:
         """Share of the gap by which the performer's lower lids, tightened, rise beyond mere closing, (2,)."""
@@ -250,8 +250,10 @@ class Retarget:
         if still:
             ones = np.ones(2)
             return Target(src.face, src.points, src.pose, 0.0, ones, np.maximum(src.gaps, 0), np.zeros(2), True)
-        if not self.absolute and rest.lids_open is not None:  # somebody was filmed
-            move = replace(move, offsets=self._even(move))
+        filmed = not self.absolute and rest.lids_open is not None
+        yaw = _yaw(move.rotation) if filmed else 0.0
+        if filmed:
+            move = replace(move, offsets=self._even(move.offsets, yaw))
         performer = rest.face + move.offsets
         if self._bare:
             face = performer.copy()
@@ -268,8 +270,8 @@ class Retarget:
             face -= self.own
         openness = eye_openness(performer)
         gaps = lip_gaps(performer)
-        if not self.absolute and rest.lids_open is not None:  # the far half of a turned mouth is guessed
-            half = smoothstep(np.asarray((abs(_yaw(move.rotation)) - LOPSIDED[0]) / (LOPSIDED[1] - LOPSIDED[0]))) / 2
+        if filmed:  # the far half of a turned mouth is guessed
+            half = smoothstep(np.asarray((abs(yaw) - LOPSIDED[0]) / (LOPSIDED[1] - LOPSIDED[0]))) / 2
             gaps = gaps + half * (gaps[::-1] - gaps)
         if self.absolute:
             ratio = np.clip(openness / np.maximum(self._rest_openness, 1e-3), 0, 1.6)
@@ -278,7 +280,7 @@ class Retarget:
             # Large-eyed portraits look asleep where a performer merely smiles: narrow lids less than shut ones.
             ratio = np.where(ratio < 1, 1 - np.abs(1 - ratio) ** NARROWING, ratio)
             # Narrow-eyed people who look up make others stare; large-eyed ones who smile make them drowsy.
-            if rest.lids_open is not None:  # of both eyes alike, or one of them would close further
+            if filmed:  # of both eyes alike, or one of them would close further
                 as_wide = np.mean(openness / np.maximum(src.openness, 1e-3))
                 wider = 1 + STARE * (ratio - 1) + (1 - STARE) * np.maximum(np.minimum(ratio, as_wide) - 1, 0)
                 as_people = np.mean(openness / np.clip(src.openness, 1e-3, LARGE))

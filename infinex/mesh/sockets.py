@@ -109,12 +109,8 @@ class Socket:
         colour = colour + _surface(broad, HELD * sure, smooth)
         # A lid bulges out of the shade into the light that its lower edge has.
         up = np.clip((hh - lower) / np.maximum(crease - lower, 0.1), 0, 1)
-        out = (
-            BULGES
-            * np.sin(np.pi * np.clip(up, 0.25, 1)) ** 0.7
-            * ramp(up, -0.05, 0.1)
-            * np.sin(np.pi * np.clip(u, 0, 1))
-        )
+        out = np.sin(np.pi * np.clip(up, 0.25, 1)) ** 0.7 * ramp(up, -0.05, 0.1)
+        out = BULGES * out * np.sin(np.pi * np.clip(u, 0, 1))
         colour = colour + (out * (lid[None, :, 0] > colour[..., 0]))[..., None] * (lid[None] - colour)
         self.laid: Plane = np.dstack([cv2.cvtColor(np.asarray(colour, np.float32), cv2.COLOR_LAB2RGB) * 255, alpha])
 
