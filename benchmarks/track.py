@@ -1,7 +1,7 @@
 """CPU time of one tracked frame, beside MediaPipe in the same run where mediapipe==0.10.21 is installed.
 
     python benchmarks/track.py CLIP [--frames 100] [--portraits DIR]
-    python benchmarks/track.py CLIP --long 9000 [--into .motion.npz]
+    python benchmarks/track.py CLIP --long 9000 [--into .motion.npz] [--followed 3000]
     python benchmarks/track.py CLIPS_DIR [--frames 100]
 
 Every frame is put on a canvas of 1280x720, then followed: by `FaceTracker`, and by the same tracker standing on
@@ -9,7 +9,9 @@ MediaPipe's graph. Of a folder the clips are put on such canvases and tracked in
 CLIPS_DIR --format openface` does it, by as many processes as there are cores and by one. `--portraits` looks at thirty
 pictures one after another and prints memory and threads. `--long` shows the clip again and again for so many frames and
 prints how the memory of `infinex track` grows, and what that makes of two hours; 1024 frames at a time are not packed
-yet, so take several times as many.
+yet, so take several times as many. With `--followed` only so many of them are decoded and tracked, and what the last
+hundred of these gave is handed on again and again: two hours (`--long 180000`) in minutes, in all that keeps something
+of a frame.
 """
 
 from __future__ import annotations
@@ -20,6 +22,9 @@ import resource
 import subprocess
 import sys
 import time
+from collections import deque
+from collections.abc import Iterator
+from dataclasses import replace
 from itertools import cycle, islice
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -29,6 +34,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.drivers.contract import Drive
+from infinex.drivers.video import VideoDriver
 from infinex.face.networks import Box, square_of
 from infinex.face.tracker import FaceTracker, find_faces
 from infinex.media.encode import join
@@ -112,10 +119,32 @@ def held() -> tuple[float, int]:
     return int(value["VmRSS"]) / 1024, int(value["Threads"])
 
 
-def grown(clip: Path, count: int, ending: str) -> None:
+def replaying(followed: int, count: int) -> type[VideoDriver]:
+    """A driver of `count` drives that follows the face in so many frames only."""
+
+    class Replaying(VideoDriver):
+        def __init__(self, *given: Any, **named: Any) -> None:
+            super().__init__(*given, **named)
+            self.frames = count
+
+        def __iter__(self) -> Iterator[Drive]:
+            last: deque[Drive] = deque(maxlen=100)
+            for drive in islice(super().__iter__(), followed):
+                last.append(drive)
+                yield drive
+            yield from islice(cycle([replace(drive, begins=None) for drive in last]), count - followed)
+
+    return Replaying
+
+
+def grown(clip: Path, count: int, ending: str, followed: int) -> None:
     """Print how memory grows while `count` frames of a clip that is shown again and again are tracked into a file."""
+    import infinex.jobs.track as tracking
     from infinex.jobs.export import export
     from infinex.jobs.track import track
+
+    if followed:
+        tracking.VideoDriver = replaying(followed, count)  # type: ignore[misc]
 
     seen: list[tuple[int, float]] = []
 
@@ -127,6 +156,8 @@ def grown(clip: Path, count: int, ending: str) -> None:
         long, out = Path(folder) / f"long{clip.suffix}", Path(folder) / f"out{ending}"
         with VideoReader(clip) as reader:
             rate, times = reader.info.fps, -(-count // max(1, sum(1 for _ in reader)))
+        if followed:
+            times = -(-(followed + 300) // (count // times))
         join([clip] * times, long, rate, {}, None, 0.0, None)
         if ending == ".motion.npz":
             track(long, progress=progress, output=out)
@@ -174,13 +205,14 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=100)
     parser.add_argument("--portraits", type=Path)
     parser.add_argument("--long", type=int, default=0, help="frames of a long clip made of this one")
+    parser.add_argument("--followed", type=int, default=0, help="how many of these are decoded and tracked")
     parser.add_argument("--into", default=".motion.npz", choices=(".motion.npz", ".csv"))
     args = parser.parse_args()
     if args.clip.is_dir():
         folder_of(args.clip, args.frames)
         return
     if args.long:
-        grown(args.clip, args.long, args.into)
+        grown(args.clip, args.long, args.into, args.followed)
         return
     if args.portraits:
         pictures = [p for p in sorted(args.portraits.iterdir()) if p.suffix in (".jpg", ".png")]

@@ -235,6 +235,21 @@ def test_who_blinks_shuts_the_eyes_however_open_a_tracker_has_them() -> None:
     assert (blinks.lids_closed / wide).mean() > (looks.lids_closed / wide).mean() + 0.1  # type: ignore[operator]
 
 
+@pytest.mark.parametrize(("usual", "low", "shut"), [(0.14, 0.5, True), (0.28, 0.5, False), (0.25, 0.35, True)])
+def test_lids_are_shut_by_what_is_open_of_them_not_by_a_share_alone(usual: float, low: float, shut: bool) -> None:
+    pose = Pose(80.0, np.eye(3), np.array([128.0, 128, 0]))
+    source = SourceFace(pose.to_image(mean_face()))
+    tracks = []
+    for share in [1.0] * 20 + [low] * 20:
+        face = source.face.copy()
+        source.set_lids(face, np.full(2, share * usual) / source.openness)
+        tracks.append(pose.to_image(face))
+    rest = choose_rest(tracks, moments=[i / 25 for i in range(len(tracks))])[0]
+    assert rest.lids_closed is not None and rest.lids_open is not None
+    left = (low * usual - rest.lids_closed) / (rest.lids_open - rest.lids_closed)
+    assert (left < 0.1).all() if shut else (left > 0.3).all()
+
+
 def test_eyes_rest_where_they_usually_look_not_where_the_calmest_frame_glances() -> None:
     pose = Pose(80.0, np.eye(3), np.array([128.0, 128, 0]))
     face = mean_face()

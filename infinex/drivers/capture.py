@@ -38,8 +38,10 @@ ZOOMING = (0.06, 0.12)  # log/s: from the first growth on, what moves along is t
 DRIFT = 0.3  # seconds over which that movement is averaged
 GROWN, MOVED = 0.2, 0.3  # log, IOD: growth and drift that the surroundings are carried along by at most
 AWAKE = 0.7  # share of the widest opening from which on a performer counts as awake; below, the eyes look down or blink
-BLINKS = 0.42  # share of the usual opening under which lids that narrowed are taken for shut
-UNSEEN, LOW = 0.28, (BLINKS, 0.65)  # the same of shut ones where none were seen, less where the lowest were between
+SHUT = 0.11  # opening, in widths of an eye, under which lids are shut
+MOST_SHUT = (0.115, 0.35)  # the same of lids that a blink shuts, at most; as a share of the usual one, of large eyes
+NARROWED = 0.7  # share of the usual opening under which small eyes have narrowed, too
+UNSEEN, LOW = 0.28, (0.42, 0.65)  # that share of shut ones where none were seen, less where the lowest were between
 BLINK = (0.8, 0.6)  # shares of the usual opening that a blink comes from and goes back to, and that it falls below ...
 FALLS, RISES = 0.14, 0.45  # ... in so many seconds (VanderWerf et al. 2003: some 0.1 down, 0.2 to 0.3 up)
 TURNED = 18.0  # degrees of yaw by which the nearer eye alone has the say
@@ -205,11 +207,13 @@ def _lids(openness: Array, yaw: Array, calm: NDArray[np.bool_], moments: Array |
     wide = np.array([np.median(openness[s if s.any() else awake, k]) for k, s in enumerate(seen.T)])
     shares = (say * openness / np.maximum(wide, 1e-3)).sum(1)
     low = float(np.percentile(shares, 1))
+    usual = max(float(wide.mean()), 1e-3)
+    most = max(MOST_SHUT[0] / usual, MOST_SHUT[1])
     blinks = np.zeros(0) if moments is None else _blinks(shares, moments)
     if len(blinks):  # who blinks shuts the eyes, however open a tracker has them then
-        return wide, wide * (float(np.median(blinks)) + 0.03)
-    if low < BLINKS:
-        return wide, wide * min(low + 0.05, BLINKS)
+        return wide, wide * min(float(np.median(blinks)) + 0.03, most)
+    if low * usual < SHUT and low < NARROWED:
+        return wide, wide * min(low + 0.05, most)
     # Lids that were low, but never shut, look lower to a tracker than to the eye.
     return wide, wide * float(np.interp(low, LOW, (0.08, UNSEEN)))
 

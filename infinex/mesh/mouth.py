@@ -80,6 +80,7 @@ ROUND = (0.15, 0.27)  # opening as a share of the mouth's width, from narrow to 
 # Of the upper teeth, below the lip, where nothing is known: in a mouth that is parted, wide open, and in a full smile.
 UPPER_SHOWN = (0.038, 0.045, 0.070)
 PARTING = (0.03, 0.10)  # IOD of opening over which upper teeth come into view
+LONGEST = 1.25  # times its usual length a crown may be, before a second row of teeth is seen in what was told
 LOWER_SHOWN = 0.010  # of the lower teeth, above the lip
 REDDEST = np.array([3.0, 12.0])  # most that a, b may rise: lipstick is no light, and would dye the teeth
 LIP_CAST = 0.6  # share of the difference of two people's lips that a performer's mouth takes on
@@ -457,8 +458,9 @@ class _Arch:
         q = x / self.k
         return q * (3.10 + 120.0 * q * q)
 
-    def meet(self, o: NDArray, d: Array) -> dict[str, NDArray]:
-        """Meet rays `o + t·d` (o is (..., 3)) with the curtain: depth, tooth, normal, and how surely they meet."""
+    def meet(self, o: NDArray, d: Array, longer: float = 1.0) -> dict[str, NDArray]:
+        """Meet rays `o + t·d` (o is (..., 3)) with the curtain, whose crowns are so many times as long: depth, tooth,
+        normal, and how surely they meet."""
         # On the side that turns away the arch would go out of sight before the flatter lips do, and leave a gap.
         steepest = (d[2] - GRAZING) / max(abs(float(d[0])), 1e-6)
         end = float(np.interp(steepest, self._slope(self._x), self._x))
@@ -493,7 +495,7 @@ class _Arch:
         sag += NOTCH[n] * plain * (1 + 0.3 * np.sign(u)) * corner**2
         sag += 0.009 * (n == 2) * aside
         above = (y - self.edge) * self.up - sag  # > 0: into the crown, away from the edge
-        crown = self.crowns[n] * (1 - 0.15 * plain * square * aside)  # scalloped gum line
+        crown = longer * self.crowns[n] * (1 - 0.15 * plain * square * aside)  # scalloped gum line
         bulge = -plain * u * (0.45 * square + 0.20) * np.sign(x) + TURNED[(x > 0).astype(int), n]
         roll = 0.35 - 0.9 * np.clip(above / np.maximum(crown, 1e-6), 0, 1)  # vertical curvature of a crown
         normal = np.stack([slope - bulge, -self.up * roll * 0.6, -np.ones_like(x)], -1)
@@ -611,15 +613,16 @@ class Mouth:
         d = pose.rotation[2]  # the viewing axis in head coordinates
         # The cheeks' own shift carries the arches: a skewed smile keeps its teeth behind the lips.
         o[..., 0] -= self._centre
-        told = None
+        told, longer = None, 1.0
         if target.interior is not None:
             told = _teeth_shown(target.interior) * (float(target.gap[4]) + target.beneath)
             least = float(np.interp(target.gap[4], *BARED_LEAST))  # dim ones are not told from flesh
             told[0] = max(told[0], least * (1 - 0.6 * roundness(target)))
-            # No tooth is longer than its crown: what is light beyond are the lower ones.
-            longest, others = float(self._upper.crowns[0]), float(self._lower.crowns[0])
-            if told[0] > longest:
-                told = np.array([longest, max(told[1], min(told[0] - longest, others))])
+            # No tooth is much longer than its crown: what is light beyond are the lower ones.
+            crown, others = float(self._upper.crowns[0]), float(self._lower.crowns[0])
+            longer = float(np.clip(told[0] / crown, 1, LONGEST))
+            if told[0] > LONGEST * crown:
+                told = np.array([LONGEST * crown, max(told[1], min(told[0] - LONGEST * crown, others))])
         edge = float(target.face[13, 1]) - self._upper.edge
         drawn = self._smile(target)
         if told is None:  # lips that open wide, or smile, bare the upper teeth
@@ -635,7 +638,7 @@ class Mouth:
         swing = to_matrix(np.array([np.arctan2(drop, 0.95), 0.0, 0.0]))
         # Lips hide the lower teeth but for their edge, however little the chin itself went down.
         stand = LOWER_SHOWN * (1 - 0.9 * drawn) if told is None else told[1]
-        hidden = float(target.face[14, 1]) - stand - self._lower.edge
+        hidden = float(target.face[14, 1]) + target.beneath - stand - self._lower.edge
         if told is not None:
             hidden += (self._lower.front - float(target.face[14, 2])) * float(d[1] / d[2])
         front = np.array([0.0, self._lower.edge, self._lower.front])
@@ -677,7 +680,8 @@ class Mouth:
         ):
             if there <= 0:
                 continue
-            colour, present = self._arch_colours(arch.meet(at, way), light, there, pose.scale)
+            met = arch.meet(at, way, longer if arch is self._upper else 1.0)
+            colour, present = self._arch_colours(met, light, there, pose.scale)
             self._shade(colour, on_teeth)
             lab += present[..., None] * (colour - lab)
         lab[..., 0] = np.minimum(lab[..., 0], self._tone.ceiling)

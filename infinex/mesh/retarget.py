@@ -19,7 +19,7 @@ from infinex.motion import Move, Rest
 
 Array = NDArray[np.float64]
 # Head turns are followed exactly up to the first angle, and approach the second: more would tear.
-NOD_LIMIT = np.radians([15.0, 30.0])  # yaw and pitch
+NOD_LIMIT = np.radians([13.0, 24.0])  # yaw and pitch
 PITCH_LIMIT = np.radians([8.0, 16.0])  # ... and of pitch alone: what lies below nose and chin was not photographed
 TO_US = ([5.0, 9.0, 14.0, 20.0, 30.0], [40.0, 16.0, 7.0, 5.0, 3.0])  # most turn towards us of heads turned so; degrees
 SHIFT_LIMIT = np.array([0.25, 0.6])  # of the head's place, IOD
@@ -78,6 +78,11 @@ def _limited(angle: float, limit: Array) -> float:
 def _yaw(rotation: Array) -> float:
     """Degrees by which a head turned by a rotation vector is turned aside."""
     return float(Pose(1.0, to_matrix(rotation), np.zeros(3)).angles[0])
+
+
+def _lopsided(turned: float) -> float:
+    """How little can be told of the far half of a face that is turned by so many degrees, 0..1."""
+    return float(smoothstep(np.asarray((turned - LOPSIDED[0]) / (LOPSIDED[1] - LOPSIDED[0]))))
 
 
 def _dimensions(face: Array) -> dict[str, float]:
@@ -209,6 +214,8 @@ class Retarget:
         if share <= 0:
             return offsets
         mirrored = offsets[top.mirror()] * [-1.0, 1.0, 1.0]
+        half = _lopsided(turned) / 2
+        offsets = offsets + half * (mirrored - offsets)
         even = (offsets + mirrored) / 2 * [STIFF, 1.0, STIFF]
         return np.asarray(offsets + share * self._edge[:, None] * (even - offsets))
 
@@ -271,8 +278,7 @@ class Retarget:
         openness = eye_openness(performer)
         gaps = lip_gaps(performer)
         if filmed:  # the far half of a turned mouth is guessed
-            half = smoothstep(np.asarray((abs(yaw) - LOPSIDED[0]) / (LOPSIDED[1] - LOPSIDED[0]))) / 2
-            gaps = gaps + half * (gaps[::-1] - gaps)
+            gaps = gaps + _lopsided(abs(yaw)) / 2 * (gaps[::-1] - gaps)
         if self.absolute:
             ratio = np.clip(openness / np.maximum(self._rest_openness, 1e-3), 0, 1.6)
         else:

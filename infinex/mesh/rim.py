@@ -27,7 +27,8 @@ OFF = 0.15  # how far outside the person the tracked edge may be; IOD
 MATTE = 0.01  # softness of the person's edge; IOD
 OPEN = 0.03  # IOD by which a ring comes into view before it is laid out altogether
 STEP = 0.01  # least distance of ring from ring in the source; IOD
-WIDEN = (1.15, 0.004)  # a strip may become this many times as wide, and so much more (IOD)
+WIDEN = ((1.6, 1.15), 0.004)  # a strip may become so many times as wide, and so much more (IOD), ...
+ASIDE = (8.0, 16.0)  # ... in portraits turned so far aside, degrees: the more, the thinner is the far strip
 
 
 @cache
@@ -125,6 +126,7 @@ class Rim:
         laid = np.concatenate([points - tracked, np.zeros((len(points), 1))], 1)
         self._laid = laid @ face.pose.rotation / unit
         self._depth = self._across(tracked, out)
+        self._widen = float(np.interp(abs(float(face.pose.angles[0])), ASIDE, WIDEN[0]))
 
     def _across(self, points: Array, out: Array) -> Array:
         """How far the oval lies outside the innermost ring, (36,)."""
@@ -145,6 +147,6 @@ class Rim:
         for ring, weights in zip(rings[::-1], inner[::-1]):
             width = ((source[ring] - weights @ source) * out[ring]).sum(1) / self._unit
             now = ((points[ring] - weights @ points) * out[ring]).sum(1)
-            allowed = (WIDEN[0] * np.maximum(width, 0) + WIDEN[1]) * target.pose.scale
+            allowed = (self._widen * np.maximum(width, 0) + WIDEN[1]) * target.pose.scale
             points[ring] -= np.maximum(0, now - allowed)[:, None] * out[ring]
         return source, points, points[top.OVAL] - before

@@ -10,7 +10,7 @@ from infinex.drivers.units import rest_face, units_motion
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import Pose, to_matrix
-from infinex.mesh.mouth import Mouth, MouthTone, _spread, _teeth_of, draw_performer_mouth
+from infinex.mesh.mouth import CROWN_UPPER, LONGEST, Mouth, MouthTone, _spread, _teeth_of, draw_performer_mouth
 from infinex.mesh.retarget import Retarget
 
 POSE = Pose(120.0, np.eye(3), np.array([200.0, 180.0, 0.0]))
@@ -89,6 +89,34 @@ def test_upper_teeth_are_seen_as_far_as_was_told_whichever_way_the_head_looks(no
     inner = columns[len(columns) // 6 : -len(columns) // 6]
     assert 0.15 < np.median(inner) < 0.45
     assert (inner > 0.05).mean() > 0.9  # without a gap on the side that turns away
+
+
+def test_lower_teeth_stand_on_the_lip_that_is_seen_not_on_the_edge_that_was_tracked() -> None:
+    """A smile's tracked lower lip may lie across its teeth; what was told is told of all that is open."""
+    pose = Pose(400.0, np.eye(3), np.array([500.0, 500.0, 0.0]))
+    face = SourceFace(pose.to_image(top.mean_face()))
+    tone = MouthTone(lab(SKIN), lab(LIPS), np.zeros((8, 8), np.float32), beneath=np.full(11, 0.7))
+    move = units_motion(np.array([[1.0, 0.4]]), ["AU25", "AU26"]).at(0)
+    move = replace(move, interior=np.array([[0.9, 0.0], [0.0, 0.8], [0.35, 0.5]]))
+    target = Retarget(face, rest_face())(move)
+    target = replace(target, beneath=float(tone.depth_beneath(target.face)[4]))
+    assert target.beneath > 0.02
+    out = np.zeros((1000, 1000, 3), np.uint8)
+    Mouth(face, tone).draw(out, (0, 0), target)
+    column = cv2.cvtColor(out, cv2.COLOR_RGB2GRAY)[:, 490:510].mean(1)
+    column = column[column > 0]
+    upper, middle = (column[int(a * len(column)) : int(b * len(column))].mean() for a, b in ((0.1, 0.25), (0.5, 0.7)))
+    assert middle < 0.6 * upper
+
+
+def test_one_row_of_longer_teeth_fills_a_mouth_that_is_light_all_over_before_two_do() -> None:
+    crown = float(CROWN_UPPER[0])
+    pose = Pose(400.0, np.eye(3), np.array([500.0, 500.0, 0.0]))
+    face = SourceFace(pose.to_image(top.mean_face()))
+    arch = Mouth(face, MouthTone(lab(SKIN), lab(LIPS), np.zeros((8, 8), np.float32)))._upper
+    ray = np.array([[0.02, arch.edge - 1.1 * crown, -1.0]])
+    usual, longer = (arch.meet(ray, np.array([0.0, 0.0, 1.0]), by) for by in (1.0, LONGEST))
+    assert (usual["above"] > usual["crown"]).all() and (longer["above"] < longer["crown"]).all()  # gum, tooth
 
 
 def test_what_no_triangle_covers_is_taken_from_beside_not_from_the_corner_of_the_frame() -> None:
