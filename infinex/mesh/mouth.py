@@ -78,10 +78,10 @@ TOOTH_LIGHT = (0.30, 0.45)  # share of light from where on a third of the mouth 
 TEETH_MOVE = (-0.03, 0.18)  # IOD by which teeth may be shown elsewhere than the skull has them
 ROUND = (0.15, 0.27)  # opening as a share of the mouth's width, from narrow to wide open
 # Of the upper teeth, below the lip, where nothing is known: in a mouth that is parted, wide open, and in a full smile.
-UPPER_SHOWN = (0.038, 0.045, 0.070)
+UPPER_SHOWN = (0.045, 0.052, 0.085)
 PARTING = (0.03, 0.10)  # IOD of opening over which upper teeth come into view
 LONGEST = 1.25  # times its usual length a crown may be, before a second row of teeth is seen in what was told
-LOWER_SHOWN = 0.010  # of the lower teeth, above the lip
+LOWER_SHOWN = -0.035  # of the lower teeth, above the lip: none
 REDDEST = np.array([3.0, 12.0])  # most that a, b may rise: lipstick is no light, and would dye the teeth
 LIP_CAST = 0.6  # share of the difference of two people's lips that a performer's mouth takes on
 FEW_TEETH = 0.03  # share of the mouth from where on teeth tell their own colour
@@ -637,7 +637,7 @@ class Mouth:
         drop = max(0.0, float(target.face[152, 1] - self._face.face[152, 1]))
         swing = to_matrix(np.array([np.arctan2(drop, 0.95), 0.0, 0.0]))
         # Lips hide the lower teeth but for their edge, however little the chin itself went down.
-        stand = LOWER_SHOWN * (1 - 0.9 * drawn) if told is None else told[1]
+        stand = LOWER_SHOWN if told is None else told[1]
         hidden = float(target.face[14, 1]) + target.beneath - stand - self._lower.edge
         if told is not None:
             hidden += (self._lower.front - float(target.face[14, 2])) * float(d[1] / d[2])

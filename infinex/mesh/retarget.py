@@ -40,8 +40,10 @@ EDGE, FLANK = 0.15, 0.3  # how wide they are, and how far from the middle they b
 STIFF = 0.3  # share of their way aside and in depth that is left, since jaws and temples are bone
 LOPSIDED = (15.0, 30.0)  # degrees of turning over which both halves of a mouth come to open alike
 HALVED = 0.35  # how far the corners of a round opening go to half its height, in portraits that look at us
-ROUND = (0.4, 0.65)  # opening as a share of its width, from pointed to round
-CORNERS = 0.55  # of the way to the outer corners that the inner ones go in a mouth that is wide open
+ROUND = (0.4, 0.65)  # opening as a share of its width, from pointed to round, of a performer, whose lips were seen, ...
+ROUND_TOLD = (0.12, 0.45)  # ... and of one that was written or heard
+DRAWN = 0.10  # IOD by which a mouth is wider than the portrait's, over which it is none the less not rounded
+CORNERS = (0.55, 0.2)  # of the way to the outer corners that the inner ones go in a mouth that is wide open; the same
 FOLDS = (  # of each eye, from the outside: above the lid, and above that
     ([247, 30, 29, 27, 28, 56, 190], [113, 225, 224, 223, 222, 221, 189]),
     ([467, 260, 259, 257, 258, 286, 414], [342, 445, 444, 443, 442, 441, 413]),
@@ -104,10 +106,10 @@ def _edge(face: Array) -> Array:
     return np.asarray(np.exp(-((away / EDGE) ** 2)) * aside)
 
 
-def _roundness(face: Array) -> float:
+def _roundness(face: Array, limits: tuple[float, float]) -> float:
     """How round the opening between lips is, 0..1: it is tall for its width."""
     wide = max(abs(float(face[308, 0] - face[78, 0])), 1e-3)
-    return float(smoothstep((lip_gaps(face).max() / wide - ROUND[0]) / (ROUND[1] - ROUND[0])))
+    return float(smoothstep((lip_gaps(face).max() / wide - limits[0]) / (limits[1] - limits[0])))
 
 
 class Retarget:
@@ -177,11 +179,28 @@ class Retarget:
             found.append((inner, outer, way, thick, column, share))
         return found
 
-    def _round(self, face: Array, share: float) -> None:
+    def _parted(self, face: Array, gap: Array, filmed: bool) -> None:
+        """Shapes the opening of lips that part, in place: its corners, and how round it is. A performer's was seen."""
+        own = self.source
+        opened = float(np.clip((gap[4] - max(own.gaps[4], 0.0) - 0.02) / 0.10, 0, 1))
+        halved = rounded = _roundness(face, ROUND)
+        corners = CORNERS[0]
+        if not filmed:
+            wider = (_dimensions(face)["mouth"] - _dimensions(own.face)["mouth"]) / DRAWN
+            rounded = max(halved, opened * float(np.clip(1 - wider, 0, 1)) * _roundness(face, ROUND_TOLD))
+            corners += rounded * (CORNERS[1] - CORNERS[0])
+        # The crease between lips that part opens, too: outside of an open mouth it would stand as a spike.
+        for inner, outer in ((78, 61), (308, 291)):
+            face[inner, :2] += corners * opened * (face[outer, :2] - face[inner, :2])
+        if rounded > 0:
+            self._round(face, rounded, halved)
+
+    def _round(self, face: Array, share: float, halved: float) -> None:
         """Rounds an opening in place: between the corners of lips that were drawn as a line it would stay pointed, and
         with corners that the jaw does not take along be flat above.
 
-        Columns go aside as far as an ellipse with their gap has them, never to the middle, and all halve one line."""
+        Columns go aside as far as an ellipse with their gap has them, never to the middle, and all halve one line: of
+        either way so large a share."""
         half, middle = (face[308, 0] - face[78, 0]) / 2, (face[78, 0] + face[308, 0]) / 2
         gaps = np.concatenate([[0], lip_gaps(face), [0]])
         aside = np.sqrt(np.maximum(1 - (gaps / max(gaps.max(), 1e-6)) ** 2, 0))
@@ -191,7 +210,7 @@ class Retarget:
         for ids in (top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER):
             at = (face[ids, 0] - middle) / half
             out = half * np.sign(at) * np.maximum(aside - np.abs(at), 0)
-            moves[ids] = share * np.column_stack([out, self._halves * down])
+            moves[ids] = np.column_stack([share * out, halved * self._halves * down])
         nearest, weight = self._ring
         face[: top.SURFACE, :2] += weight[:, None] * moves[nearest]
 
@@ -317,13 +336,8 @@ class Retarget:
             self._thinned(face)
         if self.held is not None:
             face -= self.held[:, None] * (face - src.face)
-        # The crease between lips that part opens, too: outside of an open mouth it would stand as a spike.
-        rounded = 0.0 if self.absolute else _roundness(face)
-        drawn = 0.0 if self.absolute else CORNERS * float(np.clip((gap[4] - max(src.gaps[4], 0.0) - 0.02) / 0.10, 0, 1))
-        for inner, outer in ((78, 61), (308, 291)):
-            face[inner, :2] += drawn * (face[outer, :2] - face[inner, :2])
-        if rounded > 0:
-            self._round(face, rounded)
+        if not self.absolute:
+            self._parted(face, gap, filmed)
         src.unfold(face)
         # Head pose: the turn from rest, softly limited, laid on the source's own.
         vector = to_vector(to_matrix(move.rotation) @ self._rest_rotation.T)

@@ -29,6 +29,7 @@ OPEN = 0.03  # IOD by which a ring comes into view before it is laid out altoget
 STEP = 0.01  # least distance of ring from ring in the source; IOD
 WIDEN = ((1.6, 1.15), 0.004)  # a strip may become so many times as wide, and so much more (IOD), ...
 ASIDE = (8.0, 16.0)  # ... in portraits turned so far aside, degrees: the more, the thinner is the far strip
+SWEEP = 3  # times that how far the oval is drawn in is averaged with its neighbours
 
 
 @cache
@@ -149,4 +150,9 @@ class Rim:
             now = ((points[ring] - weights @ points) * out[ring]).sum(1)
             allowed = (self._widen * np.maximum(width, 0) + WIDEN[1]) * target.pose.scale
             points[ring] -= np.maximum(0, now - allowed)[:, None] * out[ring]
+        # A cheek that ends earlier does so in one sweep, not in a step.
+        drawn = smooth = ((before - points[top.OVAL]) * out[top.OVAL]).sum(1)
+        for _ in range(SWEEP):
+            smooth = (np.roll(smooth, 1) + 2 * smooth + np.roll(smooth, -1)) / 4
+        points[top.OVAL] -= np.maximum(smooth - drawn, 0)[:, None] * out[top.OVAL]
         return source, points, points[top.OVAL] - before
