@@ -19,6 +19,7 @@ from infinex.face import topology as top
 from infinex.face.interior import colour_at, interior, lab_of, mid_lips, painted, ramp
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import to_matrix
+from infinex.mesh.eyes import irises
 from infinex.mesh.layers import polygon_mask
 from infinex.mesh.raster import affines, blend, draw
 from infinex.mesh.retarget import Target
@@ -56,6 +57,9 @@ TOOTH_COLOUR = np.array([0.5, 0.75])  # of the skin's redness and yellowness tha
 VIVID = 1.2  # ... and by which its colour grows at most
 SQUEEZED = (0.4, 0.6)  # share of its own opening under which a portrait's own interior is not shown
 BOUNCED = 0.30  # share of the colour of flesh that light in a mouth takes on, where it has come by way of flesh alone
+BLIND = (0.0, 0.3)  # what is said of irises over which a face is taken for carved
+TELLING = (60.0, 120.0)  # pixels between the outer corners of the eyes over which their want of irises tells of stone
+CARVED = (0.94, 0.32, 0.75)  # of a statue: lightness of teeth and of what is deep, as shares of the skin's; lines gone
 CANINE = 2.5  # yellowness of canines beside other teeth
 UNDER_FLESH = 1.4  # times the upper lip's shadow as it falls on flesh
 UNDER_TEETH = 0.6  # share of the upper lip's shadow on flesh that falls on teeth
@@ -107,6 +111,7 @@ class MouthTone:
     teeth: NDArray[np.float32] | None = None  # (3,) of the teeth that the picture shows
     blur: float = 0.0  # standard deviation in pixels that makes what is sharp as soft as the picture's own lips
     beneath: Array | None = None  # (11,) share of the lower lip that the picture's teeth cover below its tracked edge
+    carved: float = 0.0  # 0..1: how surely the face is of one material, as statues are
 
     def depth_beneath(self, face: Array) -> Array:
         """How far (9,) in IOD the teeth that `face` (478, 3 in head coordinates) shows reach over its lower lip."""
@@ -160,7 +165,9 @@ class MouthTone:
             teeth[1:] = np.minimum(teeth[1:], np.maximum(usual, TOOTH_COLOUR * own_skin[1:]))
         ceiling = ceiling if teeth is None else max(ceiling, float(teeth[0]) + GLOSS)
         blur = _blur_of(grey, cv2.dilate(polygon_mask(H, W, p[top.LIPS_OUTER]), np.ones((5, 5), np.uint8)) > 0.5)
-        return MouthTone(own_skin, own_lips, patch.astype(np.float32), upper, ceiling, teeth, blur, beneath)
+        eyes_apart = float(np.linalg.norm(points[33, :2] - points[263, :2]))
+        carved = float((1 - ramp(np.array(irises(image, points)), *BLIND)) * ramp(np.array(eyes_apart), *TELLING))
+        return MouthTone(own_skin, own_lips, patch.astype(np.float32), upper, ceiling, teeth, blur, beneath, carved)
 
 
 def _blur_of(grey: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
@@ -555,6 +562,9 @@ class Mouth:
         self._gum = np.array([0.62 * L + 2, *(0.85 * flesh)])
         self._flesh = np.array([a.flesh * L, *flesh])
         self._dark = np.array([(a.dark + 0.12 * (1 - alive)) * L + 1.5, *(0.25 * cast + [9 * alive, 4 * alive])])
+        for name, share in (("_tooth", CARVED[0]), ("_gum", CARVED[0]), ("_flesh", 0.6), ("_dark", CARVED[1])):
+            own = getattr(self, name)
+            setattr(self, name, own + self._tone.carved * (np.array([share * L, *cast]) - own))
 
     def draw(self, out: Image, origin: tuple[int, int], target: Target) -> None:
         """Fill the opening of the lips of `target` in `out` (corner at `origin`), in place."""
@@ -763,6 +773,8 @@ class Mouth:
         apart = 1 - np.abs(m["u"])
         between = sum(deep * np.exp(-((apart / wide) ** 2)) for deep, wide in CONTACT)
         between *= ramp(m["width"] * scale, *TOOTH_PIXELS) * (0.75 + np.abs(height - 0.5))
+        between *= 1 - CARVED[2] * self._tone.carved
+        gloss *= 1 - self._tone.carved
         tooth = np.empty((len(light), 3))
         tooth[:] = self._tooth
         # Enamel is translucent at the edge, warmer towards the gum.

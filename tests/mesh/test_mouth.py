@@ -129,6 +129,19 @@ def test_what_no_triangle_covers_is_taken_from_beside_not_from_the_corner_of_the
     assert (x[0, 3], y[0, 3], y[5, 3]) == (103, 52, 53)
 
 
+def test_teeth_of_a_statue_are_of_its_stone() -> None:
+    stone, face = lab((190, 190, 195)), SourceFace(POSE.to_image(top.mean_face()))
+    smile = Retarget(face, rest_face())(units_motion(np.array([[0.8, 0.8]]), ["AU12", "AU25"]).at(0))
+    away, apart = [], []
+    for carved in (0.0, 1.0):
+        out = np.zeros((400, 400, 3), np.uint8)
+        Mouth(face, MouthTone(stone, stone, np.zeros((8, 8), np.float32), carved=carved)).draw(out, (0, 0), smile)
+        seen = cv2.cvtColor(out.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)[out.sum(-1) > 360]
+        away.append(np.abs(np.median(seen, 0)[1:] - stone[1:]).max())
+        apart.append(seen[:, 0].std())
+    assert away[1] < 1.5 and apart[1] < apart[0]
+
+
 def test_the_light_inside_of_a_lip_is_no_tooth() -> None:
     skin, lips, rng = lab(SKIN), lab(LIPS), np.random.default_rng(0)
     flesh = lips + rng.normal(0, 3, (400, 3))
