@@ -60,10 +60,9 @@ def _travel(face: SourceFace, target: Target) -> NDArray[np.float64]:
     return shift
 
 
-def irises(image: NDArray[np.uint8], points: NDArray) -> float:
-    """How surely `image` (H, W, 3) with landmarks (478, 3) shows irises, 0..1: a ball of stone has none that could
-    turn, and its corners would be drawn along."""
-    shares = []
+def _parts(image: NDArray[np.uint8], points: NDArray) -> list[tuple[NDArray, NDArray]]:
+    """Lightness of the iris (N,) and of the white beside it (M,) of each eye that is large enough to tell."""
+    parts = []
     for ring, _, _, iris in EYES:
         lo = np.clip(np.floor(points[ring, :2].min(0)), 0, None).astype(int)
         hi = np.ceil(points[ring, :2].max(0)).astype(int) + 1
@@ -79,8 +78,23 @@ def irises(image: NDArray[np.uint8], points: NDArray) -> float:
         away = np.hypot(xx - centre[0], yy - centre[1]) / max(radius, 1e-6)
         disc, white = light[inside & (away < 0.8)], light[inside & (away > 1.15)]
         if len(disc) > 3 and len(white) > 3:
-            shares.append(float(np.percentile(disc, 25) / max(np.percentile(white, 60), 1.0)))
+            parts.append((disc, white))
+    return parts
+
+
+def irises(image: NDArray[np.uint8], points: NDArray) -> float:
+    """How surely `image` (H, W, 3) with landmarks (478, 3) shows irises, 0..1: a ball of stone has none that could
+    turn, and its corners would be drawn along."""
+    shares = [
+        float(np.percentile(disc, 25) / max(np.percentile(white, 60), 1.0)) for disc, white in _parts(image, points)
+    ]
     return float(1 - ramp(np.array(min(shares)), *BLANK)) if shares else 1.0
+
+
+def white_of(image: NDArray[np.uint8], points: NDArray) -> float | None:
+    """Lightness (Lab) of the whites of the eyes in `image` (H, W, 3) with landmarks (478, 3); None where none is seen."""
+    whites = [white for _, white in _parts(image, points)]
+    return float(np.percentile(np.concatenate(whites), 88)) if whites else None
 
 
 @njit(cache=True, nogil=True, fastmath=True)

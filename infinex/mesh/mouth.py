@@ -19,7 +19,7 @@ from infinex.face import topology as top
 from infinex.face.interior import colour_at, interior, lab_of, mid_lips, painted, ramp
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import to_matrix
-from infinex.mesh.eyes import irises
+from infinex.mesh.eyes import irises, white_of
 from infinex.mesh.layers import polygon_mask
 from infinex.mesh.raster import affines, blend, draw
 from infinex.mesh.retarget import Target
@@ -43,8 +43,9 @@ TURNED = np.array([[0.02, -0.07, 0.05, -0.03, 0.04, 0.0, 0.0], [-0.03, 0.04, -0.
 HINGE = np.array([0.0, -0.02, 0.10])  # jaw joint, head coordinates
 SUN = np.array([0.12, -0.45, -0.88])  # light from the front and above, head coordinates
 HALFWAY = (SUN - np.array([0, 0, 1])) / np.linalg.norm(SUN - np.array([0, 0, 1]))  # between light and viewer
+SMILED = (0.12, 0.58, 0.10)  # IOD by which mouths that smile are wider; beyond which any does, and over how much
 SHOWS_LIT = 0.7  # share of that smile where the portrait shows its own teeth
-SMILE_LIT = 0.15  # how much lighter the upper teeth are in a broad smile
+SMILE_LIT = 0.20  # how much lighter the upper teeth are in a broad smile
 TOOTH_SEEN = np.array([[0.002, 0.012], [0.010, 0.025]])  # IOD of upper and lower teeth told over which they appear
 BARED_LEAST = ((0.05, 0.14, 0.30), (0.0, 0.02, 0.036))  # gaps of lips; what of the upper teeth they bare at least, IOD
 TOLD_FLESH = (0.52, 0.16)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
@@ -57,6 +58,7 @@ TOOTH_COLOUR = np.array([0.5, 0.75])  # of the skin's redness and yellowness tha
 VIVID = 1.2  # ... and by which its colour grows at most
 SQUEEZED = (0.4, 0.6)  # share of its own opening under which a portrait's own interior is not shown
 BOUNCED = 0.30  # share of the colour of flesh that light in a mouth takes on, where it has come by way of flesh alone
+WHITER = (18.0, 3.0)  # lightness by which teeth exceed the whites of eyes at most, unless skin is lighter than that
 BLIND = (0.0, 0.3)  # what is said of irises over which a face is taken for carved
 TELLING = (60.0, 120.0)  # pixels between the outer corners of the eyes over which their want of irises tells of stone
 CARVED = (0.94, 0.32, 0.75)  # of a statue: lightness of teeth and of what is deep, as shares of the skin's; lines gone
@@ -79,6 +81,7 @@ BLURRED, BLUR_MOST = (0.8, 1.5), 2.0  # pixels by which edges are blurred to tel
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
 TOOTHLIKE = 0.35  # of the way from the colour of lips to that of teeth, beyond which what shows is teeth
 TOOTH_LIGHT = (0.30, 0.45)  # share of light from where on a third of the mouth is full of teeth: upper ones, lower ones
+TONGUE_LIGHT = 0.10  # ... up to where it is a tongue that shines, below the first third
 TEETH_MOVE = (-0.03, 0.18)  # IOD by which teeth may be shown elsewhere than the skull has them
 ROUND = (0.15, 0.27)  # opening as a share of the mouth's width, from narrow to wide open
 # Of the upper teeth, below the lip, where nothing is known: in a mouth that is parted, wide open, and in a full smile.
@@ -111,6 +114,7 @@ class MouthTone:
     teeth: NDArray[np.float32] | None = None  # (3,) of the teeth that the picture shows
     blur: float = 0.0  # standard deviation in pixels that makes what is sharp as soft as the picture's own lips
     beneath: Array | None = None  # (11,) share of the lower lip that the picture's teeth cover below its tracked edge
+    white: float | None = None  # lightness of the whites of the eyes, where they are seen
     carved: float = 0.0  # 0..1: how surely the face is of one material, as statues are
 
     def depth_beneath(self, face: Array) -> Array:
@@ -167,7 +171,10 @@ class MouthTone:
         blur = _blur_of(grey, cv2.dilate(polygon_mask(H, W, p[top.LIPS_OUTER]), np.ones((5, 5), np.uint8)) > 0.5)
         eyes_apart = float(np.linalg.norm(points[33, :2] - points[263, :2]))
         carved = float((1 - ramp(np.array(irises(image, points)), *BLIND)) * ramp(np.array(eyes_apart), *TELLING))
-        return MouthTone(own_skin, own_lips, patch.astype(np.float32), upper, ceiling, teeth, blur, beneath, carved)
+        white = white_of(image, points)
+        return MouthTone(
+            own_skin, own_lips, patch.astype(np.float32), upper, ceiling, teeth, blur, beneath, white, carved
+        )
 
 
 def _blur_of(grey: NDArray[np.float32], where: NDArray[np.bool_]) -> float:
@@ -406,7 +413,8 @@ def _teeth_shown(interior: Array) -> Array:
     `interior` (3, 2) is what a performer's mouth showed; teeth are what is light from the lip on, without a break."""
     light = interior[:, 0]
     above, below = TOOTH_LIGHT  # what hangs from the lip lies in its shadow
-    first, second, third = np.clip(light / above, 0, 1)
+    first = min(float(light[0]) / above, 1.0)
+    second, third = ramp(light[1:], TONGUE_LIGHT, above + TONGUE_LIGHT)
     upper = (first + first * second + first * second * third) / 3
     # At the bottom lie a wet tongue and a lip, too, which are half as light.
     third, second = np.clip((light[2:0:-1] - 0.5 * below) / below, 0, 1)
@@ -554,6 +562,8 @@ class Mouth:
         alive = _alive(lips)
         cast = skin[1:]
         self._tooth = _tooth_of(skin, alive, a.tooth_share, a.tooth_lift)
+        if self._tone.white is not None:  # where eyes lie in the shade, no teeth shine
+            self._tooth[0] = min(self._tooth[0], max(self._tone.white + WHITER[0], L + WHITER[1]))
         if self._tone.teeth is not None:  # ... before shade and light fall on it
             self._tooth = self._tone.teeth * np.array([FRONT, 1, 1], np.float32)
         # Flesh has the hue of the portrait's own lips and skin; a painter's palette has neither magenta nor lilac.
@@ -722,7 +732,7 @@ class Mouth:
     def _smile(self, target: Target) -> float:
         """How far the mouth is drawn wide, 0..1: lips tight over the teeth let the light in."""
         wide, own = (float(np.linalg.norm(f[61] - f[291])) for f in (target.face, self._face.face))
-        return float(np.clip((wide - own) / 0.12, 0, 1))
+        return float(np.clip(max((wide - own) / SMILED[0], (wide - SMILED[1]) / SMILED[2]), 0, 1))
 
     def _cavity(self, o: NDArray, d: Array) -> NDArray:
         """The walls behind everything: flesh where they begin, darker towards the throat."""

@@ -44,6 +44,11 @@ ROUND = (0.4, 0.65)  # opening as a share of its width, from pointed to round, o
 ROUND_TOLD = (0.12, 0.45)  # ... and of one that was written or heard
 DRAWN = 0.10  # IOD by which a mouth is wider than the portrait's, over which it is none the less not rounded
 CORNERS = (0.55, 0.2)  # of the way to the outer corners that the inner ones go in a mouth that is wide open; the same
+GRINS = (
+    (0.03, 0.12),
+    0.10,
+    (0.3, 0.7),
+)  # IOD of opening, IOD wider and light of upper teeth over which lips straighten
 FOLDS = (  # of each eye, from the outside: above the lid, and above that
     ([247, 30, 29, 27, 28, 56, 190], [113, 225, 224, 223, 222, 221, 189]),
     ([467, 260, 259, 257, 258, 286, 414], [342, 445, 444, 443, 442, 441, 413]),
@@ -99,6 +104,11 @@ def _dimensions(face: Array) -> dict[str, float]:
     }
 
 
+def _hanging(face: Array) -> float:
+    """How far the corners of a mouth hang below the middle of its upper lip, IOD."""
+    return float((face[61, 1] + face[291, 1]) / 2 - face[13, 1])
+
+
 def _edge(face: Array) -> Array:
     """How much each point of a face (478, 3) lies on its edge, (478,); the chin, which talks, does not."""
     away = np.linalg.norm(face[:, None, :2] - face[None, top.OVAL, :2], axis=2).min(1)
@@ -135,7 +145,7 @@ class Retarget:
             1,
         )
         self._inward = lower * (k["mouth"] - sideways)
-        self._lip_scale = k["lower"]
+        self._lip_scale = float(np.sqrt(k["lower"] * k["mouth"]))  # small mouths do not open as far
         if proportions not in ("auto", "scaled"):
             self._scale, self._lip_scale, self._inward = np.ones((len(f), 3)), 1.0, np.zeros(len(f))
         self._closed, self._open = rest.lids
@@ -156,6 +166,10 @@ class Retarget:
         away = np.linalg.norm(f[: top.SURFACE, None, :2] - f[None, top.LIPS_INNER, :2], axis=2)
         self._halves = HALVED * float(np.clip(2 - abs(float(source.pose.angles[0])) / 12, 0, 1))
         self._ring = np.array(top.LIPS_INNER)[away.argmin(1)], np.exp(-((away.min(1) / LIP_FADE) ** 2))
+        half = np.abs(f[: top.SURFACE, 0] - (f[61, 0] + f[291, 0]) / 2) / max(
+            abs(float(f[61, 0] - f[291, 0])) / 2, 1e-3
+        )
+        self._aside = np.minimum(half, 1.0) ** 2 * self._ring[1]
         self.held: Array | None = None  # (478,) 0..1 see `infinex.mesh.glasses`
         self.sees = 1.0  # 0..1: see `infinex.mesh.eyes.irises`
         self.shut = False  # whether its lips are taken to be closed at rest, however far apart they are in the picture
@@ -178,6 +192,17 @@ class Retarget:
             share[inner] = 0
             found.append((inner, outer, way, thick, column, share))
         return found
+
+    def _straightened(self, face: Array, gap: float, interior: Array | None) -> None:
+        """Raise corners of lips that are stretched over teeth, in place, as far as they hang lower than the performer's at
+        rest: an arch of the upper lip goes as it is stretched, or a smile would be a snarl."""
+        hangs = _hanging(self.source.face) - max(_hanging(self.rest.face), 0.0)
+        if hangs <= 0:
+            return
+        wider = ramp(np.array(_dimensions(face)["mouth"] - _dimensions(self.source.face)["mouth"]), 0, GRINS[1])
+        bared = 0.0 if interior is None else ramp(interior[0, 0], *GRINS[2])
+        share = float(ramp(np.array(gap), *GRINS[0]) * np.maximum(wider, bared))
+        face[: top.SURFACE, 1] -= share * hangs * self._aside
 
     def _parted(self, face: Array, gap: Array, filmed: bool) -> None:
         """Shapes the opening of lips that part, in place: its corners, and how round it is. A performer's was seen."""
@@ -330,6 +355,7 @@ class Retarget:
             gap = gap - PRESSED * np.clip(1 - gap / (2 * PRESSED), 0, 1) * np.clip(met / PRESSED, 0, 1)
         if not self.absolute:
             self._lower_folds(face)
+            self._straightened(face, float(gap[4]), move.interior)
         src.set_lids(face, ratio, self._lower_lids(move.offsets, openness) * np.clip(ratio, 0, 1))
         src.set_lips(face, gap)
         if self._limits and not self.absolute:
