@@ -20,8 +20,8 @@ class Measured:
     """Compares a performer's frames, as they come, with the one that shows the performer at rest."""
 
     def __init__(self, image: Image, points: Array, rest: Rest, grey: Grey | None = None) -> None:
-        """`image` (H, W, 3) shows the performer at `rest`, with landmarks `points` (478, 3) in pixels. Where frames come
-        with their own `grey`, this one's is told, too."""
+        """`image` (H, W, 3) shows the performer at `rest`, with landmarks `points` (478, 3) in pixels; where
+        frames come with a `grey` of their own, this is its."""
         # (478, 3) of a frame, where the picture says that they are
         self.landmarks = Registration(image if grey is None else grey, points)
         self._outline = Outline(image, rest.face, fit_pose(rest.face, points))

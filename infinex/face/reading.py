@@ -56,10 +56,17 @@ def read_units(offsets: Array, still: bool = False) -> Array:
 
     Displacements are taken from the person's own rest, or with `still` from the mean face. A blink, a wink and eyes
     that stay closed differ in duration only; all are read as AU45."""
-    columns, layers = reader("still" if still else "clip")
-    x = _flat(offsets)
-    found = network(layers, x) - network(layers, np.zeros_like(x[:1]))
+    kind = "still" if still else "clip"
+    columns, layers = reader(kind)
+    found = network(layers, _flat(offsets)) - _unmoved(kind)
     return _as_asked(settled(found / np.array([DRAWN.get(FACE_UNITS[k], 1.0) for k in columns]), columns))
+
+
+@cache
+def _unmoved(kind: str) -> Array:
+    """What a network says of a face that does nothing, (1, A)."""
+    layers = reader(kind)[1]
+    return network(layers, np.zeros((1, len(layers[0]))))
 
 
 def guessed(offsets: Array, skin: Array, rest: Array) -> Array:
@@ -122,6 +129,8 @@ def _as_asked(seen: Array, passes: int = 4) -> Array:
     x = seen
     for _ in range(passes):
         met = together(x)
+        if np.array_equal(met, seen):
+            break
         x = np.clip(np.where(met > 1e-6, seen * x / np.maximum(met, 1e-6), seen), 0, MOST)
     return x
 

@@ -149,8 +149,9 @@ class VideoSink:
         except BaseException:
             self.close()
             raise
-        planes = [(h, w), (h // 2, w // 2), (h // 2, w // 2)] + [(h, w)] * alpha
-        self._canvas = [] if self._prores else [np.zeros(shape, np.uint8) for shape in planes]
+        # One frame for all: the encoders copy what they are given, and only what has changed is written anew.
+        self._frame = None if self._prores else av.VideoFrame(w, h, "yuva420p" if alpha else "yuv420p")
+        self._canvas = [] if self._frame is None else [_plane(self._frame, i) for i in range(3 + alpha)]
         self._bled = np.zeros((h, w, 3) if alpha and not self._prores else (0, 0, 3), np.uint8)
         self._reformatter = VideoReformatter() if self._prores else None
 
@@ -199,10 +200,7 @@ class VideoSink:
                 self._bled[y0:y1, x0:x1] = bled(part)[..., :3]
                 frame = self._bled
             _to_i420(np.ascontiguousarray(frame), x0, y0, x1, y1, *self._canvas[:3])
-        picture = av.VideoFrame(w, h, "yuva420p" if self._alpha else "yuv420p")
-        for index, plane in enumerate(self._canvas):
-            _plane(picture, index)[:, : plane.shape[1]] = plane
-        return picture
+        return self._frame
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:

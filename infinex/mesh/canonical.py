@@ -83,7 +83,7 @@ def _lightness(image: NDArray, affine: NDArray, ids: NDArray, share: NDArray, ou
 
 @njit(cache=True, nogil=True, fastmath=True)
 def gated(seen: NDArray, ids: NDArray, low: float, high: float, out: NDArray) -> None:
-    """How much of each cell shows, 0..1, where the triangle in `ids` faces the viewer (`seen` (T,)) by `low`..`high`."""
+    """How much of each cell shows, 0..1: its triangle, in `ids`, faces the viewer (`seen` (T,)) by `low`..`high`."""
     for i in range(ids.shape[0]):
         for j in range(ids.shape[1]):
             t = max(ids[i, j], 0)

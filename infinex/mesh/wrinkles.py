@@ -124,7 +124,7 @@ class Wrinkles:
     def _blur(self, x: NDArray, reach: float) -> NDArray[np.float32]:
         """Gaussian blur over the masked face only, of what is times the mask already."""
         if reach not in self._weights:
-            self._weights[reach] = 1 / np.maximum(self._gauss(self._skin, reach), 1e-3)
+            self._weights[reach] = np.float32(1) / np.maximum(self._gauss(self._skin, reach), np.float32(1e-3))
         return self._gauss(x, reach) * self._weights[reach]
 
     def _gauss(self, x: NDArray[np.float32], reach: float) -> NDArray[np.float32]:
