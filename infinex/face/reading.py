@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
-from infinex.face.units import FACE_UNITS, SIDED, tamed, units_offsets
+from infinex.face.units import FACE_UNITS, SIDED, tamed, tamed_once, units_offsets
 
 Array = NDArray[np.float64]
 FAINT = 0.02  # below it, tracking noise
@@ -126,13 +126,14 @@ def proportions(faces: Array) -> Array:
 
 def _as_asked(seen: Array, passes: int = 4) -> Array:
     """What units were asked for that, after acting together, look like these, (T, U)."""
-    x = seen
-    for _ in range(passes):
-        met = together(x)
-        if np.array_equal(met, seen):
-            break
-        x = np.clip(np.where(met > 1e-6, seen * x / np.maximum(met, 1e-6), seen), 0, MOST)
-    return x
+    out = []
+    for found in seen.tolist():  # numbers take a fraction of the time that short arrays take
+        x = found
+        for _ in range(passes):
+            met = _together(x)
+            x = [min(max(f * v / m if m > 1e-6 else f, 0.0), MOST) for f, v, m in zip(found, x, met)]
+        out.append(x)
+    return np.array(out)
 
 
 def together(amounts: Array) -> Array:
@@ -140,5 +141,11 @@ def together(amounts: Array) -> Array:
     return tamed(np.asarray(amounts, np.float64)[:, _COLUMN])[:, _BACK]
 
 
-_COLUMN = np.array([FACE_UNITS.index(c.rstrip("LR")) for c in SIDED])
-_BACK = np.array([_COLUMN.tolist().index(k) for k in range(len(FACE_UNITS))])
+def _together(amounts: list[float]) -> list[float]:
+    """The same of one instant."""
+    sided = tamed_once([amounts[k] for k in _COLUMN])
+    return [sided[k] for k in _BACK]
+
+
+_COLUMN = [FACE_UNITS.index(c.rstrip("LR")) for c in SIDED]
+_BACK = [_COLUMN.index(k) for k in range(len(FACE_UNITS))]
