@@ -134,7 +134,7 @@ class VideoSink:
         self._w, self._h = size
         w, h = (self._w + 1) // 2 * 2, (self._h + 1) // 2 * 2
         self._even, self._alpha = (w, h), alpha
-        self._rate, self._count = rate, 0
+        self._rate, self._each, self._count = rate, 1 / rate, 0
         kind = path.suffix.lower()[1:]
         self._out = opened(path)
         self._sound: Sound | None = None
@@ -164,7 +164,7 @@ class VideoSink:
             frame = cv2.copyMakeBorder(frame, 0, h - self._h, 0, w - self._w, cv2.BORDER_REPLICATE)
         picture = self._whole(frame) if self._prores else self._planes(frame, changed)
         picture.pts = self._count
-        picture.time_base = 1 / self._rate
+        picture.time_base = self._each
         picture.colorspace, picture.color_range = 1, 1
         picture.color_primaries, picture.color_trc = 1, 1
         self._count += 1
@@ -205,7 +205,7 @@ class VideoSink:
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
             if not packet.duration:  # else the last frame would be shown for no time
-                packet.duration = round(1 / self._rate / packet.time_base)
+                packet.duration = round(self._each / packet.time_base)
             self._out.mux(packet)
 
     def finish(self) -> None:
