@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sys
 from typing import Annotated
@@ -81,7 +82,10 @@ for _command in COMMANDS:
 
 
 def _frugal() -> None:
-    """Large arrays go back to the system as soon as they are freed: glibc would keep a fifth of what we use at most."""
+    """Large arrays go back to the system as soon as they are freed: glibc would keep a fifth of what we use at most.
+
+    Libraries make a hundred thousand objects that stay, among which there is no garbage to look for again and again."""
+    gc.set_threshold(50_000)
     if sys.platform != "linux":
         return
     import ctypes

@@ -9,6 +9,7 @@ from infinex.face.interior import USUAL, interior
 from infinex.face.outline import Outline
 from infinex.face.pose import Pose, fit_pose
 from infinex.face.register import Registration
+from infinex.media.grey import Grey
 from infinex.motion import STILL, Rest
 
 Array = NDArray[np.float64]
@@ -18,9 +19,11 @@ Image = NDArray[np.uint8]
 class Measured:
     """Compares a performer's frames, as they come, with the one that shows the performer at rest."""
 
-    def __init__(self, image: Image, points: Array, rest: Rest) -> None:
-        """`image` (H, W, 3) shows the performer at `rest`, with landmarks `points` (478, 3) in pixels."""
-        self.landmarks = Registration(image, points)  # (478, 3) of a frame, where the picture says that they are
+    def __init__(self, image: Image, points: Array, rest: Rest, grey: Grey | None = None) -> None:
+        """`image` (H, W, 3) shows the performer at `rest`, with landmarks `points` (478, 3) in pixels; where
+        frames come with a `grey` of their own, this is its."""
+        # (478, 3) of a frame, where the picture says that they are
+        self.landmarks = Registration(image if grey is None else grey, points)
         self._outline = Outline(image, rest.face, fit_pose(rest.face, points))
         self._fields: Array | None = None
         self._shown = USUAL  # until the lips part

@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from infinex.face.pose import fit_pose
 from infinex.face.topology import RIGID, SURFACE, mean_face
 from infinex.face.unwarp import halved
+from infinex.media.grey import Grey, grey_of
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -35,9 +36,10 @@ LEAP, AGAINST = 0.06, 3.5  # IOD a face moves in one frame when it jumps; so man
 FAR, GROWN, STRANGE = 1.0, 0.22, 0.085  # IOD, log, IOD: a face that is so much elsewhere, larger or otherwise
 
 
-def thumbnail(image: Image) -> Image:
-    """A picture (H, W, 3) as it is compared: grey, at most `SIDE` a side."""
-    return halved(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), min(1.0, SIDE / max(image.shape[:2])))
+def thumbnail(image: Image | Grey) -> Image:
+    """A picture (H, W[, 3]) as it is compared: grey, at most `SIDE` a side."""
+    grey = grey_of(image)
+    return grey.levelled(halved(grey.plane, min(1.0, SIDE / max(grey.shape))))
 
 
 _OWN = threading.local()

@@ -24,6 +24,7 @@ from infinex.errors import FaceNotFoundError, InputError, option
 from infinex.face.pose import Pose, fit_pose
 from infinex.face.topology import mean_face
 from infinex.face.tracker import Box, Face, FaceTracker, shared_finder
+from infinex.media.grey import Grey
 from infinex.media.video import VideoFrame, VideoReader
 from infinex.motion import Move
 
@@ -39,7 +40,7 @@ NAMED = 6  # cuts that a note names
 
 
 def _same_picture(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
-    """Whether two frames differ by no more than an encoder's rounding."""
+    """Whether two frames (H, W) differ by no more than an encoder's rounding."""
     if a is b:
         return True
     if a.shape != b.shape or int(cv2.absdiff(a[::24], b[::24]).max()) > 6:  # a few rows tell most others
@@ -81,12 +82,13 @@ class _Seen:
 class _Setup:
     """A shot as it is measured: from its own rest."""
 
-    def __init__(self, shot: Shot, fps: float, smooth: float, flow: bool) -> None:
+    def __init__(self, shot: Shot, grey: Grey, fps: float, smooth: float, flow: bool) -> None:
+        """`grey` is the shot's image without its colours, as its frames have theirs."""
         assert shot.image is not None and shot.points is not None  # a film has frames
         self.shot, self.points = shot, shot.points
         unit = fit_pose(mean_face(), shot.points).scale
         self.capture = Capture(shot.rest, unit, fps, smooth)
-        self.measured = Measured(shot.image, shot.points, shot.rest) if flow else None
+        self.measured = Measured(shot.image, shot.points, shot.rest, grey) if flow else None
         self.camera = Camera()
         self.ended: tuple[VideoFrame, NDArray[np.float64]] | None = None  # the last frame so far and its landmarks
 
@@ -96,7 +98,7 @@ class _Setup:
         if self.ended is None:
             return None
         frame, points = self.ended
-        look = Glimpse(frame.index, thumbnail(frame.image))
+        look = Glimpse(frame.index, thumbnail(frame.grey))
         look.see(points)
         return look
 
@@ -188,7 +190,7 @@ class VideoDriver(Driver):
             nonlocal glances
             self._known.append(points)
             if frame.index % 24 == 0:
-                greys.append(thumbnail(frame.image))
+                greys.append(thumbnail(frame.grey))
             if frame.index == reference and points is None:
                 raise FaceNotFoundError(f"{option('reference')} {reference}: no face in that frame of {self.path.name}")
             if glances is None and usual:
@@ -261,7 +263,7 @@ class VideoDriver(Driver):
             if stop.is_set():
                 break
             frame.picture.waits = True
-            glance = _Glance(frame, thumbnail(frame.image))
+            glance = _Glance(frame, thumbnail(frame.grey))
             if max(likeness(g, glance.grey) for g in list(greys)) >= OTHER:
                 glance.found()
             frame.picture.pack()
@@ -279,14 +281,15 @@ class VideoDriver(Driver):
         self.rest, index = choose_rest(tracks, near, match, chosen, penalty, moments)
         self.rest_points = tracks[index]
         self.reference = places[index]
-        self.rest_image = images[index].image if index in images else self._picture(int(self.reference))
+        frame = images[index] if index in images else self._frame(int(self.reference))
+        self._rest_grey, self.rest_image = frame.grey, frame.image
         return self
 
-    def _picture(self, index: int) -> NDArray[np.uint8]:
+    def _frame(self, index: int) -> VideoFrame:
         for frame in self._reader:
             if frame.index >= index:
                 break
-        return frame.image
+        return frame
 
     def _looked(
         self,
@@ -321,20 +324,21 @@ class VideoDriver(Driver):
         before = next((p for p in reversed(self._known) if p is not None), None)
         near = self._near if before is None else Face(before).box
         with FaceTracker(self._box, near) as tracker:
-            last_image: NDArray[np.uint8] | None = None
+            last_grey: NDArray[np.uint8] | None = None
             last: NDArray[np.float64] | None = None
             for frame in self._reader:
                 frame.picture.waits = True
-                anew = shots.picture(frame.index, thumbnail(frame.image))
+                grey = frame.grey
+                anew = shots.picture(frame.index, thumbnail(grey))
                 if frame.index < known:
                     points = self._known[frame.index]
-                    last_image = None
-                elif last_image is not None and _same_picture(frame.image, last_image):
+                    last_grey = None
+                elif last_grey is not None and _same_picture(grey.plane, last_grey):
                     points = last  # a still picture has a still face
                 else:
                     face = tracker(frame.image, anew)
                     points = None if face is None else face.landmarks
-                    last_image, last = frame.image, points
+                    last_grey, last = grey.plane, points
                 held.append((frame, _Seen(frame.index, points)))
                 mark(shots.face(points))
                 note(frame, points)
@@ -396,8 +400,8 @@ class VideoDriver(Driver):
         if gone is not None and time - gone >= LONG:
             self.lost.append((gone, time))
 
-    def _begin(self, frame: VideoFrame, seen: _Seen) -> Shot:
-        """The rest of a later shot, from its first frames."""
+    def _begin(self, frame: VideoFrame, seen: _Seen) -> tuple[Shot, Grey]:
+        """The rest of a later shot, from its first frames, and its picture without colours."""
         mine = [s for s in self._coming if s.shot == seen.shot and s.points is not None][:AHEAD]
         pictures = {**self._pictures, frame.index: frame}
         indices = [s.index for s in mine]
@@ -405,16 +409,17 @@ class VideoDriver(Driver):
         chosen = indices.index(self._reference) if self._reference in indices else None
         penalty = [0.0 if i in pictures else np.inf for i in indices]
         rest, at = choose_rest(tracks, *self._aim, chosen, penalty, [i / self.fps for i in indices])
-        shown = pictures.get(indices[at])
+        shown = pictures.get(indices[at]) or self._frame(indices[at])
         self._wanted = [w for w in self._wanted if w > frame.index]
-        return Shot(rest, self._picture(indices[at]) if shown is None else shown.image, tracks[at])
+        grey = shown.grey
+        return Shot(rest, shown.image, tracks[at]), grey
 
     def __iter__(self) -> Iterator[Drive]:
         """Drives, one a frame."""
         assert self.rest_image is not None, "settle() comes first"
         self.lost, self.cuts = [], []
         first = Shot(self.rest, self.rest_image, self.rest_points)
-        setup = _Setup(first, self.fps, self._smooth, self._flow)
+        setup = _Setup(first, self._rest_grey, self.fps, self._smooth, self._flow)
         self._shot = self._first
         known: deque[_Setup] = deque(maxlen=SETUPS)
         last: Move | None = None
@@ -436,10 +441,10 @@ class VideoDriver(Driver):
             begins: Shot | None = None
             if seen.shot != self._shot:
                 known.append(setup)
-                look = Glimpse(frame.index, thumbnail(frame.image))
+                look = Glimpse(frame.index, thumbnail(frame.grey))
                 look.see(seen.points)
                 old = next((s for s in reversed(known) if _returned(s.last, look)), None)
-                setup = old or _Setup(self._begin(frame, seen), self.fps, self._smooth, self._flow)
+                setup = old or _Setup(*self._begin(frame, seen), self.fps, self._smooth, self._flow)
                 setup.camera = Camera()
                 self._shot, begins = seen.shot, setup.shot
                 self.cuts.append(frame.index / self.fps)
@@ -460,7 +465,7 @@ class VideoDriver(Driver):
                 if closer is not None:
                     setup.ended = frame, closer
                     if measured is not None:
-                        closer = measured.landmarks(frame.image, closer)
+                        closer = measured.landmarks(frame.grey, closer)
                 yield Sighting(closer), (frame, seen.points)
 
         def beyond(

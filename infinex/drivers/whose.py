@@ -90,7 +90,7 @@ def people(frames: Iterable[VideoFrame], one: bool = False) -> list[_Person]:
             seen = _faces(finder, frame.image)
             if n == 0 and one and len(seen) == 1:
                 return []
-            grey = thumbnail(frame.image)
+            grey = thumbnail(frame.grey)
             if found and before is not None and likeness(before, grey) < OTHER:
                 break  # another shot
             before = grey

@@ -17,7 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
-from infinex.face.units import FACE_UNITS, SIDED, tamed, units_offsets
+from infinex.face.units import FACE_UNITS, SIDED, tamed, tamed_once, units_offsets
 
 Array = NDArray[np.float64]
 FAINT = 0.02  # below it, tracking noise
@@ -56,10 +56,17 @@ def read_units(offsets: Array, still: bool = False) -> Array:
 
     Displacements are taken from the person's own rest, or with `still` from the mean face. A blink, a wink and eyes
     that stay closed differ in duration only; all are read as AU45."""
-    columns, layers = reader("still" if still else "clip")
-    x = _flat(offsets)
-    found = network(layers, x) - network(layers, np.zeros_like(x[:1]))
+    kind = "still" if still else "clip"
+    columns, layers = reader(kind)
+    found = network(layers, _flat(offsets)) - _unmoved(kind)
     return _as_asked(settled(found / np.array([DRAWN.get(FACE_UNITS[k], 1.0) for k in columns]), columns))
+
+
+@cache
+def _unmoved(kind: str) -> Array:
+    """What a network says of a face that does nothing, (1, A)."""
+    layers = reader(kind)[1]
+    return network(layers, np.zeros((1, len(layers[0]))))
 
 
 def guessed(offsets: Array, skin: Array, rest: Array) -> Array:
@@ -119,11 +126,14 @@ def proportions(faces: Array) -> Array:
 
 def _as_asked(seen: Array, passes: int = 4) -> Array:
     """What units were asked for that, after acting together, look like these, (T, U)."""
-    x = seen
-    for _ in range(passes):
-        met = together(x)
-        x = np.clip(np.where(met > 1e-6, seen * x / np.maximum(met, 1e-6), seen), 0, MOST)
-    return x
+    out = []
+    for found in seen.tolist():  # numbers take a fraction of the time that short arrays take
+        x = found
+        for _ in range(passes):
+            met = _together(x)
+            x = [min(max(f * v / m if m > 1e-6 else f, 0.0), MOST) for f, v, m in zip(found, x, met)]
+        out.append(x)
+    return np.array(out)
 
 
 def together(amounts: Array) -> Array:
@@ -131,5 +141,11 @@ def together(amounts: Array) -> Array:
     return tamed(np.asarray(amounts, np.float64)[:, _COLUMN])[:, _BACK]
 
 
-_COLUMN = np.array([FACE_UNITS.index(c.rstrip("LR")) for c in SIDED])
-_BACK = np.array([_COLUMN.tolist().index(k) for k in range(len(FACE_UNITS))])
+def _together(amounts: list[float]) -> list[float]:
+    """The same of one instant."""
+    sided = tamed_once([amounts[k] for k in _COLUMN])
+    return [sided[k] for k in _BACK]
+
+
+_COLUMN = [FACE_UNITS.index(c.rstrip("LR")) for c in SIDED]
+_BACK = [_COLUMN.index(k) for k in range(len(FACE_UNITS))]

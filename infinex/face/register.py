@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from infinex.face import topology as top
 from infinex.face.pose import Pose, fit_pose
 from infinex.face.unwarp import make_flow, unwarped
+from infinex.media.grey import Grey
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -33,8 +34,8 @@ TURN = np.radians([18.0, 32.0])  # from the first on faces look too different; f
 class Registration:
     """One performer's face in a reference frame, which others are compared with."""
 
-    def __init__(self, image: Image, points: Array) -> None:
-        """`image` (H, W, 3) shows landmarks `points` (478, 3) in pixels."""
+    def __init__(self, image: Image | Grey, points: Array) -> None:
+        """`image` (H, W[, 3]) shows landmarks `points` (478, 3) in pixels."""
         from scipy.sparse import csr_array  # loaded while the driver is looked over
         from scipy.spatial import Delaunay
 
@@ -84,8 +85,8 @@ class Registration:
         """A picture of the view's size (H, W[, C]) at the places, (N[, C])."""
         return cv2.remap(picture, self._at[:1], self._at[1:], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
 
-    def _view(self, image: Image, points: Array, pose: Pose) -> Image:
-        """A picture (H, W, 3) with its landmarks `points` where the reference has its own."""
+    def _view(self, image: Image | Grey, points: Array, pose: Pose) -> Image:
+        """A picture (H, W[, 3]) with its landmarks `points` where the reference has its own."""
         turn = self._turn(pose)
         places = self._within @ points[: top.SURFACE, :2] + self._beside @ turn.T
         return unwarped(image, places, self._grid, self._size, pose.scale, UNIT)
@@ -94,7 +95,7 @@ class Registration:
         """What takes a step in the reference's picture to one in a picture with the head at `pose`, (2, 2)."""
         return pose.rotation[:2, :2] @ self._flat * (pose.scale / self._pose.scale)
 
-    def __call__(self, image: Image, points: Array) -> Array:
+    def __call__(self, image: Image | Grey, points: Array) -> Array:
         """The landmarks (478, 3) of `image`, where the picture says that they are."""
         pose = fit_pose(self._mean, points)
         apart = self._pose.rotation.T @ pose.rotation

@@ -6,6 +6,8 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.media.grey import Grey, grey_of
+
 Image = NDArray[np.uint8]
 
 
@@ -23,9 +25,9 @@ def halved(picture: Image, k: float) -> Image:
 
 
 def unwarped(
-    image: Image, places: NDArray, grid: tuple[int, int], size: tuple[int, int], unit: float, wanted: float
+    image: Image | Grey, places: NDArray, grid: tuple[int, int], size: tuple[int, int], unit: float, wanted: float
 ) -> Image:
-    """What `image` (H, W, 3) shows at `places` (rows * columns, 2; x, y in pixels), in grey.
+    """What `image` (H, W[, 3]) shows at `places` (rows * columns, 2; x, y in pixels), in grey.
 
     `places` belong to the middles of the cells of a `grid` (rows, columns); the view has `size` (width, height). Where
     the picture has more than `wanted` pixels for its `unit`, it is made smaller first, near the places alone."""
@@ -37,12 +39,12 @@ def unwarped(
     count = (np.clip(np.ceil(last).astype(int) + 8 + n, lo + 1, [w, h]) - lo) // n * n
     if not count.all():
         count, k = np.array([w, h]) - lo, 1.0
-    grey = cv2.cvtColor(image[lo[1] : lo[1] + count[1], lo[0] : lo[0] + count[0]], cv2.COLOR_RGB2GRAY)
-    small = halved(grey, k)
+    grey = grey_of(image, slice(lo[1], lo[1] + count[1]), slice(lo[0], lo[0] + count[0]))
+    small = halved(grey.plane, k)
     scale = np.array([small.shape[1] / grey.shape[1], small.shape[0] / grey.shape[0]])
     cells = ((places - lo + 0.5) * scale - 0.5).reshape(*grid, 2).astype(np.float32)
     maps = cv2.resize(cells, size, interpolation=cv2.INTER_LINEAR)
-    return np.asarray(cv2.remap(small, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), np.uint8)
+    return grey.levelled(cv2.remap(small, maps, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
 
 
 def make_flow(rounds: int = 2) -> cv2.DISOpticalFlow:

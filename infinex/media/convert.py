@@ -11,6 +11,7 @@ from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
 from infinex.media.colour import Primaries, Transfer
+from infinex.media.grey import Grey
 from infinex.media.tonemap import ToneMap
 
 # The matrices that FFmpeg's scaler knows, by its numbers (PyAV before 18 has no name for the last one).
@@ -22,6 +23,7 @@ BY_PRIMARIES = {1: ITU709, 4: FCC, 5: ITU601, 6: ITU601, 7: SMPTE240M, 9: BT2020
 HDR: dict[int, Transfer] = {16: "pq", 18: "hlg"}
 # Other curves of SDR are left alone, as players do: screens differ more than these.
 CURVES: dict[int, Transfer] = {8: "linear", 5: "gamma28"}
+PLAIN = ("yuv420p", "yuvj420p", "nv12")  # eight bits, of which the first plane is the lightness
 GAMUTS: dict[int, Primaries] = {9: "bt2020", 11: "p3", 12: "p3"}
 
 
@@ -84,6 +86,16 @@ class Converter:
     def __call__(self, frame: Any) -> NDArray[np.uint8]:
         image = self._upright(self._rgb(frame))
         return image if image.flags.c_contiguous else np.ascontiguousarray(image)
+
+    def grey(self, frame: Any) -> Grey | None:
+        """The frame's own plane of lightness, where that is what the picture's would be but for rounding."""
+        kind = frame.format.name
+        turned = self._swap or self._down or self._back
+        if kind not in PLAIN or turned or (frame.width, frame.height) != self._size or _light(frame) is not None:
+            return None
+        plane = frame.planes[0]
+        lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
+        return Grey(lines, frame.color_range != ColorRange.JPEG and not kind.startswith("yuvj"))
 
     def _upright(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self._swap:

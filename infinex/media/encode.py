@@ -134,7 +134,7 @@ class VideoSink:
         self._w, self._h = size
         w, h = (self._w + 1) // 2 * 2, (self._h + 1) // 2 * 2
         self._even, self._alpha = (w, h), alpha
-        self._rate, self._count = rate, 0
+        self._rate, self._each, self._count = rate, 1 / rate, 0
         kind = path.suffix.lower()[1:]
         self._out = opened(path)
         self._sound: Sound | None = None
@@ -149,8 +149,9 @@ class VideoSink:
         except BaseException:
             self.close()
             raise
-        planes = [(h, w), (h // 2, w // 2), (h // 2, w // 2)] + [(h, w)] * alpha
-        self._canvas = [] if self._prores else [np.zeros(shape, np.uint8) for shape in planes]
+        # One frame for all: the encoders copy what they are given, and only what has changed is written anew.
+        self._frame = None if self._prores else av.VideoFrame(w, h, "yuva420p" if alpha else "yuv420p")
+        self._canvas = [] if self._frame is None else [_plane(self._frame, i) for i in range(3 + alpha)]
         self._bled = np.zeros((h, w, 3) if alpha and not self._prores else (0, 0, 3), np.uint8)
         self._reformatter = VideoReformatter() if self._prores else None
 
@@ -163,7 +164,7 @@ class VideoSink:
             frame = cv2.copyMakeBorder(frame, 0, h - self._h, 0, w - self._w, cv2.BORDER_REPLICATE)
         picture = self._whole(frame) if self._prores else self._planes(frame, changed)
         picture.pts = self._count
-        picture.time_base = 1 / self._rate
+        picture.time_base = self._each
         picture.colorspace, picture.color_range = 1, 1
         picture.color_primaries, picture.color_trc = 1, 1
         self._count += 1
@@ -199,15 +200,12 @@ class VideoSink:
                 self._bled[y0:y1, x0:x1] = bled(part)[..., :3]
                 frame = self._bled
             _to_i420(np.ascontiguousarray(frame), x0, y0, x1, y1, *self._canvas[:3])
-        picture = av.VideoFrame(w, h, "yuva420p" if self._alpha else "yuv420p")
-        for index, plane in enumerate(self._canvas):
-            _plane(picture, index)[:, : plane.shape[1]] = plane
-        return picture
+        return self._frame
 
     def _mux(self, packets: list[Any]) -> None:
         for packet in packets:
             if not packet.duration:  # else the last frame would be shown for no time
-                packet.duration = round(1 / self._rate / packet.time_base)
+                packet.duration = round(self._each / packet.time_base)
             self._out.mux(packet)
 
     def finish(self) -> None:

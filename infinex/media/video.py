@@ -24,6 +24,7 @@ from infinex.media.container import open_container, picture_stream, sound_stream
 from infinex.media.convert import Converter
 from infinex.media.deinterlace import Deinterlacer
 from infinex.media.files import readable_file
+from infinex.media.grey import Grey, grey_of
 from infinex.media.strip import KEEP, MAX_SIDE, is_sequence, open_strip
 from infinex.media.timecode import Timecode, stated
 
@@ -71,6 +72,12 @@ class Picture:
                 self._source = None
         return self._image
 
+    @property
+    def grey(self) -> Grey:
+        """The same without its colours; while the picture is as it was decoded, without a conversion."""
+        seen = None if self._source is None else self._convert.grey(self._source)
+        return grey_of(self.image) if seen is None else seen
+
     def pack(self) -> None:
         """Keep the smaller of both, decoded frame or RGB, until it is asked for again: many may have to wait."""
         self.waits = False
@@ -94,6 +101,11 @@ class VideoFrame:
     def image(self) -> NDArray[np.uint8]:
         """(H, W, 3) uint8 RGB."""
         return self.picture.image
+
+    @property
+    def grey(self) -> Grey:
+        """The same without its colours."""
+        return self.picture.grey
 
 
 class VideoReader:

@@ -164,8 +164,8 @@ def finer(
 
     Such are those whose neighbour comes from more than `APART` pixels off where their own triangle would have it.
     `rank` (T,) is the place of each triangle in the order of drawing, `look` (H, 2) what is `doubtful`, `corner` (2,)
-    the target's pixel of the first of `ids` (H, W), `box` (4,) the part of them to look at, `flags` (H, W) room, all 0;
-    all else as in `kernel.paint`."""
+    the target's pixel of the first of `ids` (H, W), `box` (4,) the part of them to look at, `flags` (H, W) room, all 0
+    before and after; all else as in `kernel.paint`."""
     H, W = ids.shape
     many = 0
     about = np.empty(9, np.int64)
@@ -249,4 +249,7 @@ def finer(
                 out[i, j, 0] = np.uint8(min(255.0, red * share + 0.5))
                 out[i, j, 1] = np.uint8(min(255.0, green * share + 0.5))
                 out[i, j, 2] = np.uint8(min(255.0, blue * share + 0.5))
+    for i in range(top - 1, bottom + 1):
+        for j in range(spans[i, 0], spans[i, 1] + 1):
+            flags[i, j] = 0
     return many

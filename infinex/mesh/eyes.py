@@ -92,7 +92,7 @@ def irises(image: NDArray[np.uint8], points: NDArray) -> float:
 
 
 def white_of(image: NDArray[np.uint8], points: NDArray) -> float | None:
-    """Lightness (Lab) of the whites of the eyes in `image` (H, W, 3) with landmarks (478, 3); None where none is seen."""
+    """Lightness (Lab) of the eyes' whites in `image` (H, W, 3) with landmarks (478, 3); None where none is seen."""
     whites = [white for _, white in _parts(image, points)]
     return float(np.percentile(np.concatenate(whites), 88)) if whites else None
 

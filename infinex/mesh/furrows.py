@@ -14,15 +14,17 @@ from functools import cache
 
 import cv2
 import numpy as np
+from numba import njit
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.units import FACE_UNITS, field_of
+from infinex.mesh.canonical import facing, gated, lay, least_facing
 from infinex.mesh.layers import polygon_mask
 from infinex.mesh.raster import affines, draw
 from infinex.mesh.retarget import Target
-from infinex.mesh.wrinkles import facing, lay, skin_tint
+from infinex.mesh.wrinkles import skin_tint
 from infinex.motion import Move
 
 Array = NDArray[np.float64]
@@ -37,6 +39,7 @@ SMOOTH, CREASED = 0.25, 0.045  # share that folds keep in skin without any creas
 IDLE = 0.06  # activation below which nothing folds
 FILMED = 0.75  # share of a fold that a unit read off a performer lays: some of it her own wrinkles show already
 BROWED = 0.35  # share of that for foreheads: whether raised brows line them differs most from one to the next
+COARSE = 4  # cells for each of which it is decided together how squarely they face the viewer
 ONE_SIDED = 0.5  # of the stronger side's movement, under which the other side folds less
 
 
@@ -215,6 +218,41 @@ def of_performer(units: Array, offsets: Array) -> Array:
     return np.asarray(FILMED * (found[:, None] * share).ravel())
 
 
+@njit(cache=True, nogil=True, fastmath=True)
+def _folded(strength: NDArray, active: NDArray, gains: NDArray, gate: NDArray, out: NDArray) -> None:
+    """Log gains `out` (rows, columns) of muscles (M,) that fold with a `strength`, of which the `active` ones do.
+
+    `gains` (M, rows, columns) are those of each; `gate` is how much shows about every `COARSE`-th cell."""
+    rows, columns = out.shape
+    amounts = strength.astype(np.float32)
+    for i in range(rows):
+        line = out[i]
+        line[:] = 0
+        for k in active:
+            amount, own = amounts[k], gains[k, i]
+            for j in range(columns):
+                line[j] += amount * own[j]
+        v = np.float32(i) / np.float32(COARSE)
+        m = min(int(v), gate.shape[0] - 2)
+        fv = min(v - np.float32(m), np.float32(1))
+        for j in range(columns):
+            g = line[j]
+            if g == 0:
+                continue
+            # Where folds of several muscles meet they do not add without end: a hyperbolic tangent, to a thousandth.
+            most = np.float32(DARKEST) if g < 0 else np.float32(BRIGHTEST)
+            x = g / most
+            q = x * x
+            bent = x * (np.float32(945) + q * (np.float32(105) + q))
+            bent /= np.float32(945) + q * (np.float32(420) + np.float32(15) * q)
+            u = np.float32(j) / np.float32(COARSE)
+            n = min(int(u), gate.shape[1] - 2)
+            fu = min(u - np.float32(n), np.float32(1))
+            upper = gate[m, n] + fu * (gate[m, n + 1] - gate[m, n])
+            lower = gate[m + 1, n] + fu * (gate[m + 1, n + 1] - gate[m + 1, n])
+            line[j] = most * min(bent, np.float32(1)) * (upper + fv * (lower - upper))
+
+
 class Furrows:
     """Folds of one portrait."""
 
@@ -310,11 +348,12 @@ class Furrows:
         active = np.flatnonzero(strength > 0)
         if not len(active):
             return
-        gain = np.tensordot(strength[active].astype(np.float32), self._gain[active], 1)
-        # Where folds of several muscles meet they do not add without end.
-        most = np.where(gain < 0, np.float32(DARKEST), np.float32(BRIGHTEST))
-        gain = most * np.tanh(gain / most)
-        seen = np.minimum(facing(target.points, self._tris), self._facing)
-        gate = np.clip((seen - 0.25) / 0.3, 0, 1).astype(np.float32)[np.maximum(self._ids, 0)]
-        gate = cv2.GaussianBlur(gate, (0, 0), 0.03 * UNIT)
-        lay(out, origin, target, self._tris, _grid()[0], (gain * gate).astype(np.float32), self._tint)
+        seen = self._facing.copy()
+        least_facing(target.points, self._tris, seen)
+        coarse = self._ids[::COARSE, ::COARSE]  # of what is soft
+        gate = np.empty(coarse.shape, np.float32)
+        gated(seen, coarse, 0.25, 0.55, gate)
+        gate = cv2.GaussianBlur(gate, (0, 0), 0.03 * UNIT / COARSE)
+        gain = np.empty(self._ids.shape, np.float32)
+        _folded(strength, active, self._gain, gate, gain)
+        lay(out, origin, target, self._tris, _grid()[0], gain, self._tint)

@@ -39,6 +39,7 @@ class Painter:
         self._shows = kind, blocks(kind, BLOCK, least=True), blocks(kind, BLOCK)
         self._busy = blocks(layers.near | layers.hidden, 1)
         self._beside: NDArray[np.int64] | None = None  # of the triangles, which stay the same
+        self._flags = np.zeros(self._part.shape[:2], np.uint8)  # room
 
     def __call__(self, flow: Flow) -> Image:
         """The frame of a flow (H, W, 3): the same array every time, to draw on near what moves and the face."""
@@ -78,7 +79,7 @@ class Painter:
         finer(
             flow.points, tris, rank, flow.affine, look, flow.ids, corner, np.array(flow.box),
             layers.person, layers.image, layers.fill, layers.near, layers.hidden, self._coarse,
-            np.zeros(flow.ids.shape, np.uint8), self._part,
+            self._flags, self._part,
         )  # fmt: skip
 
     def _reach(self, flow: Flow) -> Box:

@@ -130,31 +130,3 @@ def blend(out: NDArray, layer: NDArray, mask: NDArray, x0: int, y0: int) -> None
             for c in range(3):
                 v = out[y0 + i, x0 + j, c] * (1.0 - m) + layer[i, j, c] * m
                 out[y0 + i, x0 + j, c] = np.uint8(min(255.0, max(0.0, v + 0.5)))
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def modulate(out: NDArray, gain: NDArray, x0: int, y0: int) -> None:
-    """Multiply `out` (H, W, 3) uint8 at (x0, y0) by a gain (h, w)."""
-    h, w = gain.shape
-    for i in range(h):
-        for j in range(w):
-            g = gain[i, j]
-            if abs(g - 1.0) < 1e-3:
-                continue
-            for c in range(3):
-                v = out[y0 + i, x0 + j, c] * g
-                out[y0 + i, x0 + j, c] = np.uint8(min(255.0, v + 0.5))
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def shade(out: NDArray, gain: NDArray, tint: NDArray, x0: int, y0: int) -> None:
-    """Multiply `out` (H, W, 3) uint8 at (x0, y0) by exp(gain · tint), gain (h, w), tint (3,) of each channel."""
-    h, w = gain.shape
-    for i in range(h):
-        for j in range(w):
-            g = gain[i, j]
-            if abs(g) < 1e-3:
-                continue
-            for c in range(3):
-                v = out[y0 + i, x0 + j, c] * np.exp(g * tint[c])
-                out[y0 + i, x0 + j, c] = np.uint8(min(255.0, v + 0.5))

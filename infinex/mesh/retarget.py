@@ -194,8 +194,8 @@ class Retarget:
         return found
 
     def _straightened(self, face: Array, gap: float, interior: Array | None) -> None:
-        """Raise corners of lips that are stretched over teeth, in place, as far as they hang lower than the performer's at
-        rest: an arch of the upper lip goes as it is stretched, or a smile would be a snarl."""
+        """Raise corners of lips that are stretched over teeth, in place, as far as they hang lower than the performer's
+        at rest: an arch of the upper lip goes as it is stretched, or a smile would be a snarl."""
         hangs = _hanging(self.source.face) - max(_hanging(self.rest.face), 0.0)
         if hangs <= 0:
             return

@@ -75,7 +75,7 @@ def _of_others(places: Array, face: Array, others: Sequence[Array]) -> Array:
 
 @dataclass
 class Flow:
-    """Where each pixel of one output frame comes from."""
+    """Where each pixel of one output frame comes from; `ids` are those of the warp's next frame as soon as it has one."""
 
     ids: NDArray[np.int16]  # (H, W) triangle, -1 where nothing covers; H, W are the reach's
     points: Array  # (N, 2) target vertices: 478 of the face, then the grid
@@ -173,6 +173,7 @@ class Warp:
         self._held, self._sides, self._cut_off = held, sides * own, y1 >= height and not absolute
         self._follow = s.body if absolute else s.lean
         self._slack = np.inf if absolute else s.slack * unit
+        self._ids = np.empty((y1 - y0, x1 - x0), np.int16)  # of every frame: new memory costs more than what is in it
         self._cuts = [] if alpha is None else self._cut(alpha, outside * unit)
 
     def _cut(
@@ -251,7 +252,8 @@ class Warp:
         box = triangles(points, source, depth, self.tris, self._outer, self.source, STILL, x0, y0, x1, y1,
                         affine, area, still, key)  # fmt: skip
         order = np.argsort(key)
-        ids = np.full((y1 - y0, x1 - x0), -1, np.int16)
+        ids = self._ids
+        ids.fill(-1)
         a, b, c, d = box
         cover(points, self.tris, order, area, float(x0 + a), float(y0 + b), 1.0, ids, a, b, c, d)
         peak = float(np.abs(points[top.POINTS :] - self.grid).max(initial=0.0))

@@ -15,9 +15,9 @@ from numpy.typing import NDArray
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import to_matrix, to_vector
+from infinex.mesh.canonical import facing, gated, lay, least_facing, lightness, numbered
 from infinex.mesh.glasses import held as glasses
 from infinex.mesh.layers import polygon_mask
-from infinex.mesh.raster import affines, draw, modulate, shade
 from infinex.mesh.retarget import Target
 from infinex.motion import Move, Rest
 
@@ -31,24 +31,6 @@ BROAD = 0.15  # share of what is broad that passes: a cheek raised by a smile
 TURN = np.radians(16)  # head turn over which lighting makes the ratio worthless
 
 Array = NDArray[np.float64]
-
-
-def facing(points: Array, tris: NDArray) -> Array:
-    """How squarely each triangle faces the viewer, 0 edge-on to 1, (T,)."""
-    out = np.ones(len(tris))
-    _least_facing(points, tris, out)
-    return out
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _least_facing(points: NDArray, tris: NDArray, out: NDArray) -> None:
-    """Lower `out` (T,) to how squarely triangles of `points` (N, 3) face the viewer."""
-    for t in range(len(tris)):
-        a, b, c = tris[t, 0], tris[t, 1], tris[t, 2]
-        ux, uy, uz = points[b, 0] - points[a, 0], points[b, 1] - points[a, 1], points[b, 2] - points[a, 2]
-        vx, vy, vz = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1], points[c, 2] - points[a, 2]
-        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-        out[t] = min(out[t], abs(nz) / max(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-9))
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -99,22 +81,20 @@ class Wrinkles:
         self._rest, self._worn = rest, worn
         self._tint = np.ones(3, np.float32) if tint is None else tint
         self._tris = np.ascontiguousarray(top.triangles(), np.int64)
-        self._all = np.arange(len(self._tris))
         face = top.mean_face()
         lo, hi = face[: top.SURFACE, :2].min(0) - 0.03, face[: top.SURFACE, :2].max(0) + 0.03
         self._unit = min(COLUMNS / (hi - lo)[0], ROWS / (hi - lo)[1])
         self._grid = (face[:, :2] - lo) * self._unit
         self._mask, self._inside = self._masks()
-        self._core = cv2.erode(self._mask, np.ones((3, 3), np.uint8), iterations=max(1, int(self._unit * 0.03)))
-        ids = np.full((ROWS, COLUMNS), -1, np.int32)
-        self._ids = self._sample(rest_image, rest_points, ids)[1]
-        self._hit = (self._ids >= 0).astype(np.float32)
-        self._skin = self._mask * self._hit
+        self._ids = numbered(self._grid, self._tris, (ROWS, COLUMNS))
+        hit = (self._ids >= 0).astype(np.float32)
+        core = cv2.erode(self._mask, np.ones((3, 3), np.uint8), iterations=max(1, int(self._unit * 0.03)))
+        self._skin, self._core = self._mask * hit, core * hit
         self._weights: dict[float, NDArray[np.float32]] = {}
         self._rest_light = self._light(rest_image, rest_points)
         size = 2 * max(1, round(BESIDE * self._unit)) + 1
         spot = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
-        calm = np.log(self._rest_light + 8)
+        calm = np.log(self._rest_light)
         self._rest_dark, self._rest_bright = cv2.erode(calm, spot) - calm, cv2.dilate(calm, spot) - calm
         size = 2 * max(1, round(NARROW * self._unit / 2)) + 1
         self._narrow = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
@@ -136,23 +116,16 @@ class Wrinkles:
         deep = cv2.distanceTransform((oval > 0.5).astype(np.uint8), cv2.DIST_L2, 3) / unit
         return mask, np.clip((deep - 0.14) / 0.22, 0, 1).astype(np.float32)
 
-    def _sample(self, image: NDArray, points: Array, ids: NDArray) -> tuple[NDArray, NDArray]:
-        affine, area = np.zeros((len(self._tris), 6)), np.zeros(len(self._tris))
-        affines(self._grid, np.ascontiguousarray(points[:, :2]), self._tris, affine, area)
-        mx, my = np.zeros((ROWS, COLUMNS), np.float32), np.zeros((ROWS, COLUMNS), np.float32)
-        draw(self._grid, self._tris, self._all, affine, area, 0.0, 0.0, 1.0, mx, my, ids)
-        return cv2.remap(image, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE), ids
-
     def _light(self, image: NDArray[np.uint8], points: Array) -> NDArray[np.float32]:
-        texture, _ = self._sample(image, points, np.empty((ROWS, COLUMNS), np.int32))
-        grey = cv2.cvtColor(texture, cv2.COLOR_RGB2GRAY).astype(np.float32)
-        return self._blur(grey, FINE)
+        """How light the skin is in a frame, without noise, plus a little that keeps ratios of dark skin calm."""
+        seen = lightness(image, np.ascontiguousarray(points), self._grid, self._tris, self._ids, self._skin)
+        return self._blur(seen, FINE) + np.float32(8)
 
     def _blur(self, x: NDArray, reach: float) -> NDArray[np.float32]:
-        """Gaussian blur over the masked face only."""
+        """Gaussian blur over the masked face only, of what is times the mask already."""
         if reach not in self._weights:
-            self._weights[reach] = np.maximum(self._gauss(self._skin, reach), 1e-3)
-        return self._gauss((x * self._skin).astype(np.float32), reach) / self._weights[reach]
+            self._weights[reach] = np.float32(1) / np.maximum(self._gauss(self._skin, reach), np.float32(1e-3))
+        return self._gauss(x, reach) * self._weights[reach]
 
     def _gauss(self, x: NDArray[np.float32], reach: float) -> NDArray[np.float32]:
         s = self._unit * reach
@@ -176,14 +149,15 @@ class Wrinkles:
         strength = STRENGTH * self._worn * float(np.exp(-((turn / TURN) ** 2)))
         if strength < 0.02:
             return
-        ratio = cv2.log((self._light(image, points) + 8) / (self._rest_light + 8))
+        ratio = cv2.log(self._light(image, points) / self._rest_light)
         new, whole = np.empty_like(ratio), np.empty(ratio.shape, np.uint16)
-        _changed(ratio, self._blur(ratio, SLOW), self._rest_dark, self._rest_bright, new, whole)
+        _changed(ratio, self._blur(ratio * self._skin, SLOW), self._rest_dark, self._rest_bright, new, whole)
         closed, opened = (cv2.morphologyEx(whole, how, self._narrow) for how in (cv2.MORPH_CLOSE, cv2.MORPH_OPEN))
         seen = self._rest_facing.copy()
         for each in (points, target.points):
-            _least_facing(np.ascontiguousarray(each), self._tris, seen)
-        gate = np.clip((seen - 0.45) / 0.3, 0, 1).astype(np.float32)[np.maximum(self._ids, 0)] * self._hit
+            least_facing(np.ascontiguousarray(each), self._tris, seen)
+        gate = np.empty((ROWS, COLUMNS), np.float32)
+        gated(seen, self._ids, 0.45, 0.75, gate)
         gate = cv2.GaussianBlur(self._core * gate, (0, 0), self._unit * 0.03)
         _creases(new, closed, opened, gate, self._inside, np.float32(strength))
         lay(out, origin, target, self._tris, self._grid, new, self._tint)
@@ -196,39 +170,3 @@ def skin_tint(tone: NDArray) -> NDArray[np.float32]:
     not."""
     warm = float(np.clip((np.hypot(tone[1], tone[2]) - 3) / 11, 0, 1)) * np.array([-0.26, 0.04, 0.14])
     return (1 + warm).astype(np.float32)
-
-
-def lay(
-    out: NDArray[np.uint8],
-    origin: tuple[int, int],
-    target: Target,
-    tris: NDArray[np.int64],
-    grid: Array,
-    gain: NDArray[np.float32],
-    tint: NDArray[np.float32] | None = None,
-) -> None:
-    """Multiply `out` (H, W, 3), whose corner lies at `origin`, by the exponential of a map over the canonical
-    face, in place. `grid` (478, 2) are the mesh points in the map's cells; drawn at the map's own resolution,
-    then enlarged. `tint` (3,) scales the map for red, green and blue."""
-    h, w = out.shape[:2]
-    P = np.ascontiguousarray(target.points[:, :2] - np.array(origin))
-    x0, y0 = np.maximum(np.floor(P[: top.SURFACE].min(0)), 0).astype(int)
-    x1, y1 = np.minimum(np.ceil(P[: top.SURFACE].max(0)) + 1, [w, h]).astype(int)
-    if x1 - x0 < 8 or y1 - y0 < 8:
-        return
-    step = max(1.0, (x1 - x0) / gain.shape[1])
-    shape = (int(np.ceil((y1 - y0) / step)), int(np.ceil((x1 - x0) / step)))
-    affine, area = np.zeros((len(tris), 6)), np.zeros(len(tris))
-    affines(P, grid, tris, affine, area)
-    mx, my = np.full(shape, -9, np.float32), np.full(shape, -9, np.float32)
-    ids = np.full(shape, -1, np.int32)
-    order = np.argsort(-target.points[:, 2][tris].mean(1))
-    shift = step / 2 - 0.5
-    draw(P, tris, order, affine, area, x0 + shift, y0 + shift, step, mx, my, ids)
-    small = cv2.remap(gain, mx, my, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT, borderValue=0)
-    full = cv2.resize(small, None, fx=step, fy=step, interpolation=cv2.INTER_LINEAR)
-    full = full[: y1 - y0, : x1 - x0]
-    if tint is None:
-        modulate(out, np.exp(full), int(x0), int(y0))
-    else:
-        shade(out, np.ascontiguousarray(full), tint, int(x0), int(y0))
