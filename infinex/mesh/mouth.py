@@ -51,7 +51,7 @@ BARED_LEAST = ((0.05, 0.14, 0.30), (0.0, 0.02, 0.036))  # gaps of lips; what of 
 TOLD_FLESH = (0.52, 0.16)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
 TOLD_RANGE = (0.4, 1.55)  # by which what was told may darken or lighten flesh
 FRONT = 1.1  # lightness of a tooth that stands in front beside the mean of all that are seen
-TONGUE_LIT = ((0.04, 0.20), (0.6, 1.0))  # gaps of lips, and share of the light that comes to the tongue through them
+TONGUE_LIT = ((0.04, 0.20, 0.30), (0.6, 1.1, 1.4))  # gaps of lips, and the light that comes to the tongue through them
 GRAIN_MOST = 0.035  # of the skin's texture, in log lightness: what is more is hair
 GLOSS = 9.0  # lightness of the light on a wet tooth
 TOOTH_COLOUR = np.array([0.5, 0.75])  # of the skin's redness and yellowness that a portrait's teeth have at most
@@ -73,6 +73,7 @@ CAVE = (0.11, 0.22, (0.34, 0.21))  # middle below the lip and behind the teeth, 
 CAVE_LIT, CAVE_FADE = 0.62, 2.2  # of flesh where the walls begin, and how fast light dies towards the throat
 TONGUE_SIDES, WET = 0.6, 7.0  # light at its sides, of that in its middle; lightness of the light on it
 TONGUE_ROUND = 0.30  # how much darker a tongue is at 0.3 IOD from its middle
+TONGUE_EDGE = (0.05, 0.4)  # how softly it ends, and how much of it turns away there
 CONTACT = ((0.06, 0.13), (0.11, 0.32))  # depth and width, in half teeth, of the line and the hollow where teeth meet
 TOOTH_PIXELS = (4.0, 14.0)  # width of a tooth over which what divides it from the next comes out
 TRANSLUCENT = (0.10, 0.007)  # how much darker an edge is, and how far into the crown, IOD
@@ -748,7 +749,7 @@ class Mouth:
         p, v = (o - centre) / radii, d / radii
         a, b, c = v @ v, (p * v).sum(-1), (p * p).sum(-1) - 1
         disc = b * b - a * c
-        hit = 1 / (1 + np.exp(-np.clip(disc / (0.14 * a), -40, 40)))
+        hit = 1 / (1 + np.exp(-np.clip(disc / (TONGUE_EDGE[0] * a), -40, 40)))
         t = (-b - np.sqrt(np.maximum(disc, 0))) / a
         n = (p + t[..., None] * v) / radii
         n /= np.maximum(np.linalg.norm(n, axis=-1, keepdims=True), 1e-6)
@@ -761,7 +762,7 @@ class Mouth:
         x = (o[..., 0] + t * d[0]) / 0.3
         colour[..., 0] *= np.interp(gap, *TONGUE_LIT) * np.clip(1 - TONGUE_ROUND * x * x, 0.4, 1)
         colour[..., 1:] *= (0.35 + 0.65 * np.minimum(colour[..., 0] / self._flesh[0], 1))[..., None]
-        turned = np.clip(disc / (0.55 * a), 0, 1)  # its sides turn away into the dark
+        turned = np.clip(disc / (TONGUE_EDGE[1] * a), 0, 1)  # its sides turn away into the dark
         colour[..., 0] *= TONGUE_SIDES + (1 - TONGUE_SIDES) * turned
         eighth = np.clip(n @ HALFWAY, 0, 1)
         for _ in range(5):
