@@ -1,4 +1,4 @@
-"""Maps over the canonical face: read off a frame, gated by how squarely skin faces the viewer, laid on a portrait."""
+"""Maps over the canonical face: gated by how squarely skin faces the viewer, and laid on a portrait."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from infinex.face import topology as top
 from infinex.mesh.kernel import cover
-from infinex.mesh.raster import affines, draw
+from infinex.mesh.raster import affines
 from infinex.mesh.retarget import Target
 
 Array = NDArray[np.float64]
@@ -31,54 +31,6 @@ def least_facing(points: NDArray, tris: NDArray, out: NDArray) -> None:
         vx, vy, vz = points[c, 0] - points[a, 0], points[c, 1] - points[a, 1], points[c, 2] - points[a, 2]
         nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
         out[t] = min(out[t], abs(nz) / max(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-9))
-
-
-def numbered(grid: Array, tris: NDArray, shape: tuple[int, int]) -> NDArray[np.int32]:
-    """Which triangle of a `grid` (478, 2) covers each cell of a map of `shape`, -1 where none does."""
-    affine, area = np.zeros((len(tris), 6)), np.zeros(len(tris))
-    affines(grid, grid, tris, affine, area)
-    ids, x, y = np.full(shape, -1, np.int32), np.empty(shape, np.float32), np.empty(shape, np.float32)
-    draw(grid, tris, np.arange(len(tris)), affine, area, 0.0, 0.0, 1.0, x, y, ids)
-    return ids
-
-
-def lightness(image: NDArray[np.uint8], points: Array, grid: Array, tris: NDArray, ids: NDArray, share: Map) -> Map:
-    """How light a face is in `image` (H, W, 3) that shows its landmarks `points` (478, 3), in grey levels times a
-    `share` (rows, columns) of each cell of a `grid` (478, 2), which `ids` are `numbered` over."""
-    affine, area = np.zeros((len(tris), 6)), np.zeros(len(tris))
-    affines(grid, points, tris, affine, area)
-    out = np.zeros(share.shape, np.float32)
-    _lightness(image, affine, ids, share, out)
-    return out
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _grey(line: NDArray, n: int) -> float:
-    """How light the pixel at byte `n` of a line is."""
-    red, green, blue = np.int32(line[n]), np.int32(line[n + np.uintp(1)]), np.int32(line[n + np.uintp(2)])
-    return np.float32(np.int32(77) * red + np.int32(150) * green + np.int32(29) * blue) * np.float32(1 / 256)
-
-
-@njit(cache=True, nogil=True, fastmath=True)
-def _lightness(image: NDArray, affine: NDArray, ids: NDArray, share: NDArray, out: NDArray) -> None:
-    """See `lightness`; `affine` (T, 6) takes cells to pixels."""
-    h, w = image.shape[0], image.shape[1]
-    lines = image.reshape(h, -1)
-    one, three, one_, right, down = np.uintp(1), np.uintp(3), np.float32(1), np.float32(w - 1), np.float32(h - 1)
-    for i in range(np.uintp(ids.shape[0])):
-        line, shown, seen = ids[i], share[i], out[i]
-        for j in range(np.uintp(ids.shape[1])):
-            if line[j] < 0 or shown[j] <= 0:
-                continue
-            a = affine[np.uintp(line[j])]
-            x = min(max(np.float32(a[0] * j + a[1] * i + a[2]), np.float32(0)), right)
-            y = min(max(np.float32(a[3] * j + a[4] * i + a[5]), np.float32(0)), down)
-            m, n = np.uintp(min(np.int64(y), h - 2)), np.uintp(min(np.int64(x), w - 2))
-            fx, fy = x - np.float32(n), y - np.float32(m)
-            above, below, n = lines[m], lines[m + one], np.uintp(3) * n
-            upper = (one_ - fx) * _grey(above, n) + fx * _grey(above, n + three)
-            lower = (one_ - fx) * _grey(below, n) + fx * _grey(below, n + three)
-            seen[j] = shown[j] * (upper + fy * (lower - upper))
 
 
 @njit(cache=True, nogil=True, fastmath=True)

@@ -267,6 +267,7 @@ class Furrows:
         mx, my = np.full(shape, -9, np.float32), np.full(shape, -9, np.float32)
         self._ids = np.full(shape, -1, np.int32)
         draw(grid, self._tris, np.arange(len(self._tris)), affine, area, 0.0, 0.0, 1.0, mx, my, self._ids)
+        self._coarse = np.ascontiguousarray(self._ids[::COARSE, ::COARSE])  # for what is soft
         texture = cv2.remap(image, mx, my, cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
         lab = cv2.cvtColor(texture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)
         skin = self._skin(lab) * self._place() * (self._ids >= 0)
@@ -350,9 +351,8 @@ class Furrows:
             return
         seen = self._facing.copy()
         least_facing(target.points, self._tris, seen)
-        coarse = self._ids[::COARSE, ::COARSE]  # of what is soft
-        gate = np.empty(coarse.shape, np.float32)
-        gated(seen, coarse, 0.25, 0.55, gate)
+        gate = np.empty(self._coarse.shape, np.float32)
+        gated(seen, self._coarse, 0.25, 0.55, gate)
         gate = cv2.GaussianBlur(gate, (0, 0), 0.03 * UNIT / COARSE)
         gain = np.empty(self._ids.shape, np.float32)
         _folded(strength, active, self._gain, gate, gain)

@@ -75,7 +75,7 @@ def _of_others(places: Array, face: Array, others: Sequence[Array]) -> Array:
 
 @dataclass
 class Flow:
-    """Where each pixel of one output frame comes from; `ids` become those of the warp's next frame once it has one."""
+    """Where each pixel of one output frame comes from; `ids` become those of the next frame that the warp makes."""
 
     ids: NDArray[np.int16]  # (H, W) triangle, -1 where nothing covers; H, W are the reach's
     points: Array  # (N, 2) target vertices: 478 of the face, then the grid

@@ -15,9 +15,10 @@ from numpy.typing import NDArray
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import to_matrix, to_vector
-from infinex.mesh.canonical import facing, gated, lay, least_facing, lightness, numbered
+from infinex.mesh.canonical import facing, gated, lay, least_facing
 from infinex.mesh.glasses import held as glasses
 from infinex.mesh.layers import polygon_mask
+from infinex.mesh.raster import affines, draw
 from infinex.mesh.retarget import Target
 from infinex.motion import Move, Rest
 
@@ -31,6 +32,56 @@ BROAD = 0.15  # share of what is broad that passes: a cheek raised by a smile
 TURN = np.radians(16)  # head turn over which lighting makes the ratio worthless
 
 Array = NDArray[np.float64]
+
+
+def _numbered(grid: Array, tris: NDArray, shape: tuple[int, int]) -> NDArray[np.int32]:
+    """Which triangle of a `grid` (478, 2) covers each cell of a map of `shape`, -1 where none does."""
+    affine, area = np.zeros((len(tris), 6)), np.zeros(len(tris))
+    affines(grid, grid, tris, affine, area)
+    ids, x, y = np.full(shape, -1, np.int32), np.empty(shape, np.float32), np.empty(shape, np.float32)
+    draw(grid, tris, np.arange(len(tris)), affine, area, 0.0, 0.0, 1.0, x, y, ids)
+    return ids
+
+
+def _lightness(
+    image: NDArray[np.uint8], points: Array, grid: Array, tris: NDArray, ids: NDArray, share: NDArray
+) -> NDArray[np.float32]:
+    """How light a face is in `image` (H, W, 3) that shows its landmarks `points` (478, 3), in grey levels times a
+    `share` (rows, columns) of each cell of a `grid` (478, 2), which `ids` are `_numbered` over."""
+    affine, area = np.zeros((len(tris), 6)), np.zeros(len(tris))
+    affines(grid, points, tris, affine, area)
+    out = np.zeros(share.shape, np.float32)
+    _read(np.ascontiguousarray(image), affine, ids, share, out)
+    return out
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _grey(line: NDArray, n: int) -> float:
+    """How light the pixel at byte `n` of a line is."""
+    red, green, blue = np.int32(line[n]), np.int32(line[n + np.uintp(1)]), np.int32(line[n + np.uintp(2)])
+    return np.float32(np.int32(77) * red + np.int32(150) * green + np.int32(29) * blue) * np.float32(1 / 256)
+
+
+@njit(cache=True, nogil=True, fastmath=True)
+def _read(image: NDArray, affine: NDArray, ids: NDArray, share: NDArray, out: NDArray) -> None:
+    """See `_lightness`; `affine` (T, 6) takes cells to pixels."""
+    h, w = image.shape[0], image.shape[1]
+    lines = image.reshape(h, -1)
+    one, three, one_, right, down = np.uintp(1), np.uintp(3), np.float32(1), np.float32(w - 1), np.float32(h - 1)
+    for i in range(np.uintp(ids.shape[0])):
+        line, shown, seen = ids[i], share[i], out[i]
+        for j in range(np.uintp(ids.shape[1])):
+            if line[j] < 0 or shown[j] <= 0:
+                continue
+            a = affine[np.uintp(line[j])]
+            x = min(max(np.float32(a[0] * j + a[1] * i + a[2]), np.float32(0)), right)
+            y = min(max(np.float32(a[3] * j + a[4] * i + a[5]), np.float32(0)), down)
+            m, n = np.uintp(min(np.int64(y), h - 2)), np.uintp(min(np.int64(x), w - 2))
+            fx, fy = x - np.float32(n), y - np.float32(m)
+            above, below, n = lines[m], lines[m + one], np.uintp(3) * n
+            upper = (one_ - fx) * _grey(above, n) + fx * _grey(above, n + three)
+            lower = (one_ - fx) * _grey(below, n) + fx * _grey(below, n + three)
+            seen[j] = shown[j] * (upper + fy * (lower - upper))
 
 
 @njit(cache=True, nogil=True, fastmath=True)
@@ -86,7 +137,7 @@ class Wrinkles:
         self._unit = min(COLUMNS / (hi - lo)[0], ROWS / (hi - lo)[1])
         self._grid = (face[:, :2] - lo) * self._unit
         self._mask, self._inside = self._masks()
-        self._ids = numbered(self._grid, self._tris, (ROWS, COLUMNS))
+        self._ids = _numbered(self._grid, self._tris, (ROWS, COLUMNS))
         hit = (self._ids >= 0).astype(np.float32)
         core = cv2.erode(self._mask, np.ones((3, 3), np.uint8), iterations=max(1, int(self._unit * 0.03)))
         self._skin, self._core = self._mask * hit, core * hit
@@ -118,7 +169,7 @@ class Wrinkles:
 
     def _light(self, image: NDArray[np.uint8], points: Array) -> NDArray[np.float32]:
         """How light the skin is in a frame, without noise, plus a little that keeps ratios of dark skin calm."""
-        seen = lightness(image, np.ascontiguousarray(points), self._grid, self._tris, self._ids, self._skin)
+        seen = _lightness(image, np.ascontiguousarray(points), self._grid, self._tris, self._ids, self._skin)
         return self._blur(seen, FINE) + np.float32(8)
 
     def _blur(self, x: NDArray, reach: float) -> NDArray[np.float32]:
