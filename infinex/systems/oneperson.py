@@ -315,8 +315,7 @@ class Placed:
             s = float(np.linalg.norm(np.ptp(usual, 0)) / max(1.0, float(np.linalg.norm(np.ptp(points, 0)))))
             to_clip = np.column_stack([s * np.eye(2), usual.mean(0) - s * points.mean(0)])
         self._to_clip = to_clip
-        k = pixels / p.side
-        cut = np.array([[k, 0, 0.5 * k - 0.5 - k * p.x], [0, k, 0.5 * k - 0.5 - k * p.y]])
+        cut = p.matrix(pixels)
         matrix = np.column_stack([cut[:, :2] @ to_clip[:, :2], cut[:, :2] @ to_clip[:, 2] + cut[:, 2]])
         self.window = Leaning(matrix, pixels, image.shape)
         self.box = self.window.box

@@ -63,6 +63,11 @@ class Cut:
         cx, cy = (size[0] / 2 - self.x) * k - 0.5, (size[1] / 2 - self.y) * k - 0.5
         return Camera(focal * k, (cx, cy))
 
+    def matrix(self, pixels: int) -> NDArray[np.float64]:
+        """From pixels of the clip to those of the square at `pixels`, (2, 3)."""
+        k = pixels / self.side
+        return np.array([[k, 0, 0.5 * k - 0.5 - k * self.x], [0, k, 0.5 * k - 0.5 - k * self.y]])
+
 
 @dataclass(frozen=True)
 class Likeness:

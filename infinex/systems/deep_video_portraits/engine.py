@@ -25,7 +25,7 @@ from infinex.systems.recall import Recaller
 from infinex.systems.registry import resolve
 
 RGB = NDArray[np.uint8]
-TRAIN = "infinex train deep-video-portraits-128 --data CLIP --out RUN"
+TRAIN = "infinex train deep-video-portraits-album --data CLIP --out RUN"
 
 
 @dataclass(frozen=True)
@@ -57,18 +57,12 @@ class PortraitFace:
         """What surrounds the face in a picture of the clip's size with those points: the fields (2, 2, 3)."""
         if self.engine.recaller is None:
             return STILL
-        square = cut_picture(picture, self._to_square, (self.size, self.size))
+        square = cut_picture(picture, self.person.window.matrix(self.size), (self.size, self.size))
         return self.engine.recaller.ground.measured(square, self._in_square(points))
-
-    @property
-    def _to_square(self) -> NDArray[np.float64]:
-        w = self.person.window
-        k = self.size / w.side
-        return np.array([[k, 0, 0.5 * k - 0.5 - k * w.x], [0, k, 0.5 * k - 0.5 - k * w.y]])
 
     def _in_square(self, points: NDArray) -> NDArray[np.float64]:
         """Surface points (468, 3) of the clip's pixels in those of the square."""
-        m = self._to_square
+        m = self.person.window.matrix(self.size)
         points = np.asarray(points, np.float64)[: top.SURFACE]
         return np.column_stack([points[:, :2] * m[0, 0] + m[:, 2], points[:, 2] * m[0, 0]])
 
