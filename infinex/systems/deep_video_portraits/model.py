@@ -138,11 +138,13 @@ class Retouch(nn.Module):
         self.last = nn.Conv2d(w[0], 4 * (3 + PICTURES // 3), 3, 1, 1)
         nn.init.zeros_(self.last.weight)
         nn.init.zeros_(self.last.bias)  # type: ignore[arg-type]
+        # A third less time on CPUs.
+        self.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
 
     def forward(self, window: Tensor) -> Tensor:
         """What is recalled, then conditions (B, inputs, S, S), in -1..1, to the frame (B, 3, S, S)."""
         y = torch.cat([F.pixel_unshuffle(window, 2), self.canvas.expand(len(window), -1, -1, -1)], 1)
-        y = self.first(y)
+        y = self.first(y.contiguous(memory_format=torch.channels_last))
         across = [y]
         for stage in self.down:
             y = stage(y)
