@@ -1,7 +1,9 @@
 """What learning one person gives: clips learned to four fifths, their last fifth animated, beside the default engine.
 
-python benchmarks/one_person.py CLIP... --runs FOLDER [--frames 40] [--engines mesh,deep-video-portraits,face2face]
+python benchmarks/one_person.py CLIP... --runs FOLDER [--frames 40] [--engines deep-video-portraits-album,face2face]
     [--set max_steps=400] [--json] [--sheets]
+
+Engines that are taught are named by their recipes.
 
 The portrait is a clip's first frame, the driver its last fifth; the default engine sees one frame and motion alone. The
 others learn the first four fifths; what is not in FOLDER yet is trained into it by the small recipes. Of the driver's
@@ -36,21 +38,30 @@ from infinex.systems.registry import TRAINED
 
 LIPS = [*top.LIPS_INNER, *top.LIPS_OUTER]
 LEARNED = 0.8  # share of a clip
-STAYS = ("face2face", "neural-voice-puppetry")  # the head of a film
-TAUGHT = ("deep-video-portraits", "neural-voice-puppetry")
+HEARS = "neural-voice-puppetry"
+STAYS = ("face2face", HEARS)  # the head of a film
 
 
-def learned(engine: str, clip: Path, cut: float, runs: Path, settings: list[str]) -> Path:
+def fitted(clip: Path, cut: float, runs: Path) -> Path:
+    """A fit of a clip's beginning, made where it is not there."""
+    from infinex.jobs.fit import fit
+
+    known = runs / f"{clip.stem}-person.npz"
+    if not known.is_file():
+        runs.mkdir(parents=True, exist_ok=True)
+        fit(clip, known, None, 0.0, round(cut, 3))
+    return known
+
+
+def learned(recipe: str, clip: Path, cut: float, runs: Path, settings: list[str]) -> Path:
     """The folder of a run that learned a clip's beginning; what is not there is trained."""
     from infinex.training.trainer import train
 
-    run = runs / f"{clip.stem}-{engine}"
+    run = runs / f"{clip.stem}-{recipe}"
     if not (run / TRAINED).is_file():
-        known = runs / f"{clip.stem}-{TAUGHT[0]}" / "person" / "person.npz"
-        shared = [f"person={known}"] if engine != TAUGHT[0] and known.is_file() else []
         resumed = (run / "recipe.json").is_file()
-        begun = [] if resumed else [f"part.end={cut:.3f}", "held=0", *shared]
-        train(f"{engine}-128", clip, run, [*begun, *settings], resume=resumed, say=print)
+        begun = [] if resumed else [f"part.end={cut:.3f}", "held=0", f"person={fitted(clip, cut, runs)}"]
+        train(recipe, clip, run, [*begun, *settings], resume=resumed, say=print)
     return run
 
 
@@ -62,18 +73,13 @@ def opened(name: str, clip: Path, cut: float, runs: Path, settings: list[str]) -
         from infinex.systems.face2face.engine import Face2FaceEngine
         from infinex.systems.face2face.target import of_person
 
-        known = runs / f"{clip.stem}-{TAUGHT[0]}" / "person" / "person.npz"
-        if not known.is_file():
-            from infinex.jobs.fit import fit
-
-            known.parent.mkdir(parents=True, exist_ok=True)
-            fit(clip, known, None, 0.0, cut)
-        return Face2FaceEngine(of_person(Person.load(known), clip), clip)
+        return Face2FaceEngine(of_person(Person.load(fitted(clip, cut, runs)), clip), clip)
     run = learned(name, clip, cut, runs, settings)
-    engine = load_engine(name, Options(engine=name, absolute=name == TAUGHT[0]), str(run))
-    if name == "neural-voice-puppetry":
+    if name.startswith(HEARS):
+        engine = load_engine(HEARS, Options(engine=HEARS), str(run))
         engine.hear(clip, (cut, None))
-    return engine
+        return engine
+    return load_engine("deep-video-portraits", Options(engine="deep-video-portraits", absolute=True), str(run))
 
 
 def drives(clip: Path, cut: float, face: Any, frames: int) -> Iterator[tuple[VideoDriver, Drive]]:
@@ -97,7 +103,7 @@ class Nearest:
     """The learned frame whose head is nearest: what engines that keep the head of a film draw into."""
 
     def __init__(self, clip: Path, cut: float, runs: Path) -> None:
-        self.person = Person.load(runs / f"{clip.stem}-{TAUGHT[0]}" / "person" / "person.npz")
+        self.person = Person.load(fitted(clip, cut, runs))
         with VideoReader(clip, end=cut) as reader:
             self.frames = [f.image for f in reader][: len(self.person)]
         self._heads = self.person.points[: len(self.frames), top.RIGID, :2]
@@ -117,7 +123,7 @@ def measured(
         source = Source(first, finder.find(first)[0])
         engines = {n: opened(n, clip, cut, runs, settings) for n in names}
         faces = {n: e.prepare(source, Setting()) for n, e in engines.items()}
-        nearest = Nearest(clip, cut, runs) if set(names) & set(STAYS) else None
+        nearest = Nearest(clip, cut, runs) if any(n.startswith(STAYS) for n in names) else None
         values: dict[str, dict[str, list[float]]] = {n: {k: [] for k in ("mouth", "frame", "akd")} for n in names}
         flicker, canvas = {n: Flicker() for n in names}, {n: first.copy() for n in names}
         rows: list[NDArray[np.uint8]] = []
@@ -134,7 +140,7 @@ def measured(
             since = replace(drive.move, time=i / driver.fps)  # of the sound that was heard
             for name, face in faces.items():
                 seen = Drive(since, None, None) if name == "mesh" else replace(drive, move=since)
-                if name in STAYS and nearest is not None:
+                if name.startswith(STAYS) and nearest is not None:
                     near = nearest(drive.points)
                     face = engines[name].prepare(near, Setting(film=True))
                     face.begin(driver.rest, first, source.face.landmarks)
@@ -162,7 +168,7 @@ def main() -> None:
     parser.add_argument("clips", type=Path, nargs="+")
     parser.add_argument("--runs", type=Path, required=True, help="Where what is learned lies, or comes to lie.")
     parser.add_argument("--frames", type=int, default=40, help="Of the last fifth.")
-    parser.add_argument("--engines", default="mesh,deep-video-portraits,face2face")
+    parser.add_argument("--engines", default="deep-video-portraits-album,face2face")
     parser.add_argument("--set", action="append", default=[], help="key=value for what is trained.")
     parser.add_argument("--sheets", action="store_true", help="Write pictures of each clip: truth, then the engines.")
     parser.add_argument("--json", action="store_true")

@@ -23,7 +23,8 @@ from infinex.jobs.fit import fit
 from infinex.media.files import atomic_path
 from infinex.media.image import is_image
 from infinex.media.video import VideoReader
-from infinex.systems.puppet import CHANNELS, Cut, Likeness, conditions, gaze
+from infinex.systems.puppet import CHANNELS, Cut, Likeness, beyond_fit, conditions, gaze
+from infinex.systems.recall import PICTURES, Ground, Recall, Recaller
 from infinex.systems.window import Leaning, Square
 
 RGB = NDArray[np.uint8]
@@ -47,10 +48,10 @@ class Part:
 
 def prepared(
     clip: Path, folder: Path, part: Part, person: str, size: int, say: Say, progress: Progress | None,
-    shown: bool = True,
+    shown: bool = True, tracked: bool = False,
 ) -> None:  # fmt: skip
-    """Fill `folder` with a fit of the clip, its frames and, where they are `shown`, conditions at `size` pixels; what
-    is there stays.
+    """Fill `folder` with a fit of the clip, its frames and, where they are `shown`, conditions at `size` pixels, drawn
+    where the fit or, if `tracked`, where the tracker has the face; what is there stays.
 
     `person` is a fit made before, else one is made. Raises InputError: no clip, two people, too short."""
     if not clip.exists():
@@ -70,9 +71,9 @@ def prepared(
     seconds = float(found.valid.sum()) / found.fps
     if seconds < part.shortest:
         raise _too_short(clip.name, seconds, part)
-    frames, conditioned = _paths(folder, size)
+    frames, conditioned = _paths(folder, size, tracked)
     if not all(p.is_file() for p in (frames, folder / WHO, *([conditioned] if shown else []))):
-        _drawn(clip, folder, part, found, size, progress, shown)
+        _drawn(clip, folder, part, found, size, progress, shown, tracked)
 
 
 def _too_short(name: str, seconds: float, part: Part) -> InputError:
@@ -102,8 +103,8 @@ def _taken_over(path: Path, clip: Path, part: Part) -> Person:
     return found
 
 
-def _paths(folder: Path, size: int) -> tuple[Path, Path]:
-    return folder / f"frames-{size}.npy", folder / f"conditions-{size}.npy"
+def _paths(folder: Path, size: int, tracked: bool = False) -> tuple[Path, Path]:
+    return folder / f"frames-{size}.npy", folder / f"conditions-{'tracked-' if tracked else ''}{size}.npy"
 
 
 def window_of(person: Person) -> Square:
@@ -115,9 +116,10 @@ def window_of(person: Person) -> Square:
 
 
 def _drawn(
-    clip: Path, folder: Path, part: Part, person: Person, size: int, progress: Progress | None, shown: bool
-) -> None:
-    frames, drawn = _paths(folder, size)
+    clip: Path, folder: Path, part: Part, person: Person, size: int, progress: Progress | None, shown: bool,
+    tracked: bool,
+) -> None:  # fmt: skip
+    frames, drawn = _paths(folder, size, tracked)
     square = window_of(person)
     T = len(person)
     looked_at = set(
@@ -136,7 +138,9 @@ def _drawn(
                 pictures[t] = square.cut(frame.image, size)
                 points = person.points[t].astype(np.float64)
                 if conditioned is not None:
-                    conditioned[t] = conditions(bare, person.states[t], gaze(points), size)
+                    state = person.states[t]
+                    off = beyond_fit(person.face, person.who, state, points, person.size) if tracked else None
+                    conditioned[t] = conditions(bare, state, gaze(points), size, off)
                 if t in looked_at:
                     with contextlib.suppress(MissingDependencyError):
                         who.append(identity(frame.image, points))
@@ -162,6 +166,52 @@ def likeness(folder: Path) -> Likeness:
     return Likeness.from_person(person, Cut(square.x, square.y, square.side), who)
 
 
+GAP = 1.0  # seconds around a frame of which none are recalled to learn it: they would be copies of it
+
+
+def recalled(folder: Path, size: int, count: int, progress: Progress | None) -> None:
+    """Add to a folder that is `prepared` what an album of `count` of its frames recalls for each of them."""
+    kept, drawn = _album_paths(folder, size, count)
+    if kept.is_file() and drawn.is_file():
+        return
+    frames = Frames(folder, size, 0.0, "train")
+    person, rows = frames.person, frames.rows
+    points, usual = frames.surface(), int(np.abs(person.points - frames.likeness.points).sum((1, 2)).argmin())
+    chosen = np.unique([*rows[np.linspace(0, len(rows) - 1, min(count, len(rows))).astype(int)].tolist(), usual])
+    ground = Ground(np.asarray(frames.pictures[usual]), points[usual])
+    T = len(person)
+    outline, guess = np.zeros((T, 2, 2, 3), np.float32), None
+    for t in rows.tolist():
+        guess = ground.measured(np.asarray(frames.pictures[t]), points[t], guess)
+        outline[t] = guess
+    eyes = np.stack([gaze(p.astype(np.float64)) for p in person.points]).astype(np.float32)
+    album = Recall(
+        np.ascontiguousarray(frames.pictures[chosen]), points[chosen].astype(np.float32), outline[chosen],
+        eyes[chosen], int(np.searchsorted(chosen, usual)),
+    )  # fmt: skip
+    ask = Recaller(album)
+    with atomic_path(drawn) as path:
+        out = open_memmap(path, "w+", np.uint8, (T, size, size, PICTURES))
+        for n, t in enumerate(rows.tolist()):
+            out[t] = ask(points[t], outline[t], eyes[t], np.abs(chosen - t) <= GAP * person.fps)
+            if progress:
+                progress(n + 1, len(rows))
+        out.flush()
+        del out
+    with atomic_path(kept) as path, path.open("wb") as file:
+        np.savez(file, **album.arrays())  # type: ignore[arg-type]
+
+
+def _album_paths(folder: Path, size: int, count: int) -> tuple[Path, Path]:
+    return folder / f"album-{size}-{count}.npz", folder / f"recalled-{size}-{count}.npy"
+
+
+def album_of(folder: Path, size: int, count: int) -> Recall:
+    """The album of a folder for which it was `recalled`."""
+    with np.load(_album_paths(folder, size, count)[0], allow_pickle=False) as data:
+        return Recall.of({k: data[k] for k in data.files})
+
+
 class Frames:
     """The frames of a prepared clip, at `size` pixels; the last share of them is `held` back from learning."""
 
@@ -180,6 +230,11 @@ class Frames:
         k = size / window.side
         self.points = (self.person.points[..., :2] - [window.x, window.y] + 0.5) * k - 0.5
 
+    def surface(self) -> NDArray[np.float64]:
+        """The surface points (T, 468, 3) in pixels of the pictures, depth in the same unit."""
+        depth = self.person.points[:, : top.SURFACE, 2:] * (self.size / self.likeness.window.side)
+        return np.concatenate([self.points[:, : top.SURFACE], depth], 2).astype(np.float64)
+
     def frame(self, t: int) -> NDArray[np.float32]:
         """(3, S, S) in -1..1."""
         return np.asarray(self.pictures[t]).transpose(2, 0, 1).astype(np.float32) / np.float32(127.5) - 1
@@ -187,11 +242,18 @@ class Frames:
 
 class Lesson(Frames):
     """The instants of a prepared clip: `frame` (3, S, S) and `window` (N·9, S, S) of conditions up to it, in -1..1, and
-    `focus` (1, S, S) where mouth and eyes are."""
+    `focus` (1, S, S) where mouth and eyes are. Where there is an `album`, what it recalls comes before the conditions,
+    (9 + N·9, S, S)."""
 
-    def __init__(self, folder: Path, size: int, window: int, held: float, split: str, repeats: int = 1) -> None:
+    def __init__(
+        self, folder: Path, size: int, window: int, held: float, split: str, repeats: int = 1, tracked: bool = False,
+        album: int = 0,
+    ) -> None:  # fmt: skip
         super().__init__(folder, size, held, split)
-        self._shown = np.load(_paths(folder, size)[1], mmap_mode="r", allow_pickle=False)
+        self._shown = np.load(_paths(folder, size, tracked)[1], mmap_mode="r", allow_pickle=False)
+        self._recalled = None
+        if album:
+            self._recalled = np.load(_album_paths(folder, size, album)[1], mmap_mode="r", allow_pickle=False)
         self.window, self.repeats = window, repeats if split == "train" else 1
 
     def __len__(self) -> int:
@@ -203,6 +265,8 @@ class Lesson(Frames):
         # The first instant stands for those before it.
         at = np.maximum(np.arange(t - self.window + 1, t + 1), 0)
         window = np.asarray(self._shown[at]).transpose(0, 3, 1, 2).reshape(-1, self.size, self.size)
+        if self._recalled is not None:
+            window = np.concatenate([np.asarray(self._recalled[t]).transpose(2, 0, 1), window])
         return {
             "frame": self.frame(t),
             "window": window.astype(np.float32) / np.float32(127.5) - 1,
@@ -251,8 +315,7 @@ class Placed:
             s = float(np.linalg.norm(np.ptp(usual, 0)) / max(1.0, float(np.linalg.norm(np.ptp(points, 0)))))
             to_clip = np.column_stack([s * np.eye(2), usual.mean(0) - s * points.mean(0)])
         self._to_clip = to_clip
-        k = pixels / p.side
-        cut = np.array([[k, 0, 0.5 * k - 0.5 - k * p.x], [0, k, 0.5 * k - 0.5 - k * p.y]])
+        cut = p.matrix(pixels)
         matrix = np.column_stack([cut[:, :2] @ to_clip[:, :2], cut[:, :2] @ to_clip[:, 2] + cut[:, 2]])
         self.window = Leaning(matrix, pixels, image.shape)
         self.box = self.window.box

@@ -63,6 +63,11 @@ class Cut:
         cx, cy = (size[0] / 2 - self.x) * k - 0.5, (size[1] / 2 - self.y) * k - 0.5
         return Camera(focal * k, (cx, cy))
 
+    def matrix(self, pixels: int) -> NDArray[np.float64]:
+        """From pixels of the clip to those of the square at `pixels`, (2, 3)."""
+        k = pixels / self.side
+        return np.array([[k, 0, 0.5 * k - 0.5 - k * self.x], [0, k, 0.5 * k - 0.5 - k * self.y]])
+
 
 @dataclass(frozen=True)
 class Likeness:
@@ -136,14 +141,44 @@ class Likeness:
         """The person's face in a state."""
         return Solver(self.face).look(self.person, state)
 
-    def surface(self, state: State, pixels: int) -> tuple[Appearance, NDArray[np.float64], NDArray, NDArray]:
+    def surface(
+        self, state: State, pixels: int, beside: Array | None = None
+    ) -> tuple[Appearance, NDArray[np.float64], NDArray, NDArray]:
         """The face in the window at `pixels`: how it looks, its vertices (V, 2), which triangle each pixel shows,
-        (S, S), -1 for none, and where in it (S, S, 3)."""
+        (S, S), -1 for none, and where in it (S, S, 3). `beside` moves them, see `Likeness.beside`."""
         look = self.look(state)
         seen = look.camera * FLIP
-        points = self.window.camera(self.focal, self.size, pixels).project(seen)
+        camera = self.window.camera(self.focal, self.size, pixels)
+        points = camera.project(seen)
+        if beside is not None:
+            points = points + mesh.spread(beside[:, :2]) * (camera.focal / seen[:, 2].mean())
         ids, weights = rasterise(points, seen[:, 2], self.face.triangles, (pixels, pixels))
         return look, points, ids, weights
+
+    def tracked(self, state: State, beside: Array) -> NDArray[np.float64]:
+        """Where the tracker sees the surface points (468, 3) of the person in a state, in the clip's pixels, if it saw
+        them `beside` the fit's."""
+        points, unit = _flat(self.look(state).camera[: top.SURFACE], self.focal, self.size)
+        return points + unit * beside
+
+
+def _flat(camera: Array, focal: float, size: tuple[int, int]) -> tuple[NDArray[np.float64], float]:
+    """Points before a camera (N, 3) in the pixels of its pictures, depth in the same unit, and pixels for one of
+    theirs."""
+    seen = camera * FLIP
+    depth = float(seen[:, 2].mean())
+    unit = focal / depth
+    flat = Camera(focal, (size[0] / 2 - 0.5, size[1] / 2 - 0.5)).project(seen)
+    return np.column_stack([flat, unit * (seen[:, 2] - depth)]), unit
+
+
+def beyond_fit(
+    face: MorphableFace, who: Who, state: State, points: Array, size: tuple[int, int]
+) -> NDArray[np.float64]:
+    """By how much the tracked `points` (N, 3) of a picture of `size` (width, height) lie beside those of a fit, in the
+    picture's plane and depth: (468, 3) in the unit of the face, its inter-ocular distance."""
+    flat, unit = _flat(Solver(face).look(who, state).camera[: top.SURFACE], who.focal, size)
+    return np.asarray((np.asarray(points, np.float64)[: top.SURFACE] - flat) / unit)
 
 
 def own_face(face: MorphableFace, who: Who) -> MorphableFace:
@@ -180,9 +215,11 @@ def uv_map(person: Likeness, state: State, pixels: int) -> NDArray[np.float32]:
     return out
 
 
-def conditions(person: Likeness, state: State, eyes: Eyes, pixels: int) -> RGB:
-    """What a network is shown of one instant, (pixels, pixels, 9): skin under its light, places, eyes; else black."""
-    look, points, ids, weights = person.surface(state, pixels)
+def conditions(person: Likeness, state: State, eyes: Eyes, pixels: int, beside: Array | None = None) -> RGB:
+    """What a network is shown of one instant, (pixels, pixels, 9): skin under its light, places, eyes; else black.
+
+    Where the tracker saw the points is said by `beside` (468, 3); without it the fit alone says it."""
+    look, points, ids, weights = person.surface(state, pixels, beside)
     out = np.zeros((pixels, pixels, CHANNELS), np.uint8)
     at = ids >= 0
     corners, w = person.face.triangles[ids[at]], weights[at]
@@ -213,15 +250,18 @@ def conditions(person: Likeness, state: State, eyes: Eyes, pixels: int) -> RGB:
 @dataclass(frozen=True)
 class Acted:
     """What a performer does, from their rest on: `turn` (3, 3) of the head, its `step` (3,) in inter-ocular distances
-    and `growth`, `expression` (E,) and `eyes` (2, 2). Where the performer is the person, `own` has the expression and
-    `irises` the eyes as they are, and `state` all of it where the camera is the same, too."""
+    and `growth`, `expression` (E,), `beside` (468, 3) what of it tracked points say beyond the fit, and `eyes` (2, 2).
+    Where the performer is the person, `own` has the expression, `off` what is beside it and `irises` the eyes as they
+    are, and `state` all of it where the camera is the same, too."""
 
     turn: NDArray[np.float64]
     step: NDArray[np.float64]
     growth: float
     expression: NDArray[np.float64]
     eyes: Eyes
+    beside: NDArray[np.float64]
     own: NDArray[np.float64] | None = None
+    off: NDArray[np.float64] | None = None
     irises: Eyes | None = None
     state: State | None = None
 
@@ -250,6 +290,7 @@ class Performer:
             start, _ = self.solver.follow(frame, self.who, start)
         self.own, self._same = own, own and image.shape[1::-1] == person.size
         self._start, self._state, self._eyes, self._before = start, start, gaze(points), points
+        self._off = beyond_fit(self.solver.face, self.who, start, points, frame.shape[::-1])
         self.face = person.face if own else own_face(self.solver.face, self.who)
         self._lost = False
 
@@ -268,10 +309,11 @@ class Performer:
         rest, eyes = self._start, gaze(points)
         depth = state.shift[2] / rest.shift[2]
         step = np.array([*(state.shift[:2] / depth - rest.shift[:2]), 0.0])
+        off = beyond_fit(self.solver.face, self.who, state, points, frame.shape[::-1])
         return Acted(
             state.rotation @ rest.rotation.T, step, float(1 / depth), state.expression - rest.expression,
-            eyes - self._eyes, state.expression if self.own else None, eyes if self.own else None,
-            state if self._same else None,
+            eyes - self._eyes, off - self._off, state.expression if self.own else None, off if self.own else None,
+            eyes if self.own else None, state if self._same else None,
         )  # fmt: skip
 
     def _moved(self, move: Move) -> Acted:
@@ -280,7 +322,12 @@ class Performer:
         step = (move.translation - r.translation) / r.scale * [1, -1, 0]
         # Half an eye's width of iris travel is 1.3 radians, see `infinex.face.shape.GAZE_ANGLE`.
         eyes = np.tile((move.gaze - r.gaze) / 2.6, (2, 1))
-        return Acted(FLIP[:, None] * turn * FLIP, step, float(move.scale / r.scale), self._points(move.offsets), eyes)
+        expression = self._points(move.offsets)
+        left = move.offsets[: top.SURFACE] - self._points.shown(expression)
+        return Acted(
+            FLIP[:, None] * turn * FLIP, step, float(move.scale / r.scale), expression, eyes,
+            left @ to_matrix(move.rotation).T,
+        )  # fmt: skip
 
 
 class _PointReader:
@@ -291,6 +338,7 @@ class _PointReader:
         weight = np.ones(top.SURFACE)
         weight[[*top.LIPS_INNER, *top.LIPS_OUTER, *top.RIGHT_EYE, *top.LEFT_EYE]] = 3.0
         self._A = (basis * weight[None, :, None]).reshape(len(basis), -1)
+        self._basis = basis
         self._weight, self._limits = weight, (person.face.low, person.face.high)
         normal = self._A @ self._A.T
         pull = np.maximum(person.face.spread, 1e-6) ** -2.0
@@ -303,6 +351,10 @@ class _PointReader:
         if np.isfinite(self._limits[1]):  # a change may go either way: rest is no neutral face
             x = np.clip(x, -self._limits[1], self._limits[1])
         return np.asarray(x)
+
+    def shown(self, expression: Array) -> NDArray[np.float64]:
+        """How far the surface points (468, 3) move under a change of expression, in the axes of moves."""
+        return np.asarray(np.einsum("e,enc->nc", expression, self._basis) * FLIP)
 
 
 def carried(acted: Acted, onto: State, eyes: Eyes, person: Likeness, absolute: bool = False) -> tuple[State, Eyes]:

@@ -26,11 +26,12 @@ from infinex.systems.deep_video_portraits.engine import PortraitEngine, Portrait
 from infinex.systems.deep_video_portraits.losses import LossWeights, focused  # noqa: E402
 from infinex.systems.deep_video_portraits.recipe import PortraitRecipe, prepare, samples, task  # noqa: E402
 from infinex.systems.oneperson import Part, focus_of  # noqa: E402
-from infinex.systems.puppet import Cut, Likeness, Performer, carried, conditions  # noqa: E402
+from infinex.systems.puppet import Cut, Likeness, Performer, beyond_fit, carried, conditions  # noqa: E402
 
 TINY = model.PortraitConfig(
     32, 3, 8, 3, 16, last=6, norm="instance", dropout=0, critic_width=8, critic_blocks=2
 )  # fmt: skip
+ALBUM = model.PortraitConfig(64, 1, 8, 3, 16, critic_width=8, critic_blocks=2, tracked=True, album=6)
 RECIPE = PortraitRecipe(
     config="tiny", part=Part(shortest=0.4), held=0.25, batch_size=3, rate=4e-3, weights=LossWeights(focus=1.0)
 )
@@ -40,6 +41,7 @@ RECIPE = PortraitRecipe(
 def _tiny(monkeypatch: pytest.MonkeyPatch) -> None:
     torch.manual_seed(0)
     monkeypatch.setitem(model.CONFIGS, "tiny", TINY)
+    monkeypatch.setitem(model.CONFIGS, "tiny-album", ALBUM)
 
 
 def known(t: int = 0) -> Likeness:
@@ -92,6 +94,32 @@ def test_what_a_performer_does_is_carried_over() -> None:
     offsets[:468] = 0.8 * jaw[:468] * [1, -1, -1]
     state, _ = carried(theirs(Drive(replace(move, offsets=offsets))), p.state, p.eyes, p)
     assert state.expression[found.face.names.index("jawOpen")] > 0.4
+
+
+def test_conditions_lie_where_the_tracker_sees_the_face() -> None:
+    found, p = person(4), known()
+    points = found.points[2].astype(np.float64)
+    points[13, :2] += [2, 5]  # pixels
+    off = beyond_fit(p.face, p.person, p.state, points, p.size)
+    assert np.abs(p.tracked(p.state, off) - points[:468]).max() < 1e-6
+    drawn = p.surface(p.state, 112, off)[1]
+    assert np.abs(drawn[:468] - points[:468, :2]).max() < 0.05  # one unit for all depths
+    there = conditions(p, p.state, p.eyes, 112, off)
+    assert (there != conditions(p, p.state, p.eyes, 112)).any()
+    # What a performer's points do beyond the fit goes over: of the person as it is, of others from rest on.
+    images = [picture(found, t) for t in range(2)]
+    for own in (True, False):
+        performer = Performer(p, Rest.neutral(), images[0], found.points[0], own)
+        acted = performer(Drive(test_every_engine.STILL, images[1], found.points[1].astype(np.float64)))
+        assert (acted.off is not None) == own and acted.beside.shape == (468, 3)
+        if acted.off is not None and acted.state is not None:
+            assert np.abs(p.tracked(acted.state, acted.off) - found.points[1, :468]).max() < 1e-3
+    # Without frames all that points do arrives, whatever expressions make of it.
+    offsets = np.zeros((478, 3))
+    offsets[[13, 14], 1] = -0.1, 0.1
+    acted = Performer(p, Rest.neutral(), None, None, False)(Drive(replace(test_every_engine.STILL, offsets=offsets)))
+    shown = np.einsum("e,enc->nc", acted.expression, p.face.expression[:, :468]) * [1, -1, -1]
+    assert np.abs(shown + acted.beside - offsets[:468]).max() < 1e-6
 
 
 def test_a_likeness_survives_its_arrays() -> None:
@@ -179,6 +207,55 @@ def test_it_learns_one_person_and_the_engine_shows_them(tmp_path: Path) -> None:
     assert np.abs(canvas.astype(int) - source.image).mean() < 20
     with pytest.raises(InputError, match="multiple of 8"):
         replace(RECIPE, size=20).sizes  # noqa: B018
+
+
+def test_it_mends_what_an_album_recalls(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("infinex.systems.oneperson.GAP", 0.02)  # the clip is shorter than a second
+    clip, fitted = clip_and_fit(tmp_path)
+    losses = LossWeights(adversarial=0.0, focus=1.0)
+    recipe = replace(RECIPE, config="tiny-album", weights=losses, rate=2e-3, person=str(fitted))
+    recipe, folder = prepare(recipe, clip, tmp_path / "run", lambda _: None, None)
+    drawn = samples(recipe, folder, "train")
+    first = drawn.get(0, None)  # type: ignore[arg-type]
+    assert first["window"].shape == (18, 64, 64) and drawn.get(3, None)["frame"].shape == (3, 64, 64)  # type: ignore
+    job = task(recipe)
+    assert list(job.networks) == ["renderer"]
+    batch = {k: torch.from_numpy(np.stack([drawn.get(i, None)[k] for i in (0, 3, 6)])) for k in first}  # type: ignore
+    # At first it is the mean of the three pictures; the recalled ones are before the conditions.
+    made = job.networks["renderer"](batch["window"])
+    assert torch.allclose(made, batch["window"][:, :9].reshape(3, 3, 3, 64, 64).mean(1), atol=1e-5)
+    path = tmp_path / "run" / "weights.safetensors"
+    job.save(path)
+    again = task(recipe)
+    again.load_file(path)
+    assert again.measure(batch) == job.measure(batch)
+    engine = load_engine(
+        "deep-video-portraits", Options(engine="deep-video-portraits", absolute=True), str(path.parent)
+    )
+    assert isinstance(engine, PortraitEngine) and engine.recaller is not None
+    assert len(engine.recaller.kept.pictures) in (6, 7)  # evenly spread, and the usual one
+    p = person(12)
+    source = Source(picture(p, 0), Face(p.points[0].astype(np.float64)))
+    face = engine.prepare(source)
+    face.begin(Rest.neutral(), source.image, source.face.landmarks)
+    for t in (0, 5):
+        canvas = source.image.copy()
+        face.draw(canvas, Drive(test_every_engine.STILL, picture(p, t), p.points[t].astype(np.float64)))
+        assert np.abs(canvas.astype(int) - picture(p, t)).mean() < 8
+    engine.person = replace(engine.person, who=np.zeros(0, np.float32))  # anybody will do
+    test_every_engine.test_nothing_outside_its_box_changes(engine)
+    test_every_engine.test_drivers_without_frames_move_it(engine)
+    whole = weights.load(path)
+    damaged = {"album": {k: v[:2] if k == "points" else v for k, v in whole.networks["album"].items()}}
+    weights.save(tmp_path / "bad.safetensors", replace(whole, networks=whole.networks | damaged))
+    with pytest.raises(WeightsError, match="does not say whom"):
+        weights.load(tmp_path / "bad.safetensors")
+    # What the pictures lack is added: here they lack some red.
+    batch["frame"] = batch["frame"] + 0.3 * torch.tensor([1.0, 0, 0]).reshape(1, 3, 1, 1)
+    before = job.measure(batch)["l1"]
+    for _ in range(30):
+        terms = job.step(batch, Plain())
+    assert set(terms) == {"likeness"} and job.measure(batch)["l1"] < 0.5 * before
 
 
 def test_a_run_makes_what_it_learns_from_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -14,16 +14,18 @@ from numpy.typing import NDArray
 
 from infinex.engine import Drive, Engine, Setting, Shown, Source
 from infinex.errors import WeightsError, option
+from infinex.face import topology as top
 from infinex.face.identity import same_person
 from infinex.face.portrait import SourceFace
-from infinex.motion import Rest
+from infinex.motion import STILL, Rest
 from infinex.systems.deep_video_portraits.weights import PortraitWeights, load
-from infinex.systems.oneperson import Placed
-from infinex.systems.puppet import Performer, carried, conditions, gaze
+from infinex.systems.oneperson import Placed, cut_picture
+from infinex.systems.puppet import Performer, beyond_fit, carried, conditions, gaze
+from infinex.systems.recall import Recaller
 from infinex.systems.registry import resolve
 
 RGB = NDArray[np.uint8]
-TRAIN = "infinex train deep-video-portraits-128 --data CLIP --out RUN"
+TRAIN = "infinex train deep-video-portraits-album --data CLIP --out RUN"
 
 
 @dataclass(frozen=True)
@@ -45,8 +47,24 @@ class PortraitFace:
         # The light is the person's usual one: a single picture tells less of it than a clip.
         self._onto = replace(self._placed.fitted(), light=self.person.state.light)
         self._eyes = gaze(self._placed.points)
+        p = self.person
+        self._beside = beyond_fit(p.face, p.person, self._onto, self._placed.points, p.size)
+        self._outline = self._measured(self._placed.picture, self._placed.points)
         self._performer: Performer | None = None
         self._seen: deque[NDArray[np.uint8]] = deque(maxlen=engine.config.window)
+
+    def _measured(self, picture: RGB, points: NDArray) -> NDArray[np.float64]:
+        """What surrounds the face in a picture of the clip's size with those points: the fields (2, 2, 3)."""
+        if self.engine.recaller is None:
+            return STILL
+        square = cut_picture(picture, self.person.window.matrix(self.size), (self.size, self.size))
+        return self.engine.recaller.ground.measured(square, self._in_square(points))
+
+    def _in_square(self, points: NDArray) -> NDArray[np.float64]:
+        """Surface points (468, 3) of the clip's pixels in those of the square."""
+        m = self.person.window.matrix(self.size)
+        points = np.asarray(points, np.float64)[: top.SURFACE]
+        return np.column_stack([points[:, :2] * m[0, 0] + m[:, 2], points[:, 2] * m[0, 0]])
 
     def begin(self, rest: Rest, image: RGB | None, points: NDArray | None) -> None:
         """Start a performance from its reference frame."""
@@ -61,12 +79,21 @@ class PortraitFace:
         assert self._performer is not None, "begin() comes first"
         if drive.image is None and self._seen:
             return Shown()
-        acted = self._performer(drive)
+        acted, config = self._performer(drive), self.engine.config
         state, eyes = carried(acted, self._onto, self._eyes, self.person, self.engine.options.absolute)
-        self._seen.append(conditions(self.person, state, eyes, self.size))
-        while len(self._seen) < self.engine.config.window:  # the first instant stands for those before it
+        beside = self._beside + acted.beside if acted.off is None else acted.off
+        self._seen.append(conditions(self.person, state, eyes, self.size, beside if config.tracked else None))
+        while len(self._seen) < config.window:  # the first instant stands for those before it
             self._seen.appendleft(self._seen[0])
-        self._placed.lay(canvas, self.engine.render(np.concatenate(self._seen, 2)))
+        shown = list(self._seen)
+        if self.engine.recaller is not None:
+            points = self.person.tracked(state, beside)
+            if self.engine.options.absolute and acted.state is not None and drive.image is not None:
+                outline = self._measured(drive.image, points)
+            else:
+                outline = self._outline + (STILL if drive.move.outline is None else drive.move.outline)
+            shown.insert(0, self.engine.recaller(self._in_square(points), outline, eyes))
+        self._placed.lay(canvas, self.engine.render(np.concatenate(shown, 2)))
         return Shown(points=self._placed.drawn_at(state))
 
 
@@ -81,10 +108,12 @@ class PortraitEngine(Engine):
         self.options, self.config, self.device = options, weights.config, device
         self.person = weights.likeness()
         self.renderer = weights.renderer().to(device)
+        album = weights.album()
+        self.recaller = None if album is None else Recaller(album)
 
     @torch.inference_mode()
     def render(self, window: NDArray[np.uint8]) -> NDArray[np.float32]:
-        """The frame (S, S, 3) in 0..255 for the conditions of a window (S, S, N·9)."""
+        """The frame (S, S, 3) in 0..255 for what is recalled and the conditions of a window (S, S, inputs)."""
         x = torch.from_numpy(np.ascontiguousarray(window.transpose(2, 0, 1))).to(self.device).float() / 127.5 - 1
         made = self.renderer(x[None])[0]
         return np.ascontiguousarray(((made + 1) * 127.5).permute(1, 2, 0).cpu().numpy())

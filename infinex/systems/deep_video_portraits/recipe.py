@@ -16,7 +16,7 @@ from infinex.nn.losses import Adversary, discriminator_adversarial
 from infinex.systems.deep_video_portraits.losses import LossWeights, focused, renderer_terms
 from infinex.systems.deep_video_portraits.model import CONFIGS, PortraitConfig, networks_of
 from infinex.systems.deep_video_portraits.weights import PortraitWeights, collected, load, save
-from infinex.systems.oneperson import Lesson, Part, Progress, Say, likeness, prepared
+from infinex.systems.oneperson import Lesson, Part, Progress, Say, album_of, likeness, prepared, recalled
 from infinex.training.task import Adams, Fabric, Players, TrainerOptions, evaluating, frozen, grid, pixels, plain
 
 
@@ -27,6 +27,7 @@ class PortraitRecipe:
     config: str = "deep-video-portraits"  # sizes of the networks, a key of `CONFIGS`
     size: int = 0  # pixels; 0: as the configuration says
     window: int = 0  # instants; 0: as the configuration says
+    tracked: bool | None = None  # conditions lie where the tracker sees the face; none: as the configuration says
     part: Part = field(default_factory=Part)
     person: str = ""  # a fit of the clip by infinex fit; else one is made
     held: float = 0.1  # share of the clip, at its end, that panels and figures are made of
@@ -48,6 +49,8 @@ class PortraitRecipe:
             raise InputError(f"{option('set')} config={self.config}: it is one of {', '.join(CONFIGS)}")
         config = CONFIGS[self.config]
         config = replace(config, size=self.size or config.size, window=self.window or config.window)
+        if self.tracked is not None:
+            config = replace(config, tracked=self.tracked)
         if config.size % (1 << config.levels):
             raise InputError(f"{option('set')} size={config.size}: a multiple of {1 << config.levels} is wanted")
         return config
@@ -60,6 +63,12 @@ RECIPES: dict[str, PortraitRecipe] = {
         config="deep-video-portraits-128", epochs=60, batch_size=4, rate=4e-4, weights=LossWeights(focus=3.0),
         trainer=TrainerOptions(threads=2, ema=0.99, log_every=10, panel_every=250, checkpoint_every=250),
     ),
+    # Ours: frames of the clip are moved onto what is wanted, and a network mends them. For minutes.
+    "deep-video-portraits-album": PortraitRecipe(
+        config="deep-video-portraits-album", epochs=2, batch_size=4, rate=1e-3, betas=(0.9, 0.999),
+        weights=LossWeights(adversarial=0.0, focus=3.0),
+        trainer=TrainerOptions(threads=2, ema=0.98, log_every=10, panel_every=250, checkpoint_every=250),
+    ),
 }  # fmt: skip
 
 
@@ -67,14 +76,17 @@ def prepare(
     recipe: PortraitRecipe, clip: Path, run: Path, say: Say, progress: Progress | None
 ) -> tuple[PortraitRecipe, Path]:
     """Fit a clip and draw its conditions inside a run's folder; see `infinex.training.recipes.Entry`."""
-    folder = run / "person"
-    prepared(clip, folder, recipe.part, recipe.person, recipe.sizes.size, say, progress)
+    folder, sizes = run / "person", recipe.sizes
+    prepared(clip, folder, recipe.part, recipe.person, sizes.size, say, progress, tracked=sizes.tracked)
+    if sizes.album:
+        recalled(folder, sizes.size, sizes.album, progress)
     return replace(recipe, folder=str(folder)), folder
 
 
 def samples(recipe: PortraitRecipe, folder: str | Path, split: str) -> Lesson:
     """The samples of a recipe. Raises InputError for unusable data."""
-    return Lesson(Path(folder), recipe.sizes.size, recipe.sizes.window, recipe.held, split, recipe.repeats)
+    s = recipe.sizes
+    return Lesson(Path(folder), s.size, s.window, recipe.held, split, recipe.repeats, s.tracked, s.album)
 
 
 def task(recipe: PortraitRecipe) -> PortraitTask:
@@ -139,7 +151,8 @@ class PortraitTask(Players):
 
     def save(self, path: Path) -> None:
         """Write the networks as they are, with the person, as a file of weights."""
-        states = collected(self.networks, likeness(Path(self.recipe.folder)))
+        folder, c = Path(self.recipe.folder), self.config
+        states = collected(self.networks, likeness(folder), album_of(folder, c.size, c.album) if c.album else None)
         save(path, PortraitWeights(self.config, states, self.recipe.config))
 
     def load_file(self, path: Path) -> None:
