@@ -61,7 +61,8 @@ BOUNCED = 0.30  # share of the colour of flesh that light in a mouth takes on, w
 WHITER = (18.0, 3.0)  # lightness by which teeth exceed the whites of eyes at most, unless skin is lighter than that
 BLIND = (0.0, 0.3)  # what is said of irises over which a face is taken for carved
 TELLING = (60.0, 120.0)  # pixels between the outer corners of the eyes over which their want of irises tells of stone
-CARVED = (0.94, 0.32, 0.75)  # of a statue: lightness of teeth and of what is deep, as shares of the skin's; lines gone
+CARVED = (0.94, 0.94, 0.60, 0.32)  # of a statue: lightness of teeth, gums, flesh and the dark, as shares of the skin's
+UNCUT = 0.75  # share that its lines between teeth have lost
 CANINE = 2.5  # yellowness of canines beside other teeth
 UNDER_FLESH = 1.4  # times the upper lip's shadow as it falls on flesh
 UNDER_TEETH = 0.6  # share of the upper lip's shadow on flesh that falls on teeth
@@ -573,9 +574,10 @@ class Mouth:
         self._gum = np.array([0.62 * L + 2, *(0.85 * flesh)])
         self._flesh = np.array([a.flesh * L, *flesh])
         self._dark = np.array([(a.dark + 0.12 * (1 - alive)) * L + 1.5, *(0.25 * cast + [9 * alive, 4 * alive])])
-        for name, share in (("_tooth", CARVED[0]), ("_gum", CARVED[0]), ("_flesh", 0.6), ("_dark", CARVED[1])):
-            own = getattr(self, name)
-            setattr(self, name, own + self._tone.carved * (np.array([share * L, *cast]) - own))
+        self._tooth, self._gum, self._flesh, self._dark = (
+            own + self._tone.carved * (np.array([share * L, *cast]) - own)
+            for own, share in zip((self._tooth, self._gum, self._flesh, self._dark), CARVED)
+        )
 
     def draw(self, out: Image, origin: tuple[int, int], target: Target) -> None:
         """Fill the opening of the lips of `target` in `out` (corner at `origin`), in place."""
@@ -784,7 +786,7 @@ class Mouth:
         apart = 1 - np.abs(m["u"])
         between = sum(deep * np.exp(-((apart / wide) ** 2)) for deep, wide in CONTACT)
         between *= ramp(m["width"] * scale, *TOOTH_PIXELS) * (0.75 + np.abs(height - 0.5))
-        between *= 1 - CARVED[2] * self._tone.carved
+        between *= 1 - UNCUT * self._tone.carved
         gloss *= 1 - self._tone.carved
         tooth = np.empty((len(light), 3))
         tooth[:] = self._tooth

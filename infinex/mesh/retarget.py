@@ -43,12 +43,8 @@ HALVED = 0.35  # how far the corners of a round opening go to half its height, i
 ROUND = (0.4, 0.65)  # opening as a share of its width, from pointed to round, of a performer, whose lips were seen, ...
 ROUND_TOLD = (0.12, 0.45)  # ... and of one that was written or heard
 DRAWN = 0.10  # IOD by which a mouth is wider than the portrait's, over which it is none the less not rounded
-CORNERS = (0.55, 0.2)  # of the way to the outer corners that the inner ones go in a mouth that is wide open; the same
-GRINS = (
-    (0.03, 0.12),
-    0.10,
-    (0.3, 0.7),
-)  # IOD of opening, IOD wider and light of upper teeth over which lips straighten
+CORNERS = (0.55, 0.2)  # of the way to the outer corners that the inner ones go in a wide and in a round opening
+GRINS = ((0.03, 0.12), 0.10, (0.3, 0.7))  # lips straighten over: IOD of opening, IOD wider, light of the upper teeth
 FOLDS = (  # of each eye, from the outside: above the lid, and above that
     ([247, 30, 29, 27, 28, 56, 190], [113, 225, 224, 223, 222, 221, 189]),
     ([467, 260, 259, 257, 258, 286, 414], [342, 445, 444, 443, 442, 441, 413]),
@@ -166,9 +162,8 @@ class Retarget:
         away = np.linalg.norm(f[: top.SURFACE, None, :2] - f[None, top.LIPS_INNER, :2], axis=2)
         self._halves = HALVED * float(np.clip(2 - abs(float(source.pose.angles[0])) / 12, 0, 1))
         self._ring = np.array(top.LIPS_INNER)[away.argmin(1)], np.exp(-((away.min(1) / LIP_FADE) ** 2))
-        half = np.abs(f[: top.SURFACE, 0] - (f[61, 0] + f[291, 0]) / 2) / max(
-            abs(float(f[61, 0] - f[291, 0])) / 2, 1e-3
-        )
+        middle, wide = (f[61, 0] + f[291, 0]) / 2, max(abs(float(f[61, 0] - f[291, 0])), 2e-3)
+        half = 2 * np.abs(f[: top.SURFACE, 0] - middle) / wide
         self._aside = np.minimum(half, 1.0) ** 2 * self._ring[1]
         self.held: Array | None = None  # (478,) 0..1 see `infinex.mesh.glasses`
         self.sees = 1.0  # 0..1: see `infinex.mesh.eyes.irises`
