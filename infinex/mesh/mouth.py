@@ -69,7 +69,7 @@ UNDER_TEETH = 0.6  # share of the upper lip's shadow on flesh that falls on teet
 LIP_SHADE = ((0.45, 0.022), (0.16, 0.010))  # of the lips' rim on flesh, on teeth: how deep, and how far in IOD
 UNDER_REACH = (0.040, 0.022)  # IOD by which the upper lip's shadow falls on flesh, on teeth, ...
 UNDER_SHARE = 0.45  # ... and on flesh at least so much of the opening
-CORNER_SHADE = (0.55, 0.45)  # share of the way to a corner from where on light dies, and how much of it
+CORNER_SHADE = (0.42, 0.75)  # share of the way to a corner from where on light dies, and how much of it
 CAVE = (0.11, 0.22, (0.34, 0.21))  # middle below the lip and behind the teeth, half width and height, IOD
 CAVE_LIT, CAVE_FADE = 0.62, 2.2  # of flesh where the walls begin, and how fast light dies towards the throat
 TONGUE_SIDES, WET = 0.6, 7.0  # light at its sides, of that in its middle; lightness of the light on it
@@ -449,7 +449,7 @@ class Anatomy:
     tooth_lift: float = 22.0
     upper_bright: float = 1.06
     lower_bright: float = 1.0
-    teeth_fade: float = 0.625  # depth by which teeth sink into the dark of the cheeks
+    teeth_fade: float = 0.4  # depth by which teeth sink into the dark of the cheeks
     under_lip: float = 0.5  # shadow of the upper lip
     aside: float = 0.0844  # shadow towards the corners
 
