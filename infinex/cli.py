@@ -84,8 +84,7 @@ for _command in COMMANDS:
 def _frugal() -> None:
     """Large arrays go back to the system as soon as they are freed: glibc would keep a fifth of what we use at most.
 
-    Not those of a clip's frames: new memory for each takes longer than what is done to them. And libraries make a
-    hundred thousand objects that stay, among which there is no garbage to look for again and again."""
+    And libraries make a hundred thousand objects that stay, among which there is no garbage to look for again and again."""
     gc.set_threshold(50_000)
     if sys.platform != "linux":
         return
@@ -95,7 +94,7 @@ def _frugal() -> None:
         mallopt = ctypes.CDLL(None).mallopt
     except (AttributeError, OSError):  # another libc
         return
-    for key, value in ((-3, 3 << 20), (-1, 16 << 20), (-8, 2)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_ARENA_MAX
+    for key, value in ((-3, 1 << 20), (-1, 8 << 20), (-8, 2)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_ARENA_MAX
         mallopt(key, value)
 
 
