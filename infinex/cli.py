@@ -84,7 +84,7 @@ for _command in COMMANDS:
 def _frugal() -> None:
     """Large arrays go back to the system as soon as they are freed: glibc would keep a fifth of what we use at most.
 
-    And libraries make a hundred thousand objects that stay, among which there is no garbage to look for over and over."""
+    Libraries make a hundred thousand objects that stay, among which there is no garbage to look for again and again."""
     gc.set_threshold(50_000)
     if sys.platform != "linux":
         return
