@@ -6,11 +6,11 @@ python benchmarks/one_person.py CLIP... --runs FOLDER [--frames 40] [--engines d
 Engines that are taught are named by their recipes.
 
 The portrait is a clip's first frame, the driver its last fifth; the default engine sees one frame and motion alone. The
-others learn the first four fifths; what is not in FOLDER yet is trained into it by the small recipes. Of the driver's
-pictures they use what a fit finds (pose, expression) and where irises are, no colour. Face2Face and Neural Voice
-Puppetry keep the head of a film as it is: they draw into the learned frame whose head is nearest the driver's, and no
-film runs like that. L1 in grey levels over the box of the true lips and over the frame, landmark distance in
-pixels at 256, flicker as in docs/quality.md; ratios are over the default engine's."""
+others learn the first four fifths; what is not in FOLDER yet is fitted and trained into it. Of the driver's pictures
+they use what a fit finds (pose, expression), where points and irises are and how the surroundings flow, no colour.
+Face2Face and Neural Voice Puppetry keep the head of a film as it is: they draw into the learned frame whose head is
+nearest the driver's, and no film runs like that. L1 in grey levels over the box of the true lips and over the frame,
+landmark distance in pixels at 256, flicker as in docs/quality.md; ratios are over the default engine's."""
 
 from __future__ import annotations
 

@@ -67,7 +67,7 @@ RECIPES: dict[str, PortraitRecipe] = {
     "deep-video-portraits-album": PortraitRecipe(
         config="deep-video-portraits-album", epochs=2, batch_size=4, rate=1e-3, betas=(0.9, 0.999),
         weights=LossWeights(adversarial=0.0, focus=3.0),
-        trainer=TrainerOptions(threads=2, ema=0.98, log_every=10, panel_every=250, checkpoint_every=250),
+        trainer=TrainerOptions(max_steps=100, ema=0.98, log_every=10, panel_every=50, checkpoint_every=50),
     ),
 }  # fmt: skip
 
