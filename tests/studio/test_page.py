@@ -444,9 +444,16 @@ def test_a_screen_that_is_left_alone_begins_anew(browser: Any, address: str) -> 
     page = context.new_page()
     page.set_default_timeout(WAIT)
     page.clock.install()
+    held: list[Any] = []
+    page.route("**/studio/examples/*", lambda route: held.append(route))
     page.goto(f"{address}#kiosk")
     happy = page.get_by_role("button", name="Happy", exact=True)
-    happy.click()
+    happy.click()  # before the portrait has come
+    while not held:
+        page.wait_for_timeout(50)
+    with page.expect_response("**/studio/examples/*"):
+        held[0].continue_()
+    page.wait_for_timeout(500)
     sync_api.expect(happy).to_have_attribute("aria-pressed", "true")
     page.clock.fast_forward(70_000)
     page.keyboard.press("Shift")

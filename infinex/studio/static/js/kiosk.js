@@ -17,8 +17,10 @@ let alone = null;
 let before = null; // the work that was open
 let first = null; // the portrait that it began with
 let seen = false; // whether the camera sees a face
+let felt = null; // the feeling that was asked for last
 
 const feel = (name) => {
+  felt = name;
   live.stop();
   for (const b of $$("#kiosk-feelings button")) b.setAttribute("aria-pressed", b.dataset.feeling === name);
   stage.layers(null);
@@ -30,15 +32,17 @@ function touched() {
   if (shared.view === "kiosk") alone = setTimeout(() => (seen ? touched() : reset()), ALONE);
 }
 
-function take(portrait) {
+function take(portrait, feeling = null) {
   shared.portrait = portrait;
   shared.face = portrait.largest;
   tell("portrait");
-  feel(null);
+  feel(feeling);
 }
 
+// What was asked for while it was on its way holds.
 async function example(e) {
-  try { take({ ...(await post(`/studio/examples/${e.name}`)), name: e.label }); } catch (error) { sayError(error); }
+  felt = null;
+  try { take({ ...(await post(`/studio/examples/${e.name}`)), name: e.label }, felt); } catch (error) { sayError(error); }
 }
 
 // The portraits of whoever set the screen up, else the examples.
