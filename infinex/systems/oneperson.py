@@ -35,6 +35,7 @@ PERSON, WHO = "person.npz", "who.npy"
 SAME = 0.6  # distance of two embeddings up to which dlib takes them for one person
 SEAM = 0.08  # width of the seam around what is laid back, over the square's side
 LOOKED_AT = 5  # pictures of a clip that say who it is
+GAP = 1.0  # seconds around a frame of which none are recalled to learn it: they would be copies of it
 
 
 @dataclass(frozen=True)
@@ -164,9 +165,6 @@ def likeness(folder: Path) -> Likeness:
     square = window_of(person)
     who = np.load(folder / WHO, allow_pickle=False)
     return Likeness.from_person(person, Cut(square.x, square.y, square.side), who)
-
-
-GAP = 1.0  # seconds around a frame of which none are recalled to learn it: they would be copies of it
 
 
 def recalled(folder: Path, size: int, count: int, progress: Progress | None) -> None:

@@ -56,6 +56,7 @@ CONFIGS: dict[str, PortraitConfig] = {
     ),
 }
 CANVAS = 8  # channels that a `Retouch` learns for each place of the square, whatever is shown
+CHOICE = 4.0  # how readily it chooses among what is recalled
 
 
 class Raise(nn.Module):
@@ -157,9 +158,6 @@ class Retouch(nn.Module):
         share = torch.softmax(CHOICE * made[:, 3:], 1)[:, :, None]
         pictures = window[:, :PICTURES].reshape(len(window), -1, 3, *window.shape[2:])
         return (share * pictures).sum(1) + made[:, :3]
-
-
-CHOICE = 4.0  # how readily it chooses
 
 
 def _plain(inputs: int, outputs: int, stride: int = 1) -> nn.Sequential:
