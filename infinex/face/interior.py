@@ -73,6 +73,11 @@ def mid_lips(points: Array) -> Array:
     return (inner + outer[near]) / 2
 
 
+def teeth_over(shares: Array) -> float:
+    """How surely teeth fill an opening that showed `shares` (3, 2), 0..1."""
+    return float(min(1.0, shares[:2, 0].sum() / 1.2) * ramp(shares[1, 0], 0.3, 0.6))
+
+
 def painted(shares: Array, opening: NDArray) -> NDArray[np.float32]:
     """The shares (3, 2) laid out over an upright opening (H, W) in 0..1, (2, H, W): light, dark."""
     solid = opening > 0.5

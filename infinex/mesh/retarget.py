@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from infinex.engine import Proportions
 from infinex.face import topology as top
-from infinex.face.interior import ramp
+from infinex.face.interior import ramp, teeth_over
 from infinex.face.landmark_transformer import landmark_transformer
 from infinex.face.portrait import EYES, LOWER_LID_RISE, SourceFace
 from infinex.face.pose import Pose, to_matrix, to_vector
@@ -39,6 +39,7 @@ TURNING = (4.0, 12.0)  # degrees of turning from rest over which both edges of a
 EDGE, FLANK = 0.15, 0.3  # how wide they are, and how far from the middle they begin; IOD
 STIFF = 0.3  # share of their way aside and in depth that is left, since jaws and temples are bone
 LOPSIDED = (15.0, 30.0)  # degrees of turning over which both halves of a mouth come to open alike
+BARED = 0.25  # share of an opening over bared teeth that is a tracker's: it takes the dark seams of lips for teeth
 HALVED = 0.35  # how far the corners of a round opening go to half its height, in portraits that look at us
 ROUND = (0.4, 0.65)  # opening as a share of its width, from pointed to round, of a performer, whose lips were seen, ...
 ROUND_TOLD = (0.12, 0.45)  # ... and of one that was written or heard
@@ -167,6 +168,7 @@ class Retarget:
         self._aside = np.minimum(half, 1.0) ** 2 * self._ring[1]
         self.held: Array | None = None  # (478,) 0..1 see `infinex.mesh.glasses`
         self.sees = 1.0  # 0..1: see `infinex.mesh.eyes.irises`
+        self.modelled = True  # whether what shows between its lips is, or else the performer's
         self.shut = False  # whether its lips are taken to be closed at rest, however far apart they are in the picture
 
     def _lips(self) -> list[tuple[list[int], list[int], float, Array, NDArray[np.intp], Array]]:
@@ -348,6 +350,8 @@ class Retarget:
             # What showed between lips that were apart would be left as a line of teeth.
             met = src.gaps if self.own is not None else src.gaps - gap
             gap = gap - PRESSED * np.clip(1 - gap / (2 * PRESSED), 0, 1) * np.clip(met / PRESSED, 0, 1)
+        if self.modelled and not self.absolute and move.interior is not None:
+            gap = gap - BARED * teeth_over(move.interior) * np.maximum(gap - np.maximum(src.gaps, 0), 0)
         if not self.absolute:
             self._lower_folds(face)
             self._straightened(face, float(gap[4]), move.interior)
