@@ -26,7 +26,8 @@ from infinex.mesh.beyond import Beyond
 from infinex.mesh.corners import Corners
 from infinex.mesh.cutout import CutOut, face_matte
 from infinex.mesh.expression import borne, fuller, read, restrained
-from infinex.mesh.eyes import draw_eyes, irises
+from infinex.mesh.eyeball import Eyeball
+from infinex.mesh.eyes import draw_eyes, eyeballs, irises
 from infinex.mesh.furrows import Furrows
 from infinex.mesh.glasses import held
 from infinex.mesh.layers import Layers, person_matte
@@ -207,6 +208,10 @@ class PreparedFace:
         self.mouth = Mouth(self.face.displaced(-own), tone, alone=True)
 
     @cached_property
+    def _eyeballs(self) -> list[Eyeball | None]:
+        return eyeballs(self.layers.image, self.box[:2], self.face)
+
+    @cached_property
     def furrows(self) -> Furrows:
         """Folds laid on for the units of an expression."""
         return Furrows(self.layers.image, self.face, self.box[:2])
@@ -245,7 +250,7 @@ class PreparedFace:
         if self.options.wrinkles == "driver":
             self.furrows.apply(part, (x0, y0), target, drive.move, self._units)
         if self._sees > 0.5:  # else there is nothing that must stay round
-            draw_eyes(part, layers.image, (x0, y0), self.face, target)
+            draw_eyes(part, layers.image, (x0, y0), self.face, target, self._eyeballs)
         self.lids.draw(part, target, flow)
         self.corners.draw(part, (x0, y0), flow, target)
         theirs = False

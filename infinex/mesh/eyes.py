@@ -13,6 +13,7 @@ from infinex.face import topology as top
 from infinex.face.interior import lab_of, ramp
 from infinex.face.portrait import SourceFace
 from infinex.face.shape import GAZE_ANGLE
+from infinex.mesh.eyeball import Eyeball
 from infinex.mesh.layers import polygon_mask
 from infinex.mesh.raster import blend
 from infinex.mesh.retarget import Target
@@ -24,6 +25,9 @@ EYES = (
 TRAVEL = 0.25  # eye widths that an iris moves at most
 KEPT = 0.35  # of its radius by which its centre stays inside the lids, however the performer rolls the eyes
 SIDE = 0.55  # ... and beside the corners
+DRAWN = 0.12  # ... where what surrounds it is drawn along with it
+GLANCE = (0.03, 0.09)  # eye widths an iris moves over which it comes to be drawn by itself
+SMALLEST = 12.0  # pixels between the corners of an eye that is taken apart
 BLANK = (0.50, 0.62)  # lightness of the dark of an iris, of the white's, from painted eyes to balls of stone
 
 
@@ -36,9 +40,9 @@ def _local(points: NDArray, a: Any, e: Any) -> NDArray:
     return (_complex(points) - a) / e
 
 
-def _travel(face: SourceFace, target: Target) -> NDArray[np.float64]:
-    """By how much both irises move, eye widths right and down in the picture: as far as each of them can."""
-    shift = np.clip(target.gaze / GAZE_ANGLE, -TRAVEL, TRAVEL)
+def _travel(face: SourceFace, target: Target, most: float = TRAVEL) -> NDArray[np.float64]:
+    """By how much both irises move, eye widths right and down in the picture: as far as each can, and `most`."""
+    shift = np.clip(target.gaze / GAZE_ANGLE, -most, most)
     for k, (_, upper, lower, iris) in enumerate(EYES):
         if target.openness[k] < 0.25:
             continue
@@ -55,8 +59,7 @@ def _travel(face: SourceFace, target: Target) -> NDArray[np.float64]:
             (0, ends[0], ends[1], centre.real, SIDE * radius),
             (1, lids[0], lids[1], centre.imag, KEPT * radius),
         ):
-            least, most = min(0.0, low + room - at), max(0.0, high - room - at)
-            shift[axis] = np.clip(shift[axis], least, most)
+            shift[axis] = np.clip(shift[axis], min(0.0, low + room - at), max(0.0, high - room - at))
     return shift
 
 
@@ -118,21 +121,58 @@ def _look_from(
             map_x[i, j], map_y[i, j] = at.real, at.imag
 
 
+def _turned(
+    ball: Eyeball, first: complex, step: complex, keep: float, rise: float, moved: complex, maps: NDArray
+) -> NDArray[np.float32]:
+    """An eye whose iris has `moved` over its white, for the pixels that `maps` (2, h, w) hold; the rest as in
+    `_look_from`."""
+    layers = []
+    for picture, corner in (
+        (ball.white, ball.corner), (ball.disc, ball.middle - (ball.iris + moved) * ball.scale),
+    ):  # fmt: skip
+        _look_from(
+            first, step, keep, rise, 0j, 0.0, 1.0, 0.0, 0.0, complex(ball.scale), complex(corner), maps[0], maps[1]
+        )
+        layers.append(cv2.remap(picture, maps[0], maps[1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE))
+    white, disc = layers
+    return np.asarray(white + disc[..., 3:] * (disc[..., :3] - white), np.float32)
+
+
+def eyeballs(image: NDArray[np.uint8], origin: tuple[int, int], face: SourceFace) -> list[Eyeball | None]:
+    """Both eyes of a source `image` that starts at `origin`; None for such as cannot be taken apart."""
+    S = face.points[:, :2] - np.array(origin, np.float64)
+    balls: list[Eyeball | None] = []
+    for ring, upper, _, iris in EYES:
+        a = _complex(S[upper[0]])
+        e = _complex(S[upper[-1]]) - a
+        if abs(e) < SMALLEST:
+            balls.append(None)
+            continue
+        disc = _local(S[iris], a, e)
+        ball = Eyeball(
+            image, S[ring], complex(a), complex(e), complex(disc[0]), float(np.abs(disc[1:] - disc[0]).mean())
+        )
+        balls.append(ball if ball.known else None)
+    return balls if None not in balls else [None, None]  # eyes go together
+
+
 def draw_eyes(
     out: NDArray[np.uint8],
     image: NDArray[np.uint8],
     origin: tuple[int, int],
     face: SourceFace,
     target: Target,
+    balls: list[Eyeball | None],
 ) -> None:
     """Paint both eyes of `target` into `out`, in place; `image` is the source, both start at `origin`.
 
     The eyeball is sampled through the similarity of the lid corners, so that closing lids cover it
     instead of squashing it; around the iris the sample point is shifted against the change of gaze.
+    Where that goes far, the iris of `balls` moves over their white instead.
     """
     o = np.array(origin, np.float64)
     h, w = out.shape[:2]
-    shift = _travel(face, target)
+    shift = _travel(face, target, TRAVEL if balls[0] is not None else DRAWN)
     for k, (ring, upper, lower, iris) in enumerate(EYES):
         if target.openness[k] < 0.05:
             continue
@@ -157,8 +197,11 @@ def draw_eyes(
         if wide > 1 / 0.98:  # opened further than the source shows: keep the samples inside its eye
             keep = 0.98 / wide
             rise = (top_s + low_s) / 2 - (top_d + low_d) / 2 * keep
-        centre = _local(S[iris[0]], a_s, e_s)
+        centre = complex(_local(S[iris[0]], a_s, e_s))
         radius = float(np.abs(_local(S[iris[1:]], a_s, e_s) - centre).mean())
+        whole = balls[k]
+        if whole is not None:
+            centre, radius = whole.iris, whole.radius
         # The eye's own axes: for the left eye both run the other way on screen, and so does its shift.
         turn = 1.0 if e_s.real > 0 else -1.0
         du, dv = shift * turn
@@ -167,6 +210,10 @@ def draw_eyes(
         _look_from(complex(x0, y0) - a_d, 1 / e_d, keep, rise, complex(centre), 1.05 * radius, reach, du, dv, e_s, a_s,
                    maps[0], maps[1])  # fmt: skip
         ball = cv2.remap(image, maps[0], maps[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+        glance = float(ramp(np.hypot(*shift), *GLANCE))
+        if whole is not None and glance > 0:
+            first = complex(complex(x0, y0) - a_d)
+            ball += glance * (_turned(whole, first, complex(1 / e_d), keep, rise, complex(du, dv), maps) - ball)
         width = abs(e_d)
         soft = max(0.6, width * 0.02)
         lids = polygon_mask(y1 - y0, x1 - x0, P[ring] - [x0, y0], max(0.6, width * 0.018))
