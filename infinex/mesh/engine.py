@@ -47,7 +47,7 @@ from infinex.mesh.refiner import (
     refiner,
 )
 from infinex.mesh.retarget import Retarget, Target
-from infinex.mesh.saturate import Saturation, parted, smiled
+from infinex.mesh.saturate import Relenting, Saturation, parted, smiled
 from infinex.mesh.seen import draw_seen_mouth
 from infinex.mesh.warp import Flow, Warp, WarpShape
 from infinex.mesh.wrinkles import Wrinkles, skin_tint
@@ -145,6 +145,7 @@ class PreparedFace:
         self._borne, self._sees = borne(source.image, self.face.points), irises(source.image, self.face.points)
         self._filmed = False  # performed, not written
         self._saturation: Saturation | None = None
+        self._relenting: Relenting | None = None
         self._smiled: NDArray[np.float64] | None = None  # what the performer smiles at rest
         self._units: NDArray[np.float64] | None = None  # of the last target of a filmed performance
         self._performer: tuple[NDArray[np.uint8], NDArray] | None = None
@@ -175,6 +176,7 @@ class PreparedFace:
         still = not (self.options.absolute or self.options.neutral or self._film)
         self._saturation = Saturation(self.face.face, rest.face) if self._filmed and still else None
         self._smiled = smiled(rest) if self._filmed and still else None
+        self._relenting = Relenting(self.face.face, rest.face) if self._filmed and still else None
         if self.options.neutral:
             self._retarget.own, self._retarget.shut = self._own, True
         self._performer = None if image is None or points is None else (image, points)
@@ -225,8 +227,13 @@ class PreparedFace:
             offsets = fuller(move.offsets, self._units)
             if self._smiled is not None:
                 offsets = offsets + self._smiled
+            asked = offsets
             if self._saturation is not None:
-                held = parted(self.face, self._retarget.rest.face, offsets, self._saturation(offsets))
+                offsets = self._saturation(offsets)
+            if self._relenting is not None:
+                offsets = self._relenting(offsets, self._units)
+            if self._saturation is not None:
+                held = parted(self.face, self._retarget.rest.face, asked, offsets)
                 offsets = restrained(held, self._borne)
             move = replace(move, offsets=offsets)
         return self._retarget(move if self.options.outline else replace(move, outline=None))

@@ -17,7 +17,8 @@ from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.reading import worn_units
 from infinex.face.shape import lip_gaps
-from infinex.face.units import field_of, units_offsets
+from infinex.face.surroundings import smoothstep
+from infinex.face.units import FACE_UNITS, field_of, units_offsets
 from infinex.motion import Rest
 
 Array = NDArray[np.float64]
@@ -26,6 +27,12 @@ SOON = 2.0  # intensity worn, times this, is the share of a movement that is hel
 ROOM = 0.15  # of a full movement that is always left
 BARED = (0.05, 0.11)  # gap of the lips at rest, IOD, over which it is taken for a smile
 SMILED = 0.8  # share of its width beyond a usual mouth's that the smile is taken for
+SMILE = ("AU6", "AU12", "AU20")
+AGAINST = ("AU15", "AU18", "AU22")  # corners pulled down, lips puckered or funnelled
+NARROWED = (0.02, 0.10)  # IOD by which a mouth is narrower than at rest over which a smile gives way, ...
+ROUNDED = (0.30, 0.55)  # ... or its opening as a share of its width, ...
+PLAIN = (0.25, 0.7)  # ... or the intensity of what pulls against it
+RELENTS = 0.9  # of it
 CHEEKS = 0.5  # intensity of AU6 in a full smile
 
 
@@ -49,6 +56,36 @@ class Saturation:
                 out = out.copy()
                 out[:, :2] -= less * way
         return out
+
+
+class Relenting:
+    """A portrait's own smile, which gives way where the performer's mouth becomes one that cannot smile."""
+
+    def __init__(self, portrait: Array, rest: Array) -> None:
+        """Both faces (478, 3) in head coordinates."""
+        worn = worn_units(portrait)
+        self._own = units_offsets({n: worn[n] for n in SMILE if n in worn}) if "AU12" in worn else None
+        self._rest, self._wide = rest, _width(rest)
+
+    def __call__(self, offsets: Array, units: Array) -> Array:
+        """Displacements (478, 3) of the portrait under `offsets`, in which `units` (U,) of `FACE_UNITS` were read."""
+        if self._own is None:
+            return offsets
+        face = self._rest + offsets
+        wide = _width(face)
+        round_ = float(lip_gaps(face).max()) / max(wide, 1e-3)
+        narrower = self._wide - wide
+        against = max(float(units[FACE_UNITS.index(n)]) for n in AGAINST)
+        share = max(_smooth(narrower, *NARROWED), _smooth(round_, *ROUNDED), _smooth(against, *PLAIN))
+        return np.asarray(offsets - RELENTS * share * self._own)
+
+
+def _width(face: Array) -> float:
+    return float(np.linalg.norm(face[61, :2] - face[291, :2]))
+
+
+def _smooth(x: float, low: float, high: float) -> float:
+    return float(smoothstep(np.asarray((x - low) / (high - low))))
 
 
 def parted(face: SourceFace, rest: Array, before: Array, after: Array) -> Array:
