@@ -76,6 +76,7 @@ TONGUE_SIDES, WET = 0.45, 7.0  # light at its sides, of that in its middle; ligh
 TONGUE_ROUND = 0.30  # how much darker a tongue is at 0.3 IOD from its middle
 TONGUE_EDGE = (0.05, 0.4)  # how softly it ends, and how much of it turns away there
 CONTACT = ((0.15, 0.11), (0.17, 0.34))  # depth and width, in half teeth, of the line and the hollow where teeth meet
+APART = (0.45, 0.65, 0.25)  # of it in the middle of crowns; more at their edges, and at the gum
 TOOTH_PIXELS = (4.0, 14.0)  # width of a tooth over which what divides it from the next comes out
 TRANSLUCENT = (0.10, 0.007)  # how much darker an edge is, and how far into the crown, IOD
 GRAZING = 0.65  # least share of the depth of a ray at which it still crosses the arch
@@ -787,7 +788,7 @@ class Mouth:
         # Small teeth, and those seen from aside, run into each other.
         apart = 1 - np.abs(m["u"])
         between = sum(deep * np.exp(-((apart / wide) ** 2)) for deep, wide in CONTACT)
-        between *= ramp(m["width"] * scale, *TOOTH_PIXELS) * (0.75 + np.abs(height - 0.5))
+        between *= ramp(m["width"] * scale, *TOOTH_PIXELS) * (APART[0] + APART[1] * (1 - height) ** 3 + APART[2] * height**3)
         between *= 1 - UNCUT * self._tone.carved
         gloss *= 1 - self._tone.carved
         tooth = np.empty((len(light), 3))
