@@ -37,6 +37,7 @@ EVERY = 6  # frames of a later shot of which one is kept, as its reference may b
 SETUPS = 3  # shots that are remembered, in case that the film returns to them
 BACK = 0.85  # likeness of a shot to one that was seen before, whose rest it takes
 NAMED = 6  # cuts that a note names
+ROOM = 0.1  # sizes of a face that are shown around it
 
 
 def _same_picture(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
@@ -336,7 +337,7 @@ class VideoDriver(Driver):
                 elif last_grey is not None and _same_picture(grey.plane, last_grey):
                     points = last  # a still picture has a still face
                 else:
-                    face = tracker(frame.image, anew)
+                    face = tracker(frame.picture, anew)
                     points = None if face is None else face.landmarks
                     last_grey, last = grey.plane, points
                 held.append((frame, _Seen(frame.index, points)))
@@ -472,11 +473,26 @@ class VideoDriver(Driver):
             seen: tuple[VideoFrame, object], points: NDArray[np.float64], pose: Pose, still: Pose, valid: bool
         ) -> NDArray[np.float64]:
             assert measured is not None
-            return measured.beyond(seen[0].image, points, pose, valid, still)
+            return measured.beyond(seen[0].grey, _near(seen[0], points) if valid else None, pose, still)
 
         moves = setup.capture.moves(sightings(), None if measured is None else beyond, first, setup.camera)
         for move, _, (frame, points) in moves:
-            yield Drive(move, frame.image if move.valid else None, points if move.valid else None)
+            if points is None or not move.valid:
+                yield Drive(move)
+            elif self.closely:
+                yield Drive(move, *_near(frame, points))
+            else:
+                yield Drive(move, frame.image, points)
+
+
+def _near(frame: VideoFrame, points: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
+    """The part of a frame that shows a face with landmarks (478, 3), and the landmarks in pixels of it."""
+    h, w, _ = frame.picture.shape
+    lo, hi = points[:, :2].min(0), points[:, :2].max(0)
+    room = ROOM * float((hi - lo).max())
+    x0, y0 = (int(v) for v in np.clip(lo - room, 0, [w - 2, h - 2]))
+    x1, y1 = (int(v) for v in np.clip(np.ceil(hi + room), [x0 + 2, y0 + 2], [w, h]))
+    return frame.picture[y0:y1, x0:x1], points - [x0, y0, 0]
 
 
 def _away(place: Glimpse, grey: NDArray[np.uint8], points: NDArray[np.float64]) -> float:

@@ -88,6 +88,7 @@ def _animate(
         driver = looking.result()
     try:
         settled(driver, stage.faces[0], o.absolute)
+        driver.closely = stage.needs == "motion" and not o.panel
         heard(stage.engine, driver)
         h, w = stage.image.shape[:2]
         size = panel_size(w, h) if o.panel else (w, h)
