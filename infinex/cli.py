@@ -84,9 +84,8 @@ for _command in COMMANDS:
 def _frugal() -> None:
     """Large arrays go back to the system as soon as they are freed: glibc would keep a fifth of what we use at most.
 
-    Libraries make a hundred thousand objects that stay, among which there is no garbage to look for again and again;
-    where it is looked for more rarely still, it holds 50 MB of pictures."""
-    gc.set_threshold(2_000)
+    Libraries make a hundred thousand objects that stay, among which there is no garbage to look for again and again."""
+    gc.set_threshold(50_000)
     if sys.platform != "linux":
         return
     import ctypes

@@ -6,13 +6,14 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.cast import parse_cast
-from infinex.drivers.contract import Driver
+from infinex.drivers.contract import Driver, Shot
 from infinex.drivers.remarks import Doings
 from infinex.engine import Prepared, Source, find_engine
 from infinex.errors import InputError
@@ -105,7 +106,10 @@ def _animate(
             cues = adjusted(driver, o, stage.needs, doings)
             done = file.done if isinstance(file, Pieces) else 0
             cues = resumed(cues, stage, done) if done else cues
-            count = done + perform(scene, cues, [watch, file], stage if o.panel else None)
+            first = Shot(driver.rest, driver.rest_image, driver.rest_points)
+            # What the engine has to find out about the performer is known already.
+            begin = None if done or stage.needs == "frames" else partial(stage.expect, first)
+            count = done + perform(scene, cues, [watch, file], stage if o.panel else None, meanwhile=begin)
     finally:
         driver.close()
     seconds = time.perf_counter() - started

@@ -79,10 +79,11 @@ class MeshShown(Shown):
     """How a face was drawn: where its mesh went, and where every pixel came from."""
 
     def __init__(self, target: Target, flow: Flow | None, layers: Layers) -> None:
-        super().__init__(target.points, self._stretched)
+        super().__init__(target.points)
         self.target, self.flow, self._layers = target, flow, layers
 
-    def _stretched(self) -> NDArray[np.uint8] | None:
+    @cached_property
+    def occlusion(self) -> NDArray[np.uint8] | None:
         """Dark where background is uncovered, and where the warp stretches or folds."""
         if self.flow is None:
             return None
