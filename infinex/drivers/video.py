@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain, groupby
 from pathlib import Path
 from threading import Event
@@ -78,6 +79,25 @@ class _Seen:
     shot: int = 0
     part: int = 0
     begins: str | None = None
+
+
+@dataclass
+class _Watched:
+    """A frame that is measured, with the landmarks (478, 3) that were tracked in it, where it shows the face."""
+
+    frame: VideoFrame
+    points: NDArray[np.float64] | None
+
+    @cached_property
+    def close(self) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+        """What of it shows the face, (H, W, 3), and where that begins."""
+        assert self.points is not None
+        h, w, _ = self.frame.picture.shape
+        lo, hi = self.points[:, :2].min(0), self.points[:, :2].max(0)
+        room = ROOM * float((hi - lo).max())
+        x0, y0 = (int(v) for v in np.clip(lo - room, 0, [w - 2, h - 2]))
+        x1, y1 = (int(v) for v in np.clip(np.ceil(hi + room), [x0 + 2, y0 + 2], [w, h]))
+        return self.frame.picture[y0:y1, x0:x1], (x0, y0)
 
 
 class _Setup:
@@ -460,39 +480,34 @@ class VideoDriver(Driver):
         """Drives of a stretch that is smoothed as one and begins with a face, in frame `first`."""
         measured = setup.measured
 
-        def sightings() -> Iterator[tuple[Sighting, tuple[VideoFrame, NDArray[np.float64] | None]]]:
+        def sightings() -> Iterator[tuple[Sighting, _Watched]]:
             for frame, seen in frames:
                 closer = seen.points
                 if closer is not None:
                     setup.ended = frame, closer
                     if measured is not None:
                         closer = measured.landmarks(frame.grey, closer)
-                yield Sighting(closer), (frame, seen.points)
+                yield Sighting(closer), _Watched(frame, seen.points)
 
         def beyond(
-            seen: tuple[VideoFrame, object], points: NDArray[np.float64], pose: Pose, still: Pose, valid: bool
+            watched: _Watched, points: NDArray[np.float64], pose: Pose, still: Pose, valid: bool
         ) -> NDArray[np.float64]:
             assert measured is not None
-            return measured.beyond(seen[0].grey, _near(seen[0], points) if valid else None, pose, still)
+            shown = None
+            if valid and watched.points is not None:
+                image, (x, y) = watched.close
+                shown = image, points - [x, y, 0]
+            return measured.beyond(watched.frame.grey, shown, pose, still)
 
         moves = setup.capture.moves(sightings(), None if measured is None else beyond, first, setup.camera)
-        for move, _, (frame, points) in moves:
-            if points is None or not move.valid:
+        for move, _, watched in moves:
+            if watched.points is None or not move.valid:
                 yield Drive(move)
             elif self.closely:
-                yield Drive(move, *_near(frame, points))
+                image, (x, y) = watched.close
+                yield Drive(move, image, watched.points - [x, y, 0])
             else:
-                yield Drive(move, frame.image, points)
-
-
-def _near(frame: VideoFrame, points: NDArray[np.float64]) -> tuple[NDArray[np.uint8], NDArray[np.float64]]:
-    """The part of a frame that shows a face with landmarks (478, 3), and the landmarks in pixels of it."""
-    h, w, _ = frame.picture.shape
-    lo, hi = points[:, :2].min(0), points[:, :2].max(0)
-    room = ROOM * float((hi - lo).max())
-    x0, y0 = (int(v) for v in np.clip(lo - room, 0, [w - 2, h - 2]))
-    x1, y1 = (int(v) for v in np.clip(np.ceil(hi + room), [x0 + 2, y0 + 2], [w, h]))
-    return frame.picture[y0:y1, x0:x1], points - [x0, y0, 0]
+                yield Drive(move, watched.frame.image, watched.points)
 
 
 def _away(place: Glimpse, grey: NDArray[np.uint8], points: NDArray[np.float64]) -> float:
