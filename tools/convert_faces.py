@@ -352,8 +352,7 @@ class Converter:
             self.nodes.append(helper.make_node("Identity", [self.last(int(tensor))], [name]))
             outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, own))
         inputs = [helper.make_tensor_value_info("picture", TensorProto.UINT8, shape)]
-        nodes = self.nodes if network.low else into_weights(self.nodes, picture, scaled)
-        body = helper.make_graph(nodes, Path(network.path).name, inputs, outputs, self.constants)
+        body = helper.make_graph(self.nodes, Path(network.path).name, inputs, outputs, self.constants)
         model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
         onnx.checker.check_model(model, full_check=True)
         return model
@@ -427,20 +426,6 @@ class Converter:
         if self.shape(inputs[0]) != self.shape(out):
             raise ValueError("only slices that take everything are known")
         return self.value(inputs[0])
-
-
-def into_weights(nodes: Sequence[onnx.NodeProto], picture: str, scaled: str) -> list[onnx.NodeProto]:
-    """The nodes without the one that makes `picture` `scaled`: the weights of what sees it take that over, once."""
-    by = next(n for n in nodes if scaled in n.output)
-    turned = next(n for n in nodes if scaled in n.input)  # to (B, C, H, W)
-    seers = [n for n in nodes if turned.output[0] in n.input]
-    if turned.op_type != "Transpose" or [n.op_type for n in seers] != ["Conv"]:
-        raise ValueError("only a network that begins with one convolution takes the scale of its pictures over")
-    weights, turned.input[0] = seers[0].input[1], picture
-    by.input[0], seers[0].input[1] = weights, scaled
-    out = [n for n in nodes if n is not by]
-    out.insert(out.index(seers[0]), by)
-    return out
 
 
 def main() -> None:

@@ -153,15 +153,11 @@ class Detector:
         self._least = least if least is not None else 0.6 if far else 0.5
         self._anchors = _anchors(self.size, [(4, 1)] if far else [(8, 2), (16, 6)])
 
-    def __call__(self, image: Image, room: int = 0) -> list[Detection]:
-        """Faces of an RGB picture (H, W, 3) uint8, best first; `room` is by how many pixels its border is repeated."""
+    def __call__(self, image: Image) -> list[Detection]:
+        """Faces of an RGB picture (H, W, 3) uint8, best first."""
         h, w = image.shape[:2]
-        side = max(h, w) + 2 * room
-        border = cv2.BORDER_REPLICATE if room else cv2.BORDER_CONSTANT
-        window = Window(w / 2, h / 2, side, side).cut(image, self.size, border)
-        if room:  # a repeated border ends, too
-            away = np.abs(np.arange(self.size) * (side / self.size) - side / 2)
-            window[away > h / 2 + room], window[:, away > w / 2 + room] = 0, 0
+        side = max(h, w)
+        window = Window(w / 2, h / 2, side, side).cut(image, self.size, cv2.BORDER_CONSTANT)
         boxes, scores = self._session.run(["boxes", "scores"], {"picture": window[None]})
         raw = np.clip(scores[0, :, 0].astype(np.float64), -100, 100)
         score = 1 / (1 + np.exp(-raw))

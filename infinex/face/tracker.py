@@ -133,10 +133,15 @@ class FaceFinder:
         return out
 
     def _scan(self, image: Image) -> list[tuple[Box, float]]:
-        """Both detectors on the picture, and once with room around it: close-ups fill more than they expect."""
-        room = int(0.35 * max(image.shape[:2]))
-        found = self._near(image) + self._far(image) + self._near(image, room)
-        return [(face.box, face.score) for face in found]
+        """Both detectors on the picture and on a padded copy: close-ups fill more than they expect."""
+        h, w = image.shape[:2]
+        pad = int(0.35 * max(h, w))
+        padded = cv2.copyMakeBorder(image, pad, pad, pad, pad, cv2.BORDER_REPLICATE)
+        out = [(face.box, face.score) for face in self._near(image) + self._far(image)]
+        for face in self._near(padded):
+            x0, y0, x1, y1 = face.box
+            out.append(((x0 - pad, y0 - pad, x1 - pad, y1 - pad), face.score))
+        return out
 
     def _tiles(self, image: Image) -> list[tuple[Box, float]]:
         h, w = image.shape[:2]
