@@ -29,6 +29,7 @@ from infinex.jobs.pieces import Pieces, check_pieces, made_of, no_pieces, open_p
 from infinex.jobs.source import background_for, is_film, load_source
 from infinex.media.files import same_file
 from infinex.media.overlap import alone
+from infinex.memory import trim
 from infinex.mesh.ahead import compile_ahead
 from infinex.mesh.album import unchecked
 from infinex.options import Options
@@ -87,6 +88,7 @@ def _animate(
                 looking.result().close()
             raise
         driver = looking.result()
+    trim()  # a picture takes more to be taken apart than to be moved
     try:
         settled(driver, stage.faces[0], o.absolute)
         driver.closely = stage.needs == "motion" and not o.panel
