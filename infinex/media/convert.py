@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -25,7 +26,7 @@ HDR: dict[int, Transfer] = {16: "pq", 18: "hlg"}
 # Other curves of SDR are left alone, as players do: screens differ more than these.
 CURVES: dict[int, Transfer] = {8: "linear", 5: "gamma28"}
 PLAIN = ("yuv420p", "yuvj420p", "nv12")  # eight bits, of which the first plane is the lightness
-CUT = 64  # pixels by which parts of frames grow: the scaler's tables are for one size
+CUT, CUTS = 64, 8  # pixels by which parts of frames grow: the scaler's tables are for one size; sizes that are kept
 GAMUTS: dict[int, Primaries] = {9: "bt2020", 11: "p3", 12: "p3"}
 
 
@@ -81,8 +82,9 @@ class Converter:
         self._size = w, h
         self._swap, self._down, self._back = _orientation(first)
         self.width, self.height = (h, w) if self._swap else (w, h)
-        # Each keeps its tables from frame to frame, for one thread at a time: of whole frames, and parts of one size.
-        self._reformatter, self._cutter = VideoReformatter(), VideoReformatter()
+        # Each keeps its tables from frame to frame, for one size and one thread at a time.
+        self._reformatter = VideoReformatter()
+        self._cutters = lru_cache(CUTS)(lambda width, height: VideoReformatter())
         self._lock = threading.Lock()
         self._tone: ToneMap | None = None
 
@@ -107,7 +109,7 @@ class Converter:
         for k, n in enumerate((1, 2, 2)):  # colours have half the lines and columns
             _lines(cut, k)[: h // n, : w // n] = _lines(frame, k)[y // n : (y + h) // n, x // n : (x + w) // n]
         with self._lock:
-            made = self._cutter.reformat(cut, width=w, height=h, format="rgb24", **_range(frame)).to_ndarray()
+            made = self._cutters(w, h).reformat(cut, width=w, height=h, format="rgb24", **_range(frame)).to_ndarray()
         return np.ascontiguousarray(made[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x])
 
     def _plain(self, frame: Any) -> bool:
