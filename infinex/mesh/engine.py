@@ -153,6 +153,8 @@ class PreparedFace:
         self._kept: Known = {}
         self.painter = Painter(self.layers, self.beyond, (x0, y0), self.face.points[:, :2])
         self._last: tuple[NDArray[np.uint8], Flow, Target] | None = None
+        if options.wrinkles == "driver" and not film:
+            _ = self.furrows  # made now, while a driver is still looked over
 
     def _tightened(self, reach: Box, alpha: NDArray[np.float32]) -> tuple[Box, NDArray[np.float32]]:
         """The reach cut down to the person and some room around; empty background need not be drawn."""
