@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
@@ -250,7 +250,7 @@ class VideoDriver(Driver):
             else:
                 beyond = self._glances((last + 1) / self.fps, greys, Event())
             for glance in beyond:
-                if max(likeness(g, glance.grey) for g in greys) < OTHER or not glance.found():
+                if not _like(glance.grey, greys) or not glance.found():
                     continue
                 glance.frame.picture.pack()
                 images[len(tracks)] = glance.frame
@@ -285,7 +285,7 @@ class VideoDriver(Driver):
                 break
             frame.picture.waits = True
             glance = _Glance(frame, thumbnail(frame.grey))
-            if max(likeness(g, glance.grey) for g in list(greys)) >= OTHER:
+            if _like(glance.grey, list(greys)):
                 glance.found()
             frame.picture.pack()
             out.append(glance)
@@ -508,6 +508,11 @@ class VideoDriver(Driver):
                 yield Drive(move, image, watched.points - [x, y, 0])
             else:
                 yield Drive(move, watched.frame.image, watched.points)
+
+
+def _like(grey: NDArray[np.uint8], greys: Sequence[NDArray[np.uint8]]) -> bool:
+    """Whether a thumbnail shows what one of some others does."""
+    return any(likeness(g, grey) >= OTHER for g in greys)
 
 
 def _away(place: Glimpse, grey: NDArray[np.uint8], points: NDArray[np.float64]) -> float:
