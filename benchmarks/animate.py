@@ -49,7 +49,7 @@ RUN = """
 import json, sys, time
 start = float(sys.argv[4])
 from infinex import cli
-getattr(cli, "_frugal", int)()  # as the command line begins
+getattr(cli, "frugal", getattr(cli, "_frugal", int))()  # as the command line begins
 from infinex.pipeline import animate
 seen = []
 animate(*sys.argv[1:4], progress=lambda n, t: seen.append(time.time()))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import sys
 from typing import Annotated
@@ -32,6 +31,7 @@ from infinex.commands.train import train
 from infinex.commands.voices import voices
 from infinex.commands.weights import weights
 from infinex.errors import InfinexError, missing_library
+from infinex.memory import frugal
 
 COMMANDS = (
     animate,
@@ -81,24 +81,6 @@ for _command in COMMANDS:
     app.command()(_command)
 
 
-def _frugal() -> None:
-    """Large arrays go back to the system as soon as they are freed: glibc would keep a fifth of what we use at most.
-
-    Libraries make a hundred thousand objects that stay, among which there is no garbage to look for again and again;
-    where it is looked for more rarely still, it holds 50 MB of pictures."""
-    gc.set_threshold(2_000)
-    if sys.platform != "linux":
-        return
-    import ctypes
-
-    try:
-        mallopt = ctypes.CDLL(None).mallopt
-    except (AttributeError, OSError):  # another libc
-        return
-    for key, value in ((-3, 1 << 20), (-1, 8 << 20), (-8, 2)):  # M_MMAP_THRESHOLD, M_TRIM_THRESHOLD, M_ARENA_MAX
-        mallopt(key, value)
-
-
 def _own_stderr() -> None:
     """Keep stderr for our own words: native libraries write log lines straight to file descriptor 2."""
     if os.environ.get("INFINEX_DEBUG"):
@@ -115,7 +97,7 @@ def _own_stderr() -> None:
 
 def main() -> None:
     """Entry point: one line and exit code 2 for what the user can mend, 130 for Ctrl-C."""
-    _frugal()
+    frugal()
     _own_stderr()
     code = 0
     try:

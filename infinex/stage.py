@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.blend import Seam
+from infinex.drivers.contract import Shot
 from infinex.engine import Drive, Engine, Layered, Prepared, Setting, Shown, Source, load_engine
 from infinex.face.tracker import Face
 from infinex.media.background import backdrop, parse_background
@@ -52,6 +53,7 @@ class Stage:
         self.canvas = self.image.copy()
         self._sources, self._rehearsals = sources, dict[int, Prepared]()
         self._rehearsing: Engine | None = None
+        self._expected: Shot | None = None
         self.seen: RGB | None = None  # the frame an engine that needs frames was last given
         self._layer: Layered | None = None
         if cut:
@@ -78,6 +80,11 @@ class Stage:
             else:
                 face.begin(rest, image, points)
 
+    def expect(self, shot: Shot) -> None:
+        """Begin a performance whose first drive is still being made, and will say that it begins."""
+        self.begin(shot.rest, shot.image, shot.points)
+        self._expected = shot
+
     def _drive(self, index: int, drive: Drive) -> Drive:
         """What a face is given: the drive, with a frame made for it where it needs one."""
         if index not in self._rehearsals:
@@ -93,8 +100,9 @@ class Stage:
         (H, W, 3), or (H, W, 4) where it is `transparent`. At the seam of a loop, what two frames of the performer tell
         is cross-faded."""
         each = [drive] * len(self.faces) if isinstance(drive, Drive) else list(drive)
+        expected, self._expected = self._expected, None
         for i, one in enumerate(each):
-            if one.begins is not None:
+            if one.begins is not None and not _same(one.begins, expected):
                 self.begin(one.begins.rest, one.begins.image, one.begins.points, i)
         canvas, shown = self._composed(each)
         if not isinstance(drive, Seam) or drive.first is None or (drive.image is None and drive.first.image is None):
@@ -125,6 +133,10 @@ class Stage:
             self.canvas[b:d, a:c][changed] = own[b:d, a:c][changed]
             own[b:d, a:c] = self.image[b:d, a:c]
         return self.canvas, out
+
+
+def _same(shot: Shot, other: Shot | None) -> bool:
+    return other is not None and shot.rest is other.rest and shot.image is other.image and shot.points is other.points
 
 
 def make_stage(

@@ -8,6 +8,7 @@ import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 
 import av
 import numpy as np
@@ -15,6 +16,8 @@ import pytest
 from command_line import run
 
 import infinex
+from infinex import doctor
+from infinex.drivers.motion import load_motion
 from infinex.errors import InputError, missing_library
 from infinex.media.image import read_image, write_image
 from infinex.media.video import VideoReader, probe
@@ -254,11 +257,33 @@ def test_python_api_in_five_lines(portrait: Path, tmp_path: Path) -> None:
 
 
 def test_doctor_motions_version(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("infinex.doctor.TIMED", (4, 8))  # pictures by which this machine is measured
+    monkeypatch.setattr("infinex.doctor.WINDOW", 2)  # pictures by which this machine is measured
     result = run("doctor")
     assert result.returncode == 0 and "all is well" in result.stdout
     assert "smile" in run("motions").stdout
     assert infinex.__version__ in run("--version").stdout
+
+
+def test_doctor_measures_pictures_not_what_comes_before(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Code is compiled whenever it is first met, and now and then a machine does something else."""
+
+    clock, starts = [0.0], iter((2.0, 9.0, 0.5, 0.5))
+
+    def animate(_: Path, clip: Path, *__: object, progress: Callable[[int, int], None] | None = None) -> None:
+        clock[0] += next(starts)
+        count = probe(clip).frames or 0
+        for done in range(1, count + 1):
+            clock[0] += 0.04 + (1.0 if done == 100 else 0.0)
+            if progress is not None:
+                progress(done, count)
+
+    monkeypatch.setattr("infinex.jobs.animate.animate", animate)
+    monkeypatch.setattr(doctor, "time", SimpleNamespace(perf_counter=lambda: clock[0]))
+    monkeypatch.setattr(doctor, "_delay", lambda _: 90.0)
+    trial = doctor._Trial(tmp_path)
+    trial.clip()
+    trial._motion = load_motion("nod")
+    assert trial.speed() == "25.0 pictures/s at 512 px; a live one 90 ms after its frame"
 
 
 def test_doctor_tells_a_library_that_cannot_read_clips(tmp_path: Path) -> None:

@@ -130,7 +130,7 @@ class LiveCapture:
         if self._measured is None:
             return self._states.told(points, seconds)
         points = self._measured.landmarks(image, points)
-        beyond = self._measured.beyond(image, points, fit_pose(self.rest.face, points), True)
+        beyond = self._measured.beyond(image, (image, points), fit_pose(self.rest.face, points))
         return np.concatenate([self._states.told(points, seconds), beyond])
 
 

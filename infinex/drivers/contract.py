@@ -57,6 +57,7 @@ class Driver:
     timecode: Timecode | None = None  # of its first frame, where it has one
     filmed: bool = False  # whether a performer was seen, who blinks and sways as people do
     mixed: bool = False  # its frames, where it has some, show only part of it
+    closely: bool = False  # set by who needs no more of its frames than the face, with its places in what is left
     new_voice: bool = False  # a filmed mouth's own speech gives way to it
     lost: Sequence[tuple[float, float]] = ()  # stretches without a face, seconds; known once the stream has ended
     notes: Sequence[str] = ()  # words to the user that are known before it begins

@@ -22,9 +22,9 @@ class Measured:
     def __init__(self, image: Image, points: Array, rest: Rest, grey: Grey | None = None) -> None:
         """`image` (H, W, 3) shows the performer at `rest`, with landmarks `points` (478, 3) in pixels; where
         frames come with a `grey` of their own, this is its."""
-        # (478, 3) of a frame, where the picture says that they are
-        self.landmarks = Registration(image if grey is None else grey, points)
-        self._outline = Outline(image, rest.face, fit_pose(rest.face, points))
+        seen = image if grey is None else grey
+        self.landmarks = Registration(seen, points)  # (478, 3) of a frame, where the picture says that they are
+        self._outline = Outline(image, rest.face, fit_pose(rest.face, points), seen)
         self._fields: Array | None = None
         self._shown = USUAL  # until the lips part
 
@@ -32,14 +32,17 @@ class Measured:
         """Forget the last frame: the next one does not follow it."""
         self._fields = None
 
-    def beyond(self, image: Image, points: Array, pose: Pose, valid: bool, still: Pose | None = None) -> Array:
-        """Outline and interior of the mouth, (18,), in a frame with those landmarks and the head at `pose`.
+    def beyond(
+        self, image: Image | Grey, shown: tuple[Image, Array] | None, pose: Pose, still: Pose | None = None
+    ) -> Array:
+        """Outline and interior of the mouth, (18,), in a frame with the head at `pose`.
 
-        The outline is that which a camera would see that has the head at `still`, if not in this place and size.
-        Without a face (`valid`) they are those of the last frame."""
-        if valid:
+        `shown` is the frame in colours, or what of it shows the face, with its landmarks (478, 3) in pixels of that;
+        without a face all are those of the last frame. The outline is that which a camera would see that has the head
+        at `still`, if not in this place and size."""
+        if shown is not None:
             self._fields = self._outline.measure(image, pose, self._fields, still)
-            seen = interior(image, points)
+            seen = interior(*shown)
             self._shown = self._shown if seen is None else seen
         outline = STILL if self._fields is None else self._outline.settled(self._fields)
         return np.concatenate([outline.ravel(), self._shown.ravel()])

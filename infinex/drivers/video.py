@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
+from functools import cached_property
 from itertools import chain, groupby
 from pathlib import Path
 from threading import Event
@@ -37,6 +38,7 @@ EVERY = 6  # frames of a later shot of which one is kept, as its reference may b
 SETUPS = 3  # shots that are remembered, in case that the film returns to them
 BACK = 0.85  # likeness of a shot to one that was seen before, whose rest it takes
 NAMED = 6  # cuts that a note names
+ROOM = 0.1  # sizes of a face that are shown around it
 
 
 def _same_picture(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> bool:
@@ -77,6 +79,25 @@ class _Seen:
     shot: int = 0
     part: int = 0
     begins: str | None = None
+
+
+@dataclass
+class _Watched:
+    """A frame that is measured, with the landmarks (478, 3) that were tracked in it, where it shows the face."""
+
+    frame: VideoFrame
+    points: NDArray[np.float64] | None
+
+    @cached_property
+    def close(self) -> tuple[NDArray[np.uint8], tuple[int, int]]:
+        """What of it shows the face, (H, W, 3), and where that begins."""
+        assert self.points is not None
+        h, w, _ = self.frame.picture.shape
+        lo, hi = self.points[:, :2].min(0), self.points[:, :2].max(0)
+        room = ROOM * float((hi - lo).max())
+        x0, y0 = (int(v) for v in np.clip(lo - room, 0, [w - 2, h - 2]))
+        x1, y1 = (int(v) for v in np.clip(np.ceil(hi + room), [x0 + 2, y0 + 2], [w, h]))
+        return self.frame.picture[y0:y1, x0:x1], (x0, y0)
 
 
 class _Setup:
@@ -229,7 +250,7 @@ class VideoDriver(Driver):
             else:
                 beyond = self._glances((last + 1) / self.fps, greys, Event())
             for glance in beyond:
-                if max(likeness(g, glance.grey) for g in greys) < OTHER or not glance.found():
+                if not _like(glance.grey, greys) or not glance.found():
                     continue
                 glance.frame.picture.pack()
                 images[len(tracks)] = glance.frame
@@ -264,7 +285,7 @@ class VideoDriver(Driver):
                 break
             frame.picture.waits = True
             glance = _Glance(frame, thumbnail(frame.grey))
-            if max(likeness(g, glance.grey) for g in list(greys)) >= OTHER:
+            if _like(glance.grey, list(greys)):
                 glance.found()
             frame.picture.pack()
             out.append(glance)
@@ -336,7 +357,7 @@ class VideoDriver(Driver):
                 elif last_grey is not None and _same_picture(grey.plane, last_grey):
                     points = last  # a still picture has a still face
                 else:
-                    face = tracker(frame.image, anew)
+                    face = tracker(frame.picture, anew)
                     points = None if face is None else face.landmarks
                     last_grey, last = grey.plane, points
                 held.append((frame, _Seen(frame.index, points)))
@@ -459,24 +480,39 @@ class VideoDriver(Driver):
         """Drives of a stretch that is smoothed as one and begins with a face, in frame `first`."""
         measured = setup.measured
 
-        def sightings() -> Iterator[tuple[Sighting, tuple[VideoFrame, NDArray[np.float64] | None]]]:
+        def sightings() -> Iterator[tuple[Sighting, _Watched]]:
             for frame, seen in frames:
                 closer = seen.points
                 if closer is not None:
                     setup.ended = frame, closer
                     if measured is not None:
                         closer = measured.landmarks(frame.grey, closer)
-                yield Sighting(closer), (frame, seen.points)
+                yield Sighting(closer), _Watched(frame, seen.points)
 
         def beyond(
-            seen: tuple[VideoFrame, object], points: NDArray[np.float64], pose: Pose, still: Pose, valid: bool
+            watched: _Watched, points: NDArray[np.float64], pose: Pose, still: Pose, valid: bool
         ) -> NDArray[np.float64]:
             assert measured is not None
-            return measured.beyond(seen[0].image, points, pose, valid, still)
+            shown = None
+            if valid and watched.points is not None:
+                image, (x, y) = watched.close
+                shown = image, points - [x, y, 0]
+            return measured.beyond(watched.frame.grey, shown, pose, still)
 
         moves = setup.capture.moves(sightings(), None if measured is None else beyond, first, setup.camera)
-        for move, _, (frame, points) in moves:
-            yield Drive(move, frame.image if move.valid else None, points if move.valid else None)
+        for move, _, watched in moves:
+            if watched.points is None or not move.valid:
+                yield Drive(move)
+            elif self.closely:
+                image, (x, y) = watched.close
+                yield Drive(move, image, watched.points - [x, y, 0])
+            else:
+                yield Drive(move, watched.frame.image, watched.points)
+
+
+def _like(grey: NDArray[np.uint8], greys: Sequence[NDArray[np.uint8]]) -> bool:
+    """Whether a thumbnail shows what one of some others does."""
+    return any(likeness(g, grey) >= OTHER for g in greys)
 
 
 def _away(place: Glimpse, grey: NDArray[np.uint8], points: NDArray[np.float64]) -> float:

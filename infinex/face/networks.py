@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from functools import cache
 from importlib import resources
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
@@ -25,6 +25,26 @@ from infinex.face.topology import SURFACE
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
 Box = tuple[float, float, float, float]  # x0, y0, x1, y1 in pixels
+
+
+class Frame(Protocol):
+    """A picture (H, W, 3) of which a part can be had without the rest."""
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """H, W, 3."""
+
+    @property
+    def image(self) -> Image:
+        """All of it."""
+
+    def __getitem__(self, part: tuple[slice, slice]) -> Image:
+        """Some rows and columns, from one pixel to another inside it."""
+
+
+def whole(picture: Image | Frame) -> Image:
+    """All of a picture."""
+    return picture if isinstance(picture, np.ndarray) else picture.image
 
 
 def session(name: str) -> Any:
@@ -71,7 +91,7 @@ class Window:
             cv2.warpPerspective(image, matrix, (size, size), flags=cv2.INTER_LINEAR, borderMode=border), np.uint8
         )
 
-    def sampled(self, image: Image, size: int) -> Image:
+    def sampled(self, image: Image | Frame, size: int) -> Image:
         """The window of `cut`, with less noise: of a picture that is halved first as often as pixels would be skipped,
         then blurred by `SOFT` of the window's pixels."""
         n = 1
@@ -82,7 +102,7 @@ class Window:
         low = np.clip(np.floor(corners.min(0)).astype(int) - 2 * n, 0, limit)
         count = (np.clip(np.ceil(corners.max(0)).astype(int) + 2 * n, 0, limit) - low) // n
         if not count.all():
-            return self.cut(image, size)  # beside the picture
+            return self.cut(whole(image), size)  # beside the picture
         part = image[low[1] : low[1] + count[1] * n, low[0] : low[0] + count[0] * n]
         while part.shape[1] > count[0]:  # means of two by two pixels take a tenth of the time that others take
             part = cv2.resize(part, (part.shape[1] // 2, part.shape[0] // 2), interpolation=cv2.INTER_AREA)
@@ -213,11 +233,11 @@ OUTPUTS = ("mesh", "lips", "left_eye", "right_eye", "left_iris", "right_iris", "
 class Mesh:
     """Attention Mesh (Grishchenko et al. 2020): 478 landmarks of the face in a window."""
 
-    def __init__(self, sample: Callable[[Window, Image, int], Image] = Window.sampled) -> None:
+    def __init__(self, sample: Callable[[Window, Any, int], Image] = Window.sampled) -> None:
         """`sample` cuts a window out of a picture; MediaPipe does as `Window.cut` does."""
         self._session, self._sample = session("mesh"), sample
 
-    def __call__(self, image: Image, window: Window) -> tuple[Array, float]:
+    def __call__(self, image: Image | Frame, window: Window) -> tuple[Array, float]:
         """Landmarks (478, 3) in pixels of an RGB picture, and how surely a face is there, 0..1."""
         part = self._sample(window, image, MESH_SIZE)
         mesh, lips, one, other, iris, iris_other, flag = self._session.run(OUTPUTS, {"picture": part[None]})
@@ -282,12 +302,12 @@ class MeshTracker:
         self._window: Window | None = None  # in which it was seen last
         self._looks = 0
 
-    def landmarks(self, image: Image, near: Box | None = None) -> Array | None:
+    def landmarks(self, image: Image | Frame, near: Box | None = None) -> Array | None:
         """Landmarks (478, 3) in pixels of an RGB picture, or None where there is no face.
 
         A face that is not followed yet is looked for in the square `near`, in the whole picture by default."""
         if self._last is None or self._still:
-            part, k, corner = (image, 1.0, np.zeros(2)) if near is None else square_of(image, near)
+            part, k, corner = (whole(image), 1.0, np.zeros(2)) if near is None else square_of(image, near)
             found = self._near(part)
             if not found:
                 return None
@@ -313,7 +333,7 @@ class MeshTracker:
         self._last, self._window, self._looks = None, None, 0
 
 
-def square_of(image: Image, box: Box, side: int = SQUARE, margin: float = 1.0) -> tuple[Image, float, Array]:
+def square_of(image: Image | Frame, box: Box, side: int = SQUARE, margin: float = 1.0) -> tuple[Image, float, Array]:
     """The square of `margin` times a box, (side, side, 3); its pixels for each of the picture's; its corner."""
     x0, y0, x1, y1 = box
     size = max(x1 - x0, y1 - y0) * margin

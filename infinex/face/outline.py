@@ -18,6 +18,7 @@ from infinex.face.pose import Pose
 from infinex.face.surroundings import Surroundings, SurroundingsShape, head_reach
 from infinex.face.tracker import segmenter
 from infinex.face.unwarp import make_flow, unwarped
+from infinex.media.grey import Grey
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
@@ -35,8 +36,9 @@ MOST = (0.25, 0.40)  # IOD: up to the first they are believed; they approach the
 class Outline:
     """The surroundings of one performer's face in a reference frame, to compare others with."""
 
-    def __init__(self, image: Image, face: Array, pose: Pose) -> None:
-        """`image` (H, W, 3) shows `face` (478, 3 canonical) at `pose`."""
+    def __init__(self, image: Image, face: Array, pose: Pose, grey: Image | Grey | None = None) -> None:
+        """`image` (H, W, 3) shows `face` (478, 3 canonical) at `pose`; where others come without colours, so does it
+        as `grey`."""
         self._pose = pose
         self._flat = np.linalg.pinv(pose.rotation[:2, :2])
         self._k = min(1.0, UNIT / pose.scale)
@@ -54,7 +56,7 @@ class Outline:
         outside = np.array([-cv2.pointPolygonTest(contour, (float(a), float(b)), True) for a, b in places])
         self._around = Surroundings(face, pose, places, np.maximum(outside, 0) / pose.scale, oval, shape)
         self._size = max(8, round((x1 - x0) * self._k)), max(8, round((y1 - y0) * self._k))
-        self._rest = unwarped(image, places, self._grid, self._size, pose.scale, UNIT)
+        self._rest = unwarped(image if grey is None else grey, places, self._grid, self._size, pose.scale, UNIT)
         person = segmenter()(cv2.resize(image, None, fx=self._k, fy=self._k, interpolation=cv2.INTER_AREA))
         seen = person[(places[:, 1] * self._k).astype(int).clip(0, person.shape[0] - 1),
                       (places[:, 0] * self._k).astype(int).clip(0, person.shape[1] - 1)]  # fmt: skip
@@ -83,8 +85,8 @@ class Outline:
         moved = a.rigidly(pose)[:, :2] - a.points
         return a.points + moved * a.rigid[:, None] + pose.scale * a.beyond(outline)
 
-    def measure(self, image: Image, pose: Pose, guess: Array | None = None, still: Pose | None = None) -> Array:
-        """The fields (2, 2, 3) in IOD that take the surroundings to where they are in `image` (H, W, 3).
+    def measure(self, image: Image | Grey, pose: Pose, guess: Array | None = None, still: Pose | None = None) -> Array:
+        """The fields (2, 2, 3) in IOD that take the surroundings to where they are in `image` (H, W[, 3]).
 
         `guess` are those of a frame nearby; without it the flow is followed twice. `still` is the pose at which another
         camera has the head, whose fields are wanted."""

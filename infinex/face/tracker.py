@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.errors import FaceNotFoundError, InputError, option
-from infinex.face.networks import Box, Detector, Image, MeshTracker, Salient, Segmenter, square_of
+from infinex.face.networks import Box, Detector, Frame, Image, MeshTracker, Salient, Segmenter, square_of, whole
 from infinex.face.topology import LEFT_EYE, OVAL, RIGHT_EYE, SURFACE
 
 MARGIN = 2.2  # side over face size of the square in which a face is looked for
@@ -283,7 +283,7 @@ def choose(faces: Sequence[Face], which: str | int, name: str) -> list[Face]:
     )
 
 
-def _tone(image: Image, box: Box) -> NDArray[np.float32]:
+def _tone(image: Image | Frame, box: Box) -> NDArray[np.float32]:
     """What colours a head shows: a histogram (216,) that sums to 1."""
     part, _, _ = square_of(image, box, side=48, margin=1.15)
     h = cv2.calcHist([part], [0, 1, 2], None, [6, 6, 6], [0, 256, 0, 256, 0, 256]).ravel()
@@ -327,7 +327,7 @@ class FaceTracker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def __call__(self, image: Image, anew: bool = False) -> Face | None:
+    def __call__(self, image: Image | Frame, anew: bool = False) -> Face | None:
         """The face in an RGB frame (H, W, 3) uint8, or None where it cannot be seen.
 
         `anew`: the frame shows something else than the last one, which says nothing of where the face is."""
@@ -359,7 +359,7 @@ class FaceTracker:
         self._window = _square(face.box)
         return face
 
-    def _look(self, image: Image) -> Face | None:
+    def _look(self, image: Image | Frame) -> Face | None:
         assert self._window is not None
         points = self._mesh.landmarks(image, self._window)
         if self._fresh:
@@ -377,7 +377,7 @@ class FaceTracker:
         unit = float(np.linalg.norm(q[33] - q[263]))
         return float(np.median(np.linalg.norm((p - q)[:SURFACE, :2], axis=1))) > LEAP * unit
 
-    def _again(self, image: Image, face: Face) -> Face | None:
+    def _again(self, image: Image | Frame, face: Face) -> Face | None:
         """Find a face that leapt by the detector, twice: the second time in a window that is centred on it."""
         self._window = _square(face.box)
         self._restart()
@@ -392,11 +392,11 @@ class FaceTracker:
         self._restart()
         return self._look(image) if self._search(image) else None
 
-    def _like(self, image: Image, face: Face) -> float:
+    def _like(self, image: Image | Frame, face: Face) -> float:
         """Share of the colours of the head that is followed; 1 where nothing is known of them."""
         return 1.0 if self._looks is None else float(np.minimum(_tone(image, face.box), self._looks).sum())
 
-    def _is_mine(self, image: Image, face: Face) -> bool:
+    def _is_mine(self, image: Image | Frame, face: Face) -> bool:
         """Whether the face is still the one that was followed; if that one is elsewhere, it is gone back to."""
         self._count += 1
         if self._given is not None or self._count % CHECK not in (0, 1):
@@ -419,7 +419,7 @@ class FaceTracker:
         self._mesh.reset()
         self._fresh = True
 
-    def _search(self, image: Image, anew: bool = False) -> bool:
+    def _search(self, image: Image | Frame, anew: bool = False) -> bool:
         self._misses += 1
         self._strict = 0 if anew else max(0, self._strict - (self._misses > 1))
         if self._misses > 8 and self._misses % 8:
@@ -428,11 +428,11 @@ class FaceTracker:
             self._window = _square(self._given)
             return True
         found: list[Face] = []
-        for box, score in self._finder.boxes(image):
+        for box, score in self._finder.boxes(whole(image)):
             if score < 0.5:
                 continue
-            points = self._finder.mesh(image, box)
-            if points is None or not _plausible(points) or self._finder.believed(image, points) < 0.5:
+            points = self._finder.mesh(whole(image), box)
+            if points is None or not _plausible(points) or self._finder.believed(whole(image), points) < 0.5:
                 continue
             found.append(Face(points))
         face = self._chosen(image, found, anew)
@@ -442,7 +442,7 @@ class FaceTracker:
         self._restart()
         return True
 
-    def _chosen(self, image: Image, found: list[Face], anew: bool) -> Face | None:
+    def _chosen(self, image: Image | Frame, found: list[Face], anew: bool) -> Face | None:
         """Which of the faces in a picture is meant."""
         if not found:
             return None

@@ -355,6 +355,9 @@ def field_of(name: str) -> Array:
 
 SIDED = tuple(n + s for n in FACE_UNITS for s in (("L", "R") if UNITS[n].sides else ("",)))
 _AT = {n: i for i, n in enumerate(SIDED)}
+_MIDDLE = [_AT[f"AU{n}"] for n in (17, 18, 22, 23, 24, 25, 26, 27, 28)]
+_SIDES = [[_AT[f"AU{n}{s}"] for n in (1, 2, 5, 7, 9, 10, 11, 12, 14, 15, 16, 20, 43, 45, 46)] for s in "LR"]
+_BOTH = {n: (_AT[n + "R"], _AT[n + "L"]) for n in ("AU12", "AU16", "AU20")}
 
 
 @cache
@@ -394,44 +397,39 @@ def tamed_once(amounts: list[float]) -> list[float]:
 
 def _meet(left: Any, most: Callable[..., Any], least: Callable[..., Any]) -> None:
     """`tamed` in place, of intensities by unit: numbers or arrays, with what takes the more and the less of two."""
-    units = list(left) if isinstance(left, list) else left.copy()
-    within = [least(most(u, 0), 1) for u in units]
+    u = list(left) if isinstance(left, list) else left.copy()
+    w = [least(most(v, 0), 1) for v in u]
 
-    def of(name: str, side: str = "") -> Any:
-        if name in _AT:
-            return within[_AT[name]]
-        if side:
-            return within[_AT[name + side]]
-        return least(most((units[_AT[name + "L"]] + units[_AT[name + "R"]]) / 2, 0), 1)
+    def mean(right: int, other: int) -> Any:
+        return least(most((u[other] + u[right]) / 2, 0), 1)
 
-    def less(name: str, by: Any, side: str = "") -> None:  # `by` is 0..1
-        left[_AT[name + side]] *= 1 - by
-
-    jaw = most(of("AU26"), of("AU27"))
-    press = most(of("AU24"), of("AU28"))
-    less("AU26", of("AU27"))
-    less("AU25", 1 - (1 - 0.5 * jaw) * (1 - press) * (1 - 0.5 * of("AU16")))
-    less("AU24", 0.7 * most(jaw, of("AU28")))
-    less("AU23", most(0.6 * jaw, most(0.5 * of("AU24"), of("AU28"))))
-    less("AU28", 0.4 * jaw)
-    less("AU18", 1 - (1 - 0.5 * of("AU12")) * (1 - 0.5 * of("AU22")) * (1 - 0.5 * of("AU20")))
-    less("AU22", 1 - (1 - 0.5 * of("AU12")) * (1 - press) * (1 - 0.4 * of("AU20")))
-    less("AU17", most(0.35 * jaw, 0.4 * of("AU25")))
-    for s in "LR":
-        shut = 1 - (1 - of("AU43", s)) * (1 - of("AU45", s)) * (1 - of("AU46", s))
-        less("AU5", shut, s)
-        less("AU7", 0.8 * shut, s)
-        less("AU46", most(of("AU43", s), of("AU45", s)), s)
-        less("AU45", of("AU43", s), s)
-        less("AU2", 0.35 * of("AU1", s), s)
-        less("AU1", 0.30 * of("AU2", s), s)
-        less("AU15", 0.45 * of("AU12", s), s)
-        less("AU12", 0.30 * of("AU15", s), s)
-        less("AU20", 0.5 * of("AU12", s), s)
-        less("AU14", most(0.25 * of("AU12", s), 0.5 * of("AU20", s)), s)
-        less("AU10", 0.5 * of("AU9", s), s)
-        less("AU11", 0.5 * most(of("AU12", s), most(of("AU9", s), of("AU10", s))), s)
-        less("AU16", 1 - (1 - 0.4 * jaw) * (1 - press), s)
+    # Places stand in variables: names would take more time than what is reckoned.
+    a17, a18, a22, a23, a24, a25, a26, a27, a28 = _MIDDLE
+    stretch, smile, lower = mean(*_BOTH["AU20"]), mean(*_BOTH["AU12"]), mean(*_BOTH["AU16"])
+    jaw, press = most(w[a26], w[a27]), most(w[a24], w[a28])
+    left[a26] *= 1 - w[a27]
+    left[a25] *= 1 - (1 - (1 - 0.5 * jaw) * (1 - press) * (1 - 0.5 * lower))
+    left[a24] *= 1 - 0.7 * most(jaw, w[a28])
+    left[a23] *= 1 - most(0.6 * jaw, most(0.5 * w[a24], w[a28]))
+    left[a28] *= 1 - 0.4 * jaw
+    left[a18] *= 1 - (1 - (1 - 0.5 * smile) * (1 - 0.5 * w[a22]) * (1 - 0.5 * stretch))
+    left[a22] *= 1 - (1 - (1 - 0.5 * smile) * (1 - press) * (1 - 0.4 * stretch))
+    left[a17] *= 1 - most(0.35 * jaw, 0.4 * w[a25])
+    for a1, a2, a5, a7, a9, a10, a11, a12, a14, a15, a16, a20, a43, a45, a46 in _SIDES:
+        shut = 1 - (1 - w[a43]) * (1 - w[a45]) * (1 - w[a46])
+        left[a5] *= 1 - shut
+        left[a7] *= 1 - 0.8 * shut
+        left[a46] *= 1 - most(w[a43], w[a45])
+        left[a45] *= 1 - w[a43]
+        left[a2] *= 1 - 0.35 * w[a1]
+        left[a1] *= 1 - 0.30 * w[a2]
+        left[a15] *= 1 - 0.45 * w[a12]
+        left[a12] *= 1 - 0.30 * w[a15]
+        left[a20] *= 1 - 0.5 * w[a12]
+        left[a14] *= 1 - most(0.25 * w[a12], 0.5 * w[a20])
+        left[a10] *= 1 - 0.5 * w[a9]
+        left[a11] *= 1 - 0.5 * most(w[a12], most(w[a9], w[a10]))
+        left[a16] *= 1 - (1 - (1 - 0.4 * jaw) * (1 - press))
 
 
 def _apart(offsets: Array) -> Array:

@@ -6,13 +6,14 @@ import contextlib
 import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from infinex.drivers.cast import parse_cast
-from infinex.drivers.contract import Driver
+from infinex.drivers.contract import Driver, Shot
 from infinex.drivers.remarks import Doings
 from infinex.engine import Prepared, Source, find_engine
 from infinex.errors import InputError
@@ -28,6 +29,7 @@ from infinex.jobs.pieces import Pieces, check_pieces, made_of, no_pieces, open_p
 from infinex.jobs.source import background_for, is_film, load_source
 from infinex.media.files import same_file
 from infinex.media.overlap import alone
+from infinex.memory import trim
 from infinex.mesh.ahead import compile_ahead
 from infinex.mesh.album import unchecked
 from infinex.options import Options
@@ -86,8 +88,10 @@ def _animate(
                 looking.result().close()
             raise
         driver = looking.result()
+    trim()  # a picture takes more to be taken apart than to be moved
     try:
         settled(driver, stage.faces[0], o.absolute)
+        driver.closely = stage.needs == "motion" and not o.panel
         heard(stage.engine, driver)
         h, w = stage.image.shape[:2]
         size = panel_size(w, h) if o.panel else (w, h)
@@ -104,7 +108,10 @@ def _animate(
             cues = adjusted(driver, o, stage.needs, doings)
             done = file.done if isinstance(file, Pieces) else 0
             cues = resumed(cues, stage, done) if done else cues
-            count = done + perform(scene, cues, [watch, file], stage if o.panel else None)
+            first = Shot(driver.rest, driver.rest_image, driver.rest_points)
+            # What the engine has to find out about the performer is known already.
+            begin = None if done or stage.needs == "frames" else partial(stage.expect, first)
+            count = done + perform(scene, cues, [watch, file], stage if o.panel else None, meanwhile=begin)
     finally:
         driver.close()
     seconds = time.perf_counter() - started

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any, Protocol
@@ -130,18 +130,25 @@ def _one_shot(driver: Driver) -> Iterator[Drive]:
 
 
 def perform(
-    scene: Scene, cues: Iterable[Cue], sinks: Sequence[Sink], panel: Stage | None = None, ahead: bool = True
+    scene: Scene,
+    cues: Iterable[Cue],
+    sinks: Sequence[Sink],
+    panel: Stage | None = None,
+    ahead: bool = True,
+    meanwhile: Callable[[], None] | None = None,
 ) -> int:
     """Play cues on a scene into every sink; how many pictures there were.
 
     With `panel`, the stage itself, the sinks get panels. Unless `ahead`, a cue is made only when it is due, as a
-    camera's must be."""
+    camera's must be. What is to be done `meanwhile` is done while the first one is made."""
     count = 0
     stack = ExitStack()
     if ahead:
         stack.enter_context(alone())
     reading = Ahead(iter(cues)) if ahead else None
     try:
+        if meanwhile is not None:
+            meanwhile()
         for cue in cues if reading is None else reading:
             drawn = scene.render(cue)
             if drawn is None:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import threading
 from fractions import Fraction
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from av import VideoFrame
 from av.video.reformatter import ColorRange, VideoReformatter
 from numpy.typing import NDArray
 
@@ -24,6 +26,7 @@ HDR: dict[int, Transfer] = {16: "pq", 18: "hlg"}
 # Other curves of SDR are left alone, as players do: screens differ more than these.
 CURVES: dict[int, Transfer] = {8: "linear", 5: "gamma28"}
 PLAIN = ("yuv420p", "yuvj420p", "nv12")  # eight bits, of which the first plane is the lightness
+CUT, CUTS = 64, 8  # pixels by which parts of frames grow: the scaler's tables are for one size; sizes that are kept
 GAMUTS: dict[int, Primaries] = {9: "bt2020", 11: "p3", 12: "p3"}
 
 
@@ -79,7 +82,9 @@ class Converter:
         self._size = w, h
         self._swap, self._down, self._back = _orientation(first)
         self.width, self.height = (h, w) if self._swap else (w, h)
-        self._reformatter = VideoReformatter()  # keeps its tables from frame to frame, for one thread at a time
+        # Each keeps its tables from frame to frame, for one size and one thread at a time.
+        self._reformatter = VideoReformatter()
+        self._cutters = lru_cache(CUTS)(lambda width, height: VideoReformatter())
         self._lock = threading.Lock()
         self._tone: ToneMap | None = None
 
@@ -89,13 +94,29 @@ class Converter:
 
     def grey(self, frame: Any) -> Grey | None:
         """The frame's own plane of lightness, where that is what the picture's would be but for rounding."""
-        kind = frame.format.name
-        turned = self._swap or self._down or self._back
-        if kind not in PLAIN or turned or (frame.width, frame.height) != self._size or _light(frame) is not None:
+        if not self._plain(frame):
             return None
-        plane = frame.planes[0]
-        lines = np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)[: frame.height, : frame.width]
-        return Grey(lines, frame.color_range != ColorRange.JPEG and not kind.startswith("yuvj"))
+        return Grey(_lines(frame, 0)[: frame.height, : frame.width], not _full(frame))
+
+    def part(self, frame: Any, rows: slice, columns: slice) -> NDArray[np.uint8] | None:
+        """A part of the picture to the byte, without a conversion of the rest, where that is possible and less work."""
+        if not self._plain(frame) or frame.format.name == "nv12" or int(frame.colorspace) == YCGCO:
+            return None
+        (y, h), (x, w) = (_grown(s, n) for s, n in ((rows, frame.height), (columns, frame.width)))
+        if 2 * h * w > frame.height * frame.width or frame.height % 2 or frame.width % 2:
+            return None
+        cut = VideoFrame(w, h, frame.format.name)
+        for k, n in enumerate((1, 2, 2)):  # colours have half the lines and columns
+            _lines(cut, k)[: h // n, : w // n] = _lines(frame, k)[y // n : (y + h) // n, x // n : (x + w) // n]
+        with self._lock:
+            made = self._cutters(w, h).reformat(cut, width=w, height=h, format="rgb24", **_range(frame)).to_ndarray()
+        return np.ascontiguousarray(made[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x])
+
+    def _plain(self, frame: Any) -> bool:
+        """Whether the frame is the picture but for the conversion of its colours."""
+        turned = self._swap or self._down or self._back
+        as_large = (frame.width, frame.height) == self._size
+        return frame.format.name in PLAIN and not turned and as_large and _light(frame) is None
 
     def _upright(self, image: NDArray[np.uint8]) -> NDArray[np.uint8]:
         if self._swap:
@@ -108,16 +129,14 @@ class Converter:
         options: dict[str, Any] = {}
         kind = frame.format
         alpha = any(c.is_alpha for c in kind.components)
-        full = frame.color_range == ColorRange.JPEG or kind.name.startswith("yuvj")
+        full = _full(frame)
         grey = kind.name.startswith("gray") or kind.name.startswith("ya")
         if grey:
             full = frame.color_range != ColorRange.MPEG  # FFmpeg's grey is full unless it says otherwise
         elif not kind.is_rgb:
             if int(frame.colorspace) == YCGCO:
                 return self._ycgco(frame, full)
-            options["src_colorspace"] = matrix_of(frame)
-            options["src_color_range"] = "JPEG" if full else "MPEG"
-            options["dst_color_range"] = "JPEG"
+            options = _range(frame)
         light = _light(frame)
         if light is None:
             image = self._reformat(frame, "rgba" if alpha else "rgb24", options)
@@ -143,6 +162,30 @@ class Converter:
             y, cg, co = (y - 16) * (255 / 219), (cg - 128) * (255 / 224) + 128, (co - 128) * (255 / 224) + 128
         cg, co = cg - 128, co - 128
         return np.clip(np.round(np.dstack([y - cg + co, y + cg, y - cg - co])), 0, 255).astype(np.uint8)
+
+
+def _full(frame: Any) -> bool:
+    """Whether black is 0 and white 255."""
+    return bool(frame.color_range == ColorRange.JPEG or frame.format.name.startswith("yuvj"))
+
+
+def _range(frame: Any) -> dict[str, Any]:
+    """What the scaler has to be told of a frame of luma and chroma."""
+    full = "JPEG" if _full(frame) else "MPEG"
+    return {"src_colorspace": matrix_of(frame), "src_color_range": full, "dst_color_range": "JPEG"}
+
+
+def _lines(frame: Any, k: int) -> NDArray[np.uint8]:
+    """The bytes of a plane, one line in each row, with what pads them."""
+    plane = frame.planes[k]
+    return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
+
+
+def _grown(part: slice, n: int) -> tuple[int, int]:
+    """Where a part of `n` pixels begins and how many it has, once it is even and of one of a few sizes."""
+    begin = part.start // 2 * 2
+    count = min(-(-(part.stop - begin) // CUT) * CUT, n)
+    return min(begin, (n - count) // 2 * 2), count
 
 
 def _stretched(image: NDArray[np.uint8]) -> NDArray[np.uint8]:

@@ -56,7 +56,9 @@ class VideoInfo:
 
 
 class Picture:
-    """A decoded frame that becomes RGB when it is asked for. One that `waits` stays as it was decoded, too."""
+    """A decoded frame that becomes RGB when it is asked for. One that `waits` stays as it was decoded, too.
+
+    Who needs a part of it alone asks for `picture[rows, columns]`."""
 
     def __init__(self, source: Any, convert: Converter) -> None:
         self._source, self._convert = source, convert
@@ -71,6 +73,18 @@ class Picture:
             if not self.waits:
                 self._source = None
         return self._image
+
+    @property
+    def shape(self) -> tuple[int, int, int]:
+        """That of the image."""
+        return self._convert.height, self._convert.width, 3
+
+    def __getitem__(self, part: tuple[slice, slice]) -> NDArray[np.uint8]:
+        """A part (rows, columns), both from one pixel to another inside the image, of which the rest is not made."""
+        made = None
+        if self._image is None and part[0].stop > part[0].start and part[1].stop > part[1].start:
+            made = self._convert.part(self._source, *part)
+        return self.image[part] if made is None else made
 
     @property
     def grey(self) -> Grey:

@@ -109,7 +109,7 @@ def broken(
         if i >= top:
             j = np.uintp(left - 1)
             while True:
-                end = run_end(line, j, right + 1)
+                end = run_end(line, j, np.uintp(right + 1))
                 if end > right:
                     break
                 t, other = line[end - np.uintp(1)], line[end]

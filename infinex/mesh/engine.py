@@ -80,10 +80,11 @@ class MeshShown(Shown):
     """How a face was drawn: where its mesh went, and where every pixel came from."""
 
     def __init__(self, target: Target, flow: Flow | None, layers: Layers) -> None:
-        super().__init__(target.points, self._stretched)
+        super().__init__(target.points)
         self.target, self.flow, self._layers = target, flow, layers
 
-    def _stretched(self) -> NDArray[np.uint8] | None:
+    @cached_property
+    def occlusion(self) -> NDArray[np.uint8] | None:
         """Dark where background is uncovered, and where the warp stretches or folds."""
         if self.flow is None:
             return None
@@ -154,6 +155,8 @@ class PreparedFace:
         self._kept: Known = {}
         self.painter = Painter(self.layers, self.beyond, (x0, y0), self.face.points[:, :2])
         self._last: tuple[NDArray[np.uint8], Flow, Target] | None = None
+        if options.wrinkles == "driver" and not film:
+            _ = self.furrows  # made now, while a driver is still looked over
 
     def _tightened(self, reach: Box, alpha: NDArray[np.float32]) -> tuple[Box, NDArray[np.float32]]:
         """The reach cut down to the person and some room around; empty background need not be drawn."""

@@ -274,7 +274,7 @@ def _search(
             s = (state >> np.uint32(8)) % len(sources)
             v, u = sources[s, 0], sources[s, 1]
             places[y, x, 0], places[y, x, 1] = v, u
-        cost[y, x] = _distance(image, weight, y, x, v, u, 1e30, far, free)
+        cost[y, x] = _distance(image, weight, y, x, np.int64(v), np.int64(u), np.float32(1e30), far, free)
     known = np.zeros((H, W), np.uint8)
     for n in range(len(centres)):
         known[centres[n, 0], centres[n, 1]] = 1

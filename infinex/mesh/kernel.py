@@ -718,7 +718,7 @@ def correct(
     `planes` (s, s, 3 or 5) are colours to add and places to sample instead, seen in a window into which `matrix` (2, 3)
     takes the pixels of `out`; `weights` are CUBIC."""
     h, w = picture.shape[0], picture.shape[1]
-    side, count = planes.shape[0], planes.shape[2]
+    side, count, mirrored = planes.shape[0], planes.shape[2], h < 0  # a literal would have more compiled
     data, stride, table = picture.ctypes.data, 4 * w, weights.ctypes.data
     for i in range(h):
         for j in range(w):
@@ -750,7 +750,7 @@ def correct(
                 wy = table + (((sy >> (16 - FINE)) & MASK) << 4)
                 packed = _four_by_four(data + (iy - 1) * stride + 4 * (ix - 1), stride, wx, wy)
             else:
-                packed = _at_border(picture, sx, sy, weights, False)
+                packed = _at_border(picture, sx, sy, weights, mirrored)
             half, low, high = np.float32(0.5), np.float32(0), np.float32(255)
             out[y0 + i, x0 + j, 0] = np.uint8(min(high, max(low, (packed & np.uint32(255)) + red + half)))
             out[y0 + i, x0 + j, 1] = np.uint8(

@@ -252,13 +252,16 @@ def look_at_mouth(
     """The mouth: frame `part` and source `image`, both with their corner at `origin`."""
     side, reach = 96, 0.9
     o = np.array(origin, np.float64)
-    P, S = target.points[:, :2] - o, face.points[:, :2] - o
+    P = target.points[:, :2] - o
     w = Patch.around(P[top.LIPS_INNER].mean(0), _axis(target.pose), reach * target.pose.scale, side)
-    s = Patch.around(S[top.LIPS_INNER].mean(0), _axis(face.pose), reach * face.pose.scale, side)
     open_, lips = (polygon_mask(side, side, w.of(P[ring])) for ring in (top.LIPS_INNER, top.LIPS_OUTER))
-    source = _kept(
-        kept, "mouth", lambda: (_rgb(s.cut(image)), polygon_mask(side, side, s.of(S[top.LIPS_INNER])))
-    )  # fmt: skip
+
+    def before() -> tuple[Planes, Planes]:
+        ring = face.points[top.LIPS_INNER, :2] - o
+        s = Patch.around(ring.mean(0), _axis(face.pose), reach * face.pose.scale, side)
+        return _rgb(s.cut(image)), polygon_mask(side, side, s.of(ring))
+
+    source = _kept(kept, "mouth", before)
     wide = [float(np.linalg.norm(f[61] - f[291])) for f in (face.face, target.face)]
     drop = float(target.face[152, 1] - face.face[152, 1])
     numbers = [
@@ -289,17 +292,19 @@ def look_at_eye(
     upper, lower = EYES[k]
     ring = upper + lower[-2:0:-1]
     iris = (top.RIGHT_IRIS, top.LEFT_IRIS)[k]
-    P, S = target.points[:, :2] - o, face.points[:, :2] - o
-    ends = [upper[0], upper[-1]]
-    w, s = (
-        Patch.around(p[ends].mean(0), _axis(pose), reach * pose.scale, side, k == 1)
-        for p, pose in ((P, target.pose), (S, face.pose))
-    )
-    lids = polygon_mask(side, side, w.of(P[ring]))
-    source, own, disc = _kept(
-        kept, f"eye-{k}",
-        lambda: (_rgb(s.cut(image)), *(polygon_mask(side, side, s.of(S[r])) for r in (ring, iris[1:]))),
-    )  # fmt: skip
+
+    def window(points: NDArray, pose: Pose) -> Patch:
+        middle = (points[[upper[0], upper[-1]], :2] - o).mean(0)
+        return Patch.around(middle, _axis(pose), reach * pose.scale, side, k == 1)
+
+    def before() -> tuple[Planes, Planes, Planes]:
+        s = window(face.points, face.pose)
+        own, disc = (polygon_mask(side, side, s.of(face.points[r, :2] - o)) for r in (ring, iris[1:]))
+        return _rgb(s.cut(image)), own, disc
+
+    w = window(target.points, target.pose)
+    lids = polygon_mask(side, side, w.of(target.points[ring, :2] - o))
+    source, own, disc = _kept(kept, f"eye-{k}", before)
     gaze = target.gaze * [1 if k == 0 else -1, 1]
     turns = np.array(_turns(face, target)) * [1 if k == 0 else -1, 1, 1 if k == 0 else -1, 1]
     numbers = [float(target.openness[k]) - 1, 3 * float(face.openness[k]) - 1, 3 * gaze[0], 3 * gaze[1]]

@@ -272,3 +272,18 @@ def test_a_part_is_measured_from_the_rest_of_the_whole_clip(data_dir: Path) -> N
     assert part.rest_image is not None and part.reference == -1
     assert min(lip_gaps(part.rest.face + d.move.offsets)[4] for d in part) > lip_gaps(part.rest.face)[4]
     part.close()
+
+
+def test_what_is_seen_closely_is_part_of_the_frame(data_dir: Path) -> None:
+    path = data_dir / "clips" / "train" / "linly_man_00.mp4"
+    whole, near = (VideoDriver(path, end=0.4).settle() for _ in range(2))
+    near.closely = True
+    for one, other in zip(whole, near):
+        assert one.image is not None and one.points is not None and other.image is not None and other.points is not None
+        assert np.array_equal(one.move.offsets, other.move.offsets) and other.image.size < one.image.size
+        shift = one.points - other.points
+        assert (shift == shift[0]).all()
+        x, y = shift[0, :2].astype(int)
+        h, w, _ = other.image.shape
+        assert np.array_equal(one.image[y : y + h, x : x + w], other.image)
+        assert (other.points[:, :2] >= 0).all() and (other.points[:, :2] <= [w, h]).all()

@@ -225,6 +225,19 @@ def test_frames_that_wait_come_back_the_same(write_clip: Callable[..., Path]) ->
     assert small.image is image
 
 
+@pytest.mark.parametrize("size", [(320, 240), (322, 182), (321, 239)])
+def test_a_part_of_a_frame_is_that_of_the_whole(write_clip: Callable[..., Path], size: tuple[int, int]) -> None:
+    rng, (w, h) = np.random.default_rng(0), size
+    clip = write_clip([rng.integers(0, 255, (h, w, 3), dtype=np.uint8) for _ in range(3)])
+    with VideoReader(clip) as part, VideoReader(clip) as whole:
+        for one, other in zip(part, whole):
+            corner = slice(h - 60, h), slice(w - 90, w)
+            for rows, columns in ((slice(31, 95), slice(7, 100)), corner, (slice(0, 1), slice(0, 1))):
+                seen = one.picture[rows, columns]
+                assert seen.flags.c_contiguous and np.array_equal(seen, other.image[rows, columns])
+            assert one.picture.shape == other.image.shape
+
+
 def test_glances_go_forward_between_keyframes(write_clip: Callable[..., Path]) -> None:
     path = write_clip([ball(i) for i in range(60)])
     with VideoReader(path) as reader:

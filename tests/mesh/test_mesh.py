@@ -1,23 +1,27 @@
 """The mesh engine: retargeting, warping, layers, eyes and mouth."""
 
+import gc
+import weakref
 from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
-from infinex.engine import Drive, Source
+from infinex.drivers.contract import Shot
+from infinex.engine import Drive, Shown, Source
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import to_matrix
 from infinex.face.shape import eye_openness, lip_gaps
 from infinex.face.tracker import Face
 from infinex.face.units import basis
-from infinex.mesh.engine import MeshOptions, PreparedFace
+from infinex.mesh.engine import MeshEngine, MeshOptions, PreparedFace
 from infinex.mesh.mouth import Mouth, MouthTone
 from infinex.mesh.retarget import Retarget
 from infinex.motion import Move, Rest
 from infinex.pipeline import load_source
+from infinex.stage import Stage
 
 
 def unit(**amounts: float) -> np.ndarray:
@@ -52,6 +56,34 @@ def draw(face: PreparedFace, m: Move) -> np.ndarray:
 
 def test_no_motion_reproduces_the_source_exactly(prepared: PreparedFace) -> None:
     assert np.array_equal(draw(prepared, move()), prepared.source.image)
+
+
+def test_what_was_drawn_goes_as_soon_as_it_is_let_go(prepared: PreparedFace) -> None:
+    """Its maps are as large as the picture, and there is one a frame: none may wait for the search for garbage."""
+    gc.disable()
+    try:
+        shown = prepared.draw(prepared.source.image.copy(), Drive(move(turn=(0, 0.1, 0))))
+        assert shown.occlusion is not None
+        seen = weakref.ref(shown)
+        del shown
+        assert seen() is None
+    finally:
+        gc.enable()
+
+
+def test_a_shot_that_is_expected_begins_once(hopper: Source, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[object] = []
+    stage = Stage([hopper], MeshEngine())
+    monkeypatch.setattr(stage.faces[0], "begin", lambda rest, *_: begun.append(rest))
+    monkeypatch.setattr(stage.faces[0], "draw", lambda *_: Shown())
+    one, other = Shot(Rest.neutral()), Shot(Rest.neutral())
+    stage.expect(one)
+    for shot in (one, None, other, one):
+        stage.render(Drive(move(), begins=shot))
+    assert [r is one.rest for r in begun] == [True, False, True]
+    stage.expect(one)
+    stage.render(Drive(move(), begins=other))
+    assert [r is one.rest for r in begun[3:]] == [True, False]
 
 
 def test_a_hair_of_motion_changes_a_hair(prepared: PreparedFace) -> None:
