@@ -150,7 +150,7 @@ class PreparedFace:
         self._smiled: NDArray[np.float64] | None = None  # what the performer smiles at rest
         self._units: NDArray[np.float64] | None = None  # of the last target of a filmed performance
         self._performer: tuple[NDArray[np.uint8], NDArray] | None = None
-        self._borrows, self._film = False, film
+        self._borrows, self._alike, self._film = False, False, film
         self._wrinkles: Wrinkles | None = None
         self._kept: Known = {}
         self.painter = Painter(self.layers, self.beyond, (x0, y0), self.face.points[:, :2])
@@ -197,9 +197,9 @@ class PreparedFace:
 
         The frames of a film, which come one by one, are never looked at for who it is."""
         self.options = replace(self.options, mouth=mouth)
-        self._borrows = mouth == "driver"
+        self._borrows, self._alike = mouth == "driver", False
         if mouth == "auto" and self._performer is not None and not self._film:
-            self._borrows = same_person(self.source.image, self.face.points, *self._performer)
+            self._borrows = self._alike = same_person(self.source.image, self.face.points, *self._performer)
         if self._retarget is not None:
             self._retarget.modelled = not self._borrows
 
@@ -227,7 +227,7 @@ class PreparedFace:
         self._units = None
         if self._filmed and move.offsets.any():
             self._units = read(move.offsets)
-            offsets = fuller(move.offsets, self._units)
+            offsets = fuller(move.offsets, self._units, self._alike)
             if self._smiled is not None:
                 offsets = offsets + self._smiled
             asked = offsets

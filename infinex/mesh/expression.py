@@ -69,15 +69,16 @@ def read(offsets: Array) -> Array:
     return np.asarray(np.clip((found - SURE) / (1 - SURE), 0, 1))
 
 
-def fuller(offsets: Array, units: Array) -> Array:
+def fuller(offsets: Array, units: Array, alike: bool = False) -> Array:
     """Displacements (478, 3) of a filmed face with brows, mouth and cheeks as far as they went; none stay none.
 
-    `units` (U,) are what `read` found in them."""
+    `units` (U,) are what `read` found in them. A face `alike`, the performer's own, is as wide as it was tracked."""
     out = np.array(offsets, np.float64)
     up, outward = _more()
-    far = float(np.abs(out[[61, 291], 0]).max())
     out[: top.SURFACE, 1] *= 1 + up
-    out[: top.SURFACE, 0] *= 1 + outward * np.clip((STRETCHED[1] - far) / (STRETCHED[1] - STRETCHED[0]), 0, 1)
+    if not alike:
+        far = float(np.abs(out[[61, 291], 0]).max())
+        out[: top.SURFACE, 0] *= 1 + outward * np.clip((STRETCHED[1] - far) / (STRETCHED[1] - STRETCHED[0]), 0, 1)
     smile, raised = (float(units[FACE_UNITS.index(n)]) for n in ("AU12", "AU6"))
     wanted = RAISED * raised + PULLED * smile
     if wanted > 0:

@@ -788,7 +788,9 @@ class Mouth:
         # Small teeth, and those seen from aside, run into each other.
         apart = 1 - np.abs(m["u"])
         between = sum(deep * np.exp(-((apart / wide) ** 2)) for deep, wide in CONTACT)
-        between *= ramp(m["width"] * scale, *TOOTH_PIXELS) * (APART[0] + APART[1] * (1 - height) ** 3 + APART[2] * height**3)
+        between *= ramp(m["width"] * scale, *TOOTH_PIXELS) * (
+            APART[0] + APART[1] * (1 - height) ** 3 + APART[2] * height**3
+        )
         between *= 1 - UNCUT * self._tone.carved
         gloss *= 1 - self._tone.carved
         tooth = np.empty((len(light), 3))

@@ -67,7 +67,7 @@ def test_a_modelled_mouth_that_turns_is_free_of_specks(yaw: float) -> None:
     cv2.fillPoly(mask, [np.round(target.points[top.LIPS_INNER, :2]).astype(int)], 1)
     grey = cv2.cvtColor(out, cv2.COLOR_RGB2GRAY)
     specks = cv2.absdiff(grey, cv2.medianBlur(grey, 3))[cv2.erode(mask, np.ones((9, 9))) > 0]
-    assert specks.size > 500 and (specks > 40).mean() < 0.0025  # tips of teeth before the dark
+    assert specks.size > 500 and (specks > 40).mean() < 0.004  # tips of teeth before the dark
 
 
 def shown(nod: float, yaw: float) -> np.ndarray:
