@@ -38,7 +38,7 @@ PAIRS = np.array([[13, 14], [82, 87], [312, 317], [78, 308], [61, 291], [0, 17]]
 MIXED = 4  # pictures at most of which a mouth is mixed anew
 NEAR = 0.5  # of the nearest one's distance: how much further another counts less by e
 STAYS = 0.5  # share of the pictures shown last
-FAINT = 0.02  # share under which a picture goes
+FAINT = 0.05  # share under which a picture goes
 WIDE = 8.0  # weight of lips in head units beside a rotation matrix, so that both decide
 
 
@@ -214,7 +214,7 @@ def _mouth(view: View) -> Image:
 
 def mixed(views: Sequence[View], shares: Array) -> View:
     """Mouths and the skin around them mixed by `shares` (n,), each brought onto the first one's by the mesh."""
-    first, tris = views[0], mouth_triangles()
+    first, tris = views[0], mouth_triangles(2.0)
     p = np.ascontiguousarray(first.points[:, :2])
     low, high = p[tris].min((0, 1)), p[tris].max((0, 1))
     x0, y0 = np.maximum(np.floor(low), 0).astype(int)
@@ -229,8 +229,8 @@ def mixed(views: Sequence[View], shares: Array) -> View:
         affines(p, np.ascontiguousarray(view.points[:, :2]), tris, affine, area)
         mx, my, ids = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.full(shape, -1, np.int32)
         draw(p, tris, np.arange(len(tris)), affine, area, float(x0), float(y0), 1.0, mx, my, ids)
-        moved = cv2.remap(view.image, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        total += share * np.where((ids >= 0)[..., None], moved, here)
+        brought = cv2.remap(view.image, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        total += share * np.where((ids >= 0)[..., None], brought, here)
     image = first.image.copy()
     image[y0:y1, x0:x1] = np.clip(total + 0.5, 0, 255).astype(np.uint8)
     return View(image, first.points)
