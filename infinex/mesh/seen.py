@@ -25,7 +25,7 @@ STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64
 
 @cache
 def mouth_triangles(wide: float = 4.0) -> NDArray[np.int64]:
-    """The opening of the mouth, then lips and all skin of which something may show, if it stretches up to `wide` times."""
+    """The opening of the mouth, then lips and all skin of which something may show, if it stretches `wide` times."""
     face = top.mean_face()[: top.SURFACE, :2]
     away = np.linalg.norm(face[:, None] - face[None, top.LIPS_OUTER], axis=2).min(1)
     skin = top.triangles()
