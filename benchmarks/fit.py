@@ -26,6 +26,7 @@ from infinex.face.morphable.files import read_model
 from infinex.face.morphable.light import direction
 from infinex.face.morphable.model import Camera, MorphableFace, euler
 from infinex.face.morphable.places import Places
+from infinex.face.morphable.rest import found_person
 from infinex.face.morphable.solve import FLIP, Frame, Solver
 from infinex.face.morphable.surface import rasterise
 from infinex.face.pose import fit_pose, similarity
@@ -104,12 +105,13 @@ def drawn(exact: ExactFace, places: Places, face: MorphableFace, seed: int, fram
 def measured(exact: ExactFace, face: MorphableFace, clip: dict[str, Any]) -> dict[str, float]:
     """Fit a clip and compare."""
     images, marks, truth, light, size = (clip[k] for k in ("images", "marks", "truth", "light", "size"))
-    solver = Solver(face)
-    keys = np.linspace(0, len(images) - 1, 6).astype(int)
-    who, _ = solver.bundle([Frame(images[k], marks[k]) for k in keys], [marks[k] for k in keys])
+    keys = np.linspace(0, len(images) - 1, 6).astype(int).tolist()
+    frames = [Frame(image, points) for image, points in zip(images, marks)]
+    who, rest = found_person(face, frames, marks, keys)
+    mean, face, solver = face.mean, rest.face(face), Solver(rest.expected(face))
     turns, meshes, found_weights, lights, overlaps, values = [], [], [], [], [], []
     state, spent, wall = None, 0.0, 0.0
-    own_head = fit_rigid(face.shape(who.identity, np.zeros(0)), face.mean).T
+    own_head = fit_rigid(face.shape(who.identity, np.zeros(0)), mean).T
     for image, points, (R, _, mask) in zip(images, marks, truth):
         started, at = cpu(), time.perf_counter()
         frame = Frame(image, points)

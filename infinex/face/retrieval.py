@@ -98,10 +98,14 @@ class Retrieval:
         self.group, self.middle = _medoids(poses + shapes + textures, min(CLUSTERS, len(frames)))
         self.last: int | None = None
 
+    def distances(self, wanted: Descriptor) -> NDArray[np.float64]:
+        """Of a mouth to every frame (n,), by pose and shape."""
+        near = pose_distances(wanted.expression, wanted.rotation, self.expressions, self.rotations)
+        return np.asarray(near + shape_distances(wanted.landmarks, self.landmarks, self.pairs))
+
     def __call__(self, wanted: Descriptor) -> int:
         """The frame for a mouth: of the group whose middle is nearest the one that is also near what was shown last."""
-        near = pose_distances(wanted.expression, wanted.rotation, self.expressions, self.rotations)
-        near = near + shape_distances(wanted.landmarks, self.landmarks, self.pairs)
+        near = self.distances(wanted)
         group = int(np.argmin(near[self.middle]))
         cost = np.where(self.group == group, near, np.inf)
         if self.last is not None:

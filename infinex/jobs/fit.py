@@ -16,6 +16,7 @@ from infinex.face import topology as top
 from infinex.face.morphable.bases import face_model
 from infinex.face.morphable.model import MorphableFace
 from infinex.face.morphable.person import Person
+from infinex.face.morphable.rest import Rest, found_person
 from infinex.face.morphable.solve import Frame, Solver, State, Who
 from infinex.face.pose import fit_pose
 from infinex.face.tracker import FaceTracker, find_faces
@@ -101,8 +102,8 @@ class _Clip:
     def __init__(self, path: Path, face: MorphableFace, start: float, end: float | None, progress: Progress | None,
                  output: Path | None) -> None:  # fmt: skip
         self.path, self.face, self.start, self.end, self.progress = path, face, start, end, progress
-        self.solver = Solver(face)
-        self.rest = None if output is None else _unfinished(output)
+        self.at_rest = Rest(np.zeros(len(face.expression)), np.asarray(face.spread, np.float64))
+        self.unfinished = None if output is None else _unfinished(output)
         self._saved = time.monotonic()
         with self._reader() as reader:
             self.fps, self.frames = float(reader.info.fps), reader.info.frames
@@ -119,14 +120,15 @@ class _Clip:
         found = self._resumed()
         if found is None:
             seen = self._look()
-            who, points, valid = self._who(seen), np.stack(seen.points), np.array(seen.valid)
+            (who, self.at_rest), points, valid = self._who(seen), np.stack(seen.points), np.array(seen.valid)
             states: list[State] = []
             energy: list[float] = []
         else:
-            who, points, valid, states, energy = found
+            self.at_rest, who, points, valid, states, energy = found
         total = len(points)
         self._fit(who, points, valid, states, energy, total)
-        return Person(self.face, who, states, points, valid, np.array(energy), self._size, self.fps)
+        face = self.at_rest.face(self.face)
+        return Person(face, who, states, points, valid, np.array(energy), self._size, self.fps)
 
     def _look(self) -> _Seen:
         seen, every = _Seen(), 1
@@ -158,8 +160,8 @@ class _Clip:
             raise FaceNotFoundError(f"the face is hardly seen in {self.path.name}; use a clearer clip")
         return seen
 
-    def _who(self, seen: _Seen) -> Who:
-        """From frames that differ most in pose and mouth."""
+    def _who(self, seen: _Seen) -> tuple[Who, Rest]:
+        """From frames that differ most in pose and mouth; rest from all that were kept."""
         marks = [seen.points[n].astype(np.float64) for n, _ in seen.kept]
         poses = [fit_pose(top.mean_face(), p) for p in marks]
         gap = [float(np.linalg.norm(p[13] - p[14])) / pose.scale for p, pose in zip(marks, poses)]
@@ -168,13 +170,12 @@ class _Clip:
         while len(chosen) < min(KEYS, len(traits)):
             away = np.min([np.linalg.norm(traits - traits[c], axis=1) for c in chosen], 0)
             chosen.append(int(away.argmax()))
-        who, _ = self.solver.bundle([seen.kept[c][1] for c in chosen], [marks[c] for c in chosen])
-        return who
+        return found_person(self.face, [frame for _, frame in seen.kept], marks, chosen)
 
     def _fit(
         self, who: Who, points: NDArray, valid: NDArray, states: list[State], energy: list[float], total: int
     ) -> None:
-        done = len(states)
+        done, solver = len(states), Solver(self.at_rest.expected(self.face))
         state: State | None = states[-1] if states and valid[:done].any() else None
         with self._reader() as reader:
             for n, shot in enumerate(reader):
@@ -187,13 +188,14 @@ class _Clip:
                 if valid[n]:
                     frame = Frame(shot.image, points[n])
                     if state is None or not valid[n - 1]:
-                        state, _ = self._first(frame, points[n], who)
-                    state, value = self.solver.follow(frame, who, state)
+                        state, _ = solver.again(frame, points[n].astype(np.float64), who)
+                    state, value = solver.follow(frame, who, state)
                 else:
                     value = energy[-1] if energy else 0.0
                     if state is None:  # before the face is first seen
                         first = int(np.argmax(valid))
-                        state, _ = self._first(Frame(shot.image, points[first]), points[first], who)
+                        early = Frame(shot.image, points[first])
+                        state, _ = solver.again(early, points[first].astype(np.float64), who)
                 states.append(state)
                 energy.append(value)
                 if self.progress:
@@ -203,34 +205,37 @@ class _Clip:
             states.append(states[-1])
             energy.append(energy[-1])
 
-    def _first(self, frame: Frame, points: NDArray, who: Who) -> tuple[State, float]:
-        """A frame without one before it: by its landmarks first."""
-        return self.solver.again(frame, points.astype(np.float64), who)
-
     # -- going on ---------------------------------------------------------------------------------
 
     def _save(self, who: Who, points: NDArray, valid: NDArray, states: list[State], energy: list[float]) -> None:
-        if self.rest is None or time.monotonic() - self._saved < SAVE_EVERY:
+        if self.unfinished is None or time.monotonic() - self._saved < SAVE_EVERY:
             return
-        with atomic_path(self.rest) as temporary, temporary.open("wb") as file:
+        with atomic_path(self.unfinished) as temporary, temporary.open("wb") as file:
             np.savez(
                 file, key=np.array(self.key), identity=who.identity, skin=who.skin, focal=who.focal, detail=who.detail,
-                points=points,
+                rest=self.at_rest.weights, spread=self.at_rest.spread, points=points,
                 valid=valid, energy=np.array(energy), size=np.array(self._size),
                 rotation=np.stack([s.rotation for s in states]), shift=np.stack([s.shift for s in states]),
                 expression=np.stack([s.expression for s in states]), light=np.stack([s.light for s in states]),
             )  # fmt: skip
         self._saved = time.monotonic()
 
-    def _resumed(self) -> tuple[Who, NDArray, NDArray, list[State], list[float]] | None:
-        if self.rest is None or not self.rest.is_file():
+    def _resumed(self) -> tuple[Rest, Who, NDArray, NDArray, list[State], list[float]] | None:
+        if self.unfinished is None or not self.unfinished.is_file():
             return None
         with contextlib.suppress(Exception):  # what cannot be read is done again
-            with np.load(self.rest, allow_pickle=False) as data:
+            with np.load(self.unfinished, allow_pickle=False) as data:
                 a = {k: data[k] for k in data.files}
             if str(a["key"]) == self.key:
                 self._size = int(a["size"][0]), int(a["size"][1])
                 parts = zip(a["rotation"], a["shift"], a["expression"], a["light"])
                 who = Who(a["identity"], a["skin"], float(a["focal"]), a["detail"])
-                return who, a["points"], a["valid"], [State(*p) for p in parts], a["energy"].tolist()
+                return (
+                    Rest(a["rest"], a["spread"]),
+                    who,
+                    a["points"],
+                    a["valid"],
+                    [State(*p) for p in parts],
+                    a["energy"].tolist(),
+                )
         return None

@@ -20,8 +20,8 @@ from infinex.face.shape import lip_gaps
 from infinex.face.tracker import FaceTracker, find_faces
 from infinex.media.image import SUFFIXES, read_image
 from infinex.media.video import VideoReader
-from infinex.mesh.layers import polygon_mask
 from infinex.mesh.raster import affines, draw
+from infinex.mesh.seen import mouth_triangles
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -35,8 +35,11 @@ SAME = 0.6  # distance of two embeddings up to which dlib takes them for one per
 LOOKED_AT = 5  # pictures whose identity is compared
 LIPS = np.array(sorted({*top.LIPS_INNER, *top.LIPS_OUTER}))
 PAIRS = np.array([[13, 14], [82, 87], [312, 317], [78, 308], [61, 291], [0, 17]])
+MIXED = 4  # pictures at most of which a mouth is mixed anew
+NEAR = 0.5  # of the nearest one's distance: how much further another counts less by e
+STAYS = 0.5  # share of the pictures shown last
+FAINT = 0.05  # share under which a picture goes
 WIDE = 8.0  # weight of lips in head units beside a rotation matrix, so that both decide
-STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
 
 
 @dataclass(frozen=True)
@@ -136,37 +139,43 @@ class Album:
     def __init__(self, views: Sequence[View]) -> None:
         self.faces = np.stack([_head(v.points) for v in views])  # (N, 478, 3), all of them
         self.gaps, self.views = lip_gaps(self.faces)[:, 4], list(views)
-        self._last: View | None = None
         looks = [_mouth(v) for v in self.views]
         described = [_described(v.points, k) for v, k in zip(self.views, looks)]
         self._find = Retrieval(described, looks, _PAIRS)
+        self._shares: dict[int, float] = {}
 
     def begin(self) -> None:
         """Start anew: nothing was shown before."""
-        self._last = self._find.last = None
+        self._find.last, self._shares = None, {}
 
     def __call__(self, points: NDArray) -> View | None:
-        """The picture whose mouth is like that of `points` (478, 3), as it follows on the last one; None where none of
-        them opens so far."""
-        wanted = float(lip_gaps(_head(points))[4])
-        found = self._find(_described(points, None))
-        if not self._serves(found, wanted):
+        """The mouths that are like that of `points` (478, 3), mixed, as they follow on the last ones; None where none
+        of them opens so far."""
+        wanted, sought = float(lip_gaps(_head(points))[4]), _described(points, None)
+        serve = self._serve(wanted)
+        found = self._find(sought)
+        if not serve[found]:
             found = int(np.argmin(np.abs(self.gaps - wanted)))
-            if not self._serves(found, wanted):
+            if not serve[found]:
                 self.begin()
                 return None
             self._find.last = found
-        view = self.views[found]
-        if wanted < OPEN:  # lips that meet hide what would be blended
-            self._last = None
-        shown = view if self._last is None else blended(self._last, view)
-        self._last = shown
-        return shown
+        away = np.where(serve, self._find.distances(sought), np.inf)
+        some = np.argsort(away)[:MIXED]
+        some = some[np.isfinite(away[some])]
+        share = np.exp(-(away[some] - away[some[0]]) / max(NEAR * away[some[0]], 1e-6))
+        new = dict(zip(some.tolist(), (share / share.sum()).tolist()))
+        if self._shares and wanted > OPEN:  # lips that meet hide what would be mixed
+            last = self._shares
+            new = {k: (1 - STAYS) * new.get(k, 0.0) + STAYS * last.get(k, 0.0) for k in {**new, **last}}
+            new = {k: v for k, v in new.items() if v > FAINT}
+        self._shares = {k: v / sum(new.values()) for k, v in new.items()}
+        order = sorted(self._shares, key=lambda k: (k != found, -self._shares[k]))
+        return mixed([self.views[k] for k in order], np.array([self._shares[k] for k in order]))
 
-    def _serves(self, found: int, wanted: float) -> bool:
-        """Whether a picture opens far enough for a gap that is wanted, and shows no teeth where lips meet."""
-        gap = float(self.gaps[found])
-        return gap < 2 * OPEN if wanted < OPEN else gap > ENOUGH * wanted
+    def _serve(self, wanted: float) -> NDArray[np.bool_]:
+        """Which pictures open far enough for a gap that is wanted, and show no teeth where lips meet."""
+        return self.gaps < 2 * OPEN if wanted < OPEN else self.gaps > ENOUGH * wanted
 
 
 def moved(points: NDArray, own: Array) -> float:
@@ -203,35 +212,25 @@ def _mouth(view: View) -> Image:
     )
 
 
-def blended(last: View, new: View) -> View:
-    """Half of the mouth that was shown before, brought onto the new one by its lips and then by optical flow."""
-    p = new.points[:, :2]
-    inner = p[top.LIPS_INNER]
-    x0, y0 = np.maximum(np.floor(inner.min(0)) - 2, 0).astype(int)
-    x1, y1 = np.minimum(np.ceil(inner.max(0)) + 3, SIDE).astype(int)
-    if x1 - x0 < 12 or y1 - y0 < 12:
-        return new
-    affine, area = np.zeros((len(STRIP), 6)), np.zeros(len(STRIP))
-    affines(np.ascontiguousarray(p), np.ascontiguousarray(last.points[:, :2]), STRIP, affine, area)
+def mixed(views: Sequence[View], shares: Array) -> View:
+    """Mouths and the skin around them mixed by `shares` (n,), each brought onto the first one's by the mesh."""
+    first, tris = views[0], mouth_triangles(2.0)
+    p = np.ascontiguousarray(first.points[:, :2])
+    low, high = p[tris].min((0, 1)), p[tris].max((0, 1))
+    x0, y0 = np.maximum(np.floor(low), 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(high) + 1, first.image.shape[1::-1]).astype(int)
+    if len(views) < 2 or x1 - x0 < 2 or y1 - y0 < 2:
+        return first
     shape = (y1 - y0, x1 - x0)
-    mx, my, ids = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.full(shape, -1, np.int32)
-    draw(np.ascontiguousarray(p), STRIP, np.arange(len(STRIP)), affine, area, float(x0), float(y0), 1.0, mx, my, ids)
-    here = new.image[y0:y1, x0:x1]
-    before = np.where((ids >= 0)[..., None], cv2.remap(last.image, mx, my, cv2.INTER_LINEAR), here)
-    # Of one size, since OpenCV's flow needs pictures larger than a mouth that hardly opens.
-    size = (96, 64)
-    one, other = (cv2.resize(cv2.cvtColor(k, cv2.COLOR_RGB2GRAY), size) for k in (here, np.asarray(before, np.uint8)))
-    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(one, other, None)
-    flow = cv2.resize(flow, shape[::-1]) * np.array([shape[1] / size[0], shape[0] / size[1]], np.float32)
-    i, j = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
-    before = cv2.remap(
-        np.asarray(before, np.uint8),
-        j + flow[..., 0],
-        i + flow[..., 1],
-        cv2.INTER_LINEAR,
-        borderMode=cv2.BORDER_REPLICATE,
-    )
-    share = 0.5 * polygon_mask(*shape, inner - [x0, y0])[..., None]
-    image = new.image.copy()
-    image[y0:y1, x0:x1] = np.clip(here * (1 - share) + before * share + 0.5, 0, 255).astype(np.uint8)
-    return View(image, new.points)
+    here = first.image[y0:y1, x0:x1].astype(np.float32)
+    total = shares[0] * here
+    for view, share in zip(views[1:], shares[1:]):
+        affine, area = np.zeros((len(tris), 6)), np.zeros(len(tris))
+        affines(p, np.ascontiguousarray(view.points[:, :2]), tris, affine, area)
+        mx, my, ids = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.full(shape, -1, np.int32)
+        draw(p, tris, np.arange(len(tris)), affine, area, float(x0), float(y0), 1.0, mx, my, ids)
+        brought = cv2.remap(view.image, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+        total += share * np.where((ids >= 0)[..., None], brought, here)
+    image = first.image.copy()
+    image[y0:y1, x0:x1] = np.clip(total + 0.5, 0, 255).astype(np.uint8)
+    return View(image, first.points)

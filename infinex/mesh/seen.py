@@ -24,12 +24,12 @@ STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64
 
 
 @cache
-def _triangles() -> NDArray[np.int64]:
-    """The opening of the mouth, then the lips and all skin of which something may show, however far it stretches."""
+def mouth_triangles(wide: float = 4.0) -> NDArray[np.int64]:
+    """The opening of the mouth, then lips and all skin of which something may show, if it stretches `wide` times."""
     face = top.mean_face()[: top.SURFACE, :2]
     away = np.linalg.norm(face[:, None] - face[None, top.LIPS_OUTER], axis=2).min(1)
     skin = top.triangles()
-    return np.concatenate([STRIP, skin[(away[skin] < 4 * REACH).all(1)]]).astype(np.int64)
+    return np.concatenate([STRIP, skin[(away[skin] < wide * REACH).all(1)]]).astype(np.int64)
 
 
 def draw_seen_mouth(
@@ -46,7 +46,7 @@ def draw_seen_mouth(
     x1, y1 = np.minimum(np.ceil(lips.max(0) + REACH * unit) + 1, [out.shape[1], out.shape[0]]).astype(int)
     if share <= 0 or x1 - x0 < 8 or y1 - y0 < 8:
         return
-    tris, shape = _triangles(), (y1 - y0, x1 - x0)
+    tris, shape = mouth_triangles(), (y1 - y0, x1 - x0)
     affine, area = np.zeros((len(tris), 6)), np.zeros(len(tris))
     affines(p, np.ascontiguousarray(seen[:, :2], np.float64), tris, affine, area)
     mx, my, ids = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.full(shape, -1, np.int32)

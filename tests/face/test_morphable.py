@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -11,6 +12,7 @@ from numpy.typing import NDArray
 
 from infinex.errors import InputError, MissingDependencyError
 from infinex.face import topology as top
+from infinex.face.morphable import energy
 from infinex.face.morphable import skin as mesh
 from infinex.face.morphable.bases import own_model
 from infinex.face.morphable.files import read_model
@@ -18,6 +20,7 @@ from infinex.face.morphable.light import ambient, direction, harmonics
 from infinex.face.morphable.model import Camera, euler
 from infinex.face.morphable.person import Person
 from infinex.face.morphable.places import nearest
+from infinex.face.morphable.rest import Rest, found_rest, told_apart
 from infinex.face.morphable.solve import FLIP, Frame, Solver, State, Who
 from infinex.face.morphable.surface import normals, rasterise, rings
 
@@ -120,6 +123,34 @@ def test_a_fit_finds_what_a_face_was_drawn_with() -> None:
     assert value < 0.03
     assert np.abs(again.rotation - found.rotation).max() < 0.02
     assert again.expression.min() >= 0 and again.expression.max() <= 1
+
+
+def test_rest_is_told_from_the_few_expressions_that_a_clip_shows() -> None:
+    rng = np.random.default_rng(5)
+    T, E = 24, 20
+    rest, shown = rng.normal(0, 0.2, E), np.zeros((T, E))
+    shown[:, [2, 7, 11]] = np.clip(rng.normal(0.2, 0.5, (T, 3)), 0, 1)
+    seen = rng.normal(size=(T, 30, E)) * rng.uniform(0.2, 1, E)
+    seen[:, :, 3] = seen[:, :, 2] + 0.2 * seen[:, :, 3]  # looks much like another
+    H = 100 * energy.PRIOR * seen.transpose(0, 2, 1) @ seen
+    b = (H @ (rest + shown + rng.normal(0, 0.05, (T, E)))[..., None])[..., 0]
+    found, told = told_apart(H, b)
+    assert np.corrcoef(told.ravel(), shown.ravel())[0, 1] > 0.95
+    assert np.abs(told[:, np.delete(np.arange(E), [2, 7, 11])]).mean() < 0.02
+    assert np.abs(found - rest).max() < 0.1
+    alone = np.clip(np.linalg.solve(H, b[..., None])[..., 0], 0, 1)  # each frame by itself
+    assert np.corrcoef(alone.ravel(), shown.ravel())[0, 1] < 0.7
+
+
+def test_a_rest_is_a_shape_and_models_of_two_ways_have_none() -> None:
+    face = own_model()
+    frown = face.names.index("mouthFrown_L")
+    image, marks, who, _ = drawn(1)
+    shaped = Rest(0.3 * np.eye(len(face.names))[frown], face.spread).face(face)
+    assert shaped.mean == pytest.approx(face.mean + 0.3 * face.expression[frown])
+    free = replace(face, low=-np.inf)
+    none = found_rest(free, [Frame(image, marks)], [marks], who)
+    assert not none.weights.any() and none.face(face).mean == pytest.approx(face.mean)
 
 
 def test_a_person_survives_its_file(tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from infinex.face.tracker import FaceTracker, find_faces
 from infinex.media.image import write_image
 from infinex.media.video import VideoReader
 from infinex.mesh import album as module
-from infinex.mesh.album import Album, cut_out, identity_is_checked, read_album
+from infinex.mesh.album import Album, cut_out, identity_is_checked, mixed, read_album
 from infinex.mesh.engine import MeshEngine, MeshOptions
 from infinex.options import Options
 
@@ -48,6 +48,33 @@ def test_the_mouth_that_is_asked_for_is_found(frames: list[Source]) -> None:
     agape = album.views[widest].points.copy()
     agape[module.top.LIPS_INNER_LOWER[1:-1], 1] += 1000
     assert album(agape) is None
+
+
+def test_mouths_are_mixed_on_the_first_ones_places(frames: list[Source]) -> None:
+    first, other = (cut_out(s.image, s.face.landmarks) for s in (frames[0], frames[-1]))
+    dark, light = (
+        replace(first, image=np.full_like(first.image, 40)),
+        replace(other, image=np.full_like(other.image, 120)),
+    )
+    shown = mixed([dark, light], np.array([0.75, 0.25]))
+    assert (shown.points == first.points).all()
+    x, y = np.round(first.points[module.LIPS, :2]).astype(int).T
+    assert (shown.image[y, x] == 60).all() and (shown.image[:20] == 40).all() and (dark.image == 40).all()
+    again = mixed([first, first], np.array([0.5, 0.5]))
+    assert np.abs(again.image.astype(int) - first.image).max() <= 1
+
+
+def test_what_was_shown_last_stays_in_part(frames: list[Source]) -> None:
+    views = [cut_out(s.image, s.face.landmarks) for s in frames]
+    lips = module.top.LIPS_INNER_LOWER[1:-1]
+    for k, view in enumerate(views):  # all are open, each in its own way
+        view.points[lips, 1] += 8 + k
+        view.image[:] = 10 * k
+    album, alone = Album(views), Album(views)
+    x, y = np.round(views[0].points[module.LIPS, :2]).astype(int).T
+    seen = [int(np.median(album(views[k].points).image[y, x])) for k in (0, len(views) - 1)]  # type: ignore[union-attr]
+    last = int(np.median(alone(views[-1].points).image[y, x]))  # type: ignore[union-attr]
+    assert seen[0] < seen[1] < last - 10
 
 
 def test_an_album_changes_mouths_that_move_alone(frames: list[Source], tmp_path: Path) -> None:

@@ -288,6 +288,18 @@ class Solver:
         H[np.diag_indices_from(H)] += 1e-9
         return self._moved(state, self._bounded(H, g, *self._bounds(state, len(g)))), value
 
+    def expressions(self, frame: Frame, who: Who, state: State) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """What a solved frame alone tells of its expressions, whatever pose and light are: H (E, E) and b (E,), by
+        which weights w cost w·H·w / 2 - b·w; without what is usual of expressions."""
+        H, g, _, _ = self._system(frame, who, state, 1, shared=False)
+        e, at = slice(6, 6 + self.E), 6 + self.E
+        H[at:, at:] += np.eye(27) * energy.PRIOR / LIT**2
+        H[np.diag_indices_from(H)] += 1e-9
+        other = np.r_[0:6, at : at + 27]
+        cross = np.linalg.solve(H[np.ix_(other, other)], np.column_stack([H[other, e], g[other]]))
+        own = H[e, e] - H[e, other] @ cross[:, :-1]
+        return own, own @ state.expression - (g[e] - H[e, other] @ cross[:, -1])
+
     def again(self, frame: Frame, points: Array, who: Who) -> tuple[State, float]:
         """A frame of a known person without one before it: by its landmarks first."""
         pose = fit_pose(top.mean_face(), np.asarray(points, np.float64))

@@ -21,7 +21,9 @@ from infinex.face.tracker import find_faces
 from infinex.jobs.fit import fit
 from infinex.media.image import SUFFIXES, read_image
 from infinex.media.video import VideoReader
-from infinex.mesh.album import View, blended, cut_out
+from infinex.mesh.album import SIDE, View, cut_out
+from infinex.mesh.layers import polygon_mask
+from infinex.mesh.raster import affines, draw
 
 Array = NDArray[np.float64]
 RGB = NDArray[np.uint8]
@@ -34,6 +36,7 @@ LIPS = np.array(sorted({*top.LIPS_INNER, *top.LIPS_OUTER}))
 PAIRS = np.searchsorted(LIPS, np.array([[13, 14], [82, 87], [312, 317], [78, 308], [61, 291], [0, 17]]))
 MOUTH = ("jaw", "mouth", "cheek", "tongue", "nose")  # how expressions begin that show at the mouth
 EYES = "eye"  # ... and at the eyes
+STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
 
 
 def gap(points: NDArray) -> float:
@@ -94,6 +97,40 @@ class Mouths:
         view = self.mouths[self._find(self.described(state, points))].view
         self._last = view if self._last is None else blended(self._last, view)
         return self._last
+
+
+def blended(last: View, new: View) -> View:
+    """Half of the mouth that was shown before, brought onto the new one by its lips and then by optical flow."""
+    p = new.points[:, :2]
+    inner = p[top.LIPS_INNER]
+    x0, y0 = np.maximum(np.floor(inner.min(0)) - 2, 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(inner.max(0)) + 3, SIDE).astype(int)
+    if x1 - x0 < 12 or y1 - y0 < 12:
+        return new
+    affine, area = np.zeros((len(STRIP), 6)), np.zeros(len(STRIP))
+    affines(np.ascontiguousarray(p), np.ascontiguousarray(last.points[:, :2]), STRIP, affine, area)
+    shape = (y1 - y0, x1 - x0)
+    mx, my, ids = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.full(shape, -1, np.int32)
+    draw(np.ascontiguousarray(p), STRIP, np.arange(len(STRIP)), affine, area, float(x0), float(y0), 1.0, mx, my, ids)
+    here = new.image[y0:y1, x0:x1]
+    before = np.where((ids >= 0)[..., None], cv2.remap(last.image, mx, my, cv2.INTER_LINEAR), here)
+    # Of one size, since OpenCV's flow needs pictures larger than a mouth that hardly opens.
+    size = (96, 64)
+    one, other = (cv2.resize(cv2.cvtColor(k, cv2.COLOR_RGB2GRAY), size) for k in (here, np.asarray(before, np.uint8)))
+    flow = cv2.DISOpticalFlow.create(cv2.DISOPTICAL_FLOW_PRESET_FAST).calc(one, other, None)
+    flow = cv2.resize(flow, shape[::-1]) * np.array([shape[1] / size[0], shape[0] / size[1]], np.float32)
+    i, j = np.mgrid[: shape[0], : shape[1]].astype(np.float32)
+    before = cv2.remap(
+        np.asarray(before, np.uint8),
+        j + flow[..., 0],
+        i + flow[..., 1],
+        cv2.INTER_LINEAR,
+        borderMode=cv2.BORDER_REPLICATE,
+    )
+    share = 0.5 * polygon_mask(*shape, inner - [x0, y0])[..., None]
+    image = new.image.copy()
+    image[y0:y1, x0:x1] = np.clip(here * (1 - share) + before * share + 0.5, 0, 255).astype(np.uint8)
+    return View(image, new.points)
 
 
 def _cut(view: View) -> RGB:
