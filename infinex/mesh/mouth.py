@@ -436,14 +436,14 @@ class Anatomy:
 
     upper_edge: float = 0.006  # of the upper incisors, below the lip
     upper_front: float = 0.145  # of their front, behind the lips
-    tongue_drop: float = 0.0275
+    tongue_drop: float = 0.01
     tongue_depth: float = 0.195  # behind the upper front teeth
     tongue_width: float = 0.25
-    tongue_height: float = 0.112
+    tongue_height: float = 0.14
     tongue_length: float = 0.217
     tongue_dim: float = 0.50  # light where none falls directly
     tongue_lit: float = 0.62
-    tongue_fade: float = 2.6  # darker towards the throat
+    tongue_fade: float = 2.2  # darker towards the throat
     flesh: float = 0.52  # lightness as a share of the skin's
     flesh_red: float = 9.0  # redness beyond that of lips and skin
     dark: float = 0.06

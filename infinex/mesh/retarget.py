@@ -40,6 +40,7 @@ EDGE, FLANK = 0.15, 0.3  # how wide they are, and how far from the middle they b
 STIFF = 0.3  # share of their way aside and in depth that is left, since jaws and temples are bone
 LOPSIDED = (15.0, 30.0)  # degrees of turning over which both halves of a mouth come to open alike
 BARED = 0.25  # share of an opening over bared teeth that is a tracker's: it takes the dark seams of lips for teeth
+SLIDE, SLIDE_FADE = np.array([0.03, 0.07]), 0.25  # limit of a mouth's way aside, IOD; skin around that shares it
 HALVED = 0.35  # how far the corners of a round opening go to half its height, in portraits that look at us
 ROUND = (0.4, 0.65)  # opening as a share of its width, from pointed to round, of a performer, whose lips were seen, ...
 ROUND_TOLD = (0.12, 0.45)  # ... and of one that was written or heard
@@ -72,7 +73,7 @@ class Target:
 
 
 def _limited(angle: float, limit: Array) -> float:
-    """Factor that keeps an angle below a soft limit."""
+    """Factor that keeps an angle, or a length, below a soft limit."""
     knee, end = limit
     if angle <= knee:
         return 1.0
@@ -161,6 +162,7 @@ class Retarget:
         self.beneath: Array = np.zeros(9)  # IOD by which teeth lie over its lower lip, which is open as far already
         self._limits = self._lips() if proportions in ("auto", "scaled") else []
         away = np.linalg.norm(f[: top.SURFACE, None, :2] - f[None, top.LIPS_INNER, :2], axis=2)
+        self._beside = np.exp(-((away.min(1) / SLIDE_FADE) ** 2))
         self._halves = HALVED * float(np.clip(2 - abs(float(source.pose.angles[0])) / 12, 0, 1))
         self._ring = np.array(top.LIPS_INNER)[away.argmin(1)], np.exp(-((away.min(1) / LIP_FADE) ** 2))
         middle, wide = (f[61, 0] + f[291, 0]) / 2, max(abs(float(f[61, 0] - f[291, 0])), 2e-3)
@@ -200,6 +202,12 @@ class Retarget:
         bared = 0.0 if interior is None else ramp(interior[0, 0], *GRINS[2])
         share = float(ramp(np.array(gap), *GRINS[0]) * np.maximum(wider, bared))
         face[: top.SURFACE, 1] -= share * hangs * self._aside
+
+    def _centred(self, face: Array) -> None:
+        """Keep a mouth from sliding to the edge of the face, in place: one that is pulled aside takes its cheek along,
+        which a picture cannot show."""
+        aside = float((face[top.LIPS_OUTER, 0] - self.source.face[top.LIPS_OUTER, 0]).mean())
+        face[: top.SURFACE, 0] -= self._beside * aside * (1 - _limited(abs(aside), SLIDE * self._room))
 
     def _parted(self, face: Array, gap: Array, filmed: bool) -> None:
         """Shapes the opening of lips that part, in place: its corners, and how round it is. A performer's was seen."""
@@ -316,6 +324,8 @@ class Retarget:
             face = src.face + self._split.changed(move.offsets)
         if self.own is not None:
             face -= self.own
+        if filmed:
+            self._centred(face)
         openness = eye_openness(performer)
         gaps = lip_gaps(performer)
         if filmed:  # the far half of a turned mouth is guessed
