@@ -201,7 +201,7 @@ class PreparedFace:
         if mouth == "auto" and self._performer is not None and not self._film:
             self._borrows = self._alike = same_person(self.source.image, self.face.points, *self._performer)
         if self._retarget is not None:
-            self._retarget.modelled = not self._borrows
+            self._retarget.alike = self._alike
 
     def quiet_mouth(self, own: NDArray[np.float64], tone: MouthTone) -> None:
         """Take what the source's own mouth does off it; after `begin`.

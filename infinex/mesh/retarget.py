@@ -170,7 +170,7 @@ class Retarget:
         self._aside = np.minimum(half, 1.0) ** 2 * self._ring[1]
         self.held: Array | None = None  # (478,) 0..1 see `infinex.mesh.glasses`
         self.sees = 1.0  # 0..1: see `infinex.mesh.eyes.irises`
-        self.modelled = True  # whether what shows between its lips is, or else the performer's
+        self.alike = False  # whether performer and portrait are one person, whose landmarks are exact
         self.shut = False  # whether its lips are taken to be closed at rest, however far apart they are in the picture
 
     def _lips(self) -> list[tuple[list[int], list[int], float, Array, NDArray[np.intp], Array]]:
@@ -324,7 +324,7 @@ class Retarget:
             face = src.face + self._split.changed(move.offsets)
         if self.own is not None:
             face -= self.own
-        if filmed:
+        if filmed and not self.alike:
             self._centred(face)
         openness = eye_openness(performer)
         gaps = lip_gaps(performer)
@@ -360,7 +360,7 @@ class Retarget:
             # What showed between lips that were apart would be left as a line of teeth.
             met = src.gaps if self.own is not None else src.gaps - gap
             gap = gap - PRESSED * np.clip(1 - gap / (2 * PRESSED), 0, 1) * np.clip(met / PRESSED, 0, 1)
-        if self.modelled and not self.absolute and move.interior is not None:
+        if not (self.alike or self.absolute) and move.interior is not None:
             gap = gap - BARED * teeth_over(move.interior) * np.maximum(gap - np.maximum(src.gaps, 0), 0)
         if not self.absolute:
             self._lower_folds(face)
