@@ -79,8 +79,11 @@ def shown(nod: float, yaw: float) -> np.ndarray:
     target = Retarget(face, rest_face())(move)
     out = np.zeros((500, 500, 3), np.uint8)
     Mouth(face, MouthTone(lab(SKIN), lab(LIPS), np.zeros((8, 8), np.float32))).draw(out, (0, 0), target)
-    light = cv2.cvtColor(out, cv2.COLOR_RGB2GRAY)[:, out.any((0, 2))] > 90
-    return light.sum(0) / np.maximum(out[:, out.any((0, 2))].any(-1).sum(0), 1)
+    columns = out.any((0, 2))
+    light, open_ = cv2.cvtColor(out, cv2.COLOR_RGB2GRAY)[:, columns] > 90, out[:, columns].any(-1)
+    total = np.maximum(open_.sum(0), 1)
+    light &= open_.cumsum(0) <= 0.6 * total  # a tongue lies below
+    return light.sum(0) / total
 
 
 @pytest.mark.parametrize(("nod", "yaw"), [(-15.0, 0.0), (0.0, 0.0), (15.0, 0.0), (0.0, 25.0), (0.0, -25.0)])
