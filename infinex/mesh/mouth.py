@@ -92,6 +92,7 @@ UPPER_SHOWN = (0.045, 0.052, 0.085)
 PARTING = (0.03, 0.10)  # IOD of opening over which upper teeth come into view
 LONGEST = 1.25  # times its usual length a crown may be, before a second row of teeth is seen in what was told
 EDGE_SEEN = 0.84  # share of the opening that upper teeth fill at most: their edge is what makes them teeth
+LOWER_MOST = 0.045  # IOD of lower teeth that are shown at most: more is a grimace
 LOWER_SHOWN = -0.035  # of the lower teeth, above the lip: none
 REDDEST = np.array([3.0, 12.0])  # most that a, b may rise: lipstick is no light, and would dye the teeth
 LIP_CAST = 0.6  # share of the difference of two people's lips that a performer's mouth takes on
@@ -450,7 +451,7 @@ class Anatomy:
     tooth_share: float = 0.8
     tooth_lift: float = 22.0
     upper_bright: float = 1.06
-    lower_bright: float = 1.0
+    lower_bright: float = 0.88
     teeth_fade: float = 0.4  # depth by which teeth sink into the dark of the cheeks
     under_lip: float = 0.5  # shadow of the upper lip
     aside: float = 0.0844  # shadow towards the corners
@@ -663,7 +664,7 @@ class Mouth:
         drop = max(0.0, float(target.face[152, 1] - self._face.face[152, 1]))
         swing = to_matrix(np.array([np.arctan2(drop, 0.95), 0.0, 0.0]))
         # Lips hide the lower teeth but for their edge, however little the chin itself went down.
-        stand = LOWER_SHOWN if told is None else told[1]
+        stand = LOWER_SHOWN if told is None else min(told[1], LOWER_MOST)
         hidden = float(target.face[14, 1]) + target.beneath - stand - self._lower.edge
         if told is not None:
             hidden += (self._lower.front - float(target.face[14, 2])) * float(d[1] / d[2])
