@@ -42,6 +42,7 @@ RIM = 0.01  # of it that is a lid's own wet rim
 UNDER = 0.15  # depth below the tracked lower lid to which the ball of an eye may show
 LINED = 20.0  # lightness by which a line around it is darker than both sides
 MOSTLY = 50  # percentile of the columns that tells how far it shows
+FOLDS = 0.064  # log lightness of surface from where on it is folds
 BENEATH = (0.16, 0.62)  # depths below the lower lid whose surface a shut lid has
 SURFACE, WORN = 0.045, 0.8  # width up to which detail is surface, and how much of it a lid has
 CLOSEST = 320  # columns that this is laid out in at most
@@ -322,7 +323,8 @@ class Lid:
         # Single strong things, a fold or a strand of hair, are toned down to the rest.
         usual = np.sqrt(np.median(cv2.blur(detail.mean(-1) ** 2, (9, 9)))) * 2 + 1e-3
         strength = np.sqrt(cv2.GaussianBlur(detail.mean(-1) ** 2, (0, 0), 1.5))
-        detail *= WORN * np.minimum(1, usual / np.maximum(strength, 1e-4))[..., None]
+        worn = WORN * min(1.0, FOLDS / usual)  # wrinkles below an old eye would be pleats on its lid
+        detail *= worn * np.minimum(1, usual / np.maximum(strength, 1e-4))[..., None]
         oval = polygon_mask(len(depth), n, np.stack(self._cells(frame, points[top.OVAL, :2], u, arc, depth), 1))
         own = cv2.GaussianBlur(cv2.erode(oval, np.ones((5, 5), np.uint8)), (0, 0), 2.0)[..., None]
         if self._glasses:

@@ -49,7 +49,7 @@ SMILE_LIT = 0.20  # how much lighter the upper teeth are in a broad smile
 TOOTH_SEEN = np.array([[0.002, 0.012], [0.010, 0.025]])  # IOD of upper and lower teeth told over which they appear
 BARED_LEAST = ((0.04, 0.12, 0.30), (0.0, 0.03, 0.06))  # gaps of lips; what of the upper teeth they bare at least, IOD
 TOLD_FLESH = (0.56, 0.12)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
-TOLD_RANGE = (0.4, 1.55)  # by which what was told may darken or lighten flesh
+TOLD_RANGE = (0.4, 1.2)  # by which what was told may darken or lighten flesh
 FRONT = 1.1  # lightness of a tooth that stands in front beside the mean of all that are seen
 TONGUE_LIT = ((0.04, 0.20, 0.30), (0.6, 1.1, 1.4))  # gaps of lips, and the light that comes to the tongue through them
 GRAIN_MOST = 0.035  # of the skin's texture, in log lightness: what is more is hair
@@ -90,7 +90,8 @@ ROUND = (0.15, 0.27)  # opening as a share of the mouth's width, from narrow to 
 # Of the upper teeth, below the lip, where nothing is known: in a mouth that is parted, wide open, and in a full smile.
 UPPER_SHOWN = (0.045, 0.052, 0.085)
 PARTING = (0.03, 0.10)  # IOD of opening over which upper teeth come into view
-LONGEST = 1.25  # times its usual length a crown may be, before a second row of teeth is seen in what was told
+# Gaps of lips, and times its usual length a crown may be before a second row of teeth is seen in what was told.
+LONGEST = ((0.12, 0.22), (1.25, 0.95))
 EDGE_SEEN = 0.84  # share of the opening that upper teeth fill at most: their edge is what makes them teeth
 LOWER_MOST = 0.045  # IOD of lower teeth that are shown at most: more is a grimace
 LOWER_SHOWN = -0.035  # of the lower teeth, above the lip: none
@@ -443,7 +444,7 @@ class Anatomy:
     tongue_height: float = 0.14
     tongue_length: float = 0.217
     tongue_dim: float = 0.50  # light where none falls directly
-    tongue_lit: float = 0.62
+    tongue_lit: float = 0.5
     tongue_fade: float = 2.2  # darker towards the throat
     flesh: float = 0.52  # lightness as a share of the skin's
     flesh_red: float = 9.0  # redness beyond that of lips and skin
@@ -647,9 +648,10 @@ class Mouth:
             told[0] = min(told[0], EDGE_SEEN * (float(target.gap[4]) + target.beneath))
             # No tooth is much longer than its crown: what is light beyond are the lower ones.
             crown, others = float(self._upper.crowns[0]), float(self._lower.crowns[0])
-            longer = float(np.clip(told[0] / crown, 1, LONGEST))
-            if told[0] > LONGEST * crown:
-                told = np.array([LONGEST * crown, max(told[1], min(told[0] - LONGEST * crown, others))])
+            most = float(np.interp(target.gap[4], *LONGEST))
+            longer = float(np.clip(told[0] / crown, 1, max(most, 1)))
+            if told[0] > most * crown:
+                told = np.array([most * crown, max(told[1], min(told[0] - most * crown, others))])
         edge = float(target.face[13, 1]) - self._upper.edge
         drawn = self._smile(target)
         if told is None:  # lips that open wide, or smile, bare the upper teeth
