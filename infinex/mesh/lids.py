@@ -323,7 +323,8 @@ class Lid:
         # Single strong things, a fold or a strand of hair, are toned down to the rest.
         usual = np.sqrt(np.median(cv2.blur(detail.mean(-1) ** 2, (9, 9)))) * 2 + 1e-3
         strength = np.sqrt(cv2.GaussianBlur(detail.mean(-1) ** 2, (0, 0), 1.5))
-        worn = WORN * min(1.0, FOLDS / usual)  # wrinkles below an old eye would be pleats on its lid
+        # Wrinkles below an old eye would be pleats on its lid, unless all of the face is drawn so.
+        worn = WORN * min(1.0, max(FOLDS, 2 * float(grain.std())) / usual)
         detail *= worn * np.minimum(1, usual / np.maximum(strength, 1e-4))[..., None]
         oval = polygon_mask(len(depth), n, np.stack(self._cells(frame, points[top.OVAL, :2], u, arc, depth), 1))
         own = cv2.GaussianBlur(cv2.erode(oval, np.ones((5, 5), np.uint8)), (0, 0), 2.0)[..., None]
