@@ -17,6 +17,7 @@ from infinex.face.morphable.bases import face_model
 from infinex.face.morphable.model import MorphableFace
 from infinex.face.morphable.person import Person
 from infinex.face.morphable.rest import Rest, found_person
+from infinex.face.morphable.said import Reader
 from infinex.face.morphable.solve import Frame, Solver, State, Who
 from infinex.face.pose import fit_pose
 from infinex.face.tracker import FaceTracker, find_faces
@@ -186,7 +187,7 @@ class _Clip:
                 h, w = shot.image.shape[:2]
                 self._size = w, h
                 if valid[n]:
-                    frame = Frame(shot.image, points[n])
+                    frame = self.at_rest.read(Frame(shot.image, points[n]))
                     if state is None or not valid[n - 1]:
                         state, _ = solver.again(frame, points[n].astype(np.float64), who)
                     state, value = solver.follow(frame, who, state)
@@ -210,6 +211,8 @@ class _Clip:
     def _save(self, who: Who, points: NDArray, valid: NDArray, states: list[State], energy: list[float]) -> None:
         if self.unfinished is None or time.monotonic() - self._saved < SAVE_EVERY:
             return
+        reader = self.at_rest.reader
+        none = np.zeros(0)
         with atomic_path(self.unfinished) as temporary, temporary.open("wb") as file:
             np.savez(
                 file, key=np.array(self.key), identity=who.identity, skin=who.skin, focal=who.focal, detail=who.detail,
@@ -217,6 +220,7 @@ class _Clip:
                 valid=valid, energy=np.array(energy), size=np.array(self._size),
                 rotation=np.stack([s.rotation for s in states]), shift=np.stack([s.shift for s in states]),
                 expression=np.stack([s.expression for s in states]), light=np.stack([s.light for s in states]),
+                calm=none if reader is None else reader.image, calm_points=none if reader is None else reader.points,
             )  # fmt: skip
         self._saved = time.monotonic()
 
@@ -230,8 +234,9 @@ class _Clip:
                 self._size = int(a["size"][0]), int(a["size"][1])
                 parts = zip(a["rotation"], a["shift"], a["expression"], a["light"])
                 who = Who(a["identity"], a["skin"], float(a["focal"]), a["detail"])
+                reader = Reader(a["calm"], a["calm_points"], self.face.names) if self.face.low == 0 else None
                 return (
-                    Rest(a["rest"], a["spread"]),
+                    Rest(a["rest"], a["spread"], reader),
                     who,
                     a["points"],
                     a["valid"],
