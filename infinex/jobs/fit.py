@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,7 +17,7 @@ from infinex.face import topology as top
 from infinex.face.morphable.bases import face_model
 from infinex.face.morphable.model import MorphableFace
 from infinex.face.morphable.person import Person
-from infinex.face.morphable.rest import Rest, found_person
+from infinex.face.morphable.rest import CALM, Rest, found_person
 from infinex.face.morphable.said import Reader
 from infinex.face.morphable.solve import Frame, Solver, State, Who
 from infinex.face.pose import fit_pose
@@ -212,15 +213,16 @@ class _Clip:
         if self.unfinished is None or time.monotonic() - self._saved < SAVE_EVERY:
             return
         reader = self.at_rest.reader
-        none = np.zeros(0)
+        calm: dict[str, Any] = {}
+        for k, (image, marks) in enumerate([] if reader is None else reader.calm):
+            calm |= {f"calm{k}": image, f"calm_points{k}": marks}
         with atomic_path(self.unfinished) as temporary, temporary.open("wb") as file:
             np.savez(
                 file, key=np.array(self.key), identity=who.identity, skin=who.skin, focal=who.focal, detail=who.detail,
                 rest=self.at_rest.weights, spread=self.at_rest.spread, points=points,
                 valid=valid, energy=np.array(energy), size=np.array(self._size),
                 rotation=np.stack([s.rotation for s in states]), shift=np.stack([s.shift for s in states]),
-                expression=np.stack([s.expression for s in states]), light=np.stack([s.light for s in states]),
-                calm=none if reader is None else reader.image, calm_points=none if reader is None else reader.points,
+                expression=np.stack([s.expression for s in states]), light=np.stack([s.light for s in states]), **calm,
             )  # fmt: skip
         self._saved = time.monotonic()
 
@@ -234,7 +236,10 @@ class _Clip:
                 self._size = int(a["size"][0]), int(a["size"][1])
                 parts = zip(a["rotation"], a["shift"], a["expression"], a["light"])
                 who = Who(a["identity"], a["skin"], float(a["focal"]), a["detail"])
-                reader = Reader(a["calm"], a["calm_points"], self.face.names) if self.face.low == 0 else None
+                calm = [(a[f"calm{k}"], a[f"calm_points{k}"]) for k in range(CALM) if f"calm{k}" in a]
+                if self.face.low == 0 and not calm:
+                    return None
+                reader = Reader(calm, self.face.names) if calm else None
                 return (
                     Rest(a["rest"], a["spread"], reader),
                     who,

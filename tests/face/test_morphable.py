@@ -168,7 +168,7 @@ def test_a_reader_knows_which_of_apples_shapes_an_expression_is() -> None:
     assert known["cheekRaiser_L"] is None
     image, marks, _, _ = drawn(1)
     frame = Frame(image, marks)
-    said = Reader(frame.part, frame.marks, names)(frame.part, frame.marks)
+    said = Reader([(frame.part, frame.marks)] * 2, names)(frame.part, frame.marks)
     assert np.isnan(said).tolist() == [known[n] is None for n in names]
     assert np.nanmax(said) < 1e-6  # beside itself
 

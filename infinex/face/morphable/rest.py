@@ -25,6 +25,7 @@ SHARED = 20.0  # of the prior: what it costs that a clip shows an expression at 
 LEAST = 0.01  # root mean square of an expression that the frames did not show but others may
 SHUT = 1.5e4  # of the prior: pull of each part of the lips at rest to the other, squared IOD
 UPPER, LOWER = (80, 81, 82, 13, 312, 311, 310), (88, 178, 87, 14, 317, 402, 318)  # lips' inner rims
+CALM = 3  # frames beside which others are read
 PASSES = 600
 
 
@@ -78,8 +79,8 @@ def found_rest(face: MorphableFace, frames: Sequence[Frame], points: Sequence[Ar
     up = face.expression[:, :, 1].astype(np.float64)
     parted = (up[:, UPPER] - up[:, LOWER]).T
     _, shown = told_apart(H, b, None, parted, face.high)
-    calm = frames[int(shown.sum(1).argmin())]
-    reader = Reader(calm.part, calm.marks, face.names)
+    calm = [frames[k] for k in np.argsort(shown.sum(1), kind="stable")[:CALM]]
+    reader = Reader([(frame.part, frame.marks) for frame in calm], face.names)
     for frame in frames:
         frame.said = reader(frame.part, frame.marks)
     said = np.stack([frame.said for frame in frames if frame.said is not None])

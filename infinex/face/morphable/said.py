@@ -1,6 +1,6 @@
 """What the reader of Apple's shapes says of a frame: it sees lids, lips and wrinkles that a coarse mesh has not.
 
-It compares a frame with one in which the person is calm, and knows nothing of shape, so that what it says does not
+It compares a frame with a few in which the person is calm, and knows nothing of shape, so that what it says does not
 depend on who it is thought to be."""
 
 from __future__ import annotations
@@ -29,20 +29,23 @@ def column(name: str) -> int | None:
 
 
 class Reader:
-    """Reads frames of one person beside a calm one: its picture (H, W, 3) and tracked points (478, 3) in it."""
+    """Reads frames of one person beside calm ones: pictures (H, W, 3) and tracked points (478, 3) in each."""
 
-    def __init__(self, image: NDArray[np.uint8], points: Array, names: Sequence[str]) -> None:
-        self.image, self.points = image, np.asarray(points, np.float64)
+    def __init__(self, calm: Sequence[tuple[NDArray[np.uint8], Array]], names: Sequence[str]) -> None:
+        self.calm = [(image, np.asarray(points, np.float64)) for image, points in calm]
         at = [column(n) for n in names]
         self.known = np.array([k is not None for k in at])
         self._columns = [k for k in at if k is not None]
-        self._rest = fit_pose(top.mean_face(), self.points).to_head(self.points)
-        self._reader = ShapeReader(image, self.points, self._rest)
+        self._rests = [fit_pose(top.mean_face(), points).to_head(points) for _, points in self.calm]
+        self._readers = [ShapeReader(image, points, rest) for (image, points), rest in zip(self.calm, self._rests)]
 
     def __call__(self, image: NDArray[np.uint8], points: Array) -> NDArray[np.float64]:
-        """Weights (E,) in 0..1 beyond the calm frame's; NaN of expressions that it does not know."""
-        p = np.asarray(points, np.float64)
-        self._reader.add(image, p, fit_pose(self._rest, p).to_head(p) - self._rest)
+        """Weights (E,) in 0..1: the most that is seen beyond any of the calm frames, since what one hides another
+        does not; NaN of expressions that it does not know."""
+        p, said = np.asarray(points, np.float64), []
+        for reader, rest in zip(self._readers, self._rests):
+            reader.add(image, p, fit_pose(rest, p).to_head(p) - rest)
+            said.append(reader.taken()[-1, self._columns])
         out = np.full(len(self.known), np.nan)
-        out[self.known] = np.clip(self._reader.taken()[-1, self._columns] / GAIN, 0, 1)
+        out[self.known] = np.clip(np.max(said, 0) / GAIN, 0, 1)
         return out
