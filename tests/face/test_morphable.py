@@ -306,6 +306,8 @@ def test_fit_of_a_clip_and_what_it_refuses(data_dir: Path, tmp_path: Path, write
     )
     assert len(person) == 14 and person.valid.all() and person.energy.mean() < 0.08
     assert len(Person.load(out)) == 14
+    for stopped_once, whole in zip(person.states, job.fit(clip).states):
+        assert stopped_once.expression == pytest.approx(whole.expression, abs=1e-4)
     with pytest.raises(InputError, match="at least 12"):
         job.fit(write_clip(frames[:5], "short.mp4"))
     couple = read_image(data_dir / "portraits/deepface_couple.jpg")
