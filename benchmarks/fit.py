@@ -114,7 +114,7 @@ def measured(exact: ExactFace, face: MorphableFace, clip: dict[str, Any]) -> dic
     own_head = fit_rigid(face.shape(who.identity, np.zeros(0)), mean).T
     for image, points, (R, _, mask) in zip(images, marks, truth):
         started, at = cpu(), time.perf_counter()
-        frame = Frame(image, points)
+        frame = rest.read(Frame(image, points))
         if state is None:
             state, value = solver.again(frame, points, who)
             started, at = cpu(), time.perf_counter()

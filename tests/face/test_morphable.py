@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from infinex.errors import InputError, MissingDependencyError
 from infinex.face import topology as top
+from infinex.face.blendshapes import AT
 from infinex.face.morphable import energy
 from infinex.face.morphable import skin as mesh
 from infinex.face.morphable.bases import own_model
@@ -21,6 +22,7 @@ from infinex.face.morphable.model import Camera, euler
 from infinex.face.morphable.person import Person
 from infinex.face.morphable.places import nearest
 from infinex.face.morphable.rest import Rest, found_rest, told_apart
+from infinex.face.morphable.said import Reader, column
 from infinex.face.morphable.solve import FLIP, Frame, Solver, State, Who
 from infinex.face.morphable.surface import normals, rasterise, rings
 
@@ -140,6 +142,35 @@ def test_rest_is_told_from_the_few_expressions_that_a_clip_shows() -> None:
     assert np.abs(found - rest).max() < 0.1
     alone = np.clip(np.linalg.solve(H, b[..., None])[..., 0], 0, 1)  # each frame by itself
     assert np.corrcoef(alone.ravel(), shown.ravel())[0, 1] < 0.7
+
+
+def test_what_a_reader_says_and_lips_that_meet_tell_apart_what_looks_alike() -> None:
+    T, E = 16, 3
+    shown = np.zeros((T, E))
+    shown[:, 0] = 0.4 + 0.3 * np.sin(np.arange(T))  # never at rest; 1 looks just like it
+    both = np.array([1.0, 1.0, 0.0])
+    H = np.repeat(1000 * energy.PRIOR * (np.outer(both, both) + np.diag([0, 0, 1.0]))[None], T, 0)
+    b = (H @ shown[..., None])[..., 0]
+    said = shown.copy()
+    said[:, 2] = np.nan
+    guessed, found = told_apart(H, b)[1], told_apart(H, b, said)[1]
+    assert np.abs(guessed - shown)[:, 1].mean() > 0.05 > np.abs(found - shown)[:, 1].mean()
+    parting = np.array([[1.0, 1.0, 0.0]])
+    rest, closed = told_apart(H, b, said)[0], told_apart(H, b, said, parting)[0]
+    assert abs((parting @ closed)[0]) < 0.2 * abs((parting @ rest)[0])
+
+
+def test_a_reader_knows_which_of_apples_shapes_an_expression_is() -> None:
+    names = own_model().names
+    known = {n: column(n) for n in names}
+    assert known["eyeBlink_L"] == AT["eyeBlinkLeft"] and known["jawOpen"] == AT["jawOpen"]
+    assert known["cheekPuff_R"] == known["cheekPuff_L"] == AT["cheekPuff"]
+    assert known["cheekRaiser_L"] is None
+    image, marks, _, _ = drawn(1)
+    frame = Frame(image, marks)
+    said = Reader([(frame.part, frame.marks)] * 2, names)(frame.part, frame.marks)
+    assert np.isnan(said).tolist() == [known[n] is None for n in names]
+    assert np.nanmax(said) < 1e-6  # beside itself
 
 
 def test_a_rest_is_a_shape_and_models_of_two_ways_have_none() -> None:
@@ -275,6 +306,8 @@ def test_fit_of_a_clip_and_what_it_refuses(data_dir: Path, tmp_path: Path, write
     )
     assert len(person) == 14 and person.valid.all() and person.energy.mean() < 0.08
     assert len(Person.load(out)) == 14
+    for stopped_once, whole in zip(person.states, job.fit(clip).states):
+        assert stopped_once.expression == pytest.approx(whole.expression, abs=1e-4)
     with pytest.raises(InputError, match="at least 12"):
         job.fit(write_clip(frames[:5], "short.mp4"))
     couple = read_image(data_dir / "portraits/deepface_couple.jpg")

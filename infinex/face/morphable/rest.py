@@ -1,8 +1,8 @@
 """What of a face is shape and what expression: the shape that a few expressions over a clip explain best.
 
 Frame by frame a shape that is guessed wrongly is taken for expressions that never end. Over a clip most expressions
-are not shown at all, and those that are come and go: with that, and with how surely each frame tells each of them
-(its normal equations), rest and expressions are solved for together."""
+are not shown at all, and those that are come and go: with that, with how surely each frame tells each of them (its
+normal equations), what the reader of Apple's shapes sees, and lips that meet at rest, both are solved for together."""
 
 from __future__ import annotations
 
@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from infinex.face.morphable import energy
 from infinex.face.morphable.model import MorphableFace
-from infinex.face.morphable.solve import Frame, Solver, Who
+from infinex.face.morphable.said import Reader
+from infinex.face.morphable.solve import SAID, Frame, Solver, Who
 
 Array = NDArray[np.floating]
 
@@ -22,20 +23,30 @@ LAX = -0.5  # how far below nothing an expression may go before rest is known
 COST = 3.0  # of the prior: what an expression costs in a frame
 SHARED = 20.0  # of the prior: what it costs that a clip shows an expression at all
 LEAST = 0.01  # root mean square of an expression that the frames did not show but others may
+SHUT = 1.5e4  # of the prior: pull of each part of the lips at rest to the other, squared IOD
+UPPER, LOWER = (80, 81, 82, 13, 312, 311, 310), (88, 178, 87, 14, 317, 402, 318)  # lips' inner rims
+CALM = 3  # frames beside which others are read
 PASSES = 600
 
 
 @dataclass(frozen=True)
 class Rest:
     """`weights` (E,) of the expressions that are this person's shape, and how far each expression usually goes from
-    there, `spread` (E,)."""
+    there, `spread` (E,); `reader` reads them off frames of this person."""
 
     weights: NDArray[np.float64]
     spread: NDArray[np.float64]
+    reader: Reader | None = None
 
     def face(self, face: MorphableFace) -> MorphableFace:
         """The model with that shape for its mean."""
         return replace(face, mean=face.mean + np.tensordot(self.weights, face.expression, 1))
+
+    def read(self, frame: Frame) -> Frame:
+        """The frame, of which the reader has said what it sees."""
+        if self.reader is not None:
+            frame.said = self.reader(frame.part, frame.marks)
+        return frame
 
     def expected(self, face: MorphableFace) -> MorphableFace:
         """The same, of which what is usual is what this person does."""
@@ -54,7 +65,8 @@ def found_person(
 
 
 def found_rest(face: MorphableFace, frames: Sequence[Frame], points: Sequence[Array], who: Who) -> Rest:
-    """From frames with their tracked points (478, 3) each. Expressions that may be negative leave rest as it is."""
+    """From frames with their tracked points (478, 3) each; `said` of them is then what a reader sees beside the
+    calmest. Expressions that may be negative leave rest as it is."""
     none = Rest(np.zeros(len(face.expression)), np.asarray(face.spread, np.float64))
     if face.low != 0:
         return none
@@ -64,25 +76,40 @@ def found_rest(face: MorphableFace, frames: Sequence[Frame], points: Sequence[Ar
         state, _ = solver.again(frame, p, who)
         systems.append(solver.expressions(frame, who, state))
     H, b = (np.stack(a) for a in zip(*systems))
-    rest, shown = told_apart(H, b, face.high)
+    up = face.expression[:, :, 1].astype(np.float64)
+    parted = (up[:, UPPER] - up[:, LOWER]).T
+    _, shown = told_apart(H, b, None, parted, face.high)
+    calm = [frames[k] for k in np.argsort(shown.sum(1), kind="stable")[:CALM]]
+    reader = Reader([(frame.part, frame.marks) for frame in calm], face.names)
+    for frame in frames:
+        frame.said = reader(frame.part, frame.marks)
+    said = np.stack([frame.said for frame in frames if frame.said is not None])
+    rest, shown = told_apart(H, b, said, parted, face.high)
     usual = np.sqrt((shown**2).mean(0))
-    return Rest(rest, np.sqrt(np.maximum(usual, LEAST) / SHARED))
+    return Rest(rest, np.sqrt(np.maximum(usual, LEAST) / SHARED), reader)
 
 
-def told_apart(H: Array, b: Array, high: float = 1.0) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+def told_apart(
+    H: Array, b: Array, said: Array | None = None, parted: Array | None = None, high: float = 1.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Rest (E,) and expressions (T, E) in 0..`high` that minimise the sum of y·H·y / 2 - b·y over frames, y being both
-    together, of normal equations `H` (T, E, E), `b` (T, E); and what `COST` and `SHARED` say expressions cost."""
+    together, of normal equations `H` (T, E, E), `b` (T, E); what `COST` and `SHARED` say expressions cost; how far they
+    are from what a reader `said` (T, E) of them, NaN of those that it does not know; and how far rest parts places that
+    usually meet, by how each expression does, `parted` (N, E)."""
     n, E = b.shape
     pull = energy.PRIOR
-    step = 1 / float(np.linalg.eigvalsh(H)[:, -1].max())
-    total = H.sum(0) + n * pull * np.eye(E)
+    known = np.zeros((n, E)) if said is None else SAID * pull * np.isfinite(said)
+    aim = np.zeros((n, E)) if said is None else known * np.nan_to_num(said)
+    gap = np.zeros((0, E)) if parted is None else parted
+    step = 1 / float(np.linalg.eigvalsh(H)[:, -1].max() + known.max())
+    total = H.sum(0) + n * pull * (np.eye(E) + SHUT * gap.T @ gap)
     x = ahead = np.zeros((n, E))
     rest, t = np.zeros(E), 1.0
     for k in range(PASSES):  # proximal gradient with momentum (Beck and Teboulle 2009)
         moved = (H @ ahead[..., None])[..., 0]
         if k % 5 == 0:
             rest = np.linalg.solve(total, (b - moved).sum(0))
-        y = np.clip(ahead - step * (moved + H @ rest - b + COST * pull), 0, high)
+        y = np.clip(ahead - step * (moved + H @ rest - b + known * ahead - aim + COST * pull), 0, high)
         length = np.maximum(np.linalg.norm(y, axis=0), 1e-12)
         y *= np.maximum(0, 1 - step * SHARED * pull * np.sqrt(n) / length)
         further = (1 + np.sqrt(1 + 4 * t * t)) / 2

@@ -31,6 +31,7 @@ DISTANCE, STRAY = 9.0, 0.25  # inter-ocular distances from the camera, as is usu
 GREY, LIT = 10.0, 0.6  # pull of light to grey, as in Deep3DFaceRecon, and how far it usually is from even light
 IDENTITY = 12.0  # pull to usual faces over the published one, whose model has other units
 SPARSE = 0.4  # of the prior: how much each expression costs at all, where they cannot be negative
+SAID = 100.0  # of the prior: pull of an expression to what a reader says of it
 FLIP = np.array([1.0, -1.0, -1.0])  # between the axes of the models and those of pictures
 
 
@@ -63,7 +64,10 @@ class State:
 class Frame:
     """A picture of a face made ready: cut out, at the sizes at which it is compared.
 
-    `points` (478, 3) are its tracked landmarks in pixels of `image` (H, W, 3) uint8."""
+    `points` (478, 3) are its tracked landmarks in pixels of `image` (H, W, 3) uint8; `said` (E,), where it is known, is
+    what a reader says of its expressions, NaN of those that it does not know."""
+
+    said: NDArray[np.float64] | None = None
 
     def __init__(self, image: NDArray[np.uint8], points: Array, size: float = FACE_SIZE) -> None:
         self.points = np.asarray(points[: top.SURFACE, :2], np.float64)
@@ -75,7 +79,8 @@ class Frame:
         margin = 0.12 * self.size
         x0, y0 = np.clip(np.floor(low - margin), 0, [w - 2, h - 2]).astype(int)
         x1, y1 = np.clip(np.ceil(high + margin), [x0 + 2, y0 + 2], [w, h]).astype(int)
-        part = image[y0:y1, x0:x1]
+        self.part = part = np.ascontiguousarray(image[y0:y1, x0:x1])
+        self.marks = np.asarray(points, np.float64) - [x0, y0, 0]
         self.corner = np.array([x0, y0], np.float64)
         if self.scale < 1:
             part = cv2.resize(part, None, fx=self.scale, fy=self.scale, interpolation=cv2.INTER_AREA)
@@ -224,14 +229,18 @@ class Solver:
         g = J.T @ (off * root[:, None]).astype(np.float32).ravel()
         return (J.T @ J).astype(np.float64), g.astype(np.float64), float(np.linalg.norm(off, axis=1).mean())
 
-    def _priors(self, state: State, H: NDArray, g: NDArray) -> None:
-        """Add what is usual of one frame to its system, in place."""
+    def _priors(self, frame: Frame, state: State, H: NDArray, g: NDArray) -> None:
+        """Add what is usual of one frame, and what was said of it, to its system, in place."""
         e = slice(6, 6 + self.E)
         pull = energy.PRIOR / self.spread**2
         H[e, e] += np.diag(pull)
         g[e] += pull * state.expression
         if self.face.low >= 0:  # faces do few things at once
             g[e] += SPARSE * energy.PRIOR / self.spread
+        if frame.said is not None:
+            known = 6 + np.flatnonzero(np.isfinite(frame.said))
+            H[known, known] += SAID * energy.PRIOR
+            g[known] += SAID * energy.PRIOR * (state.expression - frame.said)[known - 6]
         at = 6 + self.E
         # Light: near grey, and not far from even.
         grey = np.kron(np.eye(3) - 1 / 3, np.eye(BANDS)) * energy.PRIOR * GREY
@@ -284,7 +293,7 @@ class Solver:
 
     def _step(self, frame: Frame, who: Who, state: State, halves: int, colour: bool = True) -> tuple[State, float]:
         H, g, value, _ = self._system(frame, who, state, halves, shared=False, colour=colour)
-        self._priors(state, H, g)
+        self._priors(frame, state, H, g)
         H[np.diag_indices_from(H)] += 1e-9
         return self._moved(state, self._bounded(H, g, *self._bounds(state, len(g)))), value
 
@@ -364,7 +373,7 @@ class Solver:
         tail = np.arange(n * own, total)
         for i, (frame, state) in enumerate(zip(frames, states)):
             h, v, _, _ = self._system(frame, who, state, halves, shared=True, colour=colour)
-            self._priors(state, h, v)
+            self._priors(frame, state, h, v)
             at = np.r_[i * own : (i + 1) * own, tail]
             H[np.ix_(at, at)] += h
             g[at] += v
