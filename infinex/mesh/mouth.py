@@ -432,9 +432,9 @@ class Anatomy:
     """Where things lie in the modelled mouth (IOD, from the upper lip's inner edge), and how light they are.
 
     Fitted to mouths that opened in front of a camera, by `tools/calibrate_mouth.py`: lips hide more of the upper teeth
-    than anatomy alone would say. The light of teeth, the shadow of the lip, and how wide and light a tongue is, were
-    set by eye since, beside photographs: as in those small, dim pictures teeth look grey in a painting, and a tongue
-    that fills the floor from cheek to cheek is a flat disc."""
+    than anatomy alone would say. The light of teeth, the shadow of the lip, where a tongue lies, how large and light
+    it is, and how dark it is behind, were set by eye since, beside photographs: as in those small, dim pictures teeth
+    look grey in a painting, and a tongue that fills the floor from cheek to cheek is a flat disc."""
 
     upper_edge: float = 0.006  # of the upper incisors, below the lip
     upper_front: float = 0.145  # of their front, behind the lips
