@@ -49,7 +49,8 @@ SMILE_LIT = 0.20  # how much lighter the upper teeth are in a broad smile
 TOOTH_SEEN = np.array([[0.002, 0.012], [0.010, 0.025]])  # IOD of upper and lower teeth told over which they appear
 BARED_LEAST = ((0.04, 0.12, 0.30), (0.0, 0.03, 0.06))  # gaps of lips; what of the upper teeth they bare at least, IOD
 TOLD_FLESH = (0.56, 0.12)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
-TOLD_RANGE = (0.4, 1.2)  # by which what was told may darken or lighten flesh
+TOLD_RANGE = (0.25, 1.2)  # by which what was told may darken or lighten flesh
+UNSEEN_TONGUE = (0.45, 0.75)  # dark share of the mouth below its roof over which no tongue is to be seen in it
 FRONT = 1.1  # lightness of a tooth that stands in front beside the mean of all that are seen
 TONGUE_LIT = ((0.04, 0.20, 0.30), (0.6, 1.1, 1.4))  # gaps of lips, and the light that comes to the tongue through them
 GRAIN_MOST = 0.035  # of the skin's texture, in log lightness: what is more is hair
@@ -696,7 +697,10 @@ class Mouth:
             corner * (1 - deep * np.exp(-rim / wide)) * (1 - less * under * np.exp(-below / reach))
             for (deep, wide), less, reach in zip(LIP_SHADE, (UNDER_FLESH, UNDER_TEETH), reaches)
         )
-        lab = self._draw_tongue(self._cavity(o, d), o_jaw, d_jaw, float(target.gap[4]) + target.beneath)
+        lab = self._cavity(o, d)
+        shown = target.interior
+        tongue = 1.0 if shown is None else 1 - float(ramp(shown[1:, 1].mean(), *UNSEEN_TONGUE))
+        self._draw_tongue(lab, o_jaw, d_jaw, float(target.gap[4]) + target.beneath, tongue)
         self._shade(lab, on_flesh)
         if target.interior is not None:  # as dark behind the teeth as the performer's mouth was there
             self._tell(lab, target.interior, opening, rows, columns)
@@ -752,7 +756,8 @@ class Mouth:
         lit = CAVE_LIT * np.exp(-CAVE_FADE * deep)
         return np.asarray(self._dark + (self._flesh - self._dark) * lit[..., None])
 
-    def _draw_tongue(self, lab: NDArray, o: NDArray, d: Array, gap: float) -> NDArray:
+    def _draw_tongue(self, lab: NDArray, o: NDArray, d: Array, gap: float, seen: float) -> None:
+        """Lay a tongue over colours (N, 3), in place, as far as it is to be `seen`, 0..1."""
         (centre, radii), k = self._tongue, self._anatomy
         p, v = (o - centre) / radii, d / radii
         a, b, c = v @ v, (p * v).sum(-1), (p * p).sum(-1) - 1
@@ -776,8 +781,7 @@ class Mouth:
         for _ in range(5):
             eighth *= eighth
         colour[..., 0] += WET * eighth * np.interp(gap, *TONGUE_LIT)
-        w = (hit * turned)[..., None]
-        return lab * (1 - w) + colour * w
+        lab += (seen * hit * turned)[..., None] * (colour - lab)
 
     def _arch_colours(self, m: dict[str, NDArray], bright: float, seen: float, scale: float) -> tuple[NDArray, NDArray]:
         """Colours (N, 3) of an arch in Lab, and how much of it is there (N,); a picture has `scale` pixels an IOD."""
