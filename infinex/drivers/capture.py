@@ -46,6 +46,7 @@ BLINK = (0.8, 0.6)  # shares of the usual opening that a blink comes from and go
 FALLS, RISES = 0.14, 0.45  # ... in so many seconds (VanderWerf et al. 2003: some 0.1 down, 0.2 to 0.3 up)
 TURNED = 18.0  # degrees of yaw by which the nearer eye alone has the say
 DOUBT, DOUBTED = 0.8, (0.12, 0.38)  # how far lids neither shut nor open go to the wider of both; from shut to half open
+OPEN = (0.5, 0.7)  # ... and those that are shut, with the other as open: nearly always the tracker's mistake
 WINK = (0.2, 0.75)  # openings, of the usual one, of the shut and the open eye of a wink ...
 WINK_LASTS, WINK_BEGINS = 0.16, 0.3  # ... the seconds that it lasts at least, and within which both eyes were open
 SMILING, SMILE_NOISE = 0.8, 0.012  # cost of a smile at rest, IOD for IOD, and how far it is none
@@ -251,7 +252,7 @@ class Lids:
         """Opening of each lid as a share of the usual one, (2,), and of both as one; from offsets (478, 3)."""
         each = (eye_openness(self._rest.face + offsets) - self._shut) / np.maximum(self._wide - self._shut, 1e-3)
         both = float(_say(yaw) @ each)
-        doubt = DOUBT * float(ramp(np.asarray(both), *DOUBTED))
+        doubt = DOUBT * float(max(ramp(np.asarray(both), *DOUBTED), ramp(each.max(), *OPEN)))
         return each, both + doubt * max(min(float(each.max()), 1.0) - both, 0.0)
 
     def winks(self, each: Array, yaw: float, seconds: float) -> bool:
