@@ -51,6 +51,7 @@ FOLDS = (  # of each eye, from the outside: above the lid, and above that
     ([247, 30, 29, 27, 28, 56, 190], [113, 225, 224, 223, 222, 221, 189]),
     ([467, 260, 259, 257, 258, 286, 414], [342, 445, 444, 443, 442, 441, 413]),
 )
+BROWS_RISE = np.array([0.25, 0.45])  # soft limit of a brow's rise, of its own height above the eye
 FOLDS_RISE = (0.3, 0.6)  # shares of what lifts them beyond the eye's corners
 LOWER_LID_NOISE = 0.04  # share of it by which a tracked lower lid wanders
 
@@ -279,6 +280,18 @@ class Retarget:
             out.append(lift / max(gap, 1e-3) - LOWER_LID_RISE * close)
         return np.clip(np.array(out) - LOWER_LID_NOISE, 0, 0.4)
 
+    def _lower_brows(self, face: Array) -> None:
+        """Keep brows from rising further than the skin beneath them can be drawn out, in place."""
+        own = self.source.face[: top.SURFACE]
+        up = own[:, 1] - face[: top.SURFACE, 1]
+        right = smoothstep(0.5 - (own[:, 0] - own[168, 0]) / 0.3)
+        for (lid, _), brow, side in zip(EYES, (top.RIGHT_BROW, top.LEFT_BROW), (right, 1 - right)):
+            edge = float(own[lid[2:-2], 1].mean())
+            height = max(edge - float(own[brow, 1].mean()), 1e-3)
+            less = 1 - _limited(max(float(up[brow].mean()), 0.0), BROWS_RISE * height)
+            above = smoothstep((edge - own[:, 1]) / height)
+            face[: top.SURFACE, 1] += side * above * less * np.maximum(up, 0)
+
     def _lower_folds(self, face: Array) -> None:
         """Keep the skin just above the eyes from rising with the brows as far as they, in place: it is folded there,
         dark or painted, and would be drawn out; what stretches is the skin beneath the brow."""
@@ -326,6 +339,7 @@ class Retarget:
             face -= self.own
         if filmed and not self.alike:
             self._centred(face)
+            self._lower_brows(face)
         openness = eye_openness(performer)
         gaps = lip_gaps(performer)
         if filmed:  # the far half of a turned mouth is guessed
