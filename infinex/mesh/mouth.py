@@ -48,6 +48,7 @@ SHOWS_LIT = 0.7  # share of that smile where the portrait shows its own teeth
 SMILE_LIT = 0.20  # how much lighter the upper teeth are in a broad smile
 TOOTH_SEEN = np.array([[0.002, 0.012], [0.010, 0.025]])  # IOD of upper and lower teeth told over which they appear
 BARED_LEAST = ((0.04, 0.12, 0.30), (0.0, 0.03, 0.06))  # gaps of lips; what of the upper teeth they bare at least, IOD
+NONE_SEEN = (0.5, 0.7)  # dark share of the upper third over which it has none
 TOLD_FLESH = (0.56, 0.12)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
 TOLD_RANGE = (0.25, 1.2)  # by which what was told may darken or lighten flesh
 UNSEEN_TONGUE = (0.45, 0.75)  # dark share of the mouth below its roof over which no tongue is to be seen in it
@@ -645,6 +646,7 @@ class Mouth:
         if target.interior is not None:
             told = _teeth_shown(target.interior) * (float(target.gap[4]) + target.beneath)
             least = float(np.interp(target.gap[4], *BARED_LEAST))  # dim ones are not told from flesh
+            least *= 1 - float(ramp(target.interior[0, 1], *NONE_SEEN))
             told[0] = max(told[0], least * (1 - 0.6 * roundness(target)))
             told[0] = min(told[0], EDGE_SEEN * (float(target.gap[4]) + target.beneath))
             # No tooth is much longer than its crown: what is light beyond are the lower ones.

@@ -45,6 +45,7 @@ HALVED = 0.35  # how far the corners of a round opening go to half its height, i
 ROUND = (0.4, 0.65)  # opening as a share of its width, from pointed to round, of a performer, whose lips were seen, ...
 ROUND_TOLD = (0.12, 0.45)  # ... and of one that was written or heard
 DRAWN = 0.10  # IOD by which a mouth is wider than the portrait's, over which it is none the less not rounded
+LOWERED = 0.5  # share of an opening by which the corners of lips are lowered at most, to where the performer's are
 CORNERS = (0.55, 0.2)  # of the way to the outer corners that the inner ones go in a wide and in a round opening
 GRINS = ((0.03, 0.12), 0.10, (0.3, 0.7))  # lips straighten over: IOD of opening, IOD wider, light of the upper teeth
 FOLDS = (  # of each eye, from the outside: above the lid, and above that
@@ -106,6 +107,11 @@ def _dimensions(face: Array) -> dict[str, float]:
 def _hanging(face: Array) -> float:
     """How far the corners of a mouth hang below the middle of its upper lip, IOD."""
     return float((face[61, 1] + face[291, 1]) / 2 - face[13, 1])
+
+
+def _corners(face: Array) -> float:
+    """How low the corners of an opening between lips are: 0 at its upper edge, 1 at its lower one."""
+    return float(((face[78, 1] + face[308, 1]) / 2 - face[13, 1]) / max(float(face[14, 1] - face[13, 1]), 1e-3))
 
 
 def _edge(face: Array) -> Array:
@@ -210,10 +216,20 @@ class Retarget:
         aside = float((face[top.LIPS_OUTER, 0] - self.source.face[top.LIPS_OUTER, 0]).mean())
         face[: top.SURFACE, 0] -= self._beside * aside * (1 - _limited(abs(aside), SLIDE * self._room))
 
-    def _parted(self, face: Array, gap: Array, filmed: bool) -> None:
-        """Shapes the opening of lips that part, in place: its corners, and how round it is. A performer's was seen."""
-        own = self.source
+    def _parted(self, face: Array, gap: Array, performer: Array | None) -> None:
+        """Shapes the opening of lips that part, in place: its corners, and how round it is.
+
+        That of a `performer` (478, 3) was seen; None: it was written or heard."""
+        own, filmed = self.source, performer is not None
         opened = float(np.clip((gap[4] - max(own.gaps[4], 0.0) - 0.02) / 0.10, 0, 1))
+        if performer is not None:  # corners that are up in a smile stay up when the lips open, and they snarl
+            less = np.clip(_corners(performer) - _corners(face), 0, LOWERED) * opened * float(gap[4])
+            gaps = np.concatenate([[0], lip_gaps(face), [0]])
+            down = np.zeros(len(face))
+            for ids in (top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER):
+                down[ids] = less * np.clip(1 - gaps / max(gaps.max(), 1e-6), 0, 1)
+            nearest, weight = self._ring
+            face[: top.SURFACE, 1] += weight * down[nearest]
         halved = rounded = _roundness(face, ROUND)
         corners = CORNERS[0]
         if not filmed:
@@ -386,7 +402,7 @@ class Retarget:
         if self.held is not None:
             face -= self.held[:, None] * (face - src.face)
         if not self.absolute:
-            self._parted(face, gap, filmed)
+            self._parted(face, gap, performer if filmed else None)
         src.unfold(face)
         # Head pose: the turn from rest, softly limited, laid on the source's own.
         vector = to_vector(to_matrix(move.rotation) @ self._rest_rotation.T)
