@@ -21,7 +21,8 @@ Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 BROWS, WIDTH = 1.09, 1.20  # by how much brows go up and down, and corners of the mouth outward, more than was tracked
 BROWS_REACH, WIDTH_REACH = 0.16, 0.16  # IOD
-RISE = (0.06, 0.11)  # IOD up to which a portrait's brows follow a performer's, and that they approach: skin tears
+RISE = (0.055, 0.10)  # IOD up to which a portrait's brows follow a performer's, and that they approach: skin tears
+MIDDLE = 0.4  # IOD over which one brow's side goes over into the other's
 SOCKETS, BORNE = (0.40, 0.65), 0.5  # lightness of sockets, of the skin's, from painted shade to skin; of that in shade
 STRETCHED = (0.06, 0.13)  # IOD of a corner's way outward from which on less is added, and nothing: skin has an end
 CHEEKS = [117, 118, 50, 101, 123]  # of the subject's right side
@@ -43,6 +44,13 @@ def _above() -> Array:
     """How surely a surface point lies above the lids, (468,) in 0..1."""
     eyes = top.mean_face()[[33, 133, 362, 263], 1].mean()
     return np.asarray(np.clip((eyes - 0.10 - top.mean_face()[: top.SURFACE, 1]) / 0.08, 0, 1))
+
+
+@cache
+def _sides() -> tuple[Array, Array]:
+    """How surely a surface point lies on the subject's right side and on the left one, (468,) each."""
+    right = np.clip(0.5 - top.mean_face()[: top.SURFACE, 0] / MIDDLE, 0, 1)
+    return right, 1 - right
 
 
 @cache
@@ -107,10 +115,10 @@ def restrained(offsets: Array, share: float = 1.0) -> Array:
     Whoever acts for a camera lifts them by half the way from the eye; a painter's shadows there would become smears.
     `share` of that is what this one bears, see `borne`."""
     knee, end = (share * r for r in RISE)
-    rise = -float(offsets[[*top.RIGHT_BROW, *top.LEFT_BROW], 1].mean())
-    if rise <= knee:
-        return offsets
-    less = 1 - (knee + (end - knee) * np.tanh((rise - knee) / (end - knee))) / rise
     out = np.array(offsets, np.float64)
-    out[: top.SURFACE, 1] *= 1 - less * _above()
+    for brow, side in zip((top.RIGHT_BROW, top.LEFT_BROW), _sides()):
+        rise = -float(offsets[brow, 1].mean())
+        if rise > knee:
+            less = 1 - (knee + (end - knee) * np.tanh((rise - knee) / (end - knee))) / rise
+            out[: top.SURFACE, 1] *= 1 - less * side * _above()
     return out

@@ -46,13 +46,13 @@ ROUND = (0.4, 0.65)  # opening as a share of its width, from pointed to round, o
 ROUND_TOLD = (0.12, 0.45)  # ... and of one that was written or heard
 DRAWN = 0.10  # IOD by which a mouth is wider than the portrait's, over which it is none the less not rounded
 LOWERED = 0.5  # share of an opening by which the corners of lips are lowered at most, to where the performer's are
+SMILES = 0.06  # IOD by which a mouth is wider than at rest over which it smiles, and none of that is to be done
 CORNERS = (0.55, 0.2)  # of the way to the outer corners that the inner ones go in a wide and in a round opening
 GRINS = ((0.03, 0.12), 0.10, (0.3, 0.7))  # lips straighten over: IOD of opening, IOD wider, light of the upper teeth
 FOLDS = (  # of each eye, from the outside: above the lid, and above that
     ([247, 30, 29, 27, 28, 56, 190], [113, 225, 224, 223, 222, 221, 189]),
     ([467, 260, 259, 257, 258, 286, 414], [342, 445, 444, 443, 442, 441, 413]),
 )
-BROWS_RISE = np.array([0.25, 0.45])  # soft limit of a brow's rise, of its own height above the eye
 FOLDS_RISE = (0.3, 0.6)  # shares of what lifts them beyond the eye's corners
 LOWER_LID_NOISE = 0.04  # share of it by which a tracked lower lid wanders
 
@@ -150,9 +150,11 @@ class Retarget:
             1,
         )
         self._inward = lower * (k["mouth"] - sideways)
+        self.brows = k["brow"]  # by how much further than the performer's its brows rise
         self._lip_scale = float(np.sqrt(k["lower"] * k["mouth"]))  # small mouths do not open as far
         if proportions not in ("auto", "scaled"):
             self._scale, self._lip_scale, self._inward = np.ones((len(f), 3)), 1.0, np.zeros(len(f))
+            self.brows = 1.0
         self._closed, self._open = rest.lids
         self._rest_openness = eye_openness(rest.face)
         self._rest_gaps = lip_gaps(rest.face)
@@ -223,7 +225,9 @@ class Retarget:
         own, filmed = self.source, performer is not None
         opened = float(np.clip((gap[4] - max(own.gaps[4], 0.0) - 0.02) / 0.10, 0, 1))
         if performer is not None:  # corners that are up in a smile stay up when the lips open, and they snarl
+            wider = _dimensions(performer)["mouth"] - _dimensions(self.rest.face)["mouth"]
             less = np.clip(_corners(performer) - _corners(face), 0, LOWERED) * opened * float(gap[4])
+            less *= 1 - float(np.clip(wider / SMILES, 0, 1))
             gaps = np.concatenate([[0], lip_gaps(face), [0]])
             down = np.zeros(len(face))
             for ids in (top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER):
@@ -296,18 +300,6 @@ class Retarget:
             out.append(lift / max(gap, 1e-3) - LOWER_LID_RISE * close)
         return np.clip(np.array(out) - LOWER_LID_NOISE, 0, 0.4)
 
-    def _lower_brows(self, face: Array) -> None:
-        """Keep brows from rising further than the skin beneath them can be drawn out, in place."""
-        own = self.source.face[: top.SURFACE]
-        up = own[:, 1] - face[: top.SURFACE, 1]
-        right = smoothstep(0.5 - (own[:, 0] - own[168, 0]) / 0.3)
-        for (lid, _), brow, side in zip(EYES, (top.RIGHT_BROW, top.LEFT_BROW), (right, 1 - right)):
-            edge = float(own[lid[2:-2], 1].mean())
-            height = max(edge - float(own[brow, 1].mean()), 1e-3)
-            less = 1 - _limited(max(float(up[brow].mean()), 0.0), BROWS_RISE * height)
-            above = smoothstep((edge - own[:, 1]) / height)
-            face[: top.SURFACE, 1] += side * above * less * np.maximum(up, 0)
-
     def _lower_folds(self, face: Array) -> None:
         """Keep the skin just above the eyes from rising with the brows as far as they, in place: it is folded there,
         dark or painted, and would be drawn out; what stretches is the skin beneath the brow."""
@@ -355,7 +347,6 @@ class Retarget:
             face -= self.own
         if filmed and not self.alike:
             self._centred(face)
-            self._lower_brows(face)
         openness = eye_openness(performer)
         gaps = lip_gaps(performer)
         if filmed:  # the far half of a turned mouth is guessed
