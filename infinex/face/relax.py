@@ -48,10 +48,10 @@ class Relax:
         self._give = np.ones(top.SURFACE)
         self._give[RIMS] = STIFF
 
-    def __call__(self, face: Array, passes: int = 18, least: float = 0.12) -> None:
+    def __call__(self, face: Array, passes: int = 2, least: float = 0.12) -> None:
         """Smooth `face` - the displaced one - where triangles flip or keep less than the share `least` of their
         area in front view; the rims of lids hold, those of lips as long as they can. What is still turned
-        over then, every point near it gives way for. In place."""
+        over then, every point near it gives way for. More `passes` would take a smile's corners back. In place."""
         tris, n = top.triangles(), top.SURFACE
         sign = np.sign(self._area)
         wanted = np.where(np.abs(self._area) > 2e-5, least * np.abs(self._area), -np.inf)
