@@ -14,6 +14,7 @@ Array = NDArray[np.float64]
 LIDS = top.RIGHT_EYE + top.LEFT_EYE
 RIMS = top.LIPS_INNER + LIDS
 RED = [*top.LIPS_OUTER, 62, 76, 292, 306]
+SMALL = 1.5e-3  # twice the area, IOD, up to which a triangle is too small for its surroundings to be smoothed for it
 STIFF = 0.25  # how much less than skin the rims of lids and lips give way where a triangle is turned back
 
 
@@ -48,13 +49,13 @@ class Relax:
         self._give = np.ones(top.SURFACE)
         self._give[RIMS] = STIFF
 
-    def __call__(self, face: Array, passes: int = 2, least: float = 0.12) -> None:
-        """Smooth `face` - the displaced one - where triangles flip or keep less than the share `least` of their
+    def __call__(self, face: Array, passes: int = 18, least: float = 0.12) -> None:
+        """Smooth `face` - the displaced one - where triangles that are not small flip or keep less than the share `least` of their
         area in front view; the rims of lids hold, those of lips as long as they can. What is still turned
-        over then, every point near it gives way for. More `passes` would take a smile's corners back. In place."""
+        over then, every point near it gives way for. In place."""
         tris, n = top.triangles(), top.SURFACE
         sign = np.sign(self._area)
-        wanted = np.where(np.abs(self._area) > 2e-5, least * np.abs(self._area), -np.inf)
+        wanted = np.where(np.abs(self._area) > SMALL, least * np.abs(self._area), -np.inf)
         moved = face[:n] - self._face
         _smooth(moved, self._face, tris, sign, wanted, self._free, *_neighbours(), passes)
         face[:n] = self._face + moved
