@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
+from infinex.face.delaunay import delaunay
 from infinex.face.pose import Pose, fit_pose
 from infinex.face.unwarp import make_flow, unwarped
 from infinex.media.grey import Grey
@@ -36,9 +37,6 @@ class Registration:
 
     def __init__(self, image: Image | Grey, points: Array) -> None:
         """`image` (H, W[, 3]) shows landmarks `points` (478, 3) in pixels."""
-        from scipy.sparse import csr_array  # loaded while the driver is looked over
-        from scipy.spatial import Delaunay
-
         self._mean = top.mean_face()
         self._pose = pose = fit_pose(self._mean, points)
         self._flat = np.linalg.pinv(pose.rotation[:2, :2])
@@ -55,17 +53,15 @@ class Registration:
         at = np.stack(np.meshgrid(x * self._size[0] - 0.5, y * self._size[1] - 0.5))
         self._at = at.reshape(2, -1).astype(np.float32)  # the places in the view
         # Each place as a mean of three landmarks; what lies outside the face follows the nearest.
-        mesh = Delaunay(flat)
-        found = mesh.find_simplex(places)
+        tris = delaunay(flat)
+        found = self._covered((flat - lo) / (hi - lo) * [columns, rows] - 0.5, tris)
         inside = found >= 0
-        t = mesh.transform[found]
-        two = np.einsum("nij,nj->ni", t[:, :2], places - t[:, 2])
-        share = np.concatenate([two, 1 - two.sum(1, keepdims=True)], 1)
+        a, b, c = (flat[tris[found, k]] for k in range(3))
+        one, two = _turned(places - c, b - c), _turned(a - c, places - c)
+        share = np.stack([one, two, _turned(a - c, b - c) - one - two], 1) / _turned(a - c, b - c)[:, None]
         nearest = _apart(places, flat).argmin(1)
-        corner = np.where(inside[:, None], mesh.simplices[found], nearest[:, None])
-        share = np.where(inside[:, None], share, [1.0, 0.0, 0.0])
-        begin = np.arange(len(places) + 1) * 3
-        self._within = csr_array((share.ravel(), corner.ravel(), begin), (len(places), top.SURFACE))
+        self._corner = np.where(inside[:, None], tris[found], nearest[:, None])
+        self._share = np.where(inside[:, None], share, [1.0, 0.0, 0.0])
         self._beside = np.where(inside[:, None], 0.0, places - flat[nearest])
         self._rest = self._view(image, points, pose)
         texture = cv2.GaussianBlur(np.abs(cv2.Laplacian(self._rest, cv2.CV_32F)), (0, 0), 2.0)
@@ -75,11 +71,22 @@ class Registration:
         mouth = np.array([cv2.pointPolygonTest(lips, (float(a), float(b)), True) for a, b in places]) / unit
         self._weight = np.clip(edge / 0.05, 0, 1) * (mouth < -0.02) * np.clip(self._read(texture) / PLAIN, 0, 1)
         near = _apart(points[:, :2] / unit, places / unit)
-        which = np.nonzero(near < (3 * SPREAD) ** 2)
-        share_of = np.exp(near[which] / (-2 * SPREAD**2)).astype(np.float32)
-        self._near = csr_array((share_of, which), near.shape)  # (478, N)
+        self._near = np.nonzero(near < (3 * SPREAD) ** 2)  # landmarks and the places about each ...
+        self._nearness = np.exp(near[self._near] / (-2 * SPREAD**2))  # ... and how much these count
         self._pixels = np.stack(np.meshgrid(*map(np.arange, self._size)), -1).astype(np.float32)
         self._flow = make_flow()
+
+    def _covered(self, points: Array, tris: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Which triangle over `points` (N, 2), in cells of the grid, each place lies in, -1 where in none."""
+        out = np.full(self._grid, -1, np.int32)
+        for n, corners in enumerate(np.round(points[tris] * 256).astype(np.int32)):
+            cv2.fillConvexPoly(out, corners, n, cv2.LINE_8, 8)  # type: ignore[call-overload]
+        return out.ravel()
+
+    def _around(self, values: NDArray) -> Array:
+        """What of the values of places (N,) each landmark gets, (478,)."""
+        which, place = self._near
+        return np.bincount(which, self._nearness * values[place], top.POINTS)
 
     def _read(self, picture: NDArray) -> NDArray:
         """A picture of the view's size (H, W[, C]) at the places, (N[, C])."""
@@ -88,7 +95,7 @@ class Registration:
     def _view(self, image: Image | Grey, points: Array, pose: Pose) -> Image:
         """A picture (H, W[, 3]) with its landmarks `points` where the reference has its own."""
         turn = self._turn(pose)
-        places = self._within @ points[: top.SURFACE, :2] + self._beside @ turn.T
+        places = np.einsum("nk,nki->ni", self._share, points[self._corner, :2]) + self._beside @ turn.T
         return unwarped(image, places, self._grid, self._size, pose.scale, UNIT)
 
     def _turn(self, pose: Pose) -> Array:
@@ -113,14 +120,19 @@ class Registration:
         found = float(weight.sum() / max(self._weight.sum(), 1e-6))  # a face that is hidden, or another's, is not
         trust *= float(np.clip((found - KNOWN[0]) / (KNOWN[1] - KNOWN[0]), 0, 1))
         off = self._read(flow) * self._pixel
-        total = self._near @ weight
-        mean = (self._near @ (weight[:, None] * off).astype(np.float32)) / (total + STIFF)[:, None]
+        mean = np.stack([self._around(weight * part) for part in off.T], 1)
+        mean /= (self._around(weight) + STIFF)[:, None]
         size = np.linalg.norm(mean, axis=1, keepdims=True) / (MOST * self._pose.scale)
         kept = np.tanh(np.maximum(size - QUIET / MOST, 0))
         mean *= trust * kept / np.maximum(size, 1e-6)
         out = points.copy()
         out[:, :2] += mean @ self._turn(pose).T
         return out
+
+
+def _turned(one: Array, other: Array) -> Array:
+    """Twice the signed areas (N,) between vectors (N, 2)."""
+    return one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
 
 
 def _apart(one: Array, other: Array) -> NDArray[np.float32]:

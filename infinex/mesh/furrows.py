@@ -157,7 +157,6 @@ def _height(fold: Fold) -> tuple[Array, Array]:
     return h, v
 
 
-@cache
 def _relief() -> tuple[Array, Array, Array]:
     """For each muscle and side (right, then left): slopes down x and y of its relief, and valleys."""
     x, y = _cells()
