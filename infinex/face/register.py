@@ -54,11 +54,13 @@ class Registration:
         self._at = at.reshape(2, -1).astype(np.float32)  # the places in the view
         # Each place as a mean of three landmarks; what lies outside the face follows the nearest.
         tris = delaunay(flat)
-        found = self._covered((flat - lo) / (hi - lo) * [columns, rows] - 0.5, tris)
-        inside = found >= 0
-        a, b, c = (flat[tris[found, k]] for k in range(3))
-        one, two = _turned(places - c, b - c), _turned(a - c, places - c)
-        share = np.stack([one, two, _turned(a - c, b - c) - one - two], 1) / _turned(a - c, b - c)[:, None]
+        found = self._covered((flat - lo) / (hi - lo) * [columns, rows], tris)
+        share = _shares(places, flat[tris[found]])
+        for n in np.flatnonzero((found >= 0) & (share.min(1) < -1e-9)):  # beside an edge
+            each = _shares(places[n], flat[tris])
+            found[n] = best = each.min(1).argmax()
+            share[n] = each[best]
+        inside = (found >= 0) & (share.min(1) > -1e-6)
         nearest = _apart(places, flat).argmin(1)
         self._corner = np.where(inside[:, None], tris[found], nearest[:, None])
         self._share = np.where(inside[:, None], share, [1.0, 0.0, 0.0])
@@ -77,11 +79,12 @@ class Registration:
         self._flow = make_flow()
 
     def _covered(self, points: Array, tris: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Which triangle over `points` (N, 2), in cells of the grid, each place lies in, -1 where in none."""
-        out = np.full(self._grid, -1, np.int32)
-        for n, corners in enumerate(np.round(points[tris] * 256).astype(np.int32)):
-            cv2.fillConvexPoly(out, corners, n, cv2.LINE_8, 8)  # type: ignore[call-overload]
-        return out.ravel()
+        """Which triangle over `points` (N, 2), in cells of the grid, each place lies in, or beside; -1 where in none."""
+        k = 8  # parts of a cell
+        out = np.full((k * self._grid[0], k * self._grid[1]), -1, np.int32)
+        for n, corners in enumerate(np.round((points[tris] * k - 0.5) * 16).astype(np.int32)):
+            cv2.fillConvexPoly(out, corners, n, cv2.LINE_8, 4)  # type: ignore[call-overload]
+        return out[k // 2 :: k, k // 2 :: k].ravel()
 
     def _around(self, values: NDArray) -> Array:
         """What of the values of places (N,) each landmark gets, (478,)."""
@@ -130,9 +133,13 @@ class Registration:
         return out
 
 
-def _turned(one: Array, other: Array) -> Array:
-    """Twice the signed areas (N,) between vectors (N, 2)."""
-    return one[:, 0] * other[:, 1] - one[:, 1] * other[:, 0]
+def _shares(points: Array, corners: Array) -> Array:
+    """What points (N, 2) or (2,) are as means of the three corners of triangles (N, 3, 2): shares (N, 3)."""
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    u, v, w = a - c, b - c, points - c
+    area = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
+    one, two = w[:, 0] * v[:, 1] - w[:, 1] * v[:, 0], u[:, 0] * w[:, 1] - u[:, 1] * w[:, 0]
+    return np.stack([one, two, area - one - two], 1) / area[:, None]
 
 
 def _apart(one: Array, other: Array) -> NDArray[np.float32]:
