@@ -79,7 +79,7 @@ class Registration:
         self._flow = make_flow()
 
     def _covered(self, points: Array, tris: NDArray[np.int64]) -> NDArray[np.int32]:
-        """Which triangle over `points` (N, 2), in cells of the grid, each place lies in, or beside; -1 where in none."""
+        """Which triangle over `points` (N, 2), in cells of the grid, each place lies in or beside; -1 where in none."""
         k = 8  # parts of a cell
         out = np.full((k * self._grid[0], k * self._grid[1]), -1, np.int32)
         for n, corners in enumerate(np.round((points[tris] * k - 0.5) * 16).astype(np.int32)):
