@@ -73,7 +73,9 @@ def _main(folder: Path) -> None:
     except FileExistsError:
         return
     try:
-        for name, arguments in reversed(json.loads(TABLE.read_text())):
+        # What writes is wanted when the first frame has been drawn.
+        table = sorted(reversed(json.loads(TABLE.read_text())), key=lambda entry: entry[0].startswith("infinex.media"))
+        for name, arguments in table:
             kernel(name).compile(tuple(meant(a) for a in arguments))
     finally:
         lock.unlink(missing_ok=True)
