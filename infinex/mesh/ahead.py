@@ -74,7 +74,8 @@ def _main(folder: Path) -> None:
         return
     try:
         # What writes is wanted when the first frame has been drawn.
-        table = sorted(reversed(json.loads(TABLE.read_text())), key=lambda entry: entry[0].startswith("infinex.media"))
+        table = json.loads(TABLE.read_text())[::-1]
+        table.sort(key=lambda entry: entry[0].startswith("infinex.media"))
         for name, arguments in table:
             kernel(name).compile(tuple(meant(a) for a in arguments))
     finally:
