@@ -59,13 +59,13 @@ class _Glance:
     grey: NDArray[np.uint8]
     faces: list[NDArray[np.float64]] | None = None
 
-    def found(self) -> list[NDArray[np.float64]]:
-        """Landmarks of the faces in it."""
+    def found(self, near: Box | None) -> list[NDArray[np.float64]]:
+        """Landmarks of the face where one was in another frame; without such a one, those of all in it."""
         if self.faces is None:
             with shared_finder() as finder:
-                placed = [
-                    finder.mesh(self.frame.image, b) for b, score in finder.boxes(self.frame.image) if score > 0.5
-                ]
+                there = None if near is None else finder.mesh(self.frame.image, near)
+                boxes = [] if there is not None else finder.boxes(self.frame.image)
+                placed = [there, *(finder.mesh(self.frame.image, b) for b, score in boxes if score > 0.5)]
             self.faces = [p for p in placed if p is not None]
         return self.faces
 
@@ -85,13 +85,13 @@ class _Seen:
 class _Watched:
     """A frame that is measured, with the landmarks (478, 3) that were tracked in it, where it shows the face."""
 
-    frame: VideoFrame
+    frame: VideoFrame | None  # until it is measured, where no more is wanted of it than the face
     points: NDArray[np.float64] | None
 
     @cached_property
     def close(self) -> tuple[NDArray[np.uint8], tuple[int, int]]:
         """What of it shows the face, (H, W, 3), and where that begins."""
-        assert self.points is not None
+        assert self.points is not None and self.frame is not None
         h, w, _ = self.frame.picture.shape
         lo, hi = self.points[:, :2].min(0), self.points[:, :2].max(0)
         room = ROOM * float((hi - lo).max())
@@ -250,17 +250,23 @@ class VideoDriver(Driver):
             else:
                 beyond = self._glances((last + 1) / self.fps, greys, Event())
             for glance in beyond:
-                if not _like(glance.grey, greys) or not glance.found():
+                found = glance.found(self._began) if _like(glance.grey, greys) else []
+                if not found:
                     continue
                 glance.frame.picture.pack()
                 images[len(tracks)] = glance.frame
-                tracks.append(min(glance.found(), key=lambda p: _away(place, glance.grey, p)))
+                tracks.append(min(found, key=lambda p: _away(place, glance.grey, p)))
                 places.append(-1)
                 penalty.append(GLANCE_PENALTY)
         if not tracks:
             raise FaceNotFoundError(f"no face found in {self.path.name}; use a clip that shows a face clearly")
         chosen = places.index(reference) if reference in places else None
         self._seen = tracks, places, penalty, images, chosen
+
+    @property
+    def _began(self) -> Box | None:
+        """Where the face was in the first frame."""
+        return None if self._known[0] is None else Face(self._known[0]).box
 
     def _beyond(self, seen_for: float) -> Iterator[VideoFrame]:
         """A few frames of the clip beyond the first `seen_for` seconds that are used: also of what is not used of it,
@@ -286,7 +292,7 @@ class VideoDriver(Driver):
             frame.picture.waits = True
             glance = _Glance(frame, thumbnail(frame.grey))
             if _like(glance.grey, list(greys)):
-                glance.found()
+                glance.found(self._began)
             frame.picture.pack()
             out.append(glance)
         return out
@@ -296,6 +302,7 @@ class VideoDriver(Driver):
     ) -> VideoDriver:
         """Choose the reference frame: near the portrait's pose, or most like its canonical face `match`."""
         tracks, places, penalty, images, chosen = self._seen
+        del self._seen  # frames are large
         self._aim = near, match
         # Glances are far from one another.
         moments = [p / self.fps if p >= 0 else -60.0 * (i + 1) for i, p in enumerate(places)]
@@ -492,12 +499,15 @@ class VideoDriver(Driver):
         def beyond(
             watched: _Watched, points: NDArray[np.float64], pose: Pose, still: Pose, valid: bool
         ) -> NDArray[np.float64]:
-            assert measured is not None
+            assert measured is not None and watched.frame is not None
             shown = None
             if valid and watched.points is not None:
                 image, (x, y) = watched.close
                 shown = image, points - [x, y, 0]
-            return measured.beyond(watched.frame.grey, shown, pose, still)
+            found = measured.beyond(watched.frame.grey, shown, pose, still)
+            if self.closely and (shown is not None or watched.points is None):
+                watched.frame = None  # some more wait for those that follow
+            return found
 
         moves = setup.capture.moves(sightings(), None if measured is None else beyond, first, setup.camera)
         for move, _, watched in moves:
@@ -507,6 +517,7 @@ class VideoDriver(Driver):
                 image, (x, y) = watched.close
                 yield Drive(move, image, watched.points - [x, y, 0])
             else:
+                assert watched.frame is not None
                 yield Drive(move, watched.frame.image, watched.points)
 
 

@@ -19,7 +19,7 @@ SAME = 0.5  # distance of embeddings under which two pictures show one person; t
 
 @cache
 def identity_network() -> Any:
-    """The network of dlib, loaded once. Raises MissingDependencyError where it is not installed."""
+    """The network of dlib, loaded once until it is `forgotten`. Raises MissingDependencyError without it."""
     # The package finds its file through a part of setuptools that newer releases lack: look for it ourselves.
     package = importlib.util.find_spec("face_recognition_models")
     folders = list(package.submodule_search_locations or []) if package else []
@@ -32,6 +32,11 @@ def identity_network() -> Any:
         if model.is_file():
             return dlib.face_recognition_model_v1(str(model))
     raise MissingDependencyError("identity measures need: pip install face_recognition_models dlib-bin")
+
+
+def forgotten() -> None:
+    """Let go of the network, which takes 25 MB, until it is wanted again."""
+    identity_network.cache_clear()
 
 
 # Where dlib's aligned 150-pixel chip puts the eye corners and the nose base, from its five-point shape.
@@ -52,15 +57,22 @@ def identity(image: RGB, landmarks: NDArray) -> NDArray[np.float64]:
     return np.array(network.compute_face_descriptor(np.ascontiguousarray(chip)))
 
 
-def same_person(image: RGB, landmarks: NDArray, other: RGB, others: NDArray) -> bool:
-    """Whether two pictures, each with the landmarks (478, 3) of a face, show one person.
-
-    Without the network that tells, nobody is taken for another."""
+def known(image: RGB, landmarks: NDArray) -> NDArray[np.float64] | None:
+    """The same, or None without the network."""
     try:
-        apart = identity(image, landmarks) - identity(other, others)
+        return identity(image, landmarks)
     except MissingDependencyError:
-        return False
-    return float(np.linalg.norm(apart)) < SAME
+        return None
+
+
+def same(one: NDArray[np.float64] | None, other: NDArray[np.float64] | None) -> bool:
+    """Whether two faces are of one person, as far as they are `known`; else nobody is taken for another."""
+    return one is not None and other is not None and float(np.linalg.norm(one - other)) < SAME
+
+
+def same_person(image: RGB, landmarks: NDArray, other: RGB, others: NDArray) -> bool:
+    """Whether two pictures, each with the landmarks (478, 3) of a face, show one person."""
+    return same(known(image, landmarks), known(other, others))
 
 
 def cosine(a: NDArray, b: NDArray) -> float:

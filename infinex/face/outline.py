@@ -10,9 +10,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from infinex.compiled import compiled
 from infinex.face import topology as top
 from infinex.face.pose import Pose
 from infinex.face.surroundings import Surroundings, SurroundingsShape, head_reach
@@ -121,25 +121,32 @@ class Outline:
 
     def _fitted(self, wanted: Array, weight: Array) -> Array:
         """Robust least squares of the fields to displacements (N, 2)."""
-        found = _least_squares(self._design, np.ascontiguousarray(wanted), weight.astype(np.float64))
+        k = self._design.shape[1]
+        found, room = np.zeros((k, 2)), np.empty((k, k + 2))
+        weight = weight.astype(np.float64)
+        _least_squares(self._design, np.ascontiguousarray(wanted), weight, weight.copy(), room, found)
         return found.reshape(2, 3, 2).transpose(0, 2, 1)
 
 
-@njit(cache=True, nogil=True)
-def _least_squares(design: Array, wanted: Array, weight: Array) -> Array:  # pragma: no cover - compiled
-    """Coefficients (K, 2) by which `design` (N, K) gives `wanted` (N, 2), each place weighted, five times anew."""
+@compiled()
+def _least_squares(
+    design: Array, wanted: Array, weight: Array, v: Array, a: Array, found: Array
+) -> None:  # pragma: no cover - compiled
+    """Coefficients `found` (K, 2) by which `design` (N, K) gives `wanted` (N, 2), each place weighted, five times anew.
+
+    `v` (N,) is the weight at first, `a` (K, K + 2) room for the equations and their right sides."""
     n, k = design.shape
-    found, v = np.zeros((k, 2)), weight.copy()
-    a, b = np.zeros((k, k)), np.zeros((k, 2))
     for _ in range(5):
-        a[:], b[:] = 0.0, 0.0
+        for i in range(k):
+            for j in range(k + 2):
+                a[i, j] = 0.0
         for m in range(n):
             for i in range(k):
                 share = v[m] * design[m, i]
                 for j in range(i + 1):
                     a[i, j] += share * design[m, j]
-                b[i, 0] += share * wanted[m, 0]
-                b[i, 1] += share * wanted[m, 1]
+                a[i, k] += share * wanted[m, 0]
+                a[i, k + 1] += share * wanted[m, 1]
         for i in range(k):  # Cholesky's factor, then forwards and back
             a[i, i] += STIFF
             for j in range(i + 1):
@@ -149,7 +156,7 @@ def _least_squares(design: Array, wanted: Array, weight: Array) -> Array:  # pra
                 a[i, j] = np.sqrt(s) if i == j else s / a[j, j]
         for d in range(2):
             for i in range(k):
-                s = b[i, d]
+                s = a[i, k + d]
                 for j in range(i):
                     s -= a[i, j] * found[j, d]
                 found[i, d] = s / a[i, i]
@@ -166,7 +173,6 @@ def _least_squares(design: Array, wanted: Array, weight: Array) -> Array:  # pra
                     s -= design[m, i] * found[i, d]
                 off += s * s
             v[m] = weight[m] / (1 + off / (ROBUST * ROBUST))
-    return found
 
 
 def _at(picture: NDArray, places: NDArray) -> NDArray:

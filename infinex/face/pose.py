@@ -6,9 +6,9 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from infinex.compiled import compiled
 from infinex.face.topology import RIGID, RIGID_WEIGHTS
 
 Array = NDArray[np.float64]
@@ -63,22 +63,25 @@ def fit_pose(canonical: Array, points: Array, passes: int = 3) -> Pose:
     a full cheek must not turn the head."""
     source = np.ascontiguousarray(canonical[RIGID], np.float64)
     target = np.ascontiguousarray(points[RIGID], np.float64)
-    return Pose(*_fitted(source, target, _STIFFNESS, passes, SLACK))
+    rotation, shift = np.empty((3, 3)), np.empty(3)
+    scale = _fitted(source, target, _STIFFNESS, passes, SLACK, _STIFFNESS.copy(), np.empty((4, 3, 3)), rotation, shift)
+    return Pose(scale, rotation, shift)
 
 
 SLACK = 0.02  # IOD by which a rigid point may stray before it is doubted
 _STIFFNESS = np.array([RIGID_WEIGHTS.get(i, 1.0) for i in RIGID])
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
+@compiled()
 def _fitted(
-    source: Array, target: Array, stiffness: Array, passes: int, slack: float
-) -> tuple[float, Array, Array]:  # pragma: no cover - compiled
-    """Scale, rotation (3, 3) and translation (3,) from points to points (N, 3), re-weighted so many times."""
+    source: Array, target: Array, stiffness: Array, passes: int, slack: float, weights: Array, room: Array,
+    rotation: Array, shift: Array,
+) -> float:  # pragma: no cover - compiled  # fmt: skip
+    """Scale, `rotation` (3, 3) and translation `shift` (3,) from points to points (N, 3), re-weighted so many times.
+
+    `weights` (N,) are the `stiffness` at first; `room` is (4, 3, 3)."""
     n = len(source)
-    weights = stiffness.copy()
-    rotation, shift = np.zeros((3, 3)), np.zeros(3)
-    ms, mt, m = np.zeros(3), np.zeros(3), np.zeros((3, 3))
+    ms, mt, m = room[0, 0], room[0, 1], room[1]
     scale = 1.0
     for k in range(passes + 1):
         total, spread = 0.0, 0.0
@@ -99,7 +102,7 @@ def _fitted(
                 spread += w * s * s
                 for b in range(3):
                     m[b, a] += w * (target[i, b] - mt[b]) * s
-        scale = _rotation(m, rotation) / max(spread, 1e-12)
+        scale = _rotation(m, rotation, room[2], room[3], room[0, 2]) / max(spread, 1e-12)
         for a in range(3):
             shift[a] = mt[a] - scale * (rotation[a, 0] * ms[0] + rotation[a, 1] * ms[1] + rotation[a, 2] * ms[2])
         if k == passes:
@@ -110,19 +113,18 @@ def _fitted(
                 x = rotation[a, 0] * source[i, 0] + rotation[a, 1] * source[i, 1] + rotation[a, 2] * source[i, 2]
                 off += (scale * x + shift[a] - target[i, a]) ** 2
             weights[i] = stiffness[i] / (1 + off / (slack * scale) ** 2)
-    return scale, rotation, shift
+    return scale
 
 
-@njit(cache=True, nogil=True, error_model="numpy")
-def _rotation(m: Array, rotation: Array) -> float:  # pragma: no cover - compiled
+@compiled(inner=True)
+def _rotation(m: Array, rotation: Array, u: Array, v: Array, d: Array) -> float:  # pragma: no cover - compiled
     """Fill in the rotation (3, 3) nearest to `m` (3, 3), of which the sum of the signed singular values is returned.
 
-    One-sided Jacobi: columns are turned until they are at right angles. Whole arrays would take long to compile."""
-    u, v = np.zeros((3, 3)), np.zeros((3, 3))
+    `u`, `v` (3, 3) and `d` (3,) are room. One-sided Jacobi: columns are turned until they are at right angles. Whole
+    arrays would take long to compile."""
     for i in range(3):
-        v[i, i] = 1.0
         for j in range(3):
-            u[i, j] = m[i, j]
+            u[i, j], v[i, j] = m[i, j], 1.0 if i == j else 0.0
     for _ in range(30):
         most = 0.0
         for p in range(2):
@@ -146,7 +148,6 @@ def _rotation(m: Array, rotation: Array) -> float:  # pragma: no cover - compile
                     v[i, p], v[i, q] = co * x - si * y, si * x + co * y
         if most < 1e-15:
             break
-    d = np.zeros(3)
     first, last = 0, 0
     for i in range(3):
         d[i] = np.sqrt(u[0, i] * u[0, i] + u[1, i] * u[1, i] + u[2, i] * u[2, i])

@@ -11,7 +11,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.compiled import compiled
 from infinex.face import topology as top
+from infinex.face.delaunay import delaunay
 from infinex.face.pose import Pose, fit_pose
 from infinex.face.unwarp import make_flow, unwarped
 from infinex.media.grey import Grey
@@ -36,9 +38,6 @@ class Registration:
 
     def __init__(self, image: Image | Grey, points: Array) -> None:
         """`image` (H, W[, 3]) shows landmarks `points` (478, 3) in pixels."""
-        from scipy.sparse import csr_array  # loaded while the driver is looked over
-        from scipy.spatial import Delaunay
-
         self._mean = top.mean_face()
         self._pose = pose = fit_pose(self._mean, points)
         self._flat = np.linalg.pinv(pose.rotation[:2, :2])
@@ -55,17 +54,18 @@ class Registration:
         at = np.stack(np.meshgrid(x * self._size[0] - 0.5, y * self._size[1] - 0.5))
         self._at = at.reshape(2, -1).astype(np.float32)  # the places in the view
         # Each place as a mean of three landmarks; what lies outside the face follows the nearest.
-        mesh = Delaunay(flat)
-        found = mesh.find_simplex(places)
-        inside = found >= 0
-        t = mesh.transform[found]
-        two = np.einsum("nij,nj->ni", t[:, :2], places - t[:, 2])
-        share = np.concatenate([two, 1 - two.sum(1, keepdims=True)], 1)
+        tris = delaunay(flat)
+        found = self._covered((flat - lo) / (hi - lo) * [columns, rows], tris)
+        share = _shares(places, flat[tris[found]])
+        for n in np.flatnonzero((found >= 0) & (share.min(1) < -1e-9)):  # beside an edge
+            each = _shares(places[n], flat[tris])
+            found[n] = best = each.min(1).argmax()
+            share[n] = each[best]
+        inside = (found >= 0) & (share.min(1) > -1e-6)
         nearest = _apart(places, flat).argmin(1)
-        corner = np.where(inside[:, None], mesh.simplices[found], nearest[:, None])
+        corner = np.where(inside[:, None], tris[found], nearest[:, None])
         share = np.where(inside[:, None], share, [1.0, 0.0, 0.0])
-        begin = np.arange(len(places) + 1) * 3
-        self._within = csr_array((share.ravel(), corner.ravel(), begin), (len(places), top.SURFACE))
+        self._within = np.arange(len(places) + 1) * 3, corner.ravel(), share.ravel()
         self._beside = np.where(inside[:, None], 0.0, places - flat[nearest])
         self._rest = self._view(image, points, pose)
         texture = cv2.GaussianBlur(np.abs(cv2.Laplacian(self._rest, cv2.CV_32F)), (0, 0), 2.0)
@@ -75,11 +75,19 @@ class Registration:
         mouth = np.array([cv2.pointPolygonTest(lips, (float(a), float(b)), True) for a, b in places]) / unit
         self._weight = np.clip(edge / 0.05, 0, 1) * (mouth < -0.02) * np.clip(self._read(texture) / PLAIN, 0, 1)
         near = _apart(points[:, :2] / unit, places / unit)
-        which = np.nonzero(near < (3 * SPREAD) ** 2)
-        share_of = np.exp(near[which] / (-2 * SPREAD**2)).astype(np.float32)
-        self._near = csr_array((share_of, which), near.shape)  # (478, N)
+        which, place = np.nonzero(near < (3 * SPREAD) ** 2)  # landmarks and the places about each
+        share = np.exp(near[which, place].astype(np.float64) / (-2 * SPREAD**2))
+        self._near = np.searchsorted(which, np.arange(top.POINTS + 1)), np.ascontiguousarray(place), share
         self._pixels = np.stack(np.meshgrid(*map(np.arange, self._size)), -1).astype(np.float32)
         self._flow = make_flow()
+
+    def _covered(self, points: Array, tris: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Which triangle over `points` (N, 2), in cells of the grid, each place lies in or beside; -1 where in none."""
+        k = 8  # parts of a cell
+        out = np.full((k * self._grid[0], k * self._grid[1]), -1, np.int32)
+        for n, corners in enumerate(np.round((points[tris] * k - 0.5) * 16).astype(np.int32)):
+            cv2.fillConvexPoly(out, corners, n, cv2.LINE_8, 4)  # type: ignore[call-overload]
+        return out[k // 2 :: k, k // 2 :: k].ravel()
 
     def _read(self, picture: NDArray) -> NDArray:
         """A picture of the view's size (H, W[, C]) at the places, (N[, C])."""
@@ -88,7 +96,7 @@ class Registration:
     def _view(self, image: Image | Grey, points: Array, pose: Pose) -> Image:
         """A picture (H, W[, 3]) with its landmarks `points` where the reference has its own."""
         turn = self._turn(pose)
-        places = self._within @ points[: top.SURFACE, :2] + self._beside @ turn.T
+        places = _summed(self._within, points[: top.SURFACE, :2]) + self._beside @ turn.T
         return unwarped(image, places, self._grid, self._size, pose.scale, UNIT)
 
     def _turn(self, pose: Pose) -> Array:
@@ -113,14 +121,38 @@ class Registration:
         found = float(weight.sum() / max(self._weight.sum(), 1e-6))  # a face that is hidden, or another's, is not
         trust *= float(np.clip((found - KNOWN[0]) / (KNOWN[1] - KNOWN[0]), 0, 1))
         off = self._read(flow) * self._pixel
-        total = self._near @ weight
-        mean = (self._near @ (weight[:, None] * off).astype(np.float32)) / (total + STIFF)[:, None]
+        around = _summed(self._near, weight[:, None] * np.column_stack([off, np.ones(len(off))]))
+        mean = around[:, :2] / (around[:, 2:] + STIFF)
         size = np.linalg.norm(mean, axis=1, keepdims=True) / (MOST * self._pose.scale)
         kept = np.tanh(np.maximum(size - QUIET / MOST, 0))
         mean *= trust * kept / np.maximum(size, 1e-6)
         out = points.copy()
         out[:, :2] += mean @ self._turn(pose).T
         return out
+
+
+def _summed(rows: tuple[Array, ...], values: NDArray) -> Array:
+    """Sums (M, C) of `values` (N, C) by shares: where the share of each of M begins, which values, and how much."""
+    out = np.zeros((len(rows[0]) - 1, values.shape[1]))
+    _add(*rows, np.ascontiguousarray(values, np.float64), out)
+    return out
+
+
+@compiled(fast=True)
+def _add(begin: NDArray, which: NDArray, share: NDArray, values: NDArray, out: NDArray) -> None:
+    for i in range(out.shape[0]):
+        for k in range(begin[i], begin[i + 1]):
+            for c in range(out.shape[1]):
+                out[i, c] += share[k] * values[which[k], c]
+
+
+def _shares(points: Array, corners: Array) -> Array:
+    """What points (N, 2) or (2,) are as means of the three corners of triangles (N, 3, 2): shares (N, 3)."""
+    a, b, c = corners[:, 0], corners[:, 1], corners[:, 2]
+    u, v, w = a - c, b - c, points - c
+    area = u[:, 0] * v[:, 1] - u[:, 1] * v[:, 0]
+    one, two = w[:, 0] * v[:, 1] - w[:, 1] * v[:, 0], u[:, 0] * w[:, 1] - u[:, 1] * w[:, 0]
+    return np.stack([one, two, area - one - two], 1) / area[:, None]
 
 
 def _apart(one: Array, other: Array) -> NDArray[np.float32]:

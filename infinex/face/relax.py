@@ -5,9 +5,9 @@ from __future__ import annotations
 from functools import cache
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from infinex.compiled import compiled
 from infinex.face import topology as top
 
 Array = NDArray[np.float64]
@@ -57,7 +57,9 @@ class Relax:
         sign = np.sign(self._area)
         wanted = np.where(np.abs(self._area) > SMALL, least * np.abs(self._area), -np.inf)
         moved = face[:n] - self._face
-        _smooth(moved, self._face, tris, sign, wanted, self._free, *_neighbours(), passes)
+        _smooth(
+            moved, self._face, tris, sign, wanted, self._free, *_neighbours(), passes, np.empty(n), np.empty((n, 3))
+        )
         face[:n] = self._face + moved
         self.turn_back(face, self._give, 0.25 * least)
 
@@ -71,7 +73,7 @@ class Relax:
         _unfold(face, top.triangles(), np.sign(self._area), wanted, give, 200)
 
 
-@njit(cache=True, nogil=True)
+@compiled(inner=True)
 def _area(p: Array, moved: Array, tri: NDArray) -> float:
     """Twice the signed area of one triangle over points (N, 3) plus displacements (N, 3)."""
     a, b, c = tri[0], tri[1], tri[2]
@@ -81,7 +83,7 @@ def _area(p: Array, moved: Array, tri: NDArray) -> float:
     return ux * vy - uy * vx
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _smooth(
     moved: Array,
     face: Array,
@@ -92,12 +94,13 @@ def _smooth(
     near: NDArray,
     begin: NDArray,
     passes: int,
+    hit: Array,
+    new: Array,
 ) -> None:
     """Take displacements (N, 3) towards their neighbours' mean at the corners of triangles smaller than `wanted`,
-    half as far beside them, in place."""
+    half as far beside them, in place; `hit` (N,) and `new` (N, 3) are room."""
     # Numbers alone: operations on arrays make this ten seconds of compiling.
     n = moved.shape[0]
-    hit, new = np.empty(n), np.empty((n, 3))
     for k in range(passes):
         calm = True
         for i in range(n):
@@ -128,7 +131,7 @@ def _smooth(
                 moved[i, a] = new[i, a]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _unfold(face: Array, tris: NDArray, sign: Array, wanted: Array, give: Array, sweeps: int) -> None:
     """Move the corners of every triangle that is smaller than `wanted`, or turned over, just so far that it is
     not, one after the other until none is left: area constraints by position based dynamics (Mueller et al. 2007).

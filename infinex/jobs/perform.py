@@ -14,7 +14,9 @@ from infinex.drivers.blend import looped
 from infinex.drivers.capture import Adjust, one_rest
 from infinex.drivers.contract import Drive, Driver, Shot
 from infinex.engine import Engine, Prepared, Shown
+from infinex.face.identity import forgotten
 from infinex.media.overlap import Ahead, alone
+from infinex.memory import trim
 from infinex.options import MotionOptions
 from infinex.panel import panel_frame
 from infinex.stage import Stage
@@ -159,6 +161,9 @@ def perform(
                 first = cue if isinstance(cue, Drive) else cue[0]
                 picture, changed = panel_frame(panel, first, picture, shown), None
             count += 1
+            if count == 1:
+                forgotten()  # to begin takes more than to go on
+                trim()
             going = [sink.show(picture, changed, cue) for sink in sinks]  # every one is given it
             if not all(going):
                 break

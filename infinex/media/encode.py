@@ -13,9 +13,9 @@ import av.error
 import cv2
 import numpy as np
 from av.video.reformatter import ColorRange, Colorspace, VideoReformatter
-from numba import njit
 from numpy.typing import NDArray
 
+from infinex.compiled import compiled
 from infinex.errors import OutputError
 from infinex.media.carry import Sound
 from infinex.media.timecode import Timecode
@@ -27,7 +27,7 @@ SEARCH, FINER = {"motion-est": "dia", "subq": "1", "weightp": "0"}, 0.5
 BLEED = 9  # pixels over which colours go on beyond a transparent edge, so that players blend no black into it
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def _to_i420(rgb: NDArray, x0: int, y0: int, x1: int, y1: int, Y: NDArray, U: NDArray, V: NDArray) -> None:
     """RGB (H, W, 3) to BT.709 limited-range planes over an even-aligned box; chroma is the mean of 2×2."""
     # Lines of plain bytes and unsigned numbers: the steps are known, so that loops become vectors.

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from infinex.compiled import compiled
 from infinex.media.colour import (
     KNEE,
     LUMA,
@@ -47,7 +47,7 @@ class ToneMap:
         return out
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def _map(image, light, gain, luma, matrix, code, knee, rolled, out):  # type: ignore[no-untyped-def]
     """The tables' indices are 12 bits of the code value, and the root of linear light or luminance.
 

@@ -73,7 +73,10 @@ def _main(folder: Path) -> None:
     except FileExistsError:
         return
     try:
-        for name, arguments in reversed(json.loads(TABLE.read_text())):
+        # What writes is wanted when the first frame has been drawn.
+        table = json.loads(TABLE.read_text())[::-1]
+        table.sort(key=lambda entry: entry[0].startswith("infinex.media"))
+        for name, arguments in table:
             kernel(name).compile(tuple(meant(a) for a in arguments))
     finally:
         lock.unlink(missing_ok=True)

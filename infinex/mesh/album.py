@@ -20,7 +20,7 @@ from infinex.face.shape import lip_gaps
 from infinex.face.tracker import FaceTracker, find_faces
 from infinex.media.image import SUFFIXES, read_image
 from infinex.media.video import VideoReader
-from infinex.mesh.raster import affines, draw
+from infinex.mesh.raster import drawn
 from infinex.mesh.seen import mouth_triangles
 
 Image = NDArray[np.uint8]
@@ -225,12 +225,9 @@ def mixed(views: Sequence[View], shares: Array) -> View:
     here = first.image[y0:y1, x0:x1].astype(np.float32)
     total = shares[0] * here
     for view, share in zip(views[1:], shares[1:]):
-        affine, area = np.zeros((len(tris), 6)), np.zeros(len(tris))
-        affines(p, np.ascontiguousarray(view.points[:, :2]), tris, affine, area)
-        mx, my, ids = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.full(shape, -1, np.int32)
-        draw(p, tris, np.arange(len(tris)), affine, area, float(x0), float(y0), 1.0, mx, my, ids)
+        mx, my, covered = drawn(p, view.points[:, :2], tris, x0, y0, shape)
         brought = cv2.remap(view.image, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
-        total += share * np.where((ids >= 0)[..., None], brought, here)
+        total += share * np.where(covered[..., None], brought, here)
     image = first.image.copy()
     image[y0:y1, x0:x1] = np.clip(total + 0.5, 0, 255).astype(np.uint8)
     return View(image, first.points)

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from infinex.compiled import compiled
 from infinex.face import topology as top
 from infinex.mesh.kernel import cover
 from infinex.mesh.raster import affines
@@ -15,6 +15,13 @@ Array = NDArray[np.float64]
 Map = NDArray[np.float32]
 
 
+def numbered(points: Array, tris: NDArray[np.int64], shape: tuple[int, int]) -> NDArray[np.int16]:
+    """Which triangle of `points` (N, 2) in cells covers each cell of a map of `shape`, -1 where none does."""
+    ids = np.full(shape, -1, np.int16)
+    cover(points, tris, np.arange(len(tris)), np.ones(len(tris)), 0.0, 0.0, 1.0, ids, 0, 0, shape[1], shape[0])
+    return ids
+
+
 def facing(points: Array, tris: NDArray) -> Array:
     """How squarely each triangle faces the viewer, 0 edge-on to 1, (T,)."""
     out = np.ones(len(tris))
@@ -22,7 +29,7 @@ def facing(points: Array, tris: NDArray) -> Array:
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def least_facing(points: NDArray, tris: NDArray, out: NDArray) -> None:
     """Lower `out` (T,) to how squarely triangles of `points` (N, 3) face the viewer."""
     for t in range(len(tris)):
@@ -33,7 +40,7 @@ def least_facing(points: NDArray, tris: NDArray, out: NDArray) -> None:
         out[t] = min(out[t], abs(nz) / max(np.sqrt(nx * nx + ny * ny + nz * nz), 1e-9))
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def gated(seen: NDArray, ids: NDArray, low: float, high: float, out: NDArray) -> None:
     """How much of each cell shows, 0..1: its triangle, in `ids`, faces the viewer (`seen` (T,)) by `low`..`high`."""
     for i in range(ids.shape[0]):
@@ -66,27 +73,27 @@ def lay(
     first_x, first_y = x0 + step / 2 - 0.5, y0 + step / 2 - 0.5
     ids = np.full(shape, -1, np.int16)
     cover(P, tris, order, area, first_x, first_y, step, ids, 0, 0, shape[1], shape[0])
-    _shade(out, x0, y0, x1, y1, ids, affine, first_x, first_y, step, gain, tint)
+    _shade(out, x0, y0, x1, y1, ids, affine, first_x, first_y, step, gain, tint, np.zeros(shape, np.float32))
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True, inner=True)
 def _exponential(x: float) -> float:
     """Of a gain, which is small: five terms are right to a twentieth of a grey level."""
     one, half = np.float32(1), np.float32(0.5)
     return one + x * (one + x * half * (one + x * np.float32(1 / 3) * (one + x * np.float32(0.25))))
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def _shade(
     out: NDArray, x0: int, y0: int, x1: int, y1: int, ids: NDArray, affine: NDArray, first_x: float, first_y: float,
-    step: float, gain: NDArray, tint: NDArray,
+    step: float, gain: NDArray, tint: NDArray, small: NDArray,
 ) -> None:  # fmt: skip
     """Shade the box x0..y1 of `out` as `lay` says. `ids` (h, w) int16 number the triangle at every `step`-th place from
-    (first_x, first_y) on, `affine` (T, 6) takes places to cells of the map."""
+    (first_x, first_y) on, `affine` (T, 6) takes places to cells of the map, of which `small` (h, w), all 0, gets
+    the values."""
     rows, columns = gain.shape
     h, w = ids.shape
     one, half = np.uintp(1), np.float32(0.5)
-    small = np.zeros((h, w), np.float32)
     for i in range(np.uintp(h)):
         y, line, row = first_y + np.intp(i) * step, ids[i], small[i]
         for j in range(np.uintp(w)):

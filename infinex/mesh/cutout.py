@@ -7,9 +7,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from infinex.compiled import compiled
 from infinex.face import topology as top
 from infinex.face.surroundings import smoothstep
 from infinex.mesh.beyond import Beyond
@@ -124,7 +124,7 @@ class CutOut:
             _lay(canvas[at], self._moved[at], self._behind[at], self.frame[at])
 
 
-@njit(cache=True, nogil=True)
+@compiled(inner=True)
 def _colour(drawn: int, layer: int, alpha: int) -> int:
     """What was drawn where the person is opaque; towards its edge, where that shows the old background too, its
     own colour."""
@@ -134,7 +134,7 @@ def _colour(drawn: int, layer: int, alpha: int) -> int:
     return (drawn * share + layer * (30 - share) + 15) // 30
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _settle(canvas: NDArray, moved: NDArray, out: NDArray) -> None:
     """`out` (H, W, 4) from what was drawn, `canvas` (H, W, 3), and the moved layer (H, W, 4)."""
     for i in range(out.shape[0]):
@@ -145,7 +145,7 @@ def _settle(canvas: NDArray, moved: NDArray, out: NDArray) -> None:
                 out[i, j, c] = _colour(np.int32(canvas[i, j, c]), np.int32(moved[i, j, c]), a)
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _lay(canvas: NDArray, moved: NDArray, behind: NDArray, out: NDArray) -> None:
     """The same over `behind` (H, W, 3) into `out` (H, W, 3)."""
     for i in range(out.shape[0]):

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from infinex.compiled import compiled
 from infinex.mesh.kernel import run_end, same_run, uncovered
 
 SAMPLES = 4  # along each side of a pixel that is drawn again
@@ -13,7 +13,7 @@ APART = 0.75  # pixels by which a part that hides another breaks the picture
 SMOOTH = 0.25  # pixels a pixel by which the maps of two neighbours may part: around a corner that adds up to less
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True, inner=True)
 def _off(affine: NDArray, t: int, other: int, x: float, y: float) -> float:
     """How far apart, squared, two triangles have it where a place comes from."""
     ex = (affine[other, 0] - affine[t, 0]) * x + (affine[other, 1] - affine[t, 1]) * y
@@ -44,13 +44,13 @@ def beside(tris: NDArray[np.int64], outer: int) -> NDArray[np.int64]:
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True, inner=True)
 def _turn(dst: NDArray, tris: NDArray, t: int) -> float:
     a, b, c = tris[t, 0], tris[t, 1], tris[t, 2]
     return (dst[b, 0] - dst[a, 0]) * (dst[c, 1] - dst[a, 1]) - (dst[b, 1] - dst[a, 1]) * (dst[c, 0] - dst[a, 0])
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def doubtful(
     dst: NDArray, tris: NDArray, beside: NDArray, affine: NDArray, corner: NDArray, spans: NDArray
 ) -> None:  # fmt: skip
@@ -88,7 +88,7 @@ def doubtful(
             spans[i, 0], spans[i, 1] = min(spans[i, 0], first), max(spans[i, 1], last)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True, inner=True)
 def broken(
     ids: NDArray, affine: NDArray, look: NDArray, corner: NDArray, left: int, top: int, right: int, bottom: int,
     flags: NDArray, spans: NDArray,
@@ -135,13 +135,13 @@ def broken(
             j = np.uintp(j + np.uintp(1))
 
 
-@njit(cache=True, nogil=True)
+@compiled(inner=True)
 def _set(flags: NDArray, spans: NDArray, i: int, j: int) -> None:
     flags[i, j] = 1
     spans[i, 0], spans[i, 1] = min(spans[i, 0], j), max(spans[i, 1], j)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def finer(
     dst: NDArray,
     tris: NDArray,
@@ -158,6 +158,8 @@ def finer(
     hidden: NDArray,
     coarse: NDArray,
     flags: NDArray,
+    spans: NDArray,
+    about: NDArray,
     out: NDArray,
 ) -> int:
     """Draw again, from `SAMPLES`^2 places each, the pixels at which one part hides another; how many there were.
@@ -165,15 +167,13 @@ def finer(
     Such are those whose neighbour comes from more than `APART` pixels off where their own triangle would have it.
     `rank` (T,) is the place of each triangle in the order of drawing, `look` (H, 2) what is `doubtful`, `corner` (2,)
     the target's pixel of the first of `ids` (H, W), `box` (4,) the part of them to look at, `flags` (H, W) room, all 0
-    before and after; all else as in `kernel.paint`."""
+    before and after, `spans` (H, 2) and `about` (9,) room; all else as in `kernel.paint`."""
     H, W = ids.shape
     many = 0
-    about = np.empty(9, np.int64)
     n, m = coarse.shape
     top, bottom, left, right = max(box[1], 1), min(box[3], H - 1), max(box[0], 1), min(box[2], W - 1)
     if bottom <= top or right <= left:
         return 0
-    spans = np.empty((H, 2), np.int64)
     broken(ids, affine, look, corner, left, top, right, bottom, flags, spans)
     for i in range(top, bottom):
         for j in range(max(left, spans[i, 0]), min(right, spans[i, 1] + 1)):

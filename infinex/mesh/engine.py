@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 from infinex.engine import Drive, Engine, Proportions, Setting, Shown, Source
 from infinex.errors import InputError, option
 from infinex.face import topology as top
-from infinex.face.identity import same_person
+from infinex.face.identity import known, same
 from infinex.face.portrait import SourceFace
 from infinex.face.reading import own_expression
 from infinex.face.surroundings import head_reach
@@ -199,7 +199,7 @@ class PreparedFace:
         self.options = replace(self.options, mouth=mouth)
         self._borrows, self._alike = mouth == "driver", False
         if mouth == "auto" and self._performer is not None and not self._film:
-            self._borrows = self._alike = same_person(self.source.image, self.face.points, *self._performer)
+            self._borrows = self._alike = same(self._who, known(*self._performer))
         if self._retarget is not None:
             self._retarget.alike = self._alike
 
@@ -211,6 +211,10 @@ class PreparedFace:
         assert self._retarget is not None, "begin() comes first"
         self._retarget.own = own
         self.mouth = Mouth(self.face.displaced(-own), tone, alone=True)
+
+    @cached_property
+    def _who(self) -> NDArray[np.float64] | None:
+        return known(self.source.image, self.face.points)
 
     @cached_property
     def _eyeballs(self) -> list[Eyeball | None]:

@@ -6,9 +6,9 @@ from typing import Any
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from infinex.compiled import compiled
 from infinex.face import topology as top
 from infinex.face.interior import lab_of, ramp
 from infinex.face.portrait import SourceFace
@@ -100,7 +100,7 @@ def white_of(image: NDArray[np.uint8], points: NDArray) -> float | None:
     return float(np.percentile(np.concatenate(whites), 88)) if whites else None
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def _look_from(
     first: complex, step: complex, keep: float, rise: float, centre: complex, radius: float, reach: float, du: float,
     dv: float, along: complex, corner: complex, map_x: NDArray, map_y: NDArray,

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from infinex.compiled import compiled
 
 Image = NDArray[np.uint8]
 LARGEST = 256  # pixels of the longer side at which patches are matched
@@ -207,10 +208,10 @@ def _matched(
             places = (places * 2 + np.moveaxis(np.mgrid[0 : size[1], 0 : size[0]] % 2, 0, -1)).astype(np.int32)
         cost = np.empty(away.shape, np.float32)
         for n in range(passes):
-            _search(colours, weight, centres, whole, sources, places, cost, 2, n + 1,
+            _search(colours, weight, centres, whole, sources, places, cost, np.zeros(away.shape, np.uint8), 2, n + 1,
                     FAR * shrink**2, (near / shrink) ** 2)  # fmt: skip
             spread = float(np.percentile(cost[centres[:, 0], centres[:, 1]], 75)) + 1.0
-            _vote(colours, weight, centres, inside, places, cost, spread)
+            _vote(colours, weight, centres, inside, places, cost, spread, np.zeros((*away.shape, 4), np.float32))
     assert places is not None
     if coarse:
         colours = _met(colours, weight, centres, inside, away, places, cost, spread, near)
@@ -229,14 +230,14 @@ def _met(
     By how much they did is carried on into the hole, fading out over about `reach` pixels."""
     about = cv2.dilate(inside.astype(np.uint8), _disc(R - 1)) > 0
     said = colours.copy()
-    _vote(said, weight * inside, centres, about, places, cost, spread)
+    _vote(said, weight * inside, centres, about, places, cost, spread, np.zeros((*away.shape, 4), np.float32))
     rim = (about & ~away).astype(np.float32)
     depth = cv2.distanceTransform(away.astype(np.uint8), cv2.DIST_L2, 3)
     off = push_pull((colours - said) * rim[..., None], rim) * np.exp(-depth / reach)[..., None]
     return np.where(inside[..., None], np.clip(colours + off, 0, 255), colours).astype(np.float32)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True, inner=True)
 def _distance(
     image: NDArray, weight: NDArray, y: int, x: int, v: int, u: int, best: float, far: float, free: float
 ) -> float:
@@ -258,12 +259,14 @@ def _distance(
     return total
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def _search(
     image: NDArray, weight: NDArray, centres: NDArray, whole: NDArray, sources: NDArray, places: NDArray,
-    cost: NDArray, sweeps: int, seed: int, far: float, free: float,
+    cost: NDArray, known: NDArray, sweeps: int, seed: int, far: float, free: float,
 ) -> None:  # fmt: skip
-    """Better `places` (H, W, 2) for the patches around `centres` (N, 2), by propagation and random search."""
+    """Better `places` (H, W, 2) for the patches around `centres` (N, 2), by propagation and random search.
+
+    `known` (H, W), all 0, gets where those are."""
     H, W = weight.shape
     state = np.uint32(2654435761 * seed + 12345)
     for n in range(len(centres)):
@@ -275,7 +278,6 @@ def _search(
             v, u = sources[s, 0], sources[s, 1]
             places[y, x, 0], places[y, x, 1] = v, u
         cost[y, x] = _distance(image, weight, y, x, np.int64(v), np.int64(u), np.float32(1e30), far, free)
-    known = np.zeros((H, W), np.uint8)
     for n in range(len(centres)):
         known[centres[n, 0], centres[n, 1]] = 1
     for sweep in range(sweeps):
@@ -309,13 +311,15 @@ def _search(
                 radius //= 2
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def _vote(
-    image: NDArray, weight: NDArray, centres: NDArray, inside: NDArray, places: NDArray, cost: NDArray, spread: float
-) -> None:
-    """Colours inside the hole become what the patches over them were found to show, good matches first."""
+    image: NDArray, weight: NDArray, centres: NDArray, inside: NDArray, places: NDArray, cost: NDArray, spread: float,
+    total: NDArray,
+) -> None:  # fmt: skip
+    """Colours inside the hole become what the patches over them were found to show, good matches first.
+
+    `total` (H, W, 4), all 0, is room."""
     H, W = weight.shape
-    total = np.zeros((H, W, 4), np.float32)
     for n in range(len(centres)):
         y, x = centres[n, 0], centres[n, 1]
         v, u = places[y, x, 0], places[y, x, 1]

@@ -14,15 +14,16 @@ from functools import cache
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from infinex.compiled import compiled
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.units import FACE_UNITS, field_of
-from infinex.mesh.canonical import facing, gated, lay, least_facing
+from infinex.mesh.canonical import facing, gated, lay, least_facing, numbered
+from infinex.mesh.kernel import places
 from infinex.mesh.layers import polygon_mask
-from infinex.mesh.raster import affines, draw
+from infinex.mesh.raster import affines
 from infinex.mesh.retarget import Target
 from infinex.mesh.wrinkles import skin_tint
 from infinex.motion import Move
@@ -156,7 +157,6 @@ def _height(fold: Fold) -> tuple[Array, Array]:
     return h, v
 
 
-@cache
 def _relief() -> tuple[Array, Array, Array]:
     """For each muscle and side (right, then left): slopes down x and y of its relief, and valleys."""
     x, y = _cells()
@@ -218,7 +218,7 @@ def of_performer(units: Array, offsets: Array) -> Array:
     return np.asarray(FILMED * (found[:, None] * share).ravel())
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def _folded(strength: NDArray, active: NDArray, gains: NDArray, gate: NDArray, out: NDArray) -> None:
     """Log gains `out` (rows, columns) of muscles (M,) that fold with a `strength`, of which the `active` ones do.
 
@@ -264,9 +264,10 @@ class Furrows:
         grid, shape = _grid()
         affine, area = np.zeros((len(self._tris), 6)), np.zeros(len(self._tris))
         affines(grid, points, self._tris, affine, area)
-        mx, my = np.full(shape, -9, np.float32), np.full(shape, -9, np.float32)
-        self._ids = np.full(shape, -1, np.int32)
-        draw(grid, self._tris, np.arange(len(self._tris)), affine, area, 0.0, 0.0, 1.0, mx, my, self._ids)
+        self._ids = numbered(grid, self._tris, shape)
+        mx, my = np.empty((2, *shape), np.float32)
+        places(self._ids, affine, 0, 0, 0, 0, 1, mx, my)
+        mx[self._ids < 0] = my[self._ids < 0] = -9
         self._coarse = np.ascontiguousarray(self._ids[::COARSE, ::COARSE])  # for what is soft
         texture = cv2.remap(image, mx, my, cv2.INTER_AREA, borderMode=cv2.BORDER_REPLICATE)
         lab = cv2.cvtColor(texture.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)

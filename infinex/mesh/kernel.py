@@ -11,14 +11,13 @@ from typing import Any
 import cv2
 import numpy as np
 from llvmlite import ir
-from numba import njit, types
+from numba import types
+from numba.core import cgutils
 from numba.extending import intrinsic
 from numpy.typing import NDArray
 
-from infinex.mesh.raster import placed
+from infinex.compiled import compiled
 
-SLACK = 0.03  # pixels outside that sampling rounds away
-LEFT, TOP, RIGHT, BOTTOM = 1, 2, 4, 8  # bits that tell beyond which border something was sampled
 FINE = 10  # bits of a pixel's fraction that sampling heeds; places are stepped along a row with 16
 MASK = (1 << FINE) - 1
 FAST = ("fast",)
@@ -107,6 +106,29 @@ def _two_by_two(typing: Any, address: Any, stride: Any, x: Any, y: Any) -> Any:
     return types.uint32(types.intp, types.intp, types.intp, types.intp), generate
 
 
+@intrinsic  # type: ignore[untyped-decorator]
+def _room(typing: Any) -> Any:
+    """The address of 4×4 packed pixels of room."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        room = cgutils.alloca_once(builder, ir.ArrayType(ir.IntType(32), 16))
+        return builder.ptrtoint(room, context.get_value_type(types.intp))
+
+    return types.intp(), generate
+
+
+@intrinsic  # type: ignore[untyped-decorator]
+def _copy4(typing: Any, address: Any, other: Any) -> Any:
+    """Copy a packed pixel to an address from another one."""
+
+    def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
+        to, come = (builder.inttoptr(a, ir.IntType(32).as_pointer()) for a in args)
+        builder.store(builder.load(come, align=1), to, align=1)
+        return context.get_dummy_value()
+
+    return types.void(types.intp, types.intp), generate
+
+
 def shows(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """What the 4×4 pixels from one before on show of an alpha (H, W): 0 nothing, 2 nothing else, else 1."""
     four = np.ones((4, 4), np.uint8)
@@ -114,7 +136,7 @@ def shows(alpha: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return some.astype(np.uint8) + all_
 
 
-@njit(cache=True, nogil=True)
+@compiled(inner=True)
 def _inside(at: int, size: int, mirrored: bool) -> int:
     """The pixel of a line of `size` that stands for one beyond its ends."""
     if at < 0:
@@ -124,21 +146,20 @@ def _inside(at: int, size: int, mirrored: bool) -> int:
     return min(max(at, 0), size - 1)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _at_border(picture: NDArray, sx: int, sy: int, table: NDArray, mirrored: bool) -> int:
-    """What `_four_by_four` gives at (sx, sy), with 16 bits of fraction, where some of the sixteen may lie outside."""
-    h, w = picture.shape[0], picture.shape[1]
+@compiled(fast=True, inner=True)
+def at_border(data: int, h: int, w: int, sx: int, sy: int, table: int, mirrored: bool) -> int:
+    """What `_four_by_four` gives at (sx, sy), with 16 bits of fraction, where some of the sixteen may lie outside.
+
+    `data` and `table` are the addresses of a picture (h, w, 4) and of CUBIC or LINEAR."""
     ix, iy = (sx >> 16) - 1, (sy >> 16) - 1
-    around = np.empty((4, 4, 4), np.uint8)
+    room = _room()
     for i in range(4):
-        line = picture[_inside(iy + i, h, mirrored)]
+        line = data + 4 * w * _inside(iy + i, h, mirrored)
         for j in range(4):
-            x = np.uintp(_inside(ix + j, w, mirrored))
-            for c in range(4):
-                around[i, j, c] = line[x, c]
-    wx = table.ctypes.data + (((sx >> (16 - FINE)) & MASK) << 4)
-    wy = table.ctypes.data + (((sy >> (16 - FINE)) & MASK) << 4)
-    return _four_by_four(around.ctypes.data, 16, wx, wy)
+            _copy4(room + 16 * i + 4 * j, line + 4 * _inside(ix + j, w, mirrored))
+    return _four_by_four(
+        room, 16, table + (((sx >> (16 - FINE)) & MASK) << 4), table + (((sy >> (16 - FINE)) & MASK) << 4)
+    )
 
 
 def _storing(count: int) -> Any:
@@ -161,7 +182,7 @@ def _storing(count: int) -> Any:
 _store_1, _store_4, _store_8, _store_16 = (_storing(n) for n in (1, 4, 8, 16))
 
 
-@njit(cache=True, nogil=True)
+@compiled(inner=True)
 def _fill(at: int, value: int, count: int) -> None:
     """Write a whole number of 16 bits `count` times, at least once, from the address `at` on."""
     end = at + 2 * count
@@ -182,7 +203,23 @@ def _fill(at: int, value: int, count: int) -> None:
             at += 2
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True, inner=True)
+def placed(dst: NDArray, tris: NDArray, t: int, x0: float, y0: float, inv: float, height: int, width: int) -> Any:
+    """Corners of a triangle in pixels of a map (`height`, `width`), as x, y, x, y, x, y, and its first and last row.
+
+    The map samples the plane of `dst` (N, 2) from (x0, y0) on, `inv` pixels for each of the plane's; of a triangle
+    beside it the first row comes after the last."""
+    ax, ay = (dst[tris[t, 0], 0] - x0) * inv, (dst[tris[t, 0], 1] - y0) * inv
+    bx, by = (dst[tris[t, 1], 0] - x0) * inv, (dst[tris[t, 1], 1] - y0) * inv
+    cx, cy = (dst[tris[t, 2], 0] - x0) * inv, (dst[tris[t, 2], 1] - y0) * inv
+    i0 = max(0, int(np.ceil(min(ay, by, cy) - 1e-3)))
+    i1 = min(height - 1, int(np.floor(max(ay, by, cy) + 1e-3)))
+    if max(ax, bx, cx) < -1e-3 or min(ax, bx, cx) > width - 1 + 1e-3:
+        i1 = i0 - 1
+    return ax, ay, bx, by, cx, cy, i0, i1
+
+
+@compiled(fast=True)
 def cover(
     dst: NDArray,
     tris: NDArray,
@@ -209,7 +246,6 @@ def cover(
             continue
         ax, ay, bx, by, cx, cy, i0, i1 = placed(dst, tris, t, x0, y0, inv, H, W)
         number = np.int16(t)
-        # As `span` has it, with what is the same in every row reckoned once.
         if ay > by:
             ax, ay, bx, by = bx, by, ax, ay
         if by > cy:
@@ -239,7 +275,7 @@ def cover(
                 _fill(base + i * stride + 2 * j0, number, j1 + 1 - j0)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def triangles(
     points: NDArray, source: NDArray, depth: NDArray, tris: NDArray, outer: int, rest: NDArray, moved: float,
     x0: int, y0: int, x1: int, y1: int, affine: NDArray, area: NDArray, still: NDArray, key: NDArray,
@@ -293,7 +329,7 @@ def triangles(
     return j0, i0, max(j1, j0), max(i1, i0)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def places(
     ids: NDArray, affine: NDArray, x0: int, y0: int, a: int, b: int, step: int, map_x: NDArray, map_y: NDArray
 ) -> None:
@@ -312,7 +348,7 @@ def places(
                 map_y[i, j] = affine[t, 3] * (x + x0) + affine[t, 4] * (y + y0) + affine[t, 5]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True, inner=True)
 def uncovered(
     coarse: NDArray, row: int, next_row: int, fv: float, across: float, near: int, hidden: int
 ) -> int:  # fmt: skip
@@ -329,7 +365,7 @@ def uncovered(
     return max(hidden, (shown * near + 127) // 255)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True, inner=True)
 def _gated(gate: NDArray, across: float, near: int, hidden: int) -> int:
     """The same along one row of it, `gate` (m + 1,)."""
     if near == 0:
@@ -403,7 +439,7 @@ def _alike(typing: Any, address: Any, value: Any) -> Any:
     return types.intp(types.intp, types.int16), generate
 
 
-@njit(cache=True, nogil=True)
+@compiled(inner=True)
 def run_end(line: NDArray, j: int, last: int) -> int:
     """The end, at most `last`, of the run of equal numbers in a line (W,) int16 that begins at `j`."""
     t = line[j]
@@ -431,7 +467,7 @@ def _common(typing: Any, address: Any, other: Any) -> Any:
     return types.intp(types.intp, types.intp), generate
 
 
-@njit(cache=True, nogil=True)
+@compiled(inner=True)
 def same_run(line: NDArray, other: NDArray, j: int, last: int) -> int:
     """The first place from `j` on, at most `last`, at which two lines (W,) int16 differ."""
     while j + np.uintp(ALIKE) <= last:
@@ -474,12 +510,13 @@ def blocks(kind: NDArray[np.uint8], rows: int, least: bool = False) -> NDArray[n
     return np.asarray(how.reduceat(how.reduceat(kind, bx, axis=1), by, axis=0))
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def paint(
     ids: NDArray, affine: NDArray, still: NDArray, x0: int, y0: int, a: int, b: int, c: int, d: int, picture: NDArray,
     cx: int, cy: int, kind: NDArray, least: NDArray, most: NDArray, mirrored: bool, cubic: bool, weights: NDArray,
-    source: NDArray, fill: NDArray, near: NDArray, hidden: NDArray, busy: NDArray, coarse: NDArray, out: NDArray,
-) -> int:  # fmt: skip
+    source: NDArray, fill: NDArray, near: NDArray, hidden: NDArray, busy: NDArray, coarse: NDArray, gate: NDArray,
+    out: NDArray,
+) -> None:  # fmt: skip
     """The person, moved, over the background: pixels (a, b) to (c, d) of `out` (H, W, 3), which holds `source` there.
 
     `ids` (H, W) numbers of triangles, from (x0, y0) of the target's plane on; `affine` (T, 6) their maps and
@@ -487,18 +524,15 @@ def paint(
     source's borders, whose corner then lies at (cx, cy) in it; `kind` (h, w) is 0 where the 4×4 pixels from one before
     on show nothing of it, 2 where nothing else, and `least` and `most` are its `blocks`. `weights` are CUBIC or LINEAR,
     as `cubic` says. `source` and `fill` (H, W, 3). How much of the fill shows: `coarse` (n, m), enlarged over the box,
-    times `near` (H, W), at least `hidden` (H, W); in each row, blocks where both are nothing are not `busy`.
-    out = p·warp + (1 - p)·[g·fill + (1 - g)·source].
-    Returns bits for the source's borders beyond which something was sampled."""
-    H, W = ids.shape
+    times `near` (H, W), at least `hidden` (H, W); in each row, blocks where both are nothing are not `busy`; `gate`
+    (m + 1,) is room. out = p·warp + (1 - p)·[g·fill + (1 - g)·source]."""
+    W = ids.shape[1]
     h, w = picture.shape[0], picture.shape[1]
     data, stride, table = picture.ctypes.data, 4 * w, weights.ctypes.data
     out_at, source_at, fill_at = out.ctypes.data, source.ctypes.data, fill.ctypes.data
     n, m = coarse.shape
     one = 65536.0
     scale = np.float32(m / (c - a))
-    beyond = 0
-    gate = np.empty(m + 1, np.float32)
     for i in range(b, d):
         f = max(0.0, (i - b + 0.5) * n / (d - b) - 0.5)
         row = min(int(f), n - 1)
@@ -535,8 +569,6 @@ def paint(
             v0 = affine[t, 3] * (j + x0) + affine[t, 4] * (i + y0) + affine[t, 5]
             u1, v1 = u0 + affine[t, 0] * steps, v0 + affine[t, 3] * steps
             left, right, up, down = min(u0, u1), max(u0, u1), min(v0, v1), max(v0, v1)
-            beyond |= LEFT * (left < -SLACK) | RIGHT * (right > W - 1 + SLACK)
-            beyond |= TOP * (up < -SLACK) | BOTTOM * (down > H - 1 + SLACK)
             sx, sy = np.int64(np.floor((u0 + cx) * one + 0.5)), np.int64(np.floor((v0 + cy) * one + 0.5))
             dx, dy = np.int64(np.floor(affine[t, 0] * one + 0.5)), np.int64(np.floor(affine[t, 3] * one + 0.5))
             whole = left + cx >= 1.1 and right + cx < w - 2.1 and up + cy >= 1.1 and down + cy < h - 2.1
@@ -592,7 +624,7 @@ def paint(
                         else:
                             packed = _two_by_two(data + iy * stride + 4 * ix, stride, wx, wy)
                 else:
-                    packed = _at_border(picture, sx, sy, weights, mirrored)
+                    packed = at_border(data, h, w, sx, sy, table, mirrored)
                 sx += dx
                 sy += dy
                 if shown == 2:
@@ -601,30 +633,27 @@ def paint(
                     g = _gated(gate, (np.float32(x - np.uintp(a)) + HALF) * scale - HALF, close[x], under[x])
                     _lay(first + 3 * np.intp(x), below + 3 * np.intp(x), above + 3 * np.intp(x), packed, g)
             j = end
-    return beyond
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def paint_fine(
     ids: NDArray, times: int, affine: NDArray, x0: int, y0: int, a: int, b: int, picture: NDArray, cx: int, cy: int,
-    mirrored: bool, weights: NDArray, edge_x: NDArray, edge_y: NDArray, out: NDArray,
-) -> int:  # fmt: skip
+    mirrored: bool, weights: NDArray, edge_x: NDArray, edge_y: NDArray, total: NDArray, out: NDArray,
+) -> None:  # fmt: skip
     """Pixels of `out` (H, W, 3) from (a, b) on, the mean of `times`² samples each, by their alpha over what is there.
 
-    `ids` (times·h, times·w) numbers of triangles; `edge_x` (w,), `edge_y` (h,): their product is how much shows. For
-    the others, and what is returned, see `paint`."""
+    `ids` (times·h, times·w) numbers of triangles; `edge_x` (w,), `edge_y` (h,): their product is how much shows;
+    `total` (w, 4) is room for a row's colours times alpha, and alpha. For the others see `paint`."""
     h, w = picture.shape[0], picture.shape[1]
     data, stride, table = picture.ctypes.data, 4 * w, weights.ctypes.data
-    H, W = out.shape[0], out.shape[1]
     share, shift = 1.0 / times, 0.5 / times - 0.5
     count, wide = times * times, len(edge_x)
-    beyond = 0
     one = 65536.0
-    total = np.empty((wide, 4), np.uint32)  # of a row: colours times alpha, and alpha
     for i in range(len(edge_y)):
         if edge_y[i] <= 0:
             continue
-        total[:] = 0
+        for j in range(wide):
+            total[j, 0] = total[j, 1] = total[j, 2] = total[j, 3] = 0
         for m in range(times * i, times * (i + 1)):
             line = ids[m]
             y = b + shift + m * share
@@ -648,10 +677,7 @@ def paint_fine(
                         wy = table + (((sy >> (16 - FINE)) & MASK) << 4)
                         packed = _four_by_four(data + (iy - 1) * stride + 4 * (ix - 1), stride, wx, wy)
                     else:
-                        packed = _at_border(picture, sx, sy, weights, mirrored)
-                        u, v = sx / one - cx, sy / one - cy
-                        beyond |= LEFT * (u < -SLACK) | RIGHT * (u > W - 1 + SLACK)
-                        beyond |= TOP * (v < -SLACK) | BOTTOM * (v > H - 1 + SLACK)
+                        packed = at_border(data, h, w, sx, sy, table, mirrored)
                     p = packed >> np.uint32(24)
                     sum_ = total[np.uintp(k // times)]
                     sum_[0] += (packed & np.uint32(255)) * p
@@ -671,10 +697,9 @@ def paint_fine(
             k = a + j
             for c in range(3):
                 target[k, c] = np.uint8(target[k, c] * r + np.float32(total[j, c]) * q + half)
-    return beyond
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def corrections(
     answer: NDArray, support: NDArray, trust: float, steer: float, colour: float, gentle: float, largest: float,
     matrix: NDArray, out: NDArray,
@@ -709,7 +734,7 @@ def corrections(
     return x0, y0, x1, y1
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def correct(
     picture: NDArray, x0: int, y0: int, planes: NDArray, matrix: NDArray, weights: NDArray, out: NDArray
 ) -> None:  # fmt: skip
@@ -750,7 +775,7 @@ def correct(
                 wy = table + (((sy >> (16 - FINE)) & MASK) << 4)
                 packed = _four_by_four(data + (iy - 1) * stride + 4 * (ix - 1), stride, wx, wy)
             else:
-                packed = _at_border(picture, sx, sy, weights, mirrored)
+                packed = at_border(data, h, w, sx, sy, table, mirrored)
             half, low, high = np.float32(0.5), np.float32(0), np.float32(255)
             out[y0 + i, x0 + j, 0] = np.uint8(min(high, max(low, (packed & np.uint32(255)) + red + half)))
             out[y0 + i, x0 + j, 1] = np.uint8(

@@ -8,9 +8,9 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from infinex.compiled import compiled
 from infinex.face.networks import Segmenter
 from infinex.face.surroundings import smoothstep
 from infinex.mesh.fill import push_pull
@@ -284,7 +284,7 @@ def _descended(picture: Map, inside: NDArray[np.bool_], wanted: Map, pull: Map, 
     index = np.full(inside.shape, -1, np.int32)
     index[places[:, 0], places[:, 1]] = np.arange(len(places))
     rows = np.zeros((len(places), 25), np.float32)
-    _laplacian(np.ascontiguousarray(picture), index, rows, EPS)
+    _laplacian(np.ascontiguousarray(picture), index, rows, EPS, *np.empty((2, 9, 3)))
     own = pull[inside]
     rows[:, 12] += own
     # Known neighbours count at the right; the padding lets all reach over the border.
@@ -316,7 +316,7 @@ def _descended(picture: Map, inside: NDArray[np.bool_], wanted: Map, pull: Map, 
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def _times(rows: NDArray, places: NDArray, padded: NDArray, out: NDArray) -> None:
     """`out` (n,) = rows (n, 25) of 5x5 neighbours at `places` (n, 2), times a picture padded by two pixels."""
     for n in range(len(places)):
@@ -328,12 +328,12 @@ def _times(rows: NDArray, places: NDArray, padded: NDArray, out: NDArray) -> Non
         out[n] = total
 
 
-@njit(cache=True, nogil=True, fastmath=True)
-def _laplacian(seen: NDArray, index: NDArray, rows: NDArray, eps: float) -> None:
-    """Rows of the matting Laplacian: `index` (H, W) numbers the pixels wanted, -1 the others; `rows` (n, 25)."""
+@compiled(fast=True)
+def _laplacian(seen: NDArray, index: NDArray, rows: NDArray, eps: float, d: NDArray, e: NDArray) -> None:
+    """Rows of the matting Laplacian: `index` (H, W) numbers the pixels wanted, -1 the others; `rows` (n, 25).
+
+    `d` and `e` (9, 3) are room."""
     H, W = index.shape
-    d = np.empty((9, 3))
-    e = np.empty((9, 3))
     for y in range(1, H - 1):
         for x in range(1, W - 1):
             wanted = False

@@ -21,7 +21,7 @@ from infinex.face.portrait import SourceFace
 from infinex.face.pose import to_matrix
 from infinex.mesh.eyes import irises, white_of
 from infinex.mesh.layers import polygon_mask
-from infinex.mesh.raster import affines, blend, draw
+from infinex.mesh.raster import blend, drawn
 from infinex.mesh.retarget import Target
 
 Array = NDArray[np.float64]
@@ -348,12 +348,9 @@ def draw_performer_mouth(
     centre = P[top.LIPS_INNER].mean(0)
     grown = P.copy()
     grown[top.LIPS_INNER] = centre + (P[top.LIPS_INNER] - centre) * 1.10
-    affine, area = np.zeros((len(STRIP), 6)), np.zeros(len(STRIP))
-    affines(grown, np.ascontiguousarray(points[:, :2]), STRIP, affine, area)
     shape = (y1 - y0, x1 - x0)
-    mx, my, ids = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.full(shape, -1, np.int32)
-    draw(grown, STRIP, np.arange(len(STRIP)), affine, area, float(x0), float(y0), 1.0, mx, my, ids)
-    _spread(mx, my, ids >= 0)
+    mx, my, covered = drawn(grown, points[:, :2], STRIP, x0, y0, shape)
+    _spread(mx, my, covered)
     inside = cv2.remap(image, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
     theirs, red = colour_at(image, points[top.SKIN]), colour_at(image, mid_lips(points))
     lab = cv2.cvtColor(inside.astype(np.float32) / 255, cv2.COLOR_RGB2LAB)

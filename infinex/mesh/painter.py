@@ -60,7 +60,7 @@ class Painter:
         paint(
             flow.ids, flow.affine, flow.still, *self._corner, a, b, c, d, *self._picture, *self._shows,
             self._mirrored, cubic, CUBIC if cubic else LINEAR, layers.image, layers.fill, layers.near,
-            layers.hidden, self._busy, coarse, part,
+            layers.hidden, self._busy, coarse, np.empty(coarse.shape[1] + 1, np.float32), part,
         )  # fmt: skip
         return part
 
@@ -79,7 +79,7 @@ class Painter:
         finer(
             flow.points, tris, rank, flow.affine, look, flow.ids, corner, np.array(flow.box),
             layers.person, layers.image, layers.fill, layers.near, layers.hidden, self._coarse,
-            self._flags, self._part,
+            self._flags, np.empty_like(look), np.empty(9, np.int64), self._part,
         )  # fmt: skip
 
     def _reach(self, flow: Flow) -> Box:
@@ -99,9 +99,10 @@ class Painter:
         `ids` are `Warp.numbers`, `share` in 0..1 is how much of it shows."""
         x0, y0, x1, y1 = box
         across, down = _within(x1 - x0), _within(y1 - y0)
+        room = np.empty((x1 - x0, 4), np.uint32)
         paint_fine(
             ids, times, flow.affine, *self._corner, x0 - self._corner[0], y0 - self._corner[1], *self._picture,
-            self._mirrored, CUBIC, across, down * np.float32(share), self._part,
+            self._mirrored, CUBIC, across, down * np.float32(share), room, self._part,
         )  # fmt: skip
 
 

@@ -12,9 +12,9 @@ from functools import cache
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from infinex.compiled import compiled
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.surroundings import smoothstep
@@ -76,7 +76,7 @@ def _within() -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     return np.concatenate(rings[::-1]).astype(np.int64), np.concatenate(beside).astype(np.int64), begin
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def _narrowed(
     points: NDArray, source: NDArray, out: NDArray, ring: NDArray, beside: NDArray, begin: NDArray, size: float,
     times: float, more: float,

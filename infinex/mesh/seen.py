@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from infinex.face import topology as top
 from infinex.mesh.layers import polygon_mask
-from infinex.mesh.raster import affines, blend, draw
+from infinex.mesh.raster import blend, drawn
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -47,14 +47,11 @@ def draw_seen_mouth(
     if share <= 0 or x1 - x0 < 8 or y1 - y0 < 8:
         return
     tris, shape = mouth_triangles(), (y1 - y0, x1 - x0)
-    affine, area = np.zeros((len(tris), 6)), np.zeros(len(tris))
-    affines(p, np.ascontiguousarray(seen[:, :2], np.float64), tris, affine, area)
-    mx, my, ids = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.full(shape, -1, np.int32)
-    draw(p, tris, np.arange(len(tris)), affine, area, float(x0), float(y0), 1.0, mx, my, ids)
+    mx, my, covered = drawn(p, seen[:, :2], tris, x0, y0, shape)
     layer = cv2.remap(image, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
     outside = (polygon_mask(*shape, lips - [x0, y0]) < 0.5).astype(np.uint8)
     away = cv2.distanceTransform(outside, cv2.DIST_L2, 3) / unit
-    within = cv2.distanceTransform((ids >= 0).astype(np.uint8), cv2.DIST_L2, 3) / unit
+    within = cv2.distanceTransform(covered.astype(np.uint8), cv2.DIST_L2, 3) / unit
     mask = np.clip((REACH - away) / (REACH - INNER), 0, 1) * np.clip(within / EDGE, 0, 1)
     # Light and colour are the portrait's: of lips and skin, which both pictures show, the coarse difference goes over.
     both = (mask > 0) & (polygon_mask(*shape, p[top.LIPS_INNER] - [x0, y0]) < 0.5)

@@ -9,12 +9,11 @@ where the picture is far from that surface (iteratively reweighted least squares
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
-from scipy.sparse import csc_matrix, diags
-from scipy.sparse.linalg import spsolve
 
 from infinex.face.interior import lab_of, ramp
 
@@ -29,6 +28,7 @@ OUTWARD = 0.23  # ... and farther beside the outer corner
 FRAME = (0.12, 0.03)  # above the lid's edge where a frame may begin; what of OVER is looked at below it
 OVER = 0.04  # ... above its crease, where what is dark is shade
 ROUNDS = 3
+EVEN, STEPS, EXACT = 1e-6, 60, 1e-4  # of the solver: weight of nothing, most steps, and what may be left over
 SHADE = 0.05  # what is narrower than that beside it is lashes and lines, not shade
 BULGES = 0.8  # how much of the light that a lid's lower edge has falls on all of it
 HELD = 0.5  # weight of what shows against smoothness
@@ -80,14 +80,13 @@ class Socket:
         beside = np.broadcast_to(ramp(-u, 0.0, 0.08), far.shape) * (hh < crease + 0.12)
         reach = reach + (0.0 if glasses else OUTWARD) * beside
         near = (far < reach) & ~under
-        smooth = _links(m, n)
         ring = near & (held > 0)
         usual = lab[ring].reshape(-1, 3)
         usual = np.median(usual[usual[:, 0] >= np.median(usual[:, 0])], 0) if len(usual) else lab.mean((0, 1))
         weight = np.where(near, held / (1 + _apart(lab, usual, BEGUN) ** 4), held)
         colour = lab
         for _ in range(ROUNDS):
-            colour = _surface(lab, weight, smooth)
+            colour = _surface(lab, weight)
             weight = np.where(near, held / (1 + _apart(lab, colour) ** 4), held)
         away = lab_of(seen)[..., 0] - colour[..., 0]
         other = np.where(away < 0, ramp(-away, *OTHER), ramp(away, *GLINT))
@@ -106,7 +105,7 @@ class Socket:
             cv2.GaussianBlur(rest * sure[..., None], (0, 0), wide)
             / np.maximum(cv2.GaussianBlur(sure, (0, 0), wide), 1e-3)[..., None]
         )
-        colour = colour + _surface(broad, HELD * sure, smooth)
+        colour = colour + _surface(broad, HELD * sure)
         # A lid bulges out of the shade into the light that its lower edge has.
         up = np.clip((hh - lower) / np.maximum(crease - lower, 0.1), 0, 1)
         out = np.sin(np.pi * np.clip(up, 0.25, 1)) ** 0.7 * ramp(up, -0.05, 0.1)
@@ -128,21 +127,52 @@ def _apart(lab: Plane, skin: NDArray, times: float = 1.0) -> Array:
     return np.hypot(light / np.where(light < 0, DARKER, LIGHTER), np.hypot(hue[..., 0], hue[..., 1]) / HUE) / times
 
 
-def _links(m: int, n: int) -> csc_matrix:
-    """The Laplacian of a grid (m, n)."""
-    index = np.arange(m * n).reshape(m, n)
-    a = np.concatenate([index[:, :-1].ravel(), index[:-1].ravel()])
-    b = np.concatenate([index[:, 1:].ravel(), index[1:].ravel()])
-    edges = csc_matrix((np.ones(len(a)), (a, b)), shape=(m * n, m * n))
-    edges = edges + edges.T
-    return csc_matrix(diags(np.asarray(edges.sum(1)).ravel() + 1e-6) - edges)
+def _surface(lab: Plane, weight: Array) -> Plane:
+    """The smooth surface through colours (m, n, 3) that count `weight` (m, n): neighbours differ as little as may be.
+
+    By conjugate gradients, each step made as long as if all counted the same: of that, cosines are the solution."""
+    m, n = weight.shape
+    (rows, slow), (columns, fast) = _waves(m), _waves(n)
+    even = float(weight.mean()) + EVEN
+    spread = 1 / (slow[:, None] + fast + even)
+
+    def solved(right: Array) -> Array:
+        return np.asarray(rows.T @ (rows @ right @ columns.T * spread) @ columns)
+
+    def product(x: Array) -> Array:
+        out = (weight + EVEN) * x
+        for axis in (1, 2):
+            step = np.diff(x, axis=axis)
+            front, back = [slice(None)] * 3, [slice(None)] * 3
+            front[axis], back[axis] = slice(None, -1), slice(1, None)
+            out[tuple(front)] -= step
+            out[tuple(back)] += step
+        return out
+
+    right = weight * lab.transpose(2, 0, 1).astype(np.float64)  # (3, m, n)
+    x = np.broadcast_to(right.sum((1, 2), keepdims=True) / max(float(weight.sum()), 1e-9), right.shape).copy()
+    r = right - product(x)
+    z = solved(r)
+    p, energy = z, (r * z).sum((1, 2), keepdims=True)
+    least = EXACT**2 * np.maximum(energy, 1e-12)
+    for _ in range(STEPS):
+        if (energy <= least).all():
+            break
+        q = product(p)
+        k = energy / np.maximum((p * q).sum((1, 2), keepdims=True), 1e-30)
+        x, r = x + k * p, r - k * q
+        z = solved(r)
+        before, energy = energy, (r * z).sum((1, 2), keepdims=True)
+        p = z + energy / np.maximum(before, 1e-30) * p
+    return np.asarray(x.transpose(1, 2, 0), np.float32)
 
 
-def _surface(lab: Plane, weight: Array, smooth: csc_matrix) -> Plane:
-    """The smooth surface through colours (m, n, 3) that count `weight` (m, n)."""
-    w = weight.ravel()
-    found = spsolve(csc_matrix(smooth + diags(w)), lab.reshape(-1, 3).astype(np.float64) * w[:, None], "MMD_AT_PLUS_A")
-    return np.asarray(found, np.float32).reshape(lab.shape)
+@cache
+def _waves(n: int) -> tuple[Array, Array]:
+    """Cosines (n, n), each a row of unit length, and by how much the neighbours of n places differ in each, (n,)."""
+    k = np.arange(n)
+    rows = np.cos(np.pi * k[:, None] * (k + 0.5) / n) * np.where(k[:, None] == 0, np.sqrt(1 / n), np.sqrt(2 / n))
+    return rows, 2 - 2 * np.cos(np.pi * k / n)
 
 
 def grid(m: int, n: int) -> tuple[Array, Array]:

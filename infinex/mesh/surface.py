@@ -5,11 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from infinex.compiled import compiled
 from infinex.face import topology as top
-from infinex.mesh.kernel import CUBIC, LINEAR, _at_border, cover, places
+from infinex.mesh.kernel import CUBIC, LINEAR, at_border, cover, places
 from infinex.mesh.raster import affines
 
 if TYPE_CHECKING:
@@ -101,11 +101,12 @@ def sampled(image: NDArray[np.uint8], x: Floats, y: Floats, cubic: bool = True) 
     return out
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _sample(picture: NDArray, x: NDArray, y: NDArray, table: NDArray, out: NDArray) -> None:
+    data, h, w, weights = picture.ctypes.data, picture.shape[0], picture.shape[1], table.ctypes.data
     for i in range(x.shape[0]):
         for j in range(x.shape[1]):
             sx, sy = np.int64(np.floor(x[i, j] * 65536.0 + 32.5)), np.int64(np.floor(y[i, j] * 65536.0 + 32.5))
-            packed = np.int64(_at_border(picture, sx, sy, table, False))
+            packed = np.int64(at_border(data, h, w, sx, sy, weights, False))
             for c in range(3):
                 out[i, j, c] = (packed >> (8 * c)) & 255

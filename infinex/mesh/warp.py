@@ -15,6 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
+from infinex.face.delaunay import delaunay
 from infinex.face.portrait import SourceFace
 from infinex.face.surroundings import NECK_BASE, Surroundings, SurroundingsShape, smoothstep
 from infinex.mesh.kernel import cover, places, triangles
@@ -136,9 +137,7 @@ class Warp:
         outside = np.array([-cv2.pointPolygonTest(contour, (float(x), float(y)), True) for x, y in grid])
         grid, outside = grid[outside > 0.5 * step], outside[outside > 0.5 * step] / unit
         self.grid = grid
-        from scipy.spatial import Delaunay  # loaded while the driver is looked over
-
-        tris = Delaunay(np.vstack([oval, grid])).simplices
+        tris = delaunay(np.vstack([oval, grid]))
         n = len(oval)
         centres = np.vstack([oval, grid])[tris].mean(1)
         inside = np.array([cv2.pointPolygonTest(contour, (float(x), float(y)), False) > 0 for x, y in centres])

@@ -9,16 +9,16 @@ from __future__ import annotations
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from infinex.compiled import compiled
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import to_matrix, to_vector
-from infinex.mesh.canonical import facing, gated, lay, least_facing
+from infinex.mesh.canonical import facing, gated, lay, least_facing, numbered
 from infinex.mesh.glasses import held as glasses
 from infinex.mesh.layers import polygon_mask
-from infinex.mesh.raster import affines, draw
+from infinex.mesh.raster import affines
 from infinex.mesh.retarget import Target
 from infinex.motion import Move, Rest
 
@@ -34,20 +34,11 @@ TURN = np.radians(16)  # head turn over which lighting makes the ratio worthless
 Array = NDArray[np.float64]
 
 
-def _numbered(grid: Array, tris: NDArray, shape: tuple[int, int]) -> NDArray[np.int32]:
-    """Which triangle of a `grid` (478, 2) covers each cell of a map of `shape`, -1 where none does."""
-    affine, area = np.zeros((len(tris), 6)), np.zeros(len(tris))
-    affines(grid, grid, tris, affine, area)
-    ids, x, y = np.full(shape, -1, np.int32), np.empty(shape, np.float32), np.empty(shape, np.float32)
-    draw(grid, tris, np.arange(len(tris)), affine, area, 0.0, 0.0, 1.0, x, y, ids)
-    return ids
-
-
 def _lightness(
     image: NDArray[np.uint8], points: Array, grid: Array, tris: NDArray, ids: NDArray, share: NDArray
 ) -> NDArray[np.float32]:
     """How light a face is in `image` (H, W, 3) that shows its landmarks `points` (478, 3), in grey levels times a
-    `share` (rows, columns) of each cell of a `grid` (478, 2), which `ids` are `_numbered` over."""
+    `share` (rows, columns) of each cell of a `grid` (478, 2), which `ids` are `numbered` over."""
     affine, area = np.zeros((len(tris), 6)), np.zeros(len(tris))
     affines(grid, points, tris, affine, area)
     out = np.zeros(share.shape, np.float32)
@@ -55,14 +46,14 @@ def _lightness(
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True, inner=True)
 def _grey(line: NDArray, n: int) -> float:
     """How light the pixel at byte `n` of a line is."""
     red, green, blue = np.int32(line[n]), np.int32(line[n + np.uintp(1)]), np.int32(line[n + np.uintp(2)])
     return np.float32(np.int32(77) * red + np.int32(150) * green + np.int32(29) * blue) * np.float32(1 / 256)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def _read(image: NDArray, affine: NDArray, ids: NDArray, share: NDArray, out: NDArray) -> None:
     """See `_lightness`; `affine` (T, 6) takes cells to pixels."""
     h, w = image.shape[0], image.shape[1]
@@ -84,7 +75,7 @@ def _read(image: NDArray, affine: NDArray, ids: NDArray, share: NDArray, out: ND
             seen[j] = shown[j] * (upper + fy * (lower - upper))
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def _changed(ratio: NDArray, slow: NDArray, dark: NDArray, bright: NDArray, new: NDArray, whole: NDArray) -> None:
     """What of a log ratio, free of its `slow` share, was not there at rest, all (rows, columns); and that as `whole`.
 
@@ -99,7 +90,7 @@ def _changed(ratio: NDArray, slow: NDArray, dark: NDArray, bright: NDArray, new:
             )
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def _creases(
     new: NDArray, closed: NDArray, opened: NDArray, gate: NDArray, inside: NDArray, strength: float
 ) -> None:  # fmt: skip
@@ -137,7 +128,7 @@ class Wrinkles:
         self._unit = min(COLUMNS / (hi - lo)[0], ROWS / (hi - lo)[1])
         self._grid = (face[:, :2] - lo) * self._unit
         self._mask, self._inside = self._masks()
-        self._ids = _numbered(self._grid, self._tris, (ROWS, COLUMNS))
+        self._ids = numbered(self._grid, self._tris, (ROWS, COLUMNS))
         hit = (self._ids >= 0).astype(np.float32)
         core = cv2.erode(self._mask, np.ones((3, 3), np.uint8), iterations=max(1, int(self._unit * 0.03)))
         self._skin, self._core = self._mask * hit, core * hit

@@ -16,7 +16,8 @@ from infinex.face import topology as top
 from infinex.face.outline import Outline
 from infinex.face.pose import Pose, fit_pose
 from infinex.face.surroundings import Surroundings, SurroundingsShape
-from infinex.mesh.raster import affines, draw
+from infinex.mesh.kernel import cover, places
+from infinex.mesh.raster import affines
 
 RGB = NDArray[np.uint8]
 Array = NDArray[np.floating]
@@ -81,8 +82,6 @@ class Onto:
         self._ground, self._to = ground, np.ascontiguousarray(vertices, np.float64)
         depth = np.asarray(points)[:, 2][ground.triangles[ground.around :]].mean(1)
         self._order = np.concatenate([np.arange(ground.around), ground.around + np.argsort(-depth)])
-        line = np.arange(ground.side, dtype=np.float32)
-        self._still = np.meshgrid(line, line)
 
     def __call__(self, image: RGB, vertices: Array) -> RGB:
         """A frame (S, S, 3) with its own `vertices`."""
@@ -91,8 +90,9 @@ class Onto:
         affines(self._to, np.ascontiguousarray(vertices, np.float64), g.triangles, affine, area)
         skin = area[g.around : g.skin]
         skin[np.sign(skin) != np.sign(np.median(skin))] = 0  # their backs
-        x, y = (m.copy() for m in self._still)
-        draw(self._to, g.triangles, self._order, affine, area, 0.0, 0.0, 1.0, x, y, np.full(x.shape, -1, np.int32))
+        ids, (x, y) = np.full((g.side, g.side), -1, np.int16), np.empty((2, g.side, g.side), np.float32)
+        cover(self._to, g.triangles, self._order, area, 0.0, 0.0, 1.0, ids, 0, 0, g.side, g.side)
+        places(ids, affine, 0, 0, 0, 0, 1, x, y)
         return np.asarray(cv2.remap(image, x, y, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE), np.uint8)
 
 

@@ -19,7 +19,8 @@ ENTRIES = json.loads(ahead.TABLE.read_text())
 
 def test_an_animation_uses_what_is_compiled_ahead(tmp_path: Path) -> None:
     animate(EXAMPLES[0].path, "smile", tmp_path / "out.mp4", Options(end=0.7))
-    by_film = {"infinex.face.outline", "infinex.mesh.wrinkles"}  # kernels that only a performer's frames need
+    # Kernels that only a performer's frames need.
+    by_film = {"infinex.face.outline", "infinex.face.register", "infinex.mesh.wrinkles"}
     checked = 0
     for name, arguments in ENTRIES:
         if name.rpartition(".")[0] in by_film:

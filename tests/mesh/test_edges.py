@@ -8,7 +8,8 @@ from infinex.face import topology as top
 from infinex.face.pose import Pose
 from infinex.face.surroundings import Surroundings, SurroundingsShape
 from infinex.mesh.edges import beside, doubtful, finer
-from infinex.mesh.raster import affines, draw
+from infinex.mesh.kernel import cover
+from infinex.mesh.raster import affines
 
 
 def test_an_edge_over_something_else_has_no_steps() -> None:
@@ -24,9 +25,8 @@ def test_an_edge_over_something_else_has_no_steps() -> None:
     affine, area = np.zeros((3, 6)), np.zeros(3)
     affines(points, source, tris, affine, area)
     order = np.arange(3)
-    map_x, map_y = np.zeros((side, side), np.float32), np.zeros((side, side), np.float32)
-    ids = np.full((side, side), -1, np.int32)
-    draw(points, tris, order, affine, area, 0.0, 0.0, 1.0, map_x, map_y, ids)
+    ids = np.full((side, side), -1, np.int16)
+    cover(points, tris, order, area, 0.0, 0.0, 1.0, ids, 0, 0, side, side)
     plain = np.where(ids[..., None] == 2, 240, 0).repeat(3, -1).astype(np.uint8)
     out, nothing = plain.copy(), np.zeros((side, side), np.uint8)
     look = np.empty((side, 2), np.int64)
@@ -35,9 +35,9 @@ def test_an_edge_over_something_else_has_no_steps() -> None:
     across[2] = -2  # a part with an end of its own
     doubtful(points, tris, across, affine, np.zeros(2), look)
     assert look[3].tolist() == [3, 37] and look[0].tolist() == [1 << 30, -1]  # about the second alone
-    many = finer(points, tris, order, affine, look, ids.astype(np.int16), np.zeros(2), np.array([0, 0, side, side]),
+    many = finer(points, tris, order, affine, look, ids, np.zeros(2), np.array([0, 0, side, side]),
                  person, person[..., :3].copy(), person[..., :3].copy(), nothing, nothing, nothing[:10, :10],
-                 nothing.copy(), out)  # fmt: skip
+                 nothing.copy(), np.empty_like(look), np.empty(9, np.int64), out)  # fmt: skip
     fine = 16  # the truth: how much of each pixel the triangle covers
     y, x = (np.mgrid[: side * fine, : side * fine] + 0.5) / fine - 0.5
     a, b, c = near

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from infinex.mesh.kernel import BLOCK, CUBIC, LEFT, LINEAR, blocks, cover, paint, paint_fine, places, shows, triangles
-from infinex.mesh.raster import affines, draw
+from infinex.mesh.kernel import BLOCK, CUBIC, LINEAR, blocks, cover, paint, paint_fine, places, shows, triangles
+from infinex.mesh.raster import drawn
 
 SIZE = 96
 CORNER = (10, 20)  # of the layers in the picture
@@ -52,17 +52,13 @@ def kinds(alpha: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], ...]:
 def test_triangles_beyond_a_map_paint_nothing_beside_themselves() -> None:
     corners = np.array([[-30.0, 2], [6, 2], [-30, 40], [50, 5], [90, 5], [90, 30]])  # over the left and right border
     tris = np.array([[0, 1, 2], [3, 4, 5]])
-    affine, area = np.zeros((2, 6)), np.zeros(2)
-    affines(corners, corners, tris, affine, area)
-    ids, numbers = np.full((48, 64), -1, np.int32), np.full((48, 64), -1, np.int16)
-    map_x, map_y = np.full((2, 48, 64), -1, np.float32)
-    draw(corners, tris, np.arange(2), affine, area, 0.0, 0.0, 1.0, map_x, map_y, ids)
-    cover(corners, tris, np.arange(2), area, 0.0, 0.0, 1.0, numbers, 0, 0, numbers.shape[1], numbers.shape[0])
-    assert np.array_equal(ids, numbers)
+    ids = np.full((48, 64), -1, np.int16)
+    cover(corners, tris, np.arange(2), np.ones(2), 0.0, 0.0, 1.0, ids, 0, 0, ids.shape[1], ids.shape[0])
     assert (ids[12:] != 0).all() and (ids[2, :7] == 0).all() and (ids == 1).any()
-    y, x = np.nonzero(ids >= 0)
-    assert np.allclose(map_x[y, x], x, atol=1e-4) and np.allclose(map_y[y, x], y, atol=1e-4)
-    assert (map_x[ids < 0] == -1).all()
+    map_x, map_y, covered = drawn(corners, corners + 5, tris, 0, 0, ids.shape)
+    assert np.array_equal(covered, ids >= 0)
+    y, x = np.nonzero(covered)
+    assert np.allclose(map_x[y, x], x + 5, atol=1e-4) and np.allclose(map_y[y, x], y + 5, atol=1e-4)
 
 
 @pytest.mark.parametrize("cubic", [True, False])
@@ -79,10 +75,9 @@ def test_one_pass_shows_what_the_plain_steps_show(cubic: bool) -> None:
     hidden = np.where(near > 200, 90, 0).astype(np.uint8)
     coarse = cv2.resize(smooth(6, 1), (24, 24))
     out = image.copy()
-    bits = paint(ids, affine, still, *CORNER, 0, 0, SIZE, SIZE, person, 0, 0, *kinds(alpha[..., 0]), False, cubic,
-                 CUBIC if cubic else LINEAR, image, fill, near, hidden, blocks(near | hidden, 1), coarse,
-                 out)  # fmt: skip
-    assert bits == 0
+    paint(ids, affine, still, *CORNER, 0, 0, SIZE, SIZE, person, 0, 0, *kinds(alpha[..., 0]), False, cubic,
+          CUBIC if cubic else LINEAR, image, fill, near, hidden, blocks(near | hidden, 1), coarse,
+          np.empty(25, np.float32), out)  # fmt: skip
     maps = np.empty((2, SIZE, SIZE), np.float32)
     places(ids, affine, *CORNER, 0, 0, 1, maps[0], maps[1])
     how = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
@@ -98,7 +93,7 @@ def test_one_pass_shows_what_the_plain_steps_show(cubic: bool) -> None:
     assert np.array_equal(out[solid], image[solid])
 
 
-def test_what_is_sampled_beyond_a_border_is_told() -> None:
+def test_what_is_sampled_beyond_a_border_goes_on() -> None:
     source, target, tris = mesh(0.0)
     target = target + np.array([4.0, 0.0])  # everything goes right: the left border comes into view
     ids, affine, _, still, _ = placed(source, target, tris)
@@ -109,10 +104,10 @@ def test_what_is_sampled_beyond_a_border_is_told() -> None:
     wide = cv2.copyMakeBorder(person, 0, 0, 8, 0, cv2.BORDER_REFLECT_101)
     for picture, corner, mirrored in ((person, 0, False), (wide, 8, True)):
         out = image.copy()
-        bits = paint(ids, affine, still, *CORNER, 0, 0, SIZE, SIZE, picture, corner, 0,
-                     *kinds(picture[..., 3]), mirrored, True, CUBIC, image, image,
-                     nothing, nothing, blocks(nothing, 1), np.zeros((4, 4), np.uint8), out)  # fmt: skip
-        assert bits == LEFT
+        paint(ids, affine, still, *CORNER, 0, 0, SIZE, SIZE, picture, corner, 0,
+              *kinds(picture[..., 3]), mirrored, True, CUBIC, image, image,
+              nothing, nothing, blocks(nothing, 1), np.zeros((4, 4), np.uint8),
+              np.empty(5, np.float32), out)  # fmt: skip
         assert np.abs(out[:, 4:].astype(int) - image[:, :-4]).max() <= 1
         beyond = image[:, 4:0:-1] if mirrored else np.repeat(image[:, :1], 4, 1)
         assert np.abs(out[:, :4].astype(int) - beyond).max() <= 1
@@ -130,7 +125,8 @@ def test_finer_samples_are_their_mean() -> None:
     cover(target, tris, np.arange(len(tris)), area, *at, 1 / k, fine, 0, 0, w * k, h * k)
     out = np.zeros_like(image)
     one = np.ones(max(w, h), np.float32)
-    assert paint_fine(fine, k, affine, *CORNER, a, b, person, 0, 0, False, CUBIC, one[:w], one[:h], out) == 0
+    room = np.empty((w, 4), np.uint32)
+    paint_fine(fine, k, affine, *CORNER, a, b, person, 0, 0, False, CUBIC, one[:w], one[:h], room, out)
     y, x = np.mgrid[0 : h * k, 0 : w * k]
     x, y = a + shift + x / k + CORNER[0], b + shift + y / k + CORNER[1]
     m = affine[fine]

@@ -11,9 +11,9 @@ from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
 
+from infinex.compiled import compiled
 from infinex.face import topology as top
 from infinex.face.morphable import energy
 from infinex.face.morphable.light import BANDS, ambient, harmonics
@@ -406,7 +406,7 @@ def _trust() -> NDArray[np.float64]:
 _TRUST = _trust()
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def _places(table, columns, basis, R, arm, z, ahead, f):  # type: ignore[no-untyped-def]
     """Where a vertex is drawn, by every parameter of the shape: rows 3 and 4 of `table` (V, 5, P)."""
     for v in range(len(arm)):
@@ -426,7 +426,7 @@ def _places(table, columns, basis, R, arm, z, ahead, f):  # type: ignore[no-unty
             table[v, 4, columns[n]] = k * (y * near - up)
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def _shades(table, columns, own, slope):  # type: ignore[no-untyped-def]
     """How colours of a vertex change as its normal does: rows 0 to 2 of `table` (V, 5, P)."""
     for v in range(len(own)):
@@ -436,7 +436,7 @@ def _shades(table, columns, own, slope):  # type: ignore[no-untyped-def]
                 table[v, c, columns[n]] = p * own[v, 0, n] + q * own[v, 1, n] + r * own[v, 2, n]
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def _pixels(table, corners, w, across, down, root):  # type: ignore[no-untyped-def]
     """Weighted derivatives (n, 3, P) of drawn minus seen colours."""
     n, P = len(corners), table.shape[2]

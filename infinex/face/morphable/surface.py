@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from infinex.compiled import compiled
 
 Array = NDArray[np.floating]
 Indices = NDArray[np.int32]
@@ -28,7 +29,7 @@ def normals(vertices: Array, triangles: Indices, around: Indices) -> NDArray[np.
     return _normals(np.ascontiguousarray(vertices, np.float64), triangles, around)[0]
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _normals(X: Array, tris: Indices, around: Indices):  # type: ignore[no-untyped-def]
     F, V = len(tris), len(X)
     face = np.zeros((F, 3))
@@ -73,7 +74,7 @@ def changes(vertices: Array, triangles: Indices, around: Indices, moved: NDArray
     return out
 
 
-@njit(cache=True, nogil=True, fastmath=True)
+@compiled(fast=True)
 def _changes(X, tris, around, B, n, face, length, total):  # type: ignore[no-untyped-def]
     F, V, K = len(tris), len(X), B.shape[2]
     change = np.zeros((F, 3, K), np.float32)
@@ -128,7 +129,7 @@ def rasterise(
     return ids, weights
 
 
-@njit(cache=True, nogil=True)
+@compiled()
 def _fill(P, depth, tris, both, ids, weights, near):  # type: ignore[no-untyped-def]
     H, W = ids.shape
     for t in range(len(tris)):

@@ -23,7 +23,7 @@ from infinex.face.morphable.transfer import Transfer
 from infinex.face.portrait import SourceFace
 from infinex.mesh.album import View, check_same_person
 from infinex.mesh.layers import polygon_mask
-from infinex.mesh.raster import affines, draw
+from infinex.mesh.raster import drawn
 from infinex.motion import Rest
 from infinex.systems.face2face.target import EYES, Target, gap, learned
 from infinex.systems.puppet import Acted, Cut, Likeness, Performer
@@ -155,13 +155,10 @@ def _lay_mouth(out: RGB, view: View, points: Array, image: RGB, landmarks: NDArr
     x0, y0 = np.clip(np.floor(inner.min(0)) - 2, 0, [w - 1, h - 1]).astype(int)
     x1, y1 = np.clip(np.ceil(inner.max(0)) + 3, [x0 + 1, y0 + 1], [w, h]).astype(int)
     shape = (int(y1 - y0), int(x1 - x0))
-    affine, area = np.zeros((len(STRIP), 6)), np.zeros(len(STRIP))
-    affines(p, np.ascontiguousarray(view.points[:, :2]), STRIP, affine, area)
-    mx, my, ids = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.full(shape, -1, np.int32)
-    draw(p, STRIP, np.arange(len(STRIP)), affine, area, float(x0), float(y0), 1.0, mx, my, ids)
+    mx, my, covered = drawn(p, view.points[:, :2], STRIP, x0, y0, shape)
     seen = cv2.remap(view.image, mx, my, cv2.INTER_LINEAR).astype(np.float32)
     gain = np.clip(_tone(image, landmarks) / np.maximum(_tone(view.image, view.points), 1.0), *MATCHED)
-    share = (polygon_mask(*shape, inner - [x0, y0]) * (ids >= 0))[..., None]
+    share = (polygon_mask(*shape, inner - [x0, y0]) * covered)[..., None]
     part = out[y0:y1, x0:x1]
     part[:] = np.clip(part * (1 - share) + seen * gain * share + 0.5, 0, 255).astype(np.uint8)
 

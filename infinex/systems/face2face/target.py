@@ -23,7 +23,7 @@ from infinex.media.image import SUFFIXES, read_image
 from infinex.media.video import VideoReader
 from infinex.mesh.album import SIDE, View, cut_out
 from infinex.mesh.layers import polygon_mask
-from infinex.mesh.raster import affines, draw
+from infinex.mesh.raster import drawn
 
 Array = NDArray[np.float64]
 RGB = NDArray[np.uint8]
@@ -107,13 +107,10 @@ def blended(last: View, new: View) -> View:
     x1, y1 = np.minimum(np.ceil(inner.max(0)) + 3, SIDE).astype(int)
     if x1 - x0 < 12 or y1 - y0 < 12:
         return new
-    affine, area = np.zeros((len(STRIP), 6)), np.zeros(len(STRIP))
-    affines(np.ascontiguousarray(p), np.ascontiguousarray(last.points[:, :2]), STRIP, affine, area)
     shape = (y1 - y0, x1 - x0)
-    mx, my, ids = np.zeros(shape, np.float32), np.zeros(shape, np.float32), np.full(shape, -1, np.int32)
-    draw(np.ascontiguousarray(p), STRIP, np.arange(len(STRIP)), affine, area, float(x0), float(y0), 1.0, mx, my, ids)
+    mx, my, covered = drawn(p, last.points[:, :2], STRIP, x0, y0, shape)
     here = new.image[y0:y1, x0:x1]
-    before = np.where((ids >= 0)[..., None], cv2.remap(last.image, mx, my, cv2.INTER_LINEAR), here)
+    before = np.where(covered[..., None], cv2.remap(last.image, mx, my, cv2.INTER_LINEAR), here)
     # Of one size, since OpenCV's flow needs pictures larger than a mouth that hardly opens.
     size = (96, 64)
     one, other = (cv2.resize(cv2.cvtColor(k, cv2.COLOR_RGB2GRAY), size) for k in (here, np.asarray(before, np.uint8)))
