@@ -51,7 +51,9 @@ BARED_LEAST = ((0.04, 0.12, 0.30), (0.0, 0.03, 0.06))  # gaps of lips; what of t
 NONE_SEEN = (0.5, 0.7)  # dark share of the upper third over which it has none
 TOLD_FLESH = (0.56, 0.12)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
 TOLD_RANGE = (0.25, 1.2)  # by which what was told may darken or lighten flesh
-UNSEEN_TONGUE = (0.45, 0.75)  # dark share of the mouth below its roof over which no tongue is to be seen in it
+UNSEEN_TONGUE = (0.45, 0.75)  # dark share of the mouth below its roof over which hardly a tongue is to be seen in it
+DIMMEST = 0.75  # share of a tongue that is not seen then
+DEEPER = ((0.02, 0.10), (1.3, 0.6))  # IOD from the lips, and the light on walls of the mouth there
 FRONT = 1.1  # lightness of a tooth that stands in front beside the mean of all that are seen
 TONGUE_LIT = ((0.04, 0.20, 0.30), (0.6, 1.1, 1.4))  # gaps of lips, and the light that comes to the tongue through them
 GRAIN_MOST = 0.035  # of the skin's texture, in log lightness: what is more is hair
@@ -72,6 +74,7 @@ LIP_SHADE = ((0.45, 0.022), (0.16, 0.010))  # of the lips' rim on flesh, on teet
 UNDER_REACH = (0.040, 0.022)  # IOD by which the upper lip's shadow falls on flesh, on teeth, ...
 UNDER_SHARE = 0.45  # ... and on flesh at least so much of the opening
 CORNER_SHADE = (0.42, 0.75)  # share of the way to a corner from where on light dies, and how much of it
+MEETING = (0.73, 0.75)  # share of the way to a corner from where on lips come to touch, and how much of it they cover
 CAVE = (0.11, 0.22, (0.34, 0.21))  # middle below the lip and behind the teeth, half width and height, IOD
 CAVE_LIT, CAVE_FADE = 0.45, 2.2  # of flesh where the walls begin, and how fast light dies towards the throat
 TONGUE_SIDES, WET = 0.45, 7.0  # light at its sides, of that in its middle; lightness of the light on it
@@ -605,8 +608,16 @@ class Mouth:
         layer *= self._grain(x0, y0, x1, y1)[..., None]
         mask = polygon_mask(y1 - y0, x1 - x0, _rounded(ring[top.LIPS_INNER] - [x0, y0]))
         mask = cv2.GaussianBlur(mask, (0, 0), _softness(target))
-        mask *= place.share(self._ramp)
+        mask *= place.share(self._ramp) * self._meeting(P, x0, y0, mask.shape)
         blend(out, layer.astype(np.float32), mask.astype(np.float32), x0, y0)
+
+    @staticmethod
+    def _meeting(P: Array, x0: int, y0: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """How much shows of what lies behind lips, over a box at x0, y0: towards their corners lips still touch."""
+        a, b = P[78, :2] - [x0, y0], P[308, :2] - [x0, y0]
+        way = (b - a) / max(float((b - a) @ (b - a)), 1e-6)
+        along = (np.arange(shape[1]) - a[0]) * way[0] + ((np.arange(shape[0]) - a[1]) * way[1])[:, None]
+        return np.asarray(1 - MEETING[1] * ramp(np.abs(2 * along - 1), MEETING[0], 1.0), np.float32)
 
     def _grain(self, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.float32]:
         g = self._tone.grain
@@ -698,7 +709,8 @@ class Mouth:
         )
         lab = self._cavity(o, d)
         shown = target.interior
-        tongue = 1.0 if shown is None else 1 - float(ramp(shown[1:, 1].mean(), *UNSEEN_TONGUE))
+        lab *= np.interp(rim, *DEEPER)[:, None]
+        tongue = 1.0 if shown is None else 1 - DIMMEST * float(ramp(shown[1:, 1].mean(), *UNSEEN_TONGUE))
         self._draw_tongue(lab, o_jaw, d_jaw, float(target.gap[4]) + target.beneath, tongue)
         self._shade(lab, on_flesh)
         if target.interior is not None:  # as dark behind the teeth as the performer's mouth was there

@@ -29,6 +29,7 @@ TILT_LIMIT = np.radians([30.0, 45.0])  # roll
 NARROWING = 1.1  # how much less than in proportion lids follow while they are nearly open
 STARE = 0.5  # share of a widening that lids follow beyond the performer's own opening
 WAKEFUL, DROWSY = 0.7, (0.15, 0.5)  # share of a narrowing undone in lids still as wide as the portrait's; shares open
+UNEVEN = (0.2, 0.5)  # difference of both openings over which it is meant
 LARGE = 0.30  # opening, widths of an eye, over which eyes are drawn larger than people's: awake is what they are
 LIP_NOISE = 0.015  # IOD: gaps of a performer at rest below which shares of them say little
 PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they are to be shut
@@ -290,7 +291,9 @@ class Retarget:
         return np.asarray(offsets + share * self._edge[:, None] * (even - offsets))
 
     def _lower_lids(self, offsets: Array, openness: Array) -> Array:
-        """Share of the gap by which the performer's lower lids, tightened, rise beyond mere closing, (2,)."""
+        """Share of the gap by which the performer's lower lids, tightened, rise beyond mere closing, (2,).
+
+        Both do so alike: one that rises alone is hidden, or misread, far more often than a wish."""
         out = []
         for k, (upper, lower) in enumerate(EYES):
             down = offsets[:, 1]
@@ -298,7 +301,7 @@ class Retarget:
             gap = float((self.rest.face[lower[2:-2], 1] - self.rest.face[upper[2:-2], 1]).mean())
             close = 1 - min(1.0, float(openness[k] / max(self._rest_openness[k], 1e-3)))
             out.append(lift / max(gap, 1e-3) - LOWER_LID_RISE * close)
-        return np.clip(np.array(out) - LOWER_LID_NOISE, 0, 0.4)
+        return np.full(2, np.clip(np.mean(out) - LOWER_LID_NOISE, 0, 0.4))
 
     def _lower_folds(self, face: Array) -> None:
         """Keep the skin just above the eyes from rising with the brows as far as they, in place: it is folded there,
@@ -364,6 +367,8 @@ class Retarget:
                 as_people = np.mean(openness / np.clip(src.openness, 1e-3, LARGE))
                 awake = WAKEFUL * ramp(ratio, *DROWSY) * np.maximum(np.minimum(as_people, 1) - ratio, 0)
                 ratio = np.where(ratio > 1, wider, ratio + awake)
+                if not self.alike:  # lids that differ a little are the tracker's, those that differ much a wink
+                    ratio = ratio.mean() + (ratio - ratio.mean()) * ramp(np.abs(np.ptp(ratio)), *UNEVEN)
         if self.shut and (self.absolute or rest.lips_closed is None):
             gap = np.minimum(src.gaps, 0) + np.maximum((gaps - self._rest_gaps) * self._lip_scale, 0)
         elif self.absolute or rest.lips_closed is None:
