@@ -50,9 +50,9 @@ class Relax:
         self._give[RIMS] = STIFF
 
     def __call__(self, face: Array, passes: int = 18, least: float = 0.12) -> None:
-        """Smooth `face` - the displaced one - where triangles that are not small flip or keep less than the share `least` of their
-        area in front view; the rims of lids hold, those of lips as long as they can. What is still turned
-        over then, every point near it gives way for. In place."""
+        """Smooth `face` - the displaced one - where triangles that are not small flip or keep less than the share
+        `least` of their area in front view; the rims of lids hold, those of lips as long as they can. What is still
+        turned over then, every point near it gives way for. In place."""
         tris, n = top.triangles(), top.SURFACE
         sign = np.sign(self._area)
         wanted = np.where(np.abs(self._area) > SMALL, least * np.abs(self._area), -np.inf)
