@@ -302,7 +302,7 @@ class VideoDriver(Driver):
     ) -> VideoDriver:
         """Choose the reference frame: near the portrait's pose, or most like its canonical face `match`."""
         tracks, places, penalty, images, chosen = self._seen
-        del self._seen  # frames are large
+        penalty = [p if at >= 0 or i in images else np.inf for i, (p, at) in enumerate(zip(penalty, places))]
         self._aim = near, match
         # Glances are far from one another.
         moments = [p / self.fps if p >= 0 else -60.0 * (i + 1) for i, p in enumerate(places)]
@@ -446,6 +446,7 @@ class VideoDriver(Driver):
         """Drives, one a frame."""
         assert self.rest_image is not None, "settle() comes first"
         self.lost, self.cuts = [], []
+        self._seen[3].clear()  # frames are large, and the rest is chosen
         first = Shot(self.rest, self.rest_image, self.rest_points)
         setup = _Setup(first, self._rest_grey, self.fps, self._smooth, self._flow)
         self._shot = self._first
