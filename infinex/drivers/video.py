@@ -59,13 +59,13 @@ class _Glance:
     grey: NDArray[np.uint8]
     faces: list[NDArray[np.float64]] | None = None
 
-    def found(self, near: Box | None) -> list[NDArray[np.float64]]:
-        """Landmarks of the face where one was in another frame; without such a one, those of all in it."""
+    def found(self) -> list[NDArray[np.float64]]:
+        """Landmarks of the faces in it."""
         if self.faces is None:
             with shared_finder() as finder:
-                there = None if near is None else finder.mesh(self.frame.image, near)
-                boxes = [] if there is not None else finder.boxes(self.frame.image)
-                placed = [there, *(finder.mesh(self.frame.image, b) for b, score in boxes if score > 0.5)]
+                placed = [
+                    finder.mesh(self.frame.image, b) for b, score in finder.boxes(self.frame.image) if score > 0.5
+                ]
             self.faces = [p for p in placed if p is not None]
         return self.faces
 
@@ -250,23 +250,17 @@ class VideoDriver(Driver):
             else:
                 beyond = self._glances((last + 1) / self.fps, greys, Event())
             for glance in beyond:
-                found = glance.found(self._began) if _like(glance.grey, greys) else []
-                if not found:
+                if not _like(glance.grey, greys) or not glance.found():
                     continue
                 glance.frame.picture.pack()
                 images[len(tracks)] = glance.frame
-                tracks.append(min(found, key=lambda p: _away(place, glance.grey, p)))
+                tracks.append(min(glance.found(), key=lambda p: _away(place, glance.grey, p)))
                 places.append(-1)
                 penalty.append(GLANCE_PENALTY)
         if not tracks:
             raise FaceNotFoundError(f"no face found in {self.path.name}; use a clip that shows a face clearly")
         chosen = places.index(reference) if reference in places else None
         self._seen = tracks, places, penalty, images, chosen
-
-    @property
-    def _began(self) -> Box | None:
-        """Where the face was in the first frame."""
-        return None if self._known[0] is None else Face(self._known[0]).box
 
     def _beyond(self, seen_for: float) -> Iterator[VideoFrame]:
         """A few frames of the clip beyond the first `seen_for` seconds that are used: also of what is not used of it,
@@ -292,7 +286,7 @@ class VideoDriver(Driver):
             frame.picture.waits = True
             glance = _Glance(frame, thumbnail(frame.grey))
             if _like(glance.grey, list(greys)):
-                glance.found(self._began)
+                glance.found()
             frame.picture.pack()
             out.append(glance)
         return out
@@ -302,7 +296,7 @@ class VideoDriver(Driver):
     ) -> VideoDriver:
         """Choose the reference frame: near the portrait's pose, or most like its canonical face `match`."""
         tracks, places, penalty, images, chosen = self._seen
-        del self._seen  # frames are large
+        penalty = [p if at >= 0 or i in images else np.inf for i, (p, at) in enumerate(zip(penalty, places))]
         self._aim = near, match
         # Glances are far from one another.
         moments = [p / self.fps if p >= 0 else -60.0 * (i + 1) for i, p in enumerate(places)]
@@ -446,6 +440,7 @@ class VideoDriver(Driver):
         """Drives, one a frame."""
         assert self.rest_image is not None, "settle() comes first"
         self.lost, self.cuts = [], []
+        self._seen[3].clear()  # frames are large, and the rest is chosen
         first = Shot(self.rest, self.rest_image, self.rest_points)
         setup = _Setup(first, self._rest_grey, self.fps, self._smooth, self._flow)
         self._shot = self._first

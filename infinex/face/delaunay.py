@@ -14,7 +14,7 @@ def delaunay(points: NDArray) -> NDArray[np.int64]:
     plane = cv2.Subdiv2D((int(low[0]), int(low[1]), int(high[0] - low[0]), int(high[1] - low[1])))
     plane.insert(flat.tolist())
     number = {(x, y): n for n, (x, y) in enumerate(flat.tolist())}
-    corners = plane.getTriangleList().reshape(-1, 3, 2)
+    corners = np.asarray(plane.getTriangleList()).reshape(-1, 3, 2)
     tris = np.array([[number[x, y] for x, y in tri] for tri in corners.tolist()], np.int64)
     a, b, c = (flat[tris[:, k]].astype(np.float64) for k in range(3))
     u, v = b - a, c - a

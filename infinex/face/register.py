@@ -131,7 +131,7 @@ class Registration:
         return out
 
 
-def _summed(rows: tuple[Array, ...], values: NDArray) -> Array:
+def _summed(rows: tuple[NDArray, ...], values: NDArray) -> Array:
     """Sums (M, C) of `values` (N, C) by shares: where the share of each of M begins, which values, and how much."""
     out = np.zeros((len(rows[0]) - 1, values.shape[1]))
     _add(*rows, np.ascontiguousarray(values, np.float64), out)

@@ -170,9 +170,10 @@ def _surface(lab: Plane, weight: Array) -> Plane:
 @cache
 def _waves(n: int) -> tuple[Array, Array]:
     """Cosines (n, n), each a row of unit length, and by how much the neighbours of n places differ in each, (n,)."""
-    k = np.arange(n)
-    rows = np.cos(np.pi * k[:, None] * (k + 0.5) / n) * np.where(k[:, None] == 0, np.sqrt(1 / n), np.sqrt(2 / n))
-    return rows, 2 - 2 * np.cos(np.pi * k / n)
+    k = np.arange(n, dtype=np.float64)
+    rows = np.sqrt(2 / n) * np.cos(np.pi * k[:, None] * (k + 0.5) / n)
+    rows[0] = np.sqrt(1 / n)
+    return rows, np.asarray(2 - 2 * np.cos(np.pi * k / n))
 
 
 def grid(m: int, n: int) -> tuple[Array, Array]:
