@@ -15,6 +15,7 @@ LIDS = top.RIGHT_EYE + top.LEFT_EYE
 RIMS = top.LIPS_INNER + LIDS
 RED = [*top.LIPS_OUTER, 62, 76, 292, 306]
 SMALL = 1.5e-3  # twice the area, IOD, up to which a triangle is too small for its surroundings to be smoothed for it
+TINY = 2e-5  # the same of those that have none to speak of
 STIFF = 0.25  # how much less than skin the rims of lids and lips give way where a triangle is turned back
 
 
@@ -49,13 +50,16 @@ class Relax:
         self._give = np.ones(top.SURFACE)
         self._give[RIMS] = STIFF
 
-    def __call__(self, face: Array, passes: int = 18, least: float = 0.12) -> None:
-        """Smooth `face` - the displaced one - where triangles that are not small flip or keep less than the share
-        `least` of their area in front view; the rims of lids hold, those of lips as long as they can. What is still
-        turned over then, every point near it gives way for. In place."""
+    def __call__(self, face: Array, passes: int = 18, least: float = 0.12, small: float = TINY) -> None:
+        """Smooth `face` - the displaced one - where triangles above the area `small` flip or keep less than the share
+        `least` of theirs in front view; the rims of lids hold, those of lips as long as they can. What is still
+        turned over then, every point near it gives way for. In place.
+
+        `SMALL` leaves those of the lips to the latter: a filmed smile keeps its corners. What is written is measured
+        with them smoothed."""
         tris, n = top.triangles(), top.SURFACE
         sign = np.sign(self._area)
-        wanted = np.where(np.abs(self._area) > SMALL, least * np.abs(self._area), -np.inf)
+        wanted = np.where(np.abs(self._area) > small, least * np.abs(self._area), -np.inf)
         moved = face[:n] - self._face
         _smooth(
             moved, self._face, tris, sign, wanted, self._free, *_neighbours(), passes, np.empty(n), np.empty((n, 3))
@@ -69,7 +73,7 @@ class Relax:
         `give` (468,) is the ease with which points move; by default the rims of lids and lips stay where they are.
         In place."""
         give = (self._give == 1).astype(float) if give is None else give
-        wanted = np.where(np.abs(self._area) > 2e-5, least * np.abs(self._area), -np.inf)
+        wanted = np.where(np.abs(self._area) > TINY, least * np.abs(self._area), -np.inf)
         _unfold(face, top.triangles(), np.sign(self._area), wanted, give, 200)
 
 
