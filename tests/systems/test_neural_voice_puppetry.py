@@ -119,7 +119,7 @@ def test_mouths_of_speech_are_mapped_to_a_person() -> None:
     said = said.detach().numpy()
     assert np.abs(said.mean(0) - wanted.mean(0)).max() < 1e-4
     r = [np.corrcoef(a, b)[0, 1] for a, b in zip(said.T, wanted.T)]
-    assert min(r) > 0.98 and said.std() < wanted.std()  # a voice tells a part: rather less than more
+    assert min(r) > 0.98 and 0.9 < (said - said.mean(0)).std() / (wanted - wanted.mean(0)).std() < 1.1
     kept = weights.PuppetWeights(TINY, {"voice": network.state_dict()}).voice()
     assert (kept.map.weight == network.map.weight).all()  # type: ignore[union-attr]
     with pytest.raises(InputError, match="kind=audio"):

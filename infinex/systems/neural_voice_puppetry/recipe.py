@@ -64,7 +64,7 @@ from infinex.training.task import (
     plain,
 )
 
-PULL = 0.3  # of the map from mouths of --speech, over their variance
+PULL, LIVELY = 0.3, 1.3  # of the map from mouths of --speech: ridge over their variance, and how much more it moves
 RIDGE = 1e-4  # of the mapping, over the usual square of what is heard: that is nearly of one dimension
 SOUND = "sound.npy"
 SPEECH = "speech"  # as a voice: the network of --speech, whose coefficients are mapped to the person's expressions
@@ -355,11 +355,12 @@ def mapping_of(heard: NDArray[np.floating], wanted: NDArray[np.floating]) -> NDA
 
 def spoken_by(mouths: NDArray[np.floating], wanted: NDArray[np.floating]) -> SpokenMouth:
     """What tells a person's expressions from mouths of `--speech`, by least squares over those that were heard (T, K)
-    and what the person did (T, E): only a part of what a person does is told by the voice, so the pull is strong."""
+    and what the person did (T, E). A voice tells only a part of that, so the pull is strong; and since the likeliest
+    mouth hardly moves, it moves `LIVELY` times as far."""
     x, y = np.asarray(mouths, np.float64), np.asarray(wanted, np.float64)
     middle, unit = x.mean(0), x.std(0) + 1e-6
     a = (x - middle) / unit
-    share = np.linalg.solve(a.T @ a + PULL * len(a) * np.eye(a.shape[1]), a.T @ (y - y.mean(0)))
+    share = LIVELY * np.linalg.solve(a.T @ a + PULL * len(a) * np.eye(a.shape[1]), a.T @ (y - y.mean(0)))
     out = SpokenMouth(x.shape[1], y.shape[1])
     with torch.no_grad():
         out.map.weight.copy_(torch.from_numpy((share / unit[:, None]).T))
