@@ -33,7 +33,7 @@ from infinex.systems.neural_voice_puppetry.recipe import (  # noqa: E402
     spoken_by,
     task,
 )  # fmt: skip
-from infinex.systems.neural_voice_puppetry.sound import mouths_in, read_rows, rows_in, samples_of, windows  # noqa: E402
+from infinex.systems.neural_voice_puppetry.sound import in_step, mouths_in, read_rows, rows_in, samples_of, windows  # noqa: E402
 from infinex.systems.oneperson import Part, prepared  # noqa: E402
 from infinex.systems.puppet import Cut, Likeness, uv_map  # noqa: E402
 
@@ -74,6 +74,7 @@ def test_rows_are_at_the_rate_of_the_video(tmp_path: Path) -> None:
     samples = samples_of(tmp_path / "a.wav", (0.0, None))
     rows = rows_in(samples, 25)
     assert rows.shape == (25, 288) and np.isfinite(rows).all() and rows.std(0).max() > 0
+    assert (in_step(samples, 5)[:9000] == samples[1600:10600]).all() and not in_step(samples, -2)[:640].any()
     assert len(rows_in(samples, 30, 40)) == 40 and mouths_in(samples, 30, 40).shape == (40, 6)
     np.save(tmp_path / "rows.npy", rows[:, :29])
     assert read_rows(tmp_path / "rows.npy", 29).shape == (25, 29)
@@ -124,6 +125,8 @@ def test_mouths_of_speech_are_mapped_to_a_person() -> None:
     assert (kept.map.weight == network.map.weight).all()  # type: ignore[union-attr]
     with pytest.raises(InputError, match="kind=audio"):
         _ = replace(RECIPE, kind="audio", voice="speech").sizes
+    with pytest.raises(InputError, match="hears the clip itself"):
+        _ = replace(RECIPE, sound="rows.npy", voice="speech").sizes
 
 
 def test_a_texture_begins_as_skin(tmp_path: Path) -> None:

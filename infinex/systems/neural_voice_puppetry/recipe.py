@@ -106,6 +106,8 @@ class PuppetRecipe:
         config = replace(config, size=self.size or config.size, kind=self.kind)
         if self.kind == "audio" and self.voice == SPEECH:
             raise InputError(f"{option('set')} kind=audio: it needs a voice that hears rows of sound, such as voice=")
+        if self.sound and self.voice == SPEECH:
+            raise InputError(f"{option('set')} sound: voice=speech hears the clip itself; set another voice, or voice=")
         if config.size % 32 or config.size < 64:
             raise InputError(f"{option('set')} size={config.size}: a multiple of 32 from 64 on is wanted")
         return config
