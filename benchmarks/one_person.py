@@ -1,7 +1,7 @@
 """What learning one person gives: clips learned to four fifths, their last fifth animated, beside the default engine.
 
 python benchmarks/one_person.py CLIP... --runs FOLDER [--frames 40] [--engines deep-video-portraits-album,face2face]
-    [--set max_steps=400] [--json] [--sheets]
+    [--set max_steps=400] [--acted] [--json] [--sheets]
 
 Engines that are taught are named by their recipes.
 
@@ -31,10 +31,13 @@ from infinex.evaluation.metrics import Flicker, landmark_distance
 from infinex.face import topology as top
 from infinex.face.morphable.person import Person
 from infinex.face.tracker import Face, FaceFinder
+from infinex.media.audio import write_wav
 from infinex.media.image import write_image
 from infinex.media.video import VideoReader
 from infinex.options import Options
+from infinex.systems.neural_voice_puppetry.sound import in_step, late, samples_of
 from infinex.systems.registry import TRAINED
+from infinex.systems.speech.features import RATE
 
 LIPS = [*top.LIPS_INNER, *top.LIPS_OUTER]
 LEARNED = 0.8  # share of a clip
@@ -65,8 +68,16 @@ def learned(recipe: str, clip: Path, cut: float, runs: Path, settings: list[str]
     return run
 
 
-def opened(name: str, clip: Path, cut: float, runs: Path, settings: list[str]) -> Engine:
-    """An engine that knows the clip's beginning, the default one nothing of it."""
+def spoken(clip: Path, cut: float, runs: Path) -> tuple[Path, tuple[float, None]]:
+    """The sound of a clip as early as its beginning shows it to be late, from the end of that on."""
+    person, samples = Person.load(fitted(clip, cut, runs)), samples_of(clip, (0.0, None))
+    lag, _ = late(samples[: round(cut * RATE)], person.points, person.fps)
+    return write_wav(runs / f"{clip.stem}.wav", [in_step(samples, lag)], RATE), (cut, None)
+
+
+def opened(name: str, clip: Path, cut: float, runs: Path, settings: list[str], acted: bool = False) -> Engine:
+    """An engine that knows the clip's beginning, the default one nothing of it; one that hears, unless it is `acted`,
+    has heard the end."""
     if name == "mesh":
         return load_engine(name, Options(mouth="own", wrinkles="none"))
     if name == "face2face":
@@ -77,7 +88,8 @@ def opened(name: str, clip: Path, cut: float, runs: Path, settings: list[str]) -
     run = learned(name, clip, cut, runs, settings)
     if name.startswith(HEARS):
         engine = load_engine(HEARS, Options(engine=HEARS), str(run))
-        engine.hear(clip, (cut, None))
+        if not acted:
+            engine.hear(*spoken(clip, cut, runs))
         return engine
     return load_engine("deep-video-portraits", Options(engine="deep-video-portraits", absolute=True), str(run))
 
@@ -114,14 +126,14 @@ class Nearest:
 
 
 def measured(
-    clip: Path, names: list[str], runs: Path, frames: int, settings: list[str], sheets: bool
+    clip: Path, names: list[str], runs: Path, frames: int, settings: list[str], sheets: bool, acted: bool = False
 ) -> dict[str, dict[str, float]]:
     """Figures of each engine on one clip."""
     with VideoReader(clip) as reader:
         cut, first = LEARNED * float(reader.info.duration or 0), next(iter(reader)).image
     with FaceFinder() as finder:
         source = Source(first, finder.find(first)[0])
-        engines = {n: opened(n, clip, cut, runs, settings) for n in names}
+        engines = {n: opened(n, clip, cut, runs, settings, acted) for n in names}
         faces = {n: e.prepare(source, Setting()) for n, e in engines.items()}
         nearest = Nearest(clip, cut, runs) if any(n.startswith(STAYS) for n in names) else None
         values: dict[str, dict[str, list[float]]] = {n: {k: [] for k in ("mouth", "frame", "akd")} for n in names}
@@ -170,13 +182,14 @@ def main() -> None:
     parser.add_argument("--frames", type=int, default=40, help="Of the last fifth.")
     parser.add_argument("--engines", default="deep-video-portraits-album,face2face")
     parser.add_argument("--set", action="append", default=[], help="key=value for what is trained.")
+    parser.add_argument("--acted", action="store_true", help="Neural Voice Puppetry sees the driver and hears nothing.")
     parser.add_argument("--sheets", action="store_true", help="Write pictures of each clip: truth, then the engines.")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     names = ["mesh", *[n for n in args.engines.split(",") if n != "mesh"]]
     rows = {}
     for clip in args.clips:
-        rows[clip.stem] = row = measured(clip, names, args.runs, args.frames, args.set, args.sheets)
+        rows[clip.stem] = row = measured(clip, names, args.runs, args.frames, args.set, args.sheets, args.acted)
         if not args.json:
             _print(clip.stem, row)
     mean = {n: {k: float(np.nanmean([r[n][k] for r in rows.values()])) for k in ("mouth", "frame", "akd", "flicker")}

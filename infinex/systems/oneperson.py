@@ -23,7 +23,7 @@ from infinex.jobs.fit import fit
 from infinex.media.files import atomic_path
 from infinex.media.image import is_image
 from infinex.media.video import VideoReader
-from infinex.systems.puppet import CHANNELS, Cut, Likeness, beyond_fit, conditions, gaze
+from infinex.systems.puppet import CHANNELS, JUMP, Cut, Likeness, beyond_fit, conditions, gaze, lower_face
 from infinex.systems.recall import PICTURES, Ground, Recall, Recaller
 from infinex.systems.window import Leaning, Square
 
@@ -33,6 +33,7 @@ Progress = Callable[[int, "int | None"], None]
 
 PERSON, WHO = "person.npz", "who.npy"
 SAME = 0.6  # distance of two embeddings up to which dlib takes them for one person
+LOWER_ROOM = 1.3  # side of the square around the lower face, over that face's
 SEAM = 0.08  # width of the seam around what is laid back, over the square's side
 LOOKED_AT = 5  # pictures of a clip that say who it is
 GAP = 1.0  # seconds around a frame of which none are recalled to learn it: they would be copies of it
@@ -49,10 +50,10 @@ class Part:
 
 def prepared(
     clip: Path, folder: Path, part: Part, person: str, size: int, say: Say, progress: Progress | None,
-    shown: bool = True, tracked: bool = False,
+    shown: bool = True, tracked: bool = False, lower: bool = False,
 ) -> None:  # fmt: skip
     """Fill `folder` with a fit of the clip, its frames and, where they are `shown`, conditions at `size` pixels, drawn
-    where the fit or, if `tracked`, where the tracker has the face; what is there stays.
+    where the fit or, if `tracked`, where the tracker has the face; what is there stays. `lower`: see `window_of`.
 
     `person` is a fit made before, else one is made. Raises InputError: no clip, two people, too short."""
     if not clip.exists():
@@ -72,9 +73,9 @@ def prepared(
     seconds = float(found.valid.sum()) / found.fps
     if seconds < part.shortest:
         raise _too_short(clip.name, seconds, part)
-    frames, conditioned = _paths(folder, size, tracked)
+    frames, conditioned = _paths(folder, size, tracked, lower)
     if not all(p.is_file() for p in (frames, folder / WHO, *([conditioned] if shown else []))):
-        _drawn(clip, folder, part, found, size, progress, shown, tracked)
+        _drawn(clip, folder, part, found, size, progress, shown, tracked, lower)
 
 
 def _too_short(name: str, seconds: float, part: Part) -> InputError:
@@ -104,24 +105,29 @@ def _taken_over(path: Path, clip: Path, part: Part) -> Person:
     return found
 
 
-def _paths(folder: Path, size: int, tracked: bool = False) -> tuple[Path, Path]:
-    return folder / f"frames-{size}.npy", folder / f"conditions-{'tracked-' if tracked else ''}{size}.npy"
+def _paths(folder: Path, size: int, tracked: bool = False, lower: bool = False) -> tuple[Path, Path]:
+    part = f"{'lower-' if lower else ''}{size}.npy"
+    return folder / f"frames-{part}", folder / f"conditions-{'tracked-' if tracked else ''}{part}"
 
 
-def window_of(person: Person) -> Square:
-    """The square around all that a clip's face does."""
-    points = person.points[person.valid][:, : top.SURFACE, :2].reshape(-1, 2)
+def window_of(person: Person, lower: bool = False) -> Square:
+    """The square around all that a clip's face does, or around what is `lower` of it, see `infinex.systems.puppet`."""
+    points = person.points[person.valid][:, : top.SURFACE, :2]
+    if lower:
+        points = points[:, lower_face()[: top.SURFACE]]
+    points = points.reshape(-1, 2)
     width, height = person.size
     corners = np.stack([points.min(0), points.max(0)])
-    return Square(np.empty((height, width, 0), np.uint8), corners)
+    room, framed = (LOWER_ROOM, np.inf) if lower else (1.55, 0.55)
+    return Square(np.empty((height, width, 0), np.uint8), corners, room, framed)
 
 
 def _drawn(
     clip: Path, folder: Path, part: Part, person: Person, size: int, progress: Progress | None, shown: bool,
-    tracked: bool,
+    tracked: bool, lower: bool,
 ) -> None:  # fmt: skip
-    frames, drawn = _paths(folder, size, tracked)
-    square = window_of(person)
+    frames, drawn = _paths(folder, size, tracked, lower)
+    square = window_of(person, lower)
     T = len(person)
     looked_at = set(
         np.flatnonzero(person.valid)[np.linspace(0, person.valid.sum() - 1, LOOKED_AT).astype(int)].tolist()
@@ -159,10 +165,10 @@ def _drawn(
         np.save(file, np.median(who, 0) if who else np.zeros(0))
 
 
-def likeness(folder: Path) -> Likeness:
+def likeness(folder: Path, lower: bool = False) -> Likeness:
     """Who was learned, from a folder that is `prepared`."""
     person = Person.load(folder / PERSON)
-    square = window_of(person)
+    square = window_of(person, lower)
     who = np.load(folder / WHO, allow_pickle=False)
     return Likeness.from_person(person, Cut(square.x, square.y, square.side), who)
 
@@ -213,10 +219,10 @@ def album_of(folder: Path, size: int, count: int) -> Recall:
 class Frames:
     """The frames of a prepared clip, at `size` pixels; the last share of them is `held` back from learning."""
 
-    def __init__(self, folder: Path, size: int, held: float, split: str) -> None:
+    def __init__(self, folder: Path, size: int, held: float, split: str, lower: bool = False) -> None:
         self.person = Person.load(folder / PERSON)
-        self.likeness = likeness(folder)
-        self.pictures = np.load(_paths(folder, size)[0], mmap_mode="r", allow_pickle=False)
+        self.likeness = likeness(folder, lower)
+        self.pictures = np.load(_paths(folder, size, lower=lower)[0], mmap_mode="r", allow_pickle=False)
         T = len(self.person)
         cut = T - round(held * T)
         if cut < 1:
@@ -305,7 +311,7 @@ class Placed:
         self.person, self.pixels = person, pixels
         p, image = person.window, source.image
         points = landmarks[:, :2]
-        middle = (points.min(0) + points.max(0)) / 2 - [p.x, p.y]
+        middle = points[top.LIPS_OUTER].mean(0) - [p.x, p.y]
         to_clip = np.array([[1.0, 0, 0], [0, 1, 0]])
         if image.shape[1::-1] != person.size or (middle < 0).any() or (middle > p.side).any():
             # No frame of the clip: the head that was learned is laid over this one.
@@ -343,8 +349,13 @@ class Placed:
 
     def fitted(self, last: State | None = None) -> State:
         """The person as the picture shows them, in the clip's camera; from the `last` frame's solution where there is
-        one."""
+        one and the head is not far from there."""
         frame, solver, person = Frame(self.picture, self.points), Solver(self.person.face), self.person
+        if last is not None:
+            seen = solver.look(person.person, last).camera[: top.SURFACE] * FLIP
+            off = frame.camera(person.focal, 1).project(seen) / frame.to_level(1) + frame.corner - frame.points
+            if float(np.abs(off).mean()) > JUMP * frame.size:
+                last = None
         if last is None:
             state, _ = solver.again(frame, self.points, person.person)
         else:

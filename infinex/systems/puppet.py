@@ -7,6 +7,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from functools import cache
+from itertools import pairwise
 
 import cv2
 import numpy as np
@@ -33,6 +34,9 @@ WHITE, BLUE = (255, 255, 255), (0, 0, 255)
 CHANNELS = 9  # of the pictures of one instant: skin under its light, places on the face, eyes
 RIDGE = 0.02  # pull of expressions that are read off points alone to none, over what points say
 JUMP = 0.1  # sizes of the face by which points move from frame to frame before a face is found anew
+LOWER = 0.07  # inter-ocular distances above the tip of the nose up to which a face is its lower part
+BETWEEN = (78, 191, 80, 81, 82, 13, 312, 311, 310, 415, 308), (78, 95, 88, 178, 87, 14, 317, 402, 318, 324, 308)
+INSIDE = np.array([[-0.5, 0.3], [0.5, 0.9]])  # where what shows between them lies, above the lower face rolled out
 NEAR = 2.0  # heads come no nearer than half, and go no further than twice, the distance
 
 
@@ -206,11 +210,37 @@ def unwrapped() -> NDArray[np.float32]:
     return np.asarray(1.9 * (flat - low) / (high - low) - 0.95, np.float32)
 
 
-def uv_map(person: Likeness, state: State, pixels: int) -> NDArray[np.float32]:
-    """Which place of the face each pixel shows, (2, pixels, pixels) in -1..1; both are -1 beside the face."""
-    _, _, ids, weights = person.surface(state, pixels)
+@cache
+def lower_face() -> NDArray[np.bool_]:
+    """(V,) where a vertex is below the tip of the nose or not far above: what a voice moves."""
+    mean = own_model().mean
+    return np.asarray(mean[:, 1] < mean[4, 1] + LOWER)
+
+
+@cache
+def _between() -> tuple[list[int], NDArray[np.float64], NDArray[np.int32]]:
+    """The vertices along the lips' inner rims, first the upper one, where each of them (N, 2) lies on the face rolled
+    out as an end of what shows between them, and the triangles (M, 3) of that."""
+    number = {(int(a), int(b)): top.SURFACE + i for i, (a, b) in enumerate(mesh.midpoints())}
+    rows = [[*(v for a, b in pairwise(row) for v in (a, number[min(a, b), max(a, b)])), row[-1]] for row in BETWEEN]
+    n = len(rows[0])
+    share = np.stack([np.tile(np.linspace(0, 1, n), 2), np.repeat([1.0, 0.0], n)], 1)
+    strip = [t for k in range(n - 1) for t in ((k, n + k, k + 1), (k + 1, n + k, n + k + 1))]
+    return rows[0] + rows[1], INSIDE[0] + (INSIDE[1] - INSIDE[0]) * share, np.array(strip, np.int32)
+
+
+def uv_map(person: Likeness, state: State, pixels: int, lower: bool = False) -> NDArray[np.float32]:
+    """Which place of the face each pixel shows, (2, pixels, pixels) in -1..1; both are -1 beside the face, or beside
+    what is `lower` of it, between whose lips a place of its own shows."""
+    _, points, ids, weights = person.surface(state, pixels)
     out = np.full((2, pixels, pixels), -1, np.float32)
     at = ids >= 0
+    if lower:
+        at[at] = lower_face()[person.face.triangles[ids[at]]].all(1)
+        ring, place, strip = _between()
+        between, share = rasterise(points[ring], np.ones(len(ring)), strip, (pixels, pixels), both=True)
+        inside = (between >= 0) & (ids < 0)
+        out[:, inside] = np.einsum("nk,nkc->cn", share[inside], place[strip[between[inside]]])
     out[:, at] = np.einsum("nk,nkc->cn", weights[at], unwrapped()[person.face.triangles[ids[at]]])
     return out
 

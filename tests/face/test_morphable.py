@@ -17,7 +17,7 @@ from infinex.face.morphable import energy
 from infinex.face.morphable import skin as mesh
 from infinex.face.morphable.bases import own_model
 from infinex.face.morphable.files import read_model
-from infinex.face.morphable.light import ambient, direction, harmonics
+from infinex.face.morphable.light import ambient, direction, hardness, harmonics
 from infinex.face.morphable.model import Camera, euler
 from infinex.face.morphable.person import Person
 from infinex.face.morphable.places import nearest
@@ -72,6 +72,16 @@ def test_light_has_a_direction() -> None:
     light = np.tile(np.linalg.lstsq(harmonics(n), shade, rcond=None)[0], (3, 1))
     assert np.degrees(np.arccos(direction(light) @ towards / np.linalg.norm(towards))) < 3
     assert (direction(ambient()) == 0).all()
+    # It ends where skin turns away, which nine harmonics alone do not tell; an even one has no end.
+    hard = hardness(light)
+    plain = np.abs(harmonics(n) @ light[0] - shade).max()
+    assert np.abs((harmonics(n) + hard.added(n)) @ light[0] - shade).max() < 0.35 * plain
+    assert not hardness(ambient()).share.any()
+    h = 1e-5
+    for axis in range(3):
+        d = h * np.eye(3)[axis]
+        numeric = (hard.added(n[:50] + d) - hard.added(n[:50] - d)) / (2 * h)
+        assert hard.changes(n[:50])[..., axis] == pytest.approx(numeric, abs=1e-3)
 
 
 def test_a_place_is_found_on_another_mesh() -> None:

@@ -30,10 +30,11 @@ from infinex.systems.neural_voice_puppetry.recipe import (  # noqa: E402
     mouth_mask,
     prepare,
     samples,
+    spoken_by,
     task,
 )  # fmt: skip
-from infinex.systems.neural_voice_puppetry.sound import read_rows, rows_at, windows  # noqa: E402
-from infinex.systems.oneperson import Part  # noqa: E402
+from infinex.systems.neural_voice_puppetry.sound import in_step, mouths_in, read_rows, rows_in, samples_of, windows  # noqa: E402
+from infinex.systems.oneperson import Part, prepared  # noqa: E402
 from infinex.systems.puppet import Cut, Likeness, uv_map  # noqa: E402
 
 NAME = "neural-voice-puppetry"
@@ -70,9 +71,11 @@ def test_rows_are_at_the_rate_of_the_video(tmp_path: Path) -> None:
         file.setsampwidth(2)
         file.setframerate(16000)
         file.writeframes((np.sin(300 * t * (1 + t)) * 9000).astype("<i2").tobytes())
-    rows = rows_at(tmp_path / "a.wav", (0.0, None), 25)
+    samples = samples_of(tmp_path / "a.wav", (0.0, None))
+    rows = rows_in(samples, 25)
     assert rows.shape == (25, 288) and np.isfinite(rows).all() and rows.std(0).max() > 0
-    assert len(rows_at(tmp_path / "a.wav", (0.0, None), 30, 40)) == 40
+    assert (in_step(samples, 5)[:9000] == samples[1600:10600]).all() and not in_step(samples, -2)[:640].any()
+    assert len(rows_in(samples, 30, 40)) == 40 and mouths_in(samples, 30, 40).shape == (40, 6)
     np.save(tmp_path / "rows.npy", rows[:, :29])
     assert read_rows(tmp_path / "rows.npy", 29).shape == (25, 29)
     with pytest.raises(InputError, match=r"rows of sound \(frames, 288\) are wanted"):
@@ -97,8 +100,57 @@ def test_the_face_rolled_out() -> None:
     assert float((stays * valid).sum()) == 0  # all of the face is drawn anew ...
     rows = torch.nonzero(valid)[:, 0].max(), torch.nonzero(1 - stays)[:, 0].max()
     assert rows[1] == min(63, rows[0] + 10)  # ... and the throat below it
+    below = torch.from_numpy(uv_map(p, p.state, 64, lower=True)[None])
+    shown = model.valid_in(below)[0, 0]
+    assert 0.3 < float(shown.sum() / valid.sum()) < 0.7
+    ring = p.surface(p.state, 64)[1][[13, 14]].mean(0).round().astype(int)  # between the lips: a place of its own
+    u, v = below[0, :, ring[1], ring[0]].tolist()
+    assert abs(u) < 0.2 and 0.3 < v < 0.9 and float(valid[ring[1], ring[0]]) == 0
     mask = mouth_mask()
     assert mask[13] > 0.9 and mask[10] < 0.01
+
+
+def test_mouths_of_speech_are_mapped_to_a_person() -> None:
+    rng = np.random.default_rng(0)
+    heard = rng.normal(2, 3, (400, 6)).astype(np.float32)
+    true = rng.normal(0, 0.1, (6, 55))
+    wanted = 0.3 + (heard - 2) @ true
+    network = spoken_by(heard, wanted)
+    said = network(torch.from_numpy(windows(heard, np.arange(400))), torch.zeros(400, dtype=torch.long))[0]
+    said = said.detach().numpy()
+    assert np.abs(said.mean(0) - wanted.mean(0)).max() < 1e-4
+    r = [np.corrcoef(a, b)[0, 1] for a, b in zip(said.T, wanted.T)]
+    assert min(r) > 0.98 and 0.9 < (said - said.mean(0)).std() / (wanted - wanted.mean(0)).std() < 1.1
+    kept = weights.PuppetWeights(TINY, {"voice": network.state_dict()}).voice()
+    assert (kept.map.weight == network.map.weight).all()  # type: ignore[union-attr]
+    with pytest.raises(InputError, match="kind=audio"):
+        _ = replace(RECIPE, kind="audio", voice="speech").sizes
+    with pytest.raises(InputError, match="hears the clip itself"):
+        _ = replace(RECIPE, sound="rows.npy", voice="speech").sizes
+
+
+def test_a_texture_begins_as_skin(tmp_path: Path) -> None:
+    clip, fitted = clip_and_fit(tmp_path)
+    own = replace(TINY, lower=True, added=True)
+    model.CONFIGS["own"] = own
+    recipe = replace(RECIPE, config="own", skin=True, voice="speech", person=str(fitted))
+    rows = np.random.default_rng(0).normal(size=(12, 6)).astype(np.float32)
+    prepared(clip, tmp_path / "p", recipe.part, str(fitted), 64, print, None, shown=False, lower=True)
+    np.save(tmp_path / "p" / "sound.npy", rows)
+    recipe = replace(recipe, folder=str(tmp_path / "p"))
+    drawn = samples(recipe, tmp_path / "p", "train")
+    got = drawn.get(4, np.random.default_rng(0))
+    batch = {k: torch.from_numpy(np.asarray(v))[None] for k, v in got.items()}
+
+    def off(skin: bool) -> float:
+        puppet = task(replace(recipe, skin=skin)).networks["puppet"].eval()
+        with torch.no_grad():
+            made = puppet(batch["uv"], batch["wanted"][:, 0], batch["frame"])
+        valid = model.valid_in(batch["uv"])
+        return float(((made.features[:, :3] - batch["frame"]).abs() * valid).sum() / valid.sum())
+
+    assert off(True) < 0.2 * off(False)  # before anything is learned
+    del model.CONFIGS["own"]
 
 
 def test_a_puppet_learns_and_speaks(tmp_path: Path) -> None:

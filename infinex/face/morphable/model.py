@@ -10,7 +10,7 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.face.morphable.light import harmonic_changes, harmonics
+from infinex.face.morphable.light import Hard, hardness, harmonic_changes, harmonics
 from infinex.face.morphable.surface import Indices, normal_changes, normals, rings
 
 Array = NDArray[np.floating]
@@ -86,9 +86,11 @@ class MorphableFace:
         return normals(shape, self.triangles, self.around)
 
     def look(
-        self, identity: Array, expression: Array, albedo: Array, rotation: Array, shift: Array, light: Array
-    ) -> Appearance:
-        """The face with skin `albedo` (V, 3) under a `rotation` (3, 3), then a `shift` (3,), and `light` (3, 9)."""
+        self, identity: Array, expression: Array, albedo: Array, rotation: Array, shift: Array, light: Array,
+        ends: bool = False,
+    ) -> Appearance:  # fmt: skip
+        """The face with skin `albedo` (V, 3) under a `rotation` (3, 3), then a `shift` (3,), and `light` (3, 9), which
+        `ends` where skin turns away from it, as a lamp's does and as few harmonics cannot tell."""
         shape = self.shape(identity, expression)
         own = self.normals(shape)
         return Appearance(
@@ -99,6 +101,7 @@ class MorphableFace:
             own @ rotation.T,
             shape @ rotation.T + shift,
             np.asarray(light),
+            ends,
         )
 
 
@@ -114,11 +117,17 @@ class Appearance:
     normals: NDArray[np.float64]
     camera: NDArray[np.float64]
     light: NDArray[np.float64]
+    ends: bool = False
 
     @cached_property
     def harmonics(self) -> NDArray[np.float64]:
-        """(V, 9)."""
-        return harmonics(self.normals)
+        """(V, 9), with what the light has beyond them where it `ends`."""
+        plain = harmonics(self.normals)
+        return plain if self._hard is None else plain + self._hard.added(self.normals)
+
+    @cached_property
+    def _hard(self) -> Hard | None:
+        return hardness(self.light) if self.ends else None
 
     @cached_property
     def colour(self) -> NDArray[np.float64]:
@@ -146,6 +155,7 @@ class Appearance:
     @property
     def slope(self) -> NDArray[np.float64]:
         """Derivatives (V, 3, 3) of the colours by the turned normals."""
-        return np.asarray(
-            self.albedo[:, :, None] * np.einsum("cb,vbi->vci", self.light, harmonic_changes(self.normals))
-        )
+        changes = harmonic_changes(self.normals)
+        if self._hard is not None:
+            changes += self._hard.changes(self.normals)
+        return np.asarray(self.albedo[:, :, None] * np.einsum("cb,vbi->vci", self.light, changes))

@@ -128,7 +128,7 @@ class Solver:
     def look(self, who: Who, state: State) -> Appearance:
         """A person's face in a frame."""
         return self.face.look(
-            who.identity, state.expression, who.albedo(self.face), state.rotation, state.shift, state.light
+            who.identity, state.expression, who.albedo(self.face), state.rotation, state.shift, state.light, ends=True
         )
 
     # -- starting ---------------------------------------------------------------------------------
@@ -399,6 +399,7 @@ def _trust() -> NDArray[np.float64]:
     """How much each surface point says of the shape: lips and lids most, the oval, which slides, little."""
     out = np.ones(top.SURFACE)
     out[[*top.LIPS_INNER, *top.LIPS_OUTER, *top.RIGHT_EYE, *top.LEFT_EYE]] = 3.0
+    out[[*top.RIGHT_BROW, *top.LEFT_BROW]] = 4.0  # colours mistake sockets for brows
     out[top.OVAL] = 0.25
     return out
 

@@ -19,8 +19,8 @@ from infinex.face.morphable.bases import own_model
 from infinex.face.morphable.solve import State
 from infinex.face.portrait import SourceFace
 from infinex.motion import Rest
-from infinex.systems.neural_voice_puppetry.model import NOW
-from infinex.systems.neural_voice_puppetry.sound import Rows, read_rows, rows_at, windows
+from infinex.systems.neural_voice_puppetry.model import NOW, SpokenMouth
+from infinex.systems.neural_voice_puppetry.sound import Rows, mouths_in, read_rows, rows_in, samples_of, windows
 from infinex.systems.neural_voice_puppetry.weights import PuppetWeights, load
 from infinex.systems.oneperson import Placed
 from infinex.systems.puppet import Likeness, Performer, uv_map
@@ -63,7 +63,7 @@ class PuppetFace:
         """Draw the face over its box: the voice has the say of the mouth, else the performer does of all."""
         expression, row = self.engine.wanted(drive, self.state)
         state = replace(self.state, expression=expression)
-        uv = uv_map(self.engine.person, state, self.engine.config.size)
+        uv = uv_map(self.engine.person, state, self.engine.config.size, self.engine.config.lower)
         self._placed.lay(canvas, *self.engine.render(uv, expression, row, self._picture))
         return Shown(points=self._placed.drawn_at(state))
 
@@ -93,7 +93,10 @@ class PuppetEngine(Engine):
     def hear(self, sound: Path, span: tuple[float, float | None]) -> None:
         """Make expressions (T, E), 25 a second, of a whole recording."""
         features = self.voice.config.features
-        rows = read_rows(self.options.sound, features) if self.options.sound else rows_at(sound, span, FPS)
+        if self.options.sound:
+            rows = read_rows(self.options.sound, features)
+        else:
+            rows = (mouths_in if isinstance(self.voice, SpokenMouth) else rows_in)(samples_of(sound, span), FPS)
         if rows.shape[1] != features:
             raise WeightsError(
                 f"these weights hear rows of {features} numbers, such as DeepSpeech's logits; give them by "

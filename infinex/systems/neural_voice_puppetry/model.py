@@ -15,6 +15,9 @@ from infinex.nn.pix2pix import NestedUNet
 STEPS, NOW = 8, 3  # windows of sound that are looked at, and which of them is the frame's own
 ROWS = 16  # of a window, at the rate of the video
 SCALE = 10.0  # of expressions over what the mapping makes
+CLOSER = 1.4  # how much larger a face is in a square around its lower part
+FAINT, KEPT = 0.1, 0.8  # of a texture that begins as skin: how much of chance is left, and the kernel's middle
+EDGE = 4  # pixels over which what the texture shows begins, where the networks add to it
 DIVISIONS = 5  # levels of the renderer's networks
 
 
@@ -38,6 +41,8 @@ class PuppetConfig:
     width: int = 64
     kind: str = "expression"  # what the texture changes with: expression, audio or nothing
     bilinear: bool = False
+    lower: bool = False  # only the lower face is drawn, in a square around it; the rest stays the film's
+    added: bool = False  # the networks add to what the texture shows, instead of drawing it anew
     expressions: int = 55
     features: int = 288
     subspace: int = 32
@@ -45,7 +50,7 @@ class PuppetConfig:
 
 CONFIGS: dict[str, PuppetConfig] = {
     "neural-voice-puppetry": PuppetConfig(),
-    "neural-voice-puppetry-128": PuppetConfig(128, 128, 8, 16),
+    "neural-voice-puppetry-128": PuppetConfig(128, 128, 16, 16, lower=True, added=True),
 }
 
 
@@ -103,6 +108,20 @@ class VoiceNet(nn.Module):
         return self.mapped(heard, identity), self.mapped(each[:, NOW + 1], identity)
 
 
+class SpokenMouth(nn.Module):
+    """Ours: mouths as the network of `--speech` hears them, mapped to one person's expressions."""
+
+    def __init__(self, mouths: int, expressions: int) -> None:
+        super().__init__()
+        self.config = VoiceConfig(mouths, mouths, 1, expressions)
+        self.map = nn.Linear(mouths, expressions)
+
+    def forward(self, sound: Tensor, identity: Tensor) -> tuple[Tensor, Tensor]:
+        """As of `VoiceNet`: of windows (B, 8, 16, K) the frame's own row counts."""
+        said = self.map(sound[:, NOW, ROWS // 2])
+        return said, said
+
+
 class NeuralTexture(nn.Module):
     """Features on the face (channels, side, side) that a kernel, made of what is heard or shown, changes."""
 
@@ -117,6 +136,21 @@ class NeuralTexture(nn.Module):
             self.windows = sound_trunk(features)
         if kind != "nothing":
             self.kernel = dense(64 if kind == "audio" else expressions, self.inner * channels * 16)
+
+    @torch.no_grad()
+    def begin(self, skin: Tensor) -> None:
+        """Begin with `skin` (N, side, side) in -1..1 in as many of the first channels as there are, which the kernel
+        hardly changes, and with little in the others."""
+        self.data.mul_(FAINT)
+        n = min(len(skin), self.inner)
+        self.data[0, :n] = skin[:n]
+        if self.kind != "nothing":
+            last = next(m for m in reversed(self.kernel) if isinstance(m, nn.Linear))
+            same = torch.zeros(self.channels, self.inner, 4, 4)
+            same[range(self.channels), range(self.channels), 2, 2] = KEPT
+            last.weight *= FAINT
+            last.bias.copy_(torch.atanh(same).flatten())
+            self.data.div_(KEPT)
 
     def forward(self, uv: Tensor, said: Tensor | None = None) -> Tensor:
         """`uv` (B, 2, H, W) in -1..1 and what was `said`, expressions (B, E) or sound (B, 16, features), to features
@@ -165,7 +199,8 @@ class Puppet(nn.Module):
 
     def forward(self, uv: Tensor, said: Tensor | None, target: Tensor) -> Drawn:
         """`uv` (B, 2, S, S), what was `said` as the texture wants it, the `target`'s picture (B, 3, S, S) in -1..1."""
-        return render(self.texture, self.decoder, self.inpainter, uv, said, target, target.shape[-1] / 256)
+        grow = target.shape[-1] / 256 * (CLOSER if self.config.lower else 1)
+        return render(self.texture, self.decoder, self.inpainter, uv, said, target, grow, self.config.added)
 
 
 @dataclass
@@ -182,12 +217,18 @@ class Drawn:
 
 def render(
     texture: NeuralTexture, decoder: nn.Module, inpainter: nn.Module, uv: Tensor, said: Tensor | None, target: Tensor,
-    grow: float,
+    grow: float, added: bool = False,
 ) -> Drawn:  # fmt: skip
-    """One picture: features sampled on the face, decoded over the background, the hole around it filled."""
+    """One picture: features sampled on the face, decoded over the background, the hole around it filled. What the
+    networks make is `added` to the first features and to what was decoded, if that is said."""
     mask = background_mask(uv, grow)
     background = target * mask
     features = texture(uv, said)
     intermediate = decoder(torch.cat([features, background], 1))
+    if added:
+        share = F.avg_pool2d(valid_in(uv), 2 * EDGE + 1, 1, EDGE, count_include_pad=False)
+        intermediate = intermediate + features[:, :3] * (2 * share - 1).clamp(min=0)
     made = inpainter(torch.cat([intermediate, background], 1))
+    if added:
+        made = made + intermediate
     return Drawn(features, intermediate, made * (1 - mask) + background, mask, background)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -31,15 +32,25 @@ from infinex.systems.neural_voice_puppetry.model import (
     SCALE,
     Puppet,
     PuppetConfig,
+    SpokenMouth,
     VoiceConfig,
     VoiceNet,
     valid_in,
 )  # fmt: skip
-from infinex.systems.neural_voice_puppetry.sound import read_rows, rows_at, windows
+from infinex.systems.neural_voice_puppetry.sound import (
+    in_step,
+    late,
+    mouths_in,
+    read_rows,
+    rows_in,
+    samples_of,
+    windows,
+)
 from infinex.systems.oneperson import Frames, Part, Progress, Say, prepared
 from infinex.systems.puppet import uv_map
 from infinex.systems.registry import resolve
-from infinex.training.data import beside, read_clips
+from infinex.systems.speech.data import HEARD
+from infinex.training.data import Clip, beside, read_clips
 from infinex.training.task import (
     Adams,
     Fabric,
@@ -53,8 +64,11 @@ from infinex.training.task import (
     plain,
 )
 
+PULL, LIVELY = 0.3, 1.3  # of the map from mouths of --speech: ridge over their variance, and how much more it moves
 RIDGE = 1e-4  # of the mapping, over the usual square of what is heard: that is nearly of one dimension
 SOUND = "sound.npy"
+SPEECH = "speech"  # as a voice: the network of --speech, whose coefficients are mapped to the person's expressions
+SKIN, CHANGES = 64, 4  # frames of which the skin is taken, and ways in which it changes
 
 
 @dataclass(frozen=True)
@@ -66,7 +80,8 @@ class PuppetRecipe:
     kind: str = "expression"  # what the texture changes with: expression, audio or nothing
     part: Part = field(default_factory=Part)
     person: str = ""  # a fit of the clip by infinex fit; else one is made
-    voice: str = ""  # a trained network that hears; else one is taught by this clip alone
+    skin: bool = False  # the texture begins as the person's skin, and the kernel leaves it; else both are random
+    voice: str = ""  # a trained network that hears, or that of --speech; else one is taught by this clip alone
     sound: str = ""  # rows of sound made elsewhere, for a voice that hears other ones than ours
     vgg: str = ""  # torchvision's vgg16; else a substitute that needs none
     held: float = 0.1
@@ -89,6 +104,10 @@ class PuppetRecipe:
             raise InputError(f"{option('set')} kind={self.kind}: it is expression, audio or nothing")
         config = CONFIGS[self.config]
         config = replace(config, size=self.size or config.size, kind=self.kind)
+        if self.kind == "audio" and self.voice == SPEECH:
+            raise InputError(f"{option('set')} kind=audio: it needs a voice that hears rows of sound, such as voice=")
+        if self.sound and self.voice == SPEECH:
+            raise InputError(f"{option('set')} sound: voice=speech hears the clip itself; set another voice, or voice=")
         if config.size % 32 or config.size < 64:
             raise InputError(f"{option('set')} size={config.size}: a multiple of 32 from 64 on is wanted")
         return config
@@ -113,7 +132,8 @@ RECIPES: dict[str, PuppetRecipe | VoiceRecipe] = {
     "neural-voice-puppetry": PuppetRecipe(),
     # For less than an hour of two cores.
     "neural-voice-puppetry-128": PuppetRecipe(
-        config="neural-voice-puppetry-128", epochs=20, batch_size=4, rate=1e-3,
+        config="neural-voice-puppetry-128", skin=True, voice=SPEECH, epochs=10, batch_size=4, rate=1e-3,
+        weights=LossWeights(style=0.0),
         trainer=TrainerOptions(threads=2, ema=0.99, log_every=10, panel_every=250, checkpoint_every=250),
     ),
     "neural-voice-puppetry-voice": VoiceRecipe(),
@@ -136,12 +156,13 @@ def prepare(
 ) -> tuple[PuppetRecipe | VoiceRecipe, Path]:
     """Fit a clip, or every clip of a prepared folder, and listen to it; see `infinex.training.recipes.Entry`."""
     if isinstance(recipe, VoiceRecipe):
-        people = _talkers(data, "train", say, progress)
+        people = _taught(data, say, progress)
         return replace(recipe, people=len({p for p, _ in people})), data
     folder, part = run / "person", recipe.part
     if data.is_file() and not recipe.sound and not has_audio(data):
         raise InputError(f"{data.name} has no sound: neural-voice-puppetry learns how a person speaks")
-    prepared(data, folder, part, recipe.person, recipe.sizes.size, say, progress, shown=False)
+    sizes = recipe.sizes
+    prepared(data, folder, part, recipe.person, sizes.size, say, progress, shown=False, lower=sizes.lower)
     if not (folder / SOUND).is_file():
         person = Person.load(folder / "person.npz")
         if recipe.sound:
@@ -149,14 +170,18 @@ def prepare(
             if abs(len(rows) - len(person)) > 2:
                 raise InputError(f"{option('set')} sound: {len(rows)} rows of sound, and {len(person)} frames")
         else:
-            rows = rows_at(data, (part.start, part.end), person.fps, len(person))
+            samples = samples_of(data, (part.start, part.end))
+            heard = in_step(samples, late(samples, person.points, person.fps)[0])
+            rows = (mouths_in if recipe.voice == SPEECH else rows_in)(heard, person.fps, len(person))
         with atomic_path(folder / SOUND) as temporary, temporary.open("wb") as file:
             np.save(file, rows)
     return replace(recipe, folder=str(folder)), folder
 
 
 def _voice_of(recipe: PuppetRecipe) -> weights.VoiceWeights | None:
-    return weights.read_voice(resolve(recipe.voice, "neural-voice-puppetry")) if recipe.voice else None
+    if recipe.voice in ("", SPEECH):
+        return None
+    return weights.read_voice(resolve(recipe.voice, "neural-voice-puppetry"))
 
 
 def _hears(recipe: PuppetRecipe) -> int:
@@ -164,14 +189,15 @@ def _hears(recipe: PuppetRecipe) -> int:
     return recipe.sizes.features if found is None else found.config.features
 
 
-def _talkers(
+def talkers(
     folder: Path, split: str, say: Say = lambda _: None, progress: Progress | None = None
-) -> list[tuple[str, Path]]:
-    """People of a prepared folder who are heard, and where their expressions and sound are kept: made once."""
+) -> list[tuple[Clip, Path]]:
+    """Clips of a prepared folder in which somebody is seen to speak what is heard, and where their fits are kept, with
+    their sound and expressions beside them: made once."""
     kept = Path(folder) / ".puppetry"
     out = []
     for clip in read_clips(folder, split):
-        path = beside(kept, clip, "heard.npz")
+        path, fitted = _heard(kept, clip), beside(kept, clip, "person.npz")
         if not path.is_file():
             if not has_audio(clip.path):
                 continue
@@ -180,18 +206,32 @@ def _talkers(
             except OSError as error:
                 raise InputError(f"{kept} cannot be made, where what was heard is kept: {error.strerror}") from None
             try:
-                person = fit(clip.path, beside(kept, clip, "person.npz"), None, 0.0, None, progress)
+                person = Person.load(fitted) if fitted.is_file() else fit(clip.path, fitted, None, 0.0, None, progress)
             except InputError as error:
                 say(f"{clip.name} is left out: {error}")
                 continue
-            rows = rows_at(clip.path, (0.0, None), person.fps, len(person))
+            samples = samples_of(clip.path, (0.0, None))
+            lag, fits = late(samples, person.points, person.fps)
+            if fits < HEARD:
+                say(f"{clip.name} is left out: nobody in it is seen to speak what is heard")
+                continue
+            rows = rows_in(in_step(samples, lag), person.fps, len(person))
             expressions = np.stack([s.expression for s in person.states]).astype(np.float32)
             with atomic_path(path) as temporary, temporary.open("wb") as file:
                 np.savez(file, rows=rows, expressions=expressions, valid=person.valid)
-        out.append((clip.identity, path))
-    if split == "train" and not out:
+        out.append((clip, fitted))
+    if not out:
         raise InputError(f"nobody in {folder} is heard: use clips of people who speak")
     return out
+
+
+def _heard(kept: Path, clip: Clip) -> Path:
+    return beside(kept, clip, "heard.npz")
+
+
+def _taught(folder: Path, say: Say = lambda _: None, progress: Progress | None = None) -> list[tuple[str, Path]]:
+    """People who teach, and what is kept of each of their clips."""
+    return [(c.identity, _heard(folder / ".puppetry", c)) for c, _ in talkers(folder, "train", say, progress)]
 
 
 class Speech:
@@ -223,20 +263,45 @@ class Speech:
 class Puppeteer(Frames):
     """Instants of a prepared clip: `frame` (3, S, S) and `uv` (2, S, S), `sound` and `wanted` as of `Speech`."""
 
-    def __init__(self, folder: Path, size: int, held: float, split: str) -> None:
-        super().__init__(folder, size, held, split)
+    def __init__(self, folder: Path, size: int, held: float, split: str, lower: bool = False) -> None:
+        super().__init__(folder, size, held, split, lower)
+        self.lower = lower
         self.heard = np.load(folder / SOUND, allow_pickle=False)
         self.expressions = np.stack([s.expression for s in self.person.states]).astype(np.float32)
 
     def __len__(self) -> int:
         return len(self.rows)
 
+    def uv(self, t: int) -> NDArray[np.float32]:
+        """Which place of the face each pixel of a frame shows, (2, S, S)."""
+        return uv_map(self.likeness, self.person.states[t], self.size, self.lower)
+
+    def skin(self, side: int) -> NDArray[np.float32]:
+        """The usual colours in -1..1 of the face rolled out, and how they mostly change, three channels each, (N, side,
+        side); nearby ones where none was seen."""
+        some = self.rows[np.linspace(0, len(self.rows) - 1, min(SKIN, len(self.rows))).astype(int)].tolist()
+        seen = np.stack([self._rolled_out(t, side) for t in some])
+        mean = _filled(seen.sum(0))
+        sure = np.minimum(seen[..., 3:], 1)
+        off = np.stack([_filled(s) for s in seen]) * sure + mean * (1 - sure) - mean
+        parts = np.linalg.svd(off.reshape(len(off), -1), full_matrices=False)[2][:CHANGES].reshape(-1, side, side, 3)
+        parts *= float(off.std()) * side * np.sqrt(3)
+        return np.ascontiguousarray(np.concatenate([mean[None], parts]).transpose(0, 3, 1, 2).reshape(-1, side, side))
+
+    def _rolled_out(self, t: int, side: int) -> NDArray[np.float32]:
+        """Sums of the colours that a frame shows of each place, and of how often it does, (side, side, 4)."""
+        out, uv = np.zeros((side, side, 4), np.float32), self.uv(t)
+        shown = (uv != -1).any(0)
+        x, y = np.round((uv[:, shown] + 1) / 2 * side).astype(int).clip(0, side - 1)
+        np.add.at(out, (y, x), np.column_stack([self.frame(t)[:, shown].T, np.ones(len(x), np.float32)]))
+        return np.asarray(cv2.GaussianBlur(out, (0, 0), 0.7))
+
     def get(self, index: int, rng: np.random.Generator) -> dict[str, Any]:
         """See `infinex.training.data.Samples`."""
         t = int(self.rows[index])
         at = np.clip([t, t - 1, t + 1], 0, min(len(self.heard), len(self.expressions)) - 1)
         return {
-            "frame": self.frame(t), "uv": uv_map(self.likeness, self.person.states[t], self.size),
+            "frame": self.frame(t), "uv": self.uv(t),
             "sound": windows(self.heard, at), "wanted": self.expressions[at], "identity": np.int64(0),
         }  # fmt: skip
 
@@ -244,13 +309,25 @@ class Puppeteer(Frames):
 def samples(recipe: PuppetRecipe | VoiceRecipe, folder: str | Path, split: str) -> Speech | Puppeteer:
     """The samples of a recipe. Raises InputError for unusable data."""
     if isinstance(recipe, VoiceRecipe):
-        return Speech(_talkers(Path(folder), "train") if split == "train" else [])
-    return Puppeteer(Path(folder), recipe.sizes.size, recipe.held, split)
+        return Speech(_taught(Path(folder)) if split == "train" else [])
+    return Puppeteer(Path(folder), recipe.sizes.size, recipe.held, split, recipe.sizes.lower)
 
 
 def task(recipe: PuppetRecipe | VoiceRecipe) -> VoiceTask | PuppetTask:
     """The networks of a recipe."""
     return VoiceTask(recipe) if isinstance(recipe, VoiceRecipe) else PuppetTask(recipe)
+
+
+def _filled(total: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Colours (side, side, 3) of sums (side, side, 4), from what is seen at a place to what is around it."""
+    side = len(total)
+    out, unseen = np.zeros((side, side, 3), np.float32), np.ones((side, side, 1), np.float32)
+    for width in (0.0, 2.0, 6.0, side / 4):
+        soft = np.asarray(cv2.GaussianBlur(total, (0, 0), width)) if width else total
+        sure = np.minimum(soft[..., 3:] / 0.5, 1) * unseen
+        out += sure * soft[..., :3] / np.maximum(soft[..., 3:], 1e-6)
+        unseen -= sure
+    return out
 
 
 # -- the voice ------------------------------------------------------------------------------------
@@ -276,6 +353,21 @@ def mapping_of(heard: NDArray[np.floating], wanted: NDArray[np.floating]) -> NDA
     normal = a.T @ a
     normal += RIDGE * np.trace(normal) / len(normal) * np.eye(len(normal))
     return np.asarray(np.linalg.solve(normal, a.T @ wanted).T, np.float32)
+
+
+def spoken_by(mouths: NDArray[np.floating], wanted: NDArray[np.floating]) -> SpokenMouth:
+    """What tells a person's expressions from mouths of `--speech`, by least squares over those that were heard (T, K)
+    and what the person did (T, E). A voice tells only a part of that, so the pull is strong; and since the likeliest
+    mouth hardly moves, it moves `LIVELY` times as far."""
+    x, y = np.asarray(mouths, np.float64), np.asarray(wanted, np.float64)
+    middle, unit = x.mean(0), x.std(0) + 1e-6
+    a = (x - middle) / unit
+    share = LIVELY * np.linalg.solve(a.T @ a + PULL * len(a) * np.eye(a.shape[1]), a.T @ (y - y.mean(0)))
+    out = SpokenMouth(x.shape[1], y.shape[1])
+    with torch.no_grad():
+        out.map.weight.copy_(torch.from_numpy((share / unit[:, None]).T))
+        out.map.bias.copy_(torch.from_numpy(y.mean(0) - middle / unit @ share))
+    return out.eval()
 
 
 class VoiceTask(Players):
@@ -337,21 +429,39 @@ class PuppetTask(Players):
 
     def __init__(self, recipe: PuppetRecipe) -> None:
         self.recipe, self.config = recipe, recipe.sizes
-        self.networks: dict[str, nn.Module] = {"puppet": Puppet(self.config)}
+        puppet = Puppet(self.config)
+        self.networks: dict[str, nn.Module] = {"puppet": puppet}
         self._basis, self._mask = _geometry()
+        if recipe.skin and not recipe.start_from:
+            known = Puppeteer(Path(recipe.folder), self.config.size, recipe.held, "train", self.config.lower)
+            puppet.texture.begin(torch.from_numpy(known.skin(self.config.texture)))
         taught = _voice_of(recipe)
-        if taught is None:
+        self._frozen: VoiceNet | SpokenMouth | None = None
+        if recipe.voice == SPEECH:
+            self._frozen = self._mapped()
+        elif taught is None:
             sizes = VoiceConfig(self.config.features, self.config.subspace, 1, self.config.expressions)
             self.networks["voice"] = fresh = VoiceNet(sizes)
             # As the mapping is, it makes much of little: hardly anything is said at first.
             fresh.mapping.data *= 0.1
-            self._frozen: VoiceNet | None = None
         else:
             self._frozen = self._fitted(taught)
         rates = {"puppet": recipe.rate, "voice": recipe.voice_rate}
         self._optimizers = Adams(self.networks, {n: rates[n] for n in self.networks}, recipe.betas)
         self._vgg = VGG16.load(recipe.vgg, normalised=False) if recipe.vgg else None
         self._like = StructuralPerceptualLoss()
+
+    def _learned(self) -> tuple[Person, NDArray[np.integer]]:
+        """The fit, and the frames that are learned."""
+        person = Person.load(Path(self.recipe.folder) / "person.npz")
+        shown = np.flatnonzero(person.valid)
+        return person, shown[shown < len(person) - round(self.recipe.held * len(person))]
+
+    def _mapped(self) -> SpokenMouth:
+        """The mouths of `--speech` as this person's expressions."""
+        person, shown = self._learned()
+        rows = np.load(Path(self.recipe.folder) / SOUND, allow_pickle=False)
+        return spoken_by(rows[shown], np.stack([person.states[t].expression for t in shown.tolist()]))
 
     def _fitted(self, taught: weights.VoiceWeights) -> VoiceNet:
         """A trained voice with a mapping of this person's own, by least squares over their clip."""
@@ -362,9 +472,7 @@ class PuppetTask(Players):
                 f"{option('set')} voice: it hears rows of {taught.config.features} numbers, such as DeepSpeech's "
                 f"logits, not {rows.shape[1]}; give them by {option('set')} sound=FILE.npy"
             )
-        person, voice = Person.load(folder / "person.npz"), taught.voice()
-        shown = np.flatnonzero(person.valid)
-        shown = shown[shown < len(person) - round(self.recipe.held * len(person))]
+        (person, shown), voice = self._learned(), taught.voice()
         with torch.inference_mode():
             heard = torch.cat([voice.heard(torch.from_numpy(windows(rows, part)))[0]
                                for part in np.array_split(shown, max(1, len(shown) // 256))])  # fmt: skip
@@ -444,7 +552,7 @@ class PuppetTask(Players):
         networks = dict(self.networks)
         if self._frozen is not None:
             networks["voice"] = self._frozen
-        states = weights.collected(networks, likeness(Path(self.recipe.folder)))
+        states = weights.collected(networks, likeness(Path(self.recipe.folder), self.config.lower))
         weights.save(path, weights.PuppetWeights(self.config, states, self.recipe.config))
 
     def load_file(self, path: Path) -> None:

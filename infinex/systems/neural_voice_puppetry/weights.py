@@ -23,7 +23,7 @@ from infinex.nn.files import (
     write_networks,
 )  # fmt: skip
 from infinex.nn.pix2pix import NestedUNet
-from infinex.systems.neural_voice_puppetry.model import Puppet, PuppetConfig, VoiceConfig, VoiceNet
+from infinex.systems.neural_voice_puppetry.model import Puppet, PuppetConfig, SpokenMouth, VoiceConfig, VoiceNet
 from infinex.systems.puppet import Likeness
 
 VOICE, PUPPET = "infinex-voice-puppetry-voice-1", "infinex-voice-puppetry-1"
@@ -150,10 +150,11 @@ class PuppetWeights(Networks[PuppetConfig]):
         network.load_state_dict(self.networks["puppet"])
         return network.eval()
 
-    def voice(self) -> VoiceNet:
+    def voice(self) -> VoiceNet | SpokenMouth:
         """The voice with these weights, in evaluation mode; the person is its only identity."""
         state = self.networks["voice"]
-        network = VoiceNet(voice_sizes(state))
+        heard = state.get("map.weight")
+        network = VoiceNet(voice_sizes(state)) if heard is None else SpokenMouth(*reversed(heard.shape))
         network.load_state_dict(state)
         return network.eval()
 
