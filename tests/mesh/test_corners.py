@@ -10,6 +10,8 @@ from infinex.drivers.units import rest_face, units_motion
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import Pose
+from infinex.face.relax import SMALL, TINY, areas
+from infinex.face.units import units_offsets
 from infinex.mesh.corners import Corners
 from infinex.mesh.retarget import Retarget
 from infinex.motion import Move, Rest
@@ -66,3 +68,37 @@ def test_full_lips_do_not_swell_as_thin_ones_do(way: int) -> None:
     assert own[5] < thick[5] < 1.5 * own[5]
     as_is = Retarget(face, Rest(face.face), absolute=True)(still)
     assert way * (as_is.face[outer[5], 1] - as_is.face[inner[5], 1]) > 1.8 * own[5]
+
+
+def smiling(narrow: float = 0.0, open_: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
+    """Corner and middle of the upper lip (2,) each, of a portrait that smiles, under a performer who opens the mouth."""
+    smile = units_offsets({"AU12": 0.7})
+    face = SourceFace(POSE.to_image(top.mean_face() + smile))
+    offsets = units_offsets({"AU26": open_, "AU25": open_}) + units_offsets({"AU12": -narrow})
+    rest = Rest(top.mean_face(), lids_open=np.full(2, 0.3), lips_closed=np.zeros(9))
+    points = Retarget(face, rest)(Move(0.0, np.zeros(3), np.zeros(3), 1.0, offsets, np.zeros(2))).face
+    return points[78, :2], points[13, :2]
+
+
+def test_corners_of_a_smile_come_down_where_the_performers_mouth_opens_without_one() -> None:
+    open_corner, lip = smiling()
+    shut_corner, _ = smiling(open_=0.02)
+    assert open_corner[1] > shut_corner[1] + 0.03
+    grin_corner, grin_lip = smiling(narrow=-1.0)
+    assert grin_corner[1] - grin_lip[1] < 0.8 * (open_corner[1] - lip[1])  # who smiles keeps them up
+
+
+def test_a_filmed_smile_keeps_its_corners_where_small_triangles_fold() -> None:
+    face = SourceFace(POSE.to_image(top.mean_face()))
+    laugh = face.face + units_offsets({"AU12": 1.2, "AU6": 1.0, "AU25": 1.0, "AU26": 0.6})
+    for inner, outer in ((78, 61), (308, 291)):
+        laugh[inner, :2] += 0.6 * (laugh[outer, :2] - laugh[inner, :2])
+    rises = []
+    for small in (TINY, SMALL):
+        relaxed = laugh.copy()
+        face.unfold(relaxed, small=small)
+        rises.append(float((face.face[[61, 291], 1] - relaxed[[61, 291], 1]).mean()))
+        turned = areas(relaxed) * areas(face.face[: top.SURFACE])
+        assert (turned[np.abs(areas(face.face[: top.SURFACE])) > TINY] > -1e-9).all()
+    wanted = float((face.face[[61, 291], 1] - laugh[[61, 291], 1]).mean())
+    assert rises[1] > 0.8 * wanted > 0 and rises[1] >= rises[0]

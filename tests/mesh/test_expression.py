@@ -33,6 +33,14 @@ def units(**amounts: float) -> np.ndarray:
     return np.array([amounts.get(n, 0.0) for n in FACE_UNITS])
 
 
+def test_one_brow_alone_is_held_at_the_same_height() -> None:
+    one = np.zeros((478, 3))
+    one[[*top.RIGHT_BROW, 9, 107, 66, 105], 1] = -0.2
+    held = restrained(one)
+    assert -held[top.RIGHT_BROW, 1].mean() < 1.05 * RISE[1]
+    np.testing.assert_array_equal(held[top.LEFT_BROW], one[top.LEFT_BROW])
+
+
 def test_rest_stays_rest_and_no_unit_is_read_in_it() -> None:
     """Nothing moved, nothing added."""
     assert not fuller(NONE, units(AU12=1, AU6=0) * 0).any()

@@ -6,6 +6,7 @@ import cv2
 import numpy as np
 import pytest
 
+from infinex.drivers.capture import Lids as Agreed
 from infinex.face import topology as top
 from infinex.face.portrait import EYES, SourceFace
 from infinex.face.pose import Pose
@@ -230,6 +231,44 @@ def test_large_eyed_performers_do_not_make_others_drowsy() -> None:
     plain = (0.75 * wide.mean() - 0.05) / (wide.mean() - 0.05)
     assert shares[3] > 1 - 0.5 * (1 - plain)  # still as wide as the portrait
     assert opened(1.0) == pytest.approx(1, abs=0.02)
+
+
+def performed(left: float, right: float, alike: bool = False) -> np.ndarray:
+    """Openness (2,) of a portrait's lids under a performer whose eyes are open by these shares."""
+    source, model = SourceFace(top.mean_face() * 100 + [200, 200, 0]), SourceFace(top.mean_face())
+    rest = Rest(model.face, lids_closed=np.full(2, 0.03), lids_open=model.openness)
+    lids = model.face.copy()
+    model.set_lids(lids, np.array([left, right]))
+    retarget = Retarget(source, rest)
+    retarget.alike = alike
+    return retarget(Move(0.0, np.zeros(3), np.zeros(3), 1.0, lids - model.face, np.array([1e-6, 0]))).openness
+
+
+def test_lids_that_differ_a_little_agree_and_a_wink_stays() -> None:
+    assert np.ptp(performed(0.6, 0.72)) < 0.02
+    assert np.ptp(performed(0.6, 0.72, alike=True)) > 0.05  # one's own are as they were
+    assert np.ptp(performed(0.0, 1.0)) > 0.7
+
+
+def test_an_eye_that_is_open_beside_one_read_as_shut_is_believed_however_the_head_is_turned() -> None:
+    model = SourceFace(top.mean_face())
+    both = Agreed(Rest(model.face, lids_closed=np.full(2, 0.02), lids_open=model.openness))
+    for lids, least, most in (((0.0, 0.9), 0.5, 1.0), ((0.0, 0.0), -0.2, 0.1), ((0.0, 0.3), -0.2, 0.25)):
+        face = model.face.copy()
+        model.set_lids(face, np.array(lids))
+        assert least < both.shares(face - model.face, 20.0)[1] < most
+
+
+def test_a_liner_stays_dark_on_a_lid_that_narrows() -> None:
+    image, face = person()
+    for upper, _ in EYES:
+        cv2.polylines(image, [np.round(face.points[upper, :2]).astype(np.int32)], False, LASH, 12, cv2.LINE_AA)
+    lids = Lids(image, face, (0, 0), np.zeros((8, 8), np.float32))
+    out, narrowed = image.copy(), target(face, 0.45)
+    lids.draw(out, narrowed)
+    middle = narrowed.points[EYES[0][0][len(EYES[0][0]) // 2], :2]
+    column = out[:, round(middle[0])].mean(-1)[round(middle[1]) - 12 : round(middle[1]) + 6]
+    assert (column < 0.6 * np.mean(SKIN)).sum() >= 5
 
 
 def test_balls_of_stone_have_no_irises() -> None:

@@ -94,6 +94,25 @@ def test_upper_teeth_are_seen_as_far_as_was_told_whichever_way_the_head_looks(no
     assert (inner > 0.05).mean() > 0.88  # without a gap on the side that turns away
 
 
+def inside(shares: list[list[float]]) -> np.ndarray:
+    """Lightness of the middle column of a wide open mouth that was told `shares`, from the upper lip down."""
+    pose = Pose(400.0, np.eye(3), np.array([500.0, 500.0, 0.0]))
+    face = SourceFace(pose.to_image(top.mean_face()))
+    move = replace(units_motion(np.array([[1.0, 1.0]]), ["AU25", "AU26"]).at(0), interior=np.array(shares))
+    out = np.zeros((1000, 1000, 3), np.uint8)
+    tone = MouthTone(lab(SKIN), lab(LIPS), np.zeros((8, 8), np.float32))
+    Mouth(face, tone).draw(out, (0, 0), Retarget(face, rest_face())(move))
+    column = cv2.cvtColor(out, cv2.COLOR_RGB2GRAY)[:, 490:510].mean(1)
+    return column[column > 0]
+
+
+def test_a_mouth_that_was_dark_is_dark_without_teeth_and_hardly_with_a_tongue() -> None:
+    dark, tongue = inside([[0.02, 0.8], [0.02, 0.8], [0.02, 0.8]]), inside([[0.02, 0.3], [0.02, 0.2], [0.02, 0.1]])
+    assert dark[: len(dark) // 3].max() < 0.3 * np.mean(SKIN)
+    assert tongue[len(tongue) // 2 :].mean() > 1.6 * dark[len(dark) // 2 :].mean()
+    assert tongue[: len(tongue) // 3].max() > 1.5 * dark[: len(dark) // 3].max()  # teeth in dim light may be there
+
+
 def test_lower_teeth_stand_on_the_lip_that_is_seen_not_on_the_edge_that_was_tracked() -> None:
     """A smile's tracked lower lip may lie across its teeth; what was told is told of all that is open."""
     pose = Pose(400.0, np.eye(3), np.array([500.0, 500.0, 0.0]))
