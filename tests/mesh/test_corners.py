@@ -71,7 +71,7 @@ def test_full_lips_do_not_swell_as_thin_ones_do(way: int) -> None:
 
 
 def smiling(narrow: float = 0.0, open_: float = 0.8) -> tuple[np.ndarray, np.ndarray]:
-    """Corner and middle of the upper lip (2,) each, of a portrait that smiles, under a performer who opens the mouth."""
+    """Corner and middle of the upper lip (2,) each, of a smiling portrait whose performer opens the mouth."""
     smile = units_offsets({"AU12": 0.7})
     face = SourceFace(POSE.to_image(top.mean_face() + smile))
     offsets = units_offsets({"AU26": open_, "AU25": open_}) + units_offsets({"AU12": -narrow})
