@@ -42,6 +42,7 @@ EDGE, FLANK = 0.15, 0.3  # how wide they are, and how far from the middle they b
 STIFF = 0.3  # share of their way aside and in depth that is left, since jaws and temples are bone
 LOPSIDED = (15.0, 30.0)  # degrees of turning over which both halves of a mouth come to open alike
 BARED = 0.25  # share of an opening over bared teeth that is a tracker's: it takes the dark seams of lips for teeth
+WIDEST = np.array([0.22, 0.38])  # soft limit of a mouth's widening, of its width
 SLIDE, SLIDE_FADE = np.array([0.03, 0.07]), 0.25  # limit of a mouth's way aside, IOD; skin around that shares it
 HALVED = 0.35  # how far the corners of a round opening go to half its height, in portraits that look at us
 ROUND = (0.4, 0.65)  # opening as a share of its width, from pointed to round, of a performer, whose lips were seen, ...
@@ -220,6 +221,15 @@ class Retarget:
         aside = float((face[top.LIPS_OUTER, 0] - self.source.face[top.LIPS_OUTER, 0]).mean())
         face[: top.SURFACE, 0] -= self._beside * aside * (1 - _limited(abs(aside), SLIDE * self._room))
 
+    def _narrowed(self, face: Array) -> None:
+        """Keep a mouth from being drawn wider than skin goes, in place."""
+        own = _dimensions(self.source.face)["mouth"]
+        wider = _dimensions(face)["mouth"] - own
+        if wider > 0:
+            less = 1 - _limited(wider, WIDEST * own)
+            out = face[: top.SURFACE, 0] - self.source.face[: top.SURFACE, 0]
+            face[: top.SURFACE, 0] -= less * self._beside * out
+
     def _parted(self, face: Array, gap: Array, performer: Array | None) -> None:
         """Shapes the opening of lips that part, in place: its corners, and how round it is.
 
@@ -294,7 +304,7 @@ class Retarget:
     def _lower_lids(self, offsets: Array, openness: Array) -> Array:
         """Share of the gap by which the performer's lower lids, tightened, rise beyond mere closing, (2,).
 
-        Both do so alike: one that rises alone is hidden, or misread, far more often than a wish."""
+        A stranger's both do so alike: one that rises alone is hidden, or misread, far more often than a wish."""
         out = []
         for k, (upper, lower) in enumerate(EYES):
             down = offsets[:, 1]
@@ -302,7 +312,7 @@ class Retarget:
             gap = float((self.rest.face[lower[2:-2], 1] - self.rest.face[upper[2:-2], 1]).mean())
             close = 1 - min(1.0, float(openness[k] / max(self._rest_openness[k], 1e-3)))
             out.append(lift / max(gap, 1e-3) - LOWER_LID_RISE * close)
-        return np.full(2, np.clip(np.mean(out) - LOWER_LID_NOISE, 0, 0.4))
+        return np.clip((np.array(out) if self.alike else np.full(2, np.mean(out))) - LOWER_LID_NOISE, 0, 0.4)
 
     def _lower_folds(self, face: Array) -> None:
         """Keep the skin just above the eyes from rising with the brows as far as they, in place: it is folded there,
@@ -351,6 +361,7 @@ class Retarget:
             face -= self.own
         if filmed and not self.alike:
             self._centred(face)
+            self._narrowed(face)
         openness = eye_openness(performer)
         gaps = lip_gaps(performer)
         if filmed:  # the far half of a turned mouth is guessed

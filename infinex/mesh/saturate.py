@@ -33,7 +33,7 @@ NARROWED = (0.02, 0.10)  # IOD by which a mouth is narrower than at rest over wh
 ROUNDED = (0.30, 0.55)  # ... or its opening as a share of its width, ...
 PLAIN = (0.25, 0.7)  # ... or the intensity of what pulls against it
 RELENTS = 0.9  # of it
-CHEEKS = 0.5  # intensity of AU6 in a full smile
+CHEEKS, LIDS = 0.5, 0.6  # intensity of AU6 and AU7 in a full smile
 
 
 class Saturation:
@@ -105,4 +105,4 @@ def smiled(rest: Rest) -> Array | None:
     usual, widened = (float(np.ptp(f[[61, 291], 0])) for f in (top.mean_face(), field_of("AU12")))
     wide = float(np.linalg.norm(rest.face[61, :2] - rest.face[291, :2])) - usual
     full = SMILED * bared * float(np.clip(wide / widened, 0, 1))
-    return units_offsets({"AU12": full, "AU6": CHEEKS * full}) if full > 0 else None
+    return units_offsets({"AU12": full, "AU6": CHEEKS * full, "AU7": LIDS * full}) if full > 0 else None
