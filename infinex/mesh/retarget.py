@@ -28,7 +28,7 @@ RISE_LIMIT = np.array([0.10, 0.22])  # of that upwards: no neck is drawn out ...
 SINK_LIMIT = np.array([0.15, 0.35])  # ... and downwards: no chin stands on the chest
 TILT_LIMIT = np.radians([30.0, 45.0])  # roll
 NARROWING = 1.1  # how much less than in proportion lids follow while they are nearly open
-STARE = 0.5  # share of a widening that lids follow beyond the performer's own opening
+STARE = 0.7  # share of a widening that lids follow beyond the performer's own opening
 WAKEFUL, DROWSY = 0.7, (0.15, 0.5)  # share of a narrowing undone in lids still as wide as the portrait's; shares open
 UNEVEN = (0.2, 0.5)  # difference of both openings over which it is meant
 LARGE = 0.30  # opening, widths of an eye, over which eyes are drawn larger than people's: awake is what they are
@@ -42,7 +42,7 @@ EDGE, FLANK = 0.15, 0.3  # how wide they are, and how far from the middle they b
 STIFF = 0.3  # share of their way aside and in depth that is left, since jaws and temples are bone
 LOPSIDED = (15.0, 30.0)  # degrees of turning over which both halves of a mouth come to open alike
 BARED = 0.25  # share of an opening over bared teeth that is a tracker's: it takes the dark seams of lips for teeth
-WIDEST = np.array([0.22, 0.38])  # soft limit of a mouth's widening, of its width
+WIDEST, NARROWEST = np.array([0.22, 0.38]), np.array([0.2, 0.36])  # soft limits of a mouth's change, of its width
 SLIDE, SLIDE_FADE = np.array([0.03, 0.07]), 0.25  # limit of a mouth's way aside, IOD; skin around that shares it
 HALVED = 0.35  # how far the corners of a round opening go to half its height, in portraits that look at us
 ROUND = (0.4, 0.65)  # opening as a share of its width, from pointed to round, of a performer, whose lips were seen, ...
@@ -221,14 +221,13 @@ class Retarget:
         aside = float((face[top.LIPS_OUTER, 0] - self.source.face[top.LIPS_OUTER, 0]).mean())
         face[: top.SURFACE, 0] -= self._beside * aside * (1 - _limited(abs(aside), SLIDE * self._room))
 
-    def _narrowed(self, face: Array) -> None:
-        """Keep a mouth from being drawn wider than skin goes, in place."""
+    def _within(self, face: Array) -> None:
+        """Keep a mouth from being drawn wider, or pursed narrower, than skin goes, in place."""
         own = _dimensions(self.source.face)["mouth"]
-        wider = _dimensions(face)["mouth"] - own
-        if wider > 0:
-            less = 1 - _limited(wider, WIDEST * own)
-            out = face[: top.SURFACE, 0] - self.source.face[: top.SURFACE, 0]
-            face[: top.SURFACE, 0] -= less * self._beside * out
+        change = _dimensions(face)["mouth"] - own
+        less = 1 - _limited(abs(change), (WIDEST if change > 0 else NARROWEST) * own)
+        out = face[: top.SURFACE, 0] - self.source.face[: top.SURFACE, 0]
+        face[: top.SURFACE, 0] -= less * self._beside * out
 
     def _parted(self, face: Array, gap: Array, performer: Array | None) -> None:
         """Shapes the opening of lips that part, in place: its corners, and how round it is.
@@ -361,7 +360,7 @@ class Retarget:
             face -= self.own
         if filmed and not self.alike:
             self._centred(face)
-            self._narrowed(face)
+            self._within(face)
         openness = eye_openness(performer)
         gaps = lip_gaps(performer)
         if filmed:  # the far half of a turned mouth is guessed
