@@ -14,8 +14,8 @@ Array = NDArray[np.float64]
 LIDS = top.RIGHT_EYE + top.LEFT_EYE
 RIMS = top.LIPS_INNER + LIDS
 RED = [*top.LIPS_OUTER, 62, 76, 292, 306]
-SMALL = 1.5e-3  # twice the area, IOD, up to which a triangle is too small for its surroundings to be smoothed for it
-TINY = 2e-5  # the same of those that have none to speak of
+SMALL, BESIDE = 1.5e-3, 0.06  # twice the area of small triangles of the lips, and how far from those they lie, IOD
+TINY = 2e-5  # twice the area of those that have none to speak of
 STIFF = 0.25  # how much less than skin the rims of lids and lips give way where a triangle is turned back
 
 
@@ -47,19 +47,24 @@ class Relax:
         # What gives way, 0 or 1, in the three parts of the smoothing: the red of the lips last, lids never.
         self._free = np.ones((3, top.SURFACE))
         self._free[0, RED + RIMS] = self._free[1, RIMS] = self._free[2, LIDS] = 0
+        corners = self._face[top.triangles(), :2].mean(1)
+        lips = self._face[top.LIPS_OUTER + top.LIPS_INNER, :2]
+        away = np.linalg.norm(corners[:, None] - lips[None], axis=2).min(1)
+        self._lips = (away < BESIDE) & (np.abs(self._area) <= SMALL)
         self._give = np.ones(top.SURFACE)
         self._give[RIMS] = STIFF
 
-    def __call__(self, face: Array, passes: int = 18, least: float = 0.12, small: float = TINY) -> None:
-        """Smooth `face` - the displaced one - where triangles above the area `small` flip or keep less than the share
-        `least` of theirs in front view; the rims of lids hold, those of lips as long as they can. What is still
-        turned over then, every point near it gives way for. In place.
+    def __call__(self, face: Array, passes: int = 18, least: float = 0.12, filmed: bool = False) -> None:
+        """Smooth `face` - the displaced one - where triangles flip or keep less than the share `least` of their area in
+        front view; the rims of lids hold, those of lips as long as they can. What is still turned over then, every
+        point near it gives way for. In place.
 
-        `SMALL` leaves those of the lips to the latter: a filmed smile keeps its corners. What is written is measured
-        with them smoothed."""
+        Of `filmed` faces small triangles of the lips are left to the latter, and a smile keeps its corners. What is
+        written is measured with them smoothed."""
         tris, n = top.triangles(), top.SURFACE
         sign = np.sign(self._area)
-        wanted = np.where(np.abs(self._area) > small, least * np.abs(self._area), -np.inf)
+        counts = (np.abs(self._area) > TINY) & ~(self._lips & filmed)
+        wanted = np.where(counts, least * np.abs(self._area), -np.inf)
         moved = face[:n] - self._face
         _smooth(
             moved, self._face, tris, sign, wanted, self._free, *_neighbours(), passes, np.empty(n), np.empty((n, 3))

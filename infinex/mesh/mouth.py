@@ -75,6 +75,7 @@ UNDER_REACH = (0.040, 0.022)  # IOD by which the upper lip's shadow falls on fle
 UNDER_SHARE = 0.45  # ... and on flesh at least so much of the opening
 CORNER_SHADE = (0.42, 0.75)  # share of the way to a corner from where on light dies, and how much of it
 MEETING = (0.73, 0.75)  # share of the way to a corner from where on lips come to touch, and how much of it they cover
+TALL = (0.25, 0.40)  # height of an opening, of its width, over which they do not
 CAVE = (0.11, 0.22, (0.34, 0.21))  # middle below the lip and behind the teeth, half width and height, IOD
 CAVE_LIT, CAVE_FADE = 0.45, 2.2  # of flesh where the walls begin, and how fast light dies towards the throat
 TONGUE_SIDES, WET = 0.45, 7.0  # light at its sides, of that in its middle; lightness of the light on it
@@ -530,6 +531,17 @@ class _Arch:
         }  # fmt: skip
 
 
+def _meeting(P: Array, x0: int, y0: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
+    """How much shows of what lies behind lips, over a box at x0, y0: at their corners lips that smile still touch."""
+    a, b = P[78, :2] - [x0, y0], P[308, :2] - [x0, y0]
+    wide = max(float(np.linalg.norm(b - a)), 1e-3)
+    way = (b - a) / wide**2
+    along = (np.arange(shape[1]) - a[0]) * way[0] + ((np.arange(shape[0]) - a[1]) * way[1])[:, None]
+    tall = float(np.linalg.norm(P[14, :2] - P[13, :2])) / wide
+    most = MEETING[1] * float(1 - ramp(np.array(tall), *TALL))
+    return np.asarray(1 - most * ramp(np.abs(2 * along - 1), MEETING[0], 1.0), np.float32)
+
+
 def _softness(target: Target) -> float:
     """Standard deviation in pixels of the blur of a mouth's edge."""
     return max(0.6, 0.005 * target.pose.scale)
@@ -608,16 +620,8 @@ class Mouth:
         layer *= self._grain(x0, y0, x1, y1)[..., None]
         mask = polygon_mask(y1 - y0, x1 - x0, _rounded(ring[top.LIPS_INNER] - [x0, y0]))
         mask = cv2.GaussianBlur(mask, (0, 0), _softness(target))
-        mask *= place.share(self._ramp) * self._meeting(P, x0, y0, mask.shape)
+        mask *= place.share(self._ramp) * _meeting(P, x0, y0, mask.shape)
         blend(out, layer.astype(np.float32), mask.astype(np.float32), x0, y0)
-
-    @staticmethod
-    def _meeting(P: Array, x0: int, y0: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
-        """How much shows of what lies behind lips, over a box at x0, y0: towards their corners lips still touch."""
-        a, b = P[78, :2] - [x0, y0], P[308, :2] - [x0, y0]
-        way = (b - a) / max(float((b - a) @ (b - a)), 1e-6)
-        along = (np.arange(shape[1]) - a[0]) * way[0] + ((np.arange(shape[0]) - a[1]) * way[1])[:, None]
-        return np.asarray(1 - MEETING[1] * ramp(np.abs(2 * along - 1), MEETING[0], 1.0), np.float32)
 
     def _grain(self, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.float32]:
         g = self._tone.grain

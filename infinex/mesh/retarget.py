@@ -13,7 +13,6 @@ from infinex.face.interior import ramp, teeth_over
 from infinex.face.landmark_transformer import landmark_transformer
 from infinex.face.portrait import EYES, LOWER_LID_RISE, SourceFace
 from infinex.face.pose import Pose, to_matrix, to_vector
-from infinex.face.relax import SMALL, TINY
 from infinex.face.shape import eye_openness, lip_gaps
 from infinex.face.surroundings import smoothstep
 from infinex.motion import Move, Rest
@@ -410,7 +409,7 @@ class Retarget:
             face -= self.held[:, None] * (face - src.face)
         if not self.absolute:
             self._parted(face, gap, performer if filmed else None)
-        src.unfold(face, small=SMALL if filmed else TINY)
+        src.unfold(face, filmed=filmed)
         # Head pose: the turn from rest, softly limited, laid on the source's own.
         vector = to_vector(to_matrix(move.rotation) @ self._rest_rotation.T)
         angle = float(np.linalg.norm(vector))

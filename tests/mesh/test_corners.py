@@ -10,7 +10,7 @@ from infinex.drivers.units import rest_face, units_motion
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import Pose
-from infinex.face.relax import SMALL, TINY, areas
+from infinex.face.relax import TINY, areas
 from infinex.face.units import units_offsets
 from infinex.mesh.corners import Corners
 from infinex.mesh.retarget import Retarget
@@ -94,9 +94,9 @@ def test_a_filmed_smile_keeps_its_corners_where_small_triangles_fold() -> None:
     for inner, outer in ((78, 61), (308, 291)):
         laugh[inner, :2] += 0.6 * (laugh[outer, :2] - laugh[inner, :2])
     rises = []
-    for small in (TINY, SMALL):
+    for filmed in (False, True):
         relaxed = laugh.copy()
-        face.unfold(relaxed, small=small)
+        face.unfold(relaxed, filmed=filmed)
         rises.append(float((face.face[[61, 291], 1] - relaxed[[61, 291], 1]).mean()))
         turned = areas(relaxed) * areas(face.face[: top.SURFACE])
         assert (turned[np.abs(areas(face.face[: top.SURFACE])) > TINY] > -1e-9).all()
