@@ -46,7 +46,7 @@ from infinex.mesh.refiner import (
     mouth_shown,
     refiner,
 )
-from infinex.mesh.retarget import Retarget, Target
+from infinex.mesh.retarget import Retarget, Target, joy
 from infinex.mesh.saturate import Relenting, Saturation, parted, smiled
 from infinex.mesh.seen import draw_seen_mouth
 from infinex.mesh.warp import Flow, Warp, WarpShape
@@ -241,7 +241,8 @@ class PreparedFace:
                 offsets = self._relenting(offsets, self._units)
             if self._saturation is not None:
                 held = parted(self.face, self._retarget.rest.face, asked, offsets)
-                offsets = held if self._alike else restrained(held, self._borne / max(self._retarget.brows, 1.0))
+                borne = self._borne / max(self._retarget.brows, 1.0)
+                offsets = held if self._alike else restrained(held, borne, joy(held))
             move = replace(move, offsets=offsets)
         return self._retarget(move if self.options.outline else replace(move, outline=None))
 

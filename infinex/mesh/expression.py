@@ -22,6 +22,7 @@ Image = NDArray[np.uint8]
 BROWS, WIDTH = 1.09, 1.20  # by how much brows go up and down, and corners of the mouth outward, more than was tracked
 BROWS_REACH, WIDTH_REACH = 0.16, 0.16  # IOD
 RISE = (0.055, 0.10)  # IOD up to which a portrait's brows follow a performer's, and that they approach: skin tears
+FRIENDLY = 0.7  # share of their way down that brows do not go in a smile: lower ones are angry
 MIDDLE = 0.4  # IOD over which one brow's side goes over into the other's
 SOCKETS, BORNE = (0.40, 0.65), 0.5  # lightness of sockets, of the skin's, from painted shade to skin; of that in shade
 STRETCHED = (0.06, 0.13)  # IOD of a corner's way outward from which on less is added, and nothing: skin has an end
@@ -109,15 +110,17 @@ def borne(image: Image, points: Array) -> float:
     return float(np.interp(np.mean(shades), SOCKETS, (BORNE, 1.0)))
 
 
-def restrained(offsets: Array, share: float = 1.0) -> Array:
+def restrained(offsets: Array, share: float = 1.0, joy: float = 0.0) -> Array:
     """Displacements (478, 3) of one face laid on another, with brows raised no farther than a picture bears.
 
     Whoever acts for a camera lifts them by half the way from the eye; a painter's shadows there would become smears.
-    `share` of that is what this one bears, see `borne`."""
+    `share` of that is what this one bears, see `borne`; in a face full of `joy`, 0..1, they hardly go down."""
     knee, end = (share * r for r in RISE)
     out = np.array(offsets, np.float64)
     for brow, side in zip((top.RIGHT_BROW, top.LEFT_BROW), _sides()):
         rise = -float(offsets[brow, 1].mean())
+        if rise < 0:
+            out[: top.SURFACE, 1] *= 1 - FRIENDLY * joy * side * _above()
         if rise > knee:
             less = 1 - (knee + (end - knee) * np.tanh((rise - knee) / (end - knee))) / rise
             out[: top.SURFACE, 1] *= 1 - less * side * _above()

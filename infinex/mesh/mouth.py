@@ -48,7 +48,15 @@ SHOWS_LIT = 0.7  # share of that smile where the portrait shows its own teeth
 SMILE_LIT = 0.20  # how much lighter the upper teeth are in a broad smile
 TOOTH_SEEN = np.array([[0.002, 0.012], [0.010, 0.025]])  # IOD of upper and lower teeth told over which they appear
 BARED_LEAST = ((0.04, 0.12, 0.30), (0.0, 0.03, 0.06))  # gaps of lips; what of the upper teeth they bare at least, IOD
-NONE_SEEN = (0.5, 0.7)  # dark share of the upper third over which it has none
+FLESH_MOST = (0.28, 0.44)  # lightness, of the skin's, that flesh in a mouth nears from where on, and approaches
+RINGED = ((0.30, 0.60), 0.85)  # height of an opening, of its width, over which lips go all around it; how surely
+RING = (0.055, 0.25, (0.55, 0.9), 0.92)  # how wide, IOD; share of that which is full; where, to the corners; how light
+NARROW = ((0.15, 0.40), 0.5)  # IOD of an opening's width over which light comes in; what there is of it before
+# Teeth that a camera did not see are there, in the shade: a mouth without any is a hole.
+HINTED = ((0.09, 0.18), 0.038, 0.9)  # gaps over which lower ones stand above the lip, IOD; how far; their light
+UNSEEN_DIM = 0.5  # of the light of upper ones, where the upper third was dark, ...
+NONE_SEEN = (0.5, 0.7)  # ... by its dark share
+TINTED = 0.4  # share of the colour of flesh that shade lends them
 TOLD_FLESH = (0.56, 0.12)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
 TOLD_RANGE = (0.25, 1.2)  # by which what was told may darken or lighten flesh
 UNSEEN_TONGUE = (0.45, 0.75)  # dark share of the mouth below its roof over which hardly a tongue is to be seen in it
@@ -78,7 +86,7 @@ MEETING = (0.73, 0.75)  # share of the way to a corner from where on lips come t
 TALL = (0.25, 0.40)  # height of an opening, of its width, over which they do not
 CAVE = (0.11, 0.22, (0.34, 0.21))  # middle below the lip and behind the teeth, half width and height, IOD
 CAVE_LIT, CAVE_FADE = 0.45, 2.2  # of flesh where the walls begin, and how fast light dies towards the throat
-TONGUE_SIDES, WET = 0.45, 7.0  # light at its sides, of that in its middle; lightness of the light on it
+TONGUE_SIDES, WET = 0.7, 7.0  # light at its sides, of that in its middle; lightness of the light on it
 TONGUE_ROUND = 0.30  # how much darker a tongue is at 0.3 IOD from its middle
 TONGUE_EDGE = (0.05, 0.4)  # how softly it ends, and how much of it turns away there
 CONTACT = ((0.15, 0.11), (0.17, 0.34))  # depth and width, in half teeth, of the line and the hollow where teeth meet
@@ -621,7 +629,32 @@ class Mouth:
         mask = polygon_mask(y1 - y0, x1 - x0, _rounded(ring[top.LIPS_INNER] - [x0, y0]))
         mask = cv2.GaussianBlur(mask, (0, 0), _softness(target))
         mask *= place.share(self._ramp) * _meeting(P, x0, y0, mask.shape)
+        self._ringed(out, ring, target)
         blend(out, layer.astype(np.float32), mask.astype(np.float32), x0, y0)
+
+    def _ringed(self, out: Image, ring: Array, target: Target) -> None:
+        """Carry the red of the lips around the corners of a tall opening in `out`, in place: a picture shows them as a
+        line, along which no lip is to be seen, but lips that round or gape go all around."""
+        a, b = ring[78], ring[308]
+        wide = max(float(np.linalg.norm(b - a)), 1e-3)
+        share = RINGED[1] * float(ramp(np.array(np.linalg.norm(ring[14] - ring[13]) / wide), *RINGED[0]))
+        if share < 0.02:
+            return
+        unit = target.pose.scale
+        reach = RING[0] * unit
+        box = _lip_box(ring, out.shape, int(np.ceil(reach)) + 2)
+        if box is None:
+            return
+        x0, y0, x1, y1 = box
+        hole = polygon_mask(y1 - y0, x1 - x0, _rounded(ring[top.LIPS_INNER] - [x0, y0]))
+        away = cv2.distanceTransform((hole < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / reach
+        way = (b - a) / wide**2
+        along = (np.arange(x1 - x0) + x0 - a[0]) * way[0] + ((np.arange(y1 - y0) + y0 - a[1]) * way[1])[:, None]
+        red = share * ramp(-away, -1.0, -RING[1]) * ramp(np.abs(2 * along - 1), *RING[2])
+        part = out[y0:y1, x0:x1]
+        lab = lab_of(part)
+        lab += red[..., None] * (self._tone.lips * [RING[3], 1, 1] - lab)
+        part[:] = np.clip(cv2.cvtColor(lab.astype(np.float32), cv2.COLOR_LAB2RGB) * 255 + 0.5, 0, 255)
 
     def _grain(self, x0: int, y0: int, x1: int, y1: int) -> NDArray[np.float32]:
         g = self._tone.grain
@@ -654,11 +687,11 @@ class Mouth:
         d = pose.rotation[2]  # the viewing axis in head coordinates
         # The cheeks' own shift carries the arches: a skewed smile keeps its teeth behind the lips.
         o[..., 0] -= self._centre
-        told, longer = None, 1.0
+        told, longer, unseen = None, 1.0, 0.0
         if target.interior is not None:
             told = _teeth_shown(target.interior) * (float(target.gap[4]) + target.beneath)
             least = float(np.interp(target.gap[4], *BARED_LEAST))  # dim ones are not told from flesh
-            least *= 1 - float(ramp(target.interior[0, 1], *NONE_SEEN))
+            unseen = float(ramp(target.interior[0, 1], *NONE_SEEN))
             told[0] = max(told[0], least * (1 - 0.6 * roundness(target)))
             told[0] = min(told[0], EDGE_SEEN * (float(target.gap[4]) + target.beneath))
             # No tooth is much longer than its crown: what is light beyond are the lower ones.
@@ -682,6 +715,8 @@ class Mouth:
         swing = to_matrix(np.array([np.arctan2(drop, 0.95), 0.0, 0.0]))
         # Lips hide the lower teeth but for their edge, however little the chin itself went down.
         stand = LOWER_SHOWN if told is None else min(told[1], LOWER_MOST)
+        hint = float(ramp(np.array(target.gap[4]), *HINTED[0]))
+        stand = max(stand, HINTED[1] * hint)
         hidden = float(target.face[14, 1]) + target.beneath - stand - self._lower.edge
         if told is not None:
             hidden += (self._lower.front - float(target.face[14, 2])) * float(d[1] / d[2])
@@ -715,15 +750,22 @@ class Mouth:
         shown = target.interior
         lab *= np.interp(rim, *DEEPER)[:, None]
         tongue = 1.0 if shown is None else 1 - DIMMEST * float(ramp(shown[1:, 1].mean(), *UNSEEN_TONGUE))
-        self._draw_tongue(lab, o_jaw, d_jaw, float(target.gap[4]) + target.beneath, tongue)
+        wide = ramp(np.abs(target.face[308, 0] - target.face[78, 0]), *NARROW[0])
+        dim = float(1 - NARROW[1] * (1 - wide))
+        self._draw_tongue(lab, o_jaw, d_jaw, float(target.gap[4]) + target.beneath, tongue, dim)
         self._shade(lab, on_flesh)
         if target.interior is not None:  # as dark behind the teeth as the performer's mouth was there
             self._tell(lab, target.interior, opening, rows, columns)
+        knee, end = np.array(FLESH_MOST) * float(self._tone.skin[0])
+        over = np.maximum(lab[:, 0] - knee, 0)
+        lab[:, 0] -= over - (end - knee) * np.tanh(over / (end - knee))
         bright = self._anatomy.upper_bright * (1 + SMILE_LIT * smile)
         held = min(1.0, self._tone.ceiling / (float(self._tooth[0]) * bright))
-        bright *= held
+        bright *= held * (1 - UNSEEN_DIM * unseen)
+        low = 0.0 if told is None else float(seen[1])
+        low_light = HINTED[2] + (1 - HINTED[2]) * low
         for arch, at, way, light, there in (
-            (self._lower, o_jaw, d_jaw, self._anatomy.lower_bright * held, float(seen[1])),
+            (self._lower, o_jaw, d_jaw, self._anatomy.lower_bright * held * low_light, max(low, hint)),
             (self._upper, o - [0.0, lowered, 0.0], d, bright, max(float(seen[0]), float(self._bared > 0))),
         ):
             if there <= 0:
@@ -731,6 +773,7 @@ class Mouth:
             met = arch.meet(at, way, longer if arch is self._upper else 1.0)
             colour, present = self._arch_colours(met, light, there, pose.scale)
             self._shade(colour, on_teeth)
+            colour[:, 1:] += TINTED * (1 - low if arch is self._lower else unseen) * self._flesh[1:]
             lab += present[..., None] * (colour - lab)
         lab[..., 0] = np.minimum(lab[..., 0], self._tone.ceiling)
         out = np.zeros((H, W, 3), np.float32)
@@ -771,8 +814,9 @@ class Mouth:
         lit = CAVE_LIT * np.exp(-CAVE_FADE * deep)
         return np.asarray(self._dark + (self._flesh - self._dark) * lit[..., None])
 
-    def _draw_tongue(self, lab: NDArray, o: NDArray, d: Array, gap: float, seen: float) -> None:
-        """Lay a tongue over colours (N, 3), in place, as far as it is to be `seen`, 0..1."""
+    def _draw_tongue(self, lab: NDArray, o: NDArray, d: Array, gap: float, seen: float, dim: float) -> None:
+        """Lay a tongue over colours (N, 3), in place, as far as it is to be `seen`, 0..1, in light of which `dim` comes
+        in."""
         (centre, radii), k = self._tongue, self._anatomy
         p, v = (o - centre) / radii, d / radii
         a, b, c = v @ v, (p * v).sum(-1), (p * p).sum(-1) - 1
@@ -788,7 +832,7 @@ class Mouth:
         groove = 1 - 0.06 * np.exp(-(((o[..., 0] + t * d[0]) / 0.05) ** 2))  # a sharper one is taken for a gap of teeth
         colour[..., 0] *= (k.tongue_dim + k.tongue_lit * light) * np.clip(1 - k.tongue_fade * depth, 0.12, 1) * groove
         x = (o[..., 0] + t * d[0]) / 0.3
-        colour[..., 0] *= np.interp(gap, *TONGUE_LIT) * np.clip(1 - TONGUE_ROUND * x * x, 0.4, 1)
+        colour[..., 0] *= dim * np.interp(gap, *TONGUE_LIT) * np.clip(1 - TONGUE_ROUND * x * x, 0.4, 1)
         colour[..., 1:] *= (0.35 + 0.65 * np.minimum(colour[..., 0] / self._flesh[0], 1))[..., None]
         turned = np.clip(disc / (TONGUE_EDGE[1] * a), 0, 1)  # its sides turn away into the dark
         colour[..., 0] *= TONGUE_SIDES + (1 - TONGUE_SIDES) * turned

@@ -27,13 +27,17 @@ RISE_LIMIT = np.array([0.10, 0.22])  # of that upwards: no neck is drawn out ...
 SINK_LIMIT = np.array([0.15, 0.35])  # ... and downwards: no chin stands on the chest
 TILT_LIMIT = np.radians([30.0, 45.0])  # roll
 NARROWING = 1.1  # how much less than in proportion lids follow while they are nearly open
-STARE = 0.7  # share of a widening that lids follow beyond the performer's own opening
+CHEEKS = [117, 118, 50, 101, 123, 346, 347, 280, 330, 352]  # what rises in a smile, and how far, IOD
+LAUGH = (0.012, 0.035)
+SQUINT, TIGHTER = 0.2, 0.25  # share by which lids narrow in one, and of the gap by which the lower ones rise beyond
+GLANCES = 1.3  # times as far as it was tracked goes a stranger's gaze: trackers keep irises away from corners
 WAKEFUL, DROWSY = 0.7, (0.15, 0.5)  # share of a narrowing undone in lids still as wide as the portrait's; shares open
 UNEVEN = (0.2, 0.5)  # difference of both openings over which it is meant
 LARGE = 0.30  # opening, widths of an eye, over which eyes are drawn larger than people's: awake is what they are
 LIP_NOISE = 0.015  # IOD: gaps of a performer at rest below which shares of them say little
 PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they are to be shut
 WIDER_MOUTH = 0.5  # share of its greater width by which a mouth's corners go farther, or speech would grin
+SMALL_MOUTH = 0.6  # share of its lesser width by which they go as far none the less: cheeks pull them, not lips
 NARROWS = 0.06  # IOD of its width over which a mouth counts as narrowed
 SWELL, LIP_FADE = (0.10, 0.35), 0.12  # by how much of its thickness a lip may grow; IOD of skin that goes with its edge
 TURNING = (4.0, 12.0)  # degrees of turning from rest over which both edges of a face come to do the same
@@ -94,6 +98,11 @@ def _lopsided(turned: float) -> float:
     return float(smoothstep(np.asarray((turned - LOPSIDED[0]) / (LOPSIDED[1] - LOPSIDED[0]))))
 
 
+def joy(offsets: Array) -> float:
+    """How much a face smiles under displacements (478, 3) from its rest, 0..1, told by its cheeks."""
+    return float(ramp(-np.asarray(offsets[CHEEKS, 1].mean()), *LAUGH))
+
+
 def _dimensions(face: Array) -> dict[str, float]:
     def length(a: int, b: int) -> float:
         return float(np.linalg.norm(face[a] - face[b]))
@@ -142,7 +151,7 @@ class Retarget:
         k = {n: float(np.clip(mine[n] / max(theirs[n], 1e-6), 0.6, 1.6)) for n in mine}
         f = source.face
         lower = np.clip((f[:, 1] - f[1, 1]) / (f[2, 1] + 0.02 - f[1, 1]), 0, 1)
-        sideways = k["mouth"] - (1 - WIDER_MOUTH) * max(k["mouth"] - 1, 0)
+        sideways = k["mouth"] - (1 - WIDER_MOUTH) * max(k["mouth"] - 1, 0) + SMALL_MOUTH * max(1 - k["mouth"], 0)
         self._scale = np.stack(
             [
                 (1 - lower) * k["width"] + lower * sideways,
@@ -361,6 +370,8 @@ class Retarget:
             self._centred(face)
             self._within(face)
         openness = eye_openness(performer)
+        stranger = filmed and not self.alike
+        laughs, glances = (joy(move.offsets), GLANCES) if stranger else (0.0, 1.0)
         gaps = lip_gaps(performer)
         if filmed:  # the far half of a turned mouth is guessed
             gaps = gaps + _lopsided(abs(yaw)) / 2 * (gaps[::-1] - gaps)
@@ -370,13 +381,12 @@ class Retarget:
             ratio = np.clip((openness - self._closed) / np.maximum(self._open - self._closed, 1e-3), 0, 1.5)
             # Large-eyed portraits look asleep where a performer merely smiles: narrow lids less than shut ones.
             ratio = np.where(ratio < 1, 1 - np.abs(1 - ratio) ** NARROWING, ratio)
-            # Narrow-eyed people who look up make others stare; large-eyed ones who smile make them drowsy.
             if filmed:  # of both eyes alike, or one of them would close further
-                as_wide = np.mean(openness / np.maximum(src.openness, 1e-3))
-                wider = 1 + STARE * (ratio - 1) + (1 - STARE) * np.maximum(np.minimum(ratio, as_wide) - 1, 0)
+                # Performers who laugh all the time have narrow eyes at rest; large-eyed ones make others drowsy.
+                ratio = ratio * (1 - SQUINT * laughs)
                 as_people = np.mean(openness / np.clip(src.openness, 1e-3, LARGE))
-                awake = WAKEFUL * ramp(ratio, *DROWSY) * np.maximum(np.minimum(as_people, 1) - ratio, 0)
-                ratio = np.where(ratio > 1, wider, ratio + awake)
+                awake = (1 - laughs) * WAKEFUL * ramp(ratio, *DROWSY) * np.maximum(np.minimum(as_people, 1) - ratio, 0)
+                ratio = np.where(ratio > 1, ratio, ratio + awake)
                 if not self.alike:  # lids that differ a little are the tracker's, those that differ much a wink
                     ratio = ratio.mean() + (ratio - ratio.mean()) * ramp(np.abs(np.ptp(ratio)), *UNEVEN)
         if self.shut and (self.absolute or rest.lips_closed is None):
@@ -401,7 +411,7 @@ class Retarget:
         if not self.absolute:
             self._lower_folds(face)
             self._straightened(face, float(gap[4]), move.interior)
-        src.set_lids(face, ratio, self._lower_lids(move.offsets, openness) * np.clip(ratio, 0, 1))
+        src.set_lids(face, ratio, (self._lower_lids(move.offsets, openness) + TIGHTER * laughs) * np.clip(ratio, 0, 1))
         src.set_lips(face, gap)
         if self._limits and not self.absolute:
             self._thinned(face)
@@ -444,7 +454,7 @@ class Retarget:
             angle,
             ratio,
             gap,
-            self.sees * np.clip(move.gaze - rest.gaze, -0.65, 0.65),
+            self.sees * np.clip(glances * (move.gaze - rest.gaze), -0.65, 0.65),
             False,
             move.outline,
             move.interior,
