@@ -95,6 +95,7 @@ TOOTH_PIXELS = (4.0, 14.0)  # width of a tooth over which what divides it from t
 TRANSLUCENT = (0.10, 0.007)  # how much darker an edge is, and how far into the crown, IOD
 GRAZING = 0.65  # least share of the depth of a ray at which it still crosses the arch
 BLURRED, BLUR_MOST = (0.8, 1.5), 2.0  # pixels by which edges are blurred to tell how soft they are; the most told
+BLURRED_EDGE = 0.8  # share of that by which the edge of an opening is as soft
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
 TOOTHLIKE = 0.35  # of the way from the colour of lips to that of teeth, beyond which what shows is teeth
 TOOTH_LIGHT = (0.30, 0.45)  # share of light from where on a third of the mouth is full of teeth: upper ones, lower ones
@@ -113,7 +114,7 @@ REDDEST = np.array([3.0, 12.0])  # most that a, b may rise: lipstick is no light
 LIP_CAST = 0.6  # share of the difference of two people's lips that a performer's mouth takes on
 FEW_TEETH = 0.03  # share of the mouth from where on teeth tell their own colour
 TOOTH_RANGE = 0.6  # of the colours of teeth, of what compression and light made of it
-FACE_LIGHT = 90  # percentile of the lightness of a face
+FACE_DARK, FACE_LIGHT = 1.5, 90  # percentiles of the lightness of a face
 OVERLOOKED = (0.85, 1.6, 0.6)  # share of their light that teeth have at once; times the lip's light; share in the seam
 EDGE = 3.3  # standard deviations of its blur beyond which a mouth does not show
 SOFT_EDGE = 0.10  # share of a lip beyond the teeth seen to lie over it that is not wholly lip yet
@@ -136,6 +137,7 @@ class MouthTone:
     beneath: Array | None = None  # (11,) share of the lower lip that the picture's teeth cover below its tracked edge
     white: float | None = None  # lightness of the whites of the eyes, where they are seen
     carved: float = 0.0  # 0..1: how surely the face is of one material, as statues are
+    darkest: float = 0.0  # lightness of the darkest parts of the face
 
     def depth_beneath(self, face: Array) -> Array:
         """How far (9,) in IOD the teeth that `face` (478, 3 in head coordinates) shows reach over its lower lip."""
@@ -176,7 +178,7 @@ class MouthTone:
         shown = interior(image, points)
         upper = 0.0 if shown is None else float(_teeth_shown(shown)[0])
         lightness = lab_of(part)[..., 0]
-        face = float(np.percentile(lightness[polygon_mask(H, W, p[top.OVAL]) > 0.5], FACE_LIGHT))
+        darkest, face = np.percentile(lightness[polygon_mask(H, W, p[top.OVAL]) > 0.5], (FACE_DARK, FACE_LIGHT)).tolist()
         ceiling = max(face, 25.0)
         beneath, teeth = None, None
         if upper > 0:
@@ -193,7 +195,7 @@ class MouthTone:
         carved = float((1 - ramp(np.array(irises(image, points)), *BLIND)) * ramp(np.array(eyes_apart), *TELLING))
         white = white_of(image, points)
         return MouthTone(
-            own_skin, own_lips, patch.astype(np.float32), upper, ceiling, teeth, blur, beneath, white, carved
+            own_skin, own_lips, patch.astype(np.float32), upper, ceiling, teeth, blur, beneath, white, carved, darkest
         )
 
 
@@ -627,7 +629,7 @@ class Mouth:
             layer = cv2.GaussianBlur(layer, (0, 0), self._tone.blur)
         layer *= self._grain(x0, y0, x1, y1)[..., None]
         mask = polygon_mask(y1 - y0, x1 - x0, _rounded(ring[top.LIPS_INNER] - [x0, y0]))
-        mask = cv2.GaussianBlur(mask, (0, 0), _softness(target))
+        mask = cv2.GaussianBlur(mask, (0, 0), float(np.hypot(_softness(target), BLURRED_EDGE * self._tone.blur)))
         mask *= place.share(self._ramp) * _meeting(P, x0, y0, mask.shape)
         self._ringed(out, ring, target)
         blend(out, layer.astype(np.float32), mask.astype(np.float32), x0, y0)
@@ -763,7 +765,8 @@ class Mouth:
         held = min(1.0, self._tone.ceiling / (float(self._tooth[0]) * bright))
         bright *= held * (1 - UNSEEN_DIM * unseen)
         low = 0.0 if told is None else float(seen[1])
-        low_light = HINTED[2] + (1 - HINTED[2]) * low
+        hidden_too = 0.0 if shown is None else float(ramp(shown[2, 1], *NONE_SEEN))
+        low_light = (HINTED[2] + (1 - HINTED[2]) * low) * (1 - UNSEEN_DIM * hidden_too)
         for arch, at, way, light, there in (
             (self._lower, o_jaw, d_jaw, self._anatomy.lower_bright * held * low_light, max(low, hint)),
             (self._upper, o - [0.0, lowered, 0.0], d, bright, max(float(seen[0]), float(self._bared > 0))),
@@ -775,7 +778,7 @@ class Mouth:
             self._shade(colour, on_teeth)
             colour[:, 1:] += TINTED * (1 - low if arch is self._lower else unseen) * self._flesh[1:]
             lab += present[..., None] * (colour - lab)
-        lab[..., 0] = np.minimum(lab[..., 0], self._tone.ceiling)
+        lab[..., 0] = np.clip(lab[..., 0], self._tone.darkest, self._tone.ceiling)
         out = np.zeros((H, W, 3), np.float32)
         out[rows, columns] = cv2.cvtColor(lab.astype(np.float32)[None], cv2.COLOR_LAB2RGB)[0] * 255
         return out

@@ -50,6 +50,7 @@ SLIDE, SLIDE_FADE = np.array([0.03, 0.07]), 0.25  # limit of a mouth's way aside
 HALVED = 0.35  # how far the corners of a round opening go to half its height, in portraits that look at us
 ROUND = (0.4, 0.65)  # opening as a share of its width, from pointed to round, of a performer, whose lips were seen, ...
 ROUND_TOLD = (0.12, 0.45)  # ... and of one that was written or heard
+SLENDER = (0.7, 0.45)  # share of the width by which an opening is more slender than the performer's that it loses; most
 DRAWN = 0.10  # IOD by which a mouth is wider than the portrait's, over which it is none the less not rounded
 LOWERED = 0.5  # share of an opening by which the corners of lips are lowered at most, to where the performer's are
 SMILES = 0.06  # IOD by which a mouth is wider than at rest over which it smiles, and none of that is to be done
@@ -130,6 +131,11 @@ def _edge(face: Array) -> Array:
     away = np.linalg.norm(face[:, None, :2] - face[None, top.OVAL, :2], axis=2).min(1)
     aside = smoothstep(np.abs(face[:, 0] - face[[10, 152], 0].mean()) / FLANK)
     return np.asarray(np.exp(-((away / EDGE) ** 2)) * aside)
+
+
+def _slender(face: Array) -> float:
+    """Width of the opening between lips, of its height."""
+    return abs(float(face[308, 0] - face[78, 0])) / max(float(lip_gaps(face).max()), 1e-3)
 
 
 def _roundness(face: Array, limits: tuple[float, float]) -> float:
@@ -253,6 +259,10 @@ class Retarget:
                 down[ids] = less * np.clip(1 - gaps / max(gaps.max(), 1e-6), 0, 1)
             nearest, weight = self._ring
             face[: top.SURFACE, 1] += weight * down[nearest]
+            smiles = float(np.clip(wider / SMILES, 0, 1))
+            theirs, mine = _slender(performer), _slender(face)
+            far = opened * SLENDER[0] * (1 - smiles) * float(np.clip(1 - theirs / max(mine, 1e-3), 0, SLENDER[1]))
+            face[: top.SURFACE, 0] -= far * self._beside * (face[: top.SURFACE, 0] - face[[78, 308], 0].mean())
         halved = rounded = _roundness(face, ROUND)
         corners = CORNERS[0]
         if not filmed:
