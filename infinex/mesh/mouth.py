@@ -119,6 +119,7 @@ OVERLOOKED = (0.85, 1.6, 0.6)  # share of their light that teeth have at once; t
 EDGE = 3.3  # standard deviations of its blur beyond which a mouth does not show
 SOFT_EDGE = 0.10  # share of a lip beyond the teeth seen to lie over it that is not wholly lip yet
 LIP_RIM = 0.10  # IOD from the line of the lips within which a performer's lip may be in the way
+CLOSE_BEHIND = 0.5  # share of their depth by which teeth go aside with the lips of a head that turns: they touch
 LARGEST = 288  # widest mouth modelled, in pixels; larger ones are enlarged
 STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
 
@@ -688,7 +689,7 @@ class Mouth:
         o = ((plane - pose.translation) / pose.scale) @ pose.rotation
         d = pose.rotation[2]  # the viewing axis in head coordinates
         # The cheeks' own shift carries the arches: a skewed smile keeps its teeth behind the lips.
-        o[..., 0] -= self._centre
+        o[..., 0] -= self._centre + CLOSE_BEHIND * self._anatomy.upper_front * float(d[0] / d[2])
         told, longer, unseen = None, 1.0, 0.0
         if target.interior is not None:
             told = _teeth_shown(target.interior) * (float(target.gap[4]) + target.beneath)

@@ -90,6 +90,7 @@ def _lightness(image: Image, guess: Map, near: Map, unit: float) -> Map:
     known = np.floor(known + np.float32(0.01))
     low = LOW * unit * k
     rough = np.sqrt(np.square(seen - _spread(seen, known, low)).sum(-1))
+    known *= 1 / (1 + np.square(rough / np.float32(PLAIN[1])))  # single things that stand there are no texture
     rough = _spread(cv2.merge([rough] * 3), known, 3 * low)[..., :1]
     off = (push_pull(seen, known) - old) * (1 - _ramp(rough, *PLAIN))
     return np.asarray(cv2.resize(off, (w, h), interpolation=cv2.INTER_LINEAR), np.float32)
