@@ -45,6 +45,7 @@ MOSTLY = 50  # percentile of the columns that tells how far it shows
 FOLDS = 0.05  # log lightness of surface from where on it is folds
 BENEATH = (0.16, 0.62)  # depths below the lower lid whose surface a shut lid has
 SURFACE, WORN = 0.045, 0.8  # width up to which detail is surface, and how much of it a lid has
+FINE, GRAINED = 1.2, 1.6  # pixels up to which it is grain, and how much of that: sampling it twice softens it
 CLOSEST = 320  # columns that this is laid out in at most
 LID = 0.30  # height up to which an open lid's skin tells how that of a shut one looks
 CLOSING = (0.15, 0.42)  # share closed over which the painted lid takes over from the warp
@@ -329,7 +330,9 @@ class Lid:
         strength = np.sqrt(cv2.GaussianBlur(detail.mean(-1) ** 2, (0, 0), 1.5))
         # Wrinkles below an old eye would be pleats on its lid, unless all of the face is drawn so.
         worn = WORN * min(1.0, max(FOLDS, 2 * float(grain.std())) / usual)
-        detail *= worn * np.minimum(1, usual / np.maximum(strength, 1e-4))[..., None]
+        fine = detail - cv2.GaussianBlur(detail, (0, 0), FINE)
+        detail = worn * detail + max(0.0, GRAINED - worn) * fine  # grain, weave and strokes are no wrinkles
+        detail *= np.minimum(1, usual / np.maximum(strength, 1e-4))[..., None]
         oval = polygon_mask(len(depth), n, np.stack(self._cells(frame, points[top.OVAL, :2], u, arc, depth), 1))
         own = cv2.GaussianBlur(cv2.erode(oval, np.ones((5, 5), np.uint8)), (0, 0), 2.0)[..., None]
         if self._glasses:

@@ -53,10 +53,10 @@ RINGED = ((0.30, 0.60), 0.85)  # height of an opening, of its width, over which 
 RING = (0.055, 0.25, (0.55, 0.9), 0.92)  # how wide, IOD; share of that which is full; where, to the corners; how light
 NARROW = ((0.15, 0.40), 0.5)  # IOD of an opening's width over which light comes in; what there is of it before
 # Teeth that a camera did not see are there, in the shade: a mouth without any is a hole.
-HINTED = ((0.09, 0.18), 0.038, 0.9)  # gaps over which lower ones stand above the lip, IOD; how far; their light
-UNSEEN_DIM = 0.5  # of the light of upper ones, where the upper third was dark, ...
+HINTED = ((0.09, 0.18), 0.038, 1.1)  # gaps over which lower ones stand above the lip, IOD; how far; their light
+UNSEEN_DIM = 0.4  # of the light of upper ones, where the upper third was dark, ...
 NONE_SEEN = (0.5, 0.7)  # ... by its dark share
-TINTED = 0.4  # share of the colour of flesh that shade lends them
+TINTED = 0.3  # share of the colour of flesh that shade lends them
 TOLD_FLESH = (0.56, 0.12)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
 TOLD_RANGE = (0.25, 1.2)  # by which what was told may darken or lighten flesh
 UNSEEN_TONGUE = (0.45, 0.75)  # dark share of the mouth below its roof over which hardly a tongue is to be seen in it
@@ -119,7 +119,7 @@ OVERLOOKED = (0.85, 1.6, 0.6)  # share of their light that teeth have at once; t
 EDGE = 3.3  # standard deviations of its blur beyond which a mouth does not show
 SOFT_EDGE = 0.10  # share of a lip beyond the teeth seen to lie over it that is not wholly lip yet
 LIP_RIM = 0.10  # IOD from the line of the lips within which a performer's lip may be in the way
-CLOSE_BEHIND = 0.5  # share of their depth by which teeth go aside with the lips of a head that turns: they touch
+CLOSE_BEHIND = 0.4  # share of their depth by which teeth go aside with the lips of a head that turns: they touch
 LARGEST = 288  # widest mouth modelled, in pixels; larger ones are enlarged
 STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
 
@@ -719,7 +719,7 @@ class Mouth:
         # Lips hide the lower teeth but for their edge, however little the chin itself went down.
         stand = LOWER_SHOWN if told is None else min(told[1], LOWER_MOST)
         hint = float(ramp(np.array(target.gap[4]), *HINTED[0]))
-        stand = max(stand, HINTED[1] * hint)
+        stand = max(stand, HINTED[1] * hint * (1 - UNSEEN_DIM * unseen))
         hidden = float(target.face[14, 1]) + target.beneath - stand - self._lower.edge
         if told is not None:
             hidden += (self._lower.front - float(target.face[14, 2])) * float(d[1] / d[2])

@@ -32,6 +32,8 @@ LAUGH = (0.012, 0.035)
 SQUINT, TIGHTER = 0.2, 0.25  # share by which lids narrow in one, and of the gap by which the lower ones rise beyond
 GLANCES = 1.3  # times as far as it was tracked goes a stranger's gaze: trackers keep irises away from corners
 WAKEFUL, DROWSY = 0.7, (0.15, 0.5)  # share of a narrowing undone in lids still as wide as the portrait's; shares open
+AWAKE = (0.6, 0.9)  # openings over which eyes can still narrow in a laugh
+HALF = (0.5, 2.0)  # opening below which a stranger's lids go on to close, and the power by which they do
 UNEVEN = (0.2, 0.5)  # difference of both openings over which it is meant
 LARGE = 0.30  # opening, widths of an eye, over which eyes are drawn larger than people's: awake is what they are
 LIP_NOISE = 0.015  # IOD: gaps of a performer at rest below which shares of them say little
@@ -310,10 +312,10 @@ class Retarget:
         outline there, which swells and shrinks without anything being expressed."""
         turned = abs(yaw - self._rest_yaw)
         share = float(smoothstep(np.asarray((turned - TURNING[0]) / (TURNING[1] - TURNING[0]))))
-        if share <= 0:
+        half = _lopsided(max(turned, abs(yaw))) / 2
+        if max(share, half) <= 0:
             return offsets
         mirrored = offsets[top.mirror()] * [-1.0, 1.0, 1.0]
-        half = _lopsided(turned) / 2
         offsets = offsets + half * (mirrored - offsets)
         even = (offsets + mirrored) / 2 * [STIFF, 1.0, STIFF]
         return np.asarray(offsets + share * self._edge[:, None] * (even - offsets))
@@ -392,13 +394,18 @@ class Retarget:
             # Large-eyed portraits look asleep where a performer merely smiles: narrow lids less than shut ones.
             ratio = np.where(ratio < 1, 1 - np.abs(1 - ratio) ** NARROWING, ratio)
             if filmed:  # of both eyes alike, or one of them would close further
-                # Performers who laugh all the time have narrow eyes at rest; large-eyed ones make others drowsy.
-                ratio = ratio * (1 - SQUINT * laughs)
+                # Large-eyed people who smile make others drowsy.
                 as_people = np.mean(openness / np.clip(src.openness, 1e-3, LARGE))
-                awake = (1 - laughs) * WAKEFUL * ramp(ratio, *DROWSY) * np.maximum(np.minimum(as_people, 1) - ratio, 0)
+                awake = WAKEFUL * ramp(ratio, *DROWSY) * np.maximum(np.minimum(as_people, 1) - ratio, 0)
                 ratio = np.where(ratio > 1, ratio, ratio + awake)
-                if not self.alike:  # lids that differ a little are the tracker's, those that differ much a wink
-                    ratio = ratio.mean() + (ratio - ratio.mean()) * ramp(np.abs(np.ptp(ratio)), *UNEVEN)
+            if filmed and not self.alike:
+                # Lids that differ a little are the tracker's, those that differ much a wink.
+                ratio = ratio.mean() + (ratio - ratio.mean()) * ramp(np.abs(np.ptp(ratio)), *UNEVEN)
+                # Whoever laughs all the time has narrow eyes at rest.
+                laughs *= float(ramp(ratio.mean(), *AWAKE))
+                ratio = ratio * (1 - SQUINT * laughs)
+                # Trackers see some of an eye in lids that are all but shut.
+                ratio = np.where(ratio < HALF[0], HALF[0] * np.maximum(ratio / HALF[0], 0) ** HALF[1], ratio)
         if self.shut and (self.absolute or rest.lips_closed is None):
             gap = np.minimum(src.gaps, 0) + np.maximum((gaps - self._rest_gaps) * self._lip_scale, 0)
         elif self.absolute or rest.lips_closed is None:

@@ -17,8 +17,9 @@ from infinex.face.shape import eye_openness, lip_gaps
 from infinex.face.tracker import Face
 from infinex.face.units import basis
 from infinex.mesh.engine import MeshEngine, MeshOptions, PreparedFace
+from infinex.mesh.expression import restrained
 from infinex.mesh.mouth import Mouth, MouthTone
-from infinex.mesh.retarget import Retarget
+from infinex.mesh.retarget import SLENDER, Retarget, Target
 from infinex.motion import Move, Rest
 from infinex.pipeline import load_source
 from infinex.stage import Stage
@@ -203,6 +204,47 @@ def test_lids_close_when_the_performers_do() -> None:
     target = Retarget(source, Rest.neutral())(move(unit(AU45=1.0)))
     gaps = [np.linalg.norm(target.face[u] - target.face[lo]) for u, lo in ((159, 145), (386, 374))]
     assert max(gaps) < 0.03
+
+
+def strangers(offsets: np.ndarray, gaze: tuple[float, ...] = (0, 0), alike: bool = False) -> tuple[Retarget, Target]:
+    """The mean face driven by somebody who was filmed, and what follows it."""
+    follows = Retarget(SourceFace(top.mean_face() * 200), Rest(top.mean_face(), lids_open=eye_openness(top.mean_face())))
+    follows.alike = alike
+    return follows, follows(move(offsets, gaze=gaze))
+
+
+def test_eyes_laugh_with_a_mouth_that_does_and_not_with_one_that_opens() -> None:
+    smile, jaw = unit(AU12=1.0, AU6=0.3), unit(AU26=0.6, AU25=0.6)
+    laughing, alike, open_ = strangers(smile)[1], strangers(smile, alike=True)[1], strangers(jaw)[1]
+    assert laughing.openness.mean() < min(alike.openness.mean(), open_.openness.mean()) - 0.1
+    assert open_.openness == pytest.approx(1.0, abs=0.05)
+
+
+def test_brows_of_a_laughing_face_hardly_go_down() -> None:
+    frown = unit(AU4=1.0)
+    held, free = (restrained(frown, 1.0, joy)[[105, 334], 1].mean() for joy in (1.0, 0.0))
+    assert 0 < held < 0.5 * free
+
+
+def test_a_strangers_glance_goes_farther_than_it_was_tracked() -> None:
+    far, own = (strangers(np.zeros((478, 3)), (0.3, 0.0), alike)[1].gaze[0] for alike in (False, True))
+    assert own == pytest.approx(0.3) and far == pytest.approx(1.3 * own)
+
+
+def test_an_opening_is_hardly_more_slender_than_the_performers() -> None:
+    """A wide portrait says "oh" with a rounder mouth than it has."""
+    wide = top.mean_face().copy()
+    lips = [*top.LIPS_OUTER, *top.LIPS_INNER]
+    wide[lips, 0] *= 1.25
+    performer = Rest(top.mean_face(), lids_open=eye_openness(top.mean_face()))
+    oh = move(unit(AU25=0.8, AU26=0.8, AU18=0.7))
+    mouths = []
+    for share in (0.0, SLENDER[0]):
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("infinex.mesh.retarget.SLENDER", (share, SLENDER[1]))
+            face = Retarget(SourceFace(wide * 200), performer)(oh).face
+        mouths.append(abs(face[78, 0] - face[308, 0]) / lip_gaps(face).max())
+    assert mouths[1] < 0.95 * mouths[0]
 
 
 def test_absolute_motion_of_the_same_face_is_exact() -> None:

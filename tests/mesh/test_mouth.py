@@ -96,6 +96,20 @@ def test_upper_teeth_are_seen_as_far_as_was_told_whichever_way_the_head_looks(no
     assert (inner > 0.05).mean() > 0.88  # without a gap on the side that turns away
 
 
+def test_lips_go_around_the_corners_of_a_tall_opening_and_of_no_slit() -> None:
+    pose = Pose(200.0, np.eye(3), np.array([250.0, 250.0, 0.0]))
+    face = SourceFace(pose.to_image(top.mean_face()))
+    reds = []
+    for amounts in ((1.0, 1.0), (0.25, 0.0)):
+        target = Retarget(face, rest_face())(units_motion(np.array([amounts]), ["AU25", "AU27"]).at(0))
+        out = np.full((500, 500, 3), SKIN, np.uint8)
+        Mouth(face, MouthTone(lab(SKIN), lab(LIPS), np.zeros((8, 8), np.float32))).draw(out, (0, 0), target)
+        x, y = target.points[78, :2] - [3, 0]  # just beside the corner
+        beside = cv2.cvtColor(out, cv2.COLOR_RGB2LAB)[round(y), round(x)].astype(float)
+        reds.append((beside[1] - 128 - lab(SKIN)[1]) / (lab(LIPS)[1] - lab(SKIN)[1]))
+    assert reds[0] > 0.5 and abs(reds[1]) < 0.1
+
+
 def inside(shares: list[list[float]]) -> np.ndarray:
     """Lightness of the middle column of a wide open mouth that was told `shares`, from the upper lip down."""
     pose = Pose(400.0, np.eye(3), np.array([500.0, 500.0, 0.0]))
