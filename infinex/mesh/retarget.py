@@ -32,6 +32,7 @@ LAUGH = (0.012, 0.035)
 SQUINT, TIGHTER = 0.2, 0.25  # share by which lids narrow in one, and of the gap by which the lower ones rise beyond
 GLANCES = 1.3  # times as far as it was tracked goes a stranger's gaze: trackers keep irises away from corners
 WAKEFUL, DROWSY = 0.7, (0.15, 0.5)  # share of a narrowing undone in lids still as wide as the portrait's; shares open
+STARE = 0.35  # share of its opening that eyes widen at most
 AWAKE = (0.6, 0.9)  # openings over which eyes can still narrow in a laugh
 HALF = (0.5, 2.0)  # opening below which a stranger's lids go on to close, and the power by which they do
 UNEVEN = (0.2, 0.5)  # difference of both openings over which it is meant
@@ -397,7 +398,7 @@ class Retarget:
                 # Large-eyed people who smile make others drowsy.
                 as_people = np.mean(openness / np.clip(src.openness, 1e-3, LARGE))
                 awake = WAKEFUL * ramp(ratio, *DROWSY) * np.maximum(np.minimum(as_people, 1) - ratio, 0)
-                ratio = np.where(ratio > 1, ratio, ratio + awake)
+                ratio = np.where(ratio > 1, 1 + STARE * np.tanh((ratio - 1) / STARE), ratio + awake)
             if filmed and not self.alike:
                 # Lids that differ a little are the tracker's, those that differ much a wink.
                 ratio = ratio.mean() + (ratio - ratio.mean()) * ramp(np.abs(np.ptp(ratio)), *UNEVEN)
