@@ -40,14 +40,11 @@ def interior(image: Image, points: Array) -> Array | None:
     `image` (H, W, 3) shows landmarks `points` (478, 3) in pixels. None where the lips meet or are out of sight."""
     h, w = image.shape[:2]
     upper, lower = points[top.LIPS_INNER_UPPER, :2], points[top.LIPS_INNER_LOWER, :2]
-    t = np.linspace(0.5, len(upper) - 1.5, ACROSS * (len(upper) - 2))[:, None]
-    i = t.astype(int)[:, 0]
-    upper, lower = (line[i] * (1 - t + i[:, None]) + line[i + 1] * (t - i[:, None]) for line in (upper, lower))
-    down = np.clip(((lower - upper) * _downwards(points)).sum(1), 0, None)
+    upper, lower = _COLUMNS @ upper, _COLUMNS @ lower
+    down = np.maximum((lower - upper) @ _downwards(points), 0)
     if down.mean() < LEAST:
         return None
-    v = (np.arange(BANDS * ROWS) + 0.5)[:, None, None] / (BANDS * ROWS)
-    places = (upper * (1 - v) + lower * v).astype(np.float32)
+    places = (upper + _HEIGHTS * (lower - upper)).astype(np.float32)
     if not ((places > -1) & (places < [w, h])).all():
         return None
     seen = cv2.remap(image, places[..., 0], places[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
@@ -66,6 +63,17 @@ def interior(image: Image, points: Array) -> Array | None:
     shares[..., 0] = np.maximum(shares[..., 0], teeth)
     shares = shares.reshape(BANDS, ROWS, -1, KINDS).mean(1)  # columns count by how far open they are
     return (shares * down[:, None]).sum(1) / down.sum()
+
+
+def _columns() -> Array:
+    """Where the lips are read, as means of neighbouring landmarks of one of their edges."""
+    count = len(top.LIPS_INNER_UPPER)
+    at = np.linspace(0.5, count - 1.5, ACROSS * (count - 2))[:, None]
+    return np.maximum(1 - np.abs(at - np.arange(count)), 0)
+
+
+_COLUMNS = _columns()
+_HEIGHTS = (np.arange(BANDS * ROWS) + 0.5)[:, None, None] / (BANDS * ROWS)
 
 
 def mid_lips(points: Array) -> Array:

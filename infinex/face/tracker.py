@@ -376,7 +376,8 @@ class FaceTracker:
         p, q = face.landmarks, self._last.landmarks
         unit = float(np.linalg.norm(q[33] - q[263]))
         away = (p - q)[:SURFACE, :2]
-        return float(np.median((away * away).sum(1))) > (LEAP * unit) ** 2
+        squared = (away * away).sum(1)
+        return float(np.partition(squared, len(squared) // 2)[len(squared) // 2]) > (LEAP * unit) ** 2
 
     def _again(self, image: Image | Frame, face: Face) -> Face | None:
         """Find a face that leapt by the detector, twice: the second time in a window that is centred on it."""

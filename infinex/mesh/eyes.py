@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import hypot
 
 import cv2
 import numpy as np
@@ -158,7 +159,7 @@ class Eyes:
             balls.append(ball if ball is not None and ball.known else None)
         return balls if None not in balls else [None, None]  # eyes go together
 
-    def _travel(self, target: Target, most: float) -> list[float]:
+    def travel(self, target: Target, most: float = TRAVEL) -> list[float]:
         """By how much both irises move, eye widths right and down in the picture: as far as each can, and `most`."""
         shift = [min(max(float(g) / GAZE_ANGLE, -most), most) for g in target.gaze]
         for k, (_, upper, lower, _) in enumerate(EYES):
@@ -182,8 +183,8 @@ class Eyes:
         Where that goes far, the iris moves over its white instead.
         """
         h, w = out.shape[:2]
-        shift = self._travel(target, TRAVEL if self._balls[0] is not None else DRAWN)
-        glance = ramp(float(np.hypot(*shift)), *GLANCE)
+        shift = self.travel(target, TRAVEL if self._balls[0] is not None else DRAWN)
+        glance = ramp(hypot(shift[0], shift[1]), *GLANCE)
         for k, (ring, upper, lower, _) in enumerate(EYES):
             openness, eye, whole = float(target.openness[k]), self._eyes[k], self._balls[k]
             if openness < 0.05:

@@ -58,11 +58,11 @@ class Patch:
     @staticmethod
     def around(centre: NDArray, axis: NDArray, reach: float, side: int, mirrored: bool = False) -> Patch:
         """`reach` pixels wide around `centre`, its x axis along `axis` (2,) or against it."""
-        u = np.asarray(axis, np.float64) / max(float(np.hypot(*axis)), 1e-6) * (reach / side)
-        v = np.array([-u[1], u[0]])
-        linear = np.stack([-u if mirrored else u, v], 1)
-        corner = np.asarray(centre, np.float64) - linear @ np.full(2, (side - 1) / 2)
-        return Patch(np.concatenate([linear, corner[:, None]], 1), side)
+        (x, y), (p, q) = (np.asarray(v, np.float64).tolist() for v in (centre, axis))
+        size, half = reach / side / max(hypot(p, q), 1e-6), (side - 1) / 2
+        p, q = size * p, size * q
+        a, b = (-p, -q) if mirrored else (p, q)
+        return Patch(np.array([[a, -q, x - half * (a - q)], [b, p, y - half * (b + p)]]), side)
 
     @property
     def pixel(self) -> float:
