@@ -522,7 +522,7 @@ def paint(
     ids: NDArray, affine: NDArray, still: NDArray, x0: int, y0: int, a: int, b: int, c: int, d: int, picture: NDArray,
     cx: int, cy: int, kind: NDArray, least: NDArray, most: NDArray, mirrored: bool, cubic: bool, weights: NDArray,
     source: NDArray, fill: NDArray, near: NDArray, hidden: NDArray, busy: NDArray, coarse: NDArray, gate: NDArray,
-    out: NDArray,
+    fixed: NDArray, out: NDArray,
 ) -> None:  # fmt: skip
     """The person, moved, over the background: pixels (a, b) to (c, d) of `out` (H, W, 3), which holds `source` there.
 
@@ -532,13 +532,18 @@ def paint(
     on show nothing of it, 2 where nothing else, and `least` and `most` are its `blocks`. `weights` are CUBIC or LINEAR,
     as `cubic` says. `source` and `fill` (H, W, 3). How much of the fill shows: `coarse` (n, m), enlarged over the box,
     times `near` (H, W), at least `hidden` (H, W); in each row, blocks where both are nothing are not `busy`; `gate`
-    (m + 1,) is room. out = p·warp + (1 - p)·[g·fill + (1 - g)·source]."""
+    (m + 1,) and `fixed` (T, 6) int64 are room. out = p·warp + (1 - p)·[g·fill + (1 - g)·source]."""
     W = ids.shape[1]
     h, w = picture.shape[0], picture.shape[1]
     data, stride, table = picture.ctypes.data, 4 * w, weights.ctypes.data
     out_at, source_at, fill_at = out.ctypes.data, source.ctypes.data, fill.ctypes.data
     n, m = coarse.shape
-    one = 65536.0
+    one, half = np.int64(65536), np.int64(32768)
+    for t in range(affine.shape[0]):  # with 32 bits of fraction; half a unit of the 16 that are kept lies in the places
+        for k in range(6):
+            fixed[t, k] = np.int64(affine[t, k] * 4294967296.0)
+        fixed[t, 2] += half + (cx << 32)
+        fixed[t, 5] += half + (cy << 32)
     scale = np.float32(m / (c - a))
     for i in range(b, d):
         f = max(0.0, (i - b + 0.5) * n / (d - b) - 0.5)
@@ -571,19 +576,19 @@ def paint(
                     x = np.uintp(x + np.uintp(1))
                 j = end
                 continue
-            steps = int(end - j) - 1
-            u0 = affine[t, 0] * (j + x0) + affine[t, 1] * (i + y0) + affine[t, 2]
-            v0 = affine[t, 3] * (j + x0) + affine[t, 4] * (i + y0) + affine[t, 5]
-            u1, v1 = u0 + affine[t, 0] * steps, v0 + affine[t, 3] * steps
-            left, right, up, down = min(u0, u1), max(u0, u1), min(v0, v1), max(v0, v1)
-            sx, sy = np.int64(np.floor((u0 + cx) * one + 0.5)), np.int64(np.floor((v0 + cy) * one + 0.5))
-            dx, dy = np.int64(np.floor(affine[t, 0] * one + 0.5)), np.int64(np.floor(affine[t, 3] * one + 0.5))
-            whole = left + cx >= 1.1 and right + cx < w - 2.1 and up + cy >= 1.1 and down + cy < h - 2.1
+            steps, map_ = np.intp(end - j) - 1, fixed[t]
+            along, across = np.intp(j) + x0, i + y0
+            sx = (map_[0] * along + map_[1] * across + map_[2]) >> 16
+            sy = (map_[3] * along + map_[4] * across + map_[5]) >> 16
+            dx, dy = (map_[0] + half) >> 16, (map_[3] + half) >> 16
+            left, right = min(sx, sx + dx * steps), max(sx, sx + dx * steps)
+            up, down = min(sy, sy + dy * steps), max(sy, sy + dy * steps)
+            whole = left >= one and right < (w - 2) * one and up >= one and down < (h - 2) * one
             fewest, largest = 0, 2
             if whole:
                 fewest, largest = 2, 0
-                for p in range((int(up) + cy - 1) >> BITS, ((int(down) + cy + 1) >> BITS) + 1):
-                    for q in range((int(left) + cx - 1) >> BITS, ((int(right) + cx + 1) >> BITS) + 1):
+                for p in range(up >> (16 + BITS), (down >> (16 + BITS)) + 1):
+                    for q in range(left >> (16 + BITS), (right >> (16 + BITS)) + 1):
                         fewest = min(fewest, least[np.uintp(p), np.uintp(q)])
                         largest = max(largest, most[np.uintp(p), np.uintp(q)])
             if largest == 0:  # nothing but what is behind

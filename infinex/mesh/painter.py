@@ -62,7 +62,8 @@ class Painter:
         paint(
             flow.ids, flow.affine, flow.still, *self._corner, a, b, c, d, *self._picture, *self._shows,
             self._mirrored, cubic, CUBIC if cubic else LINEAR, layers.image, layers.fill, layers.near,
-            layers.hidden, self._busy, coarse, np.empty(coarse.shape[1] + 1, np.float32), part,
+            layers.hidden, self._busy, coarse, np.empty(coarse.shape[1] + 1, np.float32),
+            np.empty(flow.affine.shape, np.int64), part,
         )  # fmt: skip
         return part
 
