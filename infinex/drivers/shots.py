@@ -279,5 +279,8 @@ def _step(a: Glimpse, b: Glimpse) -> float:
     if a.points is None or b.points is None or a.pose is None:
         return 0.0
     if b.came is None:
-        b.came = float(np.median(np.linalg.norm((b.points - a.points)[RIGID, :2], axis=1))) / a.pose[2]
+        away = b.points[RIGID, :2] - a.points[RIGID, :2]
+        squared = np.sort((away * away).sum(1))  # of so few np.median takes three times as long
+        n = len(squared)
+        b.came = float(np.sqrt(squared[(n - 1) // 2]) + np.sqrt(squared[n // 2])) / 2 / a.pose[2]
     return b.came
