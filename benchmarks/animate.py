@@ -46,14 +46,18 @@ BARS = {"512x512": 0.35, "1920x1080": 0.4, "4096x4096": 0.5}  # of the processor
 SHORT = 4.0  # seconds of a driver, of which the first 72 frames are looked at before anything is drawn
 LIKE = 42.0  # dB from which two frames count as the same
 RUN = """
-import json, sys, time
+import json, resource, sys, time
 start = float(sys.argv[4])
 from infinex import cli
 getattr(cli, "frugal", getattr(cli, "_frugal", int))()  # as the command line begins
 from infinex.pipeline import animate
 seen = []
 animate(*sys.argv[1:4], progress=lambda n, t: seen.append(time.time()))
-print(json.dumps([s - start for s in seen]))
+try:  # a process that is started takes its parent's peak over into the resources that it is said to have used
+    peak = [int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")][0]
+except OSError:
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
+print(json.dumps([peak, *(s - start for s in seen)]))
 """
 
 
@@ -106,9 +110,8 @@ class Tree:
             if status:
                 raise RuntimeError(f"{self.root}: {wrong}")
             said.seek(0)
-            seen = json.loads(said.read().splitlines()[-1])
-        scale = 1024**2 if sys.platform == "darwin" else 1024
-        return Took(used.ru_utime + used.ru_stime, seen, used.ru_maxrss / scale)
+            peak, *seen = json.loads(said.read().splitlines()[-1])
+        return Took(used.ru_utime + used.ru_stime, seen, peak)
 
     def pictures(self, image: Path, driver: Path, folder: Path) -> list[Path]:
         """Frames as they are before encoding."""

@@ -4,7 +4,8 @@
     pip install tflite==2.18.0 'onnx<1.18'
     python tools/convert_faces.py WHEELS/mediapipe-0.10.21-*.whl infinex/face/data
 
-The converted networks see an upright RGB picture, (1, H, W, 3) uint8, and give the tensors named in `NETWORKS`.
+The converted networks see an upright RGB picture, (1, H, W, 3) uint8, the one that runs every frame its planes in the
+range it wants, (1, 3, H, W) float32, as OpenCV makes them in less time; they give the tensors named in `NETWORKS`.
 Weights stay in half precision as they are in the wheel and are widened when a session opens. Operators of MediaPipe's
 own (landmarks to a transform, bilinear crop by it, landmarks transformed back, a transposed convolution with bias)
 become standard ones, sparse weights dense ones.
@@ -38,6 +39,7 @@ class Network:
     low: float
     high: float
     outputs: tuple[str, ...]
+    planes: bool = False  # a picture comes as its planes already in that range, (1, 3, H, W) float32
 
 
 NETWORKS = {
@@ -45,7 +47,7 @@ NETWORKS = {
     "detector-far": Network("face_detection/face_detection_full_range_sparse", -1, 1, ("boxes", "scores")),
     "mesh": Network(
         "face_landmark/face_landmark_with_attention", 0, 1,
-        ("mesh", "lips", "left_eye", "right_eye", "left_iris", "right_iris", "presence"),
+        ("mesh", "lips", "left_eye", "right_eye", "left_iris", "right_iris", "presence"), planes=True,
     ),
     "person": Network("selfie_segmentation/selfie_segmentation", 0, 1, ("mask",)),
 }  # fmt: skip
@@ -239,14 +241,19 @@ class Converter:
         """max(0, x) + a·min(0, x), as a·x + (1 - a)·max(0, x).
 
         ONNX Runtime takes longer over its own operator for it than over all convolutions, and leaves their layout for
-        it; two convolutions of a single pixel stay within."""
+        it; two convolutions of a single pixel stay within. Where no a is above 1 the second one is rectified itself,
+        which is done as it is written."""
         slope = self.number(inputs[1]).reshape(-1, 1, 1, 1)
         x = self.value(inputs[0])
-        low, high = (
-            self.add("Conv", [name, self.constant(w)], group=len(slope), kernel_shape=[1, 1])
-            for name, w in ((x, slope), (self.add("Relu", [x]), 1 - slope))
-        )
-        return self.add("Add", [high, low])
+
+        def scaled(name: str, by: NDArray) -> str:
+            return self.add("Conv", [name, self.constant(by)], group=len(by), kernel_shape=[1, 1])
+
+        if (slope <= 1).all():
+            high = self.add("Relu", [scaled(x, 1 - slope)])
+        else:
+            high = scaled(self.add("Relu", [x]), 1 - slope)
+        return self.add("Add", [high, scaled(x, slope)])
 
     def pad(self, inputs: Sequence[int], out: int) -> str:
         pads = self.number(inputs[1])
@@ -339,11 +346,15 @@ class Converter:
         graph, network = self.graph, self.network
         first = int(graph.InputsAsNumpy()[0])
         shape = self.shape(first)
-        picture = self.add("Cast", ["picture"], to=TensorProto.FLOAT)
-        scaled = self.add("Mul", [picture, self._number((network.high - network.low) / 255)])
-        if network.low:
-            scaled = self.add("Add", [scaled, self._number(network.low)])
-        self.names[first] = self.first(scaled, shape)
+        if network.planes:
+            self.names[first], kind, seen = "picture", TensorProto.FLOAT, [shape[0], shape[3], shape[1], shape[2]]
+        else:
+            kind, seen = TensorProto.UINT8, shape
+            picture = self.add("Cast", ["picture"], to=TensorProto.FLOAT)
+            scaled = self.add("Mul", [picture, self._number((network.high - network.low) / 255)])
+            if network.low:
+                scaled = self.add("Add", [scaled, self._number(network.low)])
+            self.names[first] = self.first(scaled, shape)
         for i in range(graph.OperatorsLength()):
             self.operator(graph.Operators(i))
         outputs = []
@@ -351,7 +362,7 @@ class Converter:
             own = self.shape(int(tensor))
             self.nodes.append(helper.make_node("Identity", [self.last(int(tensor))], [name]))
             outputs.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, own))
-        inputs = [helper.make_tensor_value_info("picture", TensorProto.UINT8, shape)]
+        inputs = [helper.make_tensor_value_info("picture", kind, seen)]
         body = helper.make_graph(self.nodes, Path(network.path).name, inputs, outputs, self.constants)
         model = helper.make_model(body, opset_imports=[helper.make_opsetid("", OPSET)], ir_version=8)
         onnx.checker.check_model(model, full_check=True)

@@ -572,15 +572,18 @@ def smooth(states: Iterable[tuple[Array, T]], fps: float, amount: float, noise: 
         left, right = min(at, REACH), min(len(window) - 1 - at, REACH)
         part = np.stack([window[i][0] for i in range(at - left, at + right + 1)])
         fit, mean = _weights(left, right, narrow, 3.0)
-        fine, calm = fit @ part, mean @ part
+        fine, calm = np.stack([fit, mean]) @ part
         change = fine - calm
         keep = np.clip(np.abs(change) / noise - 0.5, 0, 1)
         # What is faster than the fit, as lips that meet for one frame, is let through: it is no noise.
         fast = part[left] - fine
         fast *= np.clip(np.abs(fast) / (2 * noise) - 0.5, 0, 1)
-        # All that stood still stays exactly still, free of rounding.
-        still = (part == part[0]).all(0)
-        yield np.where(still, part[0], calm + keep * change + fast), window[at][1].pop()  # a frame is let go at once
+        state = calm + keep * change + fast
+        still = np.flatnonzero(np.abs(change) < 1e-12)
+        if len(still):  # all that stood still stays exactly still, free of rounding
+            still = still[(part[:, still] == part[0, still]).all(0)]
+            state[still] = part[0, still]
+        yield state, window[at][1].pop()  # a frame is let go at once
 
 
 def one_rest(drives: Iterable[Drive], first: Rest) -> Iterator[Drive]:

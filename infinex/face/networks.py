@@ -240,7 +240,8 @@ class Mesh:
     def __call__(self, image: Image | Frame, window: Window) -> tuple[Array, float]:
         """Landmarks (478, 3) in pixels of an RGB picture, and how surely a face is there, 0..1."""
         part = self._sample(window, image, MESH_SIZE)
-        mesh, lips, one, other, iris, iris_other, flag = self._session.run(OUTPUTS, {"picture": part[None]})
+        planes = cv2.dnn.blobFromImage(part, 1 / 255)  # (1, 3, MESH_SIZE, MESH_SIZE)
+        mesh, lips, one, other, iris, iris_other, flag = self._session.run(OUTPUTS, {"picture": planes})
         points = np.zeros((SURFACE + 10, 3))
         points[:SURFACE] = mesh.reshape(-1, 3)
         # What the network calls left is on the left of the picture, the subject's right.

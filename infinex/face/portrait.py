@@ -36,6 +36,7 @@ class SourceFace:
         self._lids = [
             (self._near(u, LID_REACH[0]), self._near(lo, LID_REACH[1]), self._near(u, CREASE_REACH)) for u, lo in EYES
         ]
+        self._moved = self._with_lids()
         self._upper_lip = self._near(top.LIPS_INNER_UPPER, 0.16)
         self._lower_lip = self._jaw()
         self.unfold = Relax(self.face)
@@ -46,7 +47,28 @@ class SourceFace:
         other.face = self.face + by
         other.points = self.pose.to_image(other.face)
         other.gaps = lip_gaps(other.face)
+        other._moved = other._with_lids()
         return other
+
+    def _with_lids(self) -> list[dict[str, tuple[NDArray[np.intp], Array, NDArray[np.intp]]]]:
+        """What goes along with the lids of each eye, the upper one opened or closed and the lower one: vertices (N,),
+        how far (N, 1), and which of the lid's (N,)."""
+        y, out = self.face[: top.SURFACE, 1], []
+        for (upper, lower), (widened, below, closed) in zip(EYES, self._lids):
+            middle = (self.face[upper[0], 1] + self.face[upper[-1], 1]) / 2
+            found = {}
+            for name, mine, others, (weight, nearest), side in (
+                ("widened", upper, lower, widened, y < middle + 0.02),
+                ("closed", upper, lower, closed, y < middle + 0.02),
+                ("lower", lower, upper, below, y > middle - 0.02),
+            ):
+                mask = weight * side
+                mask[others[1:-1]] = 0
+                mask[mine] = weight[mine]
+                ids = np.flatnonzero(mask)
+                found[name] = ids, mask[ids, None], nearest[ids]
+            out.append(found)
+        return out
 
     def _near(self, ids: list[int], reach: float) -> tuple[Array, NDArray[np.intp]]:
         """Gaussian weight of each surface point by its distance to a chain, and the chain's nearest point."""
@@ -72,26 +94,19 @@ class SourceFace:
 
         `rise` (2,) is the share of the gap by which lower lids rise beyond what closing alone does."""
         f = self.face
-        for o, more, (upper, lower), near in zip(openness, np.zeros(2) if rise is None else rise, EYES, self._lids):
+        rises = np.zeros(2) if rise is None else rise
+        for o, more, (upper, lower), moved in zip(openness.tolist(), rises.tolist(), EYES, self._moved):
             gap = f[upper] - f[lower]
             base = ((face[upper[0]] - f[upper[0]]) + (face[upper[-1]] - f[upper[-1]])) / 2
-            close = 1 - min(float(o), 1.0)
+            close = 1 - min(o, 1.0)
             low = f[lower] + base + (LOWER_LID_RISE * close + more) * gap
             high = low + o * gap * (1 - LOWER_LID_RISE * close)
-            middle = (f[upper[0], 1] + f[upper[-1], 1]) / 2
-            y = f[: top.SURFACE, 1]
-            for mine, others, new, (weight, nearest), side in (
-                (upper, lower, high, near[2 if o < 1 else 0], y < middle + 0.02),
-                (lower, upper, low, near[1], y > middle - 0.02),
-            ):
+            for mine, new, name in ((upper, high, "closed" if o < 1 else "widened"), (lower, low, "lower")):
+                ids, share, nearest = moved[name]
                 change = new - face[mine]
                 change[[0, -1]] = 0
-                mask = weight * side
-                mask[others[1:-1]] = 0
-                mask[mine] = weight[mine]
-                add = mask[:, None] * change[nearest]
-                add[:, 2] = 0
-                face[: top.SURFACE] += add
+                change[:, 2] = 0
+                face[ids] += share * change[nearest]
             face[upper[1:-1]], face[lower[1:-1]] = high[1:-1], low[1:-1]
 
     def set_lips(self, face: Array, gaps: Array) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from functools import cache
 from importlib import resources
+from operator import itemgetter
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,7 +31,7 @@ PROPORTIONS = 10  # of a face at rest, that tell how units will look on it
 
 
 @cache
-def reader(kind: str) -> tuple[list[int], list[Array]]:
+def reader(kind: str) -> tuple[list[int], list[NDArray[np.float32]]]:
     """Which of `FACE_UNITS` are read, and the layers that read them."""
     path = resources.files("infinex.face").joinpath("data/unit_reader.npz")
     with path.open("rb") as file, np.load(file, allow_pickle=False) as data:
@@ -38,17 +39,18 @@ def reader(kind: str) -> tuple[list[int], list[Array]]:
         if not set(names) <= set(FACE_UNITS):
             raise ValueError("unit_reader.npz was made for other units; run tools/calibrate_units.py")
         return [FACE_UNITS.index(n) for n in names], [
-            data[k].astype(np.float64) for k in sorted(data) if k.startswith(kind)
+            data[k].astype(np.float32) for k in sorted(data) if k.startswith(kind)
         ]
 
 
-def network(layers: Sequence[Array], x: Array) -> Array:
+def network(layers: Sequence[NDArray], x: NDArray) -> Array:
     """(N, F) to (N, A) through weights and biases `W0, b0, W1, b1, W2, b2`, SiLU between them."""
+    x = x.astype(layers[0].dtype)
     for k in range(0, len(layers), 2):
         x = x @ layers[k] + layers[k + 1]
         if k + 2 < len(layers):
             x = x / (1 + np.exp(-np.clip(x, -60, 60)))
-    return x
+    return x.astype(np.float64)
 
 
 def read_units(offsets: Array, still: bool = False) -> Array:
@@ -143,9 +145,9 @@ def together(amounts: Array) -> Array:
 
 def _together(amounts: list[float]) -> list[float]:
     """The same of one instant."""
-    sided = tamed_once([amounts[k] for k in _COLUMN])
-    return [sided[k] for k in _BACK]
+    return list(_ONCE(tamed_once(list(_BY_SIDE(amounts)))))
 
 
 _COLUMN = [FACE_UNITS.index(c.rstrip("LR")) for c in SIDED]
 _BACK = [_COLUMN.index(k) for k in range(len(FACE_UNITS))]
+_BY_SIDE, _ONCE = itemgetter(*_COLUMN), itemgetter(*_BACK)

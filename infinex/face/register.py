@@ -114,16 +114,19 @@ class Registration:
         view = self._view(image, points, pose)
         flow = self._flow.calc(self._rest, view, None)
         then = cv2.remap(view, self._pixels + flow, None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        unlike = then.astype(np.float32) - self._rest
+        unlike = cv2.subtract(then, self._rest, dtype=cv2.CV_32F)
         unlike -= cv2.GaussianBlur(unlike, (0, 0), 0.12 * UNIT)
-        alike = np.exp(-((cv2.GaussianBlur(np.abs(unlike), (0, 0), 1.5) / ALIKE) ** 2))
+        alike = cv2.GaussianBlur(cv2.absdiff(unlike, 0.0), (0, 0), 1.5)
+        alike = cv2.exp(cv2.multiply(alike, alike, scale=-1 / ALIKE**2))
         weight = (self._weight * self._read(alike)).astype(np.float32)
         found = float(weight.sum() / max(self._weight.sum(), 1e-6))  # a face that is hidden, or another's, is not
         trust *= float(np.clip((found - KNOWN[0]) / (KNOWN[1] - KNOWN[0]), 0, 1))
         off = self._read(flow) * self._pixel
-        around = _summed(self._near, weight[:, None] * np.column_stack([off, np.ones(len(off))]))
+        weighed = np.empty((len(off), 3))
+        weighed[:, :2], weighed[:, 2] = weight[:, None] * off, weight
+        around = _summed(self._near, weighed)
         mean = around[:, :2] / (around[:, 2:] + STIFF)
-        size = np.linalg.norm(mean, axis=1, keepdims=True) / (MOST * self._pose.scale)
+        size = np.sqrt((mean * mean).sum(1, keepdims=True)) / (MOST * self._pose.scale)
         kept = np.tanh(np.maximum(size - QUIET / MOST, 0))
         mean *= trust * kept / np.maximum(size, 1e-6)
         out = points.copy()

@@ -13,15 +13,19 @@ GAZE_ANGLE = 2.6  # radians of gaze per eye width of iris travel: half a 24 mm e
 
 def eye_openness(face: Array) -> Array:
     """Lid gap over eye width, right and left; `face` is (..., 478, 3), the result (..., 2)."""
-    out = []
-    for upper, lower in (
-        (top.RIGHT_LID_UPPER, top.RIGHT_LID_LOWER),
-        (top.LEFT_LID_UPPER, top.LEFT_LID_LOWER),
-    ):
-        gap = np.linalg.norm(face[..., upper[2:-2], :] - face[..., lower[2:-2], :], axis=-1).mean(-1)
-        width = np.linalg.norm(face[..., upper[0], :] - face[..., upper[-1], :], axis=-1)
-        out.append(gap / np.maximum(width, 1e-6))
-    return np.stack(out, -1)
+    both = face[..., _LIDS[0], :] - face[..., _LIDS[1], :]
+    lengths = np.sqrt((both * both).sum(-1))  # (..., 2, n), the width last
+    gap = lengths[..., :-1].sum(-1) / (lengths.shape[-1] - 1)
+    return np.asarray(gap / np.maximum(lengths[..., -1], 1e-6))
+
+
+_LIDS = (  # columns of the upper lids and a corner, right and left, and what is over against each: (2, n)
+    np.array([[*upper[2:-2], upper[0]] for upper in (top.RIGHT_LID_UPPER, top.LEFT_LID_UPPER)]),
+    np.array([
+        [*lower[2:-2], upper[-1]]
+        for upper, lower in ((top.RIGHT_LID_UPPER, top.RIGHT_LID_LOWER), (top.LEFT_LID_UPPER, top.LEFT_LID_LOWER))
+    ]),
+)  # fmt: skip
 
 
 def lip_gaps(face: Array) -> Array:
@@ -31,15 +35,17 @@ def lip_gaps(face: Array) -> Array:
 
 def gaze_of(face: Array) -> Array:
     """Mean gaze of both eyes relative to the middle of the lid corners, radians right and down."""
-    out = []
-    for upper, iris in ((top.RIGHT_LID_UPPER, top.RIGHT_IRIS), (top.LEFT_LID_UPPER, top.LEFT_IRIS)):
-        a, b = face[..., upper[0], :2], face[..., upper[-1], :2]
-        if iris[0] == top.LEFT_IRIS[0]:
-            a, b = b, a  # both axes run to the viewer's right
-        along = b - a
-        width = np.maximum(np.linalg.norm(along, axis=-1, keepdims=True), 1e-6)
-        along = along / width
-        down = np.stack([-along[..., 1], along[..., 0]], -1)
-        d = face[..., iris[0], :2] - (a + b) / 2
-        out.append(np.stack([(d * along).sum(-1), (d * down).sum(-1)], -1) / width)
-    return (out[0] + out[1]) / 2 * GAZE_ANGLE
+    a, b, iris = (face[..., columns, :2] for columns in _EYES)  # (..., 2, 2): eyes, x and y
+    along = b - a
+    squared = np.maximum((along * along).sum(-1), 1e-12)
+    d = iris - (a + b) / 2
+    right = (d * along).sum(-1) / squared
+    down = (d[..., 1] * along[..., 0] - d[..., 0] * along[..., 1]) / squared
+    return np.asarray(np.stack([right.sum(-1), down.sum(-1)], -1) * (GAZE_ANGLE / 2))
+
+
+_EYES = (  # the corners of both eyes on the viewer's left, on the right, and the irises
+    np.array([top.RIGHT_LID_UPPER[0], top.LEFT_LID_UPPER[-1]]),
+    np.array([top.RIGHT_LID_UPPER[-1], top.LEFT_LID_UPPER[0]]),
+    np.array([top.RIGHT_IRIS[0], top.LEFT_IRIS[0]]),
+)

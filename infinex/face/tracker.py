@@ -93,8 +93,8 @@ def _plausible(points: NDArray) -> bool:
         return False
     oval = p[OVAL].astype(np.float32)
     area = cv2.contourArea(oval)
-    size = float(np.ptp(p[:SURFACE], axis=0).max())
-    eyes = np.linalg.norm(p[RIGHT_EYE].mean(0) - p[LEFT_EYE].mean(0))
+    size = float(max(np.ptp(p[:SURFACE, 0]), np.ptp(p[:SURFACE, 1])))
+    eyes = np.hypot(*(p[RIGHT_EYE].mean(0) - p[LEFT_EYE].mean(0)))
     inside = cv2.pointPolygonTest(oval, tuple(map(float, p[4])), True) > -0.25 * size
     return bool(size > 0 and area > 0.2 * size * size and eyes > 0.12 * size and inside)
 
@@ -375,7 +375,9 @@ class FaceTracker:
             return False
         p, q = face.landmarks, self._last.landmarks
         unit = float(np.linalg.norm(q[33] - q[263]))
-        return float(np.median(np.linalg.norm((p - q)[:SURFACE, :2], axis=1))) > LEAP * unit
+        away = (p - q)[:SURFACE, :2]
+        squared = (away * away).sum(1)
+        return float(np.partition(squared, len(squared) // 2)[len(squared) // 2]) > (LEAP * unit) ** 2
 
     def _again(self, image: Image | Frame, face: Face) -> Face | None:
         """Find a face that leapt by the detector, twice: the second time in a window that is centred on it."""

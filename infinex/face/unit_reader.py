@@ -19,7 +19,7 @@ from infinex.face.shape_reader import settled as settled_shapes
 Array = NDArray[np.float64]
 
 
-def mixed(found: Array, before: Array, share: Array) -> Array:
+def mixed(found: Array, before: Array, share: NDArray) -> Array:
     """Units (T, A) of those found (T, A) and both that were `guessed` before (T, 2 A), by shares (3, A)."""
     skin, landmarks = np.split(before, 2, 1)
     return np.asarray(found * share[0] + skin * share[1] + landmarks * share[2])

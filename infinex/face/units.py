@@ -384,21 +384,22 @@ def tamed(amounts: Array) -> Array:
     if a.size == len(SIDED):
         return np.array(tamed_once(a.ravel().tolist())).reshape(a.shape)
     out = a.copy()
-    _meet(np.moveaxis(out, -1, 0), np.maximum, np.minimum)
+    left = np.moveaxis(out, -1, 0)
+    _meet(left, np.clip(left, 0, 1), np.maximum, np.minimum)
     return out
 
 
 def tamed_once(amounts: list[float]) -> list[float]:
     """`tamed` of one instant, (S,): numbers take a tenth of the time that arrays of one take."""
     left = amounts.copy()
-    _meet(left, max, min)
+    _meet(left, [v if 0 <= v <= 1 else min(max(v, 0), 1) for v in amounts], max, min)
     return left
 
 
-def _meet(left: Any, most: Callable[..., Any], least: Callable[..., Any]) -> None:
-    """`tamed` in place, of intensities by unit: numbers or arrays, with what takes the more and the less of two."""
+def _meet(left: Any, w: Any, most: Callable[..., Any], least: Callable[..., Any]) -> None:
+    """`tamed` in place, of intensities by unit: numbers or arrays, the same within 0..1, and what takes the more and
+    the less of two."""
     u = list(left) if isinstance(left, list) else left.copy()
-    w = [least(most(v, 0), 1) for v in u]
 
     def mean(right: int, other: int) -> Any:
         return least(most((u[other] + u[right]) / 2, 0), 1)

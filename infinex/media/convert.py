@@ -84,7 +84,9 @@ class Converter:
         self.width, self.height = (h, w) if self._swap else (w, h)
         # Each keeps its tables from frame to frame, for one size and one thread at a time.
         self._reformatter = VideoReformatter()
-        self._cutters = lru_cache(CUTS)(lambda width, height: VideoReformatter())
+        self._cutters = lru_cache(CUTS)(
+            lambda width, height, kind: (VideoReformatter(), VideoFrame(width, height, kind))
+        )
         self._lock = threading.Lock()
         self._tone: ToneMap | None = None
 
@@ -96,7 +98,7 @@ class Converter:
         """The frame's own plane of lightness, where that is what the picture's would be but for rounding."""
         if not self._plain(frame):
             return None
-        return Grey(_lines(frame, 0)[: frame.height, : frame.width], not _full(frame))
+        return Grey(_lines(frame.planes[0])[: frame.height, : frame.width], not _full(frame))
 
     def part(self, frame: Any, rows: slice, columns: slice) -> NDArray[np.uint8] | None:
         """A part of the picture to the byte, without a conversion of the rest, where that is possible and less work."""
@@ -105,11 +107,11 @@ class Converter:
         (y, h), (x, w) = (_grown(s, n) for s, n in ((rows, frame.height), (columns, frame.width)))
         if 2 * h * w > frame.height * frame.width or frame.height % 2 or frame.width % 2:
             return None
-        cut = VideoFrame(w, h, frame.format.name)
-        for k, n in enumerate((1, 2, 2)):  # colours have half the lines and columns
-            _lines(cut, k)[: h // n, : w // n] = _lines(frame, k)[y // n : (y + h) // n, x // n : (x + w) // n]
         with self._lock:
-            made = self._cutters(w, h).reformat(cut, width=w, height=h, format="rgb24", **_range(frame)).to_ndarray()
+            reformatter, cut = self._cutters(w, h, frame.format.name)
+            for n, mine, whole in zip((1, 2, 2), cut.planes, frame.planes):  # colours have half the lines and columns
+                _lines(mine)[: h // n, : w // n] = _lines(whole)[y // n : (y + h) // n, x // n : (x + w) // n]
+            made = reformatter.reformat(cut, width=w, height=h, format="rgb24", **_range(frame)).to_ndarray()
         return np.ascontiguousarray(made[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x])
 
     def _plain(self, frame: Any) -> bool:
@@ -175,9 +177,8 @@ def _range(frame: Any) -> dict[str, Any]:
     return {"src_colorspace": matrix_of(frame), "src_color_range": full, "dst_color_range": "JPEG"}
 
 
-def _lines(frame: Any, k: int) -> NDArray[np.uint8]:
+def _lines(plane: Any) -> NDArray[np.uint8]:
     """The bytes of a plane, one line in each row, with what pads them."""
-    plane = frame.planes[k]
     return np.frombuffer(plane, np.uint8).reshape(-1, plane.line_size)
 
 

@@ -26,8 +26,7 @@ from infinex.mesh.beyond import Beyond
 from infinex.mesh.corners import Corners
 from infinex.mesh.cutout import CutOut, face_matte
 from infinex.mesh.expression import borne, fuller, read, restrained
-from infinex.mesh.eyeball import Eyeball
-from infinex.mesh.eyes import draw_eyes, eyeballs, irises
+from infinex.mesh.eyes import Eyes, irises
 from infinex.mesh.furrows import Furrows
 from infinex.mesh.glasses import held
 from infinex.mesh.layers import Layers, person_matte
@@ -136,6 +135,7 @@ class PreparedFace:
         self.tone = MouthTone.measure(source.image, self.face.points)
         self.mouth = Mouth(self.face, self.tone)
         self._held = held(source.image, self.face)
+        self.eyes = Eyes(self.layers.image, (x0, y0), self.face)
         self.lids = Lids(part, self.face, (x0, y0), self.tone.grain, self._held is not None)
         self.corners = Corners(part, self.face, (x0, y0))
         self.colour = colour_of(part, self.face.points[:, :2] - [x0, y0])
@@ -217,10 +217,6 @@ class PreparedFace:
         return known(self.source.image, self.face.points)
 
     @cached_property
-    def _eyeballs(self) -> list[Eyeball | None]:
-        return eyeballs(self.layers.image, self.box[:2], self.face)
-
-    @cached_property
     def furrows(self) -> Furrows:
         """Folds laid on for the units of an expression."""
         return Furrows(self.layers.image, self.face, self.box[:2])
@@ -265,7 +261,7 @@ class PreparedFace:
         if self.options.wrinkles == "driver":
             self.furrows.apply(part, (x0, y0), target, drive.move, self._units)
         if self._sees > 0.5:  # else there is nothing that must stay round
-            draw_eyes(part, layers.image, (x0, y0), self.face, target, self._eyeballs)
+            self.eyes.draw(part, target)
         self.lids.draw(part, target, flow)
         self.corners.draw(part, (x0, y0), flow, target)
         theirs = False

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import Any
+from dataclasses import dataclass
+from functools import cached_property
+from math import hypot
 
 import cv2
 import numpy as np
@@ -31,36 +33,8 @@ SMALLEST = 12.0  # pixels between the corners of an eye that is taken apart
 BLANK = (0.50, 0.62)  # lightness of the dark of an iris, of the white's, from painted eyes to balls of stone
 
 
-def _complex(points: NDArray) -> NDArray:
-    return points[..., 0] + 1j * points[..., 1]
-
-
-def _local(points: NDArray, a: Any, e: Any) -> NDArray:
-    """Points (N, 2) in an eye's coordinates: 0 and 1 at the corners of its lids."""
-    return (_complex(points) - a) / e
-
-
-def _travel(face: SourceFace, target: Target, most: float = TRAVEL) -> NDArray[np.float64]:
-    """By how much both irises move, eye widths right and down in the picture: as far as each can, and `most`."""
-    shift = np.clip(target.gaze / GAZE_ANGLE, -most, most)
-    for k, (_, upper, lower, iris) in enumerate(EYES):
-        if target.openness[k] < 0.25:
-            continue
-        corners = face.points[[upper[0], upper[-1]], :2]
-        a, e = _complex(corners[0]), _complex(corners[1]) - _complex(corners[0])
-        turn = 1.0 if e.real > 0 else -1.0
-        disc = _local(face.points[iris, :2], a, e)
-        centre, radius = turn * disc[0], float(np.abs(disc[1:] - disc[0]).mean())
-        middle = len(upper) // 2
-        q = target.points[[upper[0], upper[-1], upper[middle], lower[middle]], :2]
-        lids = turn * _local(q[2:], _complex(q[0]), _complex(q[1]) - _complex(q[0])).imag
-        ends = sorted((0.0, turn))
-        for axis, low, high, at, room in (
-            (0, ends[0], ends[1], centre.real, SIDE * radius),
-            (1, lids[0], lids[1], centre.imag, KEPT * radius),
-        ):
-            shift[axis] = np.clip(shift[axis], min(0.0, low + room - at), max(0.0, high - room - at))
-    return shift
+def _complex(point: NDArray) -> complex:
+    return complex(point[0], point[1])
 
 
 def _parts(image: NDArray[np.uint8], points: NDArray) -> list[tuple[NDArray, NDArray]]:
@@ -138,85 +112,121 @@ def _turned(
     return np.asarray(white + disc[..., 3:] * (disc[..., :3] - white), np.float32)
 
 
-def eyeballs(image: NDArray[np.uint8], origin: tuple[int, int], face: SourceFace) -> list[Eyeball | None]:
-    """Both eyes of a source `image` that starts at `origin`; None for such as cannot be taken apart."""
-    S = face.points[:, :2] - np.array(origin, np.float64)
-    balls: list[Eyeball | None] = []
-    for ring, upper, _, iris in EYES:
-        a = _complex(S[upper[0]])
-        e = _complex(S[upper[-1]]) - a
-        if abs(e) < SMALLEST:
-            balls.append(None)
-            continue
-        disc = _local(S[iris], a, e)
-        ball = Eyeball(
-            image, S[ring], complex(a), complex(e), complex(disc[0]), float(np.abs(disc[1:] - disc[0]).mean())
-        )
-        balls.append(ball if ball.known else None)
-    return balls if None not in balls else [None, None]  # eyes go together
+@dataclass(frozen=True)
+class _Eye:
+    """An eye of the source, in pixels of its picture and in its own coordinates: 0 and 1 at the corners of its lids."""
+
+    corner: complex  # pixels
+    along: complex  # from that corner to the other one, pixels
+    upper: float  # mean height of the upper lid between its corners
+    lower: float
+    centre: complex  # of the iris
+    radius: float
+
+    @staticmethod
+    def of(points: NDArray, upper: list[int], lower: list[int], iris: list[int]) -> _Eye:
+        """Of landmarks (478, 2)."""
+        corner = _complex(points[upper[0]])
+        along = _complex(points[upper[-1]]) - corner
+        heights = [((_complex(points[lid[1:-1]].mean(0)) - corner) / along).imag for lid in (upper, lower)]
+        disc = [(_complex(p) - corner) / along for p in points[iris]]
+        radius = float(np.mean([abs(d - disc[0]) for d in disc[1:]]))
+        return _Eye(corner, along, heights[0], heights[1], disc[0], radius)
+
+    @property
+    def turn(self) -> float:
+        """Of the left eye both axes run the other way on screen."""
+        return 1.0 if self.along.real > 0 else -1.0
 
 
-def draw_eyes(
-    out: NDArray[np.uint8],
-    image: NDArray[np.uint8],
-    origin: tuple[int, int],
-    face: SourceFace,
-    target: Target,
-    balls: list[Eyeball | None],
-) -> None:
-    """Paint both eyes of `target` into `out`, in place; `image` is the source, both start at `origin`.
+class Eyes:
+    """Both eyes of a source."""
 
-    The eyeball is sampled through the similarity of the lid corners, so that closing lids cover it
-    instead of squashing it; around the iris the sample point is shifted against the change of gaze.
-    Where that goes far, the iris of `balls` moves over their white instead.
-    """
-    o = np.array(origin, np.float64)
-    h, w = out.shape[:2]
-    shift = _travel(face, target, TRAVEL if balls[0] is not None else DRAWN)
-    for k, (ring, upper, lower, iris) in enumerate(EYES):
-        if target.openness[k] < 0.05:
-            continue
-        change = min(1.0, 12 * float(np.abs(shift).sum()) + 6 * abs(1 - float(target.openness[k])))
-        if change < 0.01:
-            continue
-        P, S = target.points[:, :2] - o, face.points[:, :2] - o
-        x0, y0 = np.maximum(np.floor(P[ring].min(0) - 4), 0).astype(int)
-        x1, y1 = np.minimum(np.ceil(P[ring].max(0) + 5), [w, h]).astype(int)
-        if x1 - x0 < 4 or y1 - y0 < 3:
-            continue
-        # Eye coordinates: 0 and 1 at the lid corners, in the source (s) and in the target (d).
-        a_s, a_d = _complex(S[upper[0]]), _complex(P[upper[0]])
-        e_s, e_d = _complex(S[upper[-1]]) - a_s, _complex(P[upper[-1]]) - a_d
-        if abs(e_d) < 3 or abs(e_s) < 3:
-            continue
+    def __init__(self, image: NDArray[np.uint8], origin: tuple[int, int], face: SourceFace) -> None:
+        """`image` is the source's, from `origin` on."""
+        self._image, self._origin = image, np.array(origin, np.float64)
+        self._points = face.points[:, :2] - self._origin
+        self._eyes = [_Eye.of(self._points, upper, lower, iris) for _, upper, lower, iris in EYES]
 
-        top_s, low_s = (_local(S[c[1:-1]], a_s, e_s).imag.mean() for c in (upper, lower))
-        top_d, low_d = (_local(P[c[1:-1]], a_d, e_d).imag.mean() for c in (upper, lower))
-        wide = abs(top_d - low_d) / max(abs(top_s - low_s), 1e-6)
-        keep, rise = 1.0, 0.0
-        if wide > 1 / 0.98:  # opened further than the source shows: keep the samples inside its eye
-            keep = 0.98 / wide
-            rise = (top_s + low_s) / 2 - (top_d + low_d) / 2 * keep
-        centre = complex(_local(S[iris[0]], a_s, e_s))
-        radius = float(np.abs(_local(S[iris[1:]], a_s, e_s) - centre).mean())
-        whole = balls[k]
-        if whole is not None:
-            centre, radius = whole.iris, whole.radius
-        # The eye's own axes: for the left eye both run the other way on screen, and so does its shift.
-        turn = 1.0 if e_s.real > 0 else -1.0
-        du, dv = shift * turn
-        reach = 0.5 * radius + 0.6 * min(centre.real, 1 - centre.real)
-        maps = np.empty((2, y1 - y0, x1 - x0), np.float32)
-        _look_from(complex(x0, y0) - a_d, 1 / e_d, keep, rise, complex(centre), 1.05 * radius, reach, du, dv, e_s, a_s,
-                   maps[0], maps[1])  # fmt: skip
-        ball = cv2.remap(image, maps[0], maps[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-        glance = float(ramp(np.hypot(*shift), *GLANCE))
-        if whole is not None and glance > 0:
-            first = complex(complex(x0, y0) - a_d)
-            ball += glance * (_turned(whole, first, complex(1 / e_d), keep, rise, complex(du, dv), maps) - ball)
-        width = abs(e_d)
-        soft = max(0.6, width * 0.02)
-        lids = polygon_mask(y1 - y0, x1 - x0, P[ring] - [x0, y0], max(0.6, width * 0.018))
-        core = cv2.erode((lids > 0.5).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(1, int(soft)))
-        mask = cv2.GaussianBlur(core.astype(np.float32), (0, 0), soft) * change
-        blend(out, ball, mask.astype(np.float32), int(x0), int(y0))
+    @cached_property
+    def _balls(self) -> list[Eyeball | None]:
+        """The eyes taken apart; None for such as cannot be."""
+        balls: list[Eyeball | None] = []
+        for eye, (ring, _, _, _) in zip(self._eyes, EYES):
+            ball = None
+            if abs(eye.along) >= SMALLEST:
+                ball = Eyeball(self._image, self._points[ring], eye.corner, eye.along, eye.centre, eye.radius)
+            balls.append(ball if ball is not None and ball.known else None)
+        return balls if None not in balls else [None, None]  # eyes go together
+
+    def travel(self, target: Target, most: float = TRAVEL) -> list[float]:
+        """By how much both irises move, eye widths right and down in the picture: as far as each can, and `most`."""
+        shift = [min(max(float(g) / GAZE_ANGLE, -most), most) for g in target.gaze]
+        for k, (_, upper, lower, _) in enumerate(EYES):
+            if target.openness[k] < 0.25:
+                continue
+            eye, turn, middle = self._eyes[k], self._eyes[k].turn, len(upper) // 2
+            a, b, up, low = (_complex(target.points[c]) for c in (upper[0], upper[-1], upper[middle], lower[middle]))
+            centre, lids = turn * eye.centre, [turn * ((v - a) / (b - a)).imag for v in (up, low)]
+            for axis, first, last, at, room in (
+                (0, min(0.0, turn), max(0.0, turn), centre.real, SIDE * eye.radius),
+                (1, lids[0], lids[1], centre.imag, KEPT * eye.radius),
+            ):
+                shift[axis] = min(max(shift[axis], min(0.0, first + room - at)), max(0.0, last - room - at))
+        return shift
+
+    def draw(self, out: NDArray[np.uint8], target: Target) -> None:
+        """Paint both eyes of `target` into `out`, which starts where the source's picture does, in place.
+
+        The eyeball is sampled through the similarity of the lid corners, so that closing lids cover it
+        instead of squashing it; around the iris the sample point is shifted against the change of gaze.
+        Where that goes far, the iris moves over its white instead.
+        """
+        h, w = out.shape[:2]
+        shift = self.travel(target, TRAVEL if self._balls[0] is not None else DRAWN)
+        glance = ramp(hypot(shift[0], shift[1]), *GLANCE)
+        for k, (ring, upper, lower, _) in enumerate(EYES):
+            openness, eye, whole = float(target.openness[k]), self._eyes[k], self._balls[k]
+            if openness < 0.05:
+                continue
+            change = min(1.0, 12 * (abs(shift[0]) + abs(shift[1])) + 6 * abs(1 - openness))
+            if change < 0.01:
+                continue
+            rim = target.points[ring, :2] - self._origin
+            (left, up), (right, down) = rim.min(0).tolist(), rim.max(0).tolist()
+            x0, y0 = max(int(np.floor(left - 4)), 0), max(int(np.floor(up - 4)), 0)
+            x1, y1 = min(int(np.ceil(right + 5)), w), min(int(np.ceil(down + 5)), h)
+            if x1 - x0 < 4 or y1 - y0 < 3:
+                continue
+            # The same coordinates under the target.
+            corner = _complex(target.points[upper[0], :2] - self._origin)
+            along = _complex(target.points[upper[-1], :2] - self._origin) - corner
+            if abs(along) < 3 or abs(eye.along) < 3:
+                continue
+            top_d, low_d = (
+                ((_complex(target.points[c[1:-1], :2].mean(0) - self._origin) - corner) / along).imag
+                for c in (upper, lower)
+            )
+            wide = abs(top_d - low_d) / max(abs(eye.upper - eye.lower), 1e-6)
+            keep, rise = 1.0, 0.0
+            if wide > 1 / 0.98:  # opened further than the source shows: keep the samples inside its eye
+                keep = 0.98 / wide
+                rise = (eye.upper + eye.lower) / 2 - (top_d + low_d) / 2 * keep
+            centre, radius = (eye.centre, eye.radius) if whole is None else (whole.iris, whole.radius)
+            du, dv = shift[0] * eye.turn, shift[1] * eye.turn  # the eye's own axes
+            reach = 0.5 * radius + 0.6 * min(centre.real, 1 - centre.real)
+            maps = np.empty((2, y1 - y0, x1 - x0), np.float32)
+            first, step = complex(x0, y0) - corner, 1 / along
+            _look_from(first, step, keep, rise, complex(centre), 1.05 * radius, reach, du, dv, eye.along, eye.corner,
+                       maps[0], maps[1])  # fmt: skip
+            ball = cv2.remap(self._image, maps[0], maps[1], cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE)
+            ball = ball.astype(np.float32)
+            if whole is not None and glance > 0:
+                ball += glance * (_turned(whole, first, step, keep, rise, complex(du, dv), maps) - ball)
+            width = abs(along)
+            soft = max(0.6, width * 0.02)
+            lids = polygon_mask(y1 - y0, x1 - x0, rim - [x0, y0], max(0.6, width * 0.018))
+            core = cv2.erode((lids > 0.5).astype(np.uint8), np.ones((3, 3), np.uint8), iterations=max(1, int(soft)))
+            mask = cv2.GaussianBlur(core.astype(np.float32), (0, 0), soft)
+            mask *= np.float32(change)
+            blend(out, ball, mask, x0, y0)

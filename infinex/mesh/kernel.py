@@ -20,28 +20,31 @@ from infinex.compiled import compiled
 
 FINE = 10  # bits of a pixel's fraction that sampling heeds; places are stepped along a row with 16
 MASK = (1 << FINE) - 1
-FAST = ("fast",)
 BITS = 4
 ALIKE = 16
 BLOCK = 1 << BITS  # pixels of a line of which it is known together what they show
 HALF = np.float32(0.5)
 
 
-def _cubic_table() -> NDArray[np.float32]:
-    """Weights of four neighbours (1 << FINE, 4): Keys' cubic convolution with a = -0.75, as OpenCV has it."""
+def _cubic_table() -> NDArray[np.int16]:
+    """Weights of four neighbours (1 << FINE, 4), in 1/32768: Keys' cubic convolution with a = -0.75, as OpenCV's."""
     f, a = np.arange(1 << FINE) / (1 << FINE), -0.75
     out = np.zeros((len(f), 4))
     for n, x in ((0, f + 1), (3, 2 - f)):
         out[:, n] = ((a * x - 5 * a) * x + 8 * a) * x - 4 * a
     out[:, 1] = ((a + 2) * f - (a + 3)) * f * f + 1
     out[:, 2] = 1 - out[:, 0] - out[:, 1] - out[:, 3]
-    return out.astype(np.float32)
+    return _whole(out)
 
 
-def _linear_table() -> NDArray[np.float32]:
+def _linear_table() -> NDArray[np.int16]:
     """The same where only the middle two count."""
     f = np.arange(1 << FINE) / (1 << FINE)
-    return np.stack([0 * f, 1 - f, f, 0 * f], 1).astype(np.float32)
+    return _whole(np.stack([0 * f, 1 - f, f, 0 * f], 1))
+
+
+def _whole(weights: NDArray) -> NDArray[np.int16]:
+    return np.minimum(np.round(weights * 32768), 32767).astype(np.int16)
 
 
 CUBIC, LINEAR = _cubic_table(), _linear_table()
@@ -53,37 +56,41 @@ def _spread(builder: Any, vector: Any, first: int, count: int, times: int) -> An
     return builder.shuffle_vector(vector, vector, ir.Constant(ir.VectorType(ir.IntType(32), len(mask)), mask))
 
 
-def _half(builder: Any, vector: Any, count: int) -> Any:
-    """The first and the second half of a vector of `count`, added."""
-    first, second = (_spread(builder, vector, n, count // 2, 1) for n in (0, count // 2))
-    return builder.fadd(first, second, flags=FAST)
+def _times(builder: Any, one: Any, other: Any, count: int) -> Any:
+    """The upper halves of the products of two vectors of `count` whole numbers of 16 bits: one instruction."""
+    wide = ir.VectorType(ir.IntType(32), count)
+    product = builder.mul(builder.sext(one, wide), builder.sext(other, wide))
+    return builder.trunc(builder.ashr(product, ir.Constant(wide, [16] * count)), one.type)
 
 
 def _weighed(builder: Any, address: Any, stride: Any, x: Any, y: Any, first: int, count: int) -> Any:
     """`count`² pixels of four bytes from `address` on, by two lines of a table of weights, of which those from the
-    `first` on count: a packed pixel, rounded and clipped."""
+    `first` on count: a packed pixel, rounded and clipped.
+
+    In whole numbers: bytes times 128, of which the weights of rows leave 1/64, columns 1/32 of a grey level."""
     n = 4 * count
-    bytes_, floats, four = (
-        ir.VectorType(ir.IntType(8), n), ir.VectorType(ir.FloatType(), n), ir.VectorType(ir.FloatType(), 4),
+    bytes_, words, four = (
+        ir.VectorType(ir.IntType(8), n), ir.VectorType(ir.IntType(16), n), ir.VectorType(ir.IntType(16), 4),
     )  # fmt: skip
-    wx, wy = (builder.load(builder.inttoptr(w, four.as_pointer()), align=4) for w in (x, y))
+    wx, wy = (builder.load(builder.inttoptr(w, four.as_pointer()), align=2) for w in (x, y))
     total = None
     for row in range(count):
         at = builder.add(address, builder.mul(stride, ir.Constant(stride.type, row)))
-        pixels = builder.load(builder.inttoptr(at, bytes_.as_pointer()), align=1)
-        pixels = builder.zext(pixels, ir.VectorType(ir.IntType(32), n))
-        term = builder.fmul(builder.sitofp(pixels, floats), _spread(builder, wy, first + row, 1, n), flags=FAST)
-        total = term if total is None else builder.fadd(total, term, flags=FAST)
-    total = builder.fmul(total, _spread(builder, wx, first, count, 4), flags=FAST)
+        pixels = builder.zext(builder.load(builder.inttoptr(at, bytes_.as_pointer()), align=1), words)
+        pixels = builder.shl(pixels, ir.Constant(words, [7] * n))
+        term = _times(builder, pixels, _spread(builder, wy, first + row, 1, n), n)
+        total = term if total is None else builder.add(total, term)
+    total = _times(builder, total, _spread(builder, wx, first, count, 4), n)
     while n > 4:
-        total = _half(builder, total, n)
+        total = builder.add(*(_spread(builder, total, half, n // 2, 1) for half in (0, n // 2)))
         n //= 2
-    total = builder.fadd(total, ir.Constant(four, [0.5] * 4), flags=FAST)
-    low, high = ir.Constant(four, [0.0] * 4), ir.Constant(four, [255.0] * 4)
-    total = builder.select(builder.fcmp_ordered(">", total, low), total, low)
-    total = builder.select(builder.fcmp_ordered("<", total, high), total, high)
-    whole = builder.fptosi(total, ir.VectorType(ir.IntType(32), 4))
-    return builder.bitcast(builder.trunc(whole, ir.VectorType(ir.IntType(8), 4)), ir.IntType(32))
+    # A half, and what is lost on average where products are cut off.
+    total = builder.add(total, ir.Constant(four, [16 + 3 * count // 4] * 4))
+    total = builder.ashr(total, ir.Constant(four, [5] * 4))
+    low, high = ir.Constant(four, [0] * 4), ir.Constant(four, [255] * 4)
+    total = builder.select(builder.icmp_signed(">", total, low), total, low)
+    total = builder.select(builder.icmp_signed("<", total, high), total, high)
+    return builder.bitcast(builder.trunc(total, ir.VectorType(ir.IntType(8), 4)), ir.IntType(32))
 
 
 @intrinsic  # type: ignore[untyped-decorator]
@@ -158,7 +165,7 @@ def at_border(data: int, h: int, w: int, sx: int, sy: int, table: int, mirrored:
         for j in range(4):
             _copy4(room + 16 * i + 4 * j, line + 4 * _inside(ix + j, w, mirrored))
     return _four_by_four(
-        room, 16, table + (((sx >> (16 - FINE)) & MASK) << 4), table + (((sy >> (16 - FINE)) & MASK) << 4)
+        room, 16, table + (((sx >> (16 - FINE)) & MASK) << 3), table + (((sy >> (16 - FINE)) & MASK) << 3)
     )
 
 
@@ -515,7 +522,7 @@ def paint(
     ids: NDArray, affine: NDArray, still: NDArray, x0: int, y0: int, a: int, b: int, c: int, d: int, picture: NDArray,
     cx: int, cy: int, kind: NDArray, least: NDArray, most: NDArray, mirrored: bool, cubic: bool, weights: NDArray,
     source: NDArray, fill: NDArray, near: NDArray, hidden: NDArray, busy: NDArray, coarse: NDArray, gate: NDArray,
-    out: NDArray,
+    fixed: NDArray, out: NDArray,
 ) -> None:  # fmt: skip
     """The person, moved, over the background: pixels (a, b) to (c, d) of `out` (H, W, 3), which holds `source` there.
 
@@ -525,13 +532,18 @@ def paint(
     on show nothing of it, 2 where nothing else, and `least` and `most` are its `blocks`. `weights` are CUBIC or LINEAR,
     as `cubic` says. `source` and `fill` (H, W, 3). How much of the fill shows: `coarse` (n, m), enlarged over the box,
     times `near` (H, W), at least `hidden` (H, W); in each row, blocks where both are nothing are not `busy`; `gate`
-    (m + 1,) is room. out = p·warp + (1 - p)·[g·fill + (1 - g)·source]."""
+    (m + 1,) and `fixed` (T, 6) int64 are room. out = p·warp + (1 - p)·[g·fill + (1 - g)·source]."""
     W = ids.shape[1]
     h, w = picture.shape[0], picture.shape[1]
     data, stride, table = picture.ctypes.data, 4 * w, weights.ctypes.data
     out_at, source_at, fill_at = out.ctypes.data, source.ctypes.data, fill.ctypes.data
     n, m = coarse.shape
-    one = 65536.0
+    one, half = np.int64(65536), np.int64(32768)
+    for t in range(affine.shape[0]):  # with 32 bits of fraction; half a unit of the 16 that are kept lies in the places
+        for k in range(6):
+            fixed[t, k] = np.int64(affine[t, k] * 4294967296.0)
+        fixed[t, 2] += half + (cx << 32)
+        fixed[t, 5] += half + (cy << 32)
     scale = np.float32(m / (c - a))
     for i in range(b, d):
         f = max(0.0, (i - b + 0.5) * n / (d - b) - 0.5)
@@ -564,19 +576,19 @@ def paint(
                     x = np.uintp(x + np.uintp(1))
                 j = end
                 continue
-            steps = int(end - j) - 1
-            u0 = affine[t, 0] * (j + x0) + affine[t, 1] * (i + y0) + affine[t, 2]
-            v0 = affine[t, 3] * (j + x0) + affine[t, 4] * (i + y0) + affine[t, 5]
-            u1, v1 = u0 + affine[t, 0] * steps, v0 + affine[t, 3] * steps
-            left, right, up, down = min(u0, u1), max(u0, u1), min(v0, v1), max(v0, v1)
-            sx, sy = np.int64(np.floor((u0 + cx) * one + 0.5)), np.int64(np.floor((v0 + cy) * one + 0.5))
-            dx, dy = np.int64(np.floor(affine[t, 0] * one + 0.5)), np.int64(np.floor(affine[t, 3] * one + 0.5))
-            whole = left + cx >= 1.1 and right + cx < w - 2.1 and up + cy >= 1.1 and down + cy < h - 2.1
+            steps, map_ = np.intp(end - j) - 1, fixed[t]
+            along, across = np.intp(j) + x0, i + y0
+            sx = (map_[0] * along + map_[1] * across + map_[2]) >> 16
+            sy = (map_[3] * along + map_[4] * across + map_[5]) >> 16
+            dx, dy = (map_[0] + half) >> 16, (map_[3] + half) >> 16
+            left, right = min(sx, sx + dx * steps), max(sx, sx + dx * steps)
+            up, down = min(sy, sy + dy * steps), max(sy, sy + dy * steps)
+            whole = left >= one and right < (w - 2) * one and up >= one and down < (h - 2) * one
             fewest, largest = 0, 2
             if whole:
                 fewest, largest = 2, 0
-                for p in range((int(up) + cy - 1) >> BITS, ((int(down) + cy + 1) >> BITS) + 1):
-                    for q in range((int(left) + cx - 1) >> BITS, ((int(right) + cx + 1) >> BITS) + 1):
+                for p in range(up >> (16 + BITS), (down >> (16 + BITS)) + 1):
+                    for q in range(left >> (16 + BITS), (right >> (16 + BITS)) + 1):
                         fewest = min(fewest, least[np.uintp(p), np.uintp(q)])
                         largest = max(largest, most[np.uintp(p), np.uintp(q)])
             if largest == 0:  # nothing but what is behind
@@ -594,8 +606,8 @@ def paint(
             if fewest == 2:  # nothing but the person
                 at = first + 3 * np.intp(j)
                 for k in range(steps + 1):
-                    wx = table + (((sx >> (16 - FINE)) & MASK) << 4)
-                    wy = table + (((sy >> (16 - FINE)) & MASK) << 4)
+                    wx = table + (((sx >> (16 - FINE)) & MASK) << 3)
+                    wy = table + (((sy >> (16 - FINE)) & MASK) << 3)
                     ix, iy = sx >> 16, sy >> 16
                     if cubic:
                         packed = _four_by_four(data + (iy - 1) * stride + 4 * (ix - 1), stride, wx, wy)
@@ -617,8 +629,8 @@ def paint(
                 if whole or (ix >= 1 and iy >= 1 and ix < w - 2 and iy < h - 2):
                     shown = kind[np.uintp(iy), np.uintp(ix)]
                     if shown > 0:
-                        wx = table + (((sx >> (16 - FINE)) & MASK) << 4)
-                        wy = table + (((sy >> (16 - FINE)) & MASK) << 4)
+                        wx = table + (((sx >> (16 - FINE)) & MASK) << 3)
+                        wy = table + (((sy >> (16 - FINE)) & MASK) << 3)
                         if cubic:
                             packed = _four_by_four(data + (iy - 1) * stride + 4 * (ix - 1), stride, wx, wy)
                         else:
@@ -673,8 +685,8 @@ def paint_fine(
                 for k in range(np.intp(n), np.intp(end)):
                     ix, iy = sx >> 16, sy >> 16
                     if ix >= 1 and iy >= 1 and ix < w - 2 and iy < h - 2:
-                        wx = table + (((sx >> (16 - FINE)) & MASK) << 4)
-                        wy = table + (((sy >> (16 - FINE)) & MASK) << 4)
+                        wx = table + (((sx >> (16 - FINE)) & MASK) << 3)
+                        wy = table + (((sy >> (16 - FINE)) & MASK) << 3)
                         packed = _four_by_four(data + (iy - 1) * stride + 4 * (ix - 1), stride, wx, wy)
                     else:
                         packed = at_border(data, h, w, sx, sy, table, mirrored)
@@ -771,8 +783,8 @@ def correct(
             sx, sy = np.int64(np.floor((j + px) * 65536.0 + 0.5)), np.int64(np.floor((i + py) * 65536.0 + 0.5))
             ix, iy = sx >> 16, sy >> 16
             if ix >= 1 and iy >= 1 and ix < w - 2 and iy < h - 2:
-                wx = table + (((sx >> (16 - FINE)) & MASK) << 4)
-                wy = table + (((sy >> (16 - FINE)) & MASK) << 4)
+                wx = table + (((sx >> (16 - FINE)) & MASK) << 3)
+                wy = table + (((sy >> (16 - FINE)) & MASK) << 3)
                 packed = _four_by_four(data + (iy - 1) * stride + 4 * (ix - 1), stride, wx, wy)
             else:
                 packed = at_border(data, h, w, sx, sy, table, mirrored)

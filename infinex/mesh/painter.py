@@ -29,6 +29,8 @@ class Painter:
         self._layers, self._corner, self._points = layers, corner, points
         self._part = layers.image.copy()
         self._touched: Box = (0, 0, 0, 0)
+        own = points - corner
+        self._own = (*own.min(0).tolist(), *own.max(0).tolist())
         self._unit = float(np.linalg.norm(points[33] - points[263]))
         # From the first frame on, whether it shows some of that or not: none may depend on the ones before it.
         self._mirrored = any(beyond.sides)
@@ -60,7 +62,8 @@ class Painter:
         paint(
             flow.ids, flow.affine, flow.still, *self._corner, a, b, c, d, *self._picture, *self._shows,
             self._mirrored, cubic, CUBIC if cubic else LINEAR, layers.image, layers.fill, layers.near,
-            layers.hidden, self._busy, coarse, np.empty(coarse.shape[1] + 1, np.float32), part,
+            layers.hidden, self._busy, coarse, np.empty(coarse.shape[1] + 1, np.float32),
+            np.empty(flow.affine.shape, np.int64), part,
         )  # fmt: skip
         return part
 
@@ -69,7 +72,7 @@ class Painter:
         a, b, c, d = flow.box
         if c <= a or d <= b:
             return
-        rank = np.empty(len(flow.order), np.int64)
+        rank = np.empty_like(flow.order)
         rank[flow.order] = np.arange(len(flow.order))
         if self._beside is None:
             self._beside = beside(tris, top.POINTS)
@@ -85,13 +88,15 @@ class Painter:
     def _reach(self, flow: Flow) -> Box:
         """What of the picture may be drawn on."""
         h, w = self._part.shape[:2]
-        p = np.concatenate([self._points, flow.points[: len(self._points)]]) - self._corner
-        lo, hi = p.min(0) - ABOUT * self._unit, p.max(0) + ABOUT * self._unit
+        left, up, right, down = self._own
+        x, y = flow.points[: len(self._points)].T
+        left, up = min(left, x.min() - self._corner[0]), min(up, y.min() - self._corner[1])
+        right, down = max(right, x.max() - self._corner[0]), max(down, y.max() - self._corner[1])
         a, b, c, d = flow.box
         if c > a and d > b:
-            lo = np.minimum(lo, np.array([a, b]) - ABOUT * self._unit)
-            hi = np.maximum(hi, np.array([c, d]) + ABOUT * self._unit)
-        return max(0, int(lo[0])), max(0, int(lo[1])), min(w, int(hi[0])), min(h, int(hi[1]))
+            left, up, right, down = min(left, a), min(up, b), max(right, c), max(down, d)
+        room = ABOUT * self._unit
+        return max(0, int(left - room)), max(0, int(up - room)), min(w, int(right + room)), min(h, int(down + room))
 
     def finer(self, flow: Flow, ids: NDArray[np.int16], times: int, box: Box, share: float) -> None:
         """Paint a `box` of the picture (its own pixels) again, from `times`² samples a pixel, softly at its rim.

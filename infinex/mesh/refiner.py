@@ -12,6 +12,7 @@ import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cache
+from math import hypot
 from pathlib import Path
 from typing import Any
 
@@ -57,11 +58,11 @@ class Patch:
     @staticmethod
     def around(centre: NDArray, axis: NDArray, reach: float, side: int, mirrored: bool = False) -> Patch:
         """`reach` pixels wide around `centre`, its x axis along `axis` (2,) or against it."""
-        u = np.asarray(axis, np.float64) / max(float(np.hypot(*axis)), 1e-6) * (reach / side)
-        v = np.array([-u[1], u[0]])
-        linear = np.stack([-u if mirrored else u, v], 1)
-        corner = np.asarray(centre, np.float64) - linear @ np.full(2, (side - 1) / 2)
-        return Patch(np.concatenate([linear, corner[:, None]], 1), side)
+        (x, y), (p, q) = (np.asarray(v, np.float64).tolist() for v in (centre, axis))
+        size, half = reach / side / max(hypot(p, q), 1e-6), (side - 1) / 2
+        p, q = size * p, size * q
+        a, b = (-p, -q) if mirrored else (p, q)
+        return Patch(np.array([[a, -q, x - half * (a - q)], [b, p, y - half * (b + p)]]), side)
 
     @property
     def pixel(self) -> float:
@@ -226,22 +227,23 @@ def mouth_shown(face: SourceFace, target: Target) -> tuple[float, float]:
     """How much of the mouth's correction may show, 0..1, and how far it is trusted."""
     # Shut lips have no inside; and where nothing moved, the source itself is right.
     moved = float(np.abs(target.face[top.LIPS_INNER] - face.face[top.LIPS_INNER]).max())
-    alive = np.clip((target.gap[4] - 0.010) / 0.02, 0, 1) * np.clip(moved / 0.03, 0, 1)
+    alive = ramp(float(target.gap[4]), 0.010, 0.030) * ramp(moved, 0.0, 0.03)
     # What a wide open mouth shows is else anybody's guess, and the mean of all guesses is pale: the model stands alone.
     trust = MODELLED * (1 - (WIDE_TOLD if target.interior is not None else 1.0) * roundness(target))
-    return float(alive), trust
+    return alive, trust
 
 
 def eye_shown(face: SourceFace, target: Target, k: int) -> tuple[float, float, float]:
     """The same of eye `k`, and how much of what it moves counts."""
-    moved = abs(float(target.openness[k]) - 1) + float(np.abs(target.gaze).sum()) + target.turn
-    alive = float(np.clip(20 * (moved - 0.02), 0, 1))  # eyes that hardly move are right as they are
+    openness, (right, down) = float(target.openness[k]), target.gaze.tolist()
+    moved = abs(openness - 1) + abs(right) + abs(down) + target.turn
+    alive = ramp(moved, 0.02, 0.07)  # eyes that hardly move are right as they are
     # Eyes turned further than almost any it has learned from are better left to the warp.
-    trust = float(np.clip((FAR_GAZE - float(np.hypot(*target.gaze))) / 0.2, 0, 1))
+    trust = ramp(FAR_GAZE - hypot(right, down), 0.0, 0.2)
     # A tracker calls eyes shut before they are, and the network learned to leave them open a little: lids shall meet.
-    steer = float(np.clip((target.openness[k] - SHUT[0]) / (SHUT[1] - SHUT[0]), 0, 1))
+    steer = ramp(openness, *SHUT)
     rise = float((face.face[BROWS[k], 1] - target.face[BROWS[k], 1]).mean())
-    trust *= float((1 - ramp(target.openness[k], *WIDENED)) * (1 - ramp(np.array(rise), *LIFTED)))
+    trust *= (1 - ramp(openness, *WIDENED)) * (1 - ramp(rise, *LIFTED))
     trust *= PAINTED + (1 - PAINTED) * steer  # lids that come down are painted, as it has not seen them
     return alive, trust, steer
 

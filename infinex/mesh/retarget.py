@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from math import dist
 
 import numpy as np
 from numpy.typing import NDArray
@@ -109,7 +110,7 @@ def joy(offsets: Array) -> float:
 
 def _dimensions(face: Array) -> dict[str, float]:
     def length(a: int, b: int) -> float:
-        return float(np.linalg.norm(face[a] - face[b]))
+        return dist(face[a].tolist(), face[b].tolist())
 
     return {
         "mouth": length(61, 291),

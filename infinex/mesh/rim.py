@@ -97,10 +97,16 @@ def _narrowed(
         points[v, 1] -= excess * out[v, 1]
 
 
+def _blurred(around: Array) -> Array:
+    """Values around the oval (36,), each averaged with its neighbours."""
+    closed = np.concatenate([around[-1:], around, around[:1]])
+    return (closed[:-2] + 2 * around + closed[2:]) / 4
+
+
 def _outwards(rotation: Array) -> Array:
     """Directions out of the face in the picture (478, 2), of unit length."""
-    out = (_layout()[2] @ rotation.T)[:, :2]
-    return out / np.maximum(np.linalg.norm(out, axis=1, keepdims=True), 1e-6)
+    out = _layout()[2] @ rotation.T[:, :2]
+    return out / np.maximum(np.sqrt((out * out).sum(1, keepdims=True)), 1e-6)
 
 
 def _off(points: Array, out: Array, alpha: NDArray[np.float32], unit: float) -> Array:
@@ -134,7 +140,7 @@ class Rim:
         band = np.flatnonzero(apart.min(1) < DEEP)
         beyond = ((tracked[band][None] - tracked[top.OVAL][:, None]) * n[:, None]).sum(-1)
         fold = np.where(apart[band].T < 0.3, beyond, 0).max(1) / unit
-        fold = (np.roll(fold, 1) + 2 * fold + np.roll(fold, -1)) / 4
+        fold = _blurred(fold)
         widest = np.max([np.roll(fold, k) for k in range(-3, 4)], 0)
         points = tracked.copy()
         points[top.OVAL] += ((fold - np.minimum(INSIDE, widest)) * unit)[:, None] * n
@@ -171,7 +177,7 @@ class Rim:
         out = _outwards(target.pose.rotation)
         # Rings are laid out where they come into view; what folds away may stay folded.
         opened = self._across(points, out) / target.pose.scale - self._depth / self._unit
-        opened = smoothstep((np.roll(opened, 1) + 2 * opened + np.roll(opened, -1)) / 4 / OPEN)
+        opened = smoothstep(_blurred(opened) / OPEN)
         share = (self._near @ opened)[:, None]
         source = self._tracked + share * (self.points - self._tracked)
         points += share * target.pose.scale * (self._laid @ target.pose.rotation.T)[:, :2]
@@ -181,6 +187,6 @@ class Rim:
         # A cheek that ends earlier does so in one sweep, not in a step.
         drawn = smooth = ((before - points[top.OVAL]) * out[top.OVAL]).sum(1)
         for _ in range(SWEEP):
-            smooth = (np.roll(smooth, 1) + 2 * smooth + np.roll(smooth, -1)) / 4
+            smooth = _blurred(smooth)
         points[top.OVAL] -= np.maximum(smooth - drawn, 0)[:, None] * out[top.OVAL]
         return source, points, points[top.OVAL] - before

@@ -172,7 +172,8 @@ class Warp:
         self._held, self._sides, self._cut_off = held, sides * own, y1 >= height and not absolute
         self._follow = s.body if absolute else s.lean
         self._slack = np.inf if absolute else s.slack * unit
-        self._ids = np.empty((y1 - y0, x1 - x0), np.int16)  # of every frame: new memory costs more than what is in it
+        # Of every frame, cleared where the last one was: new memory costs more than what is in it.
+        self._ids, self._covered = np.full((y1 - y0, x1 - x0), -1, np.int16), (0, 0, 0, 0)
         self._cuts = [] if alpha is None else self._cut(alpha, outside * unit)
 
     def _cut(
@@ -252,8 +253,9 @@ class Warp:
                         affine, area, still, key)  # fmt: skip
         order = np.argsort(key)
         ids = self._ids
-        ids.fill(-1)
-        a, b, c, d = box
+        a, b, c, d = self._covered
+        ids[b:d, a:c] = -1
+        a, b, c, d = self._covered = box
         cover(points, self.tris, order, area, float(x0 + a), float(y0 + b), 1.0, ids, a, b, c, d)
         peak = float(np.abs(points[top.POINTS :] - self.grid).max(initial=0.0))
         return Flow(ids, points, affine, area, order, still, peak, box, (x0, y0))

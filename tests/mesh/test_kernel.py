@@ -77,7 +77,7 @@ def test_one_pass_shows_what_the_plain_steps_show(cubic: bool) -> None:
     out = image.copy()
     paint(ids, affine, still, *CORNER, 0, 0, SIZE, SIZE, person, 0, 0, *kinds(alpha[..., 0]), False, cubic,
           CUBIC if cubic else LINEAR, image, fill, near, hidden, blocks(near | hidden, 1), coarse,
-          np.empty(25, np.float32), out)  # fmt: skip
+          np.empty(25, np.float32), np.empty(affine.shape, np.int64), out)  # fmt: skip
     maps = np.empty((2, SIZE, SIZE), np.float32)
     places(ids, affine, *CORNER, 0, 0, 1, maps[0], maps[1])
     how = cv2.INTER_CUBIC if cubic else cv2.INTER_LINEAR
@@ -107,7 +107,7 @@ def test_what_is_sampled_beyond_a_border_goes_on() -> None:
         paint(ids, affine, still, *CORNER, 0, 0, SIZE, SIZE, picture, corner, 0,
               *kinds(picture[..., 3]), mirrored, True, CUBIC, image, image,
               nothing, nothing, blocks(nothing, 1), np.zeros((4, 4), np.uint8),
-              np.empty(5, np.float32), out)  # fmt: skip
+              np.empty(5, np.float32), np.empty(affine.shape, np.int64), out)  # fmt: skip
         assert np.abs(out[:, 4:].astype(int) - image[:, :-4]).max() <= 1
         beyond = image[:, 4:0:-1] if mirrored else np.repeat(image[:, :1], 4, 1)
         assert np.abs(out[:, :4].astype(int) - beyond).max() <= 1

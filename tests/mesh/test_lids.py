@@ -11,7 +11,7 @@ from infinex.face import topology as top
 from infinex.face.portrait import EYES, SourceFace
 from infinex.face.pose import Pose
 from infinex.face.shape import lip_gaps
-from infinex.mesh.eyes import _travel, irises
+from infinex.mesh.eyes import Eyes, irises
 from infinex.mesh.lids import CREASES, Lids
 from infinex.mesh.retarget import Retarget, Target
 from infinex.motion import Move, Rest
@@ -182,12 +182,12 @@ def test_a_lid_comes_down_step_by_step() -> None:
 
 @pytest.mark.parametrize("gaze", [(0.6, 0.0), (-0.6, 0.0), (0.0, -0.6)])
 def test_both_eyes_travel_as_far_as_both_can(gaze: tuple[float, float]) -> None:
-    _, face = person()
+    image, face = person()
     ids = top.RIGHT_IRIS
     aside = face.points.copy()
     aside[ids, 0] += 0.10 * (aside[133, 0] - aside[33, 0])  # one iris has less room to the right than the other
-    shift = _travel(SourceFace(aside), target(face, 1.0, gaze))
-    plain = _travel(face, target(face, 1.0, gaze))
+    shift = Eyes(image, (0, 0), SourceFace(aside)).travel(target(face, 1.0, gaze))
+    plain = Eyes(image, (0, 0), face).travel(target(face, 1.0, gaze))
     width = 1 / (face.points[133, 0] - face.points[33, 0])
     radius = float(np.linalg.norm(aside[ids[1:], :2] - aside[ids[0], :2], axis=1).mean()) * width
     at = float((aside[ids[0], 0] - aside[33, 0]) * width) + shift[0]
