@@ -48,7 +48,7 @@ SHOWS_LIT = 0.7  # share of that smile where the portrait shows its own teeth
 SMILE_LIT = 0.20  # how much lighter the upper teeth are in a broad smile
 TOOTH_SEEN = np.array([[0.002, 0.012], [0.010, 0.025]])  # IOD of upper and lower teeth told over which they appear
 BARED_LEAST = ((0.04, 0.12, 0.30), (0.0, 0.03, 0.06))  # gaps of lips; what of the upper teeth they bare at least, IOD
-FLESH_MOST = (0.28, 0.44)  # lightness, of the skin's, that flesh in a mouth nears from where on, and approaches
+FLESH_MOST = (0.36, 0.62)  # lightness, of the skin's, that flesh in a mouth nears from where on, and approaches
 RINGED = ((0.30, 0.60), 0.85)  # height of an opening, of its width, over which lips go all around it; how surely
 RING = (0.055, 0.25, (0.55, 0.9), 0.92)  # how wide, IOD; share of that which is full; where, to the corners; how light
 NARROW = ((0.15, 0.40), 0.5)  # IOD of an opening's width over which light comes in; what there is of it before
@@ -86,7 +86,7 @@ MEETING = (0.73, 0.75)  # share of the way to a corner from where on lips come t
 TALL = (0.25, 0.40)  # height of an opening, of its width, over which they do not
 CAVE = (0.11, 0.22, (0.34, 0.21))  # middle below the lip and behind the teeth, half width and height, IOD
 CAVE_LIT, CAVE_FADE = 0.45, 2.2  # of flesh where the walls begin, and how fast light dies towards the throat
-TONGUE_SIDES, WET = 0.7, 7.0  # light at its sides, of that in its middle; lightness of the light on it
+TONGUE_SIDES, WET = 0.5, 7.0  # light at its sides, of that in its middle; lightness of the light on it
 TONGUE_ROUND = 0.30  # how much darker a tongue is at 0.3 IOD from its middle
 TONGUE_EDGE = (0.05, 0.4)  # how softly it ends, and how much of it turns away there
 CONTACT = ((0.15, 0.11), (0.17, 0.34))  # depth and width, in half teeth, of the line and the hollow where teeth meet
@@ -95,7 +95,7 @@ TOOTH_PIXELS = (4.0, 14.0)  # width of a tooth over which what divides it from t
 TRANSLUCENT = (0.10, 0.007)  # how much darker an edge is, and how far into the crown, IOD
 GRAZING = 0.65  # least share of the depth of a ray at which it still crosses the arch
 BLURRED, BLUR_MOST = (0.8, 1.5), 2.0  # pixels by which edges are blurred to tell how soft they are; the most told
-BLURRED_EDGE = 0.8  # share of that by which the edge of an opening is as soft
+BLURRED_EDGE = 0.4  # share of that by which the edge of an opening is as soft
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
 TOOTHLIKE = 0.35  # of the way from the colour of lips to that of teeth, beyond which what shows is teeth
 TOOTH_LIGHT = (0.30, 0.45)  # share of light from where on a third of the mouth is full of teeth: upper ones, lower ones
@@ -718,8 +718,8 @@ class Mouth:
         swing = to_matrix(np.array([np.arctan2(drop, 0.95), 0.0, 0.0]))
         # Lips hide the lower teeth but for their edge, however little the chin itself went down.
         stand = LOWER_SHOWN if told is None else min(told[1], LOWER_MOST)
-        hint = float(ramp(np.array(target.gap[4]), *HINTED[0]))
-        stand = max(stand, HINTED[1] * hint * (1 - UNSEEN_DIM * unseen))
+        hint = float(ramp(np.array(target.gap[4]), *HINTED[0])) if told is None else 0.0
+        stand = max(stand, HINTED[1] * hint)
         hidden = float(target.face[14, 1]) + target.beneath - stand - self._lower.edge
         if told is not None:
             hidden += (self._lower.front - float(target.face[14, 2])) * float(d[1] / d[2])
@@ -765,11 +765,9 @@ class Mouth:
         bright = self._anatomy.upper_bright * (1 + SMILE_LIT * smile)
         held = min(1.0, self._tone.ceiling / (float(self._tooth[0]) * bright))
         bright *= held * (1 - UNSEEN_DIM * unseen)
-        low = 0.0 if told is None else float(seen[1])
-        hidden_too = 0.0 if shown is None else float(ramp(shown[2, 1], *NONE_SEEN))
-        low_light = (HINTED[2] + (1 - HINTED[2]) * low) * (1 - UNSEEN_DIM * hidden_too)
+        low = hint if told is None else float(seen[1])
         for arch, at, way, light, there in (
-            (self._lower, o_jaw, d_jaw, self._anatomy.lower_bright * held * low_light, max(low, hint)),
+            (self._lower, o_jaw, d_jaw, self._anatomy.lower_bright * held, low),
             (self._upper, o - [0.0, lowered, 0.0], d, bright, max(float(seen[0]), float(self._bared > 0))),
         ):
             if there <= 0:
@@ -777,7 +775,8 @@ class Mouth:
             met = arch.meet(at, way, longer if arch is self._upper else 1.0)
             colour, present = self._arch_colours(met, light, there, pose.scale)
             self._shade(colour, on_teeth)
-            colour[:, 1:] += TINTED * (1 - low if arch is self._lower else unseen) * self._flesh[1:]
+            if arch is self._upper:
+                colour[:, 1:] += TINTED * unseen * self._flesh[1:]
             lab += present[..., None] * (colour - lab)
         lab[..., 0] = np.clip(lab[..., 0], self._tone.darkest, self._tone.ceiling)
         out = np.zeros((H, W, 3), np.float32)
