@@ -179,7 +179,8 @@ class MouthTone:
         shown = interior(image, points)
         upper = 0.0 if shown is None else float(_teeth_shown(shown)[0])
         lightness = lab_of(part)[..., 0]
-        darkest, face = np.percentile(lightness[polygon_mask(H, W, p[top.OVAL]) > 0.5], (FACE_DARK, FACE_LIGHT)).tolist()
+        within = lightness[polygon_mask(H, W, p[top.OVAL]) > 0.5]
+        darkest, face = np.percentile(within, (FACE_DARK, FACE_LIGHT)).tolist()
         ceiling = max(face, 25.0)
         beneath, teeth = None, None
         if upper > 0:

@@ -208,7 +208,8 @@ def test_lids_close_when_the_performers_do() -> None:
 
 def strangers(offsets: np.ndarray, gaze: tuple[float, ...] = (0, 0), alike: bool = False) -> tuple[Retarget, Target]:
     """The mean face driven by somebody who was filmed, and what follows it."""
-    follows = Retarget(SourceFace(top.mean_face() * 200), Rest(top.mean_face(), lids_open=eye_openness(top.mean_face())))
+    mean = top.mean_face()
+    follows = Retarget(SourceFace(mean * 200), Rest(mean, lids_open=eye_openness(mean)))
     follows.alike = alike
     return follows, follows(move(offsets, gaze=gaze))
 
