@@ -62,11 +62,11 @@ WOBBLE = 0.06  # height by which its columns are moved onto an arc at most
 BESIDE = 0.10  # height over which what is laid on beside a corner ends
 NEAR = (0.07, 0.14)  # how far from the tracked crease it is looked for
 TURN = (0.75, 0.15)  # opening over which lashes turn over
-DOWN, FAINT = 0.75, 0.8  # length and darkness of lashes on a shut eye, of those on an open one
+DOWN, FAINT = 0.7, 0.65  # length and darkness of lashes on a shut eye, of those on an open one
 LINER = 0.12  # widths of an eye along which what is dark without a gap is a rim or a liner, not lashes
 THINNED = ((0.0, 0.6), (0.35, 1.0))  # openings of a lid, and the share of its thickness that such a rim has there
 FLATTEST = 0.3  # of the length of lashes that point at the viewer
-LINE = (0.014, 0.036)  # half the thickness of the line where lids meet, of faces without lashes and of thick ones
+LINE = (0.013, 0.031)  # half the thickness of the line where lids meet, of faces without lashes and of thick ones
 LEAST_LINE = 0.32  # its darkness in a face without lashes, as a share of the skin's lightness
 
 

@@ -49,8 +49,8 @@ SMILE_LIT = 0.20  # how much lighter the upper teeth are in a broad smile
 TOOTH_SEEN = np.array([[0.002, 0.012], [0.010, 0.025]])  # IOD of upper and lower teeth told over which they appear
 BARED_LEAST = ((0.04, 0.12, 0.30), (0.0, 0.03, 0.06))  # gaps of lips; what of the upper teeth they bare at least, IOD
 FLESH_MOST = (0.36, 0.62)  # lightness, of the skin's, that flesh in a mouth nears from where on, and approaches
-RINGED = ((0.30, 0.60), 0.85)  # height of an opening, of its width, over which lips go all around it; how surely
-RING = (0.055, 0.25, (0.55, 0.9), 0.92)  # how wide, IOD; share of that which is full; where, to the corners; how light
+RINGED = ((0.30, 0.60), 0.75)  # height of an opening, of its width, over which lips go all around it; how surely
+RING = (0.048, 0.25, (0.55, 0.9), 0.92)  # how wide, IOD; share of that which is full; where, to the corners; how light
 NARROW = ((0.15, 0.40), 0.5)  # IOD of an opening's width over which light comes in; what there is of it before
 # Teeth that a camera did not see are there, in the shade: a mouth without any is a hole.
 HINTED = ((0.09, 0.18), 0.038, 1.1)  # gaps over which lower ones stand above the lip, IOD; how far; their light
@@ -115,6 +115,7 @@ LIP_CAST = 0.6  # share of the difference of two people's lips that a performer'
 FEW_TEETH = 0.03  # share of the mouth from where on teeth tell their own colour
 TOOTH_RANGE = 0.6  # of the colours of teeth, of what compression and light made of it
 FACE_DARK, FACE_LIGHT = 1.5, 90  # percentiles of the lightness of a face
+DARKEST = 0.6  # of the darkest parts of a face, below which nothing in its mouth is
 OVERLOOKED = (0.85, 1.6, 0.6)  # share of their light that teeth have at once; times the lip's light; share in the seam
 EDGE = 3.3  # standard deviations of its blur beyond which a mouth does not show
 SOFT_EDGE = 0.10  # share of a lip beyond the teeth seen to lie over it that is not wholly lip yet
@@ -779,7 +780,7 @@ class Mouth:
             if arch is self._upper:
                 colour[:, 1:] += TINTED * unseen * self._flesh[1:]
             lab += present[..., None] * (colour - lab)
-        lab[..., 0] = np.clip(lab[..., 0], self._tone.darkest, self._tone.ceiling)
+        lab[..., 0] = np.clip(lab[..., 0], DARKEST * self._tone.darkest, self._tone.ceiling)
         out = np.zeros((H, W, 3), np.float32)
         out[rows, columns] = cv2.cvtColor(lab.astype(np.float32)[None], cv2.COLOR_LAB2RGB)[0] * 255
         return out

@@ -265,7 +265,8 @@ class Retarget:
             face[: top.SURFACE, 1] += weight * down[nearest]
             smiles = float(np.clip(wider / SMILES, 0, 1))
             theirs, mine = _slender(performer), _slender(face)
-            far = opened * SLENDER[0] * (1 - smiles) * float(np.clip(1 - theirs / max(mine, 1e-3), 0, SLENDER[1]))
+            far = SLENDER[0] * (1 - smiles) * float(np.clip(1 - theirs / max(mine, 1e-3), 0, SLENDER[1]))
+            far *= opened * _roundness(performer, ROUND)  # of others it wavers
             face[: top.SURFACE, 0] -= far * self._beside * (face[: top.SURFACE, 0] - face[[78, 308], 0].mean())
         halved = rounded = _roundness(face, ROUND)
         corners = CORNERS[0]
@@ -385,7 +386,9 @@ class Retarget:
             self._within(face)
         openness = eye_openness(performer)
         stranger = filmed and not self.alike
-        laughs, glances = (joy(move.offsets), GLANCES) if stranger else (0.0, 1.0)
+        laughs, glances = 0.0, 1.0
+        if stranger:
+            laughs, glances = joy(move.offsets), 1 + (GLANCES - 1) * (1 - _lopsided(abs(yaw)))
         gaps = lip_gaps(performer)
         if filmed:  # the far half of a turned mouth is guessed
             gaps = gaps + _lopsided(abs(yaw)) / 2 * (gaps[::-1] - gaps)
