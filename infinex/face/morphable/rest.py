@@ -22,8 +22,9 @@ Array = NDArray[np.floating]
 LAX = -0.5  # how far below nothing an expression may go before rest is known
 COST = 1.75  # of the prior, over how much of it a clip shows: what an expression costs in a frame
 KNEE, KNEES = 0.01, 0.3  # root mean square of an expression from which a clip shows it; at first, where none is known
-SHARED = 20.0  # of the prior: what it costs in later frames that they show an expression
-LEAST = 0.01  # root mean square of an expression that the frames did not show but others may
+SHARED = 2.0  # of the prior: what it costs in later frames that they show an expression
+LEAST = 0.001  # root mean square of an expression that the frames did not show but others may
+STIFF = 10.0  # how much more they cost where who it is is sought: shape would make up for what they do too much
 SHUT = 1.5e4  # of the prior: pull of each part of the lips at rest to the other, squared IOD
 UPPER, LOWER = (80, 81, 82, 13, 312, 311, 310), (88, 178, 87, 14, 317, 402, 318)  # lips' inner rims
 CALM = 3  # frames beside which others are read
@@ -49,9 +50,10 @@ class Rest:
             frame.said = self.reader(frame.part, frame.marks)
         return frame
 
-    def expected(self, face: MorphableFace) -> MorphableFace:
-        """The same, of which what is usual is what this person does."""
-        return replace(self.face(face), spread=self.spread)
+    def expected(self, face: MorphableFace, stiff: float = 1.0) -> MorphableFace:
+        """The same, of which what is usual is what this person does; `stiff` times as much costs what they show."""
+        spread = np.sqrt(np.maximum(self.spread**2 / stiff, np.minimum(self.spread**2, LEAST / SHARED)))
+        return replace(self.face(face), spread=spread)
 
 
 def found_person(
@@ -61,7 +63,7 @@ def found_person(
     some, marks = [frames[k] for k in keys], [points[k] for k in keys]
     who, _ = Solver(face).bundle(some, marks)
     rest = found_rest(face, frames, points, who)
-    who, _ = Solver(rest.expected(face)).bundle(some, marks)
+    who, _ = Solver(rest.expected(face, 1.0 if rest.reader is None else STIFF)).bundle(some, marks)
     return who, rest
 
 
