@@ -15,16 +15,15 @@ from numpy.typing import NDArray
 from infinex.face.morphable import energy
 from infinex.face.morphable.model import MorphableFace
 from infinex.face.morphable.said import Reader
-from infinex.face.morphable.solve import ALIKE, SAID, Frame, Solver, Who
+from infinex.face.morphable.solve import SAID, Frame, Solver, Who
 
 Array = NDArray[np.floating]
 
 LAX = -0.5  # how far below nothing an expression may go before rest is known
 COST = 1.75  # of the prior, over how much of it a clip shows: what an expression costs in a frame
 KNEE, KNEES = 0.01, 0.3  # root mean square of an expression from which a clip shows it; at first, where none is known
-SHARED = 2.0  # of the prior: what it costs in later frames that they show an expression
-LEAST = 0.001  # root mean square of an expression that the frames did not show but others may
-STIFF = 10.0  # how much more they cost where who it is is sought: shape would make up for what they do too much
+SHARED = 20.0  # of the prior: what it costs in later frames that they show an expression
+LEAST = 0.01  # root mean square of an expression that the frames did not show but others may
 SHUT = 1.5e4  # of the prior: pull of each part of the lips at rest to the other, squared IOD
 UPPER, LOWER = (80, 81, 82, 13, 312, 311, 310), (88, 178, 87, 14, 317, 402, 318)  # lips' inner rims
 CALM = 3  # frames beside which others are read
@@ -50,10 +49,9 @@ class Rest:
             frame.said = self.reader(frame.part, frame.marks)
         return frame
 
-    def expected(self, face: MorphableFace, stiff: float = 1.0) -> MorphableFace:
-        """The same, of which what is usual is what this person does; `stiff` times as much costs what they show."""
-        spread = np.sqrt(np.maximum(self.spread**2 / stiff, np.minimum(self.spread**2, LEAST / SHARED)))
-        return replace(self.face(face), spread=spread)
+    def expected(self, face: MorphableFace) -> MorphableFace:
+        """The same, of which what is usual is what this person does."""
+        return replace(self.face(face), spread=self.spread)
 
 
 def found_person(
@@ -63,7 +61,7 @@ def found_person(
     some, marks = [frames[k] for k in keys], [points[k] for k in keys]
     who, _ = Solver(face).bundle(some, marks)
     rest = found_rest(face, frames, points, who)
-    who, _ = Solver(rest.expected(face, 1.0 if rest.reader is None else STIFF)).bundle(some, marks)
+    who, _ = Solver(rest.expected(face)).bundle(some, marks)
     return who, rest
 
 
@@ -98,19 +96,18 @@ def told_apart(
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:  # fmt: skip
     """Rest (E,) and expressions (T, E) in 0..`high` that minimise the sum of y·H·y / 2 - b·y over frames, y being both
     together, of normal equations `H` (T, E, E), `b` (T, E); what `COST` says expressions cost; how far they are from
-    what a reader `said` (T, E) of them, NaN of those that it does not know; how far rest parts places that usually
-    meet, by how each expression does, `parted` (N, E); and how unlike they are on both sides, `mates` (E,) being each
-    one's on the other.
+    what a reader `said` (T, E) of them, NaN of those that it does not know; and how far rest parts places that usually
+    meet, by how each expression does, `parted` (N, E). `mates` (E,) are the same expressions on the other side.
 
-    Many small expressions can look like one large one. Each therefore costs the less the more of it a clip shows, by
-    rounds that reweight (Candes, Wakin and Boyd 2008), at first hardly, then more and more."""
+    Many small expressions can look like one large one. Each therefore costs the less the more of it a clip shows on
+    either side, by rounds that reweight (Candes, Wakin and Boyd 2008), at first hardly, then more and more."""
     n, E = b.shape
     pull = energy.PRIOR
     known = np.zeros((n, E)) if said is None else SAID * pull * np.isfinite(said)
     aim = np.zeros((n, E)) if said is None else known * np.nan_to_num(said)
     gap = np.zeros((0, E)) if parted is None else parted
     other = np.arange(E) if mates is None else mates
-    step = 1 / float(np.linalg.eigvalsh(H)[:, -1].max() + known.max() + 2 * ALIKE * pull)
+    step = 1 / float(np.linalg.eigvalsh(H)[:, -1].max() + known.max())
     total = H.sum(0) + n * pull * (np.eye(E) + SHUT * gap.T @ gap)
     x, rest = np.zeros((n, E)), np.zeros(E)
     for k in range(ROUNDS):
@@ -121,8 +118,7 @@ def told_apart(
             moved = (H @ ahead[..., None])[..., 0]
             if i % 5 == 0:
                 rest = np.linalg.solve(total, (b - moved).sum(0))
-            pulled = known * ahead - aim + ALIKE * pull * (ahead - ahead[:, other])
-            y = np.clip(ahead - step * (moved + H @ rest - b + pulled + cost), 0, high)
+            y = np.clip(ahead - step * (moved + H @ rest - b + known * ahead - aim + cost), 0, high)
             further = (1 + np.sqrt(1 + 4 * t * t)) / 2
             ahead = np.clip(y + (t - 1) / further * (y - x), 0, high)
             x, t = y, further

@@ -32,7 +32,6 @@ GREY, LIT = 10.0, 0.6  # pull of light to grey, as in Deep3DFaceRecon, and how f
 IDENTITY = 12.0  # pull to usual faces over the published one, whose model has other units
 SPARSE = 0.4  # of the prior: how much each expression costs at all, where they cannot be negative
 SAID = 40.0  # of the prior: pull of an expression to what a reader says of it
-ALIKE = 300.0  # of the prior: pull of an expression to the same one on the other side
 FLIP = np.array([1.0, -1.0, -1.0])  # between the axes of the models and those of pictures
 
 
@@ -238,12 +237,6 @@ class Solver:
         g[e] += pull * state.expression
         if self.face.low >= 0:  # faces do few things at once
             g[e] += SPARSE * energy.PRIOR / self.spread
-        # Faces mostly do the same on both sides.
-        own, mates = np.arange(self.E), self.face.mates
-        paired = (own != mates) * ALIKE * energy.PRIOR
-        H[6 + own, 6 + own] += paired
-        H[6 + own, 6 + mates] -= paired
-        g[e] += paired * (state.expression - state.expression[mates])
         if frame.said is not None:
             known = 6 + np.flatnonzero(np.isfinite(frame.said))
             H[known, known] += SAID * energy.PRIOR
