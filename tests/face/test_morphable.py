@@ -170,6 +170,23 @@ def test_what_a_reader_says_and_lips_that_meet_tell_apart_what_looks_alike() -> 
     assert abs((parting @ closed)[0]) < 0.2 * abs((parting @ rest)[0])
 
 
+def test_one_expression_is_found_where_many_small_ones_would_do_and_knows_its_other_side() -> None:
+    T, E = 24, 7
+    shown, split = np.zeros((T, E)), np.zeros((T, E))
+    shown[:, 0] = np.clip(np.sin(0.6 * np.arange(T)), 0, 1)
+    split[:, 0], split[:, 1:5] = 0.4 * shown[:, 0], 0.3 * shown[:, :1]  # four others that look nearly like it
+    looks = np.vstack([[0.5, 0.5, 0.5, 0.5, 0, 0, 0.5], np.eye(6, 7)])
+    H = np.repeat(1000 * energy.PRIOR * (looks @ looks.T)[None], T, 0)
+    found = told_apart(H, (H @ split[..., None])[..., 0])[1]
+    assert np.corrcoef(found.ravel(), shown.ravel())[0, 1] > 0.99
+    assert found[:, 0].max() > 0.8 and found[:, 1:].max() < 0.05
+    face = own_model()
+    left, right = (face.names.index("eyeWide" + side) for side in ("_L", "_R"))
+    assert face.mates[left] == right and face.mates[right] == left
+    assert face.mates[face.names.index("jawOpen")] == face.names.index("jawOpen")
+    assert replace(face, names=()).mates.tolist() == list(range(len(face.expression)))
+
+
 def test_a_reader_knows_which_of_apples_shapes_an_expression_is() -> None:
     names = own_model().names
     known = {n: column(n) for n in names}

@@ -71,6 +71,14 @@ class MorphableFace:
         """For each vertex its triangles."""
         return rings(self.triangles, len(self.mean)) if self.ring is None else self.ring
 
+    @cached_property
+    def mates(self) -> NDArray[np.intp]:
+        """(E,) for each expression the same one on the other side of the face, itself where there is none."""
+        other = {"_L": "_R", "_R": "_L"}
+        at = {name: k for k, name in enumerate(self.names)}
+        own = range(len(self.expression))
+        return np.array([at.get(n[:-2] + other.get(n[-2:], "  "), k) for k, n in enumerate(self.names)] or own, np.intp)
+
     def shape(self, identity: Array, expression: Array) -> NDArray[np.float64]:
         """Vertices (V, 3) of weights (K,) and (E,); fewer weights than there are leave the rest at 0."""
         out = np.asarray(self.mean, np.float64)

@@ -31,7 +31,7 @@ DISTANCE, STRAY = 9.0, 0.25  # inter-ocular distances from the camera, as is usu
 GREY, LIT = 10.0, 0.6  # pull of light to grey, as in Deep3DFaceRecon, and how far it usually is from even light
 IDENTITY = 12.0  # pull to usual faces over the published one, whose model has other units
 SPARSE = 0.4  # of the prior: how much each expression costs at all, where they cannot be negative
-SAID = 100.0  # of the prior: pull of an expression to what a reader says of it
+SAID = 40.0  # of the prior: pull of an expression to what a reader says of it
 FLIP = np.array([1.0, -1.0, -1.0])  # between the axes of the models and those of pictures
 
 
