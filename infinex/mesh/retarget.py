@@ -28,8 +28,8 @@ RISE_LIMIT = np.array([0.10, 0.22])  # of that upwards: no neck is drawn out ...
 SINK_LIMIT = np.array([0.15, 0.35])  # ... and downwards: no chin stands on the chest
 TILT_LIMIT = np.radians([30.0, 45.0])  # roll
 NARROWING = 1.1  # how much less than in proportion lids follow while they are nearly open
-CHEEKS = [117, 118, 50, 101, 123, 346, 347, 280, 330, 352]  # what rises in a smile, and how far, IOD
-LAUGH = (0.012, 0.035)
+CHEEKS = [117, 118, 50, 101, 123, 346, 347, 280, 330, 352]  # what rises in a smile, ...
+LAUGH = (0.012, 0.035)  # ... and how far, IOD, from none to a full one
 SQUINT, TIGHTER = 0.2, 0.25  # share by which lids narrow in one, and of the gap by which the lower ones rise beyond
 GLANCES = 1.3  # times as far as it was tracked goes a stranger's gaze: trackers keep irises away from corners
 WAKEFUL, DROWSY = 0.7, (0.15, 0.5)  # share of a narrowing undone in lids still as wide as the portrait's; shares open
@@ -315,7 +315,7 @@ class Retarget:
         outline there, which swells and shrinks without anything being expressed."""
         turned = abs(yaw - self._rest_yaw)
         share = float(smoothstep(np.asarray((turned - TURNING[0]) / (TURNING[1] - TURNING[0]))))
-        half = _lopsided(max(turned, abs(yaw))) / 2
+        half = _lopsided(turned if self.alike else max(turned, abs(yaw))) / 2
         if max(share, half) <= 0:
             return offsets
         mirrored = offsets[top.mirror()] * [-1.0, 1.0, 1.0]
