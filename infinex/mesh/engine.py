@@ -264,6 +264,7 @@ class PreparedFace:
             self.eyes.draw(part, target)
         self.lids.draw(part, target, flow)
         self.corners.draw(part, (x0, y0), flow, target)
+        self.mouth.redden(part, (x0, y0), target)
         theirs = False
         known = None if self.album is None else self.album(target.points)
         if known is not None and target.gap[4] > OPEN:

@@ -51,6 +51,8 @@ BARED_LEAST = ((0.04, 0.12, 0.30), (0.0, 0.03, 0.06))  # gaps of lips; what of t
 FLESH_MOST = (0.36, 0.62)  # lightness, of the skin's, that flesh in a mouth nears from where on, and approaches
 RINGED = ((0.30, 0.60), 0.75)  # height of an opening, of its width, over which lips go all around it; how surely
 RING = (0.048, 0.25, (0.55, 0.9), 0.92)  # how wide, IOD; share of that which is full; where, to the corners; how light
+# Of a pursed mouth: share of its width that it lost, IOD that it still has, how surely it is red, where, edge in IOD.
+PURSED = ((0.08, 0.28), (0.38, 0.50), 0.8, (0.35, 0.75), 0.012)
 NARROW = ((0.15, 0.40), 0.5)  # IOD of an opening's width over which light comes in; what there is of it before
 # Teeth that a camera did not see are there, in the shade: a mouth without any is a hole.
 HINTED = ((0.09, 0.18), 0.038, 1.1)  # gaps over which lower ones stand above the lip, IOD; how far; their light
@@ -336,10 +338,12 @@ def _rounded(ring: Array) -> Array:
     return np.asarray(hermite.swapaxes(0, 1).reshape(-1, 2))
 
 
-def _lip_box(P: Array, shape: tuple[int, ...], pad: int = 6) -> tuple[int, int, int, int] | None:
-    inner = P[top.LIPS_INNER]
-    x0, y0 = np.maximum(np.floor(inner.min(0) - pad), 0).astype(int)
-    x1, y1 = np.minimum(np.ceil(inner.max(0) + pad), [shape[1], shape[0]]).astype(int)
+def _lip_box(
+    P: Array, shape: tuple[int, ...], pad: int = 6, edge: list[int] = top.LIPS_INNER
+) -> tuple[int, int, int, int] | None:
+    lips = P[edge]
+    x0, y0 = np.maximum(np.floor(lips.min(0) - pad), 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(lips.max(0) + pad), [shape[1], shape[0]]).astype(int)
     return None if x1 - x0 < 4 or y1 - y0 < 4 else (int(x0), int(y0), int(x1), int(y1))
 
 
@@ -634,28 +638,43 @@ class Mouth:
         mask = polygon_mask(y1 - y0, x1 - x0, _rounded(ring[top.LIPS_INNER] - [x0, y0]))
         mask = cv2.GaussianBlur(mask, (0, 0), float(np.hypot(_softness(target), BLURRED_EDGE * self._tone.blur)))
         mask *= place.share(self._ramp) * _meeting(P, x0, y0, mask.shape)
-        self._ringed(out, ring, target)
         blend(out, layer.astype(np.float32), mask.astype(np.float32), x0, y0)
 
-    def _ringed(self, out: Image, ring: Array, target: Target) -> None:
-        """Carry the red of the lips around the corners of a tall opening in `out`, in place: a picture shows them as a
-        line, along which no lip is to be seen, but lips that round or gape go all around."""
-        a, b = ring[78], ring[308]
+    def redden(self, out: Image, origin: tuple[int, int], target: Target) -> None:
+        """Carry the red of lips around the corners of a tall opening, and to those of a mouth that purses, in place.
+
+        `out` begins at `origin`. A picture shows corners as a line, along which no lip is to be seen; but lips that
+        round or gape go all around, and skin that was beside them would make a pursed mouth smaller than it is."""
+        P = target.points[:, :2] - np.array(origin)
+        a, b = P[78], P[308]
         wide = max(float(np.linalg.norm(b - a)), 1e-3)
-        share = RINGED[1] * float(ramp(np.array(np.linalg.norm(ring[14] - ring[13]) / wide), *RINGED[0]))
-        if share < 0.02:
+        around = RINGED[1] * ramp(float(np.linalg.norm(P[14] - P[13])) / wide, *RINGED[0])
+        if float(target.gap[4]) < self._least:
+            around = 0.0
+        width = float(np.linalg.norm(target.face[61] - target.face[291]))
+        own = float(np.linalg.norm(self._face.face[61] - self._face.face[291]))
+        pursed = PURSED[2] * ramp(1 - width / own, *PURSED[0]) * (1 - ramp(width, *PURSED[1]))
+        if max(around, pursed) < 0.02:
             return
         unit = target.pose.scale
         reach = RING[0] * unit
-        box = _lip_box(ring, out.shape, int(np.ceil(reach)) + 2)
+        box = _lip_box(P, out.shape, int(np.ceil(reach)) + 2, top.LIPS_OUTER)
         if box is None:
             return
         x0, y0, x1, y1 = box
-        hole = polygon_mask(y1 - y0, x1 - x0, _rounded(ring[top.LIPS_INNER] - [x0, y0]))
+        hole = polygon_mask(y1 - y0, x1 - x0, _rounded(P[top.LIPS_INNER] - [x0, y0]))
         away = cv2.distanceTransform((hole < 0.5).astype(np.uint8), cv2.DIST_L2, 5) / reach
-        way = (b - a) / wide**2
-        along = (np.arange(x1 - x0) + x0 - a[0]) * way[0] + ((np.arange(y1 - y0) + y0 - a[1]) * way[1])[:, None]
-        red = share * ramp(-away, -1.0, -RING[1]) * ramp(np.abs(2 * along - 1), *RING[2])
+
+        def aside(first: Array, last: Array) -> Array:
+            """How near to either corner pixels are, 0..1 and beyond."""
+            way = (last - first) / max(float(((last - first) ** 2).sum()), 1e-6)
+            along = (np.arange(x1 - x0) + x0 - first[0]) * way[0]
+            return np.abs(2 * (along + ((np.arange(y1 - y0) + y0 - first[1]) * way[1])[:, None]) - 1)
+
+        red = around * ramp(-away, -1.0, -RING[1]) * ramp(aside(a, b), *RING[2])
+        if pursed > 0.02:
+            lips = polygon_mask(y1 - y0, x1 - x0, _rounded(P[top.LIPS_OUTER] - [x0, y0]), PURSED[4] * unit)
+            red = np.maximum(red, pursed * lips * ramp(aside(P[61], P[291]), *PURSED[3]))
         part = out[y0:y1, x0:x1]
         lab = lab_of(part)
         lab += red[..., None] * (self._tone.lips * [RING[3], 1, 1] - lab)

@@ -103,11 +103,26 @@ def test_lips_go_around_the_corners_of_a_tall_opening_and_of_no_slit() -> None:
     for amounts in ((1.0, 1.0), (0.25, 0.0)):
         target = Retarget(face, rest_face())(units_motion(np.array([amounts]), ["AU25", "AU27"]).at(0))
         out = np.full((500, 500, 3), SKIN, np.uint8)
-        Mouth(face, MouthTone(lab(SKIN), lab(LIPS), np.zeros((8, 8), np.float32))).draw(out, (0, 0), target)
+        Mouth(face, MouthTone(lab(SKIN), lab(LIPS), np.zeros((8, 8), np.float32))).redden(out, (0, 0), target)
         x, y = target.points[78, :2] - [3, 0]  # just beside the corner
         beside = cv2.cvtColor(out, cv2.COLOR_RGB2LAB)[round(y), round(x)].astype(float)
         reds.append((beside[1] - 128 - lab(SKIN)[1]) / (lab(LIPS)[1] - lab(SKIN)[1]))
     assert reds[0] > 0.5 and abs(reds[1]) < 0.1
+
+
+def test_a_mouth_that_purses_is_red_up_to_its_corners_and_one_at_rest_is_left_alone() -> None:
+    pose = Pose(200.0, np.eye(3), np.array([250.0, 250.0, 0.0]))
+    face = SourceFace(pose.to_image(top.mean_face()))
+    rest = Retarget(face, rest_face())(units_motion(np.array([[0.1]]), ["AU25"]).at(0))
+    shape = rest.face.copy()
+    lips = [*top.LIPS_OUTER, *top.LIPS_INNER]
+    shape[lips, 0] *= 0.65
+    pursed = replace(rest, face=shape, points=pose.to_image(shape))
+    for target, red in ((pursed, True), (rest, False)):
+        out = np.full((500, 500, 3), SKIN, np.uint8)
+        Mouth(face, MouthTone(lab(SKIN), lab(LIPS), np.zeros((8, 8), np.float32))).redden(out, (0, 0), target)
+        x, y = (target.points[61, :2] + 2 * target.points[78, :2]) / 3
+        assert (cv2.cvtColor(out, cv2.COLOR_RGB2LAB)[round(y) - 2, round(x)][1] > lab(SKIN)[1] + 128 + 6) == red
 
 
 def inside(shares: list[list[float]]) -> np.ndarray:
