@@ -19,7 +19,7 @@ from infinex.mesh.lids import CREASES
 
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
-BROWS, WIDTH = 1.09, 1.20  # by how much brows go up and down, and corners of the mouth outward, more than was tracked
+BROWS, WIDTH = 1.15, 1.20  # by how much brows go up and down, and corners of the mouth outward, more than was tracked
 BROWS_REACH, WIDTH_REACH = 0.16, 0.16  # IOD
 RISE = (0.055, 0.10)  # IOD up to which a portrait's brows follow a performer's, and that they approach: skin tears
 FRIENDLY = 0.7  # share of their way down that brows do not go in a smile: lower ones are angry
