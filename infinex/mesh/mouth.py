@@ -54,9 +54,9 @@ RING = (0.048, 0.25, (0.55, 0.9), 0.92)  # how wide, IOD; share of that which is
 # Of a pursed mouth: share of its width that it lost, IOD that it still has, how surely it is red, where, edge in IOD.
 PURSED = ((0.08, 0.28), (0.38, 0.50), 0.8, (0.35, 0.75), 0.012)
 NARROW = ((0.15, 0.40), 0.5)  # IOD of an opening's width over which light comes in; what there is of it before
-# Teeth that a camera did not see are there, in the shade: a mouth without any is a hole.
-HINTED = ((0.09, 0.18), 0.038, 1.1)  # gaps over which lower ones stand above the lip, IOD; how far; their light
-UNSEEN_DIM = 0.4  # of the light of upper ones, where the upper third was dark, ...
+HINTED = ((0.09, 0.18), 0.038)  # gaps over which lower teeth stand above the lip, and how far, where nobody was seen
+# Upper teeth that a camera did not see are there, in the shade: a mouth without any is a hole.
+UNSEEN_DIM = 0.4  # of their light, where the upper third was dark, ...
 NONE_SEEN = (0.5, 0.7)  # ... by its dark share
 TINTED = 0.3  # share of the colour of flesh that shade lends them
 TOLD_FLESH = (0.56, 0.12)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
