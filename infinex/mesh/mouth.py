@@ -58,6 +58,7 @@ HINTED = ((0.09, 0.18), 0.038)  # gaps over which lower teeth stand above the li
 # Upper teeth that a camera did not see are there, in the shade: a mouth without any is a hole.
 UNSEEN_DIM = 0.4  # of their light, where the upper third was dark, ...
 NONE_SEEN = (0.5, 0.7)  # ... by its dark share
+DIM_FROM = (0.05, 0.09)  # gaps of lips over which they are: in a slit they would be crumbs
 TINTED = 0.3  # share of the colour of flesh that shade lends them
 TOLD_FLESH = (0.56, 0.12)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
 TOLD_RANGE = (0.25, 1.2)  # by which what was told may darken or lighten flesh
@@ -716,6 +717,7 @@ class Mouth:
             told = _teeth_shown(target.interior) * (float(target.gap[4]) + target.beneath)
             least = float(np.interp(target.gap[4], *BARED_LEAST))  # dim ones are not told from flesh
             unseen = float(ramp(target.interior[0, 1], *NONE_SEEN))
+            least *= 1 - unseen * (1 - float(ramp(target.gap[4], *DIM_FROM)))
             told[0] = max(told[0], least * (1 - 0.6 * roundness(target)))
             told[0] = min(told[0], EDGE_SEEN * (float(target.gap[4]) + target.beneath))
             # No tooth is much longer than its crown: what is light beyond are the lower ones.
