@@ -237,8 +237,8 @@ class PreparedFace:
                 offsets = self._relenting(offsets, self._units)
             if self._saturation is not None:
                 held = parted(self.face, self._retarget.rest.face, asked, offsets)
-                borne = self._borne / max(self._retarget.brows, 1.0)
-                offsets = held if self._alike else restrained(held, borne, joy(held))
+                bears = self._borne / max(self._retarget.brows, 1.0)
+                offsets = held if self._alike else restrained(held, bears, joy(held))
             move = replace(move, offsets=offsets)
         return self._retarget(move if self.options.outline else replace(move, outline=None))
 

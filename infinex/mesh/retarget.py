@@ -41,7 +41,7 @@ LARGE = 0.30  # opening, widths of an eye, over which eyes are drawn larger than
 LIP_NOISE = 0.015  # IOD: gaps of a performer at rest below which shares of them say little
 PRESSED = 0.012  # IOD by which lips that spoke in the source overlap when they are to be shut
 WIDER_MOUTH = 0.5  # share of its greater width by which a mouth's corners go farther, or speech would grin
-SMALL_MOUTH = 0.6  # share of its lesser width by which they go as far none the less: cheeks pull them, not lips
+SMALLER_MOUTH = 0.4  # share of its lesser width by which they go less far: cheeks pull them, not lips
 NARROWS = 0.06  # IOD of its width over which a mouth counts as narrowed
 SWELL, LIP_FADE = (0.10, 0.35), 0.12  # by how much of its thickness a lip may grow; IOD of skin that goes with its edge
 TURNING = (4.0, 12.0)  # degrees of turning from rest over which both edges of a face come to do the same
@@ -161,7 +161,7 @@ class Retarget:
         k = {n: float(np.clip(mine[n] / max(theirs[n], 1e-6), 0.6, 1.6)) for n in mine}
         f = source.face
         lower = np.clip((f[:, 1] - f[1, 1]) / (f[2, 1] + 0.02 - f[1, 1]), 0, 1)
-        sideways = k["mouth"] - (1 - WIDER_MOUTH) * max(k["mouth"] - 1, 0) + SMALL_MOUTH * max(1 - k["mouth"], 0)
+        sideways = 1 + (k["mouth"] - 1) * (WIDER_MOUTH if k["mouth"] > 1 else SMALLER_MOUTH)
         self._scale = np.stack(
             [
                 (1 - lower) * k["width"] + lower * sideways,
@@ -381,11 +381,11 @@ class Retarget:
             face = src.face + self._split.changed(move.offsets)
         if self.own is not None:
             face -= self.own
-        if filmed and not self.alike:
+        stranger = filmed and not self.alike
+        if stranger:
             self._centred(face)
             self._within(face)
         openness = eye_openness(performer)
-        stranger = filmed and not self.alike
         laughs, glances = 0.0, 1.0
         if stranger:
             laughs, glances = joy(move.offsets), 1 + (GLANCES - 1) * (1 - _lopsided(abs(yaw)))
@@ -403,7 +403,7 @@ class Retarget:
                 as_people = np.mean(openness / np.clip(src.openness, 1e-3, LARGE))
                 awake = WAKEFUL * ramp(ratio, *DROWSY) * np.maximum(np.minimum(as_people, 1) - ratio, 0)
                 ratio = np.where(ratio > 1, 1 + STARE * np.tanh((ratio - 1) / STARE), ratio + awake)
-            if filmed and not self.alike:
+            if stranger:
                 # Lids that differ a little are the tracker's, those that differ much a wink.
                 ratio = ratio.mean() + (ratio - ratio.mean()) * ramp(np.abs(np.ptp(ratio)), *UNEVEN)
                 # Whoever laughs all the time has narrow eyes at rest.
