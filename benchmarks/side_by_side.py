@@ -5,8 +5,8 @@
 
 `deal` takes two reports of `looks.py` about the same pairs and lays their sheets into FOLDER as NAME__A.png and
 NAME__B.png, which is which by chance; the key goes beside FOLDER, into FOLDER.key.csv. A viewer writes one line a pair
-into FOLDER/verdicts.txt: `NAME | A: ACCEPT | B: MINOR | better: A | eyes: SAME | mouth: B | why`. `count` reads both and
-prints how often either version was better, with the sign test over pairs that were told apart.
+into FOLDER/verdicts.txt: `NAME | A: ACCEPT | B: MINOR | better: A | eyes: SAME | mouth: B | why`. `count` reads both
+and prints how often either version was better, with the sign test over pairs that were told apart.
 """
 
 from __future__ import annotations
