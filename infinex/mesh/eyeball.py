@@ -28,7 +28,7 @@ ACROSS, SIDES = (0.90, 1.14), 24  # of a radius, between which it becomes light;
 ONE_SIDE = 0.25  # how much it counts where only one side becomes light
 STEEPEST = 30.0  # lightness: no highlight counts more
 UNLIKE = 12.0  # Lab distance of white and iris at least
-COLOURED, LIKE_IRIS = 8.0, 0.45  # of an iris beside its white; share of the white beside it with that colour at most
+COLOURED, LIKE_IRIS = 8.0, 0.35  # of an iris beside its white; share of the white beside it with that colour at most
 TURNS, RINGS = 96, 24  # samples of an iris around its centre and from it to beyond its edge
 SHADED = 0.8  # light of the parts of an iris that a lid hides, of that opposite
 

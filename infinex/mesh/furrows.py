@@ -3,7 +3,8 @@
 A small height map over the canonical face holds the folds that the muscles of FACS units 1, 2, 4, 6, 9, 10,
 11, 12 and 14 make, each a valley between soft bulges along the course it takes on real faces. Its slopes are
 lit by the light found in the portrait, valleys are shaded, creases that the portrait shows already deepen,
-and all is laid on as a gain of luminance, only where there is bare skin.
+and all is laid on as a gain of luminance, only where there is bare skin. Folds that the portrait's own smile made
+fade as it goes.
 """
 
 from __future__ import annotations
@@ -41,6 +42,13 @@ IDLE = 0.06  # activation below which nothing folds
 FILMED = 0.75  # share of a fold that a unit read off a performer lays: some of it her own wrinkles show already
 BROWED = 0.35  # share of that for foreheads: whether raised brows line them differs most from one to the next
 COARSE = 4  # cells for each of which it is decided together how squarely they face the viewer
+# Folds of a smile of one's own: how far a corner comes back, of a whole smile's way, until they are gone; how wide they
+# are at most, IOD; what stays of them; times the usual darkness that is texture; around a corner `corners.py` does it.
+UNSMILED, FOLDED, LEFT, ROUGH, CORNER = (0.15, 0.8), 0.15, 0.1, 1.5, (0.10, 0.20)
+UNSEEN = (0.02, 0.12)  # how squarely skin faces the viewer, from where on they are seen
+RIM = (0.02, 0.07)  # from the rim of what shows, over which they are looked for
+DEEPEST = 0.35  # log lightness that fades at most: what is darker has no colour of skin left
+CHEEK = (-0.40, 0.22)  # heights in the mean face between which they are looked for, IOD
 ONE_SIDED = 0.5  # of the stronger side's movement, under which the other side folds less
 
 
@@ -261,6 +269,9 @@ class Furrows:
         self._tris = np.ascontiguousarray(top.triangles(), np.int64)
         points = np.ascontiguousarray(face.points[:, :2] - np.array(origin))
         self._facing = facing(face.points, self._tris)
+        (ux, uy), (vx, vy) = ((points[self._tris[:, k]] - points[self._tris[:, 0]]).T for k in (1, 2))
+        turned = ux * vy - uy * vx
+        self._front = turned * turned.sum() > 0  # triangles turned away show what lies before them
         grid, shape = _grid()
         affine, area = np.zeros((len(self._tris), 6)), np.zeros(len(self._tris))
         affines(grid, points, self._tris, affine, area)
@@ -280,6 +291,7 @@ class Furrows:
         gain = -SHADE * (slope_x * light[0] + slope_y * light[1]) - CREASE * valleys
         gain -= HOLLOW * np.stack([cv2.GaussianBlur(v, (0, 0), 0.022 * UNIT) for v in valleys])
         logs = np.log(lab[..., 0] + 4)
+        self._face, self._fade = face.face.copy(), self._smiled(logs)
         creases = logs - cv2.GaussianBlur(logs, (0, 0), 0.03 * UNIT)
         self.worn = self._depth(creases, skin)  # how deep this skin folds, `SMOOTH` to 1
         self._gain = gain * skin * self.worn
@@ -294,6 +306,41 @@ class Furrows:
         bare = creases[skin > 0.5]
         deep = -float(np.percentile(bare, 10)) if len(bare) else 0.0
         return SMOOTH + (1 - SMOOTH) * float(np.clip(deep / CREASED, 0, 1))
+
+    def _smiled(self, logs: Map) -> Map:
+        """What lights up the folds of the portrait's own smile, right and left (2, rows, columns), log gains from 0 on.
+
+        They are what is narrow and darker than both sides on cheeks, more than the skin's texture is."""
+        grid, (rows, columns) = _grid()
+        size = 2 * round(FOLDED * UNIT / 2) + 1
+        x, y = _cells()
+        within = polygon_mask(rows, columns, grid[top.OVAL]) * np.append(self._front, False)[self._ids]
+        smooth = cv2.GaussianBlur(logs, (0, 0), 0.008 * UNIT)
+        smooth[within < 0.9] = -1  # dark all around, of which what is dark at the rim is a part
+        wide = cv2.copyMakeBorder(smooth, size, size, size, size, cv2.BORDER_CONSTANT, value=-1)
+        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+        dark = cv2.morphologyEx(wide, cv2.MORPH_BLACKHAT, kernel)[size:-size, size:-size]
+        deep = cv2.distanceTransform((within > 0.9).astype(np.uint8), cv2.DIST_L2, 5) / UNIT
+        within = within * np.clip((deep - RIM[0]) / (RIM[1] - RIM[0]), 0, 1)
+        mouth = (polygon_mask(rows, columns, grid[top.LIPS_OUTER]) > 0.3).astype(np.uint8)
+        lips = cv2.distanceTransform(1 - mouth, cv2.DIST_L2, 3) / UNIT
+        within *= np.clip((lips - 0.02) / 0.04, 0, 1) * np.clip(np.minimum(y - CHEEK[0], CHEEK[1] - y) / 0.06, 0, 1)
+        out = np.zeros((2, rows, columns), np.float32)
+        for k, (corner, wing) in enumerate(((61, 48), (291, 278))):
+            ahead, at = top.mean_face()[wing, 0], top.mean_face()[corner, :2]
+            here = within * np.clip((x - ahead) * np.sign(ahead) / 0.05, 0, 1)
+            rough = float(np.median(dark[here > 0.5])) if (here > 0.5).any() else 0.0
+            fold = np.clip(dark - ROUGH * rough, 0, DEEPEST)
+            out[k] = (1 - LEFT) * cv2.GaussianBlur((fold * here).astype(np.float32), (0, 0), 0.01 * UNIT)
+            out[k] *= np.clip((np.hypot(x - at[0], y - at[1]) - CORNER[0]) / (CORNER[1] - CORNER[0]), 0, 1)
+        return out
+
+    def unsmiled(self, target: Target) -> Array:
+        """How far the portrait's own smile has gone, right and left (2,), 0..1."""
+        muscle = next(i for i, m in enumerate(_MUSCLES) if m.unit == "AU12")
+        moved = target.face[:, :2] - self._face[:, :2]
+        lost = [-(way * moved[points]).sum() for way, points in _probes()[2 * muscle : 2 * muscle + 2]]
+        return np.clip((np.array(lost) - UNSMILED[0]) / (UNSMILED[1] - UNSMILED[0]), 0, 1)
 
     def _place(self) -> Map:
         """Bare of eyes, brows' hair, lips and the rim of the face, (rows, columns) 0..1."""
@@ -347,8 +394,8 @@ class Furrows:
     ) -> None:
         """Shade `out`, whose corner lies at `origin`, for a move, in place; `units` (U,) were read off a performer."""
         strength = activations(move.offsets) if units is None else of_performer(units, move.offsets)
-        active = np.flatnonzero(strength > 0)
-        if not len(active):
+        active, lost = np.flatnonzero(strength > 0), self.unsmiled(target)
+        if not len(active) and not lost.any():
             return
         seen = self._facing.copy()
         least_facing(target.points, self._tris, seen)
@@ -357,4 +404,8 @@ class Furrows:
         gate = cv2.GaussianBlur(gate, (0, 0), 0.03 * UNIT / COARSE)
         gain = np.empty(self._ids.shape, np.float32)
         _folded(strength, active, self._gain, gate, gain)
+        if lost.any():
+            gated(seen, self._coarse, *UNSEEN, gate)
+            fade = np.tensordot(lost.astype(np.float32), self._fade, 1)
+            gain += fade * cv2.resize(cv2.GaussianBlur(gate, (0, 0), 1.0), fade.shape[::-1])
         lay(out, origin, target, self._tris, _grid()[0], gain, self._tint)

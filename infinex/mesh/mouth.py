@@ -47,18 +47,19 @@ SMILED = (0.12, 0.58, 0.10)  # IOD by which mouths that smile are wider; beyond 
 SHOWS_LIT = 0.7  # share of that smile where the portrait shows its own teeth
 SMILE_LIT = 0.20  # how much lighter the upper teeth are in a broad smile
 TOOTH_SEEN = np.array([[0.002, 0.012], [0.010, 0.025]])  # IOD of upper and lower teeth told over which they appear
-BARED_LEAST = ((0.04, 0.12, 0.30), (0.0, 0.03, 0.06))  # gaps of lips; what of the upper teeth they bare at least, IOD
+BARED_LEAST = ((0.04, 0.12, 0.30), (0.0, 0.045, 0.075))  # gaps of lips; what of the upper teeth they bare at least, IOD
 FLESH_MOST = (0.36, 0.62)  # lightness, of the skin's, that flesh in a mouth nears from where on, and approaches
 RINGED = ((0.30, 0.60), 0.75)  # height of an opening, of its width, over which lips go all around it; how surely
 RING = (0.048, 0.25, (0.55, 0.9), 0.92)  # how wide, IOD; share of that which is full; where, to the corners; how light
 # Of a pursed mouth: share of its width that it lost, IOD that it still has, how surely it is red, where, edge in IOD.
 PURSED = ((0.08, 0.28), (0.38, 0.50), 0.8, (0.35, 0.75), 0.012)
 NARROW = ((0.15, 0.40), 0.5)  # IOD of an opening's width over which light comes in; what there is of it before
+ROUND_LESS = 0.25  # of which round mouths bare less
 HINTED = ((0.09, 0.18), 0.038)  # gaps over which lower teeth stand above the lip, and how far, where nobody was seen
 # Upper teeth that a camera did not see are there, in the shade: a mouth without any is a hole.
-UNSEEN_DIM = 0.4  # of their light, where the upper third was dark, ...
+UNSEEN_DIM = 0.2  # of their light, where the upper third was dark, ...
 NONE_SEEN = (0.5, 0.7)  # ... by its dark share
-DIM_FROM = (0.05, 0.09)  # gaps of lips over which they are: in a slit they would be crumbs
+DIM_FROM = (0.03, 0.07)  # gaps of lips over which they are: in a slit they would be crumbs
 TINTED = 0.3  # share of the colour of flesh that shade lends them
 TOLD_FLESH = (0.56, 0.12)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
 TOLD_RANGE = (0.25, 1.2)  # by which what was told may darken or lighten flesh
@@ -718,7 +719,7 @@ class Mouth:
             least = float(np.interp(target.gap[4], *BARED_LEAST))  # dim ones are not told from flesh
             unseen = float(ramp(target.interior[0, 1], *NONE_SEEN))
             least *= 1 - unseen * (1 - float(ramp(target.gap[4], *DIM_FROM)))
-            told[0] = max(told[0], least * (1 - 0.6 * roundness(target)))
+            told[0] = max(told[0], least * (1 - ROUND_LESS * roundness(target)))
             told[0] = min(told[0], EDGE_SEEN * (float(target.gap[4]) + target.beneath))
             # No tooth is much longer than its crown: what is light beyond are the lower ones.
             crown, others = float(self._upper.crowns[0]), float(self._lower.crowns[0])

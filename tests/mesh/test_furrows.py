@@ -13,6 +13,7 @@ from infinex.face.tracker import Face
 from infinex.face.units import units_offsets
 from infinex.mesh.engine import MeshOptions, PreparedFace
 from infinex.mesh.furrows import _MUSCLES, SMOOTH, Furrows, activations
+from infinex.mesh.retarget import Target
 from infinex.motion import Move, Rest
 from infinex.pipeline import load_source
 
@@ -35,8 +36,6 @@ def plain(light: float = 0.0, size: int = 600) -> tuple[np.ndarray, SourceFace]:
 
 def gain(units: dict[str, float], image: np.ndarray, face: SourceFace) -> np.ndarray:
     """What shading does to the picture of a face that stays where it is, as a log ratio of luminance."""
-    from infinex.mesh.retarget import Target
-
     still = Target(face.face, face.points, face.pose, 0.0, np.ones(2), np.zeros(9), np.zeros(2), False)
     out = image.copy()
     Furrows(image, face).apply(out, (0, 0), still, move(**units))
@@ -88,6 +87,25 @@ def test_smooth_skin_folds_less_than_a_lined_face(monkeypatch: pytest.MonkeyPatc
     assert worn > 1.3 * smooth > 0
 
 
+def test_the_fold_of_a_smile_fades_as_the_smile_goes() -> None:
+    image, face = plain()
+    fold = face.points[[203, 206, 216, 212], :2] + [-8, 0]
+    cv2.polylines(image, [np.round(fold).astype(np.int32)], False, (150, 112, 95), 5, cv2.LINE_AA)
+    furrows = Furrows(image, face)
+    light = []
+    for smile in (0.0, -0.9):  # this face is its own with a smile already
+        moved = face.face + units_offsets({"AU12": 1.0}) * smile
+        target = Target(moved, face.points, face.pose, 0.0, np.ones(2), np.zeros(9), np.zeros(2), False)
+        out = image.copy()
+        furrows.apply(out, (0, 0), target, move())
+        light.append(cv2.cvtColor(out, cv2.COLOR_RGB2GRAY).astype(float))
+        assert bool(furrows.unsmiled(target).min() > 0.9) == (smile < 0)
+    x, y = np.round(fold[1:3].mean(0)).astype(int)
+    skin = light[0][y, x - 30]
+    assert light[0][y, x] < 0.8 * skin and light[1][y, x] > 0.83 * skin
+    assert np.abs(light[1] - light[0])[:, int(face.points[4, 0]) :].max() < 2  # there was none on the other side
+
+
 def test_hair_and_stone() -> None:
     image, face = plain()
     before = np.abs(gain({"AU1": 1.0}, image, face)).max()
@@ -96,8 +114,6 @@ def test_hair_and_stone() -> None:
     assert np.abs(gain({"AU1": 1.0}, covered, face)).max() < 0.35 * before
     grey = np.full_like(image, 150)
     out = grey.copy()
-    from infinex.mesh.retarget import Target
-
     still = Target(face.face, face.points, face.pose, 0.0, np.ones(2), np.zeros(9), np.zeros(2), False)
     Furrows(grey, face).apply(out, (0, 0), still, move(AU12=1.0))
     assert (np.ptp(out.astype(int), axis=2) <= 1).all() and (out != grey).any()
