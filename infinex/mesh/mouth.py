@@ -57,7 +57,7 @@ NARROW = ((0.15, 0.40), 0.5)  # IOD of an opening's width over which light comes
 ROUND_LESS = 0.25  # of which round mouths bare less
 HINTED = ((0.09, 0.18), 0.038)  # gaps over which lower teeth stand above the lip, and how far, where nobody was seen
 # Upper teeth that a camera did not see are there, in the shade: a mouth without any is a hole.
-UNSEEN_DIM = 0.2  # of their light, where the upper third was dark, ...
+UNSEEN_DIM = 0.3  # of their light, where the upper third was dark, ...
 NONE_SEEN = (0.5, 0.7)  # ... by its dark share
 DIM_FROM = (0.03, 0.07)  # gaps of lips over which they are: in a slit they would be crumbs
 TINTED = 0.3  # share of the colour of flesh that shade lends them

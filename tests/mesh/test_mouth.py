@@ -139,11 +139,11 @@ def inside(shares: list[list[float]]) -> np.ndarray:
 
 def test_a_mouth_that_was_dark_is_dark_with_teeth_in_the_shade_and_hardly_with_a_tongue() -> None:
     dark, tongue = inside([[0.02, 0.8], [0.02, 0.8], [0.02, 0.8]]), inside([[0.02, 0.3], [0.02, 0.2], [0.02, 0.1]])
-    assert 0.1 * np.mean(SKIN) < dark[: len(dark) // 3].max() < 0.42 * np.mean(SKIN)
+    assert 0.1 * np.mean(SKIN) < dark[: len(dark) // 3].max() < 0.72 * np.mean(SKIN)
     assert dark[2 * len(dark) // 3 :].max() < 0.65 * tongue[2 * len(dark) // 3 :].max()
     behind = slice(len(dark) // 2, 3 * len(dark) // 4)  # the lower teeth
     assert tongue[behind].mean() > 1.5 * dark[behind].mean()
-    assert tongue[: len(tongue) // 3].max() > 1.5 * dark[: len(dark) // 3].max()  # teeth in dim light may be there
+    assert tongue[: len(tongue) // 3].max() > 1.2 * dark[: len(dark) // 3].max()  # teeth in dim light may be there
 
 
 def test_lower_teeth_stand_on_the_lip_that_is_seen_not_on_the_edge_that_was_tracked() -> None:
