@@ -44,7 +44,7 @@ BROWED = 0.35  # share of that for foreheads: whether raised brows line them dif
 COARSE = 4  # cells for each of which it is decided together how squarely they face the viewer
 # Folds of a smile of one's own: how far a corner comes back, of a whole smile's way, until they are gone; how wide they
 # are at most, IOD; what stays of them; times the usual darkness that is texture; around a corner `corners.py` does it.
-UNSMILED, FOLDED, LEFT, ROUGH, CORNER = (0.15, 0.8), 0.15, 0.1, 1.5, (0.10, 0.20)
+UNSMILED, FOLDED, LEFT, ROUGH, CORNER = (0.15, 0.8), 0.15, 0.1, 1.5, (0.06, 0.14)
 UNSEEN = (0.02, 0.12)  # how squarely skin faces the viewer, from where on they are seen
 RIM = (0.02, 0.07)  # from the rim of what shows, over which they are looked for
 DEEPEST = 0.35  # log lightness that fades at most: what is darker has no colour of skin left
