@@ -46,7 +46,7 @@ HALFWAY = (SUN - np.array([0, 0, 1])) / np.linalg.norm(SUN - np.array([0, 0, 1])
 SMILED = (0.12, 0.58, 0.10)  # IOD by which mouths that smile are wider; beyond which any does, and over how much
 SHOWS_LIT = 0.7  # share of that smile where the portrait shows its own teeth
 SMILE_LIT = 0.20  # how much lighter the upper teeth are in a broad smile
-TOOTH_SEEN = np.array([[0.002, 0.012], [0.010, 0.025]])  # IOD of upper and lower teeth told over which they appear
+TOOTH_SEEN = np.array([[0.006, 0.020], [0.010, 0.025]])  # IOD of upper and lower teeth told over which they appear
 BARED_LEAST = ((0.04, 0.12, 0.30), (0.0, 0.045, 0.075))  # gaps of lips; what of the upper teeth they bare at least, IOD
 FLESH_MOST = (0.36, 0.62)  # lightness, of the skin's, that flesh in a mouth nears from where on, and approaches
 RINGED = ((0.30, 0.60), 0.75)  # height of an opening, of its width, over which lips go all around it; how surely
@@ -60,6 +60,10 @@ HINTED = ((0.09, 0.18), 0.038)  # gaps over which lower teeth stand above the li
 UNSEEN_DIM = 0.3  # of their light, where the upper third was dark, ...
 NONE_SEEN = (0.5, 0.7)  # ... by its dark share
 DIM_FROM = (0.03, 0.07)  # gaps of lips over which they are: in a slit they would be crumbs
+LOWER_BARED = (
+    0.15,
+    0.45,
+)  # light share of the lower third over which they are not: lower teeth show, a lip hides those
 TINTED = 0.3  # share of the colour of flesh that shade lends them
 TOLD_FLESH = (0.56, 0.12)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
 TOLD_RANGE = (0.25, 1.2)  # by which what was told may darken or lighten flesh
@@ -719,6 +723,7 @@ class Mouth:
             least = float(np.interp(target.gap[4], *BARED_LEAST))  # dim ones are not told from flesh
             unseen = float(ramp(target.interior[0, 1], *NONE_SEEN))
             least *= 1 - unseen * (1 - float(ramp(target.gap[4], *DIM_FROM)))
+            least *= 1 - unseen * float(ramp(target.interior[2, 0], *LOWER_BARED))
             told[0] = max(told[0], least * (1 - ROUND_LESS * roundness(target)))
             told[0] = min(told[0], EDGE_SEEN * (float(target.gap[4]) + target.beneath))
             # No tooth is much longer than its crown: what is light beyond are the lower ones.
