@@ -269,8 +269,20 @@ class Lid:
         level, *hue = np.median(self.skin, 0).tolist()
         ink[1:] = (ink[1:] + hue) / 2  # an iris beside it lends it no blue
         ink[0] = min(float(ink[0]), (1 - LEAST_LINE) * level)
-        self._ink = cv2.cvtColor(ink[None, None].astype(np.float32), cv2.COLOR_LAB2RGB)[0, 0] * 255
-        self.depth = float(np.clip(1.25 * (1 - ink[0] / max(level, 1.0)), LEAST_LINE, 1))
+        self._written(ink.astype(np.float32), level)
+
+    def _written(self, ink: NDArray, level: float) -> None:
+        """Draw lines and lashes with `ink` (3,) in Lab on skin that is so light."""
+        self._ink_of, self._level = ink, max(level, 1.0)
+        self._ink = cv2.cvtColor(ink[None, None], cv2.COLOR_LAB2RGB)[0, 0] * 255
+        self.depth = float(np.clip(1.25 * (1 - ink[0] / self._level), LEAST_LINE, 1))
+
+    def like(self, other: Lid) -> None:
+        """Draw lines half as dark beside the skin as another lid's, if that has darker ones: light made the difference."""
+        share, theirs = self._ink_of[0] / self._level, other._ink_of[0] / other._level
+        if theirs < share:
+            self._written(self._ink_of * np.array([(share + theirs) / 2 / share, 1, 1], np.float32), self._level)
+            self.line = max(self.line, (self.line + other.line) / 2)
 
     def _hairs(self, lab: Plane, d: Array, contrast: float) -> None:
         """The skin without lashes that reach over the crease, and where those were in 0..1, (m, n, 4)."""
@@ -482,7 +494,10 @@ class Lids:
         """`image` (H, W, 3) has its corner at `origin` of the picture that `face` is in."""
         points = face.points - [*origin, 0]
         self._origin = origin
-        self._each = [Lid(image, points, k, grain, glasses) for k in (0, 1)]
+        self._each = right, left = [Lid(image, points, k, grain, glasses) for k in (0, 1)]
+        if right.fits and left.fits:
+            right.like(left)
+            left.like(right)
 
     def draw(self, out: Image, target: Target, flow: Flow | None = None) -> None:
         """Lay them over a frame, in place, that was warped by `flow`."""

@@ -12,7 +12,7 @@ from infinex.face.portrait import EYES, SourceFace
 from infinex.face.pose import Pose
 from infinex.face.shape import lip_gaps
 from infinex.mesh.eyes import Eyes, irises
-from infinex.mesh.lids import CREASES, Lids
+from infinex.mesh.lids import CREASES, Lid, Lids
 from infinex.mesh.retarget import Retarget, Target
 from infinex.motion import Move, Rest
 
@@ -279,3 +279,13 @@ def test_balls_of_stone_have_no_irises() -> None:
         radius = float(np.linalg.norm(points[iris[1], :2] - points[iris[0], :2]))
         cv2.circle(image, tuple(np.round(points[iris[0], :2]).astype(int).tolist()), round(radius), (60, 40, 30), -1)
     assert irises(image, points) == 1
+
+
+def test_a_lid_without_a_dark_line_gets_half_of_the_others() -> None:
+    image, face = person()
+    upper = np.round(face.points[EYES[0][0], :2]).astype(np.int32)
+    cv2.polylines(image, [upper], False, tuple(int(0.75 * v) for v in SKIN), 6, cv2.LINE_AA)
+    grain = np.zeros((8, 8), np.float32)
+    pale, dark = (Lid(image, face.points, k, grain).depth for k in (0, 1))
+    right, left = (lid.depth for lid in Lids(image, face, (0, 0), grain)._each)
+    assert pale < right < left == dark
