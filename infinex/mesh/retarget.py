@@ -30,6 +30,7 @@ TILT_LIMIT = np.radians([30.0, 45.0])  # roll
 NARROWING = 1.1  # how much less than in proportion lids follow while they are nearly open
 CHEEKS = [117, 118, 50, 101, 123, 346, 347, 280, 330, 352]  # what rises in a smile, ...
 LAUGH = (0.012, 0.035)  # ... and how far, IOD, from none to a full one
+WIDE_EYED = (0.27, 0.33)  # openings of a performer's eyes, widths of them, over which a smile leaves them alone
 SQUINT, TIGHTER = 0.3, 0.35  # share by which lids narrow in one, and of the gap by which the lower ones rise beyond
 GLANCES = 1.15  # times as far as it was tracked goes a stranger's gaze: trackers keep irises away from corners
 WAKEFUL, DROWSY = 0.7, (0.15, 0.5)  # share of a narrowing undone in lids still as wide as the portrait's; shares open
@@ -407,7 +408,7 @@ class Retarget:
                 # Lids that differ a little are the tracker's, those that differ much a wink.
                 ratio = ratio.mean() + (ratio - ratio.mean()) * ramp(np.abs(np.ptp(ratio)), *UNEVEN)
                 # Whoever laughs all the time has narrow eyes at rest.
-                laughs *= float(ramp(ratio.mean(), *AWAKE))
+                laughs *= float(ramp(ratio.mean(), *AWAKE) * (1 - ramp(openness.mean(), *WIDE_EYED)))
                 ratio = ratio * (1 - SQUINT * laughs)
                 # Trackers see some of an eye in lids that are all but shut.
                 ratio = np.where(ratio < HALF[0], HALF[0] * np.maximum(ratio / HALF[0], 0) ** HALF[1], ratio)
