@@ -65,6 +65,7 @@ LOWER_BARED = (
     0.45,
 )  # light share of the lower third over which they are not: lower teeth show, a lip hides those
 TINTED = 0.3  # share of the colour of flesh that shade lends them
+LOWER_TINTED = 0.15  # ... and all that lower ones have of it, which stand in it
 TOLD_FLESH = (0.56, 0.12)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
 TOLD_RANGE = (0.25, 1.2)  # by which what was told may darken or lighten flesh
 UNSEEN_TONGUE = (0.45, 0.75)  # dark share of the mouth below its roof over which hardly a tongue is to be seen in it
@@ -478,7 +479,7 @@ class Anatomy:
     tooth_share: float = 0.8
     tooth_lift: float = 22.0
     upper_bright: float = 1.06
-    lower_bright: float = 0.88
+    lower_bright: float = 0.94
     teeth_fade: float = 0.4  # depth by which teeth sink into the dark of the cheeks
     under_lip: float = 0.5  # shadow of the upper lip
     aside: float = 0.0844  # shadow towards the corners
@@ -804,8 +805,7 @@ class Mouth:
             met = arch.meet(at, way, longer if arch is self._upper else 1.0)
             colour, present = self._arch_colours(met, light, there, pose.scale)
             self._shade(colour, on_teeth)
-            if arch is self._upper:
-                colour[:, 1:] += TINTED * unseen * self._flesh[1:]
+            colour[:, 1:] += (TINTED * unseen if arch is self._upper else LOWER_TINTED) * self._flesh[1:]
             lab += present[..., None] * (colour - lab)
         lab[..., 0] = np.clip(lab[..., 0], DARKEST * self._tone.darkest, self._tone.ceiling)
         out = np.zeros((H, W, 3), np.float32)
