@@ -60,10 +60,7 @@ HINTED = ((0.09, 0.18), 0.038)  # gaps over which lower teeth stand above the li
 UNSEEN_DIM = 0.3  # of their light, where the upper third was dark, ...
 NONE_SEEN = (0.5, 0.7)  # ... by its dark share
 DIM_FROM = (0.03, 0.07)  # gaps of lips over which they are: in a slit they would be crumbs
-LOWER_BARED = (
-    0.15,
-    0.45,
-)  # light share of the lower third over which they are not: lower teeth show, a lip hides those
+LOWER_BARED = (0.15, 0.45)  # light share of the lower third over which a lip hides them: lower teeth show
 TINTED = 0.3  # share of the colour of flesh that shade lends them
 LOWER_TINTED = 0.15  # ... and all that lower ones have of it, which stand in it
 TOLD_FLESH = (0.56, 0.12)  # lightness of flesh, of the skin's, in a band that was told all lit, and all dark
