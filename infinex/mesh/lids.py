@@ -278,7 +278,7 @@ class Lid:
         self.depth = float(np.clip(1.25 * (1 - ink[0] / self._level), LEAST_LINE, 1))
 
     def like(self, other: Lid) -> None:
-        """Go half of the way to another lid's lines where those are darker beside its skin: it is light that differs."""
+        """Go half of the way to another lid's lines where those are darker beside its skin: light differs."""
         share, theirs = self._ink_of[0] / self._level, other._ink_of[0] / other._level
         if theirs < share:
             self._written(self._ink_of * np.array([(share + theirs) / 2 / share, 1, 1], np.float32), self._level)
