@@ -45,6 +45,9 @@ WIDER_MOUTH = 0.5  # share of its greater width by which a mouth's corners go fa
 SMALLER_MOUTH = 0.4  # share of its lesser width by which they go less far: cheeks pull them, not lips
 NARROWS = 0.06  # IOD of its width over which a mouth counts as narrowed
 SWELL, LIP_FADE = (0.10, 0.35), 0.12  # by how much of its thickness a lip may grow; IOD of skin that goes with its edge
+# Below the middle of the lower lip's edge, its columns; share of their distance from it that is
+# left at least; IOD below it over which skin goes with it then.
+HOLLOW, HOLLOWED, HOLLOW_LEFT, LIP_ENDS = [182, 83, 18, 313, 406], slice(3, 8), 0.6, 0.03
 TURNING = (4.0, 12.0)  # degrees of turning from rest over which both edges of a face come to do the same
 EDGE, FLANK = 0.15, 0.3  # how wide they are, and how far from the middle they begin; IOD
 STIFF = 0.3  # share of their way aside and in depth that is left, since jaws and temples are bone
@@ -129,6 +132,11 @@ def _hanging(face: Array) -> float:
 def _corners(face: Array) -> float:
     """How low the corners of an opening between lips are: 0 at its upper edge, 1 at its lower one."""
     return float(((face[78, 1] + face[308, 1]) / 2 - face[13, 1]) / max(float(face[14, 1] - face[13, 1]), 1e-3))
+
+
+def _spread(excess: Array) -> Array:
+    """Values of columns (N,), each shared with its neighbours."""
+    return np.convolve(np.pad(excess, 1, mode="edge"), [0.25, 0.5, 0.25], "valid")
 
 
 def _edge(face: Array) -> Array:
@@ -220,6 +228,7 @@ class Retarget:
             share = np.clip(along, 0, 1) * np.exp(-((beyond / LIP_FADE) ** 2))
             share *= np.exp(-((np.maximum(0, away.min(1) - beyond) / LIP_FADE) ** 2))
             share[inner] = 0
+            self._lip_alone = share * np.exp(-((beyond / LIP_ENDS) ** 2))  # at last, of the lower one
             found.append((inner, outer, way, thick, column, share))
         return found
 
@@ -308,8 +317,15 @@ class Retarget:
             most = knee + (end - knee) * np.tanh(np.maximum(grown - knee, 0) / np.maximum(end - knee, 1e-6))
             excess = np.maximum(grown - most, 0)
             if excess.max() > 1e-4:
-                excess = np.convolve(np.pad(excess, 1, mode="edge"), [0.25, 0.5, 0.25], "valid")
-                face[: top.SURFACE, 1] -= way * share * excess[column]
+                face[: top.SURFACE, 1] -= way * share * _spread(excess)[column]
+        # Nor may the lower one roll over the hollow between it and the chin, whose skin would end in an edge.
+        inner, outer, _, thick, column, share = self._limits[1]
+        hollow, own = (f[HOLLOW, 1] - f[outer[HOLLOWED], 1] for f in (face, self.source.face))
+        grown = face[outer, 1] - face[inner, 1] - thick
+        rolled = np.zeros(len(outer))
+        rolled[HOLLOWED] = np.clip(HOLLOW_LEFT * own - hollow, 0, np.maximum(grown[HOLLOWED], 0))
+        if rolled.max() > 1e-4:
+            face[: top.SURFACE, 1] -= self._lip_alone * _spread(rolled)[column]
 
     def _even(self, offsets: Array, yaw: float) -> Array:
         """Offsets (478, 3) whose edges of the face do the same on both sides: of a head that turns, trackers follow the

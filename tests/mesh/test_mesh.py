@@ -11,7 +11,7 @@ import pytest
 from infinex.drivers.contract import Shot
 from infinex.engine import Drive, Shown, Source
 from infinex.face import topology as top
-from infinex.face.portrait import SourceFace
+from infinex.face.portrait import EYES, SourceFace
 from infinex.face.pose import to_matrix
 from infinex.face.shape import eye_openness, lip_gaps
 from infinex.face.tracker import Face
@@ -19,7 +19,7 @@ from infinex.face.units import basis
 from infinex.mesh.engine import MeshEngine, MeshOptions, PreparedFace
 from infinex.mesh.expression import restrained
 from infinex.mesh.mouth import Mouth, MouthTone
-from infinex.mesh.retarget import GLANCES, SLENDER, Retarget, Target
+from infinex.mesh.retarget import GLANCES, HOLLOW, HOLLOW_LEFT, SLENDER, Retarget, Target
 from infinex.motion import Move, Rest
 from infinex.pipeline import load_source
 from infinex.stage import Stage
@@ -212,6 +212,32 @@ def strangers(offsets: np.ndarray, gaze: tuple[float, ...] = (0, 0), alike: bool
     follows = Retarget(SourceFace(mean * 200), Rest(mean, lids_open=eye_openness(mean)))
     follows.alike = alike
     return follows, follows(move(offsets, gaze=gaze))
+
+
+def test_a_lip_does_not_roll_over_the_hollow_above_the_chin(monkeypatch: pytest.MonkeyPatch) -> None:
+    mean = top.mean_face()
+    outer = [181, 84, 17, 314, 405]
+    offsets = unit(AU25=0.5, AU26=0.5)
+    offsets[outer, 1] += 1.1 * (mean[HOLLOW, 1] - mean[outer, 1])
+    left = []
+    for share in (HOLLOW_LEFT, 0.0):
+        monkeypatch.setattr("infinex.mesh.retarget.HOLLOW_LEFT", share)
+        face = strangers(offsets)[1].face
+        left.append((face[HOLLOW, 1] - face[outer, 1]) / (mean[HOLLOW, 1] - mean[outer, 1]))
+        assert (face[17, 1] - face[14, 1]) > 0.95 * (mean[17, 1] - mean[14, 1])  # and stays a lip
+    assert left[0].min() > left[1].min() + 0.05
+
+
+def test_wide_eyes_stay_wide_in_a_smile() -> None:
+    mean, offsets = top.mean_face(), unit(AU12=1.0, AU6=0.3)
+    wide = mean.copy()
+    for upper, lower in EYES:
+        wide[upper[1:-1], 1] -= 0.6 * (mean[lower[1:-1], 1].mean() - mean[upper[1:-1], 1].mean())
+    openings = [
+        Retarget(SourceFace(mean * 200), Rest(f, lids_open=eye_openness(f)))(move(offsets)).openness
+        for f in (mean, wide)
+    ]
+    assert openings[0].max() < 0.8 and openings[1].min() > 0.9
 
 
 def test_eyes_laugh_with_a_mouth_that_does_and_not_with_one_that_opens() -> None:
