@@ -29,6 +29,7 @@ from infinex.mesh.expression import borne, fuller, read, restrained
 from infinex.mesh.eyes import Eyes, irises
 from infinex.mesh.furrows import Furrows
 from infinex.mesh.glasses import held
+from infinex.mesh.kept import kept
 from infinex.mesh.layers import Layers, person_matte
 from infinex.mesh.lids import Lids
 from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth
@@ -122,7 +123,9 @@ class PreparedFace:
             if cut and source.cutout is not None:
                 alpha = face_matte(source.cutout, self.face, reach)
             else:
-                alpha = person_matte(np.ascontiguousarray(source.image[y0:y1, x0:x1]), self.face, own)
+                seen = np.ascontiguousarray(source.image[y0:y1, x0:x1])
+                unit = self.face.pose.scale
+                (alpha,) = kept("matte", lambda: (person_matte(seen, self.face, own),), seen, own, unit)
             reach, alpha = self._tightened(reach, alpha)
         self.box = x0, y0, x1, y1 = reach
         others = [f.landmarks for f in (*beside, *source.others)]
