@@ -21,7 +21,7 @@ from infinex.drivers.video import VideoDriver
 from infinex.errors import InfinexError
 from infinex.face.pose import Pose
 from infinex.media.overlap import alone
-from infinex.memory import frugal
+from infinex.memory import frugal, trim
 
 OPENED = ("name", "span", "fps", "frames", "timecode", "audio")  # what is known of a driver once it is open, ...
 SETTLED = ("rest", "rest_image", "rest_points")  # ... settled, ...
@@ -72,7 +72,7 @@ class ApartDriver(Driver):
         assert self._process.stdout is not None
         try:
             said = pickle.load(self._process.stdout)
-        except EOFError:
+        except (EOFError, pickle.UnpicklingError):
             code = self._process.wait()
             raise RuntimeError(f"the process that reads {self.name} has ended by itself ({code})") from None
         if isinstance(said, _Said) and said.error is not None:
@@ -125,8 +125,10 @@ def serve() -> None:
             near, match, driver.closely = pickle.load(told)
             driver.settle(near, match)
             say(known(SETTLED))
-            for drive in driver:
+            for n, drive in enumerate(driver):
                 say(drive)
+                if n == 0:
+                    trim()  # to look a clip over takes more than to follow it
             say(known(ENDED))
     except (BrokenPipeError, EOFError):  # nobody waits any more
         os._exit(1)
