@@ -6,7 +6,6 @@ from __future__ import annotations
 import os
 import pickle
 import signal
-import subprocess
 import sys
 import traceback
 from collections.abc import Iterator
@@ -16,6 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.beside import taken
 from infinex.drivers.contract import Drive, Driver
 from infinex.drivers.video import VideoDriver
 from infinex.errors import InfinexError
@@ -26,12 +26,6 @@ from infinex.memory import frugal, trim
 OPENED = ("name", "span", "fps", "frames", "timecode", "audio")  # what is known of a driver once it is open, ...
 SETTLED = ("rest", "rest_image", "rest_points")  # ... settled, ...
 ENDED = ("lost", "warnings")  # ... and at its end
-
-
-def worthwhile() -> bool:
-    """Whether this machine can do two things at once, and Python be started anew."""
-    cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return cores > 1 and bool(sys.executable) and not getattr(sys, "frozen", False)
 
 
 @dataclass
@@ -50,11 +44,7 @@ class ApartDriver(Driver):
     def __init__(self, arguments: tuple[Any, ...], closely: bool) -> None:
         """`arguments` are those of a `VideoDriver`, whose errors are raised here, too; `closely` see `Driver`."""
         self.closely = closely
-        # Modules are looked for where this process looks for them, never where it happens to be started.
-        words = f"import sys; sys.path[:] = {[p for p in sys.path if isinstance(p, str)]!r}; "
-        words += f"from {__name__} import serve; serve()"
-        pipe = subprocess.PIPE
-        self._process = subprocess.Popen([sys.executable, "-c", words], stdin=pipe, stdout=pipe)
+        self._process = taken(__name__)
         try:
             self._say(arguments)
             self._learn()

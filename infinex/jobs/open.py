@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.drivers.apart import ApartDriver, worthwhile
+from infinex.beside import worthwhile
+from infinex.drivers.apart import ApartDriver
 from infinex.drivers.contract import WHOLE, Driver, Wrapped
 from infinex.drivers.directions import open_directions
 from infinex.drivers.motion import MotionDriver, still_motion
