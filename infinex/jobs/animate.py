@@ -67,8 +67,8 @@ def _animate(
     check_pieces(o, out)
     own = own_sound(o, out)
     started = time.perf_counter()
-    if o.engine == "mesh":
-        compile_ahead()
+    # Two processes are enough: other engines are slow by themselves, and a first run compiles in a second one.
+    apart = o.engine == "mesh" and compile_ahead() is None
     cast = parse_cast(o.face)
     if cast is not None or isinstance(driving, Cast):
         no_passes(o, "several drivers")
@@ -80,7 +80,7 @@ def _animate(
         no_pieces(o, "a clip as source")
         return animate_film(Path(source), driving, out, o, progress)
     with ThreadPoolExecutor(1) as pool:  # the driver is looked over while the portrait is prepared
-        looking = pool.submit(open_driver, driving, o, o.engine == "mesh")  # others are slow by themselves
+        looking = pool.submit(open_driver, driving, o, apart)
         try:
             sources = load_source(source, o.face, o.box, o.size, o.open_eyes, film, o.crop)
             face = SourceFace(sources[0].face.landmarks)

@@ -75,6 +75,7 @@ def test_animating_leaves_no_process_behind(clip: Path, data_dir: Path, tmp_path
         begin(self, *given, **named)  # type: ignore[arg-type]
 
     monkeypatch.setattr(ApartDriver, "__init__", noted)
+    monkeypatch.setattr("infinex.jobs.animate.compile_ahead", lambda: None)  # nothing is left to be compiled
     portrait = next((data_dir / "portraits").glob("*.jpg"))
     infinex.animate(portrait, clip, tmp_path / "o.mp4", infinex.Options(size=160, end=0.4))
     assert len(made) == 1 and made[0]._process.returncode is not None
