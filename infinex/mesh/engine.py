@@ -20,6 +20,7 @@ from infinex.face.portrait import SourceFace
 from infinex.face.reading import own_expression
 from infinex.face.surroundings import head_reach
 from infinex.face.tracker import Face
+from infinex.media.kept import kept
 from infinex.mesh.ahead import compile_ahead
 from infinex.mesh.album import OPEN, Album, moved, read_album
 from infinex.mesh.beyond import Beyond
@@ -29,7 +30,6 @@ from infinex.mesh.expression import borne, fuller, read, restrained
 from infinex.mesh.eyes import Eyes, irises
 from infinex.mesh.furrows import Furrows
 from infinex.mesh.glasses import held
-from infinex.mesh.kept import kept
 from infinex.mesh.layers import Layers, person_matte
 from infinex.mesh.lids import Lids
 from infinex.mesh.mouth import Mouth, MouthTone, draw_performer_mouth

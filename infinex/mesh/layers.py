@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
+from infinex.media.kept import kept
 from infinex.mesh.grain import regrained
 from infinex.mesh.guided import guided_filter
-from infinex.mesh.kept import kept
 from infinex.mesh.matting import parted, refined
 from infinex.mesh.plate import plate
 from infinex.mesh.rough import rough_matte

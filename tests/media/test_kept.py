@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from infinex.mesh import kept as module
-from infinex.mesh.kept import kept
+from infinex.media import kept as module
+from infinex.media.kept import kept
 
 
 @pytest.fixture

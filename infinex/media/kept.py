@@ -1,7 +1,7 @@
-"""What a portrait is taken apart into, kept between runs: to animate the same picture again begins sooner.
+"""What portraits are taken apart into and clips looked over for, kept between runs: the same again begins sooner.
 
-It lies in a folder of the user's own, a file for each picture, and never takes more than `MOST` bytes: those that were
-not asked for longest go first. `INFINEX_CACHE` names another folder than the usual one; `INFINEX_CACHE=none` keeps
+It lies in a folder of the user's own and never takes more than `MOST` bytes: files that were not asked for longest go
+first. `INFINEX_CACHE` names another folder than the usual one; `INFINEX_CACHE=none` keeps
 nothing. What is read back is what was made, to the bit, by this code and with these libraries; else it is made anew.
 """
 
@@ -24,13 +24,13 @@ from infinex.media.files import cache_folder
 
 Arrays = tuple[NDArray, ...]
 MOST = 256 << 20  # bytes of all files together; what alone takes a quarter of that is not kept
-MAKERS = ("mesh", "face")  # the folders of code and networks by which it is made
+MAKERS = ("mesh", "drivers", "face", "media")  # the folders of code and networks by which it is made
 LIBRARIES = ("numpy", "numba", "onnxruntime")
 NOTHING = "none"
 
 
-def kept(name: str, made: Callable[[], Arrays], *given: NDArray | float) -> Arrays:
-    """The arrays that `made` makes of what is `given`, of which alone they may depend, or what it made before."""
+def kept(name: str, made: Callable[[], Arrays], *given: NDArray | float | str) -> Arrays:
+    """The arrays that `made` makes of what is `given`, on which alone they may depend, or what it made before."""
     folder = _folder()
     if folder is None:
         return made()
@@ -57,7 +57,7 @@ def _folder() -> Path | None:
     if asked:
         return None if asked == NOTHING else Path(asked)
     with contextlib.suppress(RuntimeError):
-        return cache_folder() / "portraits"
+        return cache_folder() / "kept"
     return None
 
 
@@ -67,9 +67,9 @@ def _makers() -> bytes:
     out = hashlib.blake2b()
     for folder in MAKERS:
         root = Path(__file__).parents[1] / folder
-        for path in sorted([*root.glob("*.py"), *root.glob("data/*.onnx")]):
-            out.update(f"{path.name} {path.stat().st_size} ".encode())
-            out.update(path.read_bytes() if path.suffix == ".py" else b"")
+        for path in sorted([*root.glob("*.py"), *root.glob("data/*")]):
+            stat = path.stat()
+            out.update(f"{path.name} {stat.st_size} {stat.st_mtime_ns} ".encode())
     for library in LIBRARIES:
         out.update(version(library).encode())
     import cv2  # a distribution of many names
