@@ -25,6 +25,7 @@ from infinex.media.files import cache_folder
 Arrays = tuple[NDArray, ...]
 MOST = 256 << 20  # bytes of all files together; what alone takes a quarter of that is not kept
 MAKERS = ("mesh", "drivers", "face", "media")  # the folders of code and networks by which it is made
+MANY = 400  # files, each of which is looked at when one is written
 LIBRARIES = ("numpy", "numba", "onnxruntime")
 NOTHING = "none"
 
@@ -92,7 +93,7 @@ def _write(path: Path, arrays: Arrays) -> None:
         temporary.unlink(missing_ok=True)
     left = MOST
     files = [(p.stat(), p) for p in path.parent.iterdir()]
-    for stat, old in sorted(files, key=lambda f: -f[0].st_mtime):
+    for n, (stat, old) in enumerate(sorted(files, key=lambda f: -f[0].st_mtime)):
         left -= stat.st_size
-        if left < 0:
+        if left < 0 or n >= MANY:
             old.unlink(missing_ok=True)
