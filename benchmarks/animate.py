@@ -125,9 +125,10 @@ class Tree:
         most = [float("nan")]
 
         def look(number: int) -> None:
-            with contextlib.suppress(OSError, StopIteration):
+            with contextlib.suppress(OSError, KeyError):
                 children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
-                most.append(sum(_share(n) for n in (str(number), *children)))
+                each = [_memory(n) for n in (str(number), *children)]
+                most.append(sum(own for own, _ in each) + max(files for _, files in each))
 
         self.animate(image, driver, out, watch=look)
         return float(np.nanmax(most))
@@ -141,10 +142,12 @@ class Tree:
         return sorted(folder.glob("*.png"))
 
 
-def _share(number: str) -> float:
-    """Megabytes of a process; of what several share, its part."""
-    lines = Path(f"/proc/{number}/smaps_rollup").read_text().splitlines()
-    return next(int(line.split()[1]) for line in lines if line.startswith("Pss:")) / 1024
+def _memory(number: str) -> tuple[float, float]:
+    """Megabytes of a process that are its own, and those of files, which others of its kind share with it."""
+    lines = Path(f"/proc/{number}/status").read_text().splitlines()
+    known = {name: int(value.split()[0]) / 1024 for name, _, value in (line.partition(":") for line in lines)
+             if name.startswith("Rss")}  # fmt: skip
+    return known["RssAnon"] + known["RssShmem"], known["RssFile"]
 
 
 def portrait(width: int, height: int, share: float) -> np.ndarray:
