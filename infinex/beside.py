@@ -28,7 +28,9 @@ def taken(module: str) -> subprocess.Popen[bytes]:
 
 
 def _begun(module: str) -> subprocess.Popen[bytes]:
-    # Modules are looked for where this process looks for them, never where it happens to be started.
+    # Modules are looked for where this process looks for them, never where it happens to be started; Ctrl-C is meant
+    # for this process, which ends the other one.
     words = f"import sys; sys.path[:] = {[p for p in sys.path if isinstance(p, str)]!r}; "
+    words += "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
     words += f"from {module} import serve; serve()"
     return subprocess.Popen([sys.executable, "-c", words], stdin=subprocess.PIPE, stdout=subprocess.PIPE)

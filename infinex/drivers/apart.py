@@ -5,11 +5,11 @@ from __future__ import annotations
 
 import os
 import pickle
-import signal
 import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -43,7 +43,7 @@ class ApartDriver(Driver):
 
     def __init__(self, arguments: tuple[Any, ...], closely: bool) -> None:
         """`arguments` are those of a `VideoDriver`, whose errors are raised here, too; `closely` see `Driver`."""
-        self.closely = closely
+        self.name, self.closely = Path(arguments[0]).name, closely
         self._process = taken(__name__)
         try:
             self._say(arguments)
@@ -96,7 +96,6 @@ class ApartDriver(Driver):
 
 def serve() -> None:
     """The other process: a driver is opened, settled and run as it is told to."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # meant for the one that waits, which ends this one
     frugal()
     told, out = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer
