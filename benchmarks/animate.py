@@ -3,13 +3,14 @@
     python benchmarks/animate.py [--driver CLIP] [--beside COMMIT [--python PYTHON]] [--pairs N] [--long MINUTES]
                                  [--pictures PORTRAIT ...]
 
-For portraits of several sizes: processor time of the whole process a frame, start and end included; frames a second
-once it runs; peak memory; seconds from the start of the process to its first frame, with all compiled code in its
-cache: a run with a part of the driver comes before. Then the first run ever, with nothing compiled. With `--beside` the
-same is done in turn with another commit, by PYTHON where that needs other libraries, and the ratio is printed, median
-of the pairs; then the frames of both are compared, before encoding: of the portraits that `--pictures` names, or of the
-ones that are timed. Without --driver a clip of 30 seconds,
-1280x720, is made from the public-domain portrait inside Matplotlib.
+For portraits of several sizes: processor time a frame of all processes, start and end included; frames a second
+once it runs; peak memory of all processes together, what they share counted once, in a run of its own; seconds from the
+start of the process to its first frame, with all compiled code in its cache: a run with a part of the driver comes
+before. Nothing is known of the portrait but in the line `again`, where it was animated before. Then the first run ever,
+with nothing compiled. With `--beside` the same is done in turn with another commit, by PYTHON where that needs other
+libraries, and the ratio is printed, median of the pairs; then the frames of both are compared, before encoding: of the
+portraits that `--pictures` names, or of the ones that are timed. Without --driver a clip of 30 seconds, 1280x720, is
+made from the public-domain portrait inside Matplotlib.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -46,28 +47,27 @@ BARS = {"512x512": 0.35, "1920x1080": 0.4, "4096x4096": 0.5}  # of the processor
 SHORT = 4.0  # seconds of a driver, of which the first 72 frames are looked at before anything is drawn
 LIKE = 42.0  # dB from which two frames count as the same
 RUN = """
-import json, resource, sys, time
+import importlib.util, json, sys, time
 start = float(sys.argv[4])
 from infinex import cli
 getattr(cli, "frugal", getattr(cli, "_frugal", int))()  # as the command line begins
+if "." in sys.argv[2] and importlib.util.find_spec("infinex.beside"):
+    from infinex.beside import make_ready
+    make_ready("infinex.drivers.apart")
 from infinex.pipeline import animate
 seen = []
 animate(*sys.argv[1:4], progress=lambda n, t: seen.append(time.time()))
-try:  # a process that is started takes its parent's peak over into the resources that it is said to have used
-    peak = [int(line.split()[1]) / 1024 for line in open("/proc/self/status") if line.startswith("VmHWM")][0]
-except OSError:
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (1024**2 if sys.platform == "darwin" else 1024)
-print(json.dumps([peak, *(s - start for s in seen)]))
+print(json.dumps([s - start for s in seen]))
 """
+OFTEN = 0.1  # seconds between two looks at the memory
 
 
 @dataclass
 class Took:
-    """What one run took: seconds of processor, seconds to each frame, peak memory in MB."""
+    """What one run took: seconds of processor, seconds to each frame."""
 
     cpu: float
     seen: list[float]
-    peak: float
 
     @property
     def each(self) -> float:
@@ -89,35 +89,65 @@ class Tree:
     python: str
     cache: Path
 
-    def _environment(self, cache: Path) -> dict[str, str]:
+    def _environment(self, cache: Path, portraits: Path | None) -> dict[str, str]:
         # An installation comes with its bytecode; here it is written at the first run that does not count.
         kept = {k: v for k, v in os.environ.items() if k != "PYTHONDONTWRITEBYTECODE"}
-        bytecode = {"PYTHONPYCACHEPREFIX": str(self.cache / "bytecode")}
+        bytecode = {"PYTHONPYCACHEPREFIX": str(self.cache / "bytecode"), "INFINEX_CACHE": str(portraits or "none")}
         return {**kept, **bytecode, "PYTHONPATH": str(self.root), "NUMBA_CACHE_DIR": str(cache)}
 
-    def animate(self, image: Path, driver: Path, out: Path, cache: Path | None = None) -> Took:
-        """Animate in a fresh process; with an empty `cache` it is the first run ever."""
+    def animate(
+        self, image: Path, driver: Path, out: Path, cache: Path | None = None, portraits: Path | None = None,
+        watch: Callable[[int], None] | None = None,
+    ) -> Took:  # fmt: skip
+        """Animate in a fresh process; with an empty `cache` it is the first run ever. What was made of portraits is
+        kept in `portraits`. `watch` is called with the number of the process now and then."""
         command = [self.python, "-c", RUN, str(image), str(driver), str(out), str(time.time())]
-        with tempfile.TemporaryFile("w+") as said:
+        with tempfile.TemporaryFile("w+") as said, tempfile.TemporaryFile("w+") as wrong:
             process = subprocess.Popen(
-                command, stdout=said, stderr=subprocess.PIPE, text=True, cwd=out.parent,
-                env=self._environment(cache or self.cache),
+                command, stdout=said, stderr=wrong, cwd=out.parent,
+                env=self._environment(cache or self.cache, portraits),
             )  # fmt: skip
-            assert process.stderr is not None
-            wrong = process.stderr.read()
+            if watch is not None:
+                while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOHANG | os.WNOWAIT) is None:
+                    watch(process.pid)
+                    time.sleep(OFTEN)
             _, status, used = os.wait4(process.pid, 0)
             process.returncode = os.waitstatus_to_exitcode(status)
+            wrong.seek(0)
             if status:
-                raise RuntimeError(f"{self.root}: {wrong}")
+                raise RuntimeError(f"{self.root}: {wrong.read()}")
             said.seek(0)
-            peak, *seen = json.loads(said.read().splitlines()[-1])
-        return Took(used.ru_utime + used.ru_stime, seen, peak)
+            seen = json.loads(said.read().splitlines()[-1])
+        return Took(used.ru_utime + used.ru_stime, seen)
+
+    def peak(self, image: Path, driver: Path, out: Path) -> float:
+        """Memory in MB that a run takes at most, with the processes that it starts; not a number without Linux."""
+        most = [float("nan")]
+
+        def look(number: int) -> None:
+            with contextlib.suppress(OSError, KeyError):
+                children = Path(f"/proc/{number}/task/{number}/children").read_text().split()
+                each = [_memory(n) for n in (str(number), *children)]
+                most.append(sum(own for own, _ in each) + max(files for _, files in each))
+
+        self.animate(image, driver, out, watch=look)
+        return float(np.nanmax(most))
 
     def pictures(self, image: Path, driver: Path, folder: Path) -> list[Path]:
         """Frames as they are before encoding."""
         command = [self.python, "-m", "infinex.cli", "animate", str(image), str(driver), "-o", str(folder)]
-        subprocess.run(command, check=True, capture_output=True, cwd=folder.parent, env=self._environment(self.cache))
+        subprocess.run(
+            command, check=True, capture_output=True, cwd=folder.parent, env=self._environment(self.cache, None)
+        )
         return sorted(folder.glob("*.png"))
+
+
+def _memory(number: str) -> tuple[float, float]:
+    """Megabytes of a process that are its own, and those of files, which others of its kind share with it."""
+    lines = Path(f"/proc/{number}/status").read_text().splitlines()
+    known = {name: int(value.split()[0]) / 1024 for name, _, value in (line.partition(":") for line in lines)
+             if name.startswith("Rss")}  # fmt: skip
+    return known["RssAnon"] + known["RssShmem"], known["RssFile"]
 
 
 def portrait(width: int, height: int, share: float) -> np.ndarray:
@@ -185,13 +215,16 @@ def timed(new: Tree, old: Tree | None, driver: Path, short: Path, tmp: Path, pai
                 other.append(old.animate(image, driver, tmp / "old.mp4"))
             took.append(new.animate(image, driver, tmp / "new.mp4"))
         line = f"{name:12}{np.median([t.each for t in took]):14.1f}{np.median([t.steady for t in took]):10.1f}"
-        line += f"{max(t.peak for t in took):9.0f}{np.median([t.seen[0] for t in took]):15.1f}"
+        line += f"{new.peak(image, short, tmp / 'peak.mp4'):9.0f}{np.median([t.seen[0] for t in took]):15.1f}"
         if other:
             ratio = float(np.median([t.each / o.each for t, o in zip(took, other)]))
             line += f"{np.median([o.each for o in other]):12.1f}{ratio:7.2f}"
             if name in BARS:
                 line += f"{BARS[name]:8.2f}{'' if ratio <= BARS[name] else '  missed'}"
         print(line, flush=True)
+        again = [new.animate(image, driver, tmp / "new.mp4", portraits=tmp / "portraits") for _ in range(1 + pairs)][1:]
+        print(f"{'  again':12}{np.median([t.each for t in again]):14.1f}{np.median([t.steady for t in again]):10.1f}"
+              f"{'':9}{np.median([t.seen[0] for t in again]):15.1f}", flush=True)  # fmt: skip
 
 
 def compared(new: Tree, old: Tree, images: list[Path], driver: Path, tmp: Path) -> None:
@@ -238,7 +271,7 @@ def main() -> None:
                 print(f"first run ever, by {what}: first frame after {first.seen[0]:.1f} s")
         if a.long:
             long = make_driver(tmp / "long.mp4", 60 * a.long)
-            peak = new.animate(images[0] if images else HOPPER, long, tmp / "long-out.mp4").peak
+            peak = new.peak(images[0] if images else HOPPER, long, tmp / "long-out.mp4")
             print(f"peak memory with a driver of {a.long:g} minutes: {peak:.0f} MB")
         if old is not None:
             compared(new, old, a.pictures or images, driver, tmp)

@@ -44,6 +44,11 @@ class Note(str):
 
     _marked: str
 
+    @property
+    def marked(self) -> str:
+        """What it was made of."""
+        return self._marked
+
     def words(self, form: Callable[[str], str] = undashed) -> str:
         """The text with every option written by `form`."""
         return _spelt(self._marked, form)

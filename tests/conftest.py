@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")  # see infinex.cli
+os.environ.setdefault("INFINEX_CACHE", "none")  # tests make everything themselves
 ROOT = Path(__file__).parents[1]
 if os.environ.pop("PYTHONDONTWRITEBYTECODE", ""):
     # Tests start hundreds of processes, each of which would compile all that it imports: that is done once, elsewhere.

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Optional
 
 import typer
 
+from infinex.beside import make_ready
 from infinex.commands.choices import (
     Album,
     Background,
@@ -29,6 +30,9 @@ from infinex.spec import actors, with_engines
 if TYPE_CHECKING:
     from infinex.jobs.open import Driving
     from infinex.options import Options
+
+
+FILMS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")  # names by which most clips are known without a look
 
 
 class Mouth(str, Enum):
@@ -199,6 +203,9 @@ def animate(
     """Animate a portrait: infinex animate photo.jpg clip.mp4 -o out.mp4
 
     With camera:0, n or space takes the face as it is now for rest, and q or Esc ends."""
+    if engine == "mesh" and driving is not None and driving.lower().endswith(FILMS) and not (speech or say):
+        make_ready("infinex.drivers.apart")  # it imports while we do
+
     from infinex.drivers.text import open_text
     from infinex.interchange.streams import is_stream
     from infinex.jobs.animate import animate as run

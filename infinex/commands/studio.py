@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 import sys
 import threading
@@ -62,6 +63,8 @@ def studio(
     from infinex.studio.preview import warm
     from infinex.studio.settings import Settings
 
+    # Whoever takes a portrait out of the studio takes out what was made of it.
+    os.environ.setdefault("INFINEX_CACHE", "none")
     token = asked_token(token, host)
     given: dict[str, Any] = {} if workers is None else {"workers": workers}
     settings = Settings(

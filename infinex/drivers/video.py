@@ -7,7 +7,7 @@ from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import chain, groupby
+from itertools import chain, groupby, islice
 from pathlib import Path
 from threading import Event
 from typing import Any
@@ -21,11 +21,12 @@ from infinex.drivers.contract import WHOLE, Drive, Driver, Shot
 from infinex.drivers.measured import Measured
 from infinex.drivers.shots import OTHER, Break, Glimpse, Shots, apart, likeness, thumbnail
 from infinex.drivers.whose import SAMPLES, check_driver_face, people, whose
-from infinex.errors import FaceNotFoundError, InputError, option
+from infinex.errors import FaceNotFoundError, InputError, Note, option
 from infinex.face.pose import Pose, fit_pose
-from infinex.face.topology import mean_face
+from infinex.face.topology import POINTS, mean_face
 from infinex.face.tracker import Box, Face, FaceTracker, shared_finder
 from infinex.media.grey import Grey
+from infinex.media.kept import Arrays, kept
 from infinex.media.video import VideoFrame, VideoReader
 from infinex.motion import Move
 
@@ -168,9 +169,15 @@ class VideoDriver(Driver):
         self._near: Box | None = None
         self._notes: list[str] = []
         self._reference, self._smooth, self._flow = reference, smooth, flow
-        if box is None:
-            self._near, self._notes = whose(self._beginning(), face, self.name, self._shrink(face))
-        self._scout(reference)
+        self._glanced: dict[int, VideoFrame] = {}  # by their order
+        asked = f"{keep_readable} {box} {fps} {face} {start} {end} {reference} {AHEAD} {GLANCES} {SIDE}"
+        if self.path.is_file():
+            stat = self.path.stat()
+            clip = f"{self.path.resolve()} {stat.st_size} {stat.st_mtime_ns} {asked}"
+            found = kept("clip", lambda: self._looked_over(face, reference), clip)
+        else:
+            found = self._looked_over(face, reference)
+        self._begun(found, reference)
 
     def close(self) -> None:
         """Close the file."""
@@ -197,19 +204,21 @@ class VideoDriver(Driver):
         """A few frames of the first that are looked over."""
         return _first(self._reader)
 
-    def _scout(self, reference: int | None) -> None:
-        """Track the first frames and glance at the others."""
-        tracks: list[NDArray[np.float64]] = []
-        places: list[float] = []
-        penalty: list[float] = []
+    def _looked_over(self, face: str, reference: int | None) -> Arrays:
+        """What looking the clip over tells, as `_begun` takes it: whose face it is, the first frames tracked, the
+        others glanced at."""
+        if self._box is None:
+            self._near, self._notes = whose(self._beginning(), face, self.name, self._shrink(face))
+        places: list[int] = []
         greys: list[NDArray[np.uint8]] = []
-        self._first = 0  # the shot that the first rest is of
+        first = 0
         over = False
         glances: Future[list[_Glance]] | None = None
+        known: list[NDArray[np.float64] | None] = []
 
         def note(frame: VideoFrame, points: NDArray[np.float64] | None) -> None:
             nonlocal glances
-            self._known.append(points)
+            known.append(points)
             if frame.index % 24 == 0:
                 greys.append(thumbnail(frame.grey))
             if frame.index == reference and points is None:
@@ -226,39 +235,57 @@ class VideoDriver(Driver):
                 for _, seen in looked:
                     last = seen.index
                     if seen.points is not None and not over:
-                        if tracks and seen.shot != self._first:
+                        if places and seen.shot != first:
                             over = True
-                        elif len(tracks) < AHEAD or reference is not None:
-                            self._first = seen.shot
-                            tracks.append(seen.points)
+                        elif len(places) < AHEAD or reference is not None:
+                            first = seen.shot
                             places.append(seen.index)
-                            penalty.append(0.0)
                     if last + 1 >= AHEAD and (reference is None or reference <= last):
                         break
             finally:
                 looked.close()
-                if over or not tracks or last + 1 != AHEAD:
+                if over or not places or last + 1 != AHEAD:
                     stop.set()  # they are of no use
         if reference is not None and reference > last:
             raise InputError(f"{option('reference')} {reference}: {self.path.name} has only {last + 1} frames")
-        images: dict[int, VideoFrame] = {}
-        if tracks and not over:
+        if not places:
+            raise FaceNotFoundError(f"no face found in {self.path.name}; use a clip that shows a face clearly")
+        others: list[NDArray[np.float64]] = []
+        if not over:
             place = Glimpse(0, greys[0])
-            place.see(tracks[-1])
+            place.see(known[places[-1]])
             if glances is not None and last + 1 == AHEAD:
                 beyond = glances.result()
             else:
                 beyond = self._glances((last + 1) / self.fps, greys, Event())
-            for glance in beyond:
+            for n, glance in enumerate(beyond):
                 if not _like(glance.grey, greys) or not glance.found():
                     continue
                 glance.frame.picture.pack()
-                images[len(tracks)] = glance.frame
-                tracks.append(min(glance.found(), key=lambda p: _away(place, glance.grey, p)))
-                places.append(-1)
-                penalty.append(GLANCE_PENALTY)
-        if not tracks:
-            raise FaceNotFoundError(f"no face found in {self.path.name}; use a clip that shows a face clearly")
+                self._glanced[n] = glance.frame
+                others.append(min(glance.found(), key=lambda p: _away(place, glance.grey, p)))
+        nobody = np.full((POINTS, 3), np.nan)
+        return (
+            np.array([] if self._near is None else self._near, np.float64),
+            np.array([n.marked if isinstance(n, Note) else n for n in self._notes], np.str_),
+            np.stack([nobody if p is None else p for p in known]),
+            np.array(places),
+            np.array([first, last]),
+            np.array(list(self._glanced), np.int64),
+            np.array(others, np.float64).reshape(-1, POINTS, 3),
+        )
+
+    def _begun(self, found: Arrays, reference: int | None) -> None:
+        """Take over what looking the clip over told, in this run or in an earlier one."""
+        near, notes, known, at, (first, last), order, others = found
+        self._near = tuple(near.tolist()) if near.size else None
+        self._notes = [Note(n) for n in notes.tolist()]
+        self._known = [None if np.isnan(p[0, 0]) else p for p in known]
+        self._first, self._scouted = int(first), (int(last) + 1) / self.fps
+        places = [*at.tolist(), *[-1] * len(order)]
+        tracks = [*known[at], *others]
+        penalty = [0.0] * len(at) + [GLANCE_PENALTY] * len(order)
+        images = {len(at) + i: n for i, n in enumerate(order.tolist())}
         chosen = places.index(reference) if reference in places else None
         self._seen = tracks, places, penalty, images, chosen
 
@@ -296,16 +323,21 @@ class VideoDriver(Driver):
     ) -> VideoDriver:
         """Choose the reference frame: near the portrait's pose, or most like its canonical face `match`."""
         tracks, places, penalty, images, chosen = self._seen
-        penalty = [p if at >= 0 or i in images else np.inf for i, (p, at) in enumerate(zip(penalty, places))]
         self._aim = near, match
         # Glances are far from one another.
         moments = [p / self.fps if p >= 0 else -60.0 * (i + 1) for i, p in enumerate(places)]
         self.rest, index = choose_rest(tracks, near, match, chosen, penalty, moments)
         self.rest_points = tracks[index]
         self.reference = places[index]
-        frame = images[index] if index in images else self._frame(int(self.reference))
+        frame = self._glance(images[index]) if index in images else self._frame(int(self.reference))
         self._rest_grey, self.rest_image = frame.grey, frame.image
         return self
+
+    def _glance(self, order: int) -> VideoFrame:
+        """A frame that was glanced at."""
+        if order not in self._glanced:
+            self._glanced[order] = next(islice(self._beyond(self._scouted), order, None))
+        return self._glanced[order]
 
     def _frame(self, index: int) -> VideoFrame:
         for frame in self._reader:
@@ -440,7 +472,7 @@ class VideoDriver(Driver):
         """Drives, one a frame."""
         assert self.rest_image is not None, "settle() comes first"
         self.lost, self.cuts = [], []
-        self._seen[3].clear()  # frames are large, and the rest is chosen
+        self._glanced.clear()  # frames are large, and the rest is chosen
         first = Shot(self.rest, self.rest_image, self.rest_points)
         setup = _Setup(first, self._rest_grey, self.fps, self._smooth, self._flow)
         self._shot = self._first

@@ -17,6 +17,7 @@ from infinex.drivers.contract import Driver, Shot
 from infinex.drivers.remarks import Doings
 from infinex.engine import Prepared, Source, find_engine
 from infinex.errors import InputError
+from infinex.face.portrait import SourceFace
 from infinex.face.remarks import Watch
 from infinex.jobs.cast import animate_cast
 from infinex.jobs.file import FileSink, Progress, checked_output, open_file, own_sound, provenance, sound_for
@@ -66,8 +67,8 @@ def _animate(
     check_pieces(o, out)
     own = own_sound(o, out)
     started = time.perf_counter()
-    if o.engine == "mesh":
-        compile_ahead()
+    # Two processes are enough: other engines are slow by themselves, and a first run compiles in a second one.
+    apart = o.engine == "mesh" and compile_ahead() is None
     cast = parse_cast(o.face)
     if cast is not None or isinstance(driving, Cast):
         no_passes(o, "several drivers")
@@ -79,18 +80,19 @@ def _animate(
         no_pieces(o, "a clip as source")
         return animate_film(Path(source), driving, out, o, progress)
     with ThreadPoolExecutor(1) as pool:  # the driver is looked over while the portrait is prepared
-        looking = pool.submit(open_driver, driving, o)
+        looking = pool.submit(open_driver, driving, o, apart)
         try:
             sources = load_source(source, o.face, o.box, o.size, o.open_eyes, film, o.crop)
+            face = SourceFace(sources[0].face.landmarks)
+            settling = pool.submit(lambda: settled(looking.result(), face, o.absolute))
             stage = make_stage(sources, o, background=background_for(o, sources[0], out))
+            driver = settling.result()
         except BaseException:
             with contextlib.suppress(Exception):
                 looking.result().close()
             raise
-        driver = looking.result()
     trim()  # a picture takes more to be taken apart than to be moved
     try:
-        settled(driver, stage.faces[0], o.absolute)
         driver.closely = stage.needs == "motion" and not o.panel
         heard(stage.engine, driver)
         h, w = stage.image.shape[:2]
@@ -157,7 +159,7 @@ def render(
     stage = make_stage([sources] if isinstance(sources, Source) else list(sources), o)
     driver = open_driver(driving, o)
     try:
-        settled(driver, stage.faces[0], o.absolute)
+        settled(driver, stage.faces[0].face, o.absolute)
         heard(stage.engine, driver)
         yield from frames(stage, adjusted(driver, o, stage.needs))
     finally:

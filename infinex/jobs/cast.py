@@ -65,7 +65,7 @@ class Ensemble:
     def settle_on(self, faces: Sequence[Prepared]) -> None:
         """Settle each driver on its face."""
         for face, driver in zip(faces, self.drivers):
-            settled(driver, face, self._options.absolute)
+            settled(driver, face.face, self._options.absolute)
 
     def close(self) -> None:
         """Close all."""

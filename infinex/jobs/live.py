@@ -196,7 +196,7 @@ def run_live(source: Path, name: str, output: Path | None, options: Options) -> 
                 )  # fmt: skip
             started = time.perf_counter()
             driver.look(lambda: room.wait(still))
-            settled(driver, stage.faces[0], options.absolute)
+            settled(driver, stage.faces[0].face, options.absolute)
             cues = adjusted(driver, options, stage.needs)
             perform(stage, cues, [room], stage if options.panel else None, ahead=False)
             ended = driver.taken if driver.stopped else time.perf_counter()

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.beside import worthwhile
+from infinex.drivers.apart import ApartDriver
 from infinex.drivers.contract import WHOLE, Driver, Wrapped
 from infinex.drivers.directions import open_directions
 from infinex.drivers.motion import MotionDriver, still_motion
@@ -33,18 +35,19 @@ Driving = str | Path | Motion | Driver
 OF_CLIPS = ("reference", "smooth", "keep_readable", "driver_face")  # what only a film that is read can follow
 
 
-def open_driver(driving: Driving, options: Options | None = None) -> Driver:
+def open_driver(driving: Driving, options: Options | None = None, apart: bool = False) -> Driver:
     """The driver for a video, a still picture, a `.motion.npz` file, a take of another tool, a bundled motion's name
     or a Motion.
 
     A driver that is open already is returned as it is. Call `settle` on it before iterating. Raises InputError, also
-    for options that such a driver cannot follow."""
+    for options that such a driver cannot follow.
+
+    A clip may be read `apart`, by a process of its own, where the machine gains by it."""
     o = options or Options()
     if is_clip(driving):
         assert isinstance(driving, (str, Path))
-        return VideoDriver(
-            driving, o.reference, o.smooth, o.keep_readable, None, o.fps, o.measured, o.driver_face, o.start, o.end
-        )
+        how = driving, o.reference, o.smooth, o.keep_readable, None, o.fps, o.measured, o.driver_face, o.start, o.end
+        return ApartDriver(how, not o.panel) if apart and worthwhile() else VideoDriver(*how)
     if isinstance(driving, Driver):
         # One that is open may know of its part, and of everything else, already.
         part = (o.start, o.end) != WHOLE and driving.span == WHOLE and not isinstance(driving, Excerpt)

@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 from infinex.drivers.blend import looped
 from infinex.drivers.capture import Adjust, one_rest
 from infinex.drivers.contract import Drive, Driver, Shot
-from infinex.engine import Engine, Prepared, Shown
+from infinex.engine import Engine, Shown
 from infinex.face.identity import forgotten
+from infinex.face.portrait import SourceFace
 from infinex.media.overlap import Ahead, alone
 from infinex.memory import trim
 from infinex.options import MotionOptions
@@ -91,10 +92,10 @@ class Adjusting:
         return replace(drive, move=self._adjust(drive.move), image=image, begins=shot)
 
 
-def settled(driver: Driver, face: Prepared, absolute: bool) -> Driver:
+def settled(driver: Driver, face: SourceFace, absolute: bool) -> Driver:
     """The driver, told whom it moves."""
-    driver.settle(face.face.pose, face.face.face if absolute else None)
-    driver.suit(face.face.face)
+    driver.settle(face.pose, face.face if absolute else None)
+    driver.suit(face.face)
     return driver
 
 

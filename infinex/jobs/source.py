@@ -12,9 +12,10 @@ from numpy.typing import NDArray
 
 from infinex.engine import Source, find_engine
 from infinex.errors import InputError, option
-from infinex.face.tracker import Face, choose, shared_finder
+from infinex.face.tracker import Face, choose, find_faces, shared_finder
 from infinex.face.waking import opened
 from infinex.media.image import is_image, read_image, read_rgba
+from infinex.media.kept import kept
 from infinex.media.sink import supports_alpha
 from infinex.media.strip import is_sequence
 from infinex.media.video import VideoReader
@@ -57,31 +58,42 @@ def load_source(
     image = _resized(original, size)
     if cutout is not None:
         cutout = _resized_cutout(cutout, image.shape[1], image.shape[0])
-    with shared_finder() as finder:
-        if box is not None:
-            k = image.shape[1] / original.shape[1]
-            x, y, w, h = (v * k for v in box)
-            if w <= 0 or h <= 0 or x + w < 0 or y + h < 0 or x >= image.shape[1] or y >= image.shape[0]:
-                raise InputError(
-                    f"{option('box')} lies outside {Path(path).name} ({original.shape[1]}x{original.shape[0]})"
-                )
-            found = faces = [finder.in_box(image, (x, y, x + w, y + h))]
-        else:
-            found = finder.find(image)
-            faces = choose(found, face, Path(path).name)
-        others = unmoved(found, faces)
-        before = image
-        for i, one in enumerate(faces if open_eyes else ()):
-            awake, faces[i] = opened(image, one, finder.mesh)
-            if cutout is not None:
-                cutout = np.dstack([np.where((awake != image).any(-1, keepdims=True), awake, cutout[..., :3]),
-                                    cutout[..., 3]])  # fmt: skip
-            image = awake
-        if open_eyes and image is before:
+    if box is not None:
+        k = image.shape[1] / original.shape[1]
+        x, y, w, h = (v * k for v in box)
+        if w <= 0 or h <= 0 or x + w < 0 or y + h < 0 or x >= image.shape[1] or y >= image.shape[0]:
             raise InputError(
-                f"{option('open_eyes')}: no eye in {Path(path).name} is closed, or glasses and size hide that it is"
+                f"{option('box')} lies outside {Path(path).name} ({original.shape[1]}x{original.shape[0]})"
             )
+        with shared_finder() as finder:
+            found = faces = [finder.in_box(image, (x, y, x + w, y + h))]
+    else:
+        found = _found(image)
+        faces = choose(found, face, Path(path).name)
+    others = unmoved(found, faces)
+    before = image
+    for i, one in enumerate(faces if open_eyes else ()):
+        with shared_finder() as finder:
+            awake, faces[i] = opened(image, one, finder.mesh)
+        if cutout is not None:
+            cutout = np.dstack([np.where((awake != image).any(-1, keepdims=True), awake, cutout[..., :3]),
+                                cutout[..., 3]])  # fmt: skip
+        image = awake
+    if open_eyes and image is before:
+        raise InputError(
+            f"{option('open_eyes')}: no eye in {Path(path).name} is closed, or glasses and size hide that it is"
+        )
     return [Source(image, f, cutout, others=others) for f in faces]
+
+
+def _found(image: RGB) -> list[Face]:
+    """Every face of a picture, largest first."""
+
+    def made() -> tuple[NDArray, NDArray]:
+        faces = find_faces(image)
+        return np.array([f.landmarks for f in faces]), np.array([f.score for f in faces])
+
+    return [Face(landmarks, float(score)) for landmarks, score in zip(*kept("faces", made, image))]
 
 
 def unmoved(found: Sequence[Face], chosen: Sequence[Face]) -> tuple[Face, ...]:

@@ -92,6 +92,12 @@ def atomic_path(path: Path, folder: bool = False) -> Iterator[Path]:
             temporary.unlink(missing_ok=True)
 
 
+def cache_folder() -> Path:
+    """Where this user's copies of what can be had again are kept. Raises RuntimeError for a user without a home."""
+    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
+    return Path(base or Path.home() / ".cache") / "infinex"
+
+
 def same_file(a: str | Path, b: str | Path) -> bool:
     """Whether two paths are the same existing file."""
     try:

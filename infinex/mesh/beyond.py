@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from infinex.face import topology as top
 from infinex.face.surroundings import smoothstep
+from infinex.media.kept import kept
 from infinex.mesh.fill import about, blurred, continued, push_pull
 
 BAND = 0.75  # width of what is continued; IOD
@@ -111,6 +112,11 @@ class Beyond:
     @cached_property
     def _picture(self) -> Image:
         """The person with what lies beyond, (H', W', 4): made when a frame first shows some of it."""
+        given = self._person, self._points, self._unit, np.array([*self._sides, self._match])
+        (picture,) = kept("beyond", lambda: (self._joined(),), *given)
+        return picture
+
+    def _joined(self) -> Image:
         (h, w), unit = self._size, self._unit
         left, above, right, below = self._widths(unit)
         cut = [band * side for band, side in zip((left, above, right, below), self._sides)]

@@ -20,6 +20,7 @@ from infinex.face.portrait import SourceFace
 from infinex.face.reading import own_expression
 from infinex.face.surroundings import head_reach
 from infinex.face.tracker import Face
+from infinex.media.kept import kept
 from infinex.mesh.ahead import compile_ahead
 from infinex.mesh.album import OPEN, Album, moved, read_album
 from infinex.mesh.beyond import Beyond
@@ -122,7 +123,9 @@ class PreparedFace:
             if cut and source.cutout is not None:
                 alpha = face_matte(source.cutout, self.face, reach)
             else:
-                alpha = person_matte(np.ascontiguousarray(source.image[y0:y1, x0:x1]), self.face, own)
+                seen = np.ascontiguousarray(source.image[y0:y1, x0:x1])
+                unit = self.face.pose.scale
+                (alpha,) = kept("matte", lambda: (person_matte(seen, self.face, own),), seen, own, unit)
             reach, alpha = self._tightened(reach, alpha)
         self.box = x0, y0, x1, y1 = reach
         others = [f.landmarks for f in (*beside, *source.others)]

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
+from infinex.media.kept import kept
 from infinex.mesh.grain import regrained
 from infinex.mesh.guided import guided_filter
 from infinex.mesh.matting import parted, refined
@@ -63,17 +64,8 @@ class Layers:
             self.fill, self.near = self.image, np.zeros(image.shape[:2], np.uint8)
             self.hidden = self.near
             return
-        guess, near, sure = plate(self.image, alpha, unit)
-        back = np.asarray(self.image + near[..., None] * (guess - self.image), np.float32)
-        back = regrained(back, near > SHOWS, unit)
-        self.alpha, colours, self.fill = parted(self.image, alpha, back, near, sure, unit)
-        self.person = np.dstack([colours, np.round(self.alpha * 255).astype(np.uint8)])
-        # What stands still shows as it is: only where the person was can the background be unknown. The faint rim of
-        # the matte belongs to that: it is tinted by hair, and would stay behind as a line.
-        self.near = np.round(255 * near).astype(np.uint8)
-        hers = np.maximum(self.alpha, alpha) > 0
-        self.hidden = cv2.GaussianBlur(hers.astype(np.float32), (0, 0), 0.7)
-        self.hidden = np.where(hers, 255, np.round(255 * self.hidden)).astype(np.uint8)
+        parts = kept("layers", lambda: _told_apart(self.image, alpha, unit), self.image, alpha, unit)
+        self.alpha, self.person, self.fill, self.near, self.hidden = parts
 
     def gate(
         self, map_x: NDArray[np.float32], map_y: NDArray[np.float32], corner: tuple[int, int] = (0, 0)
@@ -97,3 +89,18 @@ class Layers:
         moved = cv2.GaussianBlur(cv2.dilate(off, np.ones((5, 5), np.uint8)), (0, 0), 3)
         k = 255 / (self._unit * 0.025)
         return np.asarray(cv2.addWeighted(moved, k, moved, 0, -0.3 * 255, dtype=cv2.CV_8U), np.uint8)
+
+
+def _told_apart(image: Image, alpha: NDArray[np.float32], unit: float) -> tuple[NDArray, ...]:
+    """Alpha, the person (H, W, 4), the background (H, W, 3), where that is guessed and where she hid it (H, W)."""
+    guess, near, sure = plate(image, alpha, unit)
+    back = np.asarray(image + near[..., None] * (guess - image), np.float32)
+    back = regrained(back, near > SHOWS, unit)
+    exact, colours, fill = parted(image, alpha, back, near, sure, unit)
+    person = np.dstack([colours, np.round(exact * 255).astype(np.uint8)])
+    # What stands still shows as it is: only where the person was can the background be unknown. The faint rim of
+    # the matte belongs to that: it is tinted by hair, and would stay behind as a line.
+    hers = np.maximum(exact, alpha) > 0
+    hidden = cv2.GaussianBlur(hers.astype(np.float32), (0, 0), 0.7)
+    hidden = np.where(hers, 255, np.round(255 * hidden)).astype(np.uint8)
+    return exact, person, fill, np.round(255 * near).astype(np.uint8), hidden

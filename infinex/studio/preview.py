@@ -150,7 +150,7 @@ class Live:
 
     def _perform(self) -> None:
         try:
-            settled(self._camera.look(), self._stage.faces[0], self._motion.absolute)
+            settled(self._camera.look(), self._stage.faces[0].face, self._motion.absolute)
             while not self._camera.stopped:
                 self._camera.anew = False
                 cues = adjusted(self._camera, self._motion, self._stage.needs)

@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from infinex.errors import InputError, OutputError, WeightsError, option
-from infinex.media.files import atomic_path
+from infinex.media.files import atomic_path, cache_folder
 from infinex.spec import Found, Weights, systems
 
 Progress = Callable[[int, int | None], None]
@@ -44,10 +44,7 @@ def entries() -> tuple[Entry, ...]:
 def store() -> Path:
     """The folder of fetched and added weights."""
     own = os.environ.get("INFINEX_WEIGHTS")
-    if own:
-        return Path(own)
-    base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
-    return Path(base or Path.home() / ".cache") / "infinex" / "weights"
+    return Path(own) if own else cache_folder() / "weights"
 
 
 def find(name: str) -> Entry:

@@ -171,12 +171,38 @@ def test_glances_at_once_or_afterwards_find_the_same(data_dir: Path) -> None:
     clip = data_dir / "clips" / "train" / "dpe_d_00.mp4"
     at_once, afterwards = VideoDriver(clip, flow=False), VideoDriver(clip, flow=False)
     afterwards.frames, afterwards._known = None, []  # as where nothing says how long it is
-    afterwards._scout(None)
+    afterwards._begun(afterwards._looked_over("largest", None), None)
     assert len(at_once._seen[0]) > 80
     assert np.array_equal(at_once._seen[0], afterwards._seen[0]) and at_once._seen[1:3] == afterwards._seen[1:3]
     assert np.array_equal(at_once.settle().rest.face, afterwards.settle().rest.face)
     at_once.close()
     afterwards.close()
+
+
+def test_a_clip_seen_before_is_not_looked_over_again(
+    data_dir: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("INFINEX_CACHE", str(tmp_path / "kept"))
+    clip = data_dir / "clips" / "train" / "dpe_d_00.mp4"
+    first = VideoDriver(clip, flow=False)
+    other = VideoDriver(clip, flow=False, end=1.0)
+    monkeypatch.setattr(VideoDriver, "_looked_over", lambda *_: pytest.fail("looked over again"))
+    again = VideoDriver(clip, flow=False)
+    assert len(first._seen[0]) > 80 > len(other._seen[0])
+    for one, same in zip(first._seen[0], again._seen[0], strict=True):
+        assert np.array_equal(one, same)
+    glance = again._seen[1].index(-1) + 2  # seen, but not followed: its picture is read when it is asked for
+    for driver in (first, again):
+        tracks, places, penalty, images, _ = driver._seen
+        driver._seen = tracks, places, [0.0 if i == glance else 9.0 for i in range(len(penalty))], images, None
+        driver.settle()
+    assert np.array_equal(first.rest_image, again.rest_image) and np.array_equal(first.rest_points, again.rest_points)
+    assert np.array_equal(again.rest_points, again._seen[0][glance])
+    drives = [list(d) for d in (first, again)]
+    assert len(drives[0]) == len(drives[1]) == first.frames
+    assert all(np.array_equal(a.move.offsets, b.move.offsets) for a, b in zip(*drives))
+    for driver in (first, other, again):
+        driver.close()
 
 
 def test_a_photograph_loses_to_who_speaks(data_dir: Path) -> None:
@@ -271,7 +297,8 @@ def test_a_part_is_measured_from_the_rest_of_the_whole_clip(data_dir: Path) -> N
     assert lip_gaps(part.rest.face)[4] < 0.03 < 0.04 < lip_gaps(alone.face)[4]
     assert part.rest_image is not None and part.reference == -1
     assert min(lip_gaps(part.rest.face + d.move.offsets)[4] for d in part) > lip_gaps(part.rest.face)[4]
-    assert part.settle().reference >= 0  # the frames from elsewhere are gone
+    before = part.rest_image.copy()
+    assert part.settle().reference == -1 and np.array_equal(part.rest_image, before)  # a frame that is read anew
     part.close()
 
 
