@@ -341,9 +341,9 @@ class Lid:
         usual = np.sqrt(np.median(cv2.blur(detail.mean(-1) ** 2, (9, 9)))) * 2 + 1e-3
         strength = np.sqrt(cv2.GaussianBlur(detail.mean(-1) ** 2, (0, 0), 1.5))
         # Wrinkles below an old eye would be pleats on its lid, unless all of the face is drawn so.
-        worn = WORN * min(1.0, max(FOLDS, 2 * float(grain.std())) / usual)
+        share = min(1.0, max(FOLDS, 2 * float(grain.std())) / usual)
         fine = detail - cv2.GaussianBlur(detail, (0, 0), FINE)
-        detail = worn * detail + max(0.0, GRAINED - worn) * fine  # grain, weave and strokes are no wrinkles
+        detail = share * (WORN * detail + (GRAINED - WORN) * fine)  # grain, weave and strokes are no wrinkles
         detail *= np.minimum(1, usual / np.maximum(strength, 1e-4))[..., None]
         oval = polygon_mask(len(depth), n, np.stack(self._cells(frame, points[top.OVAL, :2], u, arc, depth), 1))
         own = cv2.GaussianBlur(cv2.erode(oval, np.ones((5, 5), np.uint8)), (0, 0), 2.0)[..., None]
