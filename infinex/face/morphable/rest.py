@@ -29,9 +29,8 @@ SHUT = 1.5e4  # of the prior: pull of each part of the lips at rest to the other
 UPPER, LOWER = (80, 81, 82, 13, 312, 311, 310), (88, 178, 87, 14, 317, 402, 318)  # lips' inner rims
 CALM = 3  # frames beside which others are read
 ROUNDS, PASSES = 13, 120
-TURNS, SWEEPS = 80, 8  # of learning how widely expressions go
+TURNS, SWEEPS = 60, 8  # of learning how widely expressions go
 NARROW, WIDE = 0.002, 0.15  # the least that is learned of that, and what one more frame is thought to show
-LOOSE = 2.0  # what is learned of mean squares is too little: expressions cost something
 
 
 @dataclass(frozen=True)
@@ -121,7 +120,8 @@ def learned(
     in `told_apart`.
 
     An expression costs the square of what a frame shows of it over its mean square in the clip, on either side, which
-    is learned along (automatic relevance, Tipping 2001): what a clip hardly shows vanishes, the rest costs little."""
+    is learned along with how sure frames are (automatic relevance, Tipping 2001): what a clip never shows vanishes, the
+    rest costs little."""
     H, b = H / energy.PRIOR, b / energy.PRIOR
     n, E = b.shape
     own = n * (np.eye(E) + SHUT * parted.T @ parted)
@@ -135,8 +135,9 @@ def learned(
                 slope = aim[:, e] - (each[e] * x).sum(1) + H[:, e, e] * x[:, e]
                 x[:, e] = np.clip(slope / (H[:, e, e] + 1 / usual[e]), 0, high)
         more = total @ ((b - (H @ x[..., None])[..., 0]).sum(0) - own @ rest)
-        usual = (x**2).mean(0)
-        usual = LOOSE * (usual + usual[other]) / 2 + NARROW**2
+        unsure = np.diagonal(np.linalg.inv(H + np.diag(1 / usual)), axis1=1, axis2=2)
+        usual = (x**2 + unsure).mean(0)
+        usual = (usual + usual[other]) / 2 + NARROW**2
     return more, usual, x
 
 
