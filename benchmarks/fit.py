@@ -34,20 +34,19 @@ from infinex.face.tracker import FaceTracker
 
 RATE = 10.0  # frames a second of the clips
 
-# What faces do together; each with the most that is drawn.
-ACTS: tuple[tuple[dict[str, float], float], ...] = (
-    ({"jawOpen": 0.7}, 1.0),
-    ({"mouthSmile_L": 0.9, "mouthSmile_R": 0.9, "cheekSquint_L": 0.5, "cheekSquint_R": 0.5}, 1.0),
-    ({"mouthFrown_L": 0.8, "mouthFrown_R": 0.8}, 1.0), ({"mouthPucker": 0.8}, 1.0),
-    ({"mouthFunnel": 0.7, "jawOpen": 0.2}, 1.0),
-    ({"browInnerUp_L": 0.9, "browInnerUp_R": 0.9, "browOuterUp_L": 0.8, "browOuterUp_R": 0.8}, 1.0),
-    ({"browDown_L": 0.9, "browDown_R": 0.9}, 1.0), ({"eyeBlink_L": 1.0, "eyeBlink_R": 1.0}, 1.0),
-    ({"noseSneer_L": 0.7, "noseSneer_R": 0.7, "mouthUpperUp_L": 0.5, "mouthUpperUp_R": 0.5}, 1.0),
-    ({"mouthLeft": 0.7}, 1.0), ({"mouthRight": 0.7}, 1.0), ({"jawLeft": 0.7}, 1.0), ({"jawRight": 0.7}, 1.0),
-    ({"cheekPuff_L": 0.8, "cheekPuff_R": 0.8}, 1.0), ({"mouthStretch_L": 0.7, "mouthStretch_R": 0.7}, 1.0),
-    ({"mouthLowerDown_L": 0.7, "mouthLowerDown_R": 0.7, "jawOpen": 0.2}, 1.0),
-    ({"eyeWide_L": 0.8, "eyeWide_R": 0.8}, 1.0),
+# What faces do together, with the most that is drawn of each. A quarter of acts are of one side alone.
+ACTS: tuple[dict[str, float], ...] = (
+    {"jawOpen": 0.7},
+    {"mouthSmile_L": 0.9, "mouthSmile_R": 0.9, "cheekSquint_L": 0.5, "cheekSquint_R": 0.5},
+    {"mouthFrown_L": 0.8, "mouthFrown_R": 0.8}, {"mouthPucker": 0.8}, {"mouthFunnel": 0.7, "jawOpen": 0.2},
+    {"browInnerUp_L": 0.9, "browInnerUp_R": 0.9, "browOuterUp_L": 0.8, "browOuterUp_R": 0.8},
+    {"browDown_L": 0.9, "browDown_R": 0.9}, {"eyeBlink_L": 1.0, "eyeBlink_R": 1.0},
+    {"noseSneer_L": 0.7, "noseSneer_R": 0.7, "mouthUpperUp_L": 0.5, "mouthUpperUp_R": 0.5},
+    {"mouthLeft": 0.7}, {"mouthRight": 0.7}, {"jawLeft": 0.7}, {"jawRight": 0.7},
+    {"cheekPuff_L": 0.8, "cheekPuff_R": 0.8}, {"mouthStretch_L": 0.7, "mouthStretch_R": 0.7},
+    {"mouthLowerDown_L": 0.7, "mouthLowerDown_R": 0.7, "jawOpen": 0.2}, {"eyeWide_L": 0.8, "eyeWide_R": 0.8},
 )  # fmt: skip
+LONE = 0.4  # how often an act that has two sides is done by one
 
 
 def swing(random: np.random.Generator, frames: int, scale: float) -> NDArray:
@@ -57,11 +56,14 @@ def swing(random: np.random.Generator, frames: int, scale: float) -> NDArray:
 
 
 def performance(exact: ExactFace, random: np.random.Generator, frames: int) -> NDArray:
-    """Weights (frames, 57): three or four acts that come and go."""
+    """Weights (frames, 57): four acts that come and go, each of one side at times."""
     out = np.zeros((frames, len(exact.names)))
     for k in random.choice(len(ACTS), 4, replace=False):
         course = np.clip(0.15 + swing(random, frames, 0.8), 0, 1)
-        for name, most in ACTS[k][0].items():
+        still = random.choice(["_L", "_R"]) if random.random() < LONE else ""
+        for name, most in ACTS[k].items():
+            if still and name.endswith(still):
+                continue
             at = exact.names.index(name)
             out[:, at] = np.maximum(out[:, at], most * course)
     return out
@@ -73,8 +75,9 @@ def drawn(exact: ExactFace, places: Places, face: MorphableFace, seed: int, fram
     identity, colour = random.normal(0, 0.8, 100), exact.paint(random)
     weights = performance(exact, random, frames)
     angles = np.radians(np.stack([swing(random, frames, 8), swing(random, frames, 16), swing(random, frames, 6)], 1))
-    where = np.stack([swing(random, frames, 1.5), swing(random, frames, 1.5), -85 + swing(random, frames, 3)], 1)
-    camera = Camera(size * random.uniform(2.6, 3.4), (size / 2 - 0.5, size / 2 - 0.5))
+    far = np.exp(random.normal(0, 0.25))
+    where = np.stack([swing(random, frames, 1.5), swing(random, frames, 1.5), far * (swing(random, frames, 3) - 85)], 1)
+    camera = Camera(size * far * random.uniform(2.6, 3.4), (size / 2 - 0.5, size / 2 - 0.5))
     light = np.array([random.uniform(-0.8, 0.8), random.uniform(-0.1, 0.7), 0.7])
     light /= np.linalg.norm(light)
     ambient = random.uniform(0.25, 0.5)
@@ -114,7 +117,7 @@ def measured(exact: ExactFace, face: MorphableFace, clip: dict[str, Any]) -> dic
     own_head = fit_rigid(face.shape(who.identity, np.zeros(0)), mean).T
     for image, points, (R, _, mask) in zip(images, marks, truth):
         started, at = cpu(), time.perf_counter()
-        frame = rest.read(Frame(image, points))
+        frame = Frame(image, points)
         if state is None:
             state, value = solver.again(frame, points, who)
             started, at = cpu(), time.perf_counter()

@@ -7,7 +7,6 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -17,8 +16,7 @@ from infinex.face import topology as top
 from infinex.face.morphable.bases import face_model
 from infinex.face.morphable.model import MorphableFace
 from infinex.face.morphable.person import Person
-from infinex.face.morphable.rest import CALM, Rest, found_person
-from infinex.face.morphable.said import Reader
+from infinex.face.morphable.rest import Rest, found_person
 from infinex.face.morphable.solve import Frame, Solver, State, Who
 from infinex.face.pose import fit_pose
 from infinex.face.tracker import FaceTracker, find_faces
@@ -188,7 +186,7 @@ class _Clip:
                 h, w = shot.image.shape[:2]
                 self._size = w, h
                 if valid[n]:
-                    frame = self.at_rest.read(Frame(shot.image, points[n]))
+                    frame = Frame(shot.image, points[n])
                     if state is None or not valid[n - 1]:
                         state, _ = solver.again(frame, points[n].astype(np.float64), who)
                     state, value = solver.follow(frame, who, state)
@@ -212,17 +210,13 @@ class _Clip:
     def _save(self, who: Who, points: NDArray, valid: NDArray, states: list[State], energy: list[float]) -> None:
         if self.unfinished is None or time.monotonic() - self._saved < SAVE_EVERY:
             return
-        reader = self.at_rest.reader
-        calm: dict[str, Any] = {}
-        for k, (image, marks) in enumerate([] if reader is None else reader.calm):
-            calm |= {f"calm{k}": image, f"calm_points{k}": marks}
         with atomic_path(self.unfinished) as temporary, temporary.open("wb") as file:
             np.savez(
                 file, key=np.array(self.key), identity=who.identity, skin=who.skin, focal=who.focal, detail=who.detail,
                 rest=self.at_rest.weights, spread=self.at_rest.spread, points=points,
                 valid=valid, energy=np.array(energy), size=np.array(self._size),
                 rotation=np.stack([s.rotation for s in states]), shift=np.stack([s.shift for s in states]),
-                expression=np.stack([s.expression for s in states]), light=np.stack([s.light for s in states]), **calm,
+                expression=np.stack([s.expression for s in states]), light=np.stack([s.light for s in states]),
             )  # fmt: skip
         self._saved = time.monotonic()
 
@@ -236,12 +230,8 @@ class _Clip:
                 self._size = int(a["size"][0]), int(a["size"][1])
                 parts = zip(a["rotation"], a["shift"], a["expression"], a["light"])
                 who = Who(a["identity"], a["skin"], float(a["focal"]), a["detail"])
-                calm = [(a[f"calm{k}"], a[f"calm_points{k}"]) for k in range(CALM) if f"calm{k}" in a]
-                if self.face.low == 0 and not calm:
-                    return None
-                reader = Reader(calm, self.face.names) if calm else None
                 return (
-                    Rest(a["rest"], a["spread"], reader),
+                    Rest(a["rest"], a["spread"]),
                     who,
                     a["points"],
                     a["valid"],

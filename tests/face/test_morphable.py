@@ -21,7 +21,7 @@ from infinex.face.morphable.light import ambient, direction, hardness, harmonics
 from infinex.face.morphable.model import Camera, euler
 from infinex.face.morphable.person import Person
 from infinex.face.morphable.places import nearest
-from infinex.face.morphable.rest import Rest, found_rest, told_apart
+from infinex.face.morphable.rest import Rest, found_rest, learned, told_apart
 from infinex.face.morphable.said import Reader, column
 from infinex.face.morphable.solve import FLIP, Frame, Solver, State, Who
 from infinex.face.morphable.surface import normals, rasterise, rings
@@ -187,6 +187,32 @@ def test_one_expression_is_found_where_many_small_ones_would_do_and_knows_its_ot
     assert replace(face, names=()).mates.tolist() == list(range(len(face.expression)))
 
 
+def test_how_widely_expressions_go_is_learned_with_rest() -> None:
+    rng = np.random.default_rng(5)
+    T, E = 24, 20
+    rest, shown = rng.normal(0, 0.2, E), np.zeros((T, E))
+    shown[:, [2, 7, 11]] = np.clip(rng.normal(0.2, 0.5, (T, 3)), 0, 1)
+    seen = rng.normal(size=(T, 30, E)) * rng.uniform(0.2, 1, E)
+    seen[:, :, 2] *= 0.3  # it is hardly seen
+    H = 100 * energy.PRIOR * seen.transpose(0, 2, 1) @ seen
+    b = (H @ (rest + shown + rng.normal(0, 0.05, (T, E)))[..., None])[..., 0]
+    guess, nowhere = rest + rng.normal(0, 0.1, E), np.zeros((0, E))
+    more, usual, found = learned(H, b - H @ guess, np.full(E, 0.1), guess, nowhere)
+    assert np.abs(guess + more - rest).mean() < 0.045 < 0.06 < np.abs(guess - rest).mean()
+    assert np.polyfit(shown[:, 2], found[:, 2], 1)[0] > 0.8
+    assert np.argsort(usual)[-3:].tolist() == sorted([2, 7, 11], key=lambda k: usual[k])
+    assert np.corrcoef(found.ravel(), shown.ravel())[0, 1] > 0.9
+    stiff = np.linalg.solve(H + 100 * energy.PRIOR * np.eye(E), (b - H @ rest)[..., None])[..., 0]
+    assert np.polyfit(shown[:, 2], stiff[:, 2], 1)[0] < 0.6  # as a clip whose rest is known, but not how it goes
+    sides = np.array([0, 1, 3, 2, *range(4, E)])
+    twins = learned(H, b - H @ guess, np.full(E, 0.1), guess, nowhere, mates=sides)
+    assert twins[1][2] == twins[1][3]  # either side tells how widely both may go ...
+    assert (twins[2][:, 2] ** 2).mean() > 5 * (twins[2][:, 3] ** 2).mean()  # ... which makes neither go along
+    parting = np.eye(1, E, 3)
+    shut = guess + learned(H, b - H @ guess, np.full(E, 0.1), guess, parting)[0]
+    assert abs(shut[3]) < 0.5 * abs(rest[3])
+
+
 def test_a_reader_knows_which_of_apples_shapes_an_expression_is() -> None:
     names = own_model().names
     known = {n: column(n) for n in names}
@@ -207,7 +233,7 @@ def test_a_rest_is_a_shape_and_models_of_two_ways_have_none() -> None:
     shaped = Rest(0.3 * np.eye(len(face.names))[frown], face.spread).face(face)
     assert shaped.mean == pytest.approx(face.mean + 0.3 * face.expression[frown])
     free = replace(face, low=-np.inf)
-    none = found_rest(free, [Frame(image, marks)], [marks], who)
+    none, _ = found_rest(free, [Frame(image, marks)], [marks], who)
     assert not none.weights.any() and none.face(face).mean == pytest.approx(face.mean)
 
 
