@@ -123,15 +123,14 @@ def test_the_networks_show_what_they_are_told() -> None:
 
 
 def test_the_modelled_teeth_stand_where_the_performers_did() -> None:
-    """What is light from the upper lip on is upper teeth; without word of it, a wide mouth bares some, too, and where it
-    was dark there they are in the shade."""
+    """What is light from the upper lip on is upper teeth; without word of it a wide mouth bares some, and in the dark dim ones."""
     wide = {"AU25": 0.6, "AU26": 1.0}
     light = {}
     for name, told in (("bare", [[0.6, 0], [0, 1], [0, 1]]), ("dark", [[0, 1]] * 3), ("untold", None)):
         canvas, target = drawn(opened(wide, told), False)
         (x, y), gap = target.points[13, :2], target.points[14, 1] - target.points[13, 1]
         light[name] = canvas[int(y + 0.05 * gap) : int(y + 0.2 * gap), int(x - 4) : int(x + 4)].mean()
-    assert min(light["bare"], light["untold"]) > 1.3 * light["dark"]
+    assert min(light["bare"], light["untold"]) > 1.15 * light["dark"]
 
 
 def test_a_wide_mouth_that_is_light_throughout_has_two_rows_each_at_its_lip() -> None:
