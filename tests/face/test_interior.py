@@ -123,7 +123,7 @@ def test_the_networks_show_what_they_are_told() -> None:
 
 
 def test_the_modelled_teeth_stand_where_the_performers_did() -> None:
-    """What is light from the upper lip on is upper teeth; without word of it a wide mouth bares some, and in the dark dim ones."""
+    """What is light from the upper lip on is upper teeth; untold, a wide mouth bares some, and in the dark dim ones."""
     wide = {"AU25": 0.6, "AU26": 1.0}
     light = {}
     for name, told in (("bare", [[0.6, 0], [0, 1], [0, 1]]), ("dark", [[0, 1]] * 3), ("untold", None)):
