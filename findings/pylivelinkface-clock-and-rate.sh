@@ -10,7 +10,7 @@ set -eu
 here=$(mktemp -d)
 trap 'rm -rf "$here"' EXIT
 python3 -m venv "$here/env"
-"$here/env/bin/pip" install -q PyLiveLinkFace==0.1 timecode==1.5.1 numpy
+"$here/env/bin/pip" install -q PyLiveLinkFace==0.1 timecode==1.5.1 numpy==2.2.6
 cat > "$here/send.py" <<'PY'
 import datetime as real
 import struct
