@@ -250,10 +250,11 @@ class Retarget:
         face[: top.SURFACE, 0] -= self._beside * aside * (1 - _limited(abs(aside), SLIDE * self._room))
 
     def _within(self, face: Array) -> None:
-        """Keep a mouth from being drawn wider, or pursed narrower, than skin goes, in place."""
+        """Keep a mouth from being drawn wider, or pursed narrower, than skin goes, in place; in a face that looks aside
+        the far corner would come to its edge."""
         own = _dimensions(self.source.face)["mouth"]
         change = _dimensions(face)["mouth"] - own
-        less = 1 - _limited(abs(change), (WIDEST if change > 0 else NARROWEST) * own)
+        less = 1 - _limited(abs(change), (WIDEST * self._room if change > 0 else NARROWEST) * own)
         out = face[: top.SURFACE, 0] - self.source.face[: top.SURFACE, 0]
         face[: top.SURFACE, 0] -= less * self._beside * out
 
