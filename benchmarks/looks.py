@@ -180,7 +180,7 @@ def driven(portrait: Path, clip: Path, start: float, frames: int) -> tuple[dict[
     stage = make_stage(sources, o)
     driver = open_driver(clip, o)
     try:
-        settled(driver, stage.faces[0], o.absolute)
+        settled(driver, stage.faces[0].face, o.absolute)
         watch = Watch(sources[0].image, sources[0].face.landmarks, float(driver.fps))
         with closing(adjusted(driver, o, stage.needs)) as cues:
             for cue in islice(cues, frames):

@@ -55,7 +55,7 @@ def pair(clip: Path, frames: int, finder: FaceFinder) -> tuple[dict[str, float],
     trackers = FaceTracker(), FaceTracker()
     seen: tuple[list[theval.Glimpse], list[theval.Glimpse]] = ([], [])
     try:
-        settled(driver, stage.faces[0], o.absolute)
+        settled(driver, stage.faces[0].face, o.absolute)
         fps = float(driver.fps)
         with closing(adjusted(driver, o, stage.needs)) as cues:
             for cue in islice(cues, frames):
