@@ -25,14 +25,12 @@ from infinex.commands.choices import (
 )
 from infinex.commands.common import parse_box, parse_own, parse_time, piped, progress_bar, report
 from infinex.errors import InputError
+from infinex.media.files import CLIPS
 from infinex.spec import actors, with_engines
 
 if TYPE_CHECKING:
     from infinex.jobs.open import Driving
     from infinex.options import Options
-
-
-FILMS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")  # names by which most clips are known without a look
 
 
 class Mouth(str, Enum):
@@ -203,7 +201,7 @@ def animate(
     """Animate a portrait: infinex animate photo.jpg clip.mp4 -o out.mp4
 
     With camera:0, n or space takes the face as it is now for rest, and q or Esc ends."""
-    if engine == "mesh" and driving is not None and driving.lower().endswith(FILMS) and not (speech or say):
+    if engine == "mesh" and driving is not None and driving.lower().endswith(CLIPS) and not (speech or say):
         make_ready("infinex.drivers.apart")  # it imports while we do
 
     from infinex.drivers.text import open_text

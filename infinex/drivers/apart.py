@@ -95,7 +95,9 @@ class ApartDriver(Driver):
 
 
 def serve() -> None:
-    """The other process: a driver is opened, settled and run as it is told to."""
+    """The other process: a driver is opened, settled and run as it is told to.
+
+    What is pickled goes between these two processes alone, over pipes that are theirs; no file is read like that."""
     frugal()
     told, out = sys.stdin.buffer, os.fdopen(os.dup(1), "wb")
     os.dup2(2, 1)  # what libraries print is no answer

@@ -31,7 +31,7 @@ from infinex.evaluation.watched import Doings, Watched
 from infinex.face import topology as top
 from infinex.face.identity import cosine, identity
 from infinex.face.tracker import FaceFinder, FaceTracker
-from infinex.media.files import atomic_path, writable_target
+from infinex.media.files import CLIPS, atomic_path, writable_target
 from infinex.media.image import is_image, read_image, write_image
 from infinex.media.video import VideoReader
 from infinex.options import Options
@@ -77,8 +77,7 @@ def takes(folder: Path, split: str = "test") -> list[Take]:
         clips = read_clips(folder, None if split == "all" else split)
         found = [Take(c.name, c.path, c.identity) for c in clips]
     else:
-        kinds = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
-        found = [Take(p.stem, p, p.stem) for p in sorted(folder.iterdir()) if p.suffix.lower() in kinds]
+        found = [Take(p.stem, p, p.stem) for p in sorted(folder.iterdir()) if p.suffix.lower() in CLIPS]
     if not found:
         raise InputError(f"{folder} holds no clip to evaluate on")
     return found

@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from infinex.errors import InfinexError, InputError, MissingDependencyError, option
+from infinex.media.files import CLIPS
 from infinex.options import Options
 
 MANIFEST = "manifest.jsonl"
@@ -168,7 +169,7 @@ def shared(jobs: list[Job], out: Path) -> list[Job]:
     ]
 
 
-FILMS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v", ".mpg", ".mpeg", ".gif", *PICTURES)
+FILMS = (*CLIPS, ".mpg", ".mpeg", ".gif", *PICTURES)
 
 
 def captured(job: Job, out: str) -> dict[str, Any]:

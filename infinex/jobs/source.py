@@ -14,6 +14,7 @@ from infinex.engine import Source, find_engine
 from infinex.errors import InputError, option
 from infinex.face.tracker import Face, choose, find_faces, shared_finder
 from infinex.face.waking import opened
+from infinex.media.files import CLIPS
 from infinex.media.image import is_image, read_image, read_rgba
 from infinex.media.kept import kept
 from infinex.media.sink import supports_alpha
@@ -22,7 +23,6 @@ from infinex.media.video import VideoReader
 from infinex.options import Options, Place
 
 RGB = NDArray[np.uint8]
-CLIPS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 LOOKED_THROUGH = 250  # pictures of a clip in which a face is looked for
 HEADROOM = 0.46  # of a cropped picture's height lies above the middle of the face, where there is room
 ANIMATIONS = (".gif", ".webp", ".apng", ".png")  # of these the first picture is the portrait

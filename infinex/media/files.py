@@ -17,6 +17,7 @@ from typing import TextIO
 from infinex.errors import InputError, OutputError
 
 STALE = 86400.0  # seconds
+CLIPS = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")  # endings by which most clips are known without a look
 
 
 def readable_file(path: str | Path) -> Path:

@@ -19,6 +19,7 @@ from numpy.typing import NDArray
 
 from infinex.compiled import compiled
 from infinex.face import topology as top
+from infinex.face.interior import ramp
 from infinex.face.portrait import SourceFace
 from infinex.face.units import FACE_UNITS, field_of
 from infinex.mesh.canonical import facing, gated, lay, least_facing, numbered
@@ -112,6 +113,8 @@ _MUSCLES = (
         Fold([(-0.335, 0.085), (-0.375, 0.14), (-0.385, 0.20), (-0.36, 0.265)], 0.024, 0.9, 0.5),
     ], [(-0.44, 0.19, 0.07, 0.016)]),
 )  # fmt: skip
+
+SMILE = [m.unit for m in _MUSCLES].index("AU12")
 
 
 @cache
@@ -321,26 +324,25 @@ class Furrows:
         kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
         dark = cv2.morphologyEx(wide, cv2.MORPH_BLACKHAT, kernel)[size:-size, size:-size]
         deep = cv2.distanceTransform((within > 0.9).astype(np.uint8), cv2.DIST_L2, 5) / UNIT
-        within = within * np.clip((deep - RIM[0]) / (RIM[1] - RIM[0]), 0, 1)
+        within = within * ramp(deep, *RIM)
         mouth = (polygon_mask(rows, columns, grid[top.LIPS_OUTER]) > 0.3).astype(np.uint8)
         lips = cv2.distanceTransform(1 - mouth, cv2.DIST_L2, 3) / UNIT
-        within *= np.clip((lips - 0.02) / 0.04, 0, 1) * np.clip(np.minimum(y - CHEEK[0], CHEEK[1] - y) / 0.06, 0, 1)
+        within *= ramp(lips, 0.02, 0.06) * ramp(np.minimum(y - CHEEK[0], CHEEK[1] - y), 0, 0.06)
         out = np.zeros((2, rows, columns), np.float32)
         for k, (corner, wing) in enumerate(((61, 48), (291, 278))):
             ahead, at = top.mean_face()[wing, 0], top.mean_face()[corner, :2]
-            here = within * np.clip((x - ahead) * np.sign(ahead) / 0.05, 0, 1)
+            here = within * ramp((x - ahead) * np.sign(ahead), 0, 0.05)
             rough = float(np.median(dark[here > 0.5])) if (here > 0.5).any() else 0.0
             fold = np.clip(dark - ROUGH * rough, 0, DEEPEST)
             out[k] = (1 - LEFT) * cv2.GaussianBlur((fold * here).astype(np.float32), (0, 0), 0.01 * UNIT)
-            out[k] *= np.clip((np.hypot(x - at[0], y - at[1]) - CORNER[0]) / (CORNER[1] - CORNER[0]), 0, 1)
+            out[k] *= ramp(np.hypot(x - at[0], y - at[1]), *CORNER)
         return out
 
     def unsmiled(self, target: Target) -> Array:
         """How far the portrait's own smile has gone, right and left (2,), 0..1."""
-        muscle = next(i for i, m in enumerate(_MUSCLES) if m.unit == "AU12")
         moved = target.face[:, :2] - self._face[:, :2]
-        lost = [-(way * moved[points]).sum() for way, points in _probes()[2 * muscle : 2 * muscle + 2]]
-        return np.clip((np.array(lost) - UNSMILED[0]) / (UNSMILED[1] - UNSMILED[0]), 0, 1)
+        lost = [-(way * moved[points]).sum() for way, points in _probes()[2 * SMILE : 2 * SMILE + 2]]
+        return np.asarray(ramp(np.array(lost), *UNSMILED))
 
     def _place(self) -> Map:
         """Bare of eyes, brows' hair, lips and the rim of the face, (rows, columns) 0..1."""

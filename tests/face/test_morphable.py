@@ -137,12 +137,18 @@ def test_a_fit_finds_what_a_face_was_drawn_with() -> None:
     assert again.expression.min() >= 0 and again.expression.max() <= 1
 
 
-def test_rest_is_told_from_the_few_expressions_that_a_clip_shows() -> None:
+def few_expressions() -> tuple[np.random.Generator, np.ndarray, np.ndarray, np.ndarray]:
+    """Three of twenty expressions in 24 frames, beyond a rest, and how frames see each; and the dice."""
     rng = np.random.default_rng(5)
     T, E = 24, 20
     rest, shown = rng.normal(0, 0.2, E), np.zeros((T, E))
     shown[:, [2, 7, 11]] = np.clip(rng.normal(0.2, 0.5, (T, 3)), 0, 1)
-    seen = rng.normal(size=(T, 30, E)) * rng.uniform(0.2, 1, E)
+    return rng, rest, shown, rng.normal(size=(T, 30, E)) * rng.uniform(0.2, 1, E)
+
+
+def test_rest_is_told_from_the_few_expressions_that_a_clip_shows() -> None:
+    rng, rest, shown, seen = few_expressions()
+    T, E = shown.shape
     seen[:, :, 3] = seen[:, :, 2] + 0.2 * seen[:, :, 3]  # looks much like another
     H = 100 * energy.PRIOR * seen.transpose(0, 2, 1) @ seen
     b = (H @ (rest + shown + rng.normal(0, 0.05, (T, E)))[..., None])[..., 0]
@@ -188,11 +194,8 @@ def test_one_expression_is_found_where_many_small_ones_would_do_and_knows_its_ot
 
 
 def test_how_widely_expressions_go_is_learned_with_rest() -> None:
-    rng = np.random.default_rng(5)
-    T, E = 24, 20
-    rest, shown = rng.normal(0, 0.2, E), np.zeros((T, E))
-    shown[:, [2, 7, 11]] = np.clip(rng.normal(0.2, 0.5, (T, 3)), 0, 1)
-    seen = rng.normal(size=(T, 30, E)) * rng.uniform(0.2, 1, E)
+    rng, rest, shown, seen = few_expressions()
+    T, E = shown.shape
     seen[:, :, 2] *= 0.3  # it is hardly seen
     H = 100 * energy.PRIOR * seen.transpose(0, 2, 1) @ seen
     b = (H @ (rest + shown + rng.normal(0, 0.05, (T, E)))[..., None])[..., 0]

@@ -25,7 +25,7 @@ from infinex.face.identity import identity
 from infinex.face.tracker import FaceFinder
 from infinex.face.unit_reader import UnitReader
 from infinex.face.units import FACE_UNITS, basis
-from infinex.media.files import atomic_path
+from infinex.media.files import CLIPS, atomic_path
 from infinex.media.image import is_image, read_image
 from infinex.media.video import VideoReader
 from infinex.motion import Move, Rest
@@ -40,7 +40,6 @@ Progress = Callable[[int, int | None], None]
 # Eight expressions for every portrait, as in the paper: the basic ones and two compound ones.
 EXPRESSIONS = ("happy", "sad", "angry", "surprised", "afraid", "disgusted", "happily surprised", "appalled")
 LARGEST = 1024  # longest side of a portrait that is edited
-VIDEO = (".mp4", ".mov", ".mkv", ".webm", ".avi", ".m4v")
 
 
 def expression_units(name: str) -> Array:
@@ -102,7 +101,7 @@ def portraits(folder: str | Path) -> list[tuple[str, Source]]:
     try:
         for path in sorted(folder.rglob("*")):
             try:
-                if path.suffix.lower() in VIDEO:
+                if path.suffix.lower() in CLIPS:
                     with VideoReader(path) as reader:
                         image = next(iter(reader)).image
                 elif path.is_file() and is_image(path):
