@@ -61,7 +61,7 @@ ROUND_TOLD = (0.12, 0.45)  # ... and of one that was written or heard
 SLENDER = (0.7, 0.45)  # share of the width by which an opening is more slender than the performer's that it loses; most
 DRAWN = 0.10  # IOD by which a mouth is wider than the portrait's, over which it is none the less not rounded
 LOWERED = 0.5  # share of an opening by which the corners of lips are lowered at most, to where the performer's are
-SMILES = 0.06  # IOD by which a mouth is wider than at rest over which it smiles, and none of that is to be done
+SMILES, SMILE_KEEPS = 0.06, 0.3  # IOD by which a mouth is wider than at rest over which it smiles; share kept then
 CORNERS = (0.55, 0.2)  # of the way to the outer corners that the inner ones go in a wide and in a round opening
 GRINS = ((0.03, 0.12), 0.10, (0.3, 0.7))  # lips straighten over: IOD of opening, IOD wider, light of the upper teeth
 FOLDS = (  # of each eye, from the outside: above the lid, and above that
@@ -85,7 +85,7 @@ class Target:
     gaze: Array  # (2,) change of gaze in radians
     still: bool  # exactly the source
     outline: Array | None = None  # (2, 2, 3) see `infinex.face.surroundings`
-    interior: Array | None = None  # (3, 2) see `infinex.face.interior`
+    interior: Array | None = None  # (4, 2) see `infinex.face.interior`
     beneath: float = 0.0  # IOD of the mouth's opening that lies below the tracked edge of the lower lip
 
 
@@ -266,8 +266,10 @@ class Retarget:
         opened = float(np.clip((gap[4] - max(own.gaps[4], 0.0) - 0.02) / 0.10, 0, 1))
         if performer is not None:  # corners that are up in a smile stay up when the lips open, and they snarl
             wider = _dimensions(performer)["mouth"] - _dimensions(self.rest.face)["mouth"]
-            less = np.clip(_corners(performer) - _corners(face), 0, LOWERED) * opened * float(gap[4])
-            less *= 1 - float(np.clip(wider / SMILES, 0, 1))
+            whole = max(float(face[14, 1] - face[13, 1]), 1e-3) + float(self.beneath[4])
+            hang = _corners(performer) * whole - _corners(face) * max(float(face[14, 1] - face[13, 1]), 1e-3)
+            less = float(np.clip(hang, 0, LOWERED * whole)) * opened
+            less *= 1 - SMILE_KEEPS * float(np.clip(wider / SMILES, 0, 1))
             gaps = np.concatenate([[0], lip_gaps(face), [0]])
             down = np.zeros(len(face))
             for ids in (top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER):
