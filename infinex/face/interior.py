@@ -37,7 +37,7 @@ TOOTH_LIGHT = (0.30, 0.45)  # share of light from where on a third of the mouth 
 TONGUE_LIGHT = 0.10  # ... up to where it is a tongue that shines, below the first third
 SURE = (0.03, 0.10)  # IOD between lips over which it can be told where teeth end
 SIGHTINGS = 10.0  # over which that is averaged
-WAVERS = 0.03  # IOD by which what is told of teeth may differ from what a frame shows
+WAVERS = 0.05  # IOD by which what is told of teeth may differ from what a frame shows
 FILLED, BARE = 0.85, 0.004  # share of an opening that teeth fill to its end; IOD of them that is none
 
 
