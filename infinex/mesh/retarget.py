@@ -266,9 +266,9 @@ class Retarget:
         opened = float(np.clip((gap[4] - max(own.gaps[4], 0.0) - 0.02) / 0.10, 0, 1))
         if performer is not None:  # corners that are up in a smile stay up when the lips open, and they snarl
             wider = _dimensions(performer)["mouth"] - _dimensions(self.rest.face)["mouth"]
-            whole = max(float(face[14, 1] - face[13, 1]), 1e-3) + float(self.beneath[4])
-            hang = _corners(performer) * whole - _corners(face) * max(float(face[14, 1] - face[13, 1]), 1e-3)
-            less = float(np.clip(hang, 0, LOWERED * whole)) * opened
+            parted = max(float(face[14, 1] - face[13, 1]), 1e-3)
+            whole = parted + float(self.beneath[4])
+            less = float(np.clip(_corners(performer) * whole - _corners(face) * parted, 0, LOWERED * whole)) * opened
             less *= 1 - SMILE_KEEPS * float(np.clip(wider / SMILES, 0, 1))
             gaps = np.concatenate([[0], lip_gaps(face), [0]])
             down = np.zeros(len(face))
