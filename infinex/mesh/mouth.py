@@ -617,7 +617,7 @@ class Mouth:
         x0, y0, x1, y1 = box
         k = self.samples if x1 - x0 < 90 else min(1.0, LARGEST / (x1 - x0))
         W, H = max(4, round((x1 - x0) * k)), max(4, round((y1 - y0) * k))
-        layer = self._render(target, P, box, origin, W, H, ring)
+        layer = self._render(target, ring, box, origin, W, H)
         inter = cv2.INTER_AREA if k > 1 else cv2.INTER_LINEAR
         layer = cv2.resize(layer, (x1 - x0, y1 - y0), interpolation=inter)
         if self._tone.blur > 0.3:
@@ -676,22 +676,21 @@ class Mouth:
     def _render(
         self,
         target: Target,
-        P: Array,
+        ring: Array,
         box: tuple[int, int, int, int],
         origin: tuple[int, int],
         W: int,
         H: int,
-        ring: Array,
     ) -> NDArray[np.float32]:
         """The interior over a box at W×H samples, (H, W, 3) RGB 0..255; black where it does not show through `ring`."""
         x0, y0, x1, y1 = box
         xs = x0 + origin[0] + (np.arange(W) + 0.5) * (x1 - x0) / W - 0.5
         ys = y0 + origin[1] + (np.arange(H) + 0.5) * (y1 - y0) / H - 0.5
         pose = target.pose
-        q = (np.stack([ring, P])[:, top.LIPS_INNER] - [x0, y0]) * [W / (x1 - x0), H / (y1 - y0)]
-        hole, q = polygon_mask(H, W, _rounded(q[0])), q[1]
+        q = (ring[top.LIPS_INNER] - [x0, y0]) * [W / (x1 - x0), H / (y1 - y0)]
+        opening = polygon_mask(H, W, _rounded(q))
         room = 2 * int(np.ceil((EDGE * _softness(target) + 1) * W / (x1 - x0))) + 1
-        rows, columns = np.nonzero(cv2.dilate(hole, np.ones((room, room), np.uint8)))
+        rows, columns = np.nonzero(cv2.dilate(opening, np.ones((room, room), np.uint8)))
         if not len(rows):
             return np.zeros((H, W, 3), np.float32)
         plane = np.stack([xs[columns], ys[rows], np.zeros(len(rows))], -1)  # samples that count, one after another
@@ -740,7 +739,6 @@ class Mouth:
         o_jaw = o - np.array([0.0, sunk, 0.0])
         o_jaw = (o_jaw - HINGE) @ swing + HINGE  # rays in the frame of the lowered jaw
         d_jaw = d @ swing
-        opening = polygon_mask(H, W, _rounded(q))
         shows = SHOWS_LIT if self._tone.teeth is not None or self._tone.upper > 0.1 else 0.0
         smile = max(drawn, self._tone.upper, shows)  # teeth that the portrait shows are lit already
         seen = np.ones(2) if told is None else ramp(told, *TOOTH_SEEN.T)

@@ -324,7 +324,7 @@ def test_upper_teeth_stay_with_the_skull_and_lower_ones_go_with_the_jaw(hopper: 
     assert wide.face[152, 1] - shut.face[152, 1] > 0.03
     box = (0, 0, 160, 200)
     origin = tuple(int(v) for v in face.points[[13, 14], :2].mean(0) - [80, 70])
-    layers = [mouth._render(t, P := t.points[:, :2] - np.array(origin), box, origin, 160, 200, P) for t in (shut, wide)]
+    layers = [mouth._render(t, t.points[:, :2] - np.array(origin), box, origin, 160, 200) for t in (shut, wide)]
     bright = [layer.mean(-1)[:, 70:90].mean(1) for layer in layers]
     upper = [60 + int(np.argmin(np.diff(b[60:76]))) for b in bright]  # bright teeth to dark below
     lower = [76 + int(np.argmax(b[76:])) for b in bright]
