@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from infinex._version import __version__
 from infinex.errors import InputError
 from infinex.face import topology as top
-from infinex.face.interior import BANDS, USUAL, with_teeth
+from infinex.face.interior import USUAL
 from infinex.face.shape import eye_openness, gaze_of, lip_gaps
 
 Array = NDArray[np.float64]
@@ -68,7 +68,7 @@ class Move:
     gaze: Array  # (2,) right and down
     valid: bool = True
     outline: Array | None = None  # (2, 2, 3) what head and shoulders do beyond that, see `infinex.face.outline`
-    interior: Array | None = None  # (4, 2) what shows between the lips, see `infinex.face.interior`; None: unknown
+    interior: Array | None = None  # (3, 2) what shows between the lips, see `infinex.face.interior`; None: unknown
 
 
 @dataclass(frozen=True)
@@ -77,7 +77,7 @@ class Motion:
 
     `units` (T, U) are Action Unit intensities in 0..1 named by `unit_names`; `offsets` (T, 478, 3);
     `rotation` (T, 3), `translation` (T, 3), `scale` (T,), `gaze` (T, 2), `valid` (T,) bool; `outline` (T, 2, 2, 3)
-    and `interior` (T, 4, 2) where a camera saw what the head's outline and the shoulders do, and what mouths show.
+    and `interior` (T, 3, 2) where a camera saw what the head's outline and the shoulders do, and what mouths show.
     """
 
     fps: float
@@ -213,8 +213,6 @@ class Motion:
         shapes = {"offsets": (-1, top.POINTS, 3), "rotation": (-1, 3), "translation": (-1, 3), "scale": (-1,),
                   "gaze": (-1, 2), "valid": (-1,), "rest_face": (top.POINTS, 3)}  # fmt: skip
         missing = [k for k in ("format", "fps", *shapes) if k not in a]
-        if "interior" in a and a["interior"].shape[1:2] == (BANDS,):  # an older file
-            a["interior"] = with_teeth(a["interior"])
         shapes |= {k: (-1, *rest.shape) for k, rest in (("outline", STILL), ("interior", USUAL)) if k in a}
         if missing:
             raise InputError(f"{path} is not a motion file: it lacks {', '.join(missing)}")

@@ -19,7 +19,7 @@ from infinex.drivers.capture import (
 )
 from infinex.drivers.motion import MotionDriver, bundled_motions, load_motion, still_motion
 from infinex.errors import InputError
-from infinex.face.interior import USUAL, with_teeth
+from infinex.face.interior import USUAL
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import Pose, fit_pose, to_matrix
 from infinex.face.shape import eye_openness, gaze_of
@@ -79,7 +79,7 @@ def test_what_the_outline_does_goes_through_files_and_filters(tmp_path: Path) ->
 
 def test_what_the_mouth_shows_goes_through_files_and_filters(tmp_path: Path) -> None:
     plain = swing()
-    shares = np.random.default_rng(0).uniform(0, 1, (len(plain), 4, 2))
+    shares = np.random.default_rng(0).uniform(0, 1, (len(plain), 3, 2))
     motion = replace(plain, interior=shares)
     motion.save(tmp_path / "a.motion.npz")
     back = Motion.load(tmp_path / "a.motion.npz")
@@ -92,10 +92,6 @@ def test_what_the_mouth_shows_goes_through_files_and_filters(tmp_path: Path) -> 
     assert plain.mix(motion, ["lips"]).interior is not None and motion.mix(plain, ["lips"]).interior is None
     assert with_strength(motion.at(3), motion.rest, 2.0, None, ["pose"]).interior is None
     assert np.array_equal(with_strength(motion.at(3), motion.rest, 2.0, None, ["lips"]).interior, shares[3])
-    with np.load(tmp_path / "a.motion.npz") as data:  # an older file has the three bands alone
-        np.savez(tmp_path / "b.motion.npz", **{**data, "interior": data["interior"][:, :3]})
-    old = Motion.load(tmp_path / "b.motion.npz").interior
-    assert old is not None and np.allclose(old, with_teeth(shares[:, :3]), atol=1e-6)
 
 
 def test_damaged_files_are_refused(tmp_path: Path) -> None:

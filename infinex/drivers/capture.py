@@ -30,7 +30,7 @@ LOOKS_ABOUT, ASIDE = 0.06, 0.12  # rad: spread of glances that move, and how far
 NOISE_POSE = np.array([0.006, 0.006, 0.006, 0.003, 0.003, 0.003, 0.003, 0.03, 0.03])  # rad, IOD, log, gaze
 NOISE_HEAD: Array = 8.0 * NOISE_POSE[:7]  # expressions leak into it
 NOISE_FACE: Array = np.concatenate([NOISE_POSE[7:], np.tile(NOISE, top.POINTS)])
-NOISE_BEYOND = np.repeat([0.012, 0.06], [12, 8])  # IOD: of the fields of `infinex.face.outline`; of `.interior`
+NOISE_BEYOND = np.repeat([0.012, 0.06], [12, 6])  # IOD: of the fields of `infinex.face.outline`; of `.interior`
 REACH = 7  # frames of look-ahead that smoothing uses
 FREE = 0.025  # log: by how much a head may grow and shrink as its body sways; the rest is a camera's
 CALM = 0.8  # seconds in which a growth that stays is taken for the camera's
@@ -446,7 +446,7 @@ class Capture:
         return Pose(float(np.exp(head[6])) * self.unit, rotation, self.unit * (self.rest.translation + head[3:6]))
 
     def move(self, state: Array, time: float, valid: bool) -> Move:
-        """The inverse of `state`, which may go on with an outline (12) and an interior of the mouth (8)."""
+        """The inverse of `state`, which may go on with an outline (12) and an interior of the mouth (6)."""
         rotation = self.rest.rotation if not state[:3].any() else to_vector(to_matrix(state[:3]) @ self._back.T)
         shift, gaze = self.rest.translation + state[3:6], self.rest.gaze + state[7:9]
         offsets, beyond = state[9 : 9 + 3 * top.POINTS].reshape(-1, 3), state[9 + 3 * top.POINTS :]
@@ -463,7 +463,7 @@ class Capture:
     ) -> Iterator[tuple[Move, Array, T]]:
         """Stream sightings, each with a companion, into smoothed moves; also yields the landmarks used.
 
-        `beyond` measures outline and interior (20) of a companion, given landmarks, pose, the pose that a camera
+        `beyond` measures outline and interior (18) of a companion, given landmarks, pose, the pose that a camera
         which stays would see, and whether a face was seen. `first` is the number of the first frame; `camera` goes
         on from frames before.
 

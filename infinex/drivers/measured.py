@@ -5,8 +5,7 @@ from __future__ import annotations
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.face import topology as top
-from infinex.face.interior import TEETH, USUAL, Row, interior
+from infinex.face.interior import USUAL, interior
 from infinex.face.outline import Outline
 from infinex.face.pose import Pose, fit_pose
 from infinex.face.register import Registration
@@ -28,7 +27,6 @@ class Measured:
         self._outline = Outline(image, rest.face, fit_pose(rest.face, points), seen)
         self._fields: Array | None = None
         self._shown = USUAL  # until the lips part
-        self._rows = Row(), Row()  # upper and lower teeth
 
     def anew(self) -> None:
         """Forget the last frame: the next one does not follow it."""
@@ -37,7 +35,7 @@ class Measured:
     def beyond(
         self, image: Image | Grey, shown: tuple[Image, Array] | None, pose: Pose, still: Pose | None = None
     ) -> Array:
-        """Outline and interior of the mouth, (20,), in a frame with the head at `pose`.
+        """Outline and interior of the mouth, (18,), in a frame with the head at `pose`.
 
         `shown` is the frame in colours, or what of it shows the face, with its landmarks (478, 3) in pixels of that;
         without a face all are those of the last frame. The outline is that which a camera would see that has the head
@@ -45,12 +43,6 @@ class Measured:
         if shown is not None:
             self._fields = self._outline.measure(image, pose, self._fields, still)
             seen = interior(*shown)
-            if seen is not None:
-                down = shown[1] @ pose.rotation[:, 1] / pose.scale  # along the head
-                skull = float(down[top.RIGID].mean())
-                upper, lower, chin = (float(down[i]) for i in (13, 14, 152))
-                for k, lip in enumerate((upper - skull, chin - lower)):
-                    seen[TEETH, k] = self._rows[k](float(seen[TEETH, k]), lip, lower - upper)
-                self._shown = seen
+            self._shown = self._shown if seen is None else seen
         outline = STILL if self._fields is None else self._outline.settled(self._fields)
         return np.concatenate([outline.ravel(), self._shown.ravel()])

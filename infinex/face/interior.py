@@ -2,14 +2,12 @@
 
 The opening is read in three bands from the upper lip to the lower one. Of each it is measured how much is light, as
 teeth are, and how much dark, as a cavity is; tongue and gums lie between. All of it is told beside the lightness of the
-performer's own skin. A fourth row says how much of the opening the upper and the lower teeth fill: in one picture it
-follows from the bands, in a performance from what was seen before as well. Eight shares a frame, motion as Action Units
-are, that carry over to another's mouth in its own light and colours. They carry no picture.
+performer's own skin: six shares a frame, motion as Action Units are, that carry over to another's mouth in its own
+light and colours. They carry no picture.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -23,8 +21,7 @@ Image = NDArray[np.uint8]
 
 BANDS, KINDS = 3, 2  # upper, middle, lower; light, dark
 DARK, BETWEEN, LIGHT = 0.1, 0.6, 1.1  # lightness, as a share of the skin's, of a cavity, of a tongue, of teeth
-TEETH = BANDS  # the row that tells of upper and lower teeth
-SHAPE = (BANDS + 1, KINDS)
+SHAPE = (BANDS, KINDS)
 ROWS = 4  # read in each band
 ACROSS = 3  # columns read between neighbouring landmarks
 TONGUE = (6.0, 12.0)  # redness (Lab a) beyond the skin's over which what is light at the lower lip is no tooth
@@ -33,43 +30,12 @@ LIP_LIGHT = (-0.05, 0.08)  # ... and lightness beyond theirs over which it is, a
 COLOURED = (4.0, 10.0)  # colourfulness (Lab) of lips that tells: grey pictures have none
 ROOF_DARK = (0.2, 0.45)  # share of the upper band that is dark over which what is light and not pale is a tongue
 LEAST = 0.6  # pixels of mean opening under which nothing is seen
-TOOTH_LIGHT = (0.30, 0.45)  # share of light from where on a third of the mouth is full of teeth: upper ones, lower ones
-TONGUE_LIGHT = 0.10  # ... up to where it is a tongue that shines, below the first third
-SURE = (0.03, 0.10)  # IOD between lips over which it can be told where teeth end
-SIGHTINGS = 10.0  # over which that is averaged
-WAVERS = 0.05  # IOD by which what is told of teeth may differ from what a frame shows
-FILLED, BARE = 0.85, 0.004  # share of an opening that teeth fill to its end; IOD of them that is none
-
-
-def ramp(x: Any, low: float, high: float) -> Any:
-    """0 up to `low`, 1 from `high` on, straight in between; a number for a number."""
-    y = (x - low) / (high - low)
-    if not isinstance(y, np.ndarray):
-        return min(max(float(y), 0.0), 1.0)
-    return np.minimum(np.maximum(y, 0), 1)  # less is done than by np.clip
-
-
-def with_teeth(bands: Array) -> Array:
-    """Shares (..., 4, 2) of which only the three bands (..., 3, 2) are known: teeth are what is light from the lip on,
-    without a break."""
-    light = bands[..., 0]
-    above, below = TOOTH_LIGHT  # what hangs from the lip lies in its shadow
-    first = np.minimum(light[..., 0] / above, 1.0)
-    second, third = (ramp(light[..., k], TONGUE_LIGHT, above + TONGUE_LIGHT) for k in (1, 2))
-    upper = (first + first * second + first * second * third) / 3
-    # At the bottom lie a wet tongue and a lip, too, which are half as light.
-    third, second = (np.clip((light[..., k] - 0.5 * below) / below, 0, 1) for k in (2, 1))
-    rows = np.stack([upper, np.minimum((third + third * second) / 3, 1 - upper)], -1)
-    return np.concatenate([bands, rows[..., None, :]], -2)
-
-
 # What mouths show on the whole: stands in where one of two joined performances knows more than the other.
-USUAL: Array = with_teeth(np.array([[0.2, 0.3], [0.2, 0.3], [0.2, 0.2]]))
+USUAL: Array = np.array([[0.2, 0.3], [0.2, 0.3], [0.2, 0.2]])
 
 
 def interior(image: Image, points: Array) -> Array | None:
-    """Shares (4, 2) in 0..1: of the upper, middle and lower band, how much is light and how much dark; of the opening,
-    how much upper and lower teeth fill.
+    """Shares (3, 2) in 0..1: of the upper, middle and lower band, how much is light and how much dark.
 
     `image` (H, W, 3) shows landmarks `points` (478, 3) in pixels. None where the lips meet or are out of sight."""
     h, w = image.shape[:2]
@@ -96,32 +62,7 @@ def interior(image: Image, points: Array) -> Array | None:
     teeth = pale * ramp((lab[..., 0] - lips[0]) / max(float(skin[0]), 1.0), *LIP_LIGHT)
     shares[..., 0] = np.maximum(shares[..., 0], teeth)
     shares = shares.reshape(BANDS, ROWS, -1, KINDS).mean(1)  # columns count by how far open they are
-    return with_teeth((shares * down[:, None]).sum(1) / down.sum())
-
-
-@dataclass
-class Row:
-    """Where a row of a performer's teeth ends. Skull or jaw carry it, and lips go over it: what one frame shows wavers
-    with its light, and in the shade of lips that hardly part it shows none."""
-
-    _edge: float | None = None
-
-    def __call__(self, share: float, lip: float, gap: float) -> float:
-        """Share of the opening that the row fills, 0..1, of which a frame shows `share`.
-
-        `lip` is where the lip's edge is along the bone that carries the row, towards the other lip; `gap`, how far the
-        lips are apart; IOD."""
-        seen = share * gap
-        sure = float(ramp(gap, *SURE))
-        if self._edge is None:
-            if sure <= 0:
-                return share
-            self._edge = lip + seen
-        beyond = share > FILLED and self._edge > lip + gap  # the other lip hides where it ends
-        if not (beyond or (seen < BARE and self._edge < lip)):
-            self._edge += sure / SIGHTINGS * (lip + seen - self._edge)
-        told = min(max(self._edge - lip, seen - WAVERS), seen + WAVERS)
-        return min(max(told / max(gap, 1e-6), 0.0), 1.0)
+    return (shares * down[:, None]).sum(1) / down.sum()
 
 
 def _columns() -> Array:
@@ -143,19 +84,27 @@ def mid_lips(points: Array) -> Array:
 
 
 def teeth_over(shares: Array) -> float:
-    """How surely teeth fill an opening that showed `shares` (4, 2), 0..1."""
+    """How surely teeth fill an opening that showed `shares` (3, 2), 0..1."""
     return float(min(1.0, shares[:2, 0].sum() / 1.2) * ramp(shares[1, 0], 0.3, 0.6))
 
 
 def painted(shares: Array, opening: NDArray) -> NDArray[np.float32]:
-    """The bands of `shares` (4, 2) laid out over an upright opening (H, W) in 0..1, (2, H, W): light, dark."""
+    """The shares (3, 2) laid out over an upright opening (H, W) in 0..1, (2, H, W): light, dark."""
     solid = opening > 0.5
     first, last = solid.argmax(0), len(solid) - 1 - solid[::-1].argmax(0)
     height = np.maximum(last - first + 1, 1)
     v = (np.arange(len(solid))[:, None] - first + 0.5) / height
     centres = (np.arange(BANDS) + 0.5) / BANDS
-    planes = [np.interp(v, centres, shares[:BANDS, k]) * opening for k in range(KINDS)]
+    planes = [np.interp(v, centres, shares[:, k]) * opening for k in range(KINDS)]
     return np.asarray(planes, np.float32)
+
+
+def ramp(x: Any, low: float, high: float) -> Any:
+    """0 up to `low`, 1 from `high` on, straight in between; a number for a number."""
+    y = (x - low) / (high - low)
+    if not isinstance(y, np.ndarray):
+        return min(max(float(y), 0.0), 1.0)
+    return np.minimum(np.maximum(y, 0), 1)  # less is done than by np.clip
 
 
 def lab_of(rgb: NDArray) -> NDArray[np.float32]:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.face import topology as top
-from infinex.face.interior import BANDS, TEETH, colour_at, interior, lab_of, mid_lips, painted, ramp
+from infinex.face.interior import colour_at, interior, lab_of, mid_lips, painted, ramp
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import to_matrix
 from infinex.mesh.eyes import irises, white_of
@@ -104,6 +104,8 @@ BLURRED, BLUR_MOST = (0.8, 1.5), 2.0  # pixels by which edges are blurred to tel
 BLURRED_EDGE = 0.4  # share of that by which the edge of an opening is as soft
 LEAST = 0.010  # inner-lip gap under which the lips count as closed
 TOOTHLIKE = 0.35  # of the way from the colour of lips to that of teeth, beyond which what shows is teeth
+TOOTH_LIGHT = (0.30, 0.45)  # share of light from where on a third of the mouth is full of teeth: upper ones, lower ones
+TONGUE_LIGHT = 0.10  # ... up to where it is a tongue that shines, below the first third
 TEETH_MOVE = (-0.03, 0.18)  # IOD by which teeth may be shown elsewhere than the skull has them
 ROUND = (0.15, 0.27)  # opening as a share of the mouth's width, from narrow to wide open
 # Of the upper teeth, below the lip, where nothing is known: in a mouth that is parted, wide open, and in a full smile.
@@ -182,7 +184,7 @@ class MouthTone:
         patch = np.vstack([patch, patch[::-1]])
         own_skin, own_lips = (lab_of(part[where][None]).mean((0, 1)) for where in (skin, rim))
         shown = interior(image, points)
-        upper = 0.0 if shown is None else float(shown[TEETH, 0])
+        upper = 0.0 if shown is None else float(_teeth_shown(shown)[0])
         lightness = lab_of(part)[..., 0]
         within = lightness[polygon_mask(H, W, p[top.OVAL]) > 0.5]
         darkest, face = np.percentile(within, (FACE_DARK, FACE_LIGHT)).tolist()
@@ -433,6 +435,20 @@ def roundness(target: Target) -> float:
     """How wide open a mouth is for its width, 0..1."""
     wide = float(np.linalg.norm(target.face[61] - target.face[291]))
     return float(np.clip((target.gap[4] / max(wide, 1e-3) - ROUND[0]) / (ROUND[1] - ROUND[0]), 0, 1))
+
+
+def _teeth_shown(interior: Array) -> Array:
+    """How far the upper and the lower teeth reach from their lips, (2,) as shares of the opening.
+
+    `interior` (3, 2) is what a performer's mouth showed; teeth are what is light from the lip on, without a break."""
+    light = interior[:, 0]
+    above, below = TOOTH_LIGHT  # what hangs from the lip lies in its shadow
+    first = min(float(light[0]) / above, 1.0)
+    second, third = ramp(light[1:], TONGUE_LIGHT, above + TONGUE_LIGHT)
+    upper = (first + first * second + first * second * third) / 3
+    # At the bottom lie a wet tongue and a lip, too, which are half as light.
+    third, second = np.clip((light[2:0:-1] - 0.5 * below) / below, 0, 1)
+    return np.array([upper, min((third + third * second) / 3, 1 - upper)])
 
 
 @dataclass(frozen=True)
@@ -700,7 +716,7 @@ class Mouth:
         o[..., 0] -= self._centre + CLOSE_BEHIND * self._anatomy.upper_front * float(d[0] / d[2])
         told, longer, unseen = None, 1.0, 0.0
         if target.interior is not None:
-            told = target.interior[TEETH] * (float(target.gap[4]) + target.beneath)
+            told = _teeth_shown(target.interior) * (float(target.gap[4]) + target.beneath)
             least = float(np.interp(target.gap[4], *BARED_LEAST))  # dim ones are not told from flesh
             unseen = float(ramp(target.interior[0, 1], *NONE_SEEN))
             least *= 1 - unseen * (1 - float(ramp(target.gap[4], *DIM_FROM)))
@@ -761,7 +777,7 @@ class Mouth:
         lab = self._cavity(o, d)
         shown = target.interior
         lab *= np.interp(rim, *DEEPER)[:, None]
-        tongue = 1.0 if shown is None else 1 - DIMMEST * float(ramp(shown[1:BANDS, 1].mean(), *UNSEEN_TONGUE))
+        tongue = 1.0 if shown is None else 1 - DIMMEST * float(ramp(shown[1:, 1].mean(), *UNSEEN_TONGUE))
         wide = ramp(np.abs(target.face[308, 0] - target.face[78, 0]), *NARROW[0])
         dim = float(1 - NARROW[1] * (1 - wide))
         self._draw_tongue(lab, o_jaw, d_jaw, float(target.gap[4]) + target.beneath, tongue, dim)
@@ -798,7 +814,7 @@ class Mouth:
         lab[..., 1:] += (1 - light)[..., None] * BOUNCED * self._flesh[1:]
 
     def _tell(self, lab: NDArray, shares: Array, opening: NDArray, rows: NDArray, columns: NDArray) -> None:
-        """Bring flesh (N, 3) to the lightness that `shares` (4, 2) tell of another's, in place.
+        """Bring flesh (N, 3) to the lightness that `shares` (3, 2) tell of another's, in place.
 
         How light falls off from row to row stays the model's, but for half of what was told of it."""
         light, dark = painted(shares, np.ones_like(opening))

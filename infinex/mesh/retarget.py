@@ -85,7 +85,7 @@ class Target:
     gaze: Array  # (2,) change of gaze in radians
     still: bool  # exactly the source
     outline: Array | None = None  # (2, 2, 3) see `infinex.face.surroundings`
-    interior: Array | None = None  # (4, 2) see `infinex.face.interior`
+    interior: Array | None = None  # (3, 2) see `infinex.face.interior`
     beneath: float = 0.0  # IOD of the mouth's opening that lies below the tracked edge of the lower lip
 
 

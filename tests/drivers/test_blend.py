@@ -92,7 +92,7 @@ def test_pictures_of_the_seam_are_shared_out() -> None:
 
 
 def test_a_blend_of_what_is_unknown() -> None:
-    a, b = move(0, 0.0), replace(move(1, 1.0), outline=np.ones((2, 2, 3)), interior=np.full((4, 2), 0.5))
+    a, b = move(0, 0.0), replace(move(1, 1.0), outline=np.ones((2, 2, 3)), interior=np.full((3, 2), 0.5))
     mixed = blended(a, b, 0.25)
     assert mixed.time == 0 and mixed.outline is not None and mixed.outline.max() == 0.25
     assert mixed.interior is not None and mixed.interior.max() == 0.5

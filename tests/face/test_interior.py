@@ -9,11 +9,11 @@ import pytest
 
 from infinex.drivers.video import VideoDriver
 from infinex.engine import Drive
-from infinex.face import interior as inside
 from infinex.face import topology as top
-from infinex.face.interior import BANDS, Row, interior, painted, with_teeth
+from infinex.face.interior import BANDS, KINDS, interior, painted
 from infinex.face.units import units_offsets
 from infinex.mesh.engine import MeshOptions, PreparedFace
+from infinex.mesh.mouth import _teeth_shown
 from infinex.mesh.retarget import Target
 from infinex.motion import Move, Rest
 from infinex.pipeline import load_source
@@ -52,7 +52,7 @@ def picture(points: np.ndarray, bands: list[tuple[int, int, int]], light: float 
 def test_teeth_tongue_and_dark_are_told_apart_where_they_are(tilt: float, light: float) -> None:
     points = face(0.3, tilt=tilt)
     shares = interior(picture(points, [TEETH, DARK, TONGUE], light), points)
-    assert shares is not None and shares.shape == inside.SHAPE
+    assert shares is not None and shares.shape == (BANDS, KINDS)
     assert shares[0, 0] > 0.7 and shares[0, 1] < 0.2
     assert shares[1, 1] > 0.7 and shares[1, 0] < 0.2
     assert shares[2].max() < 0.35
@@ -91,7 +91,7 @@ def test_a_driving_clip_carries_it(write_clip: Callable[..., Path]) -> None:
     driver.close()
     teeth, gone = shares[lit], shares[~lit]
     assert teeth[:, :2, 0].mean() > 0.4 > 0.15 > gone[:, :2, 0].mean()
-    assert gone[:, :BANDS, 1].mean() > 0.5 > 0.3 > teeth[:, :BANDS, 1].mean()
+    assert gone[..., 1].mean() > 0.5 > 0.3 > teeth[..., 1].mean()
     plain = VideoDriver(clip, flow=False).settle()
     assert all(drive.move.interior is None for drive in plain)
     plain.close()
@@ -107,7 +107,7 @@ def drawn(move: Move, refine: bool) -> tuple[np.ndarray, Target]:
 
 
 def opened(units: dict[str, float], told: list[list[float]] | None) -> Move:
-    shares = None if told is None else with_teeth(np.array(told, float))
+    shares = None if told is None else np.array(told, float)
     return Move(0.0, np.zeros(3), np.zeros(3), 1.0, units_offsets(units), np.zeros(2), interior=shares)
 
 
@@ -164,35 +164,11 @@ def test_a_wet_tongue_as_light_as_teeth_is_no_row_of_them() -> None:
     red, white = (interior(picture(points, [DARK, DARK, c]), points) for c in ((250, 150, 150), TEETH))
     assert red is not None and white is not None
     assert red[2, 0] < 0.1 and white[2, 0] > 0.7
-    assert red[inside.TEETH, 1] == 0 and white[inside.TEETH, 1] > 0.2  # also under a dark roof
+    assert _teeth_shown(red)[1] == 0 and _teeth_shown(white)[1] > 0.2  # also under a dark roof
 
 
 def test_teeth_no_lighter_than_the_lips_are_told_by_how_pale_they_are() -> None:
     points = face(0.3)
     dim, ruddy = (interior(picture(points, [DARK, DARK, c]), points) for c in ((150, 140, 132), (168, 126, 108)))
     assert dim is not None and ruddy is not None
-    assert dim[inside.TEETH, 1] > 0.2 and ruddy[inside.TEETH, 1] == 0
-
-
-def test_lips_go_over_teeth_that_stay_with_the_skull() -> None:
-    """An edge 0.1 IOD below the resting lip; the lip rises and falls, light wavers and goes where lips hardly part."""
-    random, row, edges = np.random.default_rng(0), Row(), []
-    for t in np.arange(60) / 30:
-        gap = 0.11 + 0.09 * np.cos(2 * np.pi * 2 * t)
-        lip = 0.05 - 0.3 * gap
-        seen = np.clip((0.1 - lip) / gap + random.normal(0, 0.12), 0, 1) * (gap > 0.05)
-        edges.append((gap, lip + gap * seen, lip + gap * row(float(seen), float(lip), float(gap))))
-    gaps, raw, ends = np.array(edges)[15:].T
-    wide, slit = gaps > 0.09, gaps < 0.04
-    assert (
-        abs(ends[wide] - 0.1).max() < 0.02
-        and np.abs(np.diff(ends[wide])).mean() < 0.2 * np.abs(np.diff(raw[wide])).mean()
-    )
-    assert raw[slit].max() < 0.05 < 0.06 < ends[slit].min()  # where not one of them was seen
-
-
-def test_teeth_that_go_out_of_sight_are_let_go() -> None:
-    row = Row()
-    full = [row(0.6, 0.0, 0.15) for _ in range(20)]
-    gone = [row(0.0, 0.0, 0.15) for _ in range(60)]
-    assert min(full) > 0.55 and gone[0] < 0.35 and gone[-1] < 0.02
+    assert _teeth_shown(dim)[1] > 0.2 and _teeth_shown(ruddy)[1] == 0

@@ -8,7 +8,6 @@ import pytest
 
 from infinex.drivers.units import rest_face, units_motion
 from infinex.face import topology as top
-from infinex.face.interior import with_teeth
 from infinex.face.portrait import SourceFace
 from infinex.face.pose import Pose, to_matrix
 from infinex.mesh.mouth import CROWN_UPPER, LONGEST, Mouth, MouthTone, _spread, _teeth_of, draw_performer_mouth
@@ -76,7 +75,7 @@ def shown(nod: float, yaw: float) -> np.ndarray:
     pose = Pose(200.0, to_matrix(np.radians([nod, yaw, 0.0])), np.array([250.0, 250.0, 0.0]))
     face = SourceFace(pose.to_image(top.mean_face()))
     move = units_motion(np.array([[1.0, 0.5]]), ["AU25", "AU26"]).at(0)
-    move = replace(move, interior=with_teeth(np.array([[1.0, 0.0], [0.0, 0.6], [0.0, 0.6]])))
+    move = replace(move, interior=np.array([[1.0, 0.0], [0.0, 0.6], [0.0, 0.6]]))
     target = Retarget(face, rest_face())(move)
     out = np.zeros((500, 500, 3), np.uint8)
     Mouth(face, MouthTone(lab(SKIN), lab(LIPS), np.zeros((8, 8), np.float32))).draw(out, (0, 0), target)
@@ -130,7 +129,7 @@ def inside(shares: list[list[float]]) -> np.ndarray:
     """Lightness of the middle column of a wide open mouth that was told `shares`, from the upper lip down."""
     pose = Pose(400.0, np.eye(3), np.array([500.0, 500.0, 0.0]))
     face = SourceFace(pose.to_image(top.mean_face()))
-    move = replace(units_motion(np.array([[1.0, 1.0]]), ["AU25", "AU26"]).at(0), interior=with_teeth(np.array(shares)))
+    move = replace(units_motion(np.array([[1.0, 1.0]]), ["AU25", "AU26"]).at(0), interior=np.array(shares))
     out = np.zeros((1000, 1000, 3), np.uint8)
     tone = MouthTone(lab(SKIN), lab(LIPS), np.zeros((8, 8), np.float32))
     Mouth(face, tone).draw(out, (0, 0), Retarget(face, rest_face())(move))
@@ -153,7 +152,7 @@ def test_lower_teeth_stand_on_the_lip_that_is_seen_not_on_the_edge_that_was_trac
     face = SourceFace(pose.to_image(top.mean_face()))
     tone = MouthTone(lab(SKIN), lab(LIPS), np.zeros((8, 8), np.float32), beneath=np.full(11, 0.7))
     move = units_motion(np.array([[1.0, 0.4]]), ["AU25", "AU26"]).at(0)
-    move = replace(move, interior=with_teeth(np.array([[0.9, 0.0], [0.0, 0.8], [0.35, 0.5]])))
+    move = replace(move, interior=np.array([[0.9, 0.0], [0.0, 0.8], [0.35, 0.5]]))
     target = Retarget(face, rest_face())(move)
     target = replace(target, beneath=float(tone.depth_beneath(target.face)[4]))
     assert target.beneath > 0.02
