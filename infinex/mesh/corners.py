@@ -40,7 +40,8 @@ class Corners:
         self._face, self._shut = face, float(np.clip(1 - max(face.gaps[4], 0) / 0.06, 0, 1))
         self._width = float(np.linalg.norm(face.face[61, :2] - face.face[291, :2]))
         self._parts = [
-            [(ends, *self._crease(image, face, origin, *ends, size)) for ends in ENDS] for size in (1.0, FOLD)
+            [] if self._shut == 0 else [(ends, *self._crease(image, face, origin, *ends, size)) for ends in ENDS]
+            for size in (1.0, FOLD)
         ]
 
     def _crease(
@@ -92,7 +93,7 @@ class Corners:
         wide = float(np.linalg.norm(target.face[61, :2] - target.face[291, :2]))
         narrowed = (1 - wide / self._width - NARROWED[0]) / (NARROWED[1] - NARROWED[0])
         narrowed = float(np.clip(narrowed, 0, 1))
-        return max(SMILING * self._shut * opened, narrowed) * (1 - narrowed), narrowed
+        return self._shut * max(SMILING * opened, narrowed) * (1 - narrowed), self._shut * narrowed
 
     def draw(self, out: Image, origin: tuple[int, int], flow: Flow, target: Target) -> None:
         """Smooth what has unrolled in `out`, which begins at `origin` as the source's part does, in place."""
