@@ -20,6 +20,7 @@ from numpy.typing import NDArray
 sys.path.insert(0, str(Path(__file__).parents[1] / "benchmarks"))
 from exact import ExactFace
 
+from infinex.face import topology as top
 from infinex.face.morphable import skin as mesh
 from infinex.face.morphable.bases import brought
 from infinex.face.morphable.files import read_model
@@ -31,6 +32,7 @@ from infinex.media.files import atomic_path
 from infinex.media.image import read_image
 
 IDENTITIES, SKINS = 50, 24
+SHADES, SHADE, WIDTH, BROWS = 100, 0.1, 0.15, 0.3  # patches, how strong they are usually, how wide (IOD); of brows
 EVEN = 0.8  # brightness of the usual light
 
 
@@ -110,6 +112,21 @@ def skins(face: MorphableFace, folder: Path) -> tuple[NDArray, NDArray, int]:
     return mean, principal(off, SKINS), len(looks)
 
 
+def shades(face: MorphableFace) -> NDArray:
+    """What skin has anywhere, over its tone, (1 + SHADES, V): brows, and patches that lie smoothly on the face.
+
+    Broad ones, as light makes them, are left out."""
+    away = ((face.mean[:, None] - face.mean[None]) ** 2).sum(2)
+    broad, _ = np.linalg.qr(harmonics(face.normals(face.mean)))
+    other = np.eye(len(away)) - broad @ broad.T
+    size, way = np.linalg.eigh(other @ np.exp(-away / (2 * WIDTH**2)) @ other)
+    patches = SHADE * (way[:, ::-1] * np.sqrt(np.maximum(size[::-1], 0)))[:, :SHADES].T
+    brows = np.zeros((top.SURFACE, 1))
+    brows[[*top.RIGHT_BROW, *top.LEFT_BROW]] = BROWS
+    brows = mesh.spread(brows).T
+    return np.concatenate([np.where(brows >= BROWS / 2, brows, 0), patches])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("face_model", type=Path)
@@ -124,6 +141,7 @@ def main() -> None:
             identity=face.identity.astype(np.float16), expression=face.expression.astype(np.float16),
             names=np.array(face.names), spread=face.spread.astype(np.float32), range=np.array([face.low, face.high]),
             skin=mean.astype(np.float32), reflectance=components.astype(np.float16),
+            shades=shades(face).astype(np.float16),
         )  # fmt: skip
     print(f"{args.output}: {count} stills, {args.output.stat().st_size / 1e6:.2f} MB")
 

@@ -23,7 +23,8 @@ SIDE = 112
 def person(frames: int = 12, side: int = SIDE) -> Person:
     """Somebody who turns the head and opens the mouth, as a fit would know them."""
     face, rng = own_model(), np.random.default_rng(5)
-    who = Who(rng.normal(0, 0.5, len(face.identity)), rng.normal(0, 0.5, len(face.reflectance)), 3.1 * side)
+    # Skin without patches, which are finer than these pictures.
+    who = Who(rng.normal(0, 0.5, len(face.identity)), rng.normal(0, 0.5, 24), 3.1 * side)
     light = 0.8 * ambient() + np.array([0, -0.1, 0.1, -0.2, 0, 0, 0, 0, 0])
     states, points = [], np.zeros((frames, top.POINTS, 3), np.float32)
     jaw, blink = face.names.index("jawOpen"), face.names.index("eyeBlink_L")

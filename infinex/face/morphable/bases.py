@@ -35,9 +35,11 @@ LICENCES = {
 def read_own(data: dict[str, Any]) -> MorphableFace:
     """A model in our own layout. Raises InputError where it is another one's."""
     try:
+        shades = data["shades"].astype(np.float32)[..., None] * data["skin"].mean(0)  # of the usual tone
         out = MorphableFace(
             data["mean"].astype(np.float64), data["identity"].astype(np.float32), data["expression"].astype(np.float32),
-            data["skin"].astype(np.float64), data["reflectance"].astype(np.float32), mesh.triangles(),
+            data["skin"].astype(np.float64), np.concatenate([data["reflectance"], shades], dtype=np.float32),
+            mesh.triangles(),
             data["spread"].astype(np.float64), float(data["range"][0]), float(data["range"][1]),
             tuple(str(n) for n in data["names"]), title=str(data["title"]),
         )  # fmt: skip

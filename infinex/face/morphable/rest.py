@@ -29,6 +29,7 @@ SHUT = 1.5e4  # of the prior: pull of each part of the lips at rest to the other
 UPPER, LOWER = (80, 81, 82, 13, 312, 311, 310), (88, 178, 87, 14, 317, 402, 318)  # lips' inner rims
 CALM = 3  # frames beside which others are read
 ROUNDS, PASSES = 13, 120
+AGAIN = 2  # how often frames are fitted with what was learned of them
 TURNS, SWEEPS = 60, 8  # of learning how widely expressions go
 NARROW, WIDE = 0.002, 0.15  # the least that is learned of that, and what one more frame is thought to show
 
@@ -89,12 +90,14 @@ def known_better(face: MorphableFace, frames: Sequence[Frame], who: Who, rest: R
     where frames are sought from."""
     if not states:
         return rest
-    solver, none = Solver(rest.expected(face)), np.zeros(len(face.expression))
-    states = [solver.follow(f, who, replace(s, expression=none))[0] for f, s in zip(frames, states)]
-    H, b = _systems(solver, frames, who, states)
-    more, usual, _ = learned(H, b, rest.spread, rest.weights, _parted(face), face.high, face.mates)
-    n = len(frames)
-    return replace(rest, weights=rest.weights + more, spread=np.sqrt((n * usual + WIDE**2) / (n + 1)))
+    n, none = len(frames), np.zeros(len(face.expression))
+    for _ in range(AGAIN):
+        solver = Solver(rest.expected(face))
+        states = [solver.follow(f, who, replace(s, expression=none))[0] for f, s in zip(frames, states)]
+        H, b = _systems(solver, frames, who, states)
+        more, usual, _ = learned(H, b, rest.spread, rest.weights, _parted(face), face.high, face.mates)
+        rest = Rest(rest.weights + more, np.sqrt((n * usual + WIDE**2) / (n + 1)))
+    return rest
 
 
 def _systems(

@@ -24,7 +24,8 @@ from infinex.face.pose import Pose, fit_pose, to_matrix
 Array = NDArray[np.floating]
 
 FACE_SIZE = 128.0  # pixels from brow to chin of the finest picture that is compared
-STEPS = ((4, 5), (2, 3), (1, 1))  # how often a picture is halved, steps on it
+POINTED = 3  # steps by points alone before colours are compared, which costs little and tells pose first
+STEPS = ((4, 2), (2, 2), (1, 4))  # how often a picture is halved, steps on it
 FIRST_STEPS = ((4, 8), (2, 6), (1, 4))  # of the frames that share who it is
 SAMPLES = 2500  # pixels at most that are compared
 DISTANCE, STRAY = 9.0, 0.25  # inter-ocular distances from the camera, as is usual, and how widely that varies (log)
@@ -282,16 +283,16 @@ class Solver:
     # -- whole fits -------------------------------------------------------------------------------
 
     def follow(
-        self, frame: Frame, who: Who, state: State, steps: Sequence[tuple[int, int]] = STEPS
+        self, frame: Frame, who: Who, state: State, steps: Sequence[tuple[int, int]] = STEPS, pointed: int = POINTED
     ) -> tuple[State, float]:
         """The next frame of a known person, from the last one's solution; and its colour energy."""
         value = 0.0
-        for halves, count in steps:
+        for colour, (halves, count) in [(False, (4, pointed)), *((True, s) for s in steps)]:
             for _ in range(count):
-                state, value = self._step(frame, who, state, halves)
+                state, value = self._step(frame, who, state, halves, colour)
         return state, value
 
-    def _step(self, frame: Frame, who: Who, state: State, halves: int, colour: bool = True) -> tuple[State, float]:
+    def _step(self, frame: Frame, who: Who, state: State, halves: int, colour: bool) -> tuple[State, float]:
         H, g, value, _ = self._system(frame, who, state, halves, shared=False, colour=colour)
         self._priors(frame, state, H, g)
         H[np.diag_indices_from(H)] += 1e-9
@@ -314,9 +315,7 @@ class Solver:
         pose = fit_pose(top.mean_face(), np.asarray(points, np.float64))
         _, state = self.start(frame, points)
         state = replace(state, shift=self._shift(pose, who.focal, frame))
-        for _ in range(6):
-            state, _ = self._step(frame, who, state, 4, colour=False)
-        return self.follow(frame, who, state, FIRST_STEPS)
+        return self.follow(frame, who, state, FIRST_STEPS, pointed=6)
 
     def bundle(
         self, frames: Sequence[Frame], points: Sequence[Array], steps: Sequence[tuple[int, int]] = FIRST_STEPS
