@@ -22,7 +22,7 @@ from infinex.face.reading import own_expression
 from infinex.face.surroundings import head_reach
 from infinex.face.tracker import Face
 from infinex.media.kept import kept
-from infinex.mesh.ahead import compile_ahead
+from infinex.mesh.ahead import compile_ahead, read_compiled
 from infinex.mesh.album import OPEN, Album, moved, read_album
 from infinex.mesh.beyond import Beyond
 from infinex.mesh.corners import Corners
@@ -143,6 +143,7 @@ class PreparedFace:
                 _ = self.furrows
             if options.refine:
                 refiner()
+            read_compiled()  # not before: the networks of the matte take most of all memory
             self.layers = layers.result()
         borders = x0 <= 0, y0 <= 0, x1 >= w, y1 >= h
         self.beyond = Beyond(self.layers.person, points, self.face.pose.scale, borders, alpha is not None)
