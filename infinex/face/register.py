@@ -74,7 +74,8 @@ class Registration:
         mouth = np.array([cv2.pointPolygonTest(lips, (float(a), float(b)), True) for a, b in places]) / unit
         self._weight = np.clip(edge / 0.05, 0, 1) * (mouth < -0.02) * np.clip(self._read(texture) / PLAIN, 0, 1)
         near = _apart(points[:, :2] / unit, places / unit)
-        which, place = np.nonzero(near < (3 * SPREAD) ** 2)  # landmarks and the places about each, which all have some
+        # Landmarks and the places about each: one at least, which weighs nothing where it is far.
+        which, place = np.nonzero((near < (3 * SPREAD) ** 2) | (near == near.min(1, keepdims=True)))
         share = np.exp(near[which, place] / np.float32(-2 * SPREAD**2))
         self._near = np.searchsorted(which, np.arange(top.POINTS)), place, share[:, None]
         self._pixels = np.stack(np.meshgrid(*map(np.arange, self._size)), -1).astype(np.float32)
