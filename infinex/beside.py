@@ -6,6 +6,8 @@ import os
 import subprocess
 import sys
 
+ROOM = 1 << 20  # bytes that wait in a pipe, where that can be chosen: of the usual 65536 hardly one picture's worth
+
 _waiting: dict[str, subprocess.Popen[bytes]] = {}
 
 
@@ -33,4 +35,5 @@ def _begun(module: str) -> subprocess.Popen[bytes]:
     words = f"import sys; sys.path[:] = {[p for p in sys.path if isinstance(p, str)]!r}; "
     words += "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
     words += f"from {module} import serve; serve()"
-    return subprocess.Popen([sys.executable, "-c", words], stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+    pipe = subprocess.PIPE
+    return subprocess.Popen([sys.executable, "-c", words], stdin=pipe, stdout=pipe, pipesize=ROOM)

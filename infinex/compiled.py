@@ -3,21 +3,32 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import cached_property
 from typing import Any
 
-from numba import njit
-from numba.core.caching import FunctionCache
-from numba.core.runtime import rtsys
 
+class Compiled:
+    """A loop over numbers and arrays, of which Numba hears once it is called: processes that call none load none."""
 
-class Kept(FunctionCache):  # type: ignore[misc]
-    """What was compiled before, read without loading what compiling needs: that takes longer, and much memory."""
+    def __init__(self, function: Callable[..., Any], fast: bool, inner: bool) -> None:
+        self._function, self._how = function, (fast, inner)
+        self.__name__, self.__module__, self.__doc__ = function.__name__, function.__module__, function.__doc__
 
-    def load_overload(self, sig: Any, target_context: Any) -> Any:
-        """See there; but for its first line the same."""
-        rtsys.initialize(target_context)
-        with self._guard_against_spurious_io_errors():
-            return self._load_overload(sig, target_context)
+    @cached_property
+    def _made(self) -> Any:
+        from infinex.jit import dispatcher
+
+        known = self._function.__globals__
+        for name in self._function.__code__.co_names:  # those that it calls, as Numba knows them
+            if isinstance(known.get(name), Compiled):
+                known[name] = known[name]._made
+        return dispatcher(self._function, *self._how)
+
+    def __call__(self, *arguments: Any) -> Any:
+        return self._made(*arguments)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._made, name)
 
 
 def compiled(fast: bool = False, inner: bool = False) -> Callable[[Callable[..., Any]], Any]:
@@ -26,13 +37,4 @@ def compiled(fast: bool = False, inner: bool = False) -> Callable[[Callable[...,
     `fast` ones may add and multiply in any order; `inner` ones are called by other compiled functions alone, and kept
     as part of those. A division by zero gives infinity; arrays had better be made by the caller: each kind of
     `np.empty` is a function to be compiled."""
-
-    def decorate(function: Callable[..., Any]) -> Any:
-        made = njit(
-            nogil=True, fastmath=fast, error_model="numpy", no_cpython_wrapper=inner, no_cfunc_wrapper=True
-        )(function)  # fmt: skip
-        if not inner:
-            made._cache = Kept(function)
-        return made
-
-    return decorate
+    return lambda function: Compiled(function, fast, inner)

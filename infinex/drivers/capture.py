@@ -161,8 +161,10 @@ def _unsmiled(face: Array) -> Array:
     """A face (478, 3) without the smile that it has beyond most people's calm mouths.
 
     Who smiles with bared teeth all the time is never seen at rest: teeth without that smile are a snarl."""
-    units = basis()
     amount = float(np.clip((_smiled(face[None])[0] - SMILED) / SMILE, 0, 1))
+    if amount == 0:
+        return face
+    units = basis()
     return np.asarray(face - units.offsets(np.array([amount * (name == "AU12") for name in units.names])))
 
 

@@ -49,11 +49,16 @@ def whole(picture: Image | Frame) -> Image:
 
 def session(name: str) -> Any:
     """A network of `infinex/face/data`, one for the process: sessions may be run by several threads at once."""
-    return _opened(name, os.getpid())  # a fork has a session, but may have it in the middle of another thread's run
+    return _kept(name, os.getpid())  # a fork has a session, but may have it in the middle of another thread's run
 
 
 @cache
-def _opened(name: str, _process: int) -> Any:
+def _kept(name: str, _process: int) -> Any:
+    return opened(name)
+
+
+def opened(name: str) -> Any:
+    """A network of `infinex/face/data`, anew."""
     try:
         import onnxruntime
     except ImportError as error:
@@ -363,9 +368,10 @@ class Segmenter:
 
     SIZE = 256
     NAME = "person"
+    open = staticmethod(session)
 
     def __init__(self) -> None:
-        self._session = session(self.NAME)
+        self._session = self.open(self.NAME)
 
     def __call__(self, image: Image) -> NDArray[np.float32]:
         """A soft mask (H, W) in 0..1 of an RGB picture (H, W, 3) uint8."""
@@ -380,3 +386,4 @@ class Salient(Segmenter):
 
     SIZE = 320
     NAME = "salient"
+    open = staticmethod(opened)  # wanted once for a portrait, it would go on taking 10 MB

@@ -12,7 +12,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.compiled import compiled
 from infinex.face import topology as top
 from infinex.face.pose import Pose
 from infinex.face.surroundings import Surroundings, SurroundingsShape, head_reach
@@ -120,59 +119,16 @@ class Outline:
         return outline * np.clip(most / LEAST - 1, 0, 1)
 
     def _fitted(self, wanted: Array, weight: Array) -> Array:
-        """Robust least squares of the fields to displacements (N, 2)."""
-        k = self._design.shape[1]
-        found, room = np.zeros((k, 2)), np.empty((k, k + 2))
-        weight = weight.astype(np.float64)
-        _least_squares(self._design, np.ascontiguousarray(wanted), weight, weight.copy(), room, found)
+        """Robust least squares of the fields to displacements (N, 2), each place weighted, five times anew."""
+        design, trust = self._design, weight
+        for _ in range(5):
+            share = design.T * trust
+            equations = share @ design
+            equations.flat[:: len(equations) + 1] += STIFF
+            found = np.linalg.solve(equations, share @ wanted)
+            off = wanted - design @ found
+            trust = weight / (1 + (off * off).sum(1) / ROBUST**2)
         return found.reshape(2, 3, 2).transpose(0, 2, 1)
-
-
-@compiled()
-def _least_squares(
-    design: Array, wanted: Array, weight: Array, v: Array, a: Array, found: Array
-) -> None:  # pragma: no cover - compiled
-    """Coefficients `found` (K, 2) by which `design` (N, K) gives `wanted` (N, 2), each place weighted, five times anew.
-
-    `v` (N,) is the weight at first, `a` (K, K + 2) room for the equations and their right sides."""
-    n, k = design.shape
-    for _ in range(5):
-        for i in range(k):
-            for j in range(k + 2):
-                a[i, j] = 0.0
-        for m in range(n):
-            for i in range(k):
-                share = v[m] * design[m, i]
-                for j in range(i + 1):
-                    a[i, j] += share * design[m, j]
-                a[i, k] += share * wanted[m, 0]
-                a[i, k + 1] += share * wanted[m, 1]
-        for i in range(k):  # Cholesky's factor, then forwards and back
-            a[i, i] += STIFF
-            for j in range(i + 1):
-                s = a[i, j]
-                for m in range(j):
-                    s -= a[i, m] * a[j, m]
-                a[i, j] = np.sqrt(s) if i == j else s / a[j, j]
-        for d in range(2):
-            for i in range(k):
-                s = a[i, k + d]
-                for j in range(i):
-                    s -= a[i, j] * found[j, d]
-                found[i, d] = s / a[i, i]
-            for i in range(k - 1, -1, -1):
-                s = found[i, d]
-                for j in range(i + 1, k):
-                    s -= a[j, i] * found[j, d]
-                found[i, d] = s / a[i, i]
-        for m in range(n):
-            off = 0.0
-            for d in range(2):
-                s = wanted[m, d]
-                for i in range(k):
-                    s -= design[m, i] * found[i, d]
-                off += s * s
-            v[m] = weight[m] / (1 + off / (ROBUST * ROBUST))
 
 
 def _at(picture: NDArray, places: NDArray) -> NDArray:

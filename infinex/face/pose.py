@@ -8,7 +8,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.compiled import compiled
 from infinex.face.topology import RIGID, RIGID_WEIGHTS
 
 Array = NDArray[np.float64]
@@ -61,120 +60,32 @@ def fit_pose(canonical: Array, points: Array, passes: int = 3) -> Pose:
 
     Over the rigid points, re-weighted so that those an expression moves count little: a raised brow or
     a full cheek must not turn the head."""
-    source = np.ascontiguousarray(canonical[RIGID], np.float64)
-    target = np.ascontiguousarray(points[RIGID], np.float64)
-    rotation, shift = np.empty((3, 3)), np.empty(3)
-    scale = _fitted(source, target, _STIFFNESS, passes, SLACK, _STIFFNESS.copy(), np.empty((4, 3, 3)), rotation, shift)
-    return Pose(scale, rotation, shift)
+    # Sums of all products at once; few operations, since every one takes longer than what it does for so few points.
+    known = np.empty((len(_RIGID), 8))
+    known[:, :3], known[:, 3], known[:, 4:7] = canonical[_RIGID], 1.0, points[_RIGID]
+    source, target = known[:, :4], known[:, 4:7]
+    known[:, 7] = (known[:, :3] ** 2).sum(1)
+    weights, across = _STIFFNESS, np.empty((4, 3))
+    for k in range(passes + 1):
+        sums = (source.T * weights) @ known
+        sums /= sums[3, 3]
+        ms, mt = sums[3, :3], sums[3, 4:7]
+        d, u, v = cv2.SVDecomp(sums[:3, 4:7] - ms[:, None] * mt)
+        if np.linalg.det(u @ v) < 0:
+            u[:, 2], d[2] = -u[:, 2], -d[2]
+        rotation = u @ v
+        scale = float(d.sum()) / max(float(sums[3, 7] - ms @ ms), 1e-12)
+        across[:3] = scale * rotation
+        across[3] = mt - ms @ across[:3]
+        if k < passes:
+            off = source @ across - target
+            weights = _STIFFNESS / (1 + (off * off).sum(1) / (SLACK * scale) ** 2)
+    return Pose(scale, np.ascontiguousarray(rotation.T), across[3])
 
 
 SLACK = 0.02  # IOD by which a rigid point may stray before it is doubted
+_RIGID = np.array(RIGID)
 _STIFFNESS = np.array([RIGID_WEIGHTS.get(i, 1.0) for i in RIGID])
-
-
-@compiled()
-def _fitted(
-    source: Array, target: Array, stiffness: Array, passes: int, slack: float, weights: Array, room: Array,
-    rotation: Array, shift: Array,
-) -> float:  # pragma: no cover - compiled  # fmt: skip
-    """Scale, `rotation` (3, 3) and translation `shift` (3,) from points to points (N, 3), re-weighted so many times.
-
-    `weights` (N,) are the `stiffness` at first; `room` is (4, 3, 3)."""
-    n = len(source)
-    ms, mt, m = room[0, 0], room[0, 1], room[1]
-    scale = 1.0
-    for k in range(passes + 1):
-        total, spread = 0.0, 0.0
-        for a in range(3):
-            ms[a] = mt[a] = m[a, 0] = m[a, 1] = m[a, 2] = 0.0
-        for i in range(n):
-            total += weights[i]
-            for a in range(3):
-                ms[a] += weights[i] * source[i, a]
-                mt[a] += weights[i] * target[i, a]
-        for a in range(3):
-            ms[a] /= total
-            mt[a] /= total
-        for i in range(n):
-            w = weights[i] / total
-            for a in range(3):
-                s = source[i, a] - ms[a]
-                spread += w * s * s
-                for b in range(3):
-                    m[b, a] += w * (target[i, b] - mt[b]) * s
-        scale = _rotation(m, rotation, room[2], room[3], room[0, 2]) / max(spread, 1e-12)
-        for a in range(3):
-            shift[a] = mt[a] - scale * (rotation[a, 0] * ms[0] + rotation[a, 1] * ms[1] + rotation[a, 2] * ms[2])
-        if k == passes:
-            break
-        for i in range(n):
-            off = 0.0
-            for a in range(3):
-                x = rotation[a, 0] * source[i, 0] + rotation[a, 1] * source[i, 1] + rotation[a, 2] * source[i, 2]
-                off += (scale * x + shift[a] - target[i, a]) ** 2
-            weights[i] = stiffness[i] / (1 + off / (slack * scale) ** 2)
-    return scale
-
-
-@compiled(inner=True)
-def _rotation(m: Array, rotation: Array, u: Array, v: Array, d: Array) -> float:  # pragma: no cover - compiled
-    """Fill in the rotation (3, 3) nearest to `m` (3, 3), of which the sum of the signed singular values is returned.
-
-    `u`, `v` (3, 3) and `d` (3,) are room. One-sided Jacobi: columns are turned until they are at right angles. Whole
-    arrays would take long to compile."""
-    for i in range(3):
-        for j in range(3):
-            u[i, j], v[i, j] = m[i, j], 1.0 if i == j else 0.0
-    for _ in range(30):
-        most = 0.0
-        for p in range(2):
-            for q in range(p + 1, 3):
-                a, b, c = 0.0, 0.0, 0.0
-                for i in range(3):
-                    a += u[i, p] * u[i, p]
-                    b += u[i, q] * u[i, q]
-                    c += u[i, p] * u[i, q]
-                if abs(c) <= 1e-15 * np.sqrt(a * b) or c == 0.0:
-                    continue
-                most = max(most, abs(c) / np.sqrt(a * b))
-                z = (b - a) / (2 * c)
-                t = (1.0 if z >= 0 else -1.0) / (abs(z) + np.sqrt(1 + z * z))
-                co = 1 / np.sqrt(1 + t * t)
-                si = co * t
-                for i in range(3):
-                    x, y = u[i, p], u[i, q]
-                    u[i, p], u[i, q] = co * x - si * y, si * x + co * y
-                    x, y = v[i, p], v[i, q]
-                    v[i, p], v[i, q] = co * x - si * y, si * x + co * y
-        if most < 1e-15:
-            break
-    first, last = 0, 0
-    for i in range(3):
-        d[i] = np.sqrt(u[0, i] * u[0, i] + u[1, i] * u[1, i] + u[2, i] * u[2, i])
-        if d[i] > d[first]:
-            first = i
-        if d[i] < d[last]:
-            last = i
-    if first == last:
-        last = (first + 2) % 3
-    second = 3 - first - last
-    # The two longest axes tell the third, which may have no length: both are right-handed.
-    one, two = max(d[first], 1e-300), max(d[second], 1e-300)
-    for i in range(3):
-        u[i, first] /= one
-        u[i, second] /= two
-    for i in range(3):
-        j, k = (i + 1) % 3, (i + 2) % 3
-        a2 = u[j, first] * u[k, second] - u[k, first] * u[j, second]
-        for o in range(3):
-            r, s = (o + 1) % 3, (o + 2) % 3
-            b2 = v[r, first] * v[s, second] - v[s, first] * v[r, second]
-            rotation[i, o] = u[i, first] * v[o, first] + u[i, second] * v[o, second] + a2 * b2
-    det = 0.0
-    for i in range(3):
-        j, k = (i + 1) % 3, (i + 2) % 3
-        det += m[0, i] * (m[1, j] * m[2, k] - m[1, k] * m[2, j])
-    return d[first] + d[second] + (d[last] if det >= 0 else -d[last])
 
 
 def to_vector(rotation: Array) -> Array:

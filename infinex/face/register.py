@@ -11,7 +11,6 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from infinex.compiled import compiled
 from infinex.face import topology as top
 from infinex.face.delaunay import delaunay
 from infinex.face.pose import Pose, fit_pose
@@ -65,7 +64,7 @@ class Registration:
         nearest = _apart(places, flat).argmin(1)
         corner = np.where(inside[:, None], tris[found], nearest[:, None])
         share = np.where(inside[:, None], share, [1.0, 0.0, 0.0])
-        self._within = np.arange(len(places) + 1) * 3, corner.ravel(), share.ravel()
+        self._within = corner.T.copy(), share.T[..., None].copy()
         self._beside = np.where(inside[:, None], 0.0, places - flat[nearest])
         self._rest = self._view(image, points, pose)
         texture = cv2.GaussianBlur(np.abs(cv2.Laplacian(self._rest, cv2.CV_32F)), (0, 0), 2.0)
@@ -75,9 +74,10 @@ class Registration:
         mouth = np.array([cv2.pointPolygonTest(lips, (float(a), float(b)), True) for a, b in places]) / unit
         self._weight = np.clip(edge / 0.05, 0, 1) * (mouth < -0.02) * np.clip(self._read(texture) / PLAIN, 0, 1)
         near = _apart(points[:, :2] / unit, places / unit)
-        which, place = np.nonzero(near < (3 * SPREAD) ** 2)  # landmarks and the places about each
-        share = np.exp(near[which, place].astype(np.float64) / (-2 * SPREAD**2))
-        self._near = np.searchsorted(which, np.arange(top.POINTS + 1)), np.ascontiguousarray(place), share
+        # Landmarks and the places about each: one at least, which weighs nothing where it is far.
+        which, place = np.nonzero((near < (3 * SPREAD) ** 2) | (near == near.min(1, keepdims=True)))
+        share = np.exp(near[which, place] / np.float32(-2 * SPREAD**2))
+        self._near = np.searchsorted(which, np.arange(top.POINTS)), place, share[:, None]
         self._pixels = np.stack(np.meshgrid(*map(np.arange, self._size)), -1).astype(np.float32)
         self._flow = make_flow()
 
@@ -96,7 +96,8 @@ class Registration:
     def _view(self, image: Image | Grey, points: Array, pose: Pose) -> Image:
         """A picture (H, W[, 3]) with its landmarks `points` where the reference has its own."""
         turn = self._turn(pose)
-        places = _summed(self._within, points[: top.SURFACE, :2]) + self._beside @ turn.T
+        corners, shares = self._within
+        places = sum(s * points[c, :2] for c, s in zip(corners, shares)) + self._beside @ turn.T
         return unwarped(image, places, self._grid, self._size, pose.scale, UNIT)
 
     def _turn(self, pose: Pose) -> Array:
@@ -122,9 +123,10 @@ class Registration:
         found = float(weight.sum() / max(self._weight.sum(), 1e-6))  # a face that is hidden, or another's, is not
         trust *= float(np.clip((found - KNOWN[0]) / (KNOWN[1] - KNOWN[0]), 0, 1))
         off = self._read(flow) * self._pixel
-        weighed = np.empty((len(off), 3))
+        weighed = np.empty((len(off), 3), np.float32)
         weighed[:, :2], weighed[:, 2] = weight[:, None] * off, weight
-        around = _summed(self._near, weighed)
+        begin, place, share = self._near
+        around = np.add.reduceat(weighed[place] * share, begin)
         mean = around[:, :2] / (around[:, 2:] + STIFF)
         size = np.sqrt((mean * mean).sum(1, keepdims=True)) / (MOST * self._pose.scale)
         kept = np.tanh(np.maximum(size - QUIET / MOST, 0))
@@ -132,21 +134,6 @@ class Registration:
         out = points.copy()
         out[:, :2] += mean @ self._turn(pose).T
         return out
-
-
-def _summed(rows: tuple[NDArray, ...], values: NDArray) -> Array:
-    """Sums (M, C) of `values` (N, C) by shares: where the share of each of M begins, which values, and how much."""
-    out = np.zeros((len(rows[0]) - 1, values.shape[1]))
-    _add(*rows, np.ascontiguousarray(values, np.float64), out)
-    return out
-
-
-@compiled(fast=True)
-def _add(begin: NDArray, which: NDArray, share: NDArray, values: NDArray, out: NDArray) -> None:
-    for i in range(out.shape[0]):
-        for k in range(begin[i], begin[i + 1]):
-            for c in range(out.shape[1]):
-                out[i, c] += share[k] * values[which[k], c]
 
 
 def _shares(points: Array, corners: Array) -> Array:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from infinex.errors import FaceNotFoundError, InputError, option
-from infinex.face.networks import Box, Detector, Frame, Image, MeshTracker, Salient, Segmenter, square_of, whole
+from infinex.face.networks import Box, Detector, Frame, Image, MeshTracker, Segmenter, square_of, whole
 from infinex.face.topology import LEFT_EYE, OVAL, RIGHT_EYE, SURFACE
 
 MARGIN = 2.2  # side over face size of the square in which a face is looked for
@@ -55,12 +55,6 @@ class Face:
 def segmenter() -> Segmenter:
     """The one person segmenter of this process."""
     return Segmenter()
-
-
-@cache
-def salient() -> Salient:
-    """The one network of this process that tells what stands out."""
-    return Salient()
 
 
 def _square(box: Box) -> Box:

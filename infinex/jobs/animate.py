@@ -67,8 +67,9 @@ def _animate(
     check_pieces(o, out)
     own = own_sound(o, out)
     started = time.perf_counter()
-    # Two processes are enough: other engines are slow by themselves, and a first run compiles in a second one.
-    apart = o.engine == "mesh" and compile_ahead() is None
+    apart = o.engine == "mesh"  # other engines are slow by themselves
+    if apart:
+        compile_ahead()
     cast = parse_cast(o.face)
     if cast is not None or isinstance(driving, Cast):
         no_passes(o, "several drivers")
@@ -83,6 +84,7 @@ def _animate(
         looking = pool.submit(open_driver, driving, o, apart)
         try:
             sources = load_source(source, o.face, o.box, o.size, o.open_eyes, film, o.crop)
+            trim()  # to open networks takes more than to have them, and the largest is still to come
             face = SourceFace(sources[0].face.landmarks)
             settling = pool.submit(lambda: settled(looking.result(), face, o.absolute))
             stage = make_stage(sources, o, background=background_for(o, sources[0], out))

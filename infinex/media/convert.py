@@ -7,6 +7,7 @@ from fractions import Fraction
 from functools import lru_cache
 from typing import Any
 
+import av
 import numpy as np
 from av import VideoFrame
 from av.video.reformatter import ColorRange, VideoReformatter
@@ -26,6 +27,8 @@ HDR: dict[int, Transfer] = {16: "pq", 18: "hlg"}
 # Other curves of SDR are left alone, as players do: screens differ more than these.
 CURVES: dict[int, Transfer] = {8: "linear", 5: "gamma28"}
 PLAIN = ("yuv420p", "yuvj420p", "nv12")  # eight bits, of which the first plane is the lightness
+# PyAV 17 shares a frame among threads, who take longer to be woken than to convert one; before, there was one.
+ALONE = {"threads": 1} if int(av.__version__.split(".")[0]) >= 17 else {}
 CUT, CUTS = 64, 8  # pixels by which parts of frames grow: the scaler's tables are for one size; sizes that are kept
 GAMUTS: dict[int, Primaries] = {9: "bt2020", 11: "p3", 12: "p3"}
 
@@ -111,7 +114,7 @@ class Converter:
             reformatter, cut = self._cutters(w, h, frame.format.name)
             for n, mine, whole in zip((1, 2, 2), cut.planes, frame.planes):  # colours have half the lines and columns
                 _lines(mine)[: h // n, : w // n] = _lines(whole)[y // n : (y + h) // n, x // n : (x + w) // n]
-            made = reformatter.reformat(cut, width=w, height=h, format="rgb24", **_range(frame)).to_ndarray()
+            made = reformatter.reformat(cut, width=w, height=h, format="rgb24", **ALONE, **_range(frame)).to_ndarray()
         return np.ascontiguousarray(made[rows.start - y : rows.stop - y, columns.start - x : columns.stop - x])
 
     def _plain(self, frame: Any) -> bool:
@@ -154,7 +157,7 @@ class Converter:
     def _reformat(self, frame: Any, name: str, options: dict[str, Any]) -> Any:
         w, h = self._size
         with self._lock:
-            made = self._reformatter.reformat(frame, width=w, height=h, format=name, **options)
+            made = self._reformatter.reformat(frame, width=w, height=h, format=name, **ALONE, **options)
         return made.to_ndarray()
 
     def _ycgco(self, frame: Any, full: bool) -> NDArray[np.uint8]:

@@ -40,19 +40,32 @@ def kernel(name: str) -> Any:
     return getattr(importlib.import_module(module), function)
 
 
+def _compiled_before() -> bool:
+    """Whether this machine has compiled the kernels, of this source, already."""
+    found = kernel(LAST)
+    made = Path(found._cache.cache_path).glob(f"*.{found.__name__}-*.nbi")
+    source = Path(found.py_func.__code__.co_filename)
+    return any(m.stat().st_mtime >= source.stat().st_mtime for m in made)
+
+
+@cache
+def read_compiled() -> None:
+    """Read the kernels that were compiled in earlier runs, while something else is waited for."""
+    if _compiled_before():
+        for name, arguments in json.loads(TABLE.read_text()):
+            kernel(name).compile(tuple(meant(a) for a in arguments))
+
+
 @cache
 def compile_ahead() -> subprocess.Popen[bytes] | None:
     """Start the second process, once, where this machine has not compiled the kernels yet and has a core to spare.
 
     Nothing waits for it: what it has done by the time it is needed is read from Numba's cache, the rest is compiled
     where it is met, as always. It ends by itself, at once where another is at it."""
-    found = kernel(LAST)
-    folder = Path(found._cache.cache_path)
-    made = folder.glob(f"*.{found.__name__}-*.nbi")
-    source = Path(found.py_func.__code__.co_filename)
     cores = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    if cores < 2 or any(m.stat().st_mtime >= source.stat().st_mtime for m in made):
+    if cores < 2 or _compiled_before():
         return None
+    folder = Path(kernel(LAST)._cache.cache_path)
     folder.mkdir(parents=True, exist_ok=True)
     nothing, words = subprocess.DEVNULL, [sys.executable, "-m", __name__, str(folder)]
     # Python imports from where it is started: not from a folder with files of the user's.

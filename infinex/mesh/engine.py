@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -21,7 +22,7 @@ from infinex.face.reading import own_expression
 from infinex.face.surroundings import head_reach
 from infinex.face.tracker import Face
 from infinex.media.kept import kept
-from infinex.mesh.ahead import compile_ahead
+from infinex.mesh.ahead import compile_ahead, read_compiled
 from infinex.mesh.album import OPEN, Album, moved, read_album
 from infinex.mesh.beyond import Beyond
 from infinex.mesh.corners import Corners
@@ -116,37 +117,37 @@ class PreparedFace:
         h, w = source.image.shape[:2]
         self.face = SourceFace(source.face.landmarks)
         reach = head_reach(self.face.face, self.face.pose, w, h, options.shape)
-        alpha = None
-        if options.layers == "matte":
-            x0, y0, x1, y1 = reach
-            own = self.face.points[:, :2] - [x0, y0]
-            if cut and source.cutout is not None:
-                alpha = face_matte(source.cutout, self.face, reach)
-            else:
-                seen = np.ascontiguousarray(source.image[y0:y1, x0:x1])
-                unit = self.face.pose.scale
-                (alpha,) = kept("matte", lambda: (person_matte(seen, self.face, own),), seen, own, unit)
-            reach, alpha = self._tightened(reach, alpha)
-        self.box = x0, y0, x1, y1 = reach
-        others = [f.landmarks for f in (*beside, *source.others)]
-        self.warp = Warp(self.face, w, h, options.shape, reach, alpha, options.absolute, others)
-        part = np.ascontiguousarray(source.image[y0:y1, x0:x1])
-        self.layers = Layers(part, self.face, alpha)
+        with ThreadPoolExecutor(1, "infinex-layers") as meanwhile:  # networks and compiled loops, which let others work
+            matte = meanwhile.submit(self._matte, reach, cut)
+            self.tone = MouthTone.measure(source.image, self.face.points)
+            self.mouth = Mouth(self.face, self.tone)
+            self._held = held(source.image, self.face)
+            self._borne, self._sees = borne(source.image, self.face.points), irises(source.image, self.face.points)
+            self._own = own_expression(self.face.face) if options.neutral else None
+            if self._own is not None:
+                self.mouth = Mouth(self.face.displaced(-self._own), replace(self.tone, upper=0.0), alone=True)
+            alpha = matte.result()
+            if alpha is not None:
+                reach, alpha = self._tightened(reach, alpha)
+            self.box = x0, y0, x1, y1 = reach
+            self.part = part = np.ascontiguousarray(source.image[y0:y1, x0:x1])
+            layers = meanwhile.submit(Layers, part, self.face, alpha)
+            others = [f.landmarks for f in (*beside, *source.others)]
+            self.warp = Warp(self.face, w, h, options.shape, reach, alpha, options.absolute, others)
+            self.eyes = Eyes(part, (x0, y0), self.face)
+            self.lids = Lids(part, self.face, (x0, y0), self.tone.grain, self._held is not None)
+            self.corners = Corners(part, self.face, (x0, y0))
+            points = self.face.points[:, :2] - [x0, y0]
+            self.colour = colour_of(part, points)
+            if options.wrinkles == "driver" and not film:
+                _ = self.furrows
+            if options.refine:
+                refiner()
+            read_compiled()  # not before: the networks of the matte take most of all memory
+            self.layers = layers.result()
         borders = x0 <= 0, y0 <= 0, x1 >= w, y1 >= h
-        points = self.face.points[:, :2] - [x0, y0]
         self.beyond = Beyond(self.layers.person, points, self.face.pose.scale, borders, alpha is not None)
-        self.tone = MouthTone.measure(source.image, self.face.points)
-        self.mouth = Mouth(self.face, self.tone)
-        self._held = held(source.image, self.face)
-        self.eyes = Eyes(self.layers.image, (x0, y0), self.face)
-        self.lids = Lids(part, self.face, (x0, y0), self.tone.grain, self._held is not None)
-        self.corners = Corners(part, self.face, (x0, y0))
-        self.colour = colour_of(part, self.face.points[:, :2] - [x0, y0])
-        self._own = own_expression(self.face.face) if options.neutral else None
-        if self._own is not None:
-            self.mouth = Mouth(self.face.displaced(-self._own), replace(self.tone, upper=0.0), alone=True)
         self._retarget: Retarget | None = None
-        self._borne, self._sees = borne(source.image, self.face.points), irises(source.image, self.face.points)
         self._filmed = False  # performed, not written
         self._saturation: Saturation | None = None
         self._relenting: Relenting | None = None
@@ -158,8 +159,18 @@ class PreparedFace:
         self._kept: Known = {}
         self.painter = Painter(self.layers, self.beyond, (x0, y0), self.face.points[:, :2])
         self._last: tuple[NDArray[np.uint8], Flow, Target] | None = None
-        if options.wrinkles == "driver" and not film:
-            _ = self.furrows  # made now, while a driver is still looked over
+
+    def _matte(self, reach: Box, cut: bool) -> NDArray[np.float32] | None:
+        """Where the person is in what may move, 0..1; None where all is taken for her."""
+        if self.options.layers != "matte":
+            return None
+        x0, y0, x1, y1 = reach
+        if cut and self.source.cutout is not None:
+            return face_matte(self.source.cutout, self.face, reach)
+        seen, unit = np.ascontiguousarray(self.source.image[y0:y1, x0:x1]), self.face.pose.scale
+        own = self.face.points[:, :2] - [x0, y0]
+        (alpha,) = kept("matte", lambda: (person_matte(seen, self.face, own),), seen, own, unit)
+        return np.asarray(alpha, np.float32)
 
     def _tightened(self, reach: Box, alpha: NDArray[np.float32]) -> tuple[Box, NDArray[np.float32]]:
         """The reach cut down to the person and some room around; empty background need not be drawn."""
@@ -222,7 +233,7 @@ class PreparedFace:
     @cached_property
     def furrows(self) -> Furrows:
         """Folds laid on for the units of an expression."""
-        return Furrows(self.layers.image, self.face, self.box[:2])
+        return Furrows(self.part, self.face, self.box[:2])
 
     def target(self, move: Move) -> Target:
         """Where the mesh goes under a move."""

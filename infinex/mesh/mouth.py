@@ -10,6 +10,7 @@ Lengths in IOD (about 90 mm); anatomical sizes are the usual textbook crown widt
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import cv2
 import numpy as np
@@ -40,9 +41,15 @@ TOOTH_TONE = np.array([1.0, 0.985, 0.94, 0.93, 0.90, 0.86, 0.82])  # lightness b
 # No two teeth are alike: (2, 7) right and left, at the edge in IOD, and turned about their length (slope).
 UNLIKE = np.array([[0.0, 2.0, -1.0, 2.0, 0.0, 1.0, 0.0], [1.0, -1.0, 1.0, -1.0, 2.0, 0.0, 0.0]]) * 0.1 * MM
 TURNED = np.array([[0.02, -0.07, 0.05, -0.03, 0.04, 0.0, 0.0], [-0.03, 0.04, -0.06, 0.05, -0.02, 0.0, 0.0]])
+# Rays are met in single precision, which is a fifth of a thousandth of a pixel at most: tables of each tooth of a half
+# and of both halves, one after the other.
+NOTCHED, TONES, SHORT, TURNS = (t.astype(np.float32).ravel() for t in (NOTCH, TOOTH_TONE, SHORTER + UNLIKE, TURNED))
+WIDEST, EDGE_MOST = 0.45, 0.04  # IOD from the middle, and beyond the edges of teeth, from where on there are none
+EXACT = 1e-5  # IOD by which a ray is followed no further
 HINGE = np.array([0.0, -0.02, 0.10])  # jaw joint, head coordinates
 SUN = np.array([0.12, -0.45, -0.88])  # light from the front and above, head coordinates
 HALFWAY = (SUN - np.array([0, 0, 1])) / np.linalg.norm(SUN - np.array([0, 0, 1]))  # between light and viewer
+SUNWARD, GLOSSWARD = (v.astype(np.float32) for v in (SUN, HALFWAY))
 SMILED = (0.12, 0.58, 0.10)  # IOD by which mouths that smile are wider; beyond which any does, and over how much
 SHOWS_LIT = 0.7  # share of that smile where the portrait shows its own teeth
 SMILE_LIT = 0.20  # how much lighter the upper teeth are in a broad smile
@@ -486,70 +493,95 @@ class _Arch:
     """One dental arch as a curtain over z = front + f(|x|), cut into teeth along its length."""
 
     def __init__(self, front: float, edge: float, up: float, widths: Array, crowns: Array, k: float) -> None:
-        self.front, self.edge, self.up, self.k = front, edge, up, k
+        self.front, self.edge, self.up, self.k = float(front), float(edge), up, k
         self.widths, self.crowns = widths * k, crowns
+        self._crowns = crowns.astype(np.float32)
+        self._starts = np.concatenate([[0], self.widths[:-1]]).astype(np.float32)
+        self._across = np.diff(self.widths, prepend=0).astype(np.float32)
         self._x = np.linspace(0, 0.62, 200)
         slope = self._slope(self._x)
         step = np.hypot(1, slope) * (self._x[1] - self._x[0])
         self._length = np.concatenate([[0], np.cumsum(step[:-1])])
 
-    def depth(self, x: NDArray, end: Array | float = np.inf) -> NDArray:
-        """Depth behind the front teeth; from `end` on, aside, the curtain runs straight."""
-        inner = np.minimum(x, end)
-        q = (inner / self.k) ** 2
-        return self.k * q * (1.55 + 30.0 * q) + self._slope(inner) * np.maximum(x - end, 0)
-
     def _slope(self, x: NDArray) -> NDArray:
         q = x / self.k
         return q * (3.10 + 120.0 * q * q)
 
+    def _curve(self, x: NDArray, ends: tuple[np.float32, np.float32]) -> tuple[NDArray, NDArray]:
+        """Depth behind the front teeth and slope at x (N,); from `ends` on, left and right, it runs straight."""
+        aside = np.abs(x)
+        inner = np.minimum(aside, np.where(x > 0, *ends[::-1]))
+        q = inner * (1 / self.k)
+        square = q * q
+        slope = q * (3.10 + 120.0 * square)
+        depth = self.k * square * (1.55 + 30.0 * square) + slope * (aside - inner)
+        return depth, np.copysign(slope, x)
+
     def meet(self, o: NDArray, d: Array, longer: float = 1.0) -> dict[str, NDArray]:
-        """Meet rays `o + t·d` (o is (..., 3)) with the curtain, whose crowns are so many times as long: depth, tooth,
-        normal, and how surely they meet."""
+        """Meet rays `o + t·d` (o is (3, N)) with the curtain, whose crowns are so many times as long: which of them
+        meet it (n,), and of those depth, tooth, normal (3, n), and how surely they do."""
         # On the side that turns away the arch would go out of sight before the flatter lips do, and leave a gap.
         steepest = (d[2] - GRAZING) / max(abs(float(d[0])), 1e-6)
         end = float(np.interp(steepest, self._slope(self._x), self._x))
-        ends = np.array([end if d[0] < 0 else np.inf, end if d[0] > 0 else np.inf])
-
-        def curve(x: NDArray) -> tuple[NDArray, NDArray]:
-            last, aside = ends[(x > 0).astype(int)], np.abs(x)
-            return self.depth(aside, last), self._slope(np.minimum(aside, last)) * np.sign(x)
-
-        t = (self.front - o[..., 2]) / d[2]
+        ends = np.float32(end if d[0] < 0 else np.inf), np.float32(end if d[0] > 0 else np.inf)
+        dx, dy, dz = d.tolist()
+        ahead = o[2] - self.front
+        t = ahead * (-1 / dz)
         for _ in range(4):  # Newton; the rays run nearly along z
-            x = np.clip(o[..., 0] + t * d[0], -0.45, 0.45)
-            depth, slope = curve(x)
-            t = t - (o[..., 2] + t * d[2] - self.front - depth) / (d[2] - slope * d[0])
-        x, y = o[..., 0] + t * d[0], o[..., 1] + t * d[1]
+            depth, slope = self._curve(_held(o[0] + t * dx, -WIDEST, WIDEST), ends)
+            step = (ahead + t * dz - depth) / (dz - slope * dx)
+            t -= step
+            if max(float(step.max()), -float(step.min())) < EXACT:
+                break
+        x = o[0] + t * dx
+        above = (o[1] + t * dy - self.edge) * self.up
+        # Where no tooth and no gum can be there is nothing to be told.
+        where = np.flatnonzero((above > -EDGE_MOST) & (np.abs(x) < WIDEST))
+        x, above, ahead, t = x[where], above[where], ahead[where], t[where]
         # A mouth that turns shows one side of the arch from behind: rays that graze it there find nothing certain.
-        depth, slope = curve(x)
-        away = o[..., 2] + t * d[2] - self.front - curve(np.clip(x, -0.45, 0.45))[0]
-        facing = d[2] - slope * d[0]
-        met = np.exp(-((away / 0.01) ** 2)) * np.clip((facing - 0.15) / 0.25, 0, 1)
-        along = np.interp(np.abs(x), self._x, self._length)
-        n = np.minimum(np.searchsorted(self.widths, along), len(self.widths) - 1)
-        start = np.concatenate([[0], self.widths])[n]
-        u = np.clip(2 * (along - start) / (self.widths[n] - start) - 1, -1.2, 1.2)
+        depth, slope = self._curve(x, ends)
+        away = (ahead + t * dz - depth) * (1 / 0.01)
+        facing = dz - slope * dx
+        met = np.exp(-away * away) * _held((facing - 0.15) * (1 / 0.25), 0, 1)
+        right, far = x > 0, np.abs(x)
+        along = np.interp(far, self._x, self._length).astype(x.dtype)
+        n = np.zeros(len(x), np.intp)
+        for width in self.widths[:-1].tolist():
+            n += along > width
+        one = n + len(self.widths) * right  # of all teeth, right ones after left ones
+        u = _held(2 * (along - self._starts[n]) / self._across[n] - 1, -1.2, 1.2)
         # The line of incisal edges curves; each crown is rounded at its corners, more so at the far one.
         aside, square = np.abs(u), u * u
         # Where the curtain runs straight teeth are still cut as on the arch, which bends away there.
-        cosine = np.clip(np.minimum(facing / np.hypot(1, slope), 1 / np.hypot(1, self._slope(np.abs(x)))), 0, 1)
-        plain = np.clip((cosine - EDGEWISE[0]) / (EDGEWISE[1] - EDGEWISE[0]), 0, 1)  # else a comb, not teeth
-        corner = np.clip((aside - CORNER_FROM) / (1 - CORNER_FROM), 0, 1)
-        sag = 0.16 * x * x + SHORTER[n] + UNLIKE[(x > 0).astype(int), n]
-        sag += NOTCH[n] * plain * (1 + 0.3 * np.sign(u)) * corner**2
-        sag += 0.009 * (n == 2) * aside
-        above = (y - self.edge) * self.up - sag  # > 0: into the crown, away from the edge
-        crown = longer * self.crowns[n] * (1 - 0.15 * plain * square * aside)  # scalloped gum line
-        bulge = -plain * u * (0.45 * square + 0.20) * np.sign(x) + TURNED[(x > 0).astype(int), n]
-        roll = 0.35 - 0.9 * np.clip(above / np.maximum(crown, 1e-6), 0, 1)  # vertical curvature of a crown
-        normal = np.stack([slope - bulge, -self.up * roll * 0.6, -np.ones_like(x)], -1)
-        normal /= np.linalg.norm(normal, axis=-1, keepdims=True)
-        width = np.diff(self.widths, prepend=0)[n] * cosine * plain
+        bends = self._slope(far)
+        cosine = np.minimum(facing / np.sqrt(1 + slope * slope), 1 / np.sqrt(1 + bends * bends))
+        cosine = _held(cosine, 0, 1)
+        plain = _held((cosine - EDGEWISE[0]) * (1 / (EDGEWISE[1] - EDGEWISE[0])), 0, 1)  # else a comb, not teeth
+        corner = _held((aside - CORNER_FROM) * (1 / (1 - CORNER_FROM)), 0, 1)
+        above -= 0.16 * x * x + SHORT[one]
+        above -= NOTCHED[n] * plain * (1 + 0.3 * np.sign(u)) * corner * corner
+        above -= 0.009 * (n == 2) * aside  # > 0: into the crown, away from the edge
+        crown = self._crowns[n] * (longer - 0.15 * longer * plain * square * aside)  # scalloped gum line
+        bulge = TURNS[one] - np.copysign(plain * u * (0.45 * square + 0.20), x * u)
+        height = _held(above / np.maximum(crown, 1e-6), 0, 1)
+        normal = np.empty((3, len(x)), x.dtype)
+        normal[0], normal[1], normal[2] = slope - bulge, (0.9 * height - 0.35) * (0.6 * self.up), -1
+        normal *= 1 / np.sqrt((normal * normal).sum(0))  # vertical curvature of a crown, and across it
+        width = self._across[n] * cosine * plain
         return {
-            "t": t, "z": depth, "above": above, "crown": crown, "u": u, "x": x, "normal": normal,
-            "met": met, "tone": TOOTH_TONE[n], "canine": n == 2, "width": width,
+            "where": where, "z": depth, "above": above, "crown": crown, "height": height, "u": u, "x": x,
+            "normal": normal, "met": met, "tone": TONES[n], "canine": n == 2, "width": width,
         }  # fmt: skip
+
+
+def _column(of: Any) -> NDArray[np.float32]:
+    """Three numbers (3,) beside as many rows (3, N)."""
+    return np.asarray(of, np.float32)[:, None]
+
+
+def _held(x: NDArray, low: float, high: float) -> NDArray:
+    """`np.clip` of many numbers, in less time, in place."""
+    return np.minimum(np.maximum(x, low, out=x), high, out=x)
 
 
 def _meeting(P: Array, x0: int, y0: int, shape: tuple[int, ...]) -> NDArray[np.float32]:
@@ -709,11 +741,12 @@ class Mouth:
         rows, columns = np.nonzero(cv2.dilate(opening, np.ones((room, room), np.uint8)))
         if not len(rows):
             return np.zeros((H, W, 3), np.float32)
-        plane = np.stack([xs[columns], ys[rows], np.zeros(len(rows))], -1)  # samples that count, one after another
-        o = ((plane - pose.translation) / pose.scale) @ pose.rotation
+        # Rays of the samples that count, one after another.
+        plane = np.stack([xs[columns], ys[rows], np.zeros(len(rows))]) - pose.translation[:, None]
+        o = (pose.rotation.T @ plane / pose.scale).astype(np.float32)
         d = pose.rotation[2]  # the viewing axis in head coordinates
         # The cheeks' own shift carries the arches: a skewed smile keeps its teeth behind the lips.
-        o[..., 0] -= self._centre + CLOSE_BEHIND * self._anatomy.upper_front * float(d[0] / d[2])
+        o[0] -= float(self._centre + CLOSE_BEHIND * self._anatomy.upper_front * d[0] / d[2])
         told, longer, unseen = None, 1.0, 0.0
         if target.interior is not None:
             told = _teeth_shown(target.interior) * (float(target.gap[4]) + target.beneath)
@@ -752,31 +785,33 @@ class Mouth:
         front = np.array([0.0, self._lower.edge, self._lower.front])
         gone = float((HINGE + swing @ (front - HINGE) - front)[1])  # they are nearer to the joint than the chin is
         sunk = max(0.0 if told is None else TEETH_MOVE[0], hidden - gone)
-        o_jaw = o - np.array([0.0, sunk, 0.0])
-        o_jaw = (o_jaw - HINGE) @ swing + HINGE  # rays in the frame of the lowered jaw
+        hinge = HINGE + swing.T @ ([0.0, -sunk, 0.0] - HINGE)
+        o_jaw = swing.T.astype(np.float32) @ o + hinge.astype(np.float32)[:, None]  # in the frame of the lowered jaw
         d_jaw = d @ swing
         shows = SHOWS_LIT if self._tone.teeth is not None or self._tone.upper > 0.1 else 0.0
         smile = max(drawn, self._tone.upper, shows)  # teeth that the portrait shows are lit already
         seen = np.ones(2) if told is None else ramp(told, *TOOTH_SEEN.T)
         # Lips shade what lies behind them, the upper one more; light dies towards the corners.
-        unit = pose.scale * W / (x1 - x0)
+        unit = float(pose.scale * W / (x1 - x0))
         rim = cv2.distanceTransform((opening > 0.5).astype(np.uint8), cv2.DIST_L2, 5)[rows, columns] / unit
         line = np.array([q[i] for i in range(len(top.LIPS_INNER_UPPER))])
         order = np.argsort(line[:, 0])
         lip = np.interp(np.arange(W), line[order, 0], line[order, 1])
-        below = np.clip((rows - lip[columns]) / unit, 0, None)
+        below = np.maximum(rows - lip[columns], 0).astype(np.float32) / unit
         under = self._anatomy.under_lip * (1 - 0.7 * smile)
         half = max(1.0, (q[:, 0].max() - q[:, 0].min()) / 2)
         aside = np.abs(np.arange(W) - (q[:, 0].max() + q[:, 0].min()) / 2) / half
-        corner = (1 - CORNER_SHADE[1] * np.clip((aside - CORNER_SHADE[0]) / (1 - CORNER_SHADE[0]), 0, 1) ** 2)[columns]
+        corner = 1 - CORNER_SHADE[1] * ramp(aside, CORNER_SHADE[0], 1.0) ** 2
+        corner = corner.astype(np.float32)[columns]
         reaches = max(UNDER_REACH[0], UNDER_SHARE * float(target.gap[4])), UNDER_REACH[1]
         on_flesh, on_teeth = (
-            corner * (1 - deep * np.exp(-rim / wide)) * (1 - less * under * np.exp(-below / reach))
+            corner * (1 - deep * np.exp(rim * (-1 / wide))) * (1 - less * under * np.exp(below * (-1 / reach)))
             for (deep, wide), less, reach in zip(LIP_SHADE, (UNDER_FLESH, UNDER_TEETH), reaches)
         )
-        lab = self._cavity(o, d)
+        lab, flesh = self._cavity(o, d), _column(self._flesh)
         shown = target.interior
-        lab *= np.interp(rim, *DEEPER)[:, None]
+        (near, deep), (first, last) = DEEPER
+        lab *= first + (last - first) * ramp(rim, near, deep)
         tongue = 1.0 if shown is None else 1 - DIMMEST * float(ramp(shown[1:, 1].mean(), *UNSEEN_TONGUE))
         wide = ramp(np.abs(target.face[308, 0] - target.face[78, 0]), *NARROW[0])
         dim = float(1 - NARROW[1] * (1 - wide))
@@ -784,48 +819,52 @@ class Mouth:
         self._shade(lab, on_flesh)
         if target.interior is not None:  # as dark behind the teeth as the performer's mouth was there
             self._tell(lab, target.interior, opening, rows, columns)
-        knee, end = np.array(FLESH_MOST) * float(self._tone.skin[0])
-        over = np.maximum(lab[:, 0] - knee, 0)
-        lab[:, 0] -= over - (end - knee) * np.tanh(over / (end - knee))
+        knee, end = (share * float(self._tone.skin[0]) for share in FLESH_MOST)
+        over = np.maximum(lab[0] - knee, 0)
+        lab[0] -= over - (end - knee) * np.tanh(over / (end - knee))
         bright = self._anatomy.upper_bright * (1 + SMILE_LIT * smile)
         held = min(1.0, self._tone.ceiling / (float(self._tooth[0]) * bright))
         bright *= held * (1 - UNSEEN_DIM * unseen)
         low = hint if told is None else float(seen[1])
+        raised = np.array([[0], [lowered], [0]], np.float32)
         for arch, at, way, light, there in (
             (self._lower, o_jaw, d_jaw, self._anatomy.lower_bright * held, low),
-            (self._upper, o - [0.0, lowered, 0.0], d, bright, max(float(seen[0]), float(self._bared > 0))),
+            (self._upper, o - raised, d, bright, max(float(seen[0]), float(self._bared > 0))),
         ):
             if there <= 0:
                 continue
             met = arch.meet(at, way, longer if arch is self._upper else 1.0)
-            colour, present = self._arch_colours(met, light, there, pose.scale)
-            self._shade(colour, on_teeth)
-            colour[:, 1:] += (TINTED * unseen if arch is self._upper else LOWER_TINTED) * self._flesh[1:]
-            lab += present[..., None] * (colour - lab)
-        lab[..., 0] = np.clip(lab[..., 0], DARKEST * self._tone.darkest, self._tone.ceiling)
+            where = met["where"]
+            colour, present = self._arch_colours(met, light, there, float(pose.scale))
+            self._shade(colour, on_teeth[where])
+            colour[1:] += (TINTED * unseen if arch is self._upper else LOWER_TINTED) * flesh[1:]
+            before = lab[:, where]
+            lab[:, where] = before + present * (colour - before)
+        _held(lab[0], DARKEST * self._tone.darkest, self._tone.ceiling)
         out = np.zeros((H, W, 3), np.float32)
-        out[rows, columns] = cv2.cvtColor(lab.astype(np.float32)[None], cv2.COLOR_LAB2RGB)[0] * 255
+        out[rows, columns] = cv2.cvtColor(np.ascontiguousarray(lab.T)[None], cv2.COLOR_LAB2RGB)[0] * 255
         return out
 
     def _shade(self, lab: NDArray, light: NDArray) -> None:
-        """Let only a share `light` (N,) fall on colours (N, 3), in place; shadows are lit by flesh."""
-        lab[..., 0] *= light
-        lab[..., 1:] *= (0.6 + 0.4 * light)[..., None]
-        lab[..., 1:] += (1 - light)[..., None] * BOUNCED * self._flesh[1:]
+        """Let only a share `light` (N,) fall on colours (3, N), in place; shadows are lit by flesh."""
+        lab[0] *= light
+        lab[1:] *= 0.6 + 0.4 * light
+        lab[1:] += (1 - light) * (BOUNCED * _column(self._flesh)[1:])
 
     def _tell(self, lab: NDArray, shares: Array, opening: NDArray, rows: NDArray, columns: NDArray) -> None:
-        """Bring flesh (N, 3) to the lightness that `shares` (3, 2) tell of another's, in place.
+        """Bring flesh (3, N) to the lightness that `shares` (3, 2) tell of another's, in place.
 
         How light falls off from row to row stays the model's, but for half of what was told of it."""
-        light, dark = painted(shares, np.ones_like(opening))
+        light, dark = painted(shares, np.ones((len(opening), 1)))
         dark = np.clip(dark[:, 0] / np.maximum(1 - light[:, 0], 0.25), 0, 1)
-        want = (np.interp(dark, [0, 1], TOLD_FLESH) * float(self._tone.skin[0]))[rows]
+        want = np.interp(dark, [0, 1], TOLD_FLESH) * float(self._tone.skin[0])
         weight = opening[rows, columns]
         whole = max(float(weight.sum()), 1e-3)
-        mean, have = float(weight @ want) / whole, float(weight @ lab[:, 0]) / whole
+        mean, have = float(weight @ want[rows]) / whole, float(weight @ lab[0]) / whole
         factor = np.clip(mean / max(have, 1.0), *TOLD_RANGE) * np.sqrt(want / max(mean, 1.0))
-        lab[:, 0] *= factor
-        lab[:, 1:] *= np.minimum(factor, VIVID)[:, None]
+        factor = factor.astype(np.float32)
+        lab[0] *= factor[rows]
+        lab[1:] *= np.minimum(factor, VIVID)[rows]
 
     def _smile(self, target: Target) -> float:
         """How far the mouth is drawn wide, 0..1: lips tight over the teeth let the light in."""
@@ -833,79 +872,84 @@ class Mouth:
         return float(np.clip(max((wide - own) / SMILED[0], (wide - SMILED[1]) / SMILED[2]), 0, 1))
 
     def _cavity(self, o: NDArray, d: Array) -> NDArray:
-        """The walls behind everything: flesh where they begin, darker towards the throat."""
-        down, behind, radii = CAVE
-        middle = np.array([0.0, self._upper.edge + down, self._upper.front + behind])
-        p = (o + ((middle[2] - o[..., 2:]) / d[2]) * d - middle)[..., :2] / radii
-        deep = np.exp(-(p * p).sum(-1))
-        lit = CAVE_LIT * np.exp(-CAVE_FADE * deep)
-        return np.asarray(self._dark + (self._flesh - self._dark) * lit[..., None])
+        """The walls behind everything, colours (3, N): flesh where they begin, darker towards the throat."""
+        down, behind, (wide, high) = CAVE
+        dx, dy, dz = d.tolist()
+        t = (self._upper.front + behind - o[2]) / dz
+        x, y = (o[0] + t * dx) / wide, (o[1] + t * dy - (self._upper.edge + down)) / high
+        lit = CAVE_LIT * np.exp(-CAVE_FADE * np.exp(-(x * x + y * y)))
+        dark = _column(self._dark)
+        return np.asarray(dark + (_column(self._flesh) - dark) * lit)
 
     def _draw_tongue(self, lab: NDArray, o: NDArray, d: Array, gap: float, seen: float, dim: float) -> None:
-        """Lay a tongue over colours (N, 3), in place, as far as it is to be `seen`, 0..1, in light of which `dim` comes
+        """Lay a tongue over colours (3, N), in place, as far as it is to be `seen`, 0..1, in light of which `dim` comes
         in."""
         (centre, radii), k = self._tongue, self._anatomy
-        p, v = (o - centre) / radii, d / radii
-        a, b, c = v @ v, (p * v).sum(-1), (p * p).sum(-1) - 1
+        p, v = (o - _column(centre)) / _column(radii), (d / radii).astype(np.float32)
+        a, b, c = float(v @ v), v @ p, (p * p).sum(0) - 1
         disc = b * b - a * c
-        hit = 1 / (1 + np.exp(-np.clip(disc / (TONGUE_EDGE[0] * a), -40, 40)))
-        t = (-b - np.sqrt(np.maximum(disc, 0))) / a
-        n = (p + t[..., None] * v) / radii
-        n /= np.maximum(np.linalg.norm(n, axis=-1, keepdims=True), 1e-6)
-        light = np.clip(n @ SUN, 0, 1)
-        depth = np.clip((o[..., 2] + t * d[2] - self._upper.front) / 0.45, 0, 1)
-        colour = np.empty_like(lab)
-        colour[:] = self._flesh
-        groove = 1 - 0.06 * np.exp(-(((o[..., 0] + t * d[0]) / 0.05) ** 2))  # a sharper one is taken for a gap of teeth
-        colour[..., 0] *= (k.tongue_dim + k.tongue_lit * light) * np.clip(1 - k.tongue_fade * depth, 0.12, 1) * groove
-        x = (o[..., 0] + t * d[0]) / 0.3
-        colour[..., 0] *= dim * np.interp(gap, *TONGUE_LIT) * np.clip(1 - TONGUE_ROUND * x * x, 0.4, 1)
-        colour[..., 1:] *= (0.35 + 0.65 * np.minimum(colour[..., 0] / self._flesh[0], 1))[..., None]
-        turned = np.clip(disc / (TONGUE_EDGE[1] * a), 0, 1)  # its sides turn away into the dark
-        colour[..., 0] *= TONGUE_SIDES + (1 - TONGUE_SIDES) * turned
-        eighth = np.clip(n @ HALFWAY, 0, 1)
+        where = np.flatnonzero(disc > 0)  # what is beside it turns away from the light altogether
+        o, p, b, disc = o[:, where], p[:, where], b[where], disc[where]
+        hit = 1 / (1 + np.exp(-np.minimum(disc * (1 / (TONGUE_EDGE[0] * a)), 40)))
+        t = (-b - np.sqrt(disc)) / a
+        n = (p + t * v[:, None]) / _column(radii)
+        n /= np.maximum(np.sqrt((n * n).sum(0)), 1e-6)
+        light = _held(SUNWARD @ n, 0, 1)
+        depth = _held((o[2] + t * float(d[2]) - self._upper.front) / 0.45, 0, 1)
+        x = o[0] + t * float(d[0])
+        groove = 1 - 0.06 * np.exp(-((x / 0.05) ** 2))  # a sharper one is taken for a gap of teeth
+        comes = float(np.interp(gap, *TONGUE_LIT))
+        lightness, *hue = self._flesh.tolist()
+        colour = np.empty_like(n)
+        bright = (k.tongue_dim + k.tongue_lit * light) * _held(1 - k.tongue_fade * depth, 0.12, 1) * groove
+        bright *= dim * comes * np.maximum(1 - TONGUE_ROUND / 0.3**2 * x * x, 0.4)
+        colour[1:] = _column(hue) * (0.35 + 0.65 * np.minimum(bright, 1))
+        turned = np.minimum(disc * (1 / (TONGUE_EDGE[1] * a)), 1)  # its sides turn away into the dark
+        eighth = _held(GLOSSWARD @ n, 0, 1)
         for _ in range(5):
             eighth *= eighth
-        colour[..., 0] += WET * eighth * np.interp(gap, *TONGUE_LIT)
-        lab += (seen * hit * turned)[..., None] * (colour - lab)
+        colour[0] = lightness * bright * (TONGUE_SIDES + (1 - TONGUE_SIDES) * turned) + WET * comes * eighth
+        before = lab[:, where]
+        lab[:, where] = before + seen * hit * turned * (colour - before)
 
     def _arch_colours(self, m: dict[str, NDArray], bright: float, seen: float, scale: float) -> tuple[NDArray, NDArray]:
-        """Colours (N, 3) of an arch in Lab, and how much of it is there (N,); a picture has `scale` pixels an IOD."""
-        light = np.clip(m["normal"] @ SUN, 0, 1)
-        eighth = np.clip(m["normal"] @ HALFWAY, 0, 1)
+        """Colours (3, N) of an arch in Lab, and how much of it is there (N,); a picture has `scale` pixels an IOD."""
+        light = _held(SUNWARD @ m["normal"], 0, 1)
+        eighth = _held(GLOSSWARD @ m["normal"], 0, 1)
         for _ in range(3):  # products take a tenth of the time of a power
             eighth *= eighth
         gloss = (eighth * eighth) ** 2 * eighth
-        fade = np.exp(-m["z"] / self._anatomy.teeth_fade)  # back teeth sink into the dark of the cheeks
-        height = np.clip(m["above"] / np.maximum(m["crown"], 1e-6), 0, 1)
+        fade = np.exp(m["z"] * (-1 / self._anatomy.teeth_fade))  # back teeth sink into the dark of the cheeks
+        height = m["height"]
         # Small teeth, and those seen from aside, run into each other.
         apart = 1 - np.abs(m["u"])
-        between = sum(deep * np.exp(-((apart / wide) ** 2)) for deep, wide in CONTACT)
+        between = sum(deep * np.exp(-((apart * (1 / wide)) ** 2)) for deep, wide in CONTACT)
+        low = 1 - height
         between *= ramp(m["width"] * scale, *TOOTH_PIXELS) * (
-            APART[0] + APART[1] * (1 - height) ** 3 + APART[2] * height**3
+            APART[0] + APART[1] * low * low * low + APART[2] * height * height * height
         )
         between *= 1 - UNCUT * self._tone.carved
         gloss *= 1 - self._tone.carved
-        tooth = np.empty((len(light), 3))
-        tooth[:] = self._tooth
+        tooth = np.empty_like(m["normal"])
+        tooth[:] = _column(self._tooth)
         # Enamel is translucent at the edge, warmer towards the gum.
-        tooth[..., 0] *= (0.86 + 0.20 * light) * (1 - between) * (0.90 + 0.10 * np.sin(height * np.pi)) * m["tone"]
-        tooth[..., 0] *= 1 - TRANSLUCENT[0] * np.exp(-np.clip(m["above"], 0, None) / TRANSLUCENT[1])
-        tooth[..., 0] += GLOSS * gloss
-        tooth[..., 2] += (3.0 * height + CANINE * m["canine"]) * np.hypot(*self._tooth[1:]) / 8
+        tooth[0] *= (0.86 + 0.20 * light) * (1 - between) * (0.90 + 0.10 * np.sin(height * np.pi)) * m["tone"]
+        tooth[0] *= 1 - TRANSLUCENT[0] * np.exp(np.maximum(m["above"], 0) * (-1 / TRANSLUCENT[1]))
+        tooth[0] += GLOSS * gloss
+        tooth[2] += (3.0 * height + CANINE * m["canine"]) * float(np.hypot(*self._tooth[1:]) / 8)
         gum = np.empty_like(tooth)
-        gum[:] = self._gum
-        over = np.clip((m["above"] - m["crown"]) / 0.05, 0, 1)
-        gum[..., 0] *= (0.70 + 0.30 * light) * (1 - 0.45 * over)
+        gum[:] = _column(self._gum)
+        beyond = m["above"] - m["crown"]
+        gum[0] *= (0.70 + 0.30 * light) * (1 - 0.45 * ramp(beyond, 0.0, 0.05))
         soft = 0.004
-        in_gum = 1 / (1 + np.exp(-np.clip((m["above"] - m["crown"]) / soft, -40, 40)))
-        colour = tooth + (gum - tooth) * in_gum[..., None]
+        in_gum = 1 / (1 + np.exp(_held(beyond * (-1 / soft), -40, 40)))
+        colour = tooth + (gum - tooth) * in_gum
         shown = 0.10 + 0.90 * fade
-        colour[..., 0] *= bright * shown
-        colour[..., 1:] *= (0.5 + 0.5 * shown)[..., None]
-        colour[..., 1:] += (1 - shown)[..., None] * BOUNCED * self._flesh[1:]
-        present = 1 / (1 + np.exp(-np.clip(m["above"] / (0.8 * soft), -40, 40)))
-        present *= np.clip((0.42 - np.abs(m["x"])) / 0.06, 0, 1) * m["met"]
+        colour[0] *= bright * shown
+        colour[1:] *= 0.5 + 0.5 * shown
+        colour[1:] += (1 - shown) * (BOUNCED * _column(self._flesh)[1:])
+        present = 1 / (1 + np.exp(_held(m["above"] * (-1 / (0.8 * soft)), -40, 40)))
+        present *= _held((0.42 - np.abs(m["x"])) * (1 / 0.06), 0, 1) * m["met"]
         # Gums end where the cheek begins.
-        present *= np.clip((m["crown"] + 0.16 - m["above"]) / 0.05, 0, 1) * seen
+        present *= _held((0.16 - beyond) * (1 / 0.05), 0, 1) * seen
         return colour, present

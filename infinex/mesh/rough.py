@@ -10,8 +10,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from infinex.face.networks import Salient
 from infinex.face.surroundings import smoothstep
-from infinex.face.tracker import salient, segmenter
+from infinex.face.tracker import segmenter
 
 Image = NDArray[np.uint8]
 Map = NDArray[np.float32]
@@ -33,7 +34,7 @@ def rough_matte(image: Image, points: NDArray, sure: NDArray[np.bool_], unit: fl
     `points` (478, 2) are the landmarks in its pixels, `sure` (H, W) the face, `unit` the inter-ocular distance."""
     seen, mirrored = segmenter(), np.ascontiguousarray(image[:, ::-1])
     people = np.asarray((seen(image) + seen(mirrored)[:, ::-1]) / 2, np.float32)
-    return fused(people, salient()(image), points, sure, unit)
+    return fused(people, Salient()(image), points, sure, unit)
 
 
 def fused(people: Map, stands: Map, points: NDArray, sure: NDArray[np.bool_], unit: float) -> Map:

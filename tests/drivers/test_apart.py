@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -63,6 +65,12 @@ def test_a_process_that_dies_is_not_waited_for(clip: Path) -> None:
         list(driver)
     driver.close()
     assert driver._process.returncode is not None
+
+
+def test_a_clip_is_read_without_what_compiles_kernels() -> None:
+    """Numba takes a third of a second and 26 MB."""
+    words = "import sys, infinex.drivers.apart; sys.exit('numba' in sys.modules)"
+    assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0
 
 
 @pytest.mark.skipif((os.cpu_count() or 1) < 2, reason="one core does one thing at a time")

@@ -169,7 +169,7 @@ def test_one_row_of_longer_teeth_fills_a_mouth_that_is_light_all_over_before_two
     pose = Pose(400.0, np.eye(3), np.array([500.0, 500.0, 0.0]))
     face = SourceFace(pose.to_image(top.mean_face()))
     arch = Mouth(face, MouthTone(lab(SKIN), lab(LIPS), np.zeros((8, 8), np.float32)))._upper
-    ray = np.array([[0.02, arch.edge - 1.1 * crown, -1.0]])
+    ray = np.array([[0.02], [arch.edge - 1.1 * crown], [-1.0]])
     usual, longer = (arch.meet(ray, np.array([0.0, 0.0, 1.0]), by) for by in (1.0, LONGEST[1][0]))
     assert (usual["above"] > usual["crown"]).all() and (longer["above"] < longer["crown"]).all()  # gum, tooth
 
