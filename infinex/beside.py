@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import subprocess
 import sys
@@ -36,4 +37,10 @@ def _begun(module: str) -> subprocess.Popen[bytes]:
     words += "import signal; signal.signal(signal.SIGINT, signal.SIG_IGN); "
     words += f"from {module} import serve; serve()"
     pipe = subprocess.PIPE
-    return subprocess.Popen([sys.executable, "-c", words], stdin=pipe, stdout=pipe, pipesize=ROOM)
+    process = subprocess.Popen([sys.executable, "-c", words], stdin=pipe, stdout=pipe)
+    with contextlib.suppress(ImportError, AttributeError, OSError):  # not every system has it, nor allows as much
+        import fcntl
+
+        for end in (process.stdin, process.stdout):
+            fcntl.fcntl(end, fcntl.F_SETPIPE_SZ, ROOM)  # type: ignore[arg-type]
+    return process
