@@ -4,7 +4,8 @@ python benchmarks/album.py CLIPS_DIR [--clips 10] [--frames 40] [--json]
 
 The portrait is a clip's first frame, the album its first four fifths, the driver its last fifth; motion is absolute,
 and of the driver's pictures nothing is used. L1 in grey levels over the box of the true lips, where the mouth is open
-and everywhere; over the whole frame; and flicker of the mouth beside the true one's."""
+and everywhere; of the eyes while they are shut, where the album has shut ones; over the whole frame; and flicker of
+the mouth beside the true one's."""
 
 from __future__ import annotations
 
@@ -20,10 +21,10 @@ from infinex.drivers.video import VideoDriver
 from infinex.engine import Source
 from infinex.face import topology as top
 from infinex.face.pose import fit_pose
-from infinex.face.shape import lip_gaps
+from infinex.face.shape import eye_openness, lip_gaps
 from infinex.face.tracker import FaceFinder
 from infinex.media.video import VideoReader
-from infinex.mesh.album import OPEN, Album, View, cut_out
+from infinex.mesh.album import OPEN, SHUT, Album, View, cut_out
 from infinex.mesh.engine import MeshOptions, PreparedFace
 
 LEAK_FREE = MeshOptions("own", "none", True)
@@ -45,7 +46,9 @@ def measured(clip: Path, frames: int) -> dict[str, float] | None:
     driver = VideoDriver(clip, reference=0).settle()
     views: list[View] = []
     engines: dict[str, PreparedFace] = {}
-    values: dict[str, list[float]] = {f"{k} {n}": [] for n in NAMES for k in ("mouth", "open", "frame", "flicker")}
+    values: dict[str, list[float]] = {
+        f"{k} {n}": [] for n in NAMES for k in ("mouth", "open", "shut", "frame", "flicker")
+    }
     values["flicker truth"] = []
     last: dict[str, NDArray] = {}
     canvas = {n: first.copy() for n in NAMES}
@@ -68,6 +71,12 @@ def measured(clip: Path, frames: int) -> dict[str, float] | None:
         p = drive.points[LIPS, :2]
         x0, y0 = np.maximum(np.floor(p.min(0)) - 3, 0).astype(int)
         x1, y1 = np.ceil(p.max(0)).astype(int) + 4
+        shut = False
+        if len(engines["with"].album._shut):  # type: ignore[union-attr]
+            shut = eye_openness(fit_pose(top.mean_face(), drive.points).to_head(drive.points)).max() < SHUT
+        e = drive.points[[*top.RIGHT_EYE, *top.LEFT_EYE], :2]
+        room = 0.12 * float(np.linalg.norm(drive.points[33, :2] - drive.points[263, :2]))
+        (ex0, ey0), (ex1, ey1) = np.maximum(e.min(0) - room, 0).astype(int), (e.max(0) + room).astype(int)
         gap = float(lip_gaps(fit_pose(top.mean_face(), drive.points).to_head(drive.points))[4])
         truth = drive.image.astype(np.float32)
         if "truth" in last:
@@ -79,6 +88,8 @@ def measured(clip: Path, frames: int) -> dict[str, float] | None:
             values[f"mouth {n}"].append(float(off[y0:y1, x0:x1].mean()))
             if gap > OPEN:
                 values[f"open {n}"].append(values[f"mouth {n}"][-1])
+            if shut:
+                values[f"shut {n}"].append(float(off[ey0:ey1, ex0:ex1].mean()))
             values[f"frame {n}"].append(float(off.mean()))
             if n in last:
                 values[f"flicker {n}"].append(float(np.abs(canvas[n] - last[n])[y0:y1, x0:x1].mean()))
@@ -86,7 +97,9 @@ def measured(clip: Path, frames: int) -> dict[str, float] | None:
     driver.close()
     mean = {k: float(np.mean(v)) for k, v in values.items() if v}
     out = {"frames": float(len(values["mouth with"])), "views": float(len(views))}
-    out |= {k: mean[f"{k} with"] / mean[f"{k} without"] for k in ("mouth", "open", "frame") if f"{k} with" in mean}
+    out |= {
+        k: mean[f"{k} with"] / mean[f"{k} without"] for k in ("mouth", "open", "shut", "frame") if f"{k} with" in mean
+    }
     return out | {k: mean[f"flicker {k}"] / mean["flicker truth"] for k in ("with", "without")}
 
 

@@ -1,4 +1,5 @@
-"""More pictures of the same person: mouths that are seen there are shown instead of guessed (Face2Face, section 7)."""
+"""More pictures of the same person: mouths (Face2Face, section 7) and shut lids that are seen there are shown instead
+of guessed."""
 
 from __future__ import annotations
 
@@ -14,9 +15,10 @@ from infinex.engine import Source
 from infinex.errors import FaceNotFoundError, InputError, MissingDependencyError, option
 from infinex.face import topology as top
 from infinex.face.identity import identity, identity_network
+from infinex.face.interior import ramp
 from infinex.face.pose import fit_pose
 from infinex.face.retrieval import Descriptor, Retrieval, binary_patterns
-from infinex.face.shape import lip_gaps
+from infinex.face.shape import eye_openness, lip_gaps
 from infinex.face.tracker import FaceTracker, find_faces
 from infinex.media.image import SUFFIXES, read_image
 from infinex.media.video import VideoReader
@@ -39,6 +41,9 @@ MIXED = 4  # pictures at most of which a mouth is mixed anew
 NEAR = 0.5  # of the nearest one's distance: how much further another counts less by e
 STAYS = 0.5  # share of the pictures shown last
 FAINT = 0.05  # share under which a picture goes
+SHUT = 0.11  # opening of both eyes, widths of them, under which a picture shows shut lids, ...
+CLOSING = (0.10, 0.17)  # ... and over which less of them is shown
+TURNED = (16.0, 26.0)  # degrees of turning aside over which the far eye comes to lie on the edge of the face
 WIDE = 8.0  # weight of lips in head units beside a rotation matrix, so that both decide
 
 
@@ -142,11 +147,14 @@ class Album:
         looks = [_mouth(v) for v in self.views]
         described = [_described(v.points, k) for v, k in zip(self.views, looks)]
         self._find = Retrieval(described, looks, _PAIRS)
+        self._shut = np.flatnonzero(eye_openness(self.faces).max(1) < SHUT)
+        self._turns = np.stack([d.rotation for d in described])
+        self._blink: int | None = None
         self._shares: dict[int, float] = {}
 
     def begin(self) -> None:
         """Start anew: nothing was shown before."""
-        self._find.last, self._shares = None, {}
+        self._find.last, self._shares, self._blink = None, {}, None
 
     def __call__(self, points: NDArray) -> View | None:
         """The mouths that are like that of `points` (478, 3), mixed, as they follow on the last ones; None where none
@@ -157,7 +165,7 @@ class Album:
         if not serve[found]:
             found = int(np.argmin(np.abs(self.gaps - wanted)))
             if not serve[found]:
-                self.begin()
+                self._find.last, self._shares = None, {}
                 return None
             self._find.last = found
         away = np.where(serve, self._find.distances(sought), np.inf)
@@ -172,6 +180,20 @@ class Album:
         self._shares = {k: v / sum(new.values()) for k, v in new.items()}
         order = sorted(self._shares, key=lambda k: (k != found, -self._shares[k]))
         return mixed([self.views[k] for k in order], np.array([self._shares[k] for k in order]))
+
+    def lids(self, points: NDArray) -> tuple[View, Array] | None:
+        """A picture with shut eyes whose head is turned like that of `points` (478, 3), the same until they open again,
+        and how much of both lids is shown, (2,) in 0..1; None where eyes are open, or nobody saw them shut."""
+        pose = fit_pose(top.mean_face(), np.asarray(points, np.float64))
+        shares = 1 - ramp(eye_openness(pose.to_head(points)), *CLOSING)
+        shares *= 1 - ramp(abs(float(pose.angles[0])), *TURNED)
+        if not len(self._shut) or shares.max() <= 0:
+            self._blink = None
+            return None
+        if self._blink is None:
+            away = ((self._turns[self._shut] - pose.rotation) ** 2).sum((1, 2))
+            self._blink = int(self._shut[away.argmin()])
+        return self.views[self._blink], shares
 
     def _serve(self, wanted: float) -> NDArray[np.bool_]:
         """Which pictures open far enough for a gap that is wanted, and show no teeth where lips meet."""

@@ -49,7 +49,7 @@ from infinex.mesh.refiner import (
 )
 from infinex.mesh.retarget import Retarget, Target, joy
 from infinex.mesh.saturate import Relenting, Saturation, parted, smiled
-from infinex.mesh.seen import draw_seen_mouth
+from infinex.mesh.seen import draw_seen_lids, draw_seen_mouth
 from infinex.mesh.warp import Flow, Warp, WarpShape
 from infinex.mesh.wrinkles import Wrinkles, skin_tint
 from infinex.motion import Move, Rest
@@ -277,6 +277,10 @@ class PreparedFace:
         if self._sees > 0.5:  # else there is nothing that must stay round
             self.eyes.draw(part, target)
         self.lids.draw(part, target, flow)
+        shut = None if self.album is None else self.album.lids(target.points)
+        if shut is not None:
+            (view, shares), unit = shut, target.pose.scale
+            draw_seen_lids(part, (x0, y0), target.points, unit, view.image, view.points, shares)
         self.corners.draw(part, (x0, y0), flow, target)
         self.mouth.redden(part, (x0, y0), target)
         theirs = False

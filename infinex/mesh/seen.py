@@ -1,7 +1,8 @@
-"""A mouth as another picture of the same person shows it: lips and the skin around them, in the portrait's colours."""
+"""Mouths and shut lids as another picture of the same person shows them, in the portrait's colours."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from functools import cache
 
 import cv2
@@ -17,19 +18,36 @@ Array = NDArray[np.float64]
 
 REACH = 0.16  # IOD around the lips in which skin is taken along
 INNER = 0.03  # ... and up to which it is the picture's alone
+LID_REACH, LID_INNER = 0.19, 0.11  # the same around the lids: an upper one is as high
 EDGE = 0.05  # IOD over which it ends where the face does
 LIGHT = 0.10  # IOD: deviation of the Gaussian that tells light and colour from what is shown
 COARSE = (1.3, 2.0)  # times the size of the face in the picture, from where on and up to which less of it is shown
 STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
+EYES = (  # ring, and what its lids close, right and left
+    (top.RIGHT_EYE, np.array(top.strip(top.RIGHT_LID_UPPER, top.RIGHT_LID_LOWER), np.int64)),
+    (top.LEFT_EYE, np.array(top.strip(top.LEFT_LID_UPPER, top.LEFT_LID_LOWER), np.int64)),
+)
+
+
+def _around(ring: Sequence[int], reach: float) -> NDArray[np.int64]:
+    """Triangles of all skin within a reach of a ring of the mean face, IOD."""
+    face = top.mean_face()[: top.SURFACE, :2]
+    away = np.linalg.norm(face[:, None] - face[None, list(ring)], axis=2).min(1)
+    skin = top.triangles()
+    return np.asarray(skin[(away[skin] < reach).all(1)], np.int64)
 
 
 @cache
 def mouth_triangles(wide: float = 4.0) -> NDArray[np.int64]:
     """The opening of the mouth, then lips and all skin of which something may show, if it stretches `wide` times."""
-    face = top.mean_face()[: top.SURFACE, :2]
-    away = np.linalg.norm(face[:, None] - face[None, top.LIPS_OUTER], axis=2).min(1)
-    skin = top.triangles()
-    return np.concatenate([STRIP, skin[(away[skin] < wide * REACH).all(1)]]).astype(np.int64)
+    return np.concatenate([STRIP, _around(top.LIPS_OUTER, wide * REACH)])
+
+
+@cache
+def eye_triangles(k: int) -> NDArray[np.int64]:
+    """The opening of the right eye (0) or the left (1), then the skin around it."""
+    ring, opening = EYES[k]
+    return np.concatenate([opening, _around(ring, 2 * LID_REACH)])
 
 
 def draw_seen_mouth(
@@ -37,24 +55,55 @@ def draw_seen_mouth(
 ) -> None:
     """Lay the mouth of `image`, landmarks `seen` (478, 3), over that of `out`, which begins at `origin` and whose
     landmarks are `points` (478, 3), `unit` pixels from eye to eye; `share` 0..1 is how much of it."""
+    _lay(
+        out, origin, points, unit, image, seen, share, top.LIPS_OUTER, top.LIPS_INNER, mouth_triangles(), (INNER, REACH)
+    )
+
+
+def draw_seen_lids(
+    out: Image, origin: tuple[int, int], points: Array, unit: float, image: Image, seen: Array, shares: Array
+) -> None:
+    """The same of both eyes' shut lids; `shares` (2,), right and left."""
+    for k, (ring, _) in enumerate(EYES):
+        reach = LID_INNER, LID_REACH
+        _lay(out, origin, points, unit, image, seen, float(shares[k]), ring, (), eye_triangles(k), reach)
+
+
+def _lay(
+    out: Image,
+    origin: tuple[int, int],
+    points: Array,
+    unit: float,
+    image: Image,
+    seen: Array,
+    share: float,
+    ring: Sequence[int],
+    hole: Sequence[int],
+    tris: NDArray[np.int64],
+    reach: tuple[float, float],
+) -> None:
+    """Lay what `tris` show of `image` over `out`, alone up to the first `reach` from a `ring`, fading until the second;
+    the coarse difference of colours goes over but in the `hole`."""
     # A picture that is much coarser than the portrait would blur lips and skin.
     coarse = unit / max(float(np.linalg.norm(seen[33, :2] - seen[263, :2])), 1.0)
     share *= float(np.clip((COARSE[1] - coarse) / (COARSE[1] - COARSE[0]), 0, 1))
     p = np.ascontiguousarray(points[:, :2] - np.array(origin), np.float64)
-    lips = p[top.LIPS_OUTER]
-    x0, y0 = np.maximum(np.floor(lips.min(0) - REACH * unit), 0).astype(int)
-    x1, y1 = np.minimum(np.ceil(lips.max(0) + REACH * unit) + 1, [out.shape[1], out.shape[0]]).astype(int)
+    edge, (inner, far) = p[list(ring)], reach
+    x0, y0 = np.maximum(np.floor(edge.min(0) - far * unit), 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(edge.max(0) + far * unit) + 1, [out.shape[1], out.shape[0]]).astype(int)
     if share <= 0 or x1 - x0 < 8 or y1 - y0 < 8:
         return
-    tris, shape = mouth_triangles(), (y1 - y0, x1 - x0)
+    shape = (y1 - y0, x1 - x0)
     mx, my, covered = drawn(p, seen[:, :2], tris, x0, y0, shape)
     layer = cv2.remap(image, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
-    outside = (polygon_mask(*shape, lips - [x0, y0]) < 0.5).astype(np.uint8)
+    outside = (polygon_mask(*shape, edge - [x0, y0]) < 0.5).astype(np.uint8)
     away = cv2.distanceTransform(outside, cv2.DIST_L2, 3) / unit
     within = cv2.distanceTransform(covered.astype(np.uint8), cv2.DIST_L2, 3) / unit
-    mask = np.clip((REACH - away) / (REACH - INNER), 0, 1) * np.clip(within / EDGE, 0, 1)
+    mask = np.clip((far - away) / (far - inner), 0, 1) * np.clip(within / EDGE, 0, 1)
     # Light and colour are the portrait's: of lips and skin, which both pictures show, the coarse difference goes over.
-    both = (mask > 0) & (polygon_mask(*shape, p[top.LIPS_INNER] - [x0, y0]) < 0.5)
+    both = mask > 0
+    if len(hole):
+        both &= polygon_mask(*shape, p[list(hole)] - [x0, y0]) < 0.5
     weight = cv2.GaussianBlur(both.astype(np.float32), (0, 0), LIGHT * unit)
     apart = (out[y0:y1, x0:x1].astype(np.float32) - layer) * both[..., None]
     layer += cv2.GaussianBlur(apart, (0, 0), LIGHT * unit) / np.maximum(weight, 1e-3)[..., None]

@@ -12,6 +12,8 @@ from infinex.drivers.contract import Drive
 from infinex.drivers.units import units_motion
 from infinex.engine import Setting, Source, find_engine, load_engine
 from infinex.errors import FaceNotFoundError, InputError
+from infinex.face import topology as top
+from infinex.face.pose import fit_pose, to_matrix
 from infinex.face.shape import lip_gaps
 from infinex.face.tracker import FaceTracker, find_faces
 from infinex.media.image import write_image
@@ -19,6 +21,7 @@ from infinex.media.video import VideoReader
 from infinex.mesh import album as module
 from infinex.mesh.album import Album, cut_out, identity_is_checked, mixed, read_album
 from infinex.mesh.engine import MeshEngine, MeshOptions
+from infinex.mesh.seen import draw_seen_lids
 from infinex.options import Options
 
 pytestmark = pytest.mark.data
@@ -124,3 +127,41 @@ def test_somebody_else_is_refused(frames: list[Source], tmp_path: Path, portrait
     with pytest.raises(InputError, match="somebody else"):
         read_album(tmp_path, Source(other, find_faces(other)[0]))
     assert len(read_album(tmp_path, frames[3])) == 1
+
+
+def shut_eyes(points: np.ndarray) -> np.ndarray:
+    """Landmarks with both lids closed."""
+    out = points.copy()
+    for upper, lower in ((top.RIGHT_LID_UPPER, top.RIGHT_LID_LOWER), (top.LEFT_LID_UPPER, top.LEFT_LID_LOWER)):
+        out[upper[1:-1]] = out[lower[1:-1]]
+    return out
+
+
+def test_shut_lids_are_those_of_a_picture_that_shows_them(frames: list[Source]) -> None:
+    views = [cut_out(s.image, s.face.landmarks) for s in frames[:6]]
+    assert Album(views).lids(shut_eyes(views[0].points)) is None  # nobody saw them shut
+    views[3] = replace(views[3], points=shut_eyes(views[3].points), image=np.full_like(views[3].image, 200))
+    album = Album(views)
+    assert album.lids(views[0].points) is None  # open ones are the portrait's
+    found = album.lids(shut_eyes(views[0].points))
+    assert found is not None and found[0] is album.views[3]
+    shares = found[1]
+    assert (shares > 0.5).all()
+    for yaw in (40.0, -40.0):  # the far eye lies on the edge of the face
+        pose = fit_pose(top.mean_face(), views[0].points)
+        turned = replace(pose, rotation=to_matrix(np.radians([0.0, yaw, 0.0])))
+        assert album.lids(turned.to_image(pose.to_head(shut_eyes(views[0].points)))) is None
+
+
+def test_shut_lids_change_nothing_but_eyes(frames: list[Source]) -> None:
+    points = frames[0].face.landmarks
+    plain, out = frames[0].image.copy(), frames[0].image.copy()
+    unit = float(np.linalg.norm(points[33, :2] - points[263, :2]))
+    rng = np.random.default_rng(1)
+    striped = np.asarray(frames[0].image * 0.5 + rng.uniform(0, 120, frames[0].image.shape), np.uint8)
+    draw_seen_lids(out, (0, 0), points, unit, striped, points, np.array([1.0, 0.0]))
+    changed = np.abs(out.astype(int) - plain).max(-1)
+    right, left = (points[ring, :2].mean(0) for ring in (top.RIGHT_EYE, top.LEFT_EYE))
+    y, x = np.nonzero(changed)
+    assert len(x) > 100 and np.hypot(x - right[0], y - right[1]).max() < 0.5 * unit
+    assert np.hypot(x - left[0], y - left[1]).min() > 0.3 * unit
