@@ -119,7 +119,8 @@ def main() -> None:
         rows[clip.stem] = row
         if not args.json:
             print(clip.stem, "  ".join(f"{k} {v:.3g}" for k, v in row.items()), flush=True)
-    mean = {k: float(np.mean([r[k] for r in rows.values() if k in r])) for k in next(iter(rows.values()))}
+    keys = dict.fromkeys(k for r in rows.values() for k in r)  # eyes are not shut in all clips
+    mean = {k: float(np.mean([r[k] for r in rows.values() if k in r])) for k in keys}
     words = "mean " + "  ".join(f"{k} {v:.3g}" for k, v in mean.items())
     print(json.dumps({"clips": rows, "mean": mean}) if args.json else words)
 
