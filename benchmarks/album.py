@@ -72,7 +72,7 @@ def measured(clip: Path, frames: int) -> dict[str, float] | None:
         x0, y0 = np.maximum(np.floor(p.min(0)) - 3, 0).astype(int)
         x1, y1 = np.ceil(p.max(0)).astype(int) + 4
         shut = False
-        if len(engines["with"].album._shut):  # type: ignore[union-attr]
+        if len(engines["with"].album.shut):  # type: ignore[union-attr]
             shut = eye_openness(fit_pose(top.mean_face(), drive.points).to_head(drive.points)).max() < SHUT
         e = drive.points[[*top.RIGHT_EYE, *top.LEFT_EYE], :2]
         room = 0.12 * float(np.linalg.norm(drive.points[33, :2] - drive.points[263, :2]))

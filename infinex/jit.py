@@ -1,4 +1,4 @@
-"""Numba, as `infinex.compiled` uses it, apart from that: to load it takes a third of a second and 60 MB."""
+"""Numba, as `infinex.compiled` uses it, apart from that: to load it takes time and memory."""
 
 from __future__ import annotations
 

@@ -147,7 +147,7 @@ class Album:
         looks = [_mouth(v) for v in self.views]
         described = [_described(v.points, k) for v, k in zip(self.views, looks)]
         self._find = Retrieval(described, looks, _PAIRS)
-        self._shut = np.flatnonzero(eye_openness(self.faces).max(1) < SHUT)
+        self.shut = np.flatnonzero(eye_openness(self.faces).max(1) < SHUT)
         self._turns = np.stack([d.rotation for d in described])
         self._blink: int | None = None
         self._shares: dict[int, float] = {}
@@ -187,12 +187,12 @@ class Album:
         pose = fit_pose(top.mean_face(), np.asarray(points, np.float64))
         shares = 1 - ramp(eye_openness(pose.to_head(points)), *CLOSING)
         shares *= 1 - ramp(abs(float(pose.angles[0])), *TURNED)
-        if not len(self._shut) or shares.max() <= 0:
+        if not len(self.shut) or shares.max() <= 0:
             self._blink = None
             return None
         if self._blink is None:
-            away = ((self._turns[self._shut] - pose.rotation) ** 2).sum((1, 2))
-            self._blink = int(self._shut[away.argmin()])
+            away = ((self._turns[self.shut] - pose.rotation) ** 2).sum((1, 2))
+            self._blink = int(self.shut[away.argmin()])
         return self.views[self._blink], shares
 
     def _serve(self, wanted: float) -> NDArray[np.bool_]:

@@ -41,8 +41,8 @@ TOOTH_TONE = np.array([1.0, 0.985, 0.94, 0.93, 0.90, 0.86, 0.82])  # lightness b
 # No two teeth are alike: (2, 7) right and left, at the edge in IOD, and turned about their length (slope).
 UNLIKE = np.array([[0.0, 2.0, -1.0, 2.0, 0.0, 1.0, 0.0], [1.0, -1.0, 1.0, -1.0, 2.0, 0.0, 0.0]]) * 0.1 * MM
 TURNED = np.array([[0.02, -0.07, 0.05, -0.03, 0.04, 0.0, 0.0], [-0.03, 0.04, -0.06, 0.05, -0.02, 0.0, 0.0]])
-# Rays are met in single precision, which is a fifth of a thousandth of a pixel at most: tables of each tooth of a half
-# and of both halves, one after the other.
+# Rays are met in single precision, far finer than a pixel: tables of each tooth of a half and of both halves, one after
+# the other.
 NOTCHED, TONES, SHORT, TURNS = (t.astype(np.float32).ravel() for t in (NOTCH, TOOTH_TONE, SHORTER + UNLIKE, TURNED))
 WIDEST, EDGE_MOST = 0.45, 0.04  # IOD from the middle, and beyond the edges of teeth, from where on there are none
 EXACT = 1e-5  # IOD by which a ray is followed no further

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from functools import cache
 
 import cv2
@@ -43,11 +44,29 @@ def mouth_triangles(wide: float = 4.0) -> NDArray[np.int64]:
     return np.concatenate([STRIP, _around(top.LIPS_OUTER, wide * REACH)])
 
 
+@dataclass(frozen=True)
+class Part:
+    """What is laid on: skin that is the picture's alone up to `inner` from a `ring`, and ends at `far`, IOD."""
+
+    ring: Sequence[int]
+    hole: Sequence[int]  # in it colours tell nothing of the light
+    triangles: NDArray[np.int64]
+    inner: float
+    far: float
+
+
 @cache
-def eye_triangles(k: int) -> NDArray[np.int64]:
-    """The opening of the right eye (0) or the left (1), then the skin around it."""
-    ring, opening = EYES[k]
-    return np.concatenate([opening, _around(ring, 2 * LID_REACH)])
+def _mouth() -> Part:
+    return Part(top.LIPS_OUTER, top.LIPS_INNER, mouth_triangles(), INNER, REACH)
+
+
+@cache
+def _eyes() -> tuple[Part, ...]:
+    """Right and left."""
+    return tuple(
+        Part(ring, (), np.concatenate([opening, _around(ring, 2 * LID_REACH)]), LID_INNER, LID_REACH)
+        for ring, opening in EYES
+    )
 
 
 def draw_seen_mouth(
@@ -55,46 +74,32 @@ def draw_seen_mouth(
 ) -> None:
     """Lay the mouth of `image`, landmarks `seen` (478, 3), over that of `out`, which begins at `origin` and whose
     landmarks are `points` (478, 3), `unit` pixels from eye to eye; `share` 0..1 is how much of it."""
-    _lay(
-        out, origin, points, unit, image, seen, share, top.LIPS_OUTER, top.LIPS_INNER, mouth_triangles(), (INNER, REACH)
-    )
+    _lay(out, origin, points, unit, image, seen, share, _mouth())
 
 
 def draw_seen_lids(
     out: Image, origin: tuple[int, int], points: Array, unit: float, image: Image, seen: Array, shares: Array
 ) -> None:
     """The same of both eyes' shut lids; `shares` (2,), right and left."""
-    for k, (ring, _) in enumerate(EYES):
-        reach = LID_INNER, LID_REACH
-        _lay(out, origin, points, unit, image, seen, float(shares[k]), ring, (), eye_triangles(k), reach)
+    for share, part in zip(shares.tolist(), _eyes()):
+        _lay(out, origin, points, unit, image, seen, share, part)
 
 
 def _lay(
-    out: Image,
-    origin: tuple[int, int],
-    points: Array,
-    unit: float,
-    image: Image,
-    seen: Array,
-    share: float,
-    ring: Sequence[int],
-    hole: Sequence[int],
-    tris: NDArray[np.int64],
-    reach: tuple[float, float],
+    out: Image, origin: tuple[int, int], points: Array, unit: float, image: Image, seen: Array, share: float, part: Part
 ) -> None:
-    """Lay what `tris` show of `image` over `out`, alone up to the first `reach` from a `ring`, fading until the second;
-    the coarse difference of colours goes over but in the `hole`."""
+    """Lay a part over `out`; see `draw_seen_mouth`."""
     # A picture that is much coarser than the portrait would blur lips and skin.
     coarse = unit / max(float(np.linalg.norm(seen[33, :2] - seen[263, :2])), 1.0)
     share *= float(np.clip((COARSE[1] - coarse) / (COARSE[1] - COARSE[0]), 0, 1))
     p = np.ascontiguousarray(points[:, :2] - np.array(origin), np.float64)
-    edge, (inner, far) = p[list(ring)], reach
+    edge, inner, far = p[list(part.ring)], part.inner, part.far
     x0, y0 = np.maximum(np.floor(edge.min(0) - far * unit), 0).astype(int)
     x1, y1 = np.minimum(np.ceil(edge.max(0) + far * unit) + 1, [out.shape[1], out.shape[0]]).astype(int)
     if share <= 0 or x1 - x0 < 8 or y1 - y0 < 8:
         return
     shape = (y1 - y0, x1 - x0)
-    mx, my, covered = drawn(p, seen[:, :2], tris, x0, y0, shape)
+    mx, my, covered = drawn(p, seen[:, :2], part.triangles, x0, y0, shape)
     layer = cv2.remap(image, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
     outside = (polygon_mask(*shape, edge - [x0, y0]) < 0.5).astype(np.uint8)
     away = cv2.distanceTransform(outside, cv2.DIST_L2, 3) / unit
@@ -102,8 +107,8 @@ def _lay(
     mask = np.clip((far - away) / (far - inner), 0, 1) * np.clip(within / EDGE, 0, 1)
     # Light and colour are the portrait's: of lips and skin, which both pictures show, the coarse difference goes over.
     both = mask > 0
-    if len(hole):
-        both &= polygon_mask(*shape, p[list(hole)] - [x0, y0]) < 0.5
+    if len(part.hole):
+        both &= polygon_mask(*shape, p[list(part.hole)] - [x0, y0]) < 0.5
     weight = cv2.GaussianBlur(both.astype(np.float32), (0, 0), LIGHT * unit)
     apart = (out[y0:y1, x0:x1].astype(np.float32) - layer) * both[..., None]
     layer += cv2.GaussianBlur(apart, (0, 0), LIGHT * unit) / np.maximum(weight, 1e-3)[..., None]

@@ -68,7 +68,7 @@ def test_a_process_that_dies_is_not_waited_for(clip: Path) -> None:
 
 
 def test_a_clip_is_read_without_what_compiles_kernels() -> None:
-    """Numba takes a third of a second and 26 MB."""
+    """To load Numba takes time and memory that reading needs none of."""
     words = "import sys, infinex.drivers.apart; sys.exit('numba' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", words], check=False).returncode == 0
 
