@@ -23,7 +23,7 @@ from infinex.face.tracker import FaceTracker, find_faces
 from infinex.media.image import SUFFIXES, read_image
 from infinex.media.video import VideoReader
 from infinex.mesh.raster import drawn
-from infinex.mesh.seen import mouth_triangles
+from infinex.mesh.seen import facing, mouth_triangles
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -44,6 +44,14 @@ FAINT = 0.05  # share under which a picture goes
 SHUT = 0.11  # opening of both eyes, widths of them, under which a picture shows shut lids, ...
 CLOSING = (0.10, 0.17)  # ... and over which less of them is shown
 TURNED = (16.0, 26.0)  # degrees of turning aside over which the far eye comes to lie on the edge of the face
+UNCOVERED = (1.15, 1.5)  # times as broad as in the portrait, from where on and over which skin is another picture's
+LEAN = (0.15, 0.35)  # how much skin faces whoever looks, over which it is seen at all
+LEAST = 0.1  # of the same, under which it makes no difference
+SHOWN = (0.4, 0.8)  # times as broad as wanted, over which a picture tells how skin looks
+APART = 2.0  # how much less a picture is worth by a distance of one between rotation matrices
+FAR_BETTER = 0.04  # worth by which another picture must be better to take its place, ...
+COMES = 0.2  # ... and how much of it comes with each frame
+FEATURES = np.array(sorted({*top.RIGHT_EYE, *top.LEFT_EYE, *top.LIPS_INNER, *top.LIPS_OUTER}))
 WIDE = 8.0  # weight of lips in head units beside a rotation matrix, so that both decide
 
 
@@ -149,12 +157,17 @@ class Album:
         self._find = Retrieval(described, looks, _PAIRS)
         self.shut = np.flatnonzero(eye_openness(self.faces).max(1) < SHUT)
         self._turns = np.stack([d.rotation for d in described])
+        self._facing = np.stack([facing(v.points) for v in self.views])
         self._blink: int | None = None
+        self._cheek: int | None = None
+        self._before: int | None = None
+        self._come = 1.0
         self._shares: dict[int, float] = {}
 
     def begin(self) -> None:
         """Start anew: nothing was shown before."""
-        self._find.last, self._shares, self._blink = None, {}, None
+        self._find.last, self._shares = None, {}
+        self._blink = self._cheek = self._before = None
 
     def __call__(self, points: NDArray) -> View | None:
         """The mouths that are like that of `points` (478, 3), mixed, as they follow on the last ones; None where none
@@ -194,6 +207,33 @@ class Album:
             away = ((self._turns[self.shut] - pose.rotation) ** 2).sum((1, 2))
             self._blink = int(self.shut[away.argmin()])
         return self.views[self._blink], shares
+
+    def skin(self, points: NDArray, own: Array) -> list[tuple[View, Array]]:
+        """Pictures, one over the other, of skin that `points` (478, 3) turn further to the front than the portrait's,
+        which faces whoever looks by `own` (468,); and how much is shown of it at every landmark, (468,) in 0..1.
+
+        It is the same picture until another is far better, which then comes over it little by little."""
+        shown = facing(points)
+        need = ramp(shown / np.maximum(own, LEAST), *UNCOVERED) * ramp(shown, *LEAN)
+        need[FEATURES] = 0.0
+        if need.sum() < 1:
+            self._cheek = self._before = None
+            return []
+        pose = fit_pose(top.mean_face(), np.asarray(points, np.float64))
+        away = np.linalg.norm(self._turns - pose.rotation, axis=(1, 2))
+        tells = ramp(self._facing / np.maximum(shown, LEAST), *SHOWN)  # (N, 468)
+        tells *= ramp(self._facing / np.maximum(own, LEAST), *UNCOVERED)
+        worth = tells @ need / need.sum() - APART * away
+        best = int(worth.argmax())
+        if self._cheek is None:
+            self._cheek, self._come = best, 1.0
+        elif worth[best] > worth[self._cheek] + FAR_BETTER and self._come >= 1:
+            self._before, self._cheek, self._come = self._cheek, best, 0.0
+        self._come = min(1.0, self._come + COMES)
+        if self._come >= 1:
+            self._before = None
+        some = [(k, share) for k, share in ((self._before, 1.0), (self._cheek, self._come)) if k is not None]
+        return [(self.views[k], share * need * tells[k]) for k, share in some]
 
     def _serve(self, wanted: float) -> NDArray[np.bool_]:
         """Which pictures open far enough for a gap that is wanted, and show no teeth where lips meet."""

@@ -49,7 +49,7 @@ from infinex.mesh.refiner import (
 )
 from infinex.mesh.retarget import Retarget, Target, joy
 from infinex.mesh.saturate import Relenting, Saturation, parted, smiled
-from infinex.mesh.seen import draw_seen_lids, draw_seen_mouth
+from infinex.mesh.seen import draw_seen_lids, draw_seen_mouth, draw_seen_skin, facing
 from infinex.mesh.warp import Flow, Warp, WarpShape
 from infinex.mesh.wrinkles import Wrinkles, skin_tint
 from infinex.motion import Move, Rest
@@ -116,6 +116,7 @@ class PreparedFace:
         self.source, self.options = source, options
         h, w = source.image.shape[:2]
         self.face = SourceFace(source.face.landmarks)
+        self._facing = facing(self.face.points)
         reach = head_reach(self.face.face, self.face.pose, w, h, options.shape)
         with ThreadPoolExecutor(1, "infinex-layers") as meanwhile:  # networks and compiled loops, which let others work
             matte = meanwhile.submit(self._matte, reach, cut)
@@ -270,6 +271,9 @@ class PreparedFace:
         part = self.painter(flow)
         self.painter.smooth(flow, self.warp.tris)
         self._antialias(part, flow)
+        unit = target.pose.scale
+        for view, bare in () if self.album is None else self.album.skin(target.points, self._facing):
+            draw_seen_skin(part, (x0, y0), target.points, unit, view.image, view.points, bare, self._facing)
         if self._wrinkles is not None and drive.image is not None and drive.points is not None:
             self._wrinkles.apply(part, (x0, y0), target, drive.move, drive.image, drive.points)
         if self.options.wrinkles == "driver":
@@ -279,7 +283,7 @@ class PreparedFace:
         self.lids.draw(part, target, flow)
         shut = None if self.album is None else self.album.lids(target.points)
         if shut is not None:
-            (view, shares), unit = shut, target.pose.scale
+            view, shares = shut
             draw_seen_lids(part, (x0, y0), target.points, unit, view.image, view.points, shares)
         self.corners.draw(part, (x0, y0), flow, target)
         self.mouth.redden(part, (x0, y0), target)
@@ -295,7 +299,7 @@ class PreparedFace:
             self.mouth.draw(part, (x0, y0), target)
         if known is not None:
             share = moved(target.points, self.face.face)
-            draw_seen_mouth(part, (x0, y0), target.points, target.pose.scale, known.image, known.points, share)
+            draw_seen_mouth(part, (x0, y0), target.points, unit, known.image, known.points, share)
         self._last = part, flow, target
         if self.options.refine:
             refiner()(part, self.looks(theirs, SEEN), self.colour)

@@ -23,11 +23,22 @@ LID_REACH, LID_INNER = 0.19, 0.11  # the same around the lids: an upper one is a
 EDGE = 0.05  # IOD over which it ends where the face does
 LIGHT = 0.10  # IOD: deviation of the Gaussian that tells light and colour from what is shown
 COARSE = (1.3, 2.0)  # times the size of the face in the picture, from where on and up to which less of it is shown
+BROAD = 0.4  # the same for skin that a turn uncovers
 STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
 EYES = (  # ring, and what its lids close, right and left
     (top.RIGHT_EYE, np.array(top.strip(top.RIGHT_LID_UPPER, top.RIGHT_LID_LOWER), np.int64)),
     (top.LEFT_EYE, np.array(top.strip(top.LEFT_LID_UPPER, top.LEFT_LID_LOWER), np.int64)),
 )
+
+
+def facing(points: NDArray) -> Array:
+    """How much skin at landmarks (478, 3) faces whoever looks: (468,) cosines in 0..1, 0 where it is hidden."""
+    p, tris = np.asarray(points, np.float64), top.triangles()
+    normal = np.cross(p[tris[:, 1]] - p[tris[:, 0]], p[tris[:, 2]] - p[tris[:, 0]])
+    total = np.zeros((top.SURFACE, 3))
+    for k in range(3):
+        np.add.at(total, tris[:, k], normal)
+    return np.maximum(total[:, 2] / np.maximum(np.linalg.norm(total, axis=1), 1e-9), 0)
 
 
 def _around(ring: Sequence[int], reach: float) -> NDArray[np.int64]:
@@ -85,13 +96,53 @@ def draw_seen_lids(
         _lay(out, origin, points, unit, image, seen, share, part)
 
 
+def draw_seen_skin(
+    out: Image,
+    origin: tuple[int, int],
+    points: Array,
+    unit: float,
+    image: Image,
+    seen: Array,
+    shares: Array,
+    told: Array,
+) -> None:
+    """The same of skin that a turn uncovers: `shares` (468,) says how much of it at every landmark, `told` (468,)
+    how well the portrait shows its colour."""
+    shares = shares * _sharp(unit, seen)
+    p = np.ascontiguousarray(points[:, :2] - np.array(origin), np.float64)
+    on = np.flatnonzero(shares > 0.02)
+    if not len(on):
+        return
+    x0, y0 = np.maximum(np.floor(p[on].min(0) - LIGHT * unit), 0).astype(int)
+    x1, y1 = np.minimum(np.ceil(p[on].max(0) + LIGHT * unit) + 1, [out.shape[1], out.shape[0]]).astype(int)
+    if x1 - x0 < 8 or y1 - y0 < 8:
+        return
+    shape = (y1 - y0, x1 - x0)
+    tris = top.triangles()
+    tris = np.ascontiguousarray(tris[np.argsort(-points[tris, 2].mean(1))], np.int64)  # from far to near
+    mx, my, covered = drawn(p, seen[:, :2], tris, x0, y0, shape)
+    share, known, _ = drawn(p[: top.SURFACE], np.column_stack([shares, told]), tris, x0, y0, shape)
+    layer = cv2.remap(image, mx, my, cv2.INTER_CUBIC, borderMode=cv2.BORDER_REPLICATE).astype(np.float32)
+    within = cv2.distanceTransform(covered.astype(np.uint8), cv2.DIST_L2, 3) / unit
+    mask = np.where(covered, share, 0) * np.clip(within / EDGE, 0, 1)
+    known = np.where(covered, known, 0).astype(np.float32)
+    weight = cv2.GaussianBlur(known, (0, 0), BROAD * unit)
+    apart = (out[y0:y1, x0:x1].astype(np.float32) - layer) * known[..., None]
+    layer += cv2.GaussianBlur(apart, (0, 0), BROAD * unit) / np.maximum(weight, 1e-3)[..., None]
+    blend(out, np.clip(layer, 0, 255), mask.astype(np.float32), int(x0), int(y0))
+
+
+def _sharp(unit: float, seen: Array) -> float:
+    """How much of a picture is shown, 0..1: one much coarser than the portrait would blur lips and skin."""
+    coarse = unit / max(float(np.linalg.norm(seen[33, :2] - seen[263, :2])), 1.0)
+    return float(np.clip((COARSE[1] - coarse) / (COARSE[1] - COARSE[0]), 0, 1))
+
+
 def _lay(
     out: Image, origin: tuple[int, int], points: Array, unit: float, image: Image, seen: Array, share: float, part: Part
 ) -> None:
     """Lay a part over `out`; see `draw_seen_mouth`."""
-    # A picture that is much coarser than the portrait would blur lips and skin.
-    coarse = unit / max(float(np.linalg.norm(seen[33, :2] - seen[263, :2])), 1.0)
-    share *= float(np.clip((COARSE[1] - coarse) / (COARSE[1] - COARSE[0]), 0, 1))
+    share *= _sharp(unit, seen)
     p = np.ascontiguousarray(points[:, :2] - np.array(origin), np.float64)
     edge, inner, far = p[list(part.ring)], part.inner, part.far
     x0, y0 = np.maximum(np.floor(edge.min(0) - far * unit), 0).astype(int)

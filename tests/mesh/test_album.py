@@ -21,7 +21,7 @@ from infinex.media.video import VideoReader
 from infinex.mesh import album as module
 from infinex.mesh.album import Album, cut_out, identity_is_checked, mixed, read_album
 from infinex.mesh.engine import MeshEngine, MeshOptions
-from infinex.mesh.seen import draw_seen_lids
+from infinex.mesh.seen import draw_seen_lids, draw_seen_skin, facing
 from infinex.options import Options
 
 pytestmark = pytest.mark.data
@@ -165,3 +165,55 @@ def test_shut_lids_change_nothing_but_eyes(frames: list[Source]) -> None:
     y, x = np.nonzero(changed)
     assert len(x) > 100 and np.hypot(x - right[0], y - right[1]).max() < 0.5 * unit
     assert np.hypot(x - left[0], y - left[1]).min() > 0.3 * unit
+
+
+def turned(points: np.ndarray, yaw: float) -> np.ndarray:
+    """Landmarks of a head that turns aside by some degrees more."""
+    pose = fit_pose(top.mean_face(), points)
+    about = to_matrix(np.radians([0.0, yaw, 0.0]))
+    return replace(pose, rotation=about @ pose.rotation).to_image(pose.to_head(points))
+
+
+def test_skin_that_a_turn_uncovers_is_that_of_a_picture_which_shows_it(frames: list[Source]) -> None:
+    front = frames[0].face.landmarks
+    aside = turned(front, 30.0)
+    own = facing(aside)  # the portrait looks aside, the album has one picture from there and one from the front
+    views = [cut_out(frames[0].image, p) for p in (aside, front)]
+    album = Album(views)
+    assert album.skin(aside, own) == []  # nothing is uncovered
+    ((view, shares),) = album.skin(front, own)
+    assert view is album.views[1]
+    hidden = (own < 0.3) & (facing(front) > 0.5)
+    hidden[module.FEATURES] = False
+    assert hidden.sum() > 10 and shares[hidden].min() > 0.8
+    assert shares[own > facing(front)].max() == 0 and shares[module.FEATURES].max() == 0
+    assert Album(views[:1]).skin(front, own)[0][1].max() < 0.5 * shares.max()  # nor does it know more
+
+
+def test_another_picture_of_skin_comes_little_by_little(frames: list[Source]) -> None:
+    front = frames[0].face.landmarks
+    own, half = facing(turned(front, 40.0)), turned(front, 20.0)
+    album = Album([cut_out(frames[0].image, p) for p in (half, front)])
+    assert len(album.skin(half, own)) == 1
+    layers = [album.skin(front, own) for _ in range(round(1 / module.COMES) + 1)]
+    assert [len(x) for x in layers[:2]] == [2, 2] and len(layers[-1]) == 1
+    assert layers[-1][0][0] is album.views[1]
+    shown = [x[-1][1].max() for x in layers]
+    assert shown[0] < shown[1] < shown[-1]
+
+
+def test_skin_is_laid_on_where_it_is_uncovered_alone(frames: list[Source]) -> None:
+    points = frames[0].face.landmarks
+    unit = float(np.linalg.norm(points[33, :2] - points[263, :2]))
+    shares = np.zeros(top.SURFACE)
+    near = np.linalg.norm(points[: top.SURFACE, :2] - points[205, :2], axis=1) < 0.3 * unit  # a cheek
+    shares[near] = 1.0
+    rng = np.random.default_rng(1)
+    striped = np.asarray(frames[0].image * 0.5 + rng.uniform(0, 120, frames[0].image.shape), np.uint8)
+    out = frames[0].image.copy()
+    draw_seen_skin(out, (0, 0), points, unit, striped, points, shares, np.ones(top.SURFACE))
+    changed = np.abs(out.astype(int) - frames[0].image).max(-1) > 0
+    y, x = np.nonzero(changed)
+    assert len(x) > 100 and np.hypot(x - points[205, 0], y - points[205, 1]).max() < 0.6 * unit
+    coarse = np.abs(out.astype(float).mean() - frames[0].image.astype(float).mean())
+    assert coarse < 1.0  # the portrait's light
