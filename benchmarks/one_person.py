@@ -1,7 +1,7 @@
 """What learning one person gives: clips learned to four fifths, their last fifth animated, beside the default engine.
 
 python benchmarks/one_person.py CLIP... --runs FOLDER [--frames 40] [--engines deep-video-portraits-album,face2face]
-    [--set max_steps=400] [--acted] [--json] [--sheets]
+    [--set max_steps=400] [--acted] [--strangers] [--json] [--sheets]
 
 Engines that are taught are named by their recipes.
 
@@ -10,7 +10,10 @@ others learn the first four fifths; what is not in FOLDER yet is fitted and trai
 they use what a fit finds (pose, expression), where points and irises are and how the surroundings flow, no colour.
 Face2Face and Neural Voice Puppetry keep the head of a film as it is: they draw into the learned frame whose head is
 nearest the driver's, and no film runs like that. L1 in grey levels over the box of the true lips and over the frame,
-landmark distance in pixels at 256, flicker as in docs/quality.md; ratios are over the default engine's."""
+landmark distance in pixels at 256, flicker as in docs/quality.md; ratios are over the default engine's.
+
+With --strangers each person is moved by the next clip's performance instead, as `infinex animate` does it; the identity
+cosine of every fifth frame to the person's first one (dlib), beside that of the person's own learned frames."""
 
 from __future__ import annotations
 
@@ -21,6 +24,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import cv2
 import numpy as np
 from numpy.typing import NDArray
 
@@ -29,18 +33,21 @@ from infinex.drivers.video import VideoDriver
 from infinex.engine import Engine, Setting, Source, load_engine
 from infinex.evaluation.metrics import Flicker, landmark_distance
 from infinex.face import topology as top
+from infinex.face.identity import cosine, identity
 from infinex.face.morphable.person import Person
 from infinex.face.tracker import Face, FaceFinder
 from infinex.media.audio import write_wav
 from infinex.media.image import write_image
 from infinex.media.video import VideoReader
 from infinex.options import Options
+from infinex.pipeline import animate
 from infinex.systems.neural_voice_puppetry.sound import in_step, late, samples_of
 from infinex.systems.registry import TRAINED
 from infinex.systems.speech.features import RATE
 
 LIPS = [*top.LIPS_INNER, *top.LIPS_OUTER]
 LEARNED = 0.8  # share of a clip
+EVERY = 5  # frames of which one is asked for its identity
 HEARS = "neural-voice-puppetry"
 STAYS = ("face2face", HEARS)  # the head of a film
 
@@ -175,6 +182,40 @@ def measured(
     }
 
 
+def by_stranger(
+    clip: Path, driver: Path, names: list[str], runs: Path, frames: int, settings: list[str], sheets: bool
+) -> dict[str, float]:
+    """Identity cosine to a clip's first frame of what each engine makes of another's performance, and of the clip."""
+    with VideoReader(clip) as reader:
+        cut = LEARNED * float(reader.info.duration or 0)
+        film = [f.image for f in reader if f.time < cut][:: EVERY * 5]
+    shown = {"film": film[1:]}
+    portrait = runs / f"{clip.stem}-first.png"
+    write_image(portrait, film[0])
+    with VideoReader(driver) as reader:
+        end = frames / float(reader.info.fps)
+        acted = [f.image for i, f in enumerate(reader) if i < frames and i % EVERY == 0]
+    for name in names:
+        out = runs / f"{clip.stem}-by-{driver.stem}-{name}.mp4"
+        weights = "" if name == "mesh" else str(learned(name, clip, cut, runs, settings))
+        engine = "mesh" if name == "mesh" else "deep-video-portraits"
+        animate(portrait, driver, out, Options(engine=engine, weights=weights, end=end))
+        with VideoReader(out) as reader:
+            shown[name] = [f.image for i, f in enumerate(reader) if i % EVERY == 0]
+    with FaceFinder() as finder:
+        me = identity(film[0], finder.find(film[0])[0].landmarks)
+        found = {n: [(i, finder.find(i)) for i in images] for n, images in shown.items()}
+    if sheets:
+        some = range(0, len(acted), max(1, len(acted) // 6))
+        columns = [acted, *(shown[n] for n in names)]
+        rows = [np.hstack([cv2.resize(c[min(i, len(c) - 1)], (320, 320)) for c in columns]) for i in some]
+        write_image(runs / f"{clip.stem}-by-{driver.stem}.png", np.vstack(rows).astype(np.uint8))
+    return {
+        n: float(np.mean([cosine(identity(image, faces[0].landmarks), me) for image, faces in seen if faces]))
+        for n, seen in found.items()
+    }
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("clips", type=Path, nargs="+")
@@ -183,10 +224,20 @@ def main() -> None:
     parser.add_argument("--engines", default="deep-video-portraits-album,face2face")
     parser.add_argument("--set", action="append", default=[], help="key=value for what is trained.")
     parser.add_argument("--acted", action="store_true", help="Neural Voice Puppetry sees the driver and hears nothing.")
+    parser.add_argument("--strangers", action="store_true", help="Each is moved by the next clip: identity is kept.")
     parser.add_argument("--sheets", action="store_true", help="Write pictures of each clip: truth, then the engines.")
     parser.add_argument("--json", action="store_true")
     args = parser.parse_args()
     names = ["mesh", *[n for n in args.engines.split(",") if n != "mesh"]]
+    if args.strangers:
+        kept = []
+        for clip, driver in zip(args.clips, [*args.clips[1:], args.clips[0]]):
+            kept.append(by_stranger(clip, driver, names, args.runs, args.frames, args.set, args.sheets))
+            if not args.json:
+                print(f"{clip.stem:24} by {driver.stem:24} ", "  ".join(f"{n} {v:.3f}" for n, v in kept[-1].items()))
+        mean = {n: float(np.mean([k[n] for k in kept])) for n in kept[0]}
+        print(json.dumps(mean) if args.json else "mean " + "  ".join(f"{n} {v:.3f}" for n, v in mean.items()))
+        return
     rows = {}
     for clip in args.clips:
         rows[clip.stem] = row = measured(clip, names, args.runs, args.frames, args.set, args.sheets, args.acted)
