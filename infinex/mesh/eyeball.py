@@ -17,6 +17,9 @@ from infinex.mesh.layers import polygon_mask
 ROOM = (0.25, 0.40)  # eye widths beside the corners and above them that are held
 FINENESS = (48, 320)  # samples an eye's width
 RIM = (0.97, 1.12)  # of its radius over which an iris ends
+OUTER, LIGHT = (0.65, 0.85), (0.5, 0.8)  # of a radius, and of the way to white, over which something is none of the iris
+SOFT = 0.02  # ... and over which what is seen of it goes over into what is not
+LID = 0.06  # eye widths above and below which a lid's edge is taken for none of the iris
 WHITE_FROM = 1.16  # of its radius from where on white is white
 ALONG = (0.30, 0.03)  # eye widths over which white goes on beneath the iris, aside and in height; rows are kept apart
 LEAST_WHITE = 0.2  # share of an open eye that is none of its iris, or no white is known
@@ -60,7 +63,8 @@ class Eyeball:
         beside = white & (away < 1.6) & (np.abs((z - iris).imag) < 0.6 * np.abs((z - iris).real))
         self.known = white.sum() > LEAST_WHITE * inside.sum() and self._apart(lab, beside, inside & (away < 0.95))
         self.white = self._continued(picture, white, open_, away)
-        self.disc, self.middle = self._whole(picture, inside, away)
+        edge = np.ones((2 * max(1, round(LID * k)) + 1, 1), np.uint8)  # lids have an edge, as light as skin or dark with lashes
+        self.disc, self.middle = self._whole(picture, inside & (cv2.erode(open_.astype(np.uint8), edge) > 0), away)
 
     def _found(self, light: NDArray, inside: NDArray, iris: complex, radius: float) -> tuple[complex, float]:
         """Centre and radius of the iris: of circles about where the tracker has it, the one across whose sides it
@@ -119,6 +123,16 @@ class Eyeball:
         own = np.minimum(own, np.clip((away - RIM[1]) / 0.2, 0, 1).astype(np.float32))
         return np.asarray(filled + own[..., None] * (picture - filled), np.float32)
 
+    @staticmethod
+    def _as_white(picture: NDArray, inside: NDArray, away: NDArray) -> NDArray:
+        """How much pixels (h, w) are as light as the white of an eye beside its iris, 0..1."""
+        light = lab_of(picture)[..., 0]
+        disc, white = light[inside & (away < 0.7)], light[inside & (away > WHITE_FROM)]
+        if not len(disc) or not len(white):
+            return np.zeros_like(light)
+        dark, bright = float(np.median(disc)), float(np.percentile(white, 70))
+        return ramp((light - dark) / max(bright - dark, 1e-6), *LIGHT) * (bright > dark + UNLIKE)
+
     def _whole(self, picture: NDArray, inside: NDArray, away: NDArray) -> tuple[NDArray[np.float32], complex]:
         """The iris without lids, (n, n, 4) with how much of it is there, and its centre in it."""
         k, r = self.scale, self.radius * self.scale
@@ -128,7 +142,11 @@ class Eyeball:
         polar = centre + r * far * np.exp(1j * angle)[:, None]
         where = polar.real.astype(np.float32), polar.imag.astype(np.float32)
         colours = cv2.remap(picture, *where, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-        seen = cv2.remap(inside.astype(np.float32), *where, cv2.INTER_LINEAR, borderValue=0)
+        outer = ramp(away, *OUTER) * self._as_white(picture, inside, away)  # a circle fits no iris wholly
+        own = (inside * (1 - outer)).astype(np.float32)
+        seen = cv2.remap(own, *where, cv2.INTER_LINEAR, borderValue=0)
+        # Where white is seen beside an iris, nothing is hidden of it beyond.
+        ends = np.maximum.accumulate(cv2.remap(np.float32(inside * outer), *where, cv2.INTER_LINEAR), axis=1)
         turns = np.arange(TURNS)
         whole, trust = colours * seen[..., None], seen
         for other in (-turns % TURNS, (TURNS // 2 + turns) % TURNS):  # below for above, then opposite
@@ -145,6 +163,7 @@ class Eyeball:
         middle = complex((n - 1) / 2, (n - 1) / 2)
         own = np.arange(n) - middle.real + 1j * (np.arange(n) - middle.imag)[:, None]
         rho = np.abs(own) / r
+        whole = np.dstack([whole, 255 * (1 - ends)])
         around = np.vstack([whole[-1:], whole, whole[:1]])
         at = (np.angle(own) % (2 * np.pi)) / (2 * np.pi) * TURNS + 1
         disc = cv2.remap(
@@ -157,7 +176,10 @@ class Eyeball:
         flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
         sharp = cv2.warpAffine(picture, grid, (n, n), flags=flags, borderMode=cv2.BORDER_REPLICATE)
         clear = cv2.erode(inside.astype(np.uint8), np.ones((3, 3), np.uint8)).astype(np.float32)
-        clear = cv2.warpAffine(cv2.GaussianBlur(clear, (0, 0), 0.8), grid, (n, n), flags=flags)
-        disc += clear[..., None] * (sharp - disc)
+        clear = cv2.warpAffine(cv2.GaussianBlur(clear, (0, 0), max(0.8, SOFT * k)), grid, (n, n), flags=flags)
+        clear = np.clip(2 * clear - 1, 0, 1)
+        disc, kept = disc[..., :3], disc[..., 3] / 255
+        disc = disc + clear[..., None] * (sharp - disc)
         alpha = np.clip((RIM[1] - rho) / (RIM[1] - RIM[0]), 0, 1)
+        alpha *= kept
         return np.dstack([disc, alpha * alpha * (3 - 2 * alpha)]).astype(np.float32), middle
