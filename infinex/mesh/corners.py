@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from infinex.face import topology as top
 from infinex.face.portrait import SourceFace
+from infinex.mesh.fill import push_pull
 from infinex.mesh.layers import polygon_mask
 from infinex.mesh.retarget import Target
 from infinex.mesh.warp import Flow
@@ -26,10 +27,28 @@ UNROLLED = (0.025, 0.09)  # opening of the lips over which it goes
 NARROWED = (0.06, 0.22)  # ... or share of its width that the mouth has lost
 SMILING = 0.7  # share that goes in a mouth which opens and stays wide: corners are dark
 FOLD = 2.2  # times as wide as creases are the folds of cheeks that go with a mouth which narrows
-ROOM, REACH = 0.36, 0.30  # around a corner of what is read, and of what is drawn
+ROOM, REACH = 0.36, 0.60  # around a corner of what is read, and of what is drawn
 DEEP, BEARD = 0.3, (0.18, 0.30)  # log lightness of what is dark; share of it that lines have at most, and that is hair
 HAIR = 2.0  # times as dark as what is dark around: less is texture, or a beard
+EVEN, RELAXED = 0.02, 24  # width of the Gaussian that evens a filling, and how often it does
+GRAIN = 0.015  # up to which detail is grain
+GROWN = 0.02  # by which more than what is found goes, over as much again
+LIPS = 0.03  # beside lips, from where on there is skin
 PLAIN, RIM = 0.10, 0.6  # log lightness by which a crease stands out; weight of what is light beside it
+
+
+def _continued(part: NDArray, gone: NDArray, known: NDArray, unit: float) -> NDArray[np.float32]:
+    """Skin (H, W, 3) that goes on from all around into where something is `gone` (H, W), with its grain; `known` (H, W)
+    is where there is skin at all."""
+    hole, wide = gone > 0.02, max(0.6, EVEN * unit)
+    smooth = cv2.GaussianBlur(part, (0, 0), wide)
+    around = known * ~hole
+    filled = push_pull(smooth, around)
+    for _ in range(RELAXED):  # towards the evenest surface that meets what is around
+        filled = np.where(hole[..., None], cv2.GaussianBlur(filled, (0, 0), wide), smooth)
+    grain = part - cv2.GaussianBlur(part, (0, 0), max(0.6, GRAIN * unit))
+    most = 2 * float(np.median(np.abs(grain[around > 0.5]))) if (around > 0.5).any() else 0.0
+    return np.where(hole[..., None], filled + np.clip(grain, -most, most), part).astype(np.float32)
 
 
 class Corners:
@@ -73,19 +92,21 @@ class Corners:
         if not around.any() or not near.any():
             return (0, 0), np.zeros((0, 0, 3), np.float32)
         plain = np.zeros_like(light)
-        for way, weight in ((cv2.MORPH_BLACKHAT, 1.0), (cv2.MORPH_TOPHAT, RIM)):  # a crease has a light rim
+        rim = RIM if times == 1 else 0.0  # what is light and wide is a cheek
+        for way, weight in ((cv2.MORPH_BLACKHAT, 1.0), (cv2.MORPH_TOPHAT, rim)):  # a crease has a light rim
             stands = cv2.morphologyEx(light, way, kernel)
             rough = float(np.percentile(stands[around], 70))
             if way == cv2.MORPH_BLACKHAT:
                 hair = float(((stands > DEEP) * near).sum() / near.sum())
                 near *= np.clip((BEARD[1] - hair) / (BEARD[1] - BEARD[0]), 0, 1)
             plain += weight * np.clip((stands - HAIR * rough) / PLAIN, 0, 1)
-        gone = cv2.GaussianBlur((np.clip(plain, 0, 1) * near).astype(np.float32), (0, 0), max(0.6, 0.01 * unit))
-        gone = np.clip(1.5 * gone, 0, 1)
-        weight, wide = face_alone * (1 - gone) ** 2 + 1e-3, 0.03 * times * unit
-        filled = cv2.GaussianBlur(part * weight[..., None], (0, 0), wide)
-        filled /= cv2.GaussianBlur(weight, (0, 0), wide)[..., None]
-        return (int(lo[0]), int(lo[1])), (filled - part) * gone[..., None]
+        size = 2 * round(GROWN * unit) + 1
+        gone = cv2.dilate((np.clip(plain, 0, 1) * near).astype(np.float32), np.ones((size, size), np.uint8))
+        gone = cv2.GaussianBlur(gone, (0, 0), max(0.6, GROWN * unit)) * face_alone
+        lips = polygon_mask(light.shape[0], light.shape[1], p[top.LIPS_OUTER] - lo) > 0
+        size = 2 * round(LIPS * unit) + 1
+        skin = face_alone * (cv2.dilate(lips.astype(np.uint8), np.ones((size, size), np.uint8)) == 0)
+        return (int(lo[0]), int(lo[1])), (_continued(part, gone, skin, unit) - part) * gone[..., None]
 
     def shares(self, target: Target) -> tuple[float, float]:
         """How far creases are unrolled, and the folds that smiles have beside them, 0..1."""
