@@ -45,7 +45,7 @@ def _continued(part: NDArray, gone: NDArray, known: NDArray, unit: float) -> NDA
     around = known * ~hole
     filled = push_pull(smooth, around)
     for _ in range(RELAXED):  # towards the evenest surface that meets what is around
-        filled = np.where(hole[..., None], cv2.GaussianBlur(filled, (0, 0), wide), smooth)
+        filled = np.where(around[..., None] > 0.5, smooth, cv2.GaussianBlur(filled, (0, 0), wide))
     grain = part - cv2.GaussianBlur(part, (0, 0), max(0.6, GRAIN * unit))
     most = 2 * float(np.median(np.abs(grain[around > 0.5]))) if (around > 0.5).any() else 0.0
     return np.where(hole[..., None], filled + np.clip(grain, -most, most), part).astype(np.float32)
@@ -76,8 +76,10 @@ class Corners:
         part = image[lo[1] : hi[1], lo[0] : hi[0]].astype(np.float32)
         smooth = cv2.GaussianBlur(part, (0, 0), max(0.6, 0.006 * unit))
         light = np.log(smooth @ np.array([0.3, 0.59, 0.11], np.float32) + 12)
-        size = 2 * max(1, round(LINE * times * unit / 2)) + 1
-        kernel = cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+        wide, kernel = (
+            cv2.getStructuringElement(cv2.MORPH_ELLIPSE, (size, size))
+            for size in (2 * max(1, round(LINE * k * unit / 2)) + 1 for k in (FOLD, times))
+        )
         y, x = np.mgrid[lo[1] : hi[1], lo[0] : hi[0]]
         along = p[outer] - p[291 if outer == 61 else 61]
         along = along / max(float(np.linalg.norm(along)), 1e-6)
@@ -97,15 +99,18 @@ class Corners:
             stands = cv2.morphologyEx(light, way, kernel)
             rough = float(np.percentile(stands[around], 70))
             if way == cv2.MORPH_BLACKHAT:
-                hair = float(((stands > DEEP) * near).sum() / near.sum())
+                deep = cv2.morphologyEx(light, way, wide) > DEEP
+                hair = float((deep * near).sum() / near.sum())
                 near *= np.clip((BEARD[1] - hair) / (BEARD[1] - BEARD[0]), 0, 1)
             plain += weight * np.clip((stands - HAIR * rough) / PLAIN, 0, 1)
-        size = 2 * round(GROWN * unit) + 1
-        gone = cv2.dilate((np.clip(plain, 0, 1) * near).astype(np.float32), np.ones((size, size), np.uint8))
-        gone = cv2.GaussianBlur(gone, (0, 0), max(0.6, GROWN * unit)) * face_alone
-        lips = polygon_mask(light.shape[0], light.shape[1], p[top.LIPS_OUTER] - lo) > 0
+        lips = polygon_mask(light.shape[0], light.shape[1], p[top.LIPS_OUTER] - lo)
+        found = (np.clip(plain, 0, 1) * near).astype(np.float32)
         size = 2 * round(LIPS * unit) + 1
-        skin = face_alone * (cv2.dilate(lips.astype(np.uint8), np.ones((size, size), np.uint8)) == 0)
+        skin = face_alone * (cv2.dilate((lips > 0).astype(np.uint8), np.ones((size, size), np.uint8)) == 0)
+        size = 2 * round(GROWN * unit) + 1
+        grown = cv2.GaussianBlur(cv2.dilate(found, np.ones((size, size), np.uint8)), (0, 0), max(0.6, GROWN * unit))
+        gone = np.clip(1.5 * cv2.GaussianBlur(found, (0, 0), max(0.6, 0.01 * unit)), 0, 1)
+        gone = np.maximum(gone, grown * (1 - lips)) * face_alone
         return (int(lo[0]), int(lo[1])), (_continued(part, gone, skin, unit) - part) * gone[..., None]
 
     def shares(self, target: Target) -> tuple[float, float]:
