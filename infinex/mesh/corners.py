@@ -31,6 +31,7 @@ ROOM, REACH = 0.36, 0.60  # around a corner of what is read, and of what is draw
 DEEP, BEARD = 0.3, (0.18, 0.30)  # log lightness of what is dark; share of it that lines have at most, and that is hair
 HAIR = 2.0  # times as dark as what is dark around: less is texture, or a beard
 EVEN, RELAXED = 0.02, 24  # width of the Gaussian that evens a filling, and how often it does
+COARSE = 96.0  # pixels an IOD's width in which that is done at most
 GRAIN = 0.015  # up to which detail is grain
 GROWN = 0.02  # by which more than what is found goes, over as much again
 LIPS = 0.03  # beside lips, from where on there is skin
@@ -40,12 +41,18 @@ PLAIN, RIM = 0.10, 0.6  # log lightness by which a crease stands out; weight of 
 def _continued(part: NDArray, gone: NDArray, known: NDArray, unit: float) -> NDArray[np.float32]:
     """Skin (H, W, 3) that goes on from all around into where something is `gone` (H, W), with its grain; `known` (H, W)
     is where there is skin at all."""
-    hole, wide = gone > 0.02, max(0.6, EVEN * unit)
-    smooth = cv2.GaussianBlur(part, (0, 0), wide)
-    around = known * ~hole
-    filled = push_pull(smooth, around)
+    hole, h, w = gone > 0.02, *gone.shape
+    if not hole.any():
+        return part
+    around, k = (known * ~hole).astype(np.float32), min(1.0, COARSE / unit)
+    small, wide = (max(2, round(k * w)), max(2, round(k * h))), max(0.6, EVEN * k * unit)
+    seen, total = (cv2.resize(v, small, interpolation=cv2.INTER_AREA) for v in (around, part * around[..., None]))
+    smooth = cv2.GaussianBlur(total, (0, 0), wide)
+    smooth = push_pull(smooth / np.maximum(cv2.GaussianBlur(seen, (0, 0), wide), 1e-3)[..., None], seen > 0.99)
+    filled = smooth
     for _ in range(RELAXED):  # towards the evenest surface that meets what is around
-        filled = np.where(around[..., None] > 0.5, smooth, cv2.GaussianBlur(filled, (0, 0), wide))
+        filled = np.where(seen[..., None] > 0.99, smooth, cv2.GaussianBlur(filled, (0, 0), wide))
+    filled = cv2.resize(filled, (w, h), interpolation=cv2.INTER_CUBIC)
     grain = part - cv2.GaussianBlur(part, (0, 0), max(0.6, GRAIN * unit))
     most = 2 * float(np.median(np.abs(grain[around > 0.5]))) if (around > 0.5).any() else 0.0
     return np.where(hole[..., None], filled + np.clip(grain, -most, most), part).astype(np.float32)
