@@ -12,7 +12,7 @@ from infinex.face.portrait import SourceFace
 from infinex.face.pose import Pose
 from infinex.face.relax import TINY, areas
 from infinex.face.units import units_offsets
-from infinex.mesh.corners import Corners
+from infinex.mesh.corners import Corners, _continued
 from infinex.mesh.retarget import Retarget
 from infinex.motion import Move, Rest
 
@@ -50,6 +50,23 @@ def test_a_crease_goes_as_lips_part_and_a_beard_stays() -> None:
     assert np.array_equal(*drawn(False, ["AU1"])[:2])  # shut lips keep it
     before, after, _ = drawn(True, ["AU25", "AU26"])
     assert np.abs(after.astype(int) - before).max() < 12
+
+
+def test_skin_goes_on_over_a_crease_with_its_light_and_grain_and_nothing_of_lips() -> None:
+    y, x = np.mgrid[:160, :160].astype(np.float32)
+    rng = np.random.default_rng(1)
+    skin = np.dstack([120 + 0.6 * x + 3 * rng.standard_normal(x.shape)] * 3).astype(np.float32)
+    gone = cv2.GaussianBlur(((abs(x - 80) < 30) & (abs(y - 80) < 16)).astype(np.float32), (0, 0), 3)
+    part, known = skin.copy(), np.ones_like(x)
+    part[gone > 0.3] -= 90
+    lips = (x > 112) & (abs(y - 80) < 16)
+    part[lips], known[lips] = (200, 30, 30), 0
+    filled = _continued(part, gone, known, 120.0)
+    inside = gone > 0.5
+    off = (filled - skin)[inside]
+    assert abs(off.mean()) < 4 and np.abs(off.mean(0) - off.mean()).max() < 1.5
+    assert (filled[inside] - cv2.GaussianBlur(filled, (0, 0), 3)[inside]).std() > 1
+    assert _continued(part, np.zeros_like(gone), known, 120.0) is part
 
 
 @pytest.mark.parametrize("way", [-1, 1])

@@ -46,6 +46,20 @@ def test_white_goes_on_beneath_the_iris_and_the_iris_behind_the_lids() -> None:
     assert ball.disc[0, 0, 3] == 0
 
 
+def test_an_iris_has_nothing_of_a_lids_edge_nor_of_the_white_beside_it() -> None:
+    image, ring = eye(0.5 + 0j, 0.2)
+    for way in (-1, 1):  # lids with an edge as light as skin
+        lid = ring[:, 1] * way > A.imag * way
+        cv2.polylines(image, [np.round(ring[lid]).astype(np.int32)], False, (250, 210, 190), 9, cv2.LINE_AA)
+    ball = Eyeball(image, ring, A, complex(WIDE), 0.5 + 0j, 0.23)
+    n, r = len(ball.disc), 0.2 * ball.scale
+    column = ball.disc[round(n / 2 - 0.9 * r) : round(n / 2 + 0.9 * r), n // 2, :3]
+    assert np.abs(column - IRIS).max() < 45
+    around = ball.disc[n // 2]
+    light = around[:, :3].min(1) > 150
+    assert not (light & (around[:, 3] > 0.5)).any()
+
+
 def test_an_eye_that_is_all_iris_or_has_more_of_it_than_was_found_is_not_taken_apart() -> None:
     image, ring = eye(0.5 + 0j, 0.46)
     assert not Eyeball(image, ring, A, complex(WIDE), 0.5 + 0j, 0.2).known
