@@ -66,7 +66,9 @@ class Corners:
         self._face, self._shut = face, float(np.clip(1 - max(face.gaps[4], 0) / 0.06, 0, 1))
         self._width = float(np.linalg.norm(face.face[61, :2] - face.face[291, :2]))
         self._parts = [
-            [] if self._shut == 0 else [(ends, *self._crease(image, face, origin, *ends, size)) for ends in ENDS]
+            []
+            if self._shut == 0 and size == 1
+            else [(ends, *self._crease(image, face, origin, *ends, size)) for ends in ENDS]
             for size in (1.0, FOLD)
         ]
 
@@ -110,14 +112,17 @@ class Corners:
                 hair = float((deep * near).sum() / near.sum())
                 near *= np.clip((BEARD[1] - hair) / (BEARD[1] - BEARD[0]), 0, 1)
             plain += weight * np.clip((stands - HAIR * rough) / PLAIN, 0, 1)
-        lips = polygon_mask(light.shape[0], light.shape[1], p[top.LIPS_OUTER] - lo)
         found = (np.clip(plain, 0, 1) * near).astype(np.float32)
-        size = 2 * round(LIPS * unit) + 1
-        skin = face_alone * (cv2.dilate((lips > 0).astype(np.uint8), np.ones((size, size), np.uint8)) == 0)
-        size = 2 * round(GROWN * unit) + 1
-        grown = cv2.GaussianBlur(cv2.dilate(found, np.ones((size, size), np.uint8)), (0, 0), max(0.6, GROWN * unit))
         gone = np.clip(1.5 * cv2.GaussianBlur(found, (0, 0), max(0.6, 0.01 * unit)), 0, 1)
-        gone = np.maximum(gone, grown * (1 - lips)) * face_alone
+        skin = face_alone
+        if times > 1:  # lips that narrow are elsewhere then, and show nothing of what is beside them here
+            lips = polygon_mask(light.shape[0], light.shape[1], p[top.LIPS_OUTER] - lo)
+            size = 2 * round(LIPS * unit) + 1
+            skin = face_alone * (cv2.dilate((lips > 0).astype(np.uint8), np.ones((size, size), np.uint8)) == 0)
+            size = 2 * round(GROWN * unit) + 1
+            grown = cv2.dilate(found, np.ones((size, size), np.uint8))
+            gone = np.maximum(gone, cv2.GaussianBlur(grown, (0, 0), max(0.6, GROWN * unit)) * (1 - lips))
+        gone *= face_alone
         return (int(lo[0]), int(lo[1])), (_continued(part, gone, skin, unit) - part) * gone[..., None]
 
     def shares(self, target: Target) -> tuple[float, float]:
@@ -126,7 +131,7 @@ class Corners:
         wide = float(np.linalg.norm(target.face[61, :2] - target.face[291, :2]))
         narrowed = (1 - wide / self._width - NARROWED[0]) / (NARROWED[1] - NARROWED[0])
         narrowed = float(np.clip(narrowed, 0, 1))
-        return self._shut * max(SMILING * opened, narrowed) * (1 - narrowed), self._shut * narrowed
+        return self._shut * max(SMILING * opened, narrowed) * (1 - narrowed), narrowed
 
     def draw(self, out: Image, origin: tuple[int, int], flow: Flow, target: Target) -> None:
         """Smooth what has unrolled in `out`, which begins at `origin` as the source's part does, in place."""
