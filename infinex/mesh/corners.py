@@ -65,23 +65,25 @@ class Corners:
         """`image` (H, W, 3) is the part of the picture that begins at `origin`."""
         self._face, self._shut = face, float(np.clip(1 - max(face.gaps[4], 0) / 0.06, 0, 1))
         self._width = float(np.linalg.norm(face.face[61, :2] - face.face[291, :2]))
+        # The creases of lips that part, and what goes where a mouth narrows: beside the lips, and of them.
+        opened = [] if self._shut == 0 else [(ends, *self._crease(image, face, origin, *ends, 1.0)) for ends in ENDS]
+        folds = [(ends, *self._crease(image, face, origin, *ends, FOLD)) for ends in ENDS]
         self._parts = [
-            []
-            if self._shut == 0 and size == 1
-            else [(ends, *self._crease(image, face, origin, *ends, size)) for ends in ENDS]
-            for size in (1.0, FOLD)
+            [(ends, corner, change) for ends, corner, change, _ in opened],
+            [(ends, corner, change * (1 - lips)) for ends, corner, change, lips in folds],
+            [(ends, corner, change * lips) for ends, corner, change, lips in folds],
         ]
 
     def _crease(
         self, image: Image, face: SourceFace, origin: tuple[int, int], outer: int, inner: int, times: float
-    ) -> tuple[tuple[int, int], NDArray[np.float32]]:
-        """The corner in the part, and by how much (H, W, 3) its colours would change."""
+    ) -> tuple[tuple[int, int], NDArray[np.float32], NDArray[np.float32]]:
+        """The corner in the part, by how much (H, W, 3) its colours would change, and where lips are, (H, W, 1)."""
         unit = face.pose.scale
         p = face.points[:, :2] - np.array(origin)
         lo = np.maximum(np.floor(p[outer] - ROOM * unit), 0).astype(int)
         hi = np.minimum(np.ceil(p[outer] + ROOM * unit), image.shape[1::-1]).astype(int)
         if (hi - lo < 8).any():
-            return (0, 0), np.zeros((0, 0, 3), np.float32)
+            return (0, 0), np.zeros((0, 0, 3), np.float32), np.zeros((0, 0, 1), np.float32)
         part = image[lo[1] : hi[1], lo[0] : hi[0]].astype(np.float32)
         smooth = cv2.GaussianBlur(part, (0, 0), max(0.6, 0.006 * unit))
         light = np.log(smooth @ np.array([0.3, 0.59, 0.11], np.float32) + 12)
@@ -101,7 +103,7 @@ class Corners:
         face_alone = polygon_mask(light.shape[0], light.shape[1], p[top.OVAL] - lo)
         near, around = near * face_alone, around & (face_alone > 0.5)
         if not around.any() or not near.any():
-            return (0, 0), np.zeros((0, 0, 3), np.float32)
+            return (0, 0), np.zeros((0, 0, 3), np.float32), np.zeros((0, 0, 1), np.float32)
         plain = np.zeros_like(light)
         rim = RIM if times == 1 else 0.0  # what is light and wide is a cheek
         for way, weight in ((cv2.MORPH_BLACKHAT, 1.0), (cv2.MORPH_TOPHAT, rim)):  # a crease has a light rim
@@ -114,24 +116,24 @@ class Corners:
             plain += weight * np.clip((stands - HAIR * rough) / PLAIN, 0, 1)
         found = (np.clip(plain, 0, 1) * near).astype(np.float32)
         gone = np.clip(1.5 * cv2.GaussianBlur(found, (0, 0), max(0.6, 0.01 * unit)), 0, 1)
-        skin = face_alone
+        skin, lips = face_alone, polygon_mask(light.shape[0], light.shape[1], p[top.LIPS_OUTER] - lo)
         if times > 1:  # lips that narrow are elsewhere then, and show nothing of what is beside them here
-            lips = polygon_mask(light.shape[0], light.shape[1], p[top.LIPS_OUTER] - lo)
             size = 2 * round(LIPS * unit) + 1
             skin = face_alone * (cv2.dilate((lips > 0).astype(np.uint8), np.ones((size, size), np.uint8)) == 0)
             size = 2 * round(GROWN * unit) + 1
             grown = cv2.dilate(found, np.ones((size, size), np.uint8))
             gone = np.maximum(gone, cv2.GaussianBlur(grown, (0, 0), max(0.6, GROWN * unit)) * (1 - lips))
         gone *= face_alone
-        return (int(lo[0]), int(lo[1])), (_continued(part, gone, skin, unit) - part) * gone[..., None]
+        change = (_continued(part, gone, skin, unit) - part) * gone[..., None]
+        return (int(lo[0]), int(lo[1])), change, lips[..., None]
 
-    def shares(self, target: Target) -> tuple[float, float]:
-        """How far creases are unrolled, and the folds that smiles have beside them, 0..1."""
+    def shares(self, target: Target) -> tuple[float, float, float]:
+        """How far creases are unrolled, the folds that smiles have beside them, and the ends of lips, 0..1."""
         opened = float(np.clip((target.gap[4] - UNROLLED[0]) / (UNROLLED[1] - UNROLLED[0]), 0, 1))
         wide = float(np.linalg.norm(target.face[61, :2] - target.face[291, :2]))
         narrowed = (1 - wide / self._width - NARROWED[0]) / (NARROWED[1] - NARROWED[0])
         narrowed = float(np.clip(narrowed, 0, 1))
-        return self._shut * max(SMILING * opened, narrowed) * (1 - narrowed), narrowed
+        return self._shut * max(SMILING * opened, narrowed) * (1 - narrowed), narrowed, narrowed * opened
 
     def draw(self, out: Image, origin: tuple[int, int], flow: Flow, target: Target) -> None:
         """Smooth what has unrolled in `out`, which begins at `origin` as the source's part does, in place."""
