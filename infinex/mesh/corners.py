@@ -21,6 +21,8 @@ from infinex.mesh.warp import Flow
 Array = NDArray[np.float64]
 Image = NDArray[np.uint8]
 ENDS = ((61, 78), (291, 308))  # outer and inner corner, right and left
+OUTLINES = ((61, 185, 146), (291, 409, 375))  # outer corners, and the next points of the outlines above and below
+BLUNT = (75.0, 105.0)  # degrees between both outlines over which what ends there are lips, and no line
 LINE = 0.11  # width of the widest dark line that is a crease
 AHEAD, BESIDE, SOFT = 0.15, 0.035, 0.05  # how far it is followed outward, and to its sides; over which that fades
 UNROLLED = (0.025, 0.09)  # opening of the lips over which it goes
@@ -58,12 +60,22 @@ def _continued(part: NDArray, gone: NDArray, known: NDArray, unit: float) -> NDA
     return np.where(hole[..., None], filled + np.clip(grain, -most, most), part).astype(np.float32)
 
 
+def _angle(face: Array) -> float:
+    """Degrees between the outlines of both lips where they meet, the mean of both corners of a face (478, 3)."""
+    angles = []
+    for corner, *beside in OUTLINES:
+        (a, b), (c, d) = (face[k, :2] - face[corner, :2] for k in beside)
+        angles.append(abs(np.degrees(np.arctan2(a * d - b * c, a * c + b * d))))
+    return float(np.mean(angles))
+
+
 class Corners:
     """What creases of one portrait's mouth darken, laid on again as they unroll."""
 
     def __init__(self, image: Image, face: SourceFace, origin: tuple[int, int]) -> None:
         """`image` (H, W, 3) is the part of the picture that begins at `origin`."""
         self._face, self._shut = face, float(np.clip(1 - max(face.gaps[4], 0) / 0.06, 0, 1))
+        self._blunt = float(np.clip((_angle(face.face) - BLUNT[0]) / (BLUNT[1] - BLUNT[0]), 0, 1))
         self._width = float(np.linalg.norm(face.face[61, :2] - face.face[291, :2]))
         # The creases of lips that part, and what goes where a mouth narrows: beside the lips, and of them.
         opened = [] if self._shut == 0 else [(ends, *self._crease(image, face, origin, *ends, 1.0)) for ends in ENDS]
@@ -124,8 +136,11 @@ class Corners:
             grown = cv2.dilate(found, np.ones((size, size), np.uint8))
             gone = np.maximum(gone, cv2.GaussianBlur(grown, (0, 0), max(0.6, GROWN * unit)) * (1 - lips))
         gone *= face_alone
-        change = (_continued(part, gone, skin, unit) - part) * gone[..., None]
-        return (int(lo[0]), int(lo[1])), change, lips[..., None]
+        filled = _continued(part, gone, skin, unit)
+        if times > 1 and self._blunt > 0:
+            red = cv2.erode((lips > 0.9).astype(np.uint8), np.ones((3, 3), np.uint8)) * face_alone
+            filled += self._blunt * lips[..., None] * (_continued(part, gone, red, unit) - filled)
+        return (int(lo[0]), int(lo[1])), (filled - part) * gone[..., None], lips[..., None]
 
     def shares(self, target: Target) -> tuple[float, float, float]:
         """How far creases are unrolled, the folds that smiles have beside them, and the ends of lips, 0..1."""
