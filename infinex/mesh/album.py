@@ -16,7 +16,7 @@ from infinex.errors import FaceNotFoundError, InputError, MissingDependencyError
 from infinex.face import topology as top
 from infinex.face.identity import identity, identity_network
 from infinex.face.interior import ramp
-from infinex.face.pose import fit_pose
+from infinex.face.pose import Pose, fit_pose
 from infinex.face.retrieval import Descriptor, Retrieval, binary_patterns
 from infinex.face.shape import eye_openness, lip_gaps
 from infinex.face.tracker import FaceTracker, find_faces
@@ -49,6 +49,7 @@ LEAN = (0.15, 0.35)  # how much skin faces whoever looks, over which it is seen 
 LEAST = 0.1  # of the same, under which it makes no difference
 SHOWN = (0.4, 0.8)  # times as broad as wanted, over which a picture tells how skin looks
 APART = 2.0  # how much less a picture is worth by a distance of one between rotation matrices
+FARTHEST = 0.95  # share of the pictures that are turned less towards us, and beyond, than a head may be
 FAR_BETTER = 0.04  # worth by which another picture must be better to take its place, ...
 COMES = 0.2  # ... and how much of it comes with each frame
 FEATURES = np.array(sorted({*top.RIGHT_EYE, *top.LEFT_EYE, *top.LIPS_INNER, *top.LIPS_OUTER}))
@@ -157,6 +158,7 @@ class Album:
         self._find = Retrieval(described, looks, _PAIRS)
         self.shut = np.flatnonzero(eye_openness(self.faces).max(1) < SHUT)
         self._turns = np.stack([d.rotation for d in described])
+        self._yaws = np.array([fit_pose(top.mean_face(), v.points.astype(np.float64)).angles[0] for v in self.views])
         self._facing = np.stack([facing(v.points) for v in self.views])
         self._blink: int | None = None
         self._cheek: int | None = None
@@ -207,6 +209,12 @@ class Album:
             away = ((self._turns[self.shut] - pose.rotation) ** 2).sum((1, 2))
             self._blink = int(self.shut[away.argmin()])
         return self.views[self._blink], shares
+
+    def turns(self, own: Pose) -> float:
+        """Radians by which a portrait of the pose `own` may turn towards us, or beyond, and its skin still be seen."""
+        own_yaw = float(own.angles[0])
+        beyond = np.sign(own_yaw) * (own_yaw - self._yaws)
+        return float(np.radians(max(0.0, np.quantile(beyond, FARTHEST))))
 
     def skin(self, points: NDArray, own: Array) -> list[tuple[View, Array]]:
         """Pictures, one over the other, of skin that `points` (478, 3) turn further to the front than the portrait's,

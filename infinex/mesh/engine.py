@@ -187,6 +187,8 @@ class PreparedFace:
         """Start a performance: its rest, with the reference frame and its landmarks where there are any."""
         self._retarget = Retarget(self.face, rest, self.options.absolute, self.options.proportions)
         self._retarget.held, self._retarget.sees = self._held, self._sees
+        if self.album is not None:
+            self._retarget.turns_up_to(self.album.turns(self.face.pose))
         if not (self.options.neutral or self.options.absolute):
             self._retarget.beneath = self.tone.depth_beneath(self.face.face)
         self._filmed = rest.lids_open is not None

@@ -243,6 +243,10 @@ class Retarget:
         share = float(ramp(np.array(gap), *GRINS[0]) * np.maximum(wider, bared))
         face[: top.SURFACE, 1] -= share * hangs * self._aside
 
+    def turns_up_to(self, angle: float) -> None:
+        """Let a head turn towards us by so many radians, where that is more than one picture alone bears."""
+        self._to_us = np.maximum(self._to_us, min(angle, float(NOD_LIMIT[1])) * np.array([0.5, 1.0]))
+
     def _centred(self, face: Array) -> None:
         """Keep a mouth from sliding to the edge of the face, in place: one that is pulled aside takes its cheek along,
         which a picture cannot show."""
