@@ -36,6 +36,7 @@ EVEN, RELAXED = 0.02, 24  # width of the Gaussian that evens a filling, and how 
 COARSE = 96.0  # pixels an IOD's width in which that is done at most
 GRAIN = 0.015  # up to which detail is grain
 GROWN = 0.02  # by which more than what is found goes, over as much again
+RIND = 0.012  # by which the outline of lips is taken for none of them
 LIPS = 0.03  # beside lips, from where on there is skin
 PLAIN, RIM = 0.10, 0.6  # log lightness by which a crease stands out; weight of what is light beside it
 
@@ -58,6 +59,12 @@ def _continued(part: NDArray, gone: NDArray, known: NDArray, unit: float) -> NDA
     grain = part - cv2.GaussianBlur(part, (0, 0), max(0.6, GRAIN * unit))
     most = 2 * float(np.median(np.abs(grain[around > 0.5]))) if (around > 0.5).any() else 0.0
     return np.where(hole[..., None], filled + np.clip(grain, -most, most), part).astype(np.float32)
+
+
+def _square(reach: float) -> NDArray[np.uint8]:
+    """What widens or narrows a mask by so many pixels."""
+    size = 2 * round(reach) + 1
+    return np.ones((size, size), np.uint8)
 
 
 def _angle(face: Array) -> float:
@@ -128,19 +135,24 @@ class Corners:
             plain += weight * np.clip((stands - HAIR * rough) / PLAIN, 0, 1)
         found = (np.clip(plain, 0, 1) * near).astype(np.float32)
         gone = np.clip(1.5 * cv2.GaussianBlur(found, (0, 0), max(0.6, 0.01 * unit)), 0, 1)
-        skin, lips = face_alone, polygon_mask(light.shape[0], light.shape[1], p[top.LIPS_OUTER] - lo)
-        if times > 1:  # lips that narrow are elsewhere then, and show nothing of what is beside them here
-            size = 2 * round(LIPS * unit) + 1
-            skin = face_alone * (cv2.dilate((lips > 0).astype(np.uint8), np.ones((size, size), np.uint8)) == 0)
-            size = 2 * round(GROWN * unit) + 1
-            grown = cv2.dilate(found, np.ones((size, size), np.uint8))
-            gone = np.maximum(gone, cv2.GaussianBlur(grown, (0, 0), max(0.6, GROWN * unit)) * (1 - lips))
-        gone *= face_alone
+        lips = polygon_mask(light.shape[0], light.shape[1], p[top.LIPS_OUTER] - lo)
+        at = int(lo[0]), int(lo[1])
+        if times == 1:  # where lips stay as wide, skin and lips go over into one another
+            weight, wide = face_alone * (1 - gone) ** 2 + 1e-3, 0.03 * unit
+            filled = cv2.GaussianBlur(part * weight[..., None], (0, 0), wide)
+            filled /= cv2.GaussianBlur(weight, (0, 0), wide)[..., None]
+            return at, (filled - part) * gone[..., None], lips[..., None]
+        # Lips that narrow are elsewhere then, and show nothing of what is beside them here.
+        skin = face_alone * (cv2.dilate((lips > 0).astype(np.uint8), _square(LIPS * unit)) == 0)
+        grown = cv2.GaussianBlur(cv2.dilate(found, _square(GROWN * unit)), (0, 0), max(0.6, GROWN * unit))
+        gone = np.maximum(gone, grown * (1 - lips)) * face_alone
         filled = _continued(part, gone, skin, unit)
-        if times > 1 and self._blunt > 0:
-            red = cv2.erode((lips > 0.9).astype(np.uint8), np.ones((3, 3), np.uint8)) * face_alone
+        if self._blunt > 0:
+            red = cv2.erode((lips > 0.9).astype(np.uint8), _square(1)) * face_alone
             filled += self._blunt * lips[..., None] * (_continued(part, gone, red, unit) - filled)
-        return (int(lo[0]), int(lo[1])), (filled - part) * gone[..., None], lips[..., None]
+        within = cv2.erode((lips > 0.5).astype(np.float32), _square(RIND * unit))
+        within = cv2.GaussianBlur(within, (0, 0), max(0.6, RIND * unit))
+        return at, (filled - part) * gone[..., None], within[..., None]
 
     def shares(self, target: Target) -> tuple[float, float, float]:
         """How far creases are unrolled, the folds that smiles have beside them, and the ends of lips, 0..1."""
