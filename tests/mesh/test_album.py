@@ -13,6 +13,7 @@ from infinex.drivers.units import units_motion
 from infinex.engine import Setting, Source, find_engine, load_engine
 from infinex.errors import FaceNotFoundError, InputError
 from infinex.face import topology as top
+from infinex.face.portrait import SourceFace
 from infinex.face.pose import fit_pose, to_matrix
 from infinex.face.shape import lip_gaps
 from infinex.face.tracker import FaceTracker, find_faces
@@ -21,6 +22,7 @@ from infinex.media.video import VideoReader
 from infinex.mesh import album as module
 from infinex.mesh.album import Album, cut_out, identity_is_checked, mixed, read_album
 from infinex.mesh.engine import MeshEngine, MeshOptions
+from infinex.mesh.retarget import Retarget
 from infinex.mesh.seen import draw_seen_lids, draw_seen_skin, facing
 from infinex.options import Options
 
@@ -217,3 +219,26 @@ def test_skin_is_laid_on_where_it_is_uncovered_alone(frames: list[Source]) -> No
     assert len(x) > 100 and np.hypot(x - points[205, 0], y - points[205, 1]).max() < 0.6 * unit
     coarse = np.abs(out.astype(float).mean() - frames[0].image.astype(float).mean())
     assert coarse < 1.0  # the portrait's light
+
+
+def test_a_head_turns_towards_us_as_far_as_its_album_has_seen_it(frames: list[Source]) -> None:
+    front = frames[0].face.landmarks
+    aside = turned(front, 25.0)
+    own = fit_pose(top.mean_face(), aside)
+    away = [cut_out(frames[0].image, turned(front, y)) for y in (25.0, 30.0, 35.0)]
+    assert Album(away).turns(own) < np.radians(1.0)
+    seen = Album([*away, *(cut_out(frames[0].image, turned(front, y)) for y in (0.0, -1.0, -2.0))]).turns(own)
+    assert np.radians(24.0) < seen < np.radians(28.0)
+    rest = units_motion(np.zeros((1, 1)), ["AU1"]).rest
+    turns = []
+    for more in (0.0, seen):
+        retarget = Retarget(SourceFace(aside), rest)
+        retarget.turns_up_to(more)
+        to_us = -np.sign(own.angles[0]) * np.radians(20.0)
+        move = units_motion(np.zeros((1, 1)), ["AU1"]).at(0)
+        target = max(
+            (retarget(replace(move, rotation=np.array([0.0, s * to_us, 0.0]))) for s in (-1.0, 1.0)),
+            key=lambda t: -abs(float(t.pose.angles[0])),
+        )
+        turns.append(abs(float(own.angles[0] - target.pose.angles[0])))
+    assert turns[0] < 5 and turns[1] > 12
