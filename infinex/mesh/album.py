@@ -23,7 +23,7 @@ from infinex.face.tracker import FaceTracker, find_faces
 from infinex.media.image import SUFFIXES, read_image
 from infinex.media.video import VideoReader
 from infinex.mesh.raster import drawn
-from infinex.mesh.seen import facing, mouth_triangles
+from infinex.mesh.seen import facing, mouth_triangles, sharpness
 
 Image = NDArray[np.uint8]
 Array = NDArray[np.float64]
@@ -158,7 +158,7 @@ class Album:
         self._find = Retrieval(described, looks, _PAIRS)
         self.shut = np.flatnonzero(eye_openness(self.faces).max(1) < SHUT)
         self._turns = np.stack([d.rotation for d in described])
-        self._yaws = np.array([fit_pose(top.mean_face(), v.points.astype(np.float64)).angles[0] for v in self.views])
+        self._yaws = np.array([Pose(1.0, turn, np.zeros(3)).angles[0] for turn in self._turns])
         self._facing = np.stack([facing(v.points) for v in self.views])
         self._blink: int | None = None
         self._cheek: int | None = None
@@ -212,9 +212,9 @@ class Album:
 
     def turns(self, own: Pose) -> float:
         """Radians by which a portrait of the pose `own` may turn towards us, or beyond, and its skin still be seen."""
-        own_yaw = float(own.angles[0])
-        beyond = np.sign(own_yaw) * (own_yaw - self._yaws)
-        return float(np.radians(max(0.0, np.quantile(beyond, FARTHEST))))
+        yaw = float(own.angles[0])
+        beyond = float(np.quantile(np.sign(yaw) * (yaw - self._yaws), FARTHEST))
+        return float(np.radians(max(0.0, beyond))) * sharpness(own.scale, self.views[0].points)
 
     def skin(self, points: NDArray, own: Array) -> list[tuple[View, Array]]:
         """Pictures, one over the other, of skin that `points` (478, 3) turn further to the front than the portrait's,

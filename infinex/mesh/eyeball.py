@@ -17,10 +17,7 @@ from infinex.mesh.layers import polygon_mask
 ROOM = (0.25, 0.40)  # eye widths beside the corners and above them that are held
 FINENESS = (48, 320)  # samples an eye's width
 RIM = (0.97, 1.12)  # of its radius over which an iris ends
-OUTER, LIGHT = (
-    (0.65, 0.85),
-    (0.5, 0.8),
-)  # of a radius, and of the way to white, over which something is none of the iris
+OUTER, LIGHT = (0.65, 0.85), (0.5, 0.8)  # of a radius, and of the way to white, over which it is none of the iris
 SOFT = 0.02  # ... and over which what is seen of it goes over into what is not
 LID = 0.06  # eye widths above and below which a lid's edge is taken for none of the iris
 WHITE_FROM = 1.16  # of its radius from where on white is white
@@ -66,9 +63,8 @@ class Eyeball:
         beside = white & (away < 1.6) & (np.abs((z - iris).imag) < 0.6 * np.abs((z - iris).real))
         self.known = white.sum() > LEAST_WHITE * inside.sum() and self._apart(lab, beside, inside & (away < 0.95))
         self.white = self._continued(picture, white, open_, away)
-        edge = np.ones(
-            (2 * max(1, round(LID * k)) + 1, 1), np.uint8
-        )  # lids have an edge, as light as skin or dark with lashes
+        # Lids have an edge, as light as skin or dark with lashes.
+        edge = np.ones((2 * max(1, round(LID * k)) + 1, 1), np.uint8)
         self.disc, self.middle = self._whole(picture, inside & (cv2.erode(open_.astype(np.uint8), edge) > 0), away)
 
     def _found(self, light: NDArray, inside: NDArray, iris: complex, radius: float) -> tuple[complex, float]:

@@ -21,9 +21,8 @@ REACH = 0.16  # IOD around the lips in which skin is taken along
 INNER = 0.03  # ... and up to which it is the picture's alone
 LID_REACH, LID_INNER = 0.19, 0.11  # the same around the lids: an upper one is as high
 EDGE = 0.05  # IOD over which it ends where the face does
-LIGHT = 0.10  # IOD: deviation of the Gaussian that tells light and colour from what is shown
+LIGHT, BROAD = 0.10, 0.4  # IOD: deviation of the Gaussian that tells light and colour, of a part and of bare skin
 COARSE = (1.3, 2.0)  # times the size of the face in the picture, from where on and up to which less of it is shown
-BROAD = 0.4  # the same for skin that a turn uncovers
 STRIP = np.array(top.strip(top.LIPS_INNER_UPPER, top.LIPS_INNER_LOWER), np.int64)
 EYES = (  # ring, and what its lids close, right and left
     (top.RIGHT_EYE, np.array(top.strip(top.RIGHT_LID_UPPER, top.RIGHT_LID_LOWER), np.int64)),
@@ -108,7 +107,7 @@ def draw_seen_skin(
 ) -> None:
     """The same of skin that a turn uncovers: `shares` (468,) says how much of it at every landmark, `told` (468,)
     how well the portrait shows its colour."""
-    shares = shares * _sharp(unit, seen)
+    shares = shares * sharpness(unit, seen)
     p = np.ascontiguousarray(points[:, :2] - np.array(origin), np.float64)
     on = np.flatnonzero(shares > 0.02)
     if not len(on):
@@ -132,7 +131,7 @@ def draw_seen_skin(
     blend(out, np.clip(layer, 0, 255), mask.astype(np.float32), int(x0), int(y0))
 
 
-def _sharp(unit: float, seen: Array) -> float:
+def sharpness(unit: float, seen: Array) -> float:
     """How much of a picture is shown, 0..1: one much coarser than the portrait would blur lips and skin."""
     coarse = unit / max(float(np.linalg.norm(seen[33, :2] - seen[263, :2])), 1.0)
     return float(np.clip((COARSE[1] - coarse) / (COARSE[1] - COARSE[0]), 0, 1))
@@ -142,7 +141,7 @@ def _lay(
     out: Image, origin: tuple[int, int], points: Array, unit: float, image: Image, seen: Array, share: float, part: Part
 ) -> None:
     """Lay a part over `out`; see `draw_seen_mouth`."""
-    share *= _sharp(unit, seen)
+    share *= sharpness(unit, seen)
     p = np.ascontiguousarray(points[:, :2] - np.array(origin), np.float64)
     edge, inner, far = p[list(part.ring)], part.inner, part.far
     x0, y0 = np.maximum(np.floor(edge.min(0) - far * unit), 0).astype(int)

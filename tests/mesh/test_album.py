@@ -229,6 +229,8 @@ def test_a_head_turns_towards_us_as_far_as_its_album_has_seen_it(frames: list[So
     assert Album(away).turns(own) < np.radians(1.0)
     seen = Album([*away, *(cut_out(frames[0].image, turned(front, y)) for y in (0.0, -1.0, -2.0))]).turns(own)
     assert np.radians(24.0) < seen < np.radians(28.0)
+    fine = replace(own, scale=3 * own.scale * module.SIDE / np.ptp(front[: top.SURFACE, 1]))
+    assert Album([cut_out(frames[0].image, front)]).turns(fine) == 0  # of which the album shows nothing
     rest = units_motion(np.zeros((1, 1)), ["AU1"]).rest
     turns = []
     for more in (0.0, seen):

@@ -69,6 +69,23 @@ def test_skin_goes_on_over_a_crease_with_its_light_and_grain_and_nothing_of_lips
     assert _continued(part, np.zeros_like(gone), known, 120.0) is part
 
 
+def test_ends_of_lips_go_where_a_narrow_mouth_opens() -> None:
+    face = SourceFace(POSE.to_image(top.mean_face()))
+    corners = Corners(np.full((400, 400, 3), SKIN, np.uint8), face, (0, 0))
+    retarget = Retarget(face, rest_face())
+
+    def shares(*units: str) -> tuple[float, ...]:
+        return corners.shares(retarget(units_motion(np.ones((1, len(units))), list(units)).at(0)))
+
+    assert max(shares("AU1")) < 0.01  # from where on anything is laid on
+    _, beside, ends = shares("AU18")
+    assert beside > 0.3 and ends == 0
+    _, beside, ends = shares("AU18", "AU27")
+    assert beside > 0.3 and ends > 0.2
+    opened, beside, ends = shares("AU12", "AU25", "AU26")
+    assert opened > 0.2 and max(beside, ends) < 0.01
+
+
 @pytest.mark.parametrize("way", [-1, 1])
 def test_full_lips_do_not_swell_as_thin_ones_do(way: int) -> None:
     """A pout adds more red to thin lips than full ones have room for; skin beside them goes along."""
