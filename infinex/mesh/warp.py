@@ -25,6 +25,8 @@ from infinex.mesh.rim import Rim
 Array = NDArray[np.float64]
 
 
+FAR_SIDE = 0.6  # share of its way from the face that what is around a forehead keeps as the head turns ...
+ABOVE = (0.0, 0.3)  # ... over so many IOD above the eyes
 GIVE = 0.6  # reach into the surroundings of what the rim of the face gives way; IOD
 STRETCHED = 1.0  # depth to which hair stretches rather than leave the border that cuts it; IOD ...
 GIVEN_UP = 0.5  # ... and by what share of that depth at most
@@ -164,6 +166,11 @@ class Warp:
         around.skull[edge | inner] = 0
         self._drag[edge | inner] = 0
         self._give[edge | inner] = 0
+        self._beside = np.linalg.norm(grid[:, None] - oval[None], axis=2).argmin(1)
+        down = face.points[152, :2] - face.points[10, :2]
+        up = (face.points[[33, 263], :2].mean(0) - grid) @ (down / np.linalg.norm(down)) / unit
+        stays = FAR_SIDE * self._rigid * smoothstep((up - ABOVE[0]) / (ABOVE[1] - ABOVE[0]))
+        self._stays = stays * np.maximum(self._away(grid, oval)[0], 0)
         self._neck = np.array([[0.0, face.face[152, 1] + NECK_BASE[0], NECK_BASE[1]]])
         held = smoothstep((y1 - 1 - grid[:, 1]) / (0.6 * unit))
         sides = smoothstep((grid[:, 0] - x0) / (0.5 * unit)) * smoothstep((x1 - 1 - grid[:, 0]) / (0.5 * unit))
@@ -213,8 +220,20 @@ class Warp:
         for axis, inwards, beside, share, most in self._cuts:
             way = np.maximum(inwards * change[beside, axis], 0)
             change[:, axis] -= inwards * share * most * np.tanh(way / most)
+        # What is around the forehead stays outside of it: a head that turns has hair on its far side, too.
+        away, out = self._away(self.grid + change, face[top.OVAL])
+        lacks = np.maximum(self._stays * (pose.scale / self.face.pose.scale) - away, 0)
+        change += np.where(self._stays > 0, lacks, 0)[:, None] * out
         points = np.vstack([face, self.grid + change])
         return np.vstack([source, self.grid]), points, np.concatenate([target.points[:, 2], moved[:, 2]])
+
+    def _away(self, grid: Array, oval: Array) -> tuple[Array, Array]:
+        """How far grid points (N, 2) lie outside of the face's outline (M, 2) at the place that they are beside, (N,),
+        and the way outward there, (N, 2)."""
+        edge = oval[self._beside]
+        out = edge - oval.mean(0)
+        out /= np.maximum(np.linalg.norm(out, axis=1), 1e-6)[:, None]
+        return ((grid - edge) * out).sum(1), out
 
     def _leaning(self, target: Target) -> Array:
         """What is measured beside the head, and where the shoulders go with the neck, (N, 2) in pixels.

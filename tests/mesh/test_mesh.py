@@ -125,6 +125,27 @@ def test_shoulders_go_with_a_neck_that_would_be_drawn_out(prepared: PreparedFace
     assert way[body].mean() > head - 0.25
 
 
+def test_hair_on_the_far_side_of_a_head_that_turns_stays_outside_of_its_forehead(
+    prepared: PreparedFace, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warp = prepared.warp
+
+    def away(degrees: float) -> np.ndarray:
+        """How far outside of the outline grid points are, IOD."""
+        target = prepared.target(move(turn=(0, np.radians(degrees), 0)))
+        _, points, _ = warp.vertices(target)
+        return warp._away(points[top.POINTS :], points[top.OVAL])[0] / target.pose.scale
+
+    kept = warp._stays / prepared.face.pose.scale
+    near = (kept > 0.05) & (away(0.01) < 0.5)
+    turned = np.stack([away(-24.0), away(24.0)])
+    assert near.sum() > 5 and (turned[:, near] > kept[near] - 1e-3).all()
+    monkeypatch.setattr(warp, "_stays", np.zeros_like(kept))
+    without = np.stack([away(-24.0), away(24.0)])
+    assert (without[:, near] < kept[near] - 0.01).any()  # it would have gone behind the face
+    assert (turned >= without - 1e-9).all()
+
+
 def test_no_chin_sinks_onto_the_chest(prepared: PreparedFace) -> None:
     low = prepared.target(replace(move(), translation=np.array([0.0, 0.8, 0.0])))
     sunk = float((low.pose.translation - prepared.face.pose.translation)[1]) / prepared.face.pose.scale
