@@ -6,6 +6,7 @@ it. Pictures are sampled as (H, W, 4) bytes, sixteen values at once: four neighb
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import cv2
@@ -709,6 +710,76 @@ def paint_fine(
             k = a + j
             for c in range(3):
                 target[k, c] = np.uint8(target[k, c] * r + np.float32(total[j, c]) * q + half)
+
+
+@compiled(fast=True)
+def about_window(
+    ids: NDArray, affine: NDArray, stretch: NDArray, x0: int, y0: int, alpha: NDArray, near: NDArray, coarse: NDArray,
+    step: int, size: float, left: float, top: float, unit: float, out: NDArray,
+) -> None:  # fmt: skip
+    """What the dense motion does at the pixels of a window: `out` (6, s, s).
+
+    It begins at (left, top) and has pixels `size` wide. The planes: where from, in quarters of a `unit`, x and y; the
+    `stretch` (T,) of the triangle there; `alpha` (H, W) of the person, moved; whether the fill may show, `coarse`
+    (n, m) about each `step`-th pixel times `near` (H, W); and how far things moved, of 0.03 units. `ids` (H, W) starts
+    at (x0, y0) of the target's plane. What lies outside is nothing."""
+    h, w = ids.shape
+    side, rows, columns = out.shape[1], coarse.shape[0], coarse.shape[1]
+    for i in range(side):
+        y = top + size * i
+        for j in range(side):
+            x = left + size * j
+            if x < 0 or y < 0 or x > w - 1 or y > h - 1:
+                for k in range(6):
+                    out[k, i, j] = 0
+                continue
+            n, m = int(x + 0.5), int(y + 0.5)
+            t = ids[m, n]
+            u, v, wide = x, y, 0.0
+            if t >= 0:
+                u = affine[t, 0] * (x + x0) + affine[t, 1] * (y + y0) + affine[t, 2]
+                v = affine[t, 3] * (x + x0) + affine[t, 4] * (y + y0) + affine[t, 5]
+                wide = stretch[t]
+            dx, dy = (u - x) / unit, (v - y) / unit
+            out[0, i, j], out[1, i, j], out[2, i, j] = min(2.0, max(-2.0, 4 * dx)), min(2.0, max(-2.0, 4 * dy)), wide
+            u, v = min(max(u, 0.0), w - 1.001), min(max(v, 0.0), h - 1.001)
+            a, b = int(u), int(v)
+            fu, fv = u - a, v - b
+            upper = alpha[b, a] + fu * (alpha[b, a + 1] - alpha[b, a])
+            out[3, i, j] = upper + fv * (alpha[b + 1, a] + fu * (alpha[b + 1, a + 1] - alpha[b + 1, a]) - upper)
+            u = min(max((x - step // 2) / step, 0.0), columns - 1.0)
+            v = min(max((y - step // 2) / step, 0.0), rows - 1.0)
+            a, b = int(u), int(v)
+            fu, fv, a_, b_ = u - a, v - b, min(a + 1, columns - 1), min(b + 1, rows - 1)
+            upper = coarse[b, a] + fu * (float(coarse[b, a_]) - float(coarse[b, a]))
+            upper += fv * (coarse[b_, a] + fu * (float(coarse[b_, a_]) - float(coarse[b_, a])) - upper)
+            out[4, i, j] = upper * near[m, n] / 65025
+            out[5, i, j] = min(1.0, math.sqrt(dx * dx + dy * dy) / 0.03)
+
+
+@compiled(fast=True)
+def folded(planes: NDArray, scale: float, zero: float, out: NDArray) -> None:
+    """Planes (C, s, s) as bytes, two by two pixels together: `out` (4 C, s/2, s/2)."""
+    count, half = planes.shape[0], out.shape[1]
+    inverse, most, least = np.float32(1) / scale, np.float32(255), np.float32(0)
+    for c in range(count):
+        for i in range(half):
+            for k in range(2):
+                row, even, odd = planes[c, 2 * i + k], out[2 * k * count + c, i], out[(2 * k + 1) * count + c, i]
+                for j in range(half):
+                    even[j] = np.uint8(min(most, max(least, np.rint(row[2 * j] * inverse) + zero)))
+                    odd[j] = np.uint8(min(most, max(least, np.rint(row[2 * j + 1] * inverse) + zero)))
+
+
+@compiled()
+def unfolded(whole: NDArray, source: NDArray, table: NDArray, out: NDArray) -> None:
+    """The planes (P, s, s) that bytes (s/2, s/2, 4 S) stand for, by the `table` (P, 256) of each of them, where plane
+    `source` (P,) of the bytes is looked up."""
+    for p in range(out.shape[0]):
+        known, first = table[p], 4 * source[p]
+        for i in range(out.shape[1]):
+            for j in range(out.shape[2]):
+                out[p, i, j] = known[whole[i >> 1, j >> 1, first + ((i & 1) << 1) + (j & 1)]]
 
 
 @compiled(fast=True)

@@ -8,8 +8,10 @@ The same functions build the inputs for training (`infinex.systems.refiner`) and
 
 from __future__ import annotations
 
+import base64
+import json
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache
 from math import hypot
@@ -24,7 +26,7 @@ from infinex.face import topology as top
 from infinex.face.interior import KINDS, painted, ramp
 from infinex.face.portrait import EYES, SourceFace
 from infinex.face.pose import Pose
-from infinex.mesh.kernel import CUBIC, correct, corrections
+from infinex.mesh.kernel import CUBIC, about_window, correct, corrections, folded, unfolded
 from infinex.mesh.layers import COARSE, Layers, polygon_mask
 from infinex.mesh.mouth import roundness
 from infinex.mesh.retarget import Target
@@ -121,32 +123,64 @@ class Look:
         return self.trust * float(self.support.max())
 
 
-class Refiner:
-    """The networks, run by ONNX Runtime."""
+class Network:
+    """One network, run by ONNX Runtime: with numbers of 32 bits from end to end, or with bytes.
 
-    def __init__(self, folder: Path = MODELS) -> None:
-        """`folder` holds `refiner-{mouth,eye,head}.onnx`; a part without a file is left as the mesh has it."""
+    A file with bytes says in its property `bytes` what they are (tools/quantise_refiner.py): the `scale` and `zero` of
+    its windows, and of each plane of an answer the number of each byte, a `table`, and the `source`, which plane of the
+    bytes it is looked up in. There, two by two pixels are one with four times the planes, last axis first."""
+
+    def __init__(self, file: Path) -> None:
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1  # tracking and encoding keep the other cores busy
         options.log_severity_level = 4
         options.enable_cpu_mem_arena = False  # networks this small gain nothing by it
-        self._sessions = {
-            part: onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-            for part in PARTS
-            if (file := folder / f"refiner-{part}.onnx").is_file()
+        self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
+        self._bytes: dict[str, Any] | None = None
+        properties = self._session.get_modelmeta().custom_metadata_map
+        if "bytes" in properties:
+            said = json.loads(properties["bytes"])
+            table = np.frombuffer(base64.b64decode(said["table"]), "<f4").astype(np.float32).reshape(-1, 256)
+            self._scale, self._zero = np.float32(float.fromhex(said["scale"])), np.float32(said["zero"])
+            self._source, self._table = np.array(said["source"], np.int64), table
+            self._bytes = said
+
+    def __call__(self, windows: Sequence[Planes]) -> Planes:
+        """The answers (n, P, s, s) to windows (C, s, s)."""
+        if self._bytes is None:
+            return np.asarray(self._session.run(None, {"planes": np.stack(windows)})[0])
+        (count, side, _), n = windows[0].shape, len(windows)
+        whole = np.empty((n, 4 * count, side // 2, side // 2), np.uint8)
+        for window, bytes_ in zip(windows, whole):
+            folded(window, self._scale, self._zero, bytes_)
+        (seen,) = self._session.run(None, {"planes": whole})
+        out = np.empty((n, len(self._source), side, side), np.float32)
+        for bytes_, answer in zip(seen, out):
+            unfolded(bytes_, self._source, self._table, answer)
+        return out
+
+
+class Refiner:
+    """The networks, and what they change."""
+
+    def __init__(self, folder: Path = MODELS) -> None:
+        """`folder` holds `refiner-{mouth,eye,head}.onnx`; a part without a file is left as the mesh has it."""
+        files = {part: folder / f"refiner-{part}.onnx" for part in PARTS}
+        self._networks: dict[str, Callable[[Sequence[Planes]], Planes]] = {
+            part: Network(file) for part, file in files.items() if file.is_file()
         }
 
     def __call__(self, part: Image, looks: dict[str, Look], colour: float = 1.0) -> None:
         """Refine a frame in place, by what was seen of it. `colour` in 0..1 is the portrait's, see `colour_of`.
 
         An answer that is not finite is left out, with a warning."""
-        for kind, session in self._sessions.items():
+        for kind, network in self._networks.items():
             seen = [look for name, look in looks.items() if name.startswith(kind) and look.visible > SEEN]
             if not seen:
                 continue
-            (answer,) = session.run(None, {"planes": np.stack([look.planes for look in seen])})
+            answer = network([look.planes for look in seen])
             if not np.isfinite(answer).all():
                 warnings.warn(
                     f"the refiner's answer for the {kind} is not finite; the plain warp is shown", stacklevel=2
@@ -326,42 +360,29 @@ def look_at_head(
     P, S = target.points[:, :2] - o, face.points[:, :2] - o
     unit = face.pose.scale
     w = Patch.around(S[: top.SURFACE].mean(0) - [0, 0.2 * unit], np.array([1.0, 0.0]), reach * unit, side)
-    h, width = flow.ids.shape
-    q = max(1, int(w.pixel / 2))
-    rows, columns = np.arange(0, h, q), np.arange(0, width, q)
-    map_x, map_y = flow.maps(q)
-    dx = (map_x - columns[None].astype(np.float32)) / unit
-    dy = (map_y - rows[:, None].astype(np.float32)) / unit
-    gate = cv2.resize(layers.moved(*flow.maps(COARSE, (COARSE // 2, COARSE // 2))), dx.shape[::-1])
-    gate = cv2.multiply(gate, layers.near[::q, ::q], scale=1 / 255)
-    area = np.ones(len(flow.area) + 1)
-    area[:-1] = np.clip(np.abs(flow.area) / np.maximum(_source_area(flow), 1e-3), 1 / 8, 8)
-    stretch = np.log2(area[flow.ids[::q, ::q]]).astype(np.float32) / 3
-    shown = cv2.remap(layers.alpha, map_x, map_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    coarse = np.dstack([dx * 4, dy * 4, stretch, shown, gate.astype(np.float32) / 255, np.ones_like(dx)])
-    shifted = Patch(w.matrix / q, side)
-    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
-    maps = cv2.warpAffine(coarse.astype(np.float32), shifted.matrix, (side, side), flags=flags).transpose(2, 0, 1)
-    there = polygon_mask(side, side, w.of(P[top.OVAL]))
-    source, was = _kept(
-        kept, "head", lambda: (_rgb(w.cut(layers.image)), polygon_mask(side, side, w.of(S[top.OVAL])))
+    stretch = np.log2(np.clip(np.abs(flow.area) / np.maximum(_source_area(flow), 1e-3), 1 / 8, 8)) / 3
+    seen = np.empty((6, side, side), np.float32)
+    coarse = layers.moved(*flow.maps(COARSE, (COARSE // 2, COARSE // 2)))
+    left, upper = w.matrix[:, 2]
+    about_window(
+        flow.ids, flow.affine, stretch, *flow.corner, layers.alpha, layers.near, coarse, COARSE, w.pixel, left, upper,
+        unit, seen,
     )  # fmt: skip
-    mouth = polygon_mask(side, side, w.of(P[top.LIPS_INNER]))
-    planes = _planes(
-        side,
-        _rgb(w.cut(part)),
-        source,
-        np.clip(maps, -2, 2),
-        there,
-        was,
-        mouth,
-        *_turns(face, target),
-    )
-    moved = np.clip(np.hypot(maps[0], maps[1]) / 4 / 0.03, 0, 1)
-    moved = cv2.GaussianBlur(cv2.dilate(moved, np.ones((3, 3), np.uint8)), (0, 0), 2.0)
-    inside = cv2.GaussianBlur(cv2.erode(maps[5], np.ones((5, 5), np.uint8)), (0, 0), 1.5)
+
+    def before() -> tuple[Planes, Planes, Planes, Planes]:
+        h, width = flow.ids.shape
+        x, y = (start + w.pixel * np.arange(side) for start in (left, upper))
+        there = ((x >= 0) & (x <= width - 1)) & ((y >= 0) & (y <= h - 1))[:, None]
+        inside = cv2.erode(there.astype(np.float32), np.ones((5, 5), np.uint8))
+        was = polygon_mask(side, side, w.of(S[top.OVAL]))
+        return _rgb(w.cut(layers.image)), was, there.astype(np.float32), cv2.GaussianBlur(inside, (0, 0), 1.5)
+
+    source, was, there, inside = _kept(kept, "head", before)
+    oval, mouth = (polygon_mask(side, side, w.of(P[ring])) for ring in (top.OVAL, top.LIPS_INNER))
+    planes = _planes(side, _rgb(w.cut(part)), source, seen[:5], there, oval, was, mouth, *_turns(face, target))
+    moved = cv2.GaussianBlur(cv2.dilate(seen[5], np.ones((3, 3), np.uint8)), (0, 0), 2.0)
     # Background that a turn uncovers is left to the fill: seven people held out say that the network guesses worse.
-    person = np.clip(2 * maps[3], 0, 1)
+    person = np.clip(2 * seen[3], 0, 1)
     return Look(w, planes, _rimless(moved * inside * (1 - mouth) * person))
 
 

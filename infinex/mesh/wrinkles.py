@@ -29,6 +29,7 @@ FINE, SLOW = 0.022, 0.22  # IOD: below is noise, above is lighting
 BESIDE = 0.018  # IOD by which the same spot may be tracked elsewhere
 NARROW = 0.13  # IOD: a crease is narrower, a shadow is not
 BROAD = 0.15  # share of what is broad that passes: a cheek raised by a smile
+LEVELS = np.float32(127)  # steps of a log gain of one, the most that there is: bytes are compared soonest
 TURN = np.radians(16)  # head turn over which lighting makes the ratio worthless
 
 Array = NDArray[np.float64]
@@ -42,23 +43,15 @@ def _lightness(
     affine, area = np.zeros((len(tris), 6)), np.zeros(len(tris))
     affines(grid, points, tris, affine, area)
     out = np.zeros(share.shape, np.float32)
-    _read(np.ascontiguousarray(image), affine, ids, share, out)
+    _read(cv2.cvtColor(image, cv2.COLOR_RGB2GRAY), affine, ids, share, out)
     return out
 
 
-@compiled(fast=True, inner=True)
-def _grey(line: NDArray, n: int) -> float:
-    """How light the pixel at byte `n` of a line is."""
-    red, green, blue = np.int32(line[n]), np.int32(line[n + np.uintp(1)]), np.int32(line[n + np.uintp(2)])
-    return np.float32(np.int32(77) * red + np.int32(150) * green + np.int32(29) * blue) * np.float32(1 / 256)
-
-
 @compiled(fast=True)
-def _read(image: NDArray, affine: NDArray, ids: NDArray, share: NDArray, out: NDArray) -> None:
-    """See `_lightness`; `affine` (T, 6) takes cells to pixels."""
-    h, w = image.shape[0], image.shape[1]
-    lines = image.reshape(h, -1)
-    one, three, one_, right, down = np.uintp(1), np.uintp(3), np.float32(1), np.float32(w - 1), np.float32(h - 1)
+def _read(grey: NDArray, affine: NDArray, ids: NDArray, share: NDArray, out: NDArray) -> None:
+    """See `_lightness`; `affine` (T, 6) takes cells to pixels of `grey` (H, W)."""
+    h, w = grey.shape
+    one, one_, right, down = np.uintp(1), np.float32(1), np.float32(w - 1), np.float32(h - 1)
     for i in range(np.uintp(ids.shape[0])):
         line, shown, seen = ids[i], share[i], out[i]
         for j in range(np.uintp(ids.shape[1])):
@@ -69,25 +62,23 @@ def _read(image: NDArray, affine: NDArray, ids: NDArray, share: NDArray, out: ND
             y = min(max(np.float32(a[3] * j + a[4] * i + a[5]), np.float32(0)), down)
             m, n = np.uintp(min(np.int64(y), h - 2)), np.uintp(min(np.int64(x), w - 2))
             fx, fy = x - np.float32(n), y - np.float32(m)
-            above, below, n = lines[m], lines[m + one], np.uintp(3) * n
-            upper = (one_ - fx) * _grey(above, n) + fx * _grey(above, n + three)
-            lower = (one_ - fx) * _grey(below, n) + fx * _grey(below, n + three)
+            above, below = grey[m], grey[m + one]
+            upper = (one_ - fx) * np.float32(above[n]) + fx * np.float32(above[n + one])
+            lower = (one_ - fx) * np.float32(below[n]) + fx * np.float32(below[n + one])
             seen[j] = shown[j] * (upper + fy * (lower - upper))
 
 
 @compiled(fast=True)
 def _changed(ratio: NDArray, slow: NDArray, dark: NDArray, bright: NDArray, new: NDArray, whole: NDArray) -> None:
-    """What of a log ratio, free of its `slow` share, was not there at rest, all (rows, columns); and that as `whole`.
-
-    In whole steps of 1/8192, of which a processor compares twice as many at once."""
+    """What of a log ratio, free of its `slow` share, was not there at rest, -1..1, all (rows, columns); and that as
+    `whole` numbers of `LEVELS` a unit, 128 where nothing is new."""
     for i in range(ratio.shape[0]):
         for j in range(ratio.shape[1]):
             v = ratio[i, j] - slow[i, j]
             v -= min(max(v, dark[i, j]), bright[i, j])
+            v = min(np.float32(1), max(np.float32(-1), v))
             new[i, j] = v
-            whole[i, j] = np.uint16(
-                np.int32(min(np.float32(65535), max(np.float32(0), v * np.float32(8192) + np.float32(32768.5))))
-            )
+            whole[i, j] = np.uint8(v * LEVELS + np.float32(128.5))
 
 
 @compiled(fast=True)
@@ -99,7 +90,7 @@ def _creases(
         for j in range(new.shape[1]):
             v = new[i, j]
             broad = closed[i, j] if v < 0 else opened[i, j]
-            fold = v - (np.float32(broad) * np.float32(1 / 8192) - np.float32(4))
+            fold = v - (np.float32(broad) - np.float32(128)) / LEVELS
             fold = min(max(fold, min(v, np.float32(0))), max(v, np.float32(0)))
             fold = min(max(fold + np.float32(BROAD) * (v - fold), np.float32(DARKEST)), np.float32(BRIGHTEST))
             new[i, j] = fold * gate[i, j] * inside[i, j] * strength
@@ -192,7 +183,7 @@ class Wrinkles:
         if strength < 0.02:
             return
         ratio = cv2.log(self._light(image, points) / self._rest_light)
-        new, whole = np.empty_like(ratio), np.empty(ratio.shape, np.uint16)
+        new, whole = np.empty_like(ratio), np.empty(ratio.shape, np.uint8)
         _changed(ratio, self._blur(ratio * self._skin, SLOW), self._rest_dark, self._rest_bright, new, whole)
         closed, opened = (cv2.morphologyEx(whole, how, self._narrow) for how in (cv2.MORPH_CLOSE, cv2.MORPH_OPEN))
         seen = self._rest_facing.copy()

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import copy
 import warnings
+from collections.abc import Sequence
 
+import cv2
 import numpy as np
 import pytest
 
@@ -12,7 +14,8 @@ from infinex.engine import Drive, Source
 from infinex.face.topology import mean_face
 from infinex.face.tracker import Face
 from infinex.mesh.engine import MeshOptions, PreparedFace
-from infinex.mesh.refiner import PARTS, Look, Patch, Refiner, refiner
+from infinex.mesh.kernel import about_window, folded, unfolded
+from infinex.mesh.refiner import PARTS, Look, Network, Patch, Refiner, refiner
 from infinex.motion import Move, Rest
 
 SIDE = 320
@@ -45,15 +48,14 @@ class Answers(Refiner):
     """A refiner whose networks give a constant answer."""
 
     def __init__(self, value: float, flow: bool = False) -> None:
-        class Session:
-            def run(self, _: None, inputs: dict[str, np.ndarray]) -> tuple[np.ndarray]:
-                n, _c, s, _s = inputs["planes"].shape
-                out = np.full((n, 5 if flow else 3, s, s), value, np.float32)
-                if flow:
-                    out[:, 3:] = 0
-                return (out,)
+        def answer(windows: Sequence[np.ndarray]) -> np.ndarray:
+            side = windows[0].shape[-1]
+            out = np.full((len(windows), 5 if flow else 3, side, side), value, np.float32)
+            if flow:
+                out[:, 3:] = 0
+            return out
 
-        self._sessions = {p: Session() for p in PARTS}  # type: ignore[assignment, misc]
+        self._networks = dict.fromkeys(PARTS, answer)
 
 
 def test_window_places_points_where_it_cuts_pixels() -> None:
@@ -136,7 +138,7 @@ def test_a_portrait_without_colour_gets_none() -> None:
 
 def test_the_packaged_networks_answer() -> None:
     networks = refiner()
-    assert set(networks._sessions) == set(PARTS)
+    assert set(networks._networks) == set(PARTS)
     face = prepared(False)
     canvas = face.source.image.copy()
     face.draw(canvas, Drive(opened()))
@@ -170,12 +172,64 @@ def test_a_frame_is_the_same_whatever_was_drawn_before(monkeypatch: pytest.Monke
 @pytest.mark.parametrize("part", PARTS)
 def test_networks_answer_the_same_whatever_the_memory_held(part: str) -> None:
     """Some counts of channels in eight bits make ONNX Runtime 1.23 answer at random; the networks have none of them."""
-    session = refiner()._sessions[part]
-    _, channels, side, _ = session.get_inputs()[0].shape
-    planes = np.random.default_rng(5).uniform(-1, 1, (2, channels, side, side)).astype(np.float32)
+    network = refiner()._networks[part]
+    assert isinstance(network, Network)
+    channels, half = network._session.get_inputs()[0].shape[1:3]
+    windows = np.random.default_rng(5).uniform(-1, 1, (2, channels // 4, 2 * half, 2 * half)).astype(np.float32)
     answers = set()
     for k in range(8):
         litter = [np.full(1 << n, 31 * k, np.uint8) for n in (12, 14, 16, 18, 20) for _ in range(20)]
         del litter
-        answers.add(session.run(None, {"planes": planes})[0].tobytes())
+        answers.add(network(list(windows)).tobytes())
     assert len(answers) == 1
+
+
+def test_windows_become_bytes_and_bytes_answers() -> None:
+    rng = np.random.default_rng(2)
+    planes = rng.normal(0, 2, (3, 8, 8)).astype(np.float32)
+    got = np.empty((12, 4, 4), np.uint8)
+    folded(planes, np.float32(0.02), np.float32(100), got)
+    for k, (y, x) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+        want = np.clip(np.rint(planes[:, y::2, x::2] / np.float32(0.02)) + 100, 0, 255)
+        assert np.abs(got[3 * k : 3 * k + 3] - want).max() <= 1  # a tie may be rounded either way
+        assert (got[3 * k : 3 * k + 3] == want).mean() > 0.97
+    whole = rng.integers(0, 256, (4, 4, 8), dtype=np.uint8)
+    table, source = rng.normal(size=(3, 256)).astype(np.float32), np.array([0, 0, 1])
+    out = np.empty((3, 8, 8), np.float32)
+    unfolded(whole, source, table, out)
+    for p, s in enumerate(source):
+        for k, (y, x) in enumerate(((0, 0), (0, 1), (1, 0), (1, 1))):
+            assert np.array_equal(out[p, y::2, x::2], table[p][whole[..., 4 * s + k]])
+
+
+def test_a_window_is_told_the_dense_motion_around_it() -> None:
+    rng = np.random.default_rng(4)
+    h, w, side, step, unit = 60, 80, 16, 4, 20.0
+    ids = np.where(rng.random((h, w)) < 0.2, -1, rng.integers(0, 3, (h, w))).astype(np.int16)
+    affine = np.array([[1, 0, 3, 0, 1, -2], [1.1, 0.1, 0, -0.1, 1, 1], [1, 0, 90, 0, 1, 0]], np.float64)
+    stretch = np.array([0.5, -0.3, 0.1])
+    alpha = cv2.GaussianBlur(rng.random((h, w)).astype(np.float32), (0, 0), 3)
+    near, coarse = (rng.integers(0, 256, s, dtype=np.uint8) for s in ((h, w), (h // step, w // step)))
+    out = np.empty((6, side, side), np.float32)
+    about_window(ids, affine, stretch, 2, 1, alpha, near, coarse, step, 4.5, 6.25, -3.25, unit, out)
+    x, y = np.meshgrid(6.25 + 4.5 * np.arange(side), -3.25 + 4.5 * np.arange(side))
+    there = (x >= 0) & (x <= w - 1) & (y >= 0) & (y <= h - 1)
+    assert there.any() and not there.all() and (out[:, ~there] == 0).all()
+    x, y = x[there], y[there]
+    columns, rows = (x + 0.5).astype(int), (y + 0.5).astype(int)
+    t = ids[rows, columns]
+    places = np.stack([x + 2, y + 1, np.ones_like(x)])
+    map_x = np.where(t < 0, x, (affine[t, :3].T * places).sum(0))
+    map_y = np.where(t < 0, y, (affine[t, 3:].T * places).sum(0))
+    dx, dy = (map_x - x) / unit, (map_y - y) / unit
+    assert (np.abs(dx) > 0.5).any()  # some are cut
+    assert np.abs(out[0, there] - np.clip(4 * dx, -2, 2)).max() < 1e-4
+    assert np.abs(out[1, there] - np.clip(4 * dy, -2, 2)).max() < 1e-4
+    assert np.abs(out[2, there] - np.where(t < 0, 0, stretch[t])).max() < 1e-6
+    maps = [m.astype(np.float32)[None] for m in (map_x, map_y)]
+    shown = cv2.remap(alpha, *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+    assert np.abs(out[3, there] - shown).max() < 0.02  # OpenCV's places have five bits of fraction
+    maps = [((m - step // 2) / step).astype(np.float32)[None] for m in (x, y)]
+    moved = cv2.remap(coarse.astype(np.float32), *maps, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)[0]
+    assert np.abs(out[4, there] - moved * near[rows, columns] / 255**2).max() < 0.02
+    assert np.abs(out[5, there] - np.minimum(np.hypot(dx, dy) / 0.03, 1)).max() < 1e-4

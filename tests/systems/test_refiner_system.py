@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib.util
 import json
 from pathlib import Path
 
@@ -10,9 +11,10 @@ import numpy as np
 import pytest
 
 torch = pytest.importorskip("torch")
+from torch.nn import functional as F  # noqa: E402, N812
 
 from infinex.errors import InputError, WeightsError  # noqa: E402
-from infinex.mesh.refiner import Look, Patch, _apply  # noqa: E402
+from infinex.mesh.refiner import Look, Network, Patch, _apply  # noqa: E402
 from infinex.systems.refiner import weights  # noqa: E402
 from infinex.systems.refiner.losses import (  # noqa: E402
     RefinerLossWeights,
@@ -188,6 +190,39 @@ def test_exported_it_answers_alike(tmp_path: Path) -> None:
     planes = torch.randn(2, 17, 64, 64)
     (got,) = onnxruntime.InferenceSession(str(tmp_path / "eye.onnx")).run(None, {"planes": planes.numpy()})
     assert np.abs(got - network(planes).detach().numpy()).max() < 1e-4
+
+
+def test_with_bytes_it_answers_alike(tmp_path: Path) -> None:
+    pytest.importorskip("onnx")
+    tool = Path(__file__).parents[2] / "tools" / "quantise_refiner.py"
+    if not tool.is_file():
+        pytest.skip("tools/ does not come with the package")
+    spec = importlib.util.spec_from_file_location("quantise_refiner", tool)
+    assert spec is not None and spec.loader is not None
+    tools = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(tools)
+    torch.manual_seed(0)
+    for part, planes in (("eye", 17), ("mouth", 21)):
+        network = Refiner(CONFIGS[part])
+        torch.nn.init.normal_(network.last.weight, std=0.1)
+        with torch.no_grad():  # as after training, no two layers are alike
+            for number in network.parameters():
+                number += 0.05 * torch.randn_like(number)
+        side = network.config.side
+        seen = [F.avg_pool2d(torch.randn(1, planes, side, side), 5, 1, 2) * 3 for _ in range(8)]
+        network.train()
+        for window in seen:  # normalisation comes to have something to do
+            network(torch.cat([window, window.flip(0)]))
+        network.eval()
+        weights.export(network, tmp_path / f"{part}.onnx")
+        windows = [window[0].numpy() for window in seen]
+        tools.quantise(tmp_path / f"{part}.onnx", windows, tmp_path / f"whole-{part}.onnx")
+        plain, whole = Network(tmp_path / f"{part}.onnx"), Network(tmp_path / f"whole-{part}.onnx")
+        assert plain._bytes is None and whole._bytes is not None
+        want, got = plain(windows[:2]), whole(windows[:2])
+        assert want.shape == got.shape == (2, 5, side, side)
+        for k in range(5):
+            assert np.corrcoef(want[:, k].ravel(), got[:, k].ravel())[0, 1] > 0.98
 
 
 def test_weights_of_something_else_are_refused(tmp_path: Path) -> None:
