@@ -138,18 +138,17 @@ class Network:
         options.log_severity_level = 4
         options.enable_cpu_mem_arena = False  # networks this small gain nothing by it
         self._session = onnxruntime.InferenceSession(str(file), options, providers=["CPUExecutionProvider"])
-        self._bytes: dict[str, Any] | None = None
         properties = self._session.get_modelmeta().custom_metadata_map
-        if "bytes" in properties:
+        self.whole = "bytes" in properties
+        if self.whole:
             said = json.loads(properties["bytes"])
-            table = np.frombuffer(base64.b64decode(said["table"]), "<f4").astype(np.float32).reshape(-1, 256)
+            table = np.frombuffer(base64.b64decode(said["table"]), "<f4").astype(np.float32)
             self._scale, self._zero = np.float32(float.fromhex(said["scale"])), np.float32(said["zero"])
-            self._source, self._table = np.array(said["source"], np.int64), table
-            self._bytes = said
+            self._source, self._table = np.array(said["source"], np.int64), table.reshape(-1, 256)
 
     def __call__(self, windows: Sequence[Planes]) -> Planes:
         """The answers (n, P, s, s) to windows (C, s, s)."""
-        if self._bytes is None:
+        if not self.whole:
             return np.asarray(self._session.run(None, {"planes": np.stack(windows)})[0])
         (count, side, _), n = windows[0].shape, len(windows)
         whole = np.empty((n, 4 * count, side // 2, side // 2), np.uint8)
