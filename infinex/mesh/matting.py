@@ -31,6 +31,7 @@ SMOOTH = 0.012  # over which it is seen whether a colour is neither the backgrou
 TRUST = 0.3  # weight of what colours tell, beside the smoothness
 ROUGH = (2e-3, 2e-2)  # weight of the rough matte where it is in doubt, and where it is not
 EPS = 1e-6  # variance of colours in 0..1 that is noise
+FIRM = 0.25  # alpha from which on a colour is known
 LITTLE = 0.25  # alpha below which what is not as guessed is rather the background than the person
 LAMP = 60.0  # levels off what is guessed from which on a busy background is meant, no tint of hair
 NARROW = 0.01  # half of the width of what a hole of a matte is open by; IOD
@@ -139,7 +140,12 @@ def parted(image: Image, alpha: Map, back: Map, near: Map, sure: Map, unit: floa
     person = np.where(share[:, None] > 0, person, _unmixed(seen, a, back[edge])[0])
     out, colours = alpha.copy(), image.astype(np.float32)
     out[edge], colours[edge] = a[:, 0], person
-    colours = np.where(out[..., None] > 0, colours, push_pull(np.round(colours).astype(np.uint8), out))
+    # What hardly covers may have any colour, and would tint what is sampled beside it: hers is carried on, and what
+    # that leaves lies behind.
+    carried = push_pull(colours, np.where(out < FIRM, np.float32(0), out))
+    calm = carried + smoothstep(out / np.float32(FIRM))[..., None] * (colours - carried)
+    back = back + np.where((out > 0) & (out < FIRM), out / np.maximum(1 - out, 1e-3), 0)[..., None] * (colours - calm)
+    colours = calm
     return out, *(np.clip(np.round(x), 0, 255).astype(np.uint8) for x in (colours, back))  # type: ignore[return-value]
 
 

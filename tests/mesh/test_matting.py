@@ -76,6 +76,20 @@ def test_what_is_hers_beside_the_matte_goes_with_her() -> None:
     assert np.abs(mixed - image).max() < 2
 
 
+def test_what_hardly_covers_has_the_colour_of_what_covers_beside_it() -> None:
+    """A rim of a hundredth would be black where the guess is a little too light, and a line once it has moved."""
+    image = np.full((60, 100, 3), 60, np.uint8)
+    image[:, :50] = 120
+    alpha = np.zeros((60, 100), np.float32)
+    alpha[:, :50], alpha[:, 50:53] = 1, 0.03
+    near = (np.arange(100) < 56).astype(np.float32)[None].repeat(60, 0)
+    guess = np.full(image.shape, 62.0, np.float32)
+    out, person, back = parted(image, alpha, guess, near, np.ones_like(alpha), UNIT)
+    assert np.abs(person[:, 50:56].astype(int) - 120).max() < 8
+    mixed = out[..., None] * person + (1 - out[..., None]) * back
+    assert np.abs(mixed[:, :53] - image[:, :53]).max() <= 2
+
+
 def test_a_bar_that_goes_on_to_the_border_is_no_hair(scene: tuple) -> None:
     image, _, rough, face = (part[:, :200] for part in scene)
     barred = image.copy()
